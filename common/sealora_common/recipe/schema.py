@@ -1,0 +1,183 @@
+"""The sections of a recipe, field by field, with what each means and the range it may take."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from sealora_common.adapter import Aggregation
+from sealora_common.canonical import canonical_json, digest
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """Base of all sections: immutable, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), use_attribute_docstrings=True)
+
+
+class ModelSection(Section):
+    """The base model, which every site loads for itself and which is never trained."""
+
+    base: str = Field(min_length=1)
+    """`smollm2-135m-instruct`, a Hugging Face id, or a local directory."""
+    revision: str | None = None
+    """Commit of a Hugging Face id."""
+    digest: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """SHA-256 over the base model's files (`sealora-site model digest`). A simulation fills it in."""
+    quantization: Literal["nf4", "none"] = "nf4"
+    """`nf4`: 4-bit NormalFloat with double quantisation (QLoRA, Dettmers et al. 2023)."""
+    compute_dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    attention: Literal["sdpa", "flash_attention_2", "eager"] = "sdpa"
+    gradient_checkpointing: bool = False
+
+
+class LoraSection(Section):
+    """The adapter that is trained."""
+
+    rank: int = Field(default=8, ge=1, le=512)
+    alpha: Positive = 16.0
+    """The adapter's output is scaled by alpha / rank."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+    aggregation: Aggregation = "ffa"
+    """`ffa`: A frozen and shared, B trained. `alternating`: B and A in turn. `average`: both (inexact)."""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """Public seed of the shared A matrices."""
+
+
+class DataSection(Section):
+    """How a site reads its records (JSON Lines) and shows them to the model."""
+
+    prompt_field: str = "prompt"
+    response_field: str = "response"
+    split_field: str = "split"
+    """A field holding `train` or `heldout`. Records without it are split by `heldout_fraction`."""
+    system_prompt: str | None = None
+    """System message of the model's chat template; null leaves it to the template."""
+    max_tokens: int = Field(default=512, ge=8, le=131072)
+    """Longer examples are truncated at the end, counted and reported."""
+    heldout_fraction: float = Field(default=0.1, gt=0, lt=1)
+    heldout_limit: int = Field(default=512, ge=1)
+    """At most so many held-out records are evaluated each round."""
+
+
+class TrainingSection(Section):
+    """What a site does in one round."""
+
+    sample_rate: Fraction = 0.05
+    """Poisson sampling rate q: each record joins a step's batch with this probability, independently."""
+    steps_per_round: int = Field(default=4, ge=1, le=100_000)
+    micro_batch_size: int = Field(default=8, ge=1)
+    """Examples in memory at once; the logical batch may be far larger."""
+    learning_rate: Positive = 2e-3
+    optimizer: Literal["adamw", "sgd", "paged_adamw_8bit"] = "adamw"
+    """`paged_adamw_8bit` needs CUDA; on a CPU the same site uses `adamw`."""
+    weight_decay: float = Field(default=0.0, ge=0, le=1)
+    proximal_mu: float = Field(default=0.0, ge=0)
+    """FedProx (Li et al. 2020): strength of the pull towards the global adapter; 0 is off."""
+
+
+class PrivacySection(Section):
+    """The differential-privacy guarantee every site gives for each of its training records."""
+
+    mechanism: Literal["local", "none"] = "local"
+    """`local`: DP-SGD at each site. `none`: no privacy; sites refuse it unless their policy allows it."""
+    epsilon: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] = 8.0
+    """Total over all rounds, for each site."""
+    delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+    """Must be below 1 / (number of training records) at every site."""
+    clip_norm: Positive = 1.0
+    """Per-example L2 clipping norm C."""
+
+
+class SealingSection(Section):
+    """Secure aggregation (Bonawitz et al., CCS 2017)."""
+
+    adversary: Literal["malicious", "curious"] = "malicious"
+    """Against a malicious server more than 2/3 of the roster must answer, against a curious one more than 1/2."""
+    min_survivors: int = Field(default=3, ge=2)
+    """Fewest sites in an opened sum. With two, each reads the other's delta out of the sum."""
+    ring_bits: int = Field(default=16, ge=12, le=32)
+    """Bits a parameter on the wire."""
+    clip_range: Literal["auto"] | Positive = "auto"
+    """Public range of one coordinate of a delta; `auto` follows from learning rate and steps."""
+    weighting: Literal["records", "uniform"] = "records"
+    """Weight of a site in the mean: its number of training records, or one."""
+    weight_cap: int = Field(default=10_000, ge=1)
+    """Records above this count no further, so that the weight has a public range."""
+
+
+class ServerSection(Section):
+    """The server's optimiser on the opened mean (FedOpt family, Reddi et al. 2021)."""
+
+    optimizer: Literal["fedavg", "fedavgm", "fedadam", "fedyogi", "fedadagrad"] = "fedavg"
+    learning_rate: Positive = 1.0
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """FedAvgM's momentum; beta_1 of FedAdam and FedYogi."""
+    beta_2: float = Field(default=0.99, ge=0, lt=1)
+    tau: Positive = 1e-3
+
+
+class SitesSection(Section):
+    """Who takes part and how long the server waits for them."""
+
+    minimum: int = Field(default=3, ge=2, le=1000)
+    """Fewest sites of a federation."""
+    training_timeout: Positive = 3600.0
+    """Seconds a site has for a round's training."""
+    stage_timeout: Positive = 300.0
+    """Seconds a site has for each later stage of a round."""
+    round_attempts: int = Field(default=3, ge=1, le=100)
+    """How often a round is tried before the run stops (it can be resumed)."""
+    simulated: dict[Name, str] = Field(default_factory=dict)
+    """Simulation only: site name -> its JSONL file. Not part of the recipe's hash."""
+
+
+class Recipe(Section):
+    """A whole recipe."""
+
+    name: Name
+    rounds: int = Field(ge=1, le=100_000)
+    model: ModelSection
+    lora: LoraSection = LoraSection()
+    data: DataSection = DataSection()
+    training: TrainingSection = TrainingSection()
+    privacy: PrivacySection = PrivacySection()
+    sealing: SealingSection = SealingSection()
+    server: ServerSection = ServerSection()
+    sites: SitesSection = SitesSection()
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> Recipe:
+        if self.lora.aggregation == "alternating" and self.server.optimizer != "fedavg":
+            raise ValueError(
+                f"lora.aggregation: alternating works with server.optimizer: fedavg only, not "
+                f"{self.server.optimizer!r} (its momentum would move the half that rests)"
+            )
+        if self.sites.minimum < self.sealing.min_survivors:
+            raise ValueError(
+                f"sites.minimum is {self.sites.minimum}, below sealing.min_survivors "
+                f"{self.sealing.min_survivors}: no round could ever be opened"
+            )
+        return self
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 (hex) of the recipe's canonical form, without what only a simulation reads."""
+        agreed = self.model_dump(mode="json")
+        del agreed["sites"]["simulated"]
+        return digest(canonical_json(agreed))
+
+    @property
+    def total_steps(self) -> int:
+        """DP-SGD steps a site takes over the whole run."""
+        return self.rounds * self.training.steps_per_round
+
+    def with_model_digest(self, model_digest: str) -> Recipe:
+        """A copy whose hash covers the base model with this digest (hex SHA-256)."""
+        return self.model_copy(update={"model": self.model.model_copy(update={"digest": model_digest})})

@@ -1,0 +1,78 @@
+"""Files that survive a crash: written aside, flushed to the disk, then renamed into place."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+from sealora_common.errors import StorageError
+
+
+def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+    """Replaces `path` by `content` so that a reader, or a power cut, sees the old file or the new one.
+
+    Args:
+        path: the file to write; its directory is created if it is missing.
+        content: the whole new content.
+        mode: permission bits of the new file.
+
+    Raises:
+        StorageError: the file could not be written; the old file, if any, is untouched.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                os.fchmod(file.fileno(), mode)
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(aside, path)
+        except BaseException:
+            Path(aside).unlink(missing_ok=True)
+            raise
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
+def append_line(path: Path, line: str) -> None:
+    """Appends one line of text to `path` and flushes it to the disk.
+
+    Raises:
+        StorageError: the line could not be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(line.rstrip("\n") + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
+def storage_error(path: Path, error: OSError) -> StorageError:
+    """Says in one sentence why `path` could not be written and what to do about it."""
+    remedies = {
+        errno.ENOSPC: "the disk is full: free some space",
+        errno.EDQUOT: "the disk quota is used up: free some space or raise the quota",
+        errno.EFBIG: "the file-size limit of this account is too small: raise it (ulimit -f)",
+        errno.EACCES: "permission denied: give this account the right to write there",
+        errno.EPERM: "permission denied: give this account the right to write there",
+        errno.EROFS: "the file system is read-only: choose another directory",
+        errno.ENOTDIR: "part of its path is a file, not a directory: choose another directory",
+    }
+    why = remedies.get(error.errno or 0, f"{error.strerror or error}: check the disk")
+    return StorageError(f"cannot write {path}: {why}, then run the same command again")
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
