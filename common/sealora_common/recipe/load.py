@@ -46,7 +46,9 @@ def parse_recipe(text: str, *, where: str = "recipe", overrides: Iterable[str] =
         problem = getattr(error, "problem", None) or "not YAML"
         raise RecipeError(f"{where}{line}: {problem}: correct the YAML there") from None
     if not isinstance(value, dict):
-        raise RecipeError(f"{where}: a recipe is a YAML mapping of sections, found {type(value).__name__}: see configs/")
+        raise RecipeError(
+            f"{where}: a recipe is a YAML mapping of sections, found {type(value).__name__}: see configs/"
+        )
     for override in overrides:
         _apply_override(value, override)
     try:

@@ -1,0 +1,45 @@
+"""Mask streams: AES-256 in counter mode under a key that is used once (NIST SP 800-38A, section 6.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
+
+from sealora_common.secagg.ring import RingVector
+
+# A block of the vector and a block of keystream fit a core's L2 cache together, so adding costs no memory traffic.
+_BLOCK_BYTES = 1 << 17
+
+
+def apply_masks(vector: RingVector, plus: Sequence[bytes], minus: Sequence[bytes]) -> None:
+    """Adds the mask streams of the keys in `plus`, and subtracts those in `minus`, in place.
+
+    Args:
+        vector: the vector to mask. Each segment takes its words from a stream in turn, little-endian, one
+            container a word.
+        plus: 32-byte keys; each must be unique to this vector (the counter starts at zero).
+        minus: likewise.
+    """
+    added = [_stream(key) for key in plus]
+    subtracted = [_stream(key) for key in minus]
+    zeros = memoryview(bytes(_BLOCK_BYTES))
+    buffer = np.empty(_BLOCK_BYTES + 15, dtype=np.uint8)  # update_into asks for a cipher block to spare
+    view = buffer.data
+    for segment, words in zip(vector.segments, vector.words, strict=True):
+        size = segment.dtype.itemsize
+        for start in range(0, segment.length, _BLOCK_BYTES // size):
+            block = words[start : start + _BLOCK_BYTES // size]
+            count = len(block) * size
+            stream = buffer[:count].view(segment.dtype)
+            for cipher in added:
+                cipher.update_into(zeros[:count], view)
+                np.add(block, stream, out=block)
+            for cipher in subtracted:
+                cipher.update_into(zeros[:count], view)
+                np.subtract(block, stream, out=block)
+
+
+def _stream(key: bytes) -> CipherContext:
+    return Cipher(algorithms.AES256(key), modes.CTR(bytes(16))).encryptor()

@@ -1,0 +1,193 @@
+"""The server's part in one sealed round (Bonawitz et al., CCS 2017, figure 4, the server's side).
+
+The server is honest here for its own sake only: it checks what it receives so that one bad message costs one
+site and not the round. Nothing the sites' secrecy rests on depends on these checks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from sealora_common.roster import Roster
+from sealora_common.secagg import keys, shares
+from sealora_common.secagg.errors import ProtocolError, TooFewSitesError
+from sealora_common.secagg.masks import apply_masks
+from sealora_common.secagg.messages import (
+    Advertisement,
+    Envelopes,
+    Kind,
+    Opening,
+    ShareKind,
+    Survivors,
+    bundle,
+    open_signed,
+)
+from sealora_common.secagg.ring import RingVector
+from sealora_common.secagg.terms import RoundTerms
+
+
+class Collecting(IntEnum):
+    """Which messages the server takes now."""
+
+    ADVERTISEMENTS = 1
+    SHARES = 2
+    MASKED = 3
+    CONFIRMATIONS = 4
+    OPENINGS = 5
+    NOTHING = 6
+
+
+@dataclass(frozen=True)
+class OpenedSum:
+    """The sum of the survivors' vectors, unmasked, and who they are (indices of the roster)."""
+
+    vector: RingVector
+    survivors: tuple[int, ...]
+
+
+class ServerSession:
+    """The server in a round: collect one kind of message, close the stage, send what it returns, and so on.
+
+    Its memory is one accumulator of the vector's size, whatever the number of sites.
+    """
+
+    def __init__(self, terms: RoundTerms, roster: Roster) -> None:
+        self._terms = terms
+        self._roster = roster
+        self._collecting = Collecting.ADVERTISEMENTS
+        self._advertised: dict[int, tuple[Advertisement, bytes]] = {}
+        self._shared: dict[int, dict[int, bytes]] = {}
+        self._masked: set[int] = set()
+        self._sum = RingVector.zeros(terms.segments)
+        self._confirmed: dict[int, bytes] = {}
+        self._openings: dict[int, Opening] = {}
+
+    @property
+    def survivors(self) -> tuple[int, ...]:
+        """The sites whose masked vectors have come in."""
+        return tuple(sorted(self._masked))
+
+    def add_advertisement(self, message: bytes) -> int:
+        """Takes a site's advertisement; returns its index. Raises ProtocolError if it is bad or the second."""
+        sender, body = self._open(message, Kind.ADVERTISE, Collecting.ADVERTISEMENTS)
+        self._refuse_second(sender in self._advertised)
+        self._advertised[sender] = (Advertisement.from_bytes(body), message)
+        return sender
+
+    def close_advertisements(self) -> dict[int, bytes]:
+        """Returns the request for the next stage by site: everyone's keys. Raises TooFewSitesError."""
+        self._close(Collecting.SHARES, len(self._advertised), "are ready")
+        everyone = bundle([message for _, (_, message) in sorted(self._advertised.items())])
+        return dict.fromkeys(self._advertised, everyone)
+
+    def add_shares(self, message: bytes) -> int:
+        """Takes a site's encrypted shares; returns its index. Raises ProtocolError."""
+        sender, body = self._open(message, Kind.SHARE, Collecting.SHARES)
+        self._refuse_second(sender in self._shared)
+        ciphertexts = Envelopes.from_bytes(body).ciphertexts
+        if set(ciphertexts) != set(self._advertised) - {sender}:
+            raise ProtocolError("a site did not share with exactly the sites that take part: it is left out")
+        self._shared[sender] = ciphertexts
+        return sender
+
+    def close_shares(self) -> dict[int, bytes]:
+        """Returns the request for the next stage by site: the shares meant for it. Raises TooFewSitesError."""
+        self._close(Collecting.MASKED, len(self._shared), "shared their keys")
+        return {
+            recipient: Envelopes(
+                {sender: sent[recipient] for sender, sent in self._shared.items() if sender != recipient}
+            ).to_bytes()
+            for recipient in self._shared
+        }
+
+    def add_masked(self, message: bytes) -> int:
+        """Adds a site's masked vector to the sum; returns its index. Raises ProtocolError."""
+        sender, body = self._open(message, Kind.MASK, Collecting.MASKED)
+        self._refuse_second(sender in self._masked)
+        if sender not in self._shared:
+            raise ProtocolError("a site that shared no keys sent a vector: it was refused")
+        self._sum.add_(RingVector.unpack(body, self._terms.segments))
+        self._masked.add(sender)
+        return sender
+
+    def close_masked(self) -> dict[int, bytes]:
+        """Returns the request for the next stage by site: the survivors. Raises TooFewSitesError."""
+        self._close(Collecting.CONFIRMATIONS, len(self._masked), "sent their vectors")
+        return dict.fromkeys(self.survivors, Survivors(self.survivors).to_bytes())
+
+    def add_confirmation(self, message: bytes) -> int:
+        """Takes a site's signature over the survivors; returns its index. Raises ProtocolError."""
+        sender, body = self._open(message, Kind.CONFIRM, Collecting.CONFIRMATIONS)
+        self._refuse_second(sender in self._confirmed)
+        if sender not in self._masked or Survivors.from_bytes(body).indices != self.survivors:
+            raise ProtocolError("a site confirmed another set of survivors: it was refused")
+        self._confirmed[sender] = message
+        return sender
+
+    def close_confirmations(self) -> dict[int, bytes]:
+        """Returns the request for the next stage by site: all confirmations. Raises TooFewSitesError."""
+        self._close(Collecting.OPENINGS, len(self._confirmed), "confirmed the survivors")
+        everyone = bundle([message for _, message in sorted(self._confirmed.items())])
+        return dict.fromkeys(self._confirmed, everyone)
+
+    def add_opening(self, message: bytes) -> int:
+        """Takes a site's shares of its peers' secrets; returns its index. Raises ProtocolError."""
+        sender, body = self._open(message, Kind.OPEN, Collecting.OPENINGS)
+        self._refuse_second(sender in self._openings)
+        opening = Opening.from_bytes(body)
+        expected = {peer: ShareKind.SELF_MASK if peer in self._masked else ShareKind.MASK_KEY for peer in self._shared}
+        if {peer: kind for peer, (kind, _, _) in opening.shares.items()} != expected:
+            raise ProtocolError("a site opened other shares than it was asked for: it was refused")
+        self._openings[sender] = opening
+        return sender
+
+    def open(self) -> OpenedSum:
+        """Restores the secrets, takes the masks off and returns the sum.
+
+        Raises:
+            TooFewSitesError: fewer openings came in than the threshold.
+            ProtocolError: a restored mask key does not fit the advertised one: a site sent a false share.
+        """
+        self._close(Collecting.NOTHING, len(self._openings), "sent their shares")
+        minus: list[bytes] = []
+        plus: list[bytes] = []
+        for survivor in self.survivors:
+            seed = self._restore(survivor)
+            minus.append(keys.self_mask_key(seed, survivor, self._terms.digest))
+        for dropped in sorted(set(self._shared) - self._masked):
+            private = self._restore(dropped)
+            if keys.public_key(private) != self._advertised[dropped][0].mask_public:
+                name = self._roster.names[dropped]
+                raise ProtocolError(f"the shares of dropped site {name!r} do not restore its key: the round is void")
+            for survivor in self.survivors:
+                public = self._advertised[survivor][0].mask_public
+                key = keys.mask_key(private, public, dropped, survivor, self._terms.digest)
+                # The survivor added this mask if its index is the lower one.
+                (minus if survivor < dropped else plus).append(key)
+        apply_masks(self._sum, plus, minus)
+        self._sum.reduce_()
+        return OpenedSum(self._sum, self.survivors)
+
+    def _restore(self, owner: int) -> bytes:
+        held = {opening.shares[owner][1]: opening.shares[owner][2] for opening in self._openings.values()}
+        return shares.combine(held, self._terms.threshold)
+
+    def _open(self, message: bytes, kind: Kind, collecting: Collecting) -> tuple[int, bytes]:
+        if self._collecting is not collecting:
+            raise ProtocolError(f"a {kind.name.lower()} message came out of turn: it was refused")
+        return open_signed(message, kind, self._terms, self._roster)
+
+    def _refuse_second(self, seen: bool) -> None:
+        if seen:
+            raise ProtocolError("a site answered a stage twice: the second answer was refused")
+
+    def _close(self, following: Collecting, count: int, did: str) -> None:
+        if self._collecting + 1 != following:
+            raise ProtocolError(f"the stage {self._collecting.name.lower()} cannot be closed as if it were another")
+        if count < self._terms.needed:
+            raise TooFewSitesError(
+                f"only {count} of {self._terms.roster_size} sites {did}, {self._terms.needed} are needed: "
+                "the round is aborted and nothing was opened"
+            )
+        self._collecting = following
