@@ -65,6 +65,10 @@ class AdapterLayout:
         """SHA-256 (hex) of the canonical form: equal layouts, equal digests."""
         return digest(canonical_json(self.to_json()))
 
+    def shared(self, aggregation: Aggregation) -> AdapterLayout:
+        """The part that travels between server and sites: all that any round trains."""
+        return self.trained("ffa", 1) if aggregation == "ffa" else self
+
     def trained(self, aggregation: Aggregation, round_number: int) -> AdapterLayout:
         """The part that sites train and seal in this round (first round is 1).
 
@@ -111,6 +115,13 @@ class AdapterLayout:
             tensors[spec.name] = np.array(piece, dtype=np.float32).reshape(spec.shape)
             start += spec.size
         return tensors
+
+    def add(self, vector: NDArray[np.float32], part: AdapterLayout, delta: NDArray[Any]) -> NDArray[np.float32]:
+        """A copy of this layout's flat `vector` with `delta`, laid out as `part`, added to the tensors of `part`."""
+        tensors = self.unflatten(vector)
+        for name, change in part.unflatten(delta).items():
+            tensors[name] += change
+        return self.flatten(tensors)
 
     def to_json(self) -> list[list[Any]]:
         """A JSON form: [[name, [shape...]], ...]."""

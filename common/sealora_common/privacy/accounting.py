@@ -48,6 +48,7 @@ ORDERS: tuple[float, ...] = (
 _NOISE_GRID = 10_000  # noise multipliers are calibrated in units of 1e-4
 _LARGEST_NOISE = 1_000_000 * _NOISE_GRID
 _SERIES_NOISE = (0.01, 1000.0)  # outside it the series lose their digits, or take seconds to converge
+_SERIES_ROUNDING = 1e-12  # what summing in double precision may hide, in one step's divergence
 _PRV_LARGEST_EPSILON = 100.0  # above it PRV's grid no longer fits in memory, and no promise is left to tighten
 
 
@@ -215,8 +216,8 @@ def _rdp_of_one_step(noise_multiplier: float, sample_rate: float) -> NDArray[np.
                     cost = float(compute_rdp(q=sample_rate, noise_multiplier=noise_multiplier, steps=1, orders=order))
                 except (ValueError, OverflowError, ZeroDivisionError):
                     continue
-            if 0 < cost < costs[index]:
-                costs[index] = cost
+            if not math.isnan(cost):
+                costs[index] = min(costs[index], max(0.0, cost) + _SERIES_ROUNDING)
     costs.flags.writeable = False  # the cache hands the same array to every caller
     return costs
 

@@ -93,6 +93,9 @@ class PrivacySection(Section):
     """Must be below 1 / (number of training records) at every site."""
     clip_norm: Positive = 1.0
     """Per-example L2 clipping norm C."""
+    spare_rounds: int = Field(default=0, ge=0, le=1000)
+    """Rounds the noise is calibrated for beyond `rounds`: each pays for one round that must be repeated because
+    it was lost after sites had sent their masked vectors."""
 
 
 class SealingSection(Section):
@@ -174,9 +177,9 @@ class Recipe(Section):
         return digest(canonical_json(agreed))
 
     @property
-    def total_steps(self) -> int:
-        """DP-SGD steps a site takes over the whole run."""
-        return self.rounds * self.training.steps_per_round
+    def accounted_steps(self) -> int:
+        """DP-SGD steps the noise is calibrated for: those of all rounds and of the spare ones."""
+        return (self.rounds + self.privacy.spare_rounds) * self.training.steps_per_round
 
     def with_model_digest(self, model_digest: str) -> Recipe:
         """A copy whose hash covers the base model with this digest (hex SHA-256)."""

@@ -1,0 +1,167 @@
+"""The site's ClientApp: one handler a stage. Runs under Sealora's own loop, a stock SuperNode or a simulation."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+
+from sealora_client.participation import Participation, RoundState
+from sealora_client.site import Site, open_site
+from sealora_common.errors import PolicyError, SealoraError
+from sealora_common.hello import Hello
+from sealora_common.order import RoundOrder
+from sealora_common.wire_format import ADAPTER, ARRAYS, CONFIG, ERROR, MASKED, ORDER, PAYLOAD, content_bytes
+
+SITE_DIRECTORY = "site-directory"
+"""Key of the node configuration that names the site's directory."""
+SIMULATED_SITES = "SEALORA_SIMULATED_SITES"
+"""Environment of a simulation: the directory that holds one site directory for each partition."""
+
+_STATE = "sealora"
+
+log = logging.getLogger(__name__)
+app = ClientApp()
+
+Handler = Callable[[Message, Context, Site], RecordDict]
+
+
+@app.query("hello")
+def hello(message: Message, context: Context) -> Message:
+    """Says who this site is and which adapter its base model takes."""
+
+    def handle(message: Message, context: Context, site: Site) -> RecordDict:
+        layout = site.model().layout
+        greeting = Hello(
+            site=site.name,
+            recipe_hash=site.recipe.hash,
+            roster_hash=site.roster.hash.hex(),
+            layout=layout.to_json(),
+        )
+        return _payload(greeting.to_bytes())
+
+    return _answer(message, context, handle)
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    """Trains a round; the answer says only that the site is ready, and carries its keys."""
+    return _answer(message, context, _begin)
+
+
+@app.evaluate()
+def evaluate(message: Message, context: Context) -> Message:
+    """Evaluates the global adapter; the loss leaves only inside a sealed sum."""
+    return _answer(message, context, _begin)
+
+
+@app.query("share")
+def share(message: Message, context: Context) -> Message:
+    """Shares this site's secrets of the round among its peers."""
+    return _answer(message, context, _stage(lambda part, payload: _payload(part.share(payload))))
+
+
+@app.query("mask")
+def mask(message: Message, context: Context) -> Message:
+    """Sends the masked vector."""
+    return _answer(message, context, _stage(lambda part, payload: _masked(part.mask(payload))))
+
+
+@app.query("confirm")
+def confirm(message: Message, context: Context) -> Message:
+    """Signs the survivors."""
+    return _answer(message, context, _stage(lambda part, payload: _payload(part.confirm(payload))))
+
+
+@app.query("open")
+def open_sum(message: Message, context: Context) -> Message:
+    """Releases the shares that open the sum."""
+    return _answer(message, context, _stage(lambda part, payload: _payload(part.open(payload)), last=True))
+
+
+def _begin(message: Message, context: Context, site: Site) -> RecordDict:
+    order = RoundOrder.parse(_bytes(message, ORDER))
+    expected = "train" if order.purpose == "train" else "evaluate"
+    if message.metadata.message_type != expected:
+        raise PolicyError(f"an order to {order.purpose} came as {message.metadata.message_type}: it was refused")
+    adapter = np.asarray(message.content.array_records[ARRAYS][ADAPTER].numpy(), dtype=np.float32)
+    part, advertisement = Participation.begin(site, order, adapter)
+    return _keep(context, part, message, _payload(advertisement))
+
+
+def _stage(work: Callable[[Participation, bytes], RecordDict], *, last: bool = False) -> Handler:
+    def handle(message: Message, context: Context, site: Site) -> RecordDict:
+        kept = context.state.config_records.get(_STATE)
+        if kept is None:
+            raise PolicyError("this site is in no round: it was restarted or the order came twice; order the round anew")
+        # Forgotten before the work: a stage that fails half-way is not tried again with the same secrets.
+        del context.state[_STATE]
+        state = RoundState.model_validate_json(bytes(kept["round"]))  # type: ignore[arg-type]
+        part = Participation(site, state, bytes(kept["encoded"]))  # type: ignore[arg-type]
+        content = work(part, _bytes(message, PAYLOAD))
+        up = int(kept["bytes-up"]) + content_bytes(content)  # type: ignore[arg-type]
+        down = int(kept["bytes-down"]) + content_bytes(message.content)  # type: ignore[arg-type]
+        if last:
+            part.finish(bytes_up=up, bytes_down=down)
+        else:
+            _remember(context, part, up, down)
+        return content
+
+    return handle
+
+
+def _keep(context: Context, part: Participation, message: Message, content: RecordDict) -> RecordDict:
+    _remember(context, part, content_bytes(content), content_bytes(message.content))
+    return content
+
+
+def _remember(context: Context, part: Participation, up: int, down: int) -> None:
+    round_state = part.state.model_dump_json().encode()
+    kept = {"round": round_state, "encoded": part.encoded, "bytes-up": up, "bytes-down": down}
+    context.state[_STATE] = ConfigRecord(kept)  # type: ignore[arg-type]
+
+
+def _answer(message: Message, context: Context, handle: Handler) -> Message:
+    """Runs a handler; a refusal travels as one sentence, a bug as nothing but the fact that there was one."""
+    try:
+        content = handle(message, context, open_site(_site_directory(context)))
+    except SealoraError as error:
+        log.warning("refused %s: %s", message.metadata.message_type, error)
+        content = RecordDict({CONFIG: ConfigRecord({ERROR: str(error)})})
+    except Exception:  # the server must not learn what a traceback may hold
+        log.exception("failed at %s", message.metadata.message_type)
+        content = RecordDict({CONFIG: ConfigRecord({ERROR: "the site failed at this stage; its own log says why"})})
+    return Message(content, reply_to=message)
+
+
+def _site_directory(context: Context) -> Path:
+    named = context.node_config.get(SITE_DIRECTORY)
+    if named is not None:
+        return Path(str(named))
+    simulated = os.environ.get(SIMULATED_SITES)
+    partition = context.node_config.get("partition-id")
+    if simulated is None or partition is None:
+        raise PolicyError(f"this node's configuration has no {SITE_DIRECTORY!r}: start it with the site's directory")
+    directories = sorted(path.parent for path in Path(simulated).glob("*/site.yaml"))
+    return directories[int(partition)]
+
+
+def _bytes(message: Message, key: str) -> bytes:
+    value = message.content.config_records.get(CONFIG, {}).get(key)
+    if not isinstance(value, bytes):
+        raise PolicyError(f"a message of the server lacks its {key}: server and site must run the same version")
+    return value
+
+
+def _payload(payload: bytes) -> RecordDict:
+    return RecordDict({CONFIG: ConfigRecord({PAYLOAD: payload})})
+
+
+def _masked(message: bytes) -> RecordDict:
+    # As an array, so that Flower carries it in chunks.
+    return RecordDict({ARRAYS: ArrayRecord({MASKED: Array(np.frombuffer(message, dtype=np.uint8))})})

@@ -1,0 +1,70 @@
+"""`sealora-site`: the site operator's command."""
+
+from __future__ import annotations
+
+import os
+
+# Before Flower is imported: nothing a user starts reports home.
+os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from sealora_common.errors import SealoraError
+from sealora_common.recipe.schema import ModelSection
+
+cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+model = typer.Typer(no_args_is_help=True, help="The base model.")
+cli.add_typer(model, name="model")
+
+Base = Annotated[str, typer.Argument(help="smollm2-135m-instruct, a Hugging Face id, or a local directory.")]
+
+
+@cli.callback()
+def sealora_site() -> None:
+    """A site of a federation: its base model and its data."""
+
+
+@model.command()
+def fetch(base: Base = "smollm2-135m-instruct") -> None:
+    """Fetch a base model if it is not here yet, and say where it is."""
+    from sealora_client.model.fetch import locate_base
+
+    typer.echo(locate_base(ModelSection(base=base)))
+
+
+@model.command()
+def digest(base: Base) -> None:
+    """Print the SHA-256 that a recipe's model.digest holds a base model to."""
+    from sealora_client.model.base import digest_of
+    from sealora_client.model.fetch import locate_base
+
+    typer.echo(digest_of(locate_base(ModelSection(base=base))))
+
+
+@cli.command("demo-data")
+def demo_data(
+    directory: Annotated[Path, typer.Argument(help="Where the JSONL files go.")] = Path(".cache/demo"),
+) -> None:
+    """Build the demo's data: three hospitals' diagnoses from ICD-10-CM."""
+    from sealora_client.data.icd10 import build_demo
+
+    for site in build_demo(directory):
+        typer.echo(f"{site.path}: {site.train} training and {site.heldout} held-out records")
+
+
+def main() -> None:
+    """Entry point: an expected error is one sentence on stderr and exit code 1."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for noisy in ("flwr", "httpx", "transformers"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    try:
+        cli()
+    except SealoraError as error:
+        Console(stderr=True).print(f"Error: {error}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+        raise SystemExit(1) from None

@@ -1,0 +1,118 @@
+"""A site's records: one JSON object a line, each a prompt and the response wanted from the model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sealora_common.errors import DataError
+from sealora_common.recipe.schema import DataSection
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record of the site, as text."""
+
+    prompt: str
+    response: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """A site's records, those that are trained on and those that only measure, in the order of the file."""
+
+    train: list[Record]
+    heldout: list[Record]
+
+
+def read_records(path: Path, section: DataSection) -> Split:
+    """Reads a JSON Lines file (UTF-8; blank lines are skipped).
+
+    A record whose split field is absent or null is held out or not by a hash of its own content. So the split never
+    changes when records are added, removed or reordered, and equal records fall into the same part.
+
+    Raises:
+        DataError: the file cannot be read, a line is no good record, or one of the two parts is empty.
+    """
+    split = Split([], [])
+    for place, value in _objects(path):
+        record = Record(
+            _text(place, value, section.prompt_field, "prompt_field"),
+            _text(place, value, section.response_field, "response_field"),
+        )
+        part = _part(place, value, record, section)
+        (split.train if part == "train" else split.heldout).append(record)
+    if not split.train and not split.heldout:
+        raise DataError(f"{path} has no records: write one JSON object a line")
+    if not split.train:
+        raise DataError(
+            f"{path} has no training records, only held-out ones: "
+            f'set "{section.split_field}" to "train" in some, or add records'
+        )
+    if not split.heldout:
+        raise DataError(
+            f"{path} has no held-out records to measure with: "
+            f'set "{section.split_field}" to "heldout" in some, add records, or raise data.heldout_fraction'
+        )
+    return split
+
+
+def _objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The file's objects, each with its place (`file, line n`) for messages."""
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                place = f"{path}, line {number}"
+                try:
+                    text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+                except UnicodeDecodeError as error:
+                    raise DataError(f"{place}: not UTF-8 text: save the file in UTF-8") from error
+                if not text:
+                    continue
+                try:
+                    value = json.loads(text)
+                except (ValueError, RecursionError) as error:
+                    said = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+                    raise DataError(f"{place}: not JSON ({said}): write one JSON object a line") from error
+                if not isinstance(value, dict):
+                    raise DataError(f"{place}: not a JSON object: write one object of fields a line, like {{...}}")
+                yield place, value
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist: check the path of this site's records") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}): check the path and its permissions") from error
+
+
+def _text(place: str, value: dict[str, Any], field: str, setting: str) -> str:
+    if field not in value:
+        raise DataError(
+            f'{place}: the field "{field}" is missing: add it, or name the right field in the recipe\'s data.{setting}'
+        )
+    text = value[field]
+    if not isinstance(text, str) or not text.strip():
+        raise DataError(f'{place}: the field "{field}" is not a non-empty string: give it some text or drop the line')
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f'{place}: the field "{field}" holds half of a surrogate pair, which is no text: write the whole character'
+        ) from error
+    return text
+
+
+def _part(place: str, value: dict[str, Any], record: Record, section: DataSection) -> str:
+    part = value.get(section.split_field)
+    if part is None:
+        content = json.dumps([record.prompt, record.response]).encode()
+        fraction = int.from_bytes(hashlib.sha256(content).digest()[:8], "big") / 2**64
+        return "heldout" if fraction < section.heldout_fraction else "train"
+    if part not in ("train", "heldout"):
+        raise DataError(
+            f'{place}: the field "{section.split_field}" is {json.dumps(part)}: '
+            'write "train" or "heldout", or leave the field out'
+        )
+    return str(part)

@@ -1,0 +1,144 @@
+"""The privacy ledger's SQLite file: opening it durably, its schema, and what its failures mean to a person."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sealora_common.errors import StorageError
+from sealora_common.storage import storage_error
+
+SCHEMA_VERSION = 1
+_APPLICATION_ID = 0x5EA10A01  # marks the file as a Sealora ledger, for `file` and for us
+_BUSY_SECONDS = 30.0
+
+_SCHEMA = """
+CREATE TABLE charges (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    dataset TEXT NOT NULL,
+    run TEXT NOT NULL,
+    round INTEGER NOT NULL,
+    noise_multiplier REAL NOT NULL,
+    sample_rate REAL NOT NULL,
+    steps INTEGER NOT NULL,
+    created TEXT NOT NULL,
+    released TEXT,
+    insecure INTEGER NOT NULL
+) STRICT
+"""
+_INDEX = "CREATE INDEX charges_by_dataset ON charges (dataset, run, round)"
+
+
+def open_store(path: Path) -> sqlite3.Connection:
+    """Opens the ledger at `path`, creating it (readable by its owner alone) if it is missing.
+
+    Every commit reaches the disk before it returns (WAL with synchronous=FULL), and writers of several processes
+    take turns.
+
+    Raises:
+        StorageError: the file cannot be opened or made, or is not a ledger this version understands.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise storage_error(path, error) from error
+    with storage_failures(path):
+        # One connection serves whichever thread the site is asked from; the ledger's own lock keeps them apart.
+        connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            _use_write_ahead_log(connection)
+            connection.execute("PRAGMA synchronous=FULL")
+            _agree_on_schema(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+    _sync_directory(path.parent)
+    return connection
+
+
+@contextmanager
+def immediate(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
+    """One transaction that holds the write lock from its start: no other process writes between read and write.
+
+    Raises:
+        StorageError: the lock could not be had or the commit did not reach the disk; nothing was written.
+    """
+    with storage_failures(path):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+@contextmanager
+def storage_failures(path: Path) -> Iterator[None]:
+    """Turns SQLite's errors into one sentence about the ledger at `path`."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        remedies = {
+            sqlite3.SQLITE_FULL: "the disk is full: free some space",
+            sqlite3.SQLITE_BUSY: f"another process has held it for {_BUSY_SECONDS:.0f} seconds: stop that process",
+            sqlite3.SQLITE_READONLY: "it may not be written: give this account the right to write it",
+            sqlite3.SQLITE_CANTOPEN: "it cannot be opened: give this account the right to write its directory",
+            sqlite3.SQLITE_NOTADB: "it is not a ledger: name another file, or restore it from a backup",
+            sqlite3.SQLITE_CORRUPT: "it is damaged: restore it from a backup (a new one would not know what is spent)",
+        }
+        why = remedies.get(code, f"{error}: check the disk")
+        raise StorageError(f"cannot use the privacy ledger {path}: {why}, then run the same command again") from error
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    # Switching a new file's journal needs it to itself for a moment, and SQLite does not wait for that by its
+    # busy timeout: two sites' processes that create the ledger together would otherwise fail.
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def _agree_on_schema(connection: sqlite3.Connection, path: Path) -> None:
+    def number(pragma: str) -> int:
+        return int(connection.execute(f"PRAGMA {pragma}").fetchone()[0])
+
+    if number("user_version") == 0:
+        with immediate(connection, path):
+            # Read again under the lock: another process may have made the tables in the meantime.
+            if number("user_version") == 0:
+                if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+                    raise StorageError(f"{path} is a database of something else: name another file for the ledger")
+                connection.execute(_SCHEMA)
+                connection.execute(_INDEX)
+                connection.execute(f"PRAGMA application_id={_APPLICATION_ID}")
+                connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+    if number("application_id") != _APPLICATION_ID:
+        raise StorageError(f"{path} is a database of something else: name another file for the ledger")
+    if (version := number("user_version")) != SCHEMA_VERSION:
+        raise StorageError(
+            f"the privacy ledger {path} has version {version} where this Sealora reads version {SCHEMA_VERSION}: "
+            "use the Sealora release that wrote it, or a newer one"
+        )
+
+
+def _sync_directory(directory: Path) -> None:
+    # A commit is durable only if the file's name is.
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,229 @@
+"""The base model with the recipe's LoRA adapter on it: what a site trains, and reads and writes by tensor name."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.pytorch_utils import Conv1D
+
+from sealora_client.model.base import digest_of, load_base
+from sealora_client.model.fetch import locate_base
+from sealora_common.adapter import AdapterLayout, Tensors, TensorSpec, initial_adapter
+from sealora_common.errors import ModelError
+from sealora_common.recipe.schema import LoraSection, ModelSection, Recipe
+
+ADAPTER = "default"
+
+
+class AdaptedModel:
+    """A frozen base model, one PEFT LoRA adapter on it, and the tokenizer.
+
+    The adapter is held in float32 whatever the base computes in: clipping and noise are wrong in 16 bits. A new
+    instance carries the recipe's initial adapter, and none of its tensors is trained until `train_only`.
+
+    Attributes:
+        model: the PEFT model, in `eval()` mode.
+        tokenizer: the base model's own.
+        device: where the base model lies.
+        layout: all tensors of the adapter, sorted by name. Names are those of a saved PEFT adapter.
+        base_digest: SHA-256 (hex) of the base model's files, see `digest_of`.
+        lock: held by whoever trains or evaluates, where several sites in one process share this instance.
+    """
+
+    def __init__(self, model: PeftModel, tokenizer: PreTrainedTokenizerBase, base_digest: str) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.base_digest = base_digest
+        self.device = torch.device(model.device)
+        self.lock = threading.RLock()
+        self._linears = dict(sorted(_lora_linears(model)))
+        self.layout = AdapterLayout(
+            tuple(TensorSpec(name, tuple(linear.weight.shape)) for name, linear in self._linears.items())
+        )
+        for linear in self._linears.values():
+            linear.to(torch.float32)
+        self.model.eval()
+        self.train_only(AdapterLayout(()))
+
+    @classmethod
+    def load(cls, recipe: Recipe) -> AdaptedModel:
+        """Finds, checks and loads the recipe's base model, and puts the recipe's initial adapter on it.
+
+        Raises:
+            ModelError: the base model cannot be had or loaded, is not the one of `model.digest`, or has no layer
+                of a name in `lora.target_modules`.
+        """
+        return cls._load_from(*_checked_base(recipe.model), recipe)
+
+    @classmethod
+    def _load_from(cls, directory: Path, base_digest: str, recipe: Recipe) -> AdaptedModel:
+        tokenizer = _load_tokenizer(directory)
+        model = _with_lora(load_base(recipe.model, directory), recipe.lora)
+        adapted = cls(model, tokenizer, base_digest)
+        adapted.write(initial_adapter(adapted.layout, recipe.lora.seed))
+        return adapted
+
+    @property
+    def pad_id(self) -> int:
+        """The token id that fills up batches; it is masked everywhere, so its meaning does not matter."""
+        pad = self.tokenizer.pad_token_id
+        return 0 if pad is None else int(pad)
+
+    def write(self, tensors: Mapping[str, NDArray[Any]]) -> None:
+        """Copies named tensors, any subset of the adapter, into the live adapter as float32.
+
+        Raises:
+            ModelError: the adapter has no tensor of that name, or it has another shape; nothing was written then.
+        """
+        for name, value in tensors.items():
+            parameter = self._parameter(name)
+            if value.shape != tuple(parameter.shape):
+                raise ModelError(
+                    f"adapter tensor {name} has shape {value.shape} where the model has {tuple(parameter.shape)}: "
+                    "use the recipe it was trained with"
+                )
+        with torch.no_grad():
+            for name, value in tensors.items():
+                # A copy, because torch cannot share the memory of a read-only array.
+                self._parameter(name).copy_(torch.from_numpy(np.array(value, dtype=np.float32)))
+
+    def read(self, names: Iterable[str]) -> Tensors:
+        """The named tensors of the live adapter, as float32 copies.
+
+        Raises:
+            ModelError: the adapter has no tensor of that name.
+        """
+        return {name: self._parameter(name).detach().cpu().numpy().copy() for name in names}
+
+    def train_only(self, layout: AdapterLayout) -> None:
+        """Makes exactly the tensors of `layout` require a gradient, and drops all gradients there are.
+
+        Raises:
+            ModelError: the adapter has no tensor of that name.
+        """
+        wanted = self.parameters_of(layout)
+        self.model.requires_grad_(False)
+        self.model.zero_grad(set_to_none=True)
+        for parameter in wanted:
+            parameter.requires_grad_(True)
+
+    def parameters_of(self, layout: AdapterLayout) -> list[torch.nn.Parameter]:
+        """The live float32 parameters of `layout`, in its order.
+
+        Raises:
+            ModelError: the adapter has no tensor of that name.
+        """
+        return [self._parameter(name) for name in layout.names]
+
+    def lora_linears(self) -> list[tuple[str, torch.nn.Linear]]:
+        """The adapter's linear layers, bias-free, by the names of their weights, in the order of `layout`."""
+        return list(self._linears.items())
+
+    def _parameter(self, name: str) -> torch.nn.Parameter:
+        linear = self._linears.get(name)
+        if linear is None:
+            raise ModelError(f"the adapter has no tensor {name}: use the recipe it was trained with")
+        return linear.get_parameter("weight")
+
+
+_loaded: dict[tuple[object, ...], AdaptedModel] = {}
+_loading = threading.Lock()
+
+
+def adapted_model(recipe: Recipe) -> AdaptedModel:
+    """The process's one `AdaptedModel` for the recipe's model and LoRA sections, loaded at the first call.
+
+    All sites of a simulation share it, and so one base model in memory: whoever uses it writes the adapter it
+    needs first, and holds `lock` meanwhile if sites run in threads.
+
+    Raises:
+        ModelError: see `AdaptedModel.load`.
+    """
+    with _loading:
+        section, lora = recipe.model, recipe.lora
+        directory, base_digest = _checked_base(section)
+        key = (
+            base_digest,
+            section.revision,
+            section.quantization,
+            section.compute_dtype,
+            section.attention,
+            section.gradient_checkpointing,
+            lora.rank,
+            lora.alpha,
+            lora.dropout,
+            lora.target_modules,
+        )
+        if key not in _loaded:
+            _loaded[key] = AdaptedModel._load_from(directory, base_digest, recipe)
+        return _loaded[key]
+
+
+def _checked_base(section: ModelSection) -> tuple[Path, str]:
+    directory = locate_base(section)
+    found = digest_of(directory)
+    if section.digest not in (None, found):
+        raise ModelError(
+            f"the base model in {directory} has digest {found} where the recipe's model.digest is {section.digest}: "
+            "use the base model that the federation agreed on, or agree on a new recipe"
+        )
+    return directory, found
+
+
+def _load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+    except Exception as error:  # whatever damaged files make the libraries raise
+        raise ModelError(
+            f"the base model in {directory} has no tokenizer that loads: save its tokenizer files there too"
+        ) from error
+    if tokenizer.pad_token is None and tokenizer.eos_token is not None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _with_lora(base: PreTrainedModel, lora: LoraSection) -> PeftModel:
+    _check_targets(base, lora)
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules),
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(base, config, adapter_name=ADAPTER)
+
+
+def _check_targets(base: PreTrainedModel, lora: LoraSection) -> None:
+    if isinstance(lora.target_modules, str):
+        return
+    head = base.get_output_embeddings()
+    linears = [
+        name
+        for name, module in base.named_modules()
+        if isinstance(module, torch.nn.Linear | Conv1D) and module is not head
+    ]
+    for target in lora.target_modules:
+        if not any(name == target or name.endswith(f".{target}") for name in linears):
+            there = ", ".join(sorted({name.rpartition(".")[2] for name in linears}))
+            raise ModelError(
+                f"lora.target_modules: the base model has no linear layer {target!r}: choose from {there}, "
+                "or write all-linear"
+            )
+
+
+def _lora_linears(model: PeftModel) -> Iterable[tuple[str, torch.nn.Linear]]:
+    for name, module in model.named_modules():
+        if isinstance(module, LoraLayer):
+            for half in ("lora_A", "lora_B"):
+                yield f"{name}.{half}.weight", getattr(module, half)[ADAPTER]

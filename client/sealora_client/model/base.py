@@ -1,0 +1,152 @@
+"""The base model: frozen, quantised to 4 bits or not, loaded from a local directory of safetensors."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
+from transformers.utils import is_flash_attn_2_available
+from transformers.utils import logging as transformers_logging
+
+from sealora_common.errors import ModelError
+from sealora_common.recipe.schema import ModelSection
+
+log = logging.getLogger(__name__)
+
+# What decides the model's function of its input text. `generation_config.json` is left out: it only sets defaults
+# for sampling, and hubs edit it after publication.
+DEFINING_FILES = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "config.json",
+    "tokenizer*.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template*",
+    "vocab*",
+    "merges*",
+)
+
+
+def load_base(section: ModelSection, directory: Path) -> PreTrainedModel:
+    """Loads the causal language model in `directory`, on CUDA where there is one and on the CPU otherwise.
+
+    All its parameters are frozen. With `nf4`, linear layers hold 4-bit NormalFloat weights with doubly quantised
+    constants (QLoRA, Dettmers et al. 2023, arXiv:2305.14314) and compute in `compute_dtype`; the other layers,
+    and every layer with `none`, are stored in `compute_dtype`.
+
+    Raises:
+        ModelError: the directory lacks a configuration or weights, or they cannot be loaded.
+    """
+    check_directory(directory)
+    transformers_logging.disable_progress_bar()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    compute_dtype: torch.dtype = getattr(torch, section.compute_dtype)
+    options: dict[str, Any] = {}
+    if section.quantization == "nf4":
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=compute_dtype,
+        )
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            directory,
+            dtype=compute_dtype,
+            attn_implementation=_attention(section),
+            device_map={"": device},
+            use_safetensors=True,
+            local_files_only=True,
+            **options,
+        )
+    except Exception as error:  # whatever a damaged or unsupported model makes the libraries raise
+        raise ModelError(
+            f"the base model in {directory} cannot be loaded ({_first_line(error)}): "
+            "check that its files are complete and that it is a causal language model"
+        ) from error
+    model.requires_grad_(False)
+    _keep_gradients_true(model)
+    if section.gradient_checkpointing:
+        # Not re-entrant: the inputs of the first layer need no gradient then (they have none, as the embedding is
+        # frozen), and the per-example gradients of `training.per_example` come out exact.
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    return model
+
+
+def check_directory(directory: Path) -> None:
+    """Refuses a directory that does not hold a model.
+
+    Raises:
+        ModelError: there is no such directory, or it has no `config.json` or no `*.safetensors`.
+    """
+    if not directory.is_dir():
+        raise ModelError(f"the base model's directory {directory} does not exist: check model.base in the recipe")
+    if not (directory / "config.json").is_file():
+        raise ModelError(f"the base model in {directory} has no config.json: give a directory saved by transformers")
+    if not any(directory.glob("*.safetensors")):
+        raise ModelError(
+            f"the base model in {directory} has no *.safetensors file: save it again with "
+            "save_pretrained (pickled .bin weights can run code and are not read)"
+        )
+
+
+def digest_of(directory: Path) -> str:
+    """SHA-256 (hex) over the names and digests of the files that define the model, in order of name.
+
+    Only files directly in `directory` count. The answer is remembered for this process as long as no file's size
+    or time of change differs.
+
+    Raises:
+        ModelError: the directory does not hold a model.
+    """
+    check_directory(directory)
+    paths = sorted({path for pattern in DEFINING_FILES for path in directory.glob(pattern) if path.is_file()})
+    stamps = [path.stat() for path in paths]
+    return _digest(tuple((path, stamp.st_size, stamp.st_mtime_ns) for path, stamp in zip(paths, stamps, strict=True)))
+
+
+@functools.lru_cache(maxsize=64)
+def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:
+    listing = []
+    for path, _, _ in files:
+        with path.open("rb") as file:
+            listing.append([path.name, hashlib.file_digest(file, "sha256").hexdigest()])
+    return hashlib.sha256(json.dumps(sorted(listing), separators=(",", ":")).encode()).hexdigest()
+
+
+def _attention(section: ModelSection) -> str:
+    if section.attention != "flash_attention_2":
+        return section.attention
+    if torch.cuda.is_available() and is_flash_attn_2_available() and section.compute_dtype != "float32":
+        return section.attention
+    log.warning(
+        "model.attention: flash_attention_2 needs CUDA, the package flash-attn and a 16-bit compute_dtype; using sdpa"
+    )
+    return "sdpa"
+
+
+def _keep_gradients_true(model: PreTrainedModel) -> None:
+    """Switches off the bitsandbytes CPU kernel that silently spoils gradients.
+
+    On CPUs with AVX512-BF16 one forward in `eval()` under `no_grad` packs the 4-bit weights and `train()` does not
+    unpack them: every later backward is wrong (cosine 0.2 to the true gradient) without any error.
+    """
+    try:
+        from bitsandbytes.nn import Linear4bit
+    except ImportError:  # then no layer is quantised
+        return
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:")

@@ -1,0 +1,51 @@
+"""Greedy completions, to look at what a model has learned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from transformers import GenerationConfig
+
+from sealora_client.data.chat import prompt_tokens
+from sealora_client.model.adapted import AdaptedModel
+
+
+def complete(
+    model: AdaptedModel, prompts: Sequence[str], system_prompt: str | None, max_new_tokens: int = 48
+) -> list[str]:
+    """What the model with its live adapter answers to each prompt, in order.
+
+    Prompts go through the same chat template as in training. Decoding is greedy, stops at the end of the turn or
+    after `max_new_tokens` tokens, and leaves the model in the mode (train or eval) it was in.
+    """
+    if not prompts:
+        return []
+    conversations = prompt_tokens(prompts, model.tokenizer, system_prompt)
+    length = max(map(len, conversations))
+    tokens = torch.tensor([[model.pad_id] * (length - len(own)) + own for own in conversations])
+    attention_mask = torch.tensor([[0] * (length - len(own)) + [1] * len(own) for own in conversations])
+    was_training = model.model.training
+    model.model.eval()
+    try:
+        with torch.no_grad():
+            output = model.model.generate(
+                input_ids=tokens.to(model.device),
+                attention_mask=attention_mask.to(model.device),
+                generation_config=GenerationConfig(
+                    do_sample=False,
+                    max_new_tokens=max_new_tokens,
+                    pad_token_id=model.pad_id,
+                    eos_token_id=_end_ids(model) or None,
+                ),
+            )
+    finally:
+        model.model.train(was_training)
+    return [text.strip() for text in model.tokenizer.batch_decode(output[:, length:], skip_special_tokens=True)]
+
+
+def _end_ids(model: AdaptedModel) -> list[int]:
+    """Every token that ends a turn, after the tokenizer and after the base model's own generation settings."""
+    declared = model.model.generation_config.eos_token_id
+    ids = {model.tokenizer.eos_token_id, *(declared if isinstance(declared, list) else [declared])}
+    return sorted(token for token in ids if token is not None)

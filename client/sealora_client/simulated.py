@@ -1,0 +1,134 @@
+"""The sites of a simulated federation: directories like those of real ones, prepared on one machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from sealora_client.data.records import read_records
+from sealora_client.model.adapted import adapted_model
+from sealora_client.model.base import digest_of
+from sealora_client.model.fetch import locate_base
+from sealora_client.model.generate import complete
+from sealora_client.policy import SitePolicy
+from sealora_client.site import Site
+from sealora_common.adapter import Tensors, initial_adapter
+from sealora_common.entropy import site_entropy
+from sealora_common.errors import RecipeError
+from sealora_common.identity import Identity
+from sealora_common.recipe import Recipe
+from sealora_common.roster import Roster
+from sealora_common.storage import write_atomically
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One held-out prompt and what the model makes of it before and after."""
+
+    site: str
+    prompt: str
+    reference: str
+    before: str
+    after: str
+
+
+class SimulatedSites:
+    """What `sealora simulate` asks of the installed site package."""
+
+    @staticmethod
+    def check(recipe: Recipe) -> None:
+        """Reads every site's data, so that a fault in it ends the simulation before anything is written.
+
+        Raises:
+            RecipeError: the recipe names fewer simulated sites than its minimum.
+            DataError: a site's data cannot be used.
+        """
+        sites = recipe.sites.simulated
+        if len(sites) < recipe.sites.minimum:
+            raise RecipeError(
+                f"sites.simulated names {len(sites)} sites, sites.minimum is {recipe.sites.minimum}: "
+                "add sites or lower the minimum (three is the least that hides each from the others)"
+            )
+        for data in sites.values():
+            read_records(Path(data), recipe.data)
+
+    @staticmethod
+    def resolve(recipe: Recipe) -> Recipe:
+        """Fetches the base model if need be and binds the recipe to its digest."""
+        digest = digest_of(locate_base(recipe.model))
+        return recipe.with_model_digest(digest)
+
+    @staticmethod
+    def prepare(recipe: Recipe, directory: Path) -> Roster:
+        """Makes one site directory under `directory` for each of the recipe's simulated sites.
+
+        A directory that is there is kept as it is: its identity and its ledger outlive the run.
+
+        Returns:
+            The roster, signed by a coordinator made for the occasion.
+        """
+        sites = recipe.sites.simulated
+        identities = {name: _identity(directory / name, name) for name in sorted(sites)}
+        roster_path = directory / "roster.json"
+        if roster_path.exists():
+            roster = Roster.load(roster_path)
+        else:
+            coordinator = Identity.create("coordinator", site_entropy("coordinator", "identity"))
+            keys = {name: identity.public_key for name, identity in identities.items()}
+            roster = Roster.create(f"simulation of {recipe.name}", keys, coordinator)
+            write_atomically(roster_path, roster.model_dump_json(indent=2).encode())
+        for name, data in sites.items():
+            _write_site(directory / name, name, Path(data).resolve(), recipe, roster)
+        return roster
+
+    @staticmethod
+    def completions(recipe: Recipe, directory: Path, final: Tensors, count: int) -> list[Completion]:
+        """Held-out prompts completed by the untrained and by the final adapter, one site after another."""
+        model = adapted_model(recipe)
+        names = sorted(recipe.sites.simulated)
+        chosen = []
+        for position in range(count):
+            name = names[position % len(names)]
+            heldout = Site(directory / name).records().heldout
+            chosen.append((name, heldout[(position // len(names)) % len(heldout)]))
+        prompts = [record.prompt for _, record in chosen]
+        system = recipe.data.system_prompt
+        with model.lock:
+            model.write(initial_adapter(model.layout, recipe.lora.seed))
+            before = complete(model, prompts, system)
+            model.write(final)
+            after = complete(model, prompts, system)
+        return [
+            Completion(name, record.prompt, record.response, old, new)
+            for (name, record), old, new in zip(chosen, before, after, strict=True)
+        ]
+
+
+def _identity(directory: Path, name: str) -> Identity:
+    path = directory / "identity.pem"
+    if path.exists():
+        return Identity.load(name, path)
+    identity = Identity.create(name, site_entropy(name, "identity"))
+    identity.save(path)
+    return identity
+
+
+def _write_site(directory: Path, name: str, data: Path, recipe: Recipe, roster: Roster) -> None:
+    policy = SitePolicy(
+        epsilon_limit=recipe.privacy.epsilon,
+        delta_limit=recipe.privacy.delta,
+        minimum_sites=recipe.sites.minimum,
+        minimum_survivors=recipe.sealing.min_survivors,
+        adversary=recipe.sealing.adversary,
+        allow_without_privacy=recipe.privacy.mechanism == "none",
+    )
+    files = {
+        "policy.yaml": yaml.safe_dump(policy.model_dump(mode="json"), sort_keys=False),
+        "recipe.yaml": yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+        "roster.json": roster.model_dump_json(indent=2),
+        "site.yaml": yaml.safe_dump({"name": name, "data": str(data)}),
+    }
+    for file, text in files.items():
+        write_atomically(directory / file, text.encode())

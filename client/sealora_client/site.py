@@ -1,0 +1,139 @@
+"""A site's directory: who it is, what it has agreed to, where its data and its books are.
+
+    site.yaml        name and data file (this file's own fields)
+    policy.yaml      what no server can override
+    recipe.yaml      the recipe this site agreed to; orders under any other are refused
+    roster.json      the sites of the federation, signed by its coordinator
+    identity.pem     the site's signing key, mode 0600; it never leaves the site
+    ledger.sqlite    privacy spent, across all runs
+    history.jsonl    this site's own figures, round by round
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from sealora_client.data.chat import to_examples
+from sealora_client.data.example import Example
+from sealora_client.data.fingerprint import dataset_fingerprint
+from sealora_client.data.records import Split, read_records
+from sealora_client.ledger import Ledger
+from sealora_client.model.adapted import AdaptedModel, adapted_model
+from sealora_client.policy import SitePolicy
+from sealora_common.errors import PolicyError
+from sealora_common.identity import Identity
+from sealora_common.recipe import Recipe, load_recipe
+from sealora_common.roster import Roster
+from sealora_common.storage import append_line
+
+
+class SiteConfig(BaseModel):
+    """`site.yaml`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    data: Path
+
+    @classmethod
+    def load(cls, path: Path) -> SiteConfig:
+        """Reads `site.yaml`.
+
+        Raises:
+            PolicyError: it is missing or malformed.
+        """
+        try:
+            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise PolicyError(f"{path}: no such file: is this a site's directory?") from None
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
+            raise PolicyError(f"{path}: cannot be used ({str(error).splitlines()[0]}): correct the file") from None
+
+
+@dataclass(frozen=True)
+class SiteData:
+    """The site's records as the model sees them.
+
+    Attributes:
+        fingerprint: the data set's name in the ledger.
+        train: all training examples.
+        heldout: the held-out examples that are evaluated.
+    """
+
+    fingerprint: str
+    train: list[Example]
+    heldout: list[Example]
+
+    @property
+    def truncated(self) -> int:
+        """How many examples were cut to the recipe's `data.max_tokens`."""
+        return sum(example.truncated for example in [*self.train, *self.heldout])
+
+
+class Site:
+    """One site, opened from its directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.config = SiteConfig.load(directory / "site.yaml")
+        self.policy = SitePolicy.load(directory / "policy.yaml")
+        self.recipe: Recipe = load_recipe(directory / "recipe.yaml")
+        self.roster = Roster.load(directory / "roster.json")
+        self.identity = Identity.load(self.config.name, directory / "identity.pem")
+        index = self.roster.index(self.name)
+        if self.roster.public_key(index) != self.identity.public_key:
+            raise PolicyError(
+                f"{directory / 'roster.json'}: the key it lists for {self.name!r} is not this site's: "
+                "send the coordinator this site's card again"
+            )
+        self.policy.check(self.recipe, self.roster)
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    def model(self) -> AdaptedModel:
+        """The base model with the recipe's adapter on it; one for all sites of this process."""
+        return adapted_model(self.recipe)
+
+    def records(self) -> Split:
+        """The site's records, read anew."""
+        data = self.config.data
+        return read_records(data if data.is_absolute() else self.directory / data, self.recipe.data)
+
+    @cached_property
+    def data(self) -> SiteData:
+        """The site's records, tokenised."""
+        records = self.records()
+        tokenizer = self.model().tokenizer
+        section = self.recipe.data
+        return SiteData(
+            fingerprint=dataset_fingerprint((record.prompt, record.response) for record in records.train),
+            train=to_examples(records.train, tokenizer, section),
+            heldout=to_examples(records.heldout[: section.heldout_limit], tokenizer, section),
+        )
+
+    def ledger(self) -> Ledger:
+        """The site's privacy ledger; close it after use."""
+        return Ledger(self.directory / "ledger.sqlite")
+
+    def note(self, figures: dict[str, Any]) -> None:
+        """Appends a line of this site's own figures. They stay here."""
+        append_line(self.directory / "history.jsonl", json.dumps(figures))
+
+
+@lru_cache(maxsize=256)
+def open_site(directory: Path) -> Site:
+    """The site in `directory`, opened once a process.
+
+    Raises:
+        PolicyError: a file of the site is missing, malformed, or the policy refuses the recipe.
+    """
+    return Site(directory)

@@ -1,0 +1,43 @@
+"""What a site says of itself before the first round: enough for the server to lay out the adapter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from sealora_common import __version__
+from sealora_common.adapter import AdapterLayout
+from sealora_common.errors import FederationError
+
+
+class Hello(BaseModel):
+    """A site's answer to `query.hello`. Says nothing about its data."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    site: str
+    version: str = __version__
+    recipe_hash: str
+    roster_hash: str
+    layout: list[list[Any]]
+
+    @property
+    def adapter_layout(self) -> AdapterLayout:
+        """The adapter's layout under the site's base model and recipe."""
+        return AdapterLayout.from_json(self.layout)
+
+    def to_bytes(self) -> bytes:
+        return self.model_dump_json().encode()
+
+    @classmethod
+    def parse(cls, content: bytes) -> Hello:
+        """Reads a site's answer.
+
+        Raises:
+            FederationError: it is malformed.
+        """
+        try:
+            return cls.model_validate_json(content)
+        except ValidationError:
+            raise FederationError("a site's greeting is malformed: it must run the same version of Sealora") from None

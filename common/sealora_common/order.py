@@ -1,0 +1,117 @@
+"""The server's order for one round, and the terms of the sealing that each side works out from it."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sealora_common.canonical import canonical_json
+from sealora_common.contribution import ContributionLayout
+from sealora_common.errors import PolicyError
+from sealora_common.recipe import Recipe
+from sealora_common.roster import Roster
+from sealora_common.secagg import RoundTerms, threshold_for
+
+Purpose = Literal["train", "evaluate"]
+Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Hex16 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+
+
+class RoundOrder(BaseModel):
+    """What the server asks of every site in a round. Its digest is part of the terms, so all sites get the same."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: Literal[1] = 1
+    purpose: Purpose
+    run: Hex16
+    round_number: int = Field(ge=1, lt=2**32)
+    attempt: int = Field(ge=1, lt=2**32)
+    nonce: Hex16
+    """Fresh for every attempt, also after a restart of the server."""
+    recipe_hash: Hex32
+    roster_hash: Hex32
+    layout_digest: Hex32
+    adapter_digest: Hex32
+    """SHA-256 of the global adapter that travels with the order."""
+
+    @classmethod
+    def issue(
+        cls,
+        purpose: Purpose,
+        *,
+        run: str,
+        round_number: int,
+        attempt: int,
+        recipe: Recipe,
+        roster: Roster,
+        layout_digest: str,
+        adapter: NDArray[np.float32],
+    ) -> RoundOrder:
+        """An order for the global adapter `adapter` (flat float32 vector)."""
+        return cls(
+            purpose=purpose,
+            run=run,
+            round_number=round_number,
+            attempt=attempt,
+            nonce=secrets.token_hex(16),
+            recipe_hash=recipe.hash,
+            roster_hash=roster.hash.hex(),
+            layout_digest=layout_digest,
+            adapter_digest=vector_digest(adapter),
+        )
+
+    @classmethod
+    def parse(cls, content: bytes) -> RoundOrder:
+        """Reads an order, refusing any but its canonical bytes.
+
+        Raises:
+            PolicyError: it is not a well-formed order.
+        """
+        try:
+            order = cls.model_validate_json(content)
+        except ValidationError as error:
+            problem = error.errors(include_url=False)[0]
+            field = ".".join(str(part) for part in problem["loc"]) or "order"
+            raise PolicyError(
+                f"the server's order is malformed ({field}: {problem['msg']}): "
+                "the server and this site must run the same version of Sealora"
+            ) from None
+        if order.to_bytes() != content:
+            raise PolicyError("the server's order is not in canonical form: it was refused")
+        return order
+
+    def to_bytes(self) -> bytes:
+        """The canonical bytes."""
+        return canonical_json(self.model_dump(mode="json"))
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 (32 bytes) of the canonical bytes."""
+        return hashlib.sha256(self.to_bytes()).digest()
+
+
+def terms_of(order: RoundOrder, recipe: Recipe, roster: Roster, layout: ContributionLayout) -> RoundTerms:
+    """The terms of the order's round, from one's own recipe and roster; of the order only what binds it."""
+    return RoundTerms(
+        run=bytes.fromhex(order.run),
+        round_number=order.round_number,
+        attempt=order.attempt,
+        recipe_hash=bytes.fromhex(recipe.hash),
+        roster_hash=roster.hash,
+        order_digest=order.digest,
+        roster_size=len(roster),
+        threshold=threshold_for(len(roster), recipe.sealing.adversary),
+        min_survivors=recipe.sealing.min_survivors,
+        segments=layout.segments,
+    )
+
+
+def vector_digest(vector: NDArray[np.float32]) -> str:
+    """SHA-256 (hex) of a float32 vector's little-endian bytes."""
+    return hashlib.sha256(np.ascontiguousarray(vector, dtype="<f4").tobytes()).hexdigest()

@@ -1,0 +1,44 @@
+"""How orders, stage messages and vectors travel in Flower messages: the names of actions, records and fields."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+ARRAYS = "arrays"
+"""Name of the ArrayRecord that carries the global adapter (server to site) or the masked vector (site to server)."""
+CONFIG = "config"
+"""Name of the ConfigRecord that carries everything else."""
+ADAPTER = "adapter"
+"""Key of the flat float32 adapter in ARRAYS."""
+MASKED = "masked"
+"""Key of the masked vector's message bytes (uint8) in ARRAYS."""
+ORDER = "order"
+"""Key of the order's canonical bytes in CONFIG."""
+PAYLOAD = "payload"
+"""Key of a protocol message's bytes in CONFIG."""
+ERROR = "error"
+"""Key of the one sentence in CONFIG with which a site refuses an order."""
+
+
+class Action(StrEnum):
+    """Flower message types; each is one stage of a round."""
+
+    HELLO = "query.hello"
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+    SHARE = "query.share"
+    MASK = "query.mask"
+    CONFIRM = "query.confirm"
+    OPEN = "query.open"
+
+
+def content_bytes(content: Any) -> int:
+    """Payload bytes of a Flower RecordDict: array data and configuration values, without framing."""
+    total = 0
+    for array_record in content.array_records.values():
+        total += sum(len(array.data) for array in array_record.values())
+    for config_record in content.config_records.values():
+        for value in config_record.values():
+            total += len(value) if isinstance(value, bytes | str) else 8
+    return total

@@ -1,0 +1,74 @@
+"""`sealora`: the aggregation operator's and the researcher's command."""
+
+from __future__ import annotations
+
+import os
+
+# Before Flower is imported: nothing a user starts reports home.
+os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+
+from sealora_common.errors import SealoraError
+from sealora_common.recipe import load_recipe
+from sealora_server.simulation.engine import Engine
+
+cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+
+
+@cli.callback()
+def sealora() -> None:
+    """Federated, private fine-tuning of language models across institutions."""
+
+
+@cli.command()
+def simulate(
+    recipe: Annotated[Path, typer.Argument(help="A recipe (YAML), see configs/.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY.PATH=VALUE]...", help="For example privacy.epsilon=4.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run directory. [default: runs/<recipe name>]")] = None,
+    engine: Annotated[Engine, typer.Option(help="Where the sites run.")] = Engine.INLINE,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+) -> None:
+    """Run a whole federation on this machine: every site, the server and the sealing between them."""
+    from sealora_server.simulation.simulate import Simulation
+
+    parsed = load_recipe(recipe, overrides or [])
+    directory = out or Path("runs") / parsed.name
+    try:
+        Simulation(parsed, directory, engine, resume).run(Console())
+    except KeyboardInterrupt:
+        again = " ".join(["sealora simulate", str(recipe), *(overrides or []), "--out", str(directory), "--resume"])
+        Console(stderr=True).print(
+            f"Stopped. Finished rounds are kept. To go on:  {again}\nTo clean up:  rm -r {directory}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        raise SystemExit(130) from None
+
+
+def main() -> None:
+    """Entry point: an expected error is one sentence on stderr and exit code 1."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_log_handler()])
+    for noisy in ("flwr", "ray"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    try:
+        cli()
+    except SealoraError as error:
+        Console(stderr=True).print(f"Error: {error}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+        raise SystemExit(1) from None
+
+
+def _log_handler() -> logging.Handler:
+    return RichHandler(console=Console(stderr=True), show_time=False, show_path=False, markup=False)

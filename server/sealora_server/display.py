@@ -1,0 +1,130 @@
+"""Shows a run while it goes: a live frame on a terminal, plain lines anywhere else.
+
+The display only reads the run directory, so it shows any run, whatever engine drives it, and nothing that goes
+wrong in it reaches the run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from sealora_server.events import EventTail, Recorded, RoundAborted, RoundFinished, RunFailed, SiteFailed
+from sealora_server.figures import HistoryTails, SiteHistory, federation_curve
+from sealora_server.live_view import Snapshot, frame
+from sealora_server.plain_lines import PlainLines
+from sealora_server.progress import RunProgress
+from sealora_server.results import print_results
+
+__all__ = ["RunDisplay", "print_results"]
+
+_SECONDS_BETWEEN_LOOKS = 0.25
+
+
+class RunDisplay:
+    """Follows the run at `run_dir` on `console` from entering the context to leaving it.
+
+    On leaving, everything written until then is shown. A live frame is wiped when the run finished (its results
+    follow) and left standing when it did not.
+
+    Args:
+        run_dir: the run's directory; it and its files may appear later.
+        console: where to draw. Without a terminal, or one that cannot draw Unicode, plain lines are printed.
+        from_start: whether events that were logged before entering count (as when watching a run that another
+            process drives); a resumed run shows its own part only.
+        clock: the present as Unix seconds.
+    """
+
+    def __init__(
+        self,
+        run_dir: Path,
+        console: Console,
+        *,
+        from_start: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._console = console
+        self._clock = clock
+        self._tail = EventTail(run_dir / "events.jsonl")
+        self._histories = HistoryTails(run_dir)
+        self._from_start = from_start
+        self._lines = PlainLines()
+        self._progress = RunProgress()
+        self._events: list[Recorded] = []
+        self._notice = ""
+        self._live: Live | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="run-display", daemon=True)
+
+    def __enter__(self) -> Self:
+        with contextlib.suppress(Exception):
+            if not self._from_start:
+                self._events += self._tail.read()  # a resumed run's past: its curve counts, its lines do not
+            if self._console.is_terminal and self._console.encoding.lower().startswith("utf"):
+                self._live = Live(console=self._console, auto_refresh=False, vertical_overflow="crop")
+                self._live.start()
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with contextlib.suppress(Exception):
+            self._stop.set()
+            if self._thread.is_alive():
+                self._thread.join(timeout=5)
+            self._look()
+        with contextlib.suppress(Exception):
+            if self._live is not None:
+                self._live.transient = self._progress.ended == "finished"
+                self._live.stop()
+
+    def _follow(self) -> None:
+        while not self._stop.wait(_SECONDS_BETWEEN_LOOKS):
+            with contextlib.suppress(Exception):
+                self._look()
+
+    def _look(self) -> None:
+        new = self._tail.read()
+        histories = self._histories.read()
+        self._events += new
+        self._progress.take(new)
+        if self._live is None:
+            self._print(new, histories)
+        else:
+            self._draw(self._live, new, histories)
+
+    def _print(self, new: list[Recorded], histories: dict[str, SiteHistory]) -> None:
+        for recorded in new:
+            line = self._lines.line(recorded.event, histories)
+            if line is not None:
+                self._console.print(Text(line), soft_wrap=True)
+
+    def _draw(self, live: Live, new: list[Recorded], histories: dict[str, SiteHistory]) -> None:
+        for recorded in new:
+            if isinstance(recorded.event, SiteFailed | RoundAborted | RunFailed):
+                self._notice = self._lines.line(recorded.event, histories) or self._notice
+            else:
+                self._lines.line(recorded.event, histories)  # it counts the rounds
+                self._notice = "" if isinstance(recorded.event, RoundFinished) else self._notice
+        snapshot = Snapshot(
+            progress=self._progress,
+            histories=histories,
+            curve=federation_curve(self._events, histories),
+            notice=self._notice,
+            now=self._clock(),
+        )
+        width, height = self._console.size
+        live.update(frame(snapshot, width=width, height=height), refresh=True)

@@ -1,0 +1,107 @@
+"""Which Flower nodes are which sites, and the adapter layout they all agree on."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from flwr.app import RecordDict
+from flwr.serverapp import Grid
+
+from sealora_common.adapter import AdapterLayout
+from sealora_common.errors import FederationError
+from sealora_common.hello import Hello
+from sealora_common.recipe import Recipe
+from sealora_common.roster import Roster
+from sealora_common.wire_format import CONFIG, PAYLOAD, Action
+from sealora_server.exchange import broadcast, exchange
+
+
+@dataclass
+class Enrolment:
+    """The sites that are connected now.
+
+    Attributes:
+        sites: node id -> site name. A name is what the node says; only its signature in a round proves it.
+        layout: the adapter's layout, once a site has told it.
+        refusals: node id -> why the node takes no part.
+    """
+
+    grid: Grid
+    recipe: Recipe
+    roster: Roster
+    sites: dict[int, str] = field(default_factory=dict)
+    layout: AdapterLayout | None = None
+    refusals: dict[int, str] = field(default_factory=dict)
+
+    def wait(self) -> AdapterLayout:
+        """Waits until every site of the roster is connected, or the time is up and the recipe's minimum is.
+
+        Returns:
+            The layout of the adapter.
+
+        Raises:
+            FederationError: fewer sites than the recipe's minimum came in time.
+        """
+        timeout = self.recipe.sites.stage_timeout
+        deadline = time.monotonic() + timeout
+        pause = 0.05
+        while True:
+            self.refresh()
+            if len(self.sites) == len(self.roster) or time.monotonic() >= deadline:
+                break
+            if self._nobody_else_can_come():
+                break
+            time.sleep(pause)
+            pause = min(2.0, pause * 2)
+        if len(self.sites) < self.recipe.sites.minimum or self.layout is None:
+            missing = ", ".join(sorted(set(self.roster.names) - set(self.sites.values()))) or "none"
+            reasons = "".join(f"; {reason}" for reason in sorted(set(self.refusals.values())))
+            raise FederationError(
+                f"{len(self.sites)} of at least {self.recipe.sites.minimum} sites are ready after {timeout:.0f} s "
+                f"(missing: {missing}{reasons}): start the missing sites, then resume the run"
+            )
+        return self.layout
+
+    def refresh(self) -> None:
+        """Greets the nodes that are new and forgets those that are gone."""
+        connected = set(self.grid.get_node_ids())
+        self.sites = {node_id: name for node_id, name in self.sites.items() if node_id in connected}
+        new = connected - set(self.sites) - set(self.refusals)
+        if new:
+            exchange(
+                self.grid,
+                Action.HELLO,
+                broadcast(new, recipe_hash=self.recipe.hash.encode(), roster_hash=self.roster.hash),
+                timeout=self.recipe.sites.training_timeout,
+                on_reply=self._welcome,
+                on_error=self._turn_away,
+            )
+
+    def _welcome(self, node_id: int, content: RecordDict) -> None:
+        try:
+            hello = Hello.parse(bytes(content.config_records[CONFIG][PAYLOAD]))
+            self._check(hello)
+        except (FederationError, KeyError) as error:
+            self._turn_away(node_id, str(error))
+            return
+        for earlier in [node for node, name in self.sites.items() if name == hello.site]:
+            del self.sites[earlier]  # a site that crashed comes back as a new node
+        self.sites[node_id] = hello.site
+        self.layout = self.layout or hello.adapter_layout
+
+    def _check(self, hello: Hello) -> None:
+        if hello.site not in self.roster.names:
+            raise FederationError(f"site {hello.site!r} is not on the roster: it takes no part")
+        if (hello.recipe_hash, hello.roster_hash) != (self.recipe.hash, self.roster.hash.hex()):
+            raise FederationError(f"site {hello.site!r} has another recipe or roster: give it this run's")
+        if self.layout is not None and hello.adapter_layout.digest != self.layout.digest:
+            raise FederationError(f"site {hello.site!r} has another base model: its adapter has other tensors")
+
+    def _turn_away(self, node_id: int, reason: str) -> None:
+        self.refusals[node_id] = reason
+
+    def _nobody_else_can_come(self) -> bool:
+        # A node that refused stays refused until it reconnects under a new id; with all nodes accounted for and
+        # none missing from the roster's count, waiting longer changes nothing.
+        return len(self.sites) + len(self.refusals) >= len(self.roster)

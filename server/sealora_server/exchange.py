@@ -1,0 +1,77 @@
+"""One stage of a round over any Flower grid: ask every site, wait a bounded time, hand on each answer as it comes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.serverapp import Grid
+
+from sealora_common.wire_format import CONFIG, ERROR, Action
+
+# Flower's own wait polls every 3 s. A grid in this process answers at once; a remote one is asked less and less.
+_FIRST_POLL_SECONDS = 0.02
+_LONGEST_POLL_SECONDS = 0.5
+
+
+def exchange(
+    grid: Grid,
+    action: Action,
+    requests: Mapping[int, RecordDict],
+    *,
+    timeout: float,
+    on_reply: Callable[[int, RecordDict], None],
+    on_error: Callable[[int, str], None],
+) -> None:
+    """Sends `requests` (node id -> content) and passes on the answers until all are in or time is up.
+
+    Args:
+        grid: where the sites are.
+        action: the message type.
+        timeout: seconds to wait for the last answer.
+        on_reply: called with (node id, content) for each answer.
+        on_error: called with (node id, one-sentence reason) for each site that failed or did not answer in time.
+    """
+    messages = [
+        Message(content, dst_node_id=node_id, message_type=action.value, ttl=timeout)
+        for node_id, content in requests.items()
+    ]
+    waiting = set(requests)
+    pending = {message_id for message_id in grid.push_messages(messages) if message_id}
+    deadline = time.monotonic() + timeout
+    pause = _FIRST_POLL_SECONDS
+    while pending and time.monotonic() < deadline:
+        replies = list(grid.pull_messages(list(pending)))
+        for reply in replies:
+            pending.discard(reply.metadata.reply_to_message_id)
+            node_id = reply.metadata.src_node_id
+            waiting.discard(node_id)
+            reason = _failure(reply)
+            if reason is None:
+                on_reply(node_id, reply.content)
+            else:
+                on_error(node_id, reason)
+        pause = _FIRST_POLL_SECONDS if replies else min(_LONGEST_POLL_SECONDS, pause * 1.5)
+        if pending and not replies:
+            time.sleep(pause)
+    for node_id in sorted(waiting):
+        on_error(node_id, f"no answer within {timeout:.0f} s")
+
+
+def broadcast(node_ids: Iterable[int], **fields: bytes) -> dict[int, RecordDict]:
+    """The same fields of a configuration record for every node."""
+    content = RecordDict({CONFIG: ConfigRecord(dict(fields))})
+    return dict.fromkeys(node_ids, content)
+
+
+def _failure(reply: Message) -> str | None:
+    if reply.has_error():
+        return f"the site's Flower node reported: {_first_line(reply.error.reason)}"
+    config = reply.content.config_records.get(CONFIG, {})
+    return str(config[ERROR]) if ERROR in config else None
+
+
+def _first_line(reason: str | None) -> str:
+    lines = [line.strip() for line in (reason or "").splitlines() if line.strip()]
+    return lines[-1] if lines else "no reason given"

@@ -1,0 +1,79 @@
+"""Losses, epsilons, bytes and durations the way a person reads them, the same on every surface."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+MISSING = "-"
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+def loss_text(loss: float | None) -> str:
+    """`3.214`; a dash for a loss nobody measured."""
+    return MISSING if loss is None else f"{loss:.3f}"
+
+
+def epsilon_text(epsilon: float | None) -> str:
+    """Rounded UP to two decimals, so that no reader is told of less than was spent."""
+    if epsilon is None:
+        return MISSING
+    hundredths = epsilon * 100
+    up = int(hundredths) + (hundredths - int(hundredths) > 1e-9)
+    return f"{up / 100:.2f}"
+
+
+def target_text(value: float | None) -> str:
+    """A bound from the recipe, as short as it can be written: `8`, `1e-05`."""
+    return MISSING if value is None else f"{value:g}"
+
+
+def bytes_text(count: int | None) -> str:
+    """Decimal units: `812 B`, `4.1 MB`."""
+    if count is None:
+        return MISSING
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 99.95 else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def duration_text(seconds: float | None) -> str:
+    """`42 s`, `6 min 04 s`, `2 h 15 min`."""
+    if seconds is None:
+        return MISSING
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def change_text(fraction: float | None) -> str:
+    """A signed percentage: `-41.7 %`."""
+    return MISSING if fraction is None else f"{fraction * 100:+.1f} %"
+
+
+def count_text(number: int, noun: str) -> str:
+    """`1 site`, `3 sites`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def sparkline(values: Sequence[float], width: int) -> str:
+    """A curve in one line of block characters, scaled to its own range, thinned to at most `width`."""
+    if not values or width < 1:
+        return ""
+    if len(values) > width:
+        last = len(values) - 1
+        values = [values[round(i * last / max(1, width - 1))] for i in range(width)]
+    low, high = min(values), max(values)
+    if high - low < 1e-12:
+        return _BARS[len(_BARS) // 2] * len(values)
+    return "".join(_BARS[round((value - low) / (high - low) * (len(_BARS) - 1))] for value in values)
+
+
+def printable(text: str) -> str:
+    """`text` without control characters, so that what a model or a site wrote cannot steer a terminal."""
+    return "".join(mark if mark.isprintable() or mark == "\n" else " " for mark in text)

@@ -1,0 +1,130 @@
+"""What a finished run prints: the figures of every site, example completions, where the files are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sealora_server.figures import Completion
+from sealora_server.quantities import (
+    bytes_text,
+    change_text,
+    count_text,
+    duration_text,
+    epsilon_text,
+    loss_text,
+    printable,
+    target_text,
+)
+from sealora_server.summary import SiteSummary, Summary
+
+_MOST_SITES_LISTED = 24
+
+
+def print_results(summary: Summary, completions: Sequence[Completion], run_dir: Path, console: Console) -> None:
+    """Prints the run's result to `console`.
+
+    Args:
+        summary: the run's figures.
+        completions: answers of the model before and after; may be empty.
+        run_dir: where the run's files lie.
+        console: any console; wider than 80 columns gains nothing.
+    """
+    console.print()
+    console.print(_headline(summary), soft_wrap=True)
+    if summary.mechanism == "none":
+        console.print(Text("No differential privacy: do not hand this adapter out.", style="bold red"))
+    if summary.insecure:
+        console.print(Text("Randomness was seeded for a test: nothing of this run is private.", style="bold red"))
+    console.print(_site_table(summary))
+    _print_trouble(summary, console)
+    for completion in completions:
+        console.print()
+        console.print(_completion(completion, console))
+    console.print()
+    console.print(_files(run_dir), soft_wrap=True)
+
+
+def _headline(summary: Summary) -> Text:
+    line = Text.assemble((summary.name, "bold"), f": {summary.rounds_finished} of ")
+    line.append(f"{count_text(summary.rounds, 'round')} in {duration_text(summary.seconds)}")
+    if summary.heldout_loss_before is not None and summary.heldout_loss_after is not None:
+        line.append(f", held-out loss {loss_text(summary.heldout_loss_before)} -> ")
+        line.append(loss_text(summary.heldout_loss_after), style="bold")
+        line.append(f" ({change_text(summary.heldout_loss_change)})")
+    return line
+
+
+def _site_table(summary: Summary) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_footer=True)
+    own = any(site.heldout_loss_before is not None for site in summary.sites)
+    before = loss_text(summary.heldout_loss_before)
+    table.add_column("site", "federation" if own else "federation (a site's own figures stay there)")
+    table.add_column("loss\nbefore", before, justify="right")
+    table.add_column("loss\nafter", loss_text(summary.heldout_loss_after), justify="right")
+    table.add_column("epsilon\nspent", f"<= {target_text(summary.epsilon)}", justify="right")
+    table.add_column("\ndelta", f"<= {target_text(summary.delta)}", justify="right")
+    table.add_column("\nsent", bytes_text(summary.bytes_up), justify="right")
+    table.add_column("\nreceived", bytes_text(summary.bytes_down), justify="right")
+    for site in summary.sites[:_MOST_SITES_LISTED]:
+        table.add_row(*_site_row(site))
+    if len(summary.sites) > _MOST_SITES_LISTED:
+        table.add_row(Text(f"and {len(summary.sites) - _MOST_SITES_LISTED} more: see summary.json", style="dim"))
+    return table
+
+
+def _site_row(site: SiteSummary) -> tuple[Text | str, ...]:
+    return (
+        Text(printable(site.name)),
+        loss_text(site.heldout_loss_before),
+        loss_text(site.heldout_loss_after),
+        epsilon_text(site.epsilon),
+        target_text(site.delta),
+        bytes_text(site.bytes_up),
+        bytes_text(site.bytes_down),
+    )
+
+
+def _print_trouble(summary: Summary, console: Console) -> None:
+    for dropped in summary.dropped_sites[:8]:
+        where = f"round {dropped.round}, {dropped.stage}"
+        console.print(Text(f"lost {printable(dropped.site)} ({where}): {printable(dropped.reason)}", "yellow"))
+    if len(summary.dropped_sites) > 8:
+        console.print(Text(f"and {len(summary.dropped_sites) - 8} more failures: see summary.json", "yellow"))
+    for aborted in summary.aborted_rounds:
+        attempt = f"round {aborted.round}, attempt {aborted.attempt}, given up"
+        console.print(Text(f"{attempt}: {printable(aborted.reason)}", "yellow"))
+
+
+def _completion(completion: Completion, console: Console) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(max_width=max(20, min(console.width, 80) - 12))
+    grid.add_row("prompt", _model_text(completion.prompt, console))
+    grid.add_row("before", _model_text(completion.before, console))
+    after = _model_text(completion.after, console)
+    after.stylize("bold")
+    grid.add_row("after", after)
+    grid.add_row("reference", _model_text(completion.reference, console))
+    return grid
+
+
+def _model_text(text: str, console: Console) -> Text:
+    shown = " ".join(printable(text).split()) or "(nothing)"
+    shown = shown if len(shown) <= 280 else f"{shown[:277]}..."
+    return Text(shown.encode(console.encoding, "replace").decode(console.encoding))
+
+
+def _files(run_dir: Path) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim")
+    grid.add_column(overflow="fold")
+    grid.add_row("report", Text(str(run_dir / "report.html")))
+    grid.add_row("adapter", Text(f"{run_dir / 'adapter'}/"))
+    grid.add_row("figures", Text(str(run_dir / "summary.json")))
+    return grid

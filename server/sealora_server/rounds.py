@@ -1,0 +1,161 @@
+"""The rounds of a run, from the sites' first greeting to the final adapter, resumed wherever it stopped."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+from numpy.typing import NDArray
+
+from sealora_common.adapter import AdapterLayout
+from sealora_common.errors import FederationError
+from sealora_common.roster import Roster
+from sealora_common.wire_format import ADAPTER
+from sealora_server.enrolment import Enrolment
+from sealora_server.events import (
+    EvaluationFinished,
+    RoundAborted,
+    RoundFinished,
+    RunFinished,
+    RunStarted,
+    SitesReady,
+)
+from sealora_server.run_store import RunStore
+from sealora_server.sealed_grid import SealedGrid
+from sealora_server.strategy import build_strategy, restore_strategy, strategy_state
+
+
+def run_rounds(grid: Grid, store: RunStore, roster: Roster) -> None:
+    """Runs the store's recipe over `grid` from the first round that is not finished.
+
+    Raises:
+        FederationError: a round failed as often as the recipe allows; the run can be resumed.
+        StorageError: a result could not be written; the run can be resumed.
+    """
+    _Run(grid, store, roster).run()
+
+
+class _Run:
+    def __init__(self, grid: Grid, store: RunStore, roster: Roster) -> None:
+        self._store = store
+        self._recipe = store.recipe
+        self._roster = roster
+        self._grid = grid
+        self._enrolment = Enrolment(grid, self._recipe, roster)
+
+    def run(self) -> None:
+        started = time.monotonic()
+        done = self._store.finished_rounds
+        self._announce(first_round=done + 1)
+        layout = self._enrolment.wait()
+        self._store.events.write(SitesReady(sites=tuple(sorted(self._enrolment.sites.values()))))
+        shared = layout.shared(self._recipe.lora.aggregation)
+        tensors = self._store.adapter(done, layout)
+        current = shared.flatten(tensors)
+        strategy = build_strategy(self._recipe)
+        restore_strategy(strategy, self._store.optimizer(done))
+        sealed = SealedGrid(
+            self._grid,
+            recipe=self._recipe,
+            roster=self._roster,
+            layout=layout,
+            enrolment=self._enrolment,
+            run_id=self._store.run_id,
+            events=self._store.events,
+        )
+        for round_number in range(done + 1, self._recipe.rounds + 1):
+            current = self._round(round_number, current, strategy, sealed, layout)
+        tensors.update(shared.unflatten(current))
+        after = self._evaluate(current, strategy, sealed)
+        self._store.events.write(
+            RunFinished(
+                seconds=time.monotonic() - started,
+                heldout_loss_before=self._store.record(1).heldout_loss,
+                heldout_loss_after=after,
+                adapter_sha256=self._store.publish(tensors),
+            )
+        )
+
+    def _round(
+        self,
+        round_number: int,
+        current: NDArray[np.float32],
+        strategy: Strategy,
+        sealed: SealedGrid,
+        layout: AdapterLayout,
+    ) -> NDArray[np.float32]:
+        started = time.monotonic()
+        for attempt in range(1, self._recipe.sites.round_attempts + 1):
+            sealed.attempt = attempt
+            try:
+                self._enrolment.wait()
+                messages = strategy.configure_train(round_number, _record(current), ConfigRecord(), sealed)
+                arrays, _ = strategy.aggregate_train(round_number, sealed.send_and_receive(messages))
+            except FederationError as error:
+                self._store.events.write(RoundAborted(round=round_number, attempt=attempt, reason=str(error)))
+                if attempt == self._recipe.sites.round_attempts:
+                    raise FederationError(
+                        f"round {round_number} failed {attempt} times, last because {error}: "
+                        "mend that, then resume the run"
+                    ) from error
+                continue
+            break
+        opened = sealed.opened
+        if arrays is None or opened is None:
+            raise RuntimeError("a strategy returned no arrays for a complete round")
+        stepped = np.asarray(arrays[ADAPTER].numpy(), dtype=np.float32)
+        tensors = self._store.adapter(0, layout)
+        tensors.update(layout.shared(self._recipe.lora.aggregation).unflatten(stepped))
+        record = self._store.finish_round(
+            round_number,
+            tensors=tensors,
+            optimizer=strategy_state(strategy),
+            attempt=attempt,
+            survivors=tuple(self._roster.names[index] for index in opened.survivors),
+            heldout_loss=opened.heldout_loss,
+            clipped_fraction=opened.clipped_fraction,
+            seconds=time.monotonic() - started,
+        )
+        self._store.events.write(
+            RoundFinished(
+                round=round_number,
+                survivors=record.survivors,
+                heldout_loss=record.heldout_loss,
+                seconds=record.seconds,
+                adapter_sha256=record.adapter_sha256,
+            )
+        )
+        return stepped
+
+    def _evaluate(self, current: NDArray[np.float32], strategy: Strategy, sealed: SealedGrid) -> float:
+        sealed.attempt = 1
+        self._enrolment.wait()
+        messages = strategy.configure_evaluate(self._recipe.rounds + 1, _record(current), ConfigRecord(), sealed)
+        strategy.aggregate_evaluate(self._recipe.rounds + 1, sealed.send_and_receive(messages))
+        if sealed.opened is None:
+            raise RuntimeError("an evaluation ended without a sum")
+        survivors = tuple(self._roster.names[index] for index in sealed.opened.survivors)
+        self._store.events.write(EvaluationFinished(heldout_loss=sealed.opened.heldout_loss, survivors=survivors))
+        return sealed.opened.heldout_loss
+
+    def _announce(self, *, first_round: int) -> None:
+        private = self._recipe.privacy.mechanism != "none"
+        self._store.events.write(
+            RunStarted(
+                name=self._recipe.name,
+                run_id=self._store.run_id,
+                rounds=self._recipe.rounds,
+                recipe_hash=self._recipe.hash,
+                epsilon=self._recipe.privacy.epsilon if private else None,
+                delta=self._recipe.privacy.delta if private else None,
+                mechanism=self._recipe.privacy.mechanism,
+                first_round=first_round,
+            )
+        )
+
+
+def _record(adapter: NDArray[np.float32]) -> ArrayRecord:
+    return ArrayRecord({ADAPTER: Array(adapter)})

@@ -1,0 +1,174 @@
+"""A run on disk: its recipe, its events and every finished round, each written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors.numpy import load, save
+
+from sealora_common.adapter import AdapterLayout, Tensors, initial_adapter
+from sealora_common.errors import StorageError
+from sealora_common.recipe import Recipe, load_recipe
+from sealora_common.storage import storage_error, write_atomically
+from sealora_server.adapter_files import read_adapter, write_adapter
+from sealora_server.events import EventLog
+from sealora_server.strategy import State
+
+_OPTIMIZER = "optimizer.safetensors"
+_RECORD = "round.json"
+
+
+class RunIdentity(BaseModel):
+    """`run.json`: what makes this run this run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    run_id: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    recipe_hash: str
+
+
+class RoundRecord(BaseModel):
+    """`rounds/NNNN/round.json`: what came of a round. Written last, so that it marks the round as finished."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    round_number: int
+    attempt: int
+    survivors: tuple[str, ...]
+    heldout_loss: float
+    clipped_fraction: float
+    adapter_sha256: str
+    seconds: float
+
+
+class RunStore:
+    """The run directory. One process writes it at a time."""
+
+    def __init__(self, directory: Path, identity: RunIdentity, recipe: Recipe) -> None:
+        self.directory = directory
+        self.run_id = identity.run_id
+        self.recipe = recipe
+        self.events = EventLog(directory / "events.jsonl")
+
+    @classmethod
+    def create(cls, directory: Path, recipe: Recipe) -> RunStore:
+        """Starts a run in a new or empty directory.
+
+        Raises:
+            StorageError: the directory holds a run already, or cannot be written.
+        """
+        if (directory / "run.json").exists():
+            raise StorageError(
+                f"{directory} holds a run already: choose another --out, add --resume to go on with it, "
+                "or delete the directory"
+            )
+        identity = RunIdentity(run_id=secrets.token_hex(16), recipe_hash=recipe.hash)
+        text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        write_atomically(directory / "recipe.yaml", text.encode())
+        write_atomically(directory / "run.json", identity.model_dump_json(indent=2).encode())
+        return cls(directory, identity, recipe)
+
+    @classmethod
+    def open(cls, directory: Path) -> RunStore:
+        """Opens a run that `create` started.
+
+        Raises:
+            StorageError: there is none, or its files do not belong together.
+        """
+        try:
+            identity = RunIdentity.model_validate_json((directory / "run.json").read_bytes())
+        except (OSError, ValidationError):
+            raise StorageError(f"{directory} holds no run to resume: leave --resume out to start one") from None
+        recipe = load_recipe(directory / "recipe.yaml")
+        if recipe.hash != identity.recipe_hash:
+            raise StorageError(f"{directory / 'recipe.yaml'} was changed since the run began: restore it or start anew")
+        return cls(directory, identity, recipe)
+
+    @property
+    def finished_rounds(self) -> int:
+        """How many rounds are finished: the longest unbroken sequence 1, 2, ..."""
+        count = 0
+        while (self._round(count + 1) / _RECORD).exists():
+            count += 1
+        return count
+
+    def record(self, round_number: int) -> RoundRecord:
+        """What came of a finished round."""
+        return RoundRecord.model_validate_json((self._round(round_number) / _RECORD).read_bytes())
+
+    def adapter(self, round_number: int, layout: AdapterLayout) -> Tensors:
+        """The adapter after a finished round; after round 0, the initial one."""
+        if round_number == 0:
+            return initial_adapter(layout, self.recipe.lora.seed)
+        return read_adapter(self._round(round_number) / "adapter", layout)
+
+    def optimizer(self, round_number: int) -> State:
+        """The server optimiser's state after a finished round."""
+        path = self._round(round_number) / _OPTIMIZER
+        return dict(load(path.read_bytes())) if path.exists() else {}
+
+    def finish_round(
+        self,
+        round_number: int,
+        *,
+        tensors: Tensors,
+        optimizer: State,
+        attempt: int,
+        survivors: tuple[str, ...],
+        heldout_loss: float,
+        clipped_fraction: float,
+        seconds: float,
+    ) -> RoundRecord:
+        """Stores a round: built aside, flushed, then renamed into place, so it is there whole or not at all.
+
+        Raises:
+            StorageError: it could not be written; the run can be resumed at this round.
+        """
+        final = self._round(round_number)
+        aside = final.with_name(f".{final.name}.unfinished")
+        shutil.rmtree(aside, ignore_errors=True)
+        record = RoundRecord(
+            round_number=round_number,
+            attempt=attempt,
+            survivors=survivors,
+            heldout_loss=heldout_loss,
+            clipped_fraction=clipped_fraction,
+            adapter_sha256=write_adapter(aside / "adapter", tensors, self.recipe),
+            seconds=seconds,
+        )
+        if optimizer:
+            write_atomically(aside / _OPTIMIZER, save(_contiguous(optimizer)))
+        write_atomically(aside / _RECORD, record.model_dump_json(indent=2).encode())
+        _rename(aside, final)
+        return record
+
+    def publish(self, tensors: Tensors) -> str:
+        """Writes the run's final adapter to `adapter/`; returns the SHA-256 (hex) of its weights."""
+        return write_adapter(self.directory / "adapter", tensors, self.recipe)
+
+    def _round(self, round_number: int) -> Path:
+        return self.directory / "rounds" / f"{round_number:04d}"
+
+
+def _contiguous(state: State) -> dict[str, NDArray[np.generic]]:
+    return {name: np.ascontiguousarray(value) for name, value in state.items()}
+
+
+def _rename(source: Path, target: Path) -> None:
+    try:
+        os.replace(source, target)
+        descriptor = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise storage_error(target, error) from error

@@ -1,0 +1,85 @@
+"""`sealora simulate`: from a recipe to an adapter, a summary and a report, on one machine."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from sealora_common.errors import RecipeError, SealoraError
+from sealora_common.recipe import Recipe
+from sealora_common.storage import write_atomically
+from sealora_server.adapter_files import read_tensors
+from sealora_server.display import RunDisplay
+from sealora_server.events import RunFailed, RunInterrupted
+from sealora_server.report import write_report
+from sealora_server.results import print_results
+from sealora_server.run_store import RunStore
+from sealora_server.simulation.engine import Engine, run_engine
+from sealora_server.simulation.sites import SimulatedSitesLike, simulated_sites
+from sealora_server.summary import write_summary
+
+_COMPLETIONS = 3
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """A simulation that is about to run.
+
+    Attributes:
+        recipe: the recipe as given; its base model's digest is filled in.
+        directory: the run directory.
+        engine: where the sites run.
+        resume: go on with the run that is in the directory.
+    """
+
+    recipe: Recipe
+    directory: Path
+    engine: Engine = Engine.INLINE
+    resume: bool = False
+
+    def run(self, console: Console) -> None:
+        """Runs it to the end, showing progress on `console`.
+
+        Raises:
+            SealoraError: something the person can mend. Finished rounds are kept and can be resumed.
+            KeyboardInterrupt: likewise.
+        """
+        sites = simulated_sites()
+        sites.check(self.recipe)
+        console.print(f"Base model {self.recipe.model.base}: fetching it if it is not here yet", highlight=False)
+        store = self._store(sites.resolve(self.recipe))
+        roster = sites.prepare(store.recipe, store.directory / "sites")
+        write_atomically(store.directory / "roster.json", roster.model_dump_json(indent=2).encode())
+        try:
+            with RunDisplay(store.directory, console):
+                run_engine(self.engine, store.directory, list(roster.names))
+        except SealoraError as error:
+            store.events.write(RunFailed(reason=str(error)))
+            raise
+        except KeyboardInterrupt:
+            store.events.write(RunInterrupted(round=store.finished_rounds + 1))
+            raise
+        self._conclude(sites, store, console)
+
+    def _store(self, recipe: Recipe) -> RunStore:
+        if not self.resume:
+            return RunStore.create(self.directory, recipe)
+        store = RunStore.open(self.directory)
+        if store.recipe.hash != recipe.hash:
+            raise RecipeError(
+                f"{self.directory} holds a run of another recipe: give the recipe and overrides it was started with, "
+                "or choose another --out"
+            )
+        return store
+
+    def _conclude(self, sites: SimulatedSitesLike, store: RunStore, console: Console) -> None:
+        final = read_tensors(store.directory / "adapter")
+        completions = sites.completions(store.recipe, store.directory / "sites", final, _COMPLETIONS)
+        text = json.dumps([asdict(completion) for completion in completions], indent=2, ensure_ascii=False)
+        write_atomically(store.directory / "completions.json", text.encode())
+        summary = write_summary(store.directory)
+        write_report(store.directory)
+        print_results(summary, completions, store.directory, console)

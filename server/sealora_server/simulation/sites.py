@@ -1,0 +1,40 @@
+"""What a simulation needs of the site package, found by its entry point: the server never imports it."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Protocol
+
+from sealora_common.adapter import Tensors
+from sealora_common.errors import SealoraError
+from sealora_common.recipe import Recipe
+from sealora_common.roster import Roster
+
+CLIENT_APP = "sealora_client.app:app"
+
+
+class SimulatedSitesLike(Protocol):
+    """See `sealora_client.simulated.SimulatedSites`."""
+
+    @staticmethod
+    def check(recipe: Recipe) -> None: ...
+    @staticmethod
+    def resolve(recipe: Recipe) -> Recipe: ...
+    @staticmethod
+    def prepare(recipe: Recipe, directory: Path) -> Roster: ...
+    @staticmethod
+    def completions(recipe: Recipe, directory: Path, final: Tensors, count: int) -> list[Any]: ...
+
+
+
+def simulated_sites() -> SimulatedSitesLike:
+    """The installed site package's part in a simulation.
+
+    Raises:
+        SealoraError: no site package is installed.
+    """
+    for point in entry_points(group="sealora.simulated_sites"):
+        loaded: SimulatedSitesLike = point.load()
+        return loaded
+    raise SealoraError("a simulation needs the site package: pip install 'sealora[sim]'")

@@ -1,0 +1,231 @@
+"""The whole of a run in one object, and in `summary.json`.
+
+A site's figures come from the site's own file and from nowhere else. In a deployed run there is none, so the
+summary names the sites, leaves their figures null and gives the federation's from the opened sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from sealora_common.errors import StorageError
+from sealora_common.storage import write_atomically
+from sealora_server.events import (
+    Event,
+    Recorded,
+    RoundAborted,
+    RoundFinished,
+    RunFailed,
+    RunFinished,
+    RunInterrupted,
+    RunStarted,
+    SiteFailed,
+    SiteReplied,
+    read_events,
+)
+from sealora_server.figures import (
+    SiteHistory,
+    federation_curve,
+    last_started,
+    read_histories,
+    seconds_of,
+    site_names,
+)
+
+Status = Literal["running", "finished", "failed", "interrupted"]
+
+
+class SiteSummary(BaseModel):
+    """One site's whole run. All figures are null in a deployed run: they stay at the site."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    epsilon: float | None = None
+    delta: float | None = None
+    records: int | None = None
+    heldout_records: int | None = None
+    truncated: int | None = None
+    bytes_up: int | None = None
+    bytes_down: int | None = None
+    heldout_loss_before: float | None = None
+    heldout_loss_after: float | None = None
+
+
+class DroppedSite(BaseModel):
+    """A site that failed in a stage of a round."""
+
+    model_config = ConfigDict(frozen=True)
+
+    round: int
+    stage: str
+    site: str
+    reason: str
+
+
+class AbortedRound(BaseModel):
+    """An attempt at a round that too few sites finished."""
+
+    model_config = ConfigDict(frozen=True)
+
+    round: int
+    attempt: int
+    reason: str
+
+
+class Summary(BaseModel):
+    """What `summary.json` holds."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    name: str
+    run_id: str
+    status: Status
+    rounds: int
+    """The recipe's."""
+    rounds_finished: int
+    heldout_loss_before: float | None
+    """Mean over the sites of the untrained adapter's loss on their held-out records, response tokens only."""
+    heldout_loss_after: float | None
+    heldout_loss_change: float | None
+    """after / before - 1: -0.25 is a fall by a quarter."""
+    mechanism: str
+    epsilon: float | None
+    """The recipe's bound for every site."""
+    delta: float | None
+    sites: tuple[SiteSummary, ...]
+    adapter_sha256: str | None
+    recipe_hash: str
+    seconds: float
+    bytes_up: int
+    """All sites together, sent to the server."""
+    bytes_down: int
+    dropped_sites: tuple[DroppedSite, ...] = ()
+    aborted_rounds: tuple[AbortedRound, ...] = ()
+    insecure: bool = False
+    """The noise or the masks were seeded for a test."""
+
+
+def summarize(run_dir: Path) -> Summary:
+    """Reads the run at `run_dir` into a summary; a run that is still going is summed up as far as it is.
+
+    Raises:
+        StorageError: there is no run there.
+    """
+    recorded = read_events(run_dir / "events.jsonl")
+    started = last_started(recorded)
+    if started is None:
+        raise StorageError(
+            f"{run_dir / 'events.jsonl'}: no run has started there: give the directory of a run, or start one"
+        )
+    histories = read_histories(run_dir)
+    events = [entry.event for entry in recorded]
+    names = dict.fromkeys((*site_names(recorded), *histories))
+    sites = tuple(_site_summary(name, histories.get(name)) for name in names)
+    before, after = _heldout_losses(sites, recorded, histories, started.rounds)
+    finished = [event for event in events if isinstance(event, RoundFinished)]
+    final = next((event for event in reversed(events) if isinstance(event, RunFinished)), None)
+    up, down = _bytes(sites, events)
+    return Summary(
+        name=started.name,
+        run_id=started.run_id,
+        status=_status(events),
+        rounds=started.rounds,
+        rounds_finished=len({event.round for event in finished}),
+        heldout_loss_before=before,
+        heldout_loss_after=after,
+        heldout_loss_change=after / before - 1 if before and after is not None else None,
+        mechanism=started.mechanism,
+        epsilon=started.epsilon,
+        delta=started.delta,
+        sites=sites,
+        adapter_sha256=final.adapter_sha256 if final else finished[-1].adapter_sha256 if finished else None,
+        recipe_hash=started.recipe_hash,
+        seconds=round(seconds_of(recorded), 3),
+        bytes_up=up,
+        bytes_down=down,
+        dropped_sites=tuple(
+            DroppedSite.model_validate(event.model_dump()) for event in events if isinstance(event, SiteFailed)
+        ),
+        aborted_rounds=tuple(
+            AbortedRound.model_validate(event.model_dump()) for event in events if isinstance(event, RoundAborted)
+        ),
+        insecure=any(event.insecure for event in events if isinstance(event, RunStarted)),
+    )
+
+
+def write_summary(run_dir: Path) -> Summary:
+    """Sums the run up, stores that as `summary.json` and returns it.
+
+    Raises:
+        StorageError: there is no run there, or the file could not be written.
+    """
+    summary = summarize(run_dir)
+    write_atomically(run_dir / "summary.json", summary.model_dump_json(indent=2).encode() + b"\n")
+    return summary
+
+
+def _site_summary(name: str, history: SiteHistory | None) -> SiteSummary:
+    if history is None:
+        return SiteSummary(name=name)
+    losses = dict(history.losses)
+    evaluated = [line.heldout_loss for line in history.rounds if line.kind == "evaluate"]
+    return SiteSummary(
+        name=name,
+        epsilon=history.latest("epsilon"),
+        delta=history.latest("delta"),
+        records=history.latest("records"),
+        heldout_records=history.latest("heldout_records"),
+        truncated=history.latest("truncated"),
+        bytes_up=sum(line.bytes_up for line in history.rounds),
+        bytes_down=sum(line.bytes_down for line in history.rounds),
+        heldout_loss_before=losses.get(0),
+        heldout_loss_after=evaluated[-1] if evaluated else None,
+    )
+
+
+def _heldout_losses(
+    sites: Sequence[SiteSummary],
+    events: Sequence[Recorded],
+    histories: Mapping[str, SiteHistory],
+    rounds: int,
+) -> tuple[float | None, float | None]:
+    """Before and after over the same sites, so that a site which left does not look like learning."""
+    both = [
+        (site.heldout_loss_before, site.heldout_loss_after)
+        for site in sites
+        if site.heldout_loss_before is not None and site.heldout_loss_after is not None
+    ]
+    if both:
+        return fmean(before for before, _ in both), fmean(after for _, after in both)
+    curve = dict(federation_curve(events, histories))
+    return curve.get(0), curve.get(rounds)
+
+
+def _bytes(sites: Sequence[SiteSummary], events: Sequence[Event]) -> tuple[int, int]:
+    own = [(site.bytes_up, site.bytes_down or 0) for site in sites if site.bytes_up is not None]
+    if own:
+        return sum(up for up, _ in own), sum(down for _, down in own)
+    replies = [event for event in events if isinstance(event, SiteReplied)]
+    return sum(reply.bytes_up for reply in replies), sum(reply.bytes_down for reply in replies)
+
+
+def _status(events: Sequence[Event]) -> Status:
+    for event in reversed(events):
+        match event:
+            case RunFinished():
+                return "finished"
+            case RunFailed():
+                return "failed"
+            case RunInterrupted():
+                return "interrupted"
+            case RunStarted():
+                return "running"
+            case _:
+                continue
+    return "running"
