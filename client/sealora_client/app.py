@@ -16,7 +16,18 @@ from sealora_client.site import Site, open_site
 from sealora_common.errors import PolicyError, SealoraError
 from sealora_common.hello import Hello
 from sealora_common.order import RoundOrder
-from sealora_common.wire_format import ADAPTER, ARRAYS, CONFIG, ERROR, MASKED, ORDER, PAYLOAD, content_bytes
+from sealora_common.wire_format import (
+    ADAPTER,
+    ARRAYS,
+    CONFIG,
+    ERROR,
+    MASKED,
+    ORDER,
+    PAYLOAD,
+    array,
+    content_bytes,
+    field,
+)
 
 SITE_DIRECTORY = "site-directory"
 """Key of the node configuration that names the site's directory."""
@@ -89,8 +100,10 @@ def _begin(message: Message, context: Context, site: Site) -> RecordDict:
     expected = "train" if order.purpose == "train" else "evaluate"
     if message.metadata.message_type != expected:
         raise PolicyError(f"an order to {order.purpose} came as {message.metadata.message_type}: it was refused")
-    adapter = np.asarray(message.content.array_records[ARRAYS][ADAPTER].numpy(), dtype=np.float32)
-    part, advertisement = Participation.begin(site, order, adapter)
+    adapter = array(message.content, ADAPTER)
+    if adapter is None or adapter.dtype != np.float32:
+        raise PolicyError("the order carries no float32 adapter: server and site must run the same version")
+    part, advertisement = Participation.begin(site, order, adapter.astype(np.float32))
     return _keep(context, part, message, _payload(advertisement))
 
 
@@ -98,7 +111,9 @@ def _stage(work: Callable[[Participation, bytes], RecordDict], *, last: bool = F
     def handle(message: Message, context: Context, site: Site) -> RecordDict:
         kept = context.state.config_records.get(_STATE)
         if kept is None:
-            raise PolicyError("this site is in no round: it was restarted or the order came twice; order the round anew")
+            raise PolicyError(
+                "this site is in no round: it was restarted or the order came twice; order the round anew"
+            )
         # Forgotten before the work: a stage that fails half-way is not tried again with the same secrets.
         del context.state[_STATE]
         state = RoundState.model_validate_json(bytes(kept["round"]))  # type: ignore[arg-type]
@@ -152,7 +167,7 @@ def _site_directory(context: Context) -> Path:
 
 
 def _bytes(message: Message, key: str) -> bytes:
-    value = message.content.config_records.get(CONFIG, {}).get(key)
+    value = field(message.content, key)
     if not isinstance(value, bytes):
         raise PolicyError(f"a message of the server lacks its {key}: server and site must run the same version")
     return value

@@ -70,10 +70,7 @@ class Participation:
         model = site.model()
         recipe = site.recipe
         _check_order(site, order, adapter, model.layout)
-        trained = None
-        if order.purpose == "train":
-            trained = model.layout.trained(recipe.lora.aggregation, order.round_number)
-        contributions = ContributionLayout.of(recipe, trained, len(site.roster))
+        contributions = _contributions(site, order)
         with model.lock:
             model.write(_global_adapter(site, model.layout, adapter))
             loss = heldout_loss(model, site.data.heldout, recipe.training.micro_batch_size).mean
@@ -146,7 +143,16 @@ class Participation:
         trained = None
         if order.purpose == "train":
             trained = self._site.model().layout.trained(recipe.lora.aggregation, order.round_number)
-        return terms_of(order, recipe, self._site.roster, ContributionLayout.of(recipe, trained, len(self._site.roster)))
+        return terms_of(
+            order, recipe, self._site.roster, ContributionLayout.of(recipe, trained, len(self._site.roster))
+        )
+
+
+def _contributions(site: Site, order: RoundOrder) -> ContributionLayout:
+    trained = None
+    if order.purpose == "train":
+        trained = site.model().layout.trained(site.recipe.lora.aggregation, order.round_number)
+    return ContributionLayout.of(site.recipe, trained, len(site.roster))
 
 
 def _check_order(site: Site, order: RoundOrder, adapter: NDArray[np.float32], layout: AdapterLayout) -> None:

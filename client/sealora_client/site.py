@@ -1,12 +1,12 @@
 """A site's directory: who it is, what it has agreed to, where its data and its books are.
 
-    site.yaml        name and data file (this file's own fields)
-    policy.yaml      what no server can override
-    recipe.yaml      the recipe this site agreed to; orders under any other are refused
-    roster.json      the sites of the federation, signed by its coordinator
-    identity.pem     the site's signing key, mode 0600; it never leaves the site
-    ledger.sqlite    privacy spent, across all runs
-    history.jsonl    this site's own figures, round by round
+site.yaml        name and data file (this file's own fields)
+policy.yaml      what no server can override
+recipe.yaml      the recipe this site agreed to; orders under any other are refused
+roster.json      the sites of the federation, signed by its coordinator
+identity.pem     the site's signing key, mode 0600; it never leaves the site
+ledger.sqlite    privacy spent, across all runs
+history.jsonl    this site's own figures, round by round
 """
 
 from __future__ import annotations

@@ -31,13 +31,13 @@ class Hello(BaseModel):
         return self.model_dump_json().encode()
 
     @classmethod
-    def parse(cls, content: bytes) -> Hello:
+    def parse(cls, content: object) -> Hello:
         """Reads a site's answer.
 
         Raises:
             FederationError: it is malformed.
         """
         try:
-            return cls.model_validate_json(content)
+            return cls.model_validate_json(content if isinstance(content, bytes) else b"")
         except ValidationError:
             raise FederationError("a site's greeting is malformed: it must run the same version of Sealora") from None

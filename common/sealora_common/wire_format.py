@@ -5,6 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 ARRAYS = "arrays"
 """Name of the ArrayRecord that carries the global adapter (server to site) or the masked vector (site to server)."""
 CONFIG = "config"
@@ -31,6 +34,23 @@ class Action(StrEnum):
     MASK = "query.mask"
     CONFIRM = "query.confirm"
     OPEN = "query.open"
+
+
+# Contents are Flower RecordDicts; they are taken as they come, so that this package needs no Flower.
+
+
+def field(content: Any, key: str) -> bytes | str | int | None:
+    """A field of the ConfigRecord, or None if it is missing or of another type."""
+    record = content.config_records.get(CONFIG)
+    value = None if record is None else record.get(key)
+    return value if isinstance(value, bytes | str | int) else None
+
+
+def array(content: Any, key: str) -> NDArray[np.generic] | None:
+    """An array of the ArrayRecord, or None if it is missing."""
+    record = content.array_records.get(ARRAYS)
+    value = None if record is None else record.get(key)
+    return None if value is None else np.asarray(value.numpy())
 
 
 def content_bytes(content: Any) -> int:

@@ -13,7 +13,8 @@ from sealora_common.errors import FederationError
 from sealora_common.hello import Hello
 from sealora_common.recipe import Recipe
 from sealora_common.roster import Roster
-from sealora_common.wire_format import CONFIG, PAYLOAD, Action
+from sealora_common.wire_format import PAYLOAD, Action
+from sealora_common.wire_format import field as wire_field
 from sealora_server.exchange import broadcast, exchange
 
 
@@ -80,9 +81,9 @@ class Enrolment:
 
     def _welcome(self, node_id: int, content: RecordDict) -> None:
         try:
-            hello = Hello.parse(bytes(content.config_records[CONFIG][PAYLOAD]))
+            hello = Hello.parse(wire_field(content, PAYLOAD))
             self._check(hello)
-        except (FederationError, KeyError) as error:
+        except FederationError as error:
             self._turn_away(node_id, str(error))
             return
         for earlier in [node for node, name in self.sites.items() if name == hello.site]:

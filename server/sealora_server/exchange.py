@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
-from sealora_common.wire_format import CONFIG, ERROR, Action
+from sealora_common.wire_format import CONFIG, ERROR, Action, field
 
 # Flower's own wait polls every 3 s. A grid in this process answers at once; a remote one is asked less and less.
 _FIRST_POLL_SECONDS = 0.02
@@ -68,8 +68,8 @@ def broadcast(node_ids: Iterable[int], **fields: bytes) -> dict[int, RecordDict]
 def _failure(reply: Message) -> str | None:
     if reply.has_error():
         return f"the site's Flower node reported: {_first_line(reply.error.reason)}"
-    config = reply.content.config_records.get(CONFIG, {})
-    return str(config[ERROR]) if ERROR in config else None
+    refusal = field(reply.content, ERROR)
+    return None if refusal is None else str(refusal)
 
 
 def _first_line(reason: str | None) -> str:

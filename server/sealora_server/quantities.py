@@ -23,8 +23,8 @@ def epsilon_text(epsilon: float | None) -> str:
 
 
 def target_text(value: float | None) -> str:
-    """A bound from the recipe, as short as it can be written: `8`, `1e-05`."""
-    return MISSING if value is None else f"{value:g}"
+    """A bound from the recipe, as short as it can be written: `8`, `1e-5`."""
+    return MISSING if value is None else f"{value:g}".replace("e-0", "e-")
 
 
 def bytes_text(count: int | None) -> str:

@@ -22,7 +22,18 @@ from sealora_common.order import Purpose, RoundOrder, terms_of
 from sealora_common.recipe import Recipe
 from sealora_common.roster import Roster
 from sealora_common.secagg import ProtocolError, ServerSession
-from sealora_common.wire_format import ADAPTER, ARRAYS, CONFIG, MASKED, ORDER, PAYLOAD, Action, content_bytes
+from sealora_common.wire_format import (
+    ADAPTER,
+    ARRAYS,
+    CONFIG,
+    MASKED,
+    ORDER,
+    PAYLOAD,
+    Action,
+    array,
+    content_bytes,
+    field,
+)
 from sealora_server.enrolment import Enrolment
 from sealora_server.events import EventLog, SiteFailed, SiteReplied, Stage, StageName
 from sealora_server.exchange import exchange
@@ -72,8 +83,8 @@ class SealedGrid(Grid):
         asked = list(messages)
         content = asked[0].content
         purpose: Purpose = "train" if asked[0].metadata.message_type == Action.TRAIN else "evaluate"
-        current = content[ARRAYS][ADAPTER].numpy()
-        round_number = int(content[CONFIG]["server-round"])
+        current = np.asarray(array(content, ADAPTER), dtype=np.float32)
+        round_number = int(field(content, "server-round") or 0)
         trained = self._layout.trained(self._recipe.lora.aggregation, round_number) if purpose == "train" else None
         nodes = [message.metadata.dst_node_id for message in asked]
         sealed = _SealedRound(self, nodes, purpose, round_number, current, trained)
@@ -212,9 +223,8 @@ class _SealedRound:
 
 
 def _protocol_message(content: RecordDict) -> bytes:
-    if ARRAYS in content.array_records:
-        return bytes(content.array_records[ARRAYS][MASKED].numpy().tobytes())
-    payload = content.config_records.get(CONFIG, {}).get(PAYLOAD)
-    if not isinstance(payload, bytes):
+    masked = array(content, MASKED)
+    message = field(content, PAYLOAD) if masked is None else masked.tobytes()
+    if not isinstance(message, bytes):
         raise ProtocolError("a site's answer holds no protocol message: it was refused")
-    return payload
+    return message

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 
-from flwr.app import Context, RecordDict
+from flwr.app import ConfigRecordValues, Context, RecordDict
+from flwr.app.user_config import UserConfig
 from flwr.clientapp import ClientApp
 from flwr.supercore.object_ref import load_app
 
@@ -39,7 +40,7 @@ def run_engine(engine: Engine, run_directory: Path, sites: list[str]) -> None:
     if engine is Engine.INLINE:
         directories = [str(run_directory / "sites" / name) for name in sites]
         grid = InlineGrid(client_app, [{"site-directory": directory} for directory in directories])
-        config = {RUN_DIRECTORY: str(run_directory)}
+        config: UserConfig = {RUN_DIRECTORY: str(run_directory)}
         app(grid, Context(run_id=1, node_id=1, node_config={}, state=RecordDict(), run_config=config))
         return
     _run_ray(client_app, run_directory, len(sites))
@@ -62,7 +63,7 @@ def _run_ray(client_app: ClientApp, run_directory: Path, count: int) -> None:
             failures.append(error)
 
     gpus = torch.cuda.device_count()
-    resources = {"num_cpus": 1, "num_gpus": min(1.0, gpus / count) if gpus else 0.0}
+    resources: dict[str, ConfigRecordValues] = {"num_cpus": 1, "num_gpus": min(1.0, gpus / count) if gpus else 0.0}
     with _environment(_SITES, str(run_directory / "sites")):
         run_simulation(
             server_app,

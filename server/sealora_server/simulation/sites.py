@@ -27,7 +27,6 @@ class SimulatedSitesLike(Protocol):
     def completions(recipe: Recipe, directory: Path, final: Tensors, count: int) -> list[Any]: ...
 
 
-
 def simulated_sites() -> SimulatedSitesLike:
     """The installed site package's part in a simulation.
 

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sealora_client.model.adapted import adapted_model
+from sealora_client.model.generate import complete
+from sealora_common.recipe.schema import ModelSection, Recipe
+
+PROMPTS = ["Code this diagnosis: lung", "Describe", "A much longer prompt than the others, so that they are padded."]
+
+
+@pytest.fixture(params=["llama", "gpt2", "gemma"])
+def model(tiny_base, request):
+    section = ModelSection(base=str(tiny_base(request.param)), quantization="none", compute_dtype="float32")
+    return adapted_model(Recipe(name="test", rounds=1, model=section))
+
+
+@pytest.mark.parametrize("system_prompt", [None, "You are a coder."])
+def test_a_batch_answers_as_each_prompt_alone(model, system_prompt):
+    together = complete(model, PROMPTS, system_prompt, max_new_tokens=8)
+    assert together == [complete(model, [prompt], system_prompt, max_new_tokens=8)[0] for prompt in PROMPTS]
+
+
+def test_the_mode_of_the_model_is_left_as_it_was(model):
+    for training in (True, False):
+        model.model.train(training)
+        complete(model, PROMPTS[:1], None, max_new_tokens=2)
+        assert model.model.training is training
+
+
+def test_no_more_than_the_asked_tokens_are_made(model):
+    (answer,) = complete(model, PROMPTS[:1], None, max_new_tokens=1)
+    assert len(model.tokenizer(answer)["input_ids"]) <= 1
+
+
+def test_nothing_in_nothing_out(model):
+    assert complete(model, [], None) == []
+    assert torch.is_grad_enabled()

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+from transformers import AutoModelForCausalLM
+
+from sealora_client.data.example import Example
+from sealora_client.model import loss
+from sealora_client.model.loss import collate, response_losses
+
+KINDS = ["llama", "gpt2", "qwen2", "gemma"]
+LENGTHS = [(3, 4), (12, 1), (5, 20), (1, 2), (30, 9)]  # tokens of prompt and response
+
+
+@pytest.fixture
+def examples():
+    generator = np.random.default_rng(0)
+    return [
+        Example(generator.integers(3, 300, prompt + response).astype(np.int32), prompt_length=prompt)
+        for prompt, response in LENGTHS
+    ]
+
+
+@pytest.fixture
+def model(tiny_base, request):
+    kind, attention = request.param
+    loaded = AutoModelForCausalLM.from_pretrained(tiny_base(kind), dtype=torch.float32, attn_implementation=attention)
+    return loaded.eval()
+
+
+every_model = pytest.mark.parametrize(
+    "model", [(kind, attention) for kind in KINDS for attention in ("sdpa", "eager")], indirect=True, ids="-".join
+)
+
+
+def alone(model, example: Example) -> float:
+    """The textbook computation: one example, no padding, all logits."""
+    tokens = torch.from_numpy(example.tokens.astype("int64"))
+    logits = model(input_ids=tokens[None]).logits[0, example.prompt_length - 1 : -1]
+    return functional.cross_entropy(logits, tokens[example.prompt_length :], reduction="sum")
+
+
+def right_padded(model, examples) -> torch.Tensor:
+    length = max(len(example.tokens) for example in examples)
+    tokens = torch.zeros((len(examples), length), dtype=torch.int64)
+    mask = torch.zeros_like(tokens)
+    for row, example in enumerate(examples):
+        tokens[row, : len(example.tokens)] = torch.from_numpy(example.tokens.astype("int64"))
+        mask[row, : len(example.tokens)] = 1
+    logits = model(input_ids=tokens, attention_mask=mask).logits
+    return torch.stack(
+        [
+            functional.cross_entropy(
+                logits[row, example.prompt_length - 1 : len(example.tokens) - 1],
+                tokens[row, example.prompt_length : len(example.tokens)],
+                reduction="sum",
+            )
+            for row, example in enumerate(examples)
+        ]
+    )
+
+
+@every_model
+def test_a_batch_gives_each_example_the_loss_it_has_alone(model, examples):
+    with torch.no_grad():
+        nll_sum, token_count = response_losses(model, collate(examples, 0, "cpu"))
+        expected = torch.stack([alone(model, example) for example in examples])
+        padded = right_padded(model, examples)
+    assert token_count.tolist() == [response for _, response in LENGTHS]
+    torch.testing.assert_close(nll_sum, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(nll_sum, padded, rtol=1e-5, atol=1e-5)
+
+
+@every_model
+def test_gradient_is_the_sum_of_the_examples_own(model, examples):
+    parameters = list(model.parameters())
+    ours = torch.autograd.grad(response_losses(model, collate(examples, 0, "cpu"))[0].sum(), parameters)
+    own = torch.autograd.grad(sum(alone(model, example) for example in examples), parameters)
+    for one, other in zip(ours, own, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4 * float(other.abs().max()))
+
+
+@every_model
+def test_the_token_used_for_padding_does_not_matter(model, examples):
+    with torch.no_grad():
+        losses = [response_losses(model, collate(examples, pad_id, "cpu"))[0] for pad_id in (0, 17)]
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("model", [("llama", "sdpa")], indirect=True)
+def test_a_forward_without_the_two_options_gives_the_same(model, examples):
+    class Plain(torch.nn.Module):
+        def forward(self, input_ids, attention_mask, use_cache):
+            return model(input_ids=input_ids, attention_mask=attention_mask, position_ids=batch.position_ids)
+
+    batch = collate(examples, 0, "cpu")
+    with torch.no_grad():
+        torch.testing.assert_close(response_losses(Plain(), batch)[0], response_losses(model, batch)[0])
+
+
+@pytest.mark.parametrize("model", [("llama", "sdpa")], indirect=True)
+def test_the_output_layer_runs_for_the_response_only(model, examples):
+    shapes = []
+    model.lm_head.register_forward_hook(lambda module, inputs, output: shapes.append(tuple(output.shape)))
+    with torch.no_grad():
+        response_losses(model, collate(examples, 0, "cpu"))
+    assert shapes == [(len(LENGTHS), max(response for _, response in LENGTHS) + 1, model.config.vocab_size)]
+
+
+@pytest.mark.parametrize("model", [("llama", "sdpa")], indirect=True)
+def test_losses_do_not_depend_on_the_size_of_the_pieces(model, examples, monkeypatch):
+    batch = collate(examples, 0, "cpu")
+    whole = response_losses(model, batch)[0]
+    monkeypatch.setattr(loss, "_ROWS_AT_ONCE", 3)
+    pieces = response_losses(model, batch)[0]
+    torch.testing.assert_close(pieces, whole)
+    head = model.get_input_embeddings().weight
+    for one, other in zip(torch.autograd.grad(pieces.sum(), head), torch.autograd.grad(whole.sum(), head), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_collate_pads_on_the_left_and_counts_positions_from_the_first_token():
+    short = Example(np.array([5, 6, 7], np.int32), prompt_length=2)
+    long = Example(np.array([1, 2, 3, 4], np.int32), prompt_length=1)
+    batch = collate([short, long], pad_id=9, device="cpu")
+    assert batch.tokens.tolist() == [[9, 5, 6, 7], [1, 2, 3, 4]]
+    assert batch.attention_mask.tolist() == [[0, 1, 1, 1], [1, 1, 1, 1]]
+    assert batch.position_ids.tolist() == [[0, 0, 1, 2], [0, 1, 2, 3]]
+    assert batch.targets.tolist() == [[-100, -100, 7], [2, 3, 4]]

@@ -1,0 +1,26 @@
+"""Fixtures of all tests."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # test modules import `tiny_models` by name
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`tiny_base(kind="llama")`: the directory of a tiny random base model, made once a session. Do not change it."""
+    made: dict[str, Path] = {}
+
+    def directory(kind: str = "llama") -> Path:
+        if kind not in made:
+            from tiny_models import make_tiny_model
+
+            made[kind] = make_tiny_model(tmp_path_factory.mktemp(f"tiny-{kind}"), kind)
+        return made[kind]
+
+    return directory
