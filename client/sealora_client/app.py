@@ -13,7 +13,7 @@ from flwr.clientapp import ClientApp
 
 from sealora_client.participation import Participation, RoundState
 from sealora_client.site import Site, open_site
-from sealora_common.errors import PolicyError, SealoraError
+from sealora_common.errors import BudgetError, DataError, PolicyError, SealoraError
 from sealora_common.hello import Hello
 from sealora_common.order import RoundOrder
 from sealora_common.wire_format import (
@@ -142,16 +142,28 @@ def _remember(context: Context, part: Participation, up: int, down: int) -> None
 
 
 def _answer(message: Message, context: Context, handle: Handler) -> Message:
-    """Runs a handler; a refusal travels as one sentence, a bug as nothing but the fact that there was one."""
+    """Runs a handler; a refusal travels as one sentence, all else as nothing but what kind of trouble there was."""
     try:
         content = handle(message, context, open_site(_site_directory(context)))
     except SealoraError as error:
         log.warning("refused %s: %s", message.metadata.message_type, error)
-        content = RecordDict({CONFIG: ConfigRecord({ERROR: str(error)})})
+        content = RecordDict({CONFIG: ConfigRecord({ERROR: _told(error)})})
     except Exception:  # the server must not learn what a traceback may hold
         log.exception("failed at %s", message.metadata.message_type)
         content = RecordDict({CONFIG: ConfigRecord({ERROR: "the site failed at this stage; its own log says why"})})
     return Message(content, reply_to=message)
+
+
+def _told(error: SealoraError) -> str:
+    """What the server is told: the sentence itself, unless it may speak of the site's records or its other runs."""
+    if isinstance(error, DataError):
+        return "the site cannot use its data as they are; its own log says why"
+    if isinstance(error, BudgetError):
+        return (
+            "the site's privacy budget does not allow this round; its own log says what is left "
+            "(privacy.spare_rounds pays for rounds that are repeated)"
+        )
+    return str(error)
 
 
 def _site_directory(context: Context) -> Path:

@@ -61,7 +61,7 @@ def demo_data(
 def main() -> None:
     """Entry point: an expected error is one sentence on stderr and exit code 1."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for noisy in ("flwr", "httpx", "transformers"):
+    for noisy in ("flwr", "httpx", "transformers", "bitsandbytes"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
         cli()

@@ -16,8 +16,9 @@ from sealora_client.policy import SitePolicy
 from sealora_client.site import Site
 from sealora_common.adapter import Tensors, initial_adapter
 from sealora_common.entropy import site_entropy
-from sealora_common.errors import RecipeError
+from sealora_common.errors import BudgetError, RecipeError
 from sealora_common.identity import Identity
+from sealora_common.privacy.accounting import calibrate_noise, check_delta
 from sealora_common.recipe import Recipe
 from sealora_common.roster import Roster
 from sealora_common.storage import write_atomically
@@ -44,6 +45,7 @@ class SimulatedSites:
         Raises:
             RecipeError: the recipe names fewer simulated sites than its minimum.
             DataError: a site's data cannot be used.
+            BudgetError: the recipe's epsilon or delta cannot be had.
         """
         sites = recipe.sites.simulated
         if len(sites) < recipe.sites.minimum:
@@ -51,8 +53,13 @@ class SimulatedSites:
                 f"sites.simulated names {len(sites)} sites, sites.minimum is {recipe.sites.minimum}: "
                 "add sites or lower the minimum (three is the least that hides each from the others)"
             )
-        for data in sites.values():
-            read_records(Path(data), recipe.data)
+        for name, data in sites.items():
+            records = read_records(Path(data), recipe.data)
+            if recipe.privacy.mechanism == "local":
+                _check_delta(name, recipe.privacy.delta, len(records.train))
+        if recipe.privacy.mechanism == "local":
+            privacy, rate = recipe.privacy, recipe.training.sample_rate
+            calibrate_noise(privacy.epsilon, privacy.delta, rate, recipe.accounted_steps)
 
     @staticmethod
     def resolve(recipe: Recipe) -> Recipe:
@@ -104,6 +111,13 @@ class SimulatedSites:
             Completion(name, record.prompt, record.response, old, new)
             for (name, record), old, new in zip(chosen, before, after, strict=True)
         ]
+
+
+def _check_delta(site: str, delta: float, records: int) -> None:
+    try:
+        check_delta(delta, records)
+    except BudgetError as error:
+        raise BudgetError(f"site {site!r}: {error}") from None
 
 
 def _identity(directory: Path, name: str) -> Identity:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sealora_common import __version__
 from sealora_common.adapter import AdapterLayout
 from sealora_common.errors import FederationError
+
+Shape = Annotated[list[Annotated[int, Field(ge=1, lt=2**32)]], Field(min_length=2, max_length=2)]
 
 
 class Hello(BaseModel):
@@ -20,12 +22,12 @@ class Hello(BaseModel):
     version: str = __version__
     recipe_hash: str
     roster_hash: str
-    layout: list[list[Any]]
+    layout: list[tuple[str, Shape]]
 
     @property
     def adapter_layout(self) -> AdapterLayout:
         """The adapter's layout under the site's base model and recipe."""
-        return AdapterLayout.from_json(self.layout)
+        return AdapterLayout.from_json([list(tensor) for tensor in self.layout])
 
     def to_bytes(self) -> bytes:
         return self.model_dump_json().encode()

@@ -47,10 +47,13 @@ def field(content: Any, key: str) -> bytes | str | int | None:
 
 
 def array(content: Any, key: str) -> NDArray[np.generic] | None:
-    """An array of the ArrayRecord, or None if it is missing."""
+    """An array of the ArrayRecord, or None if it is missing or no array comes of its bytes."""
     record = content.array_records.get(ARRAYS)
     value = None if record is None else record.get(key)
-    return None if value is None else np.asarray(value.numpy())
+    try:
+        return None if value is None else np.asarray(value.numpy())
+    except (TypeError, ValueError, EOFError, OSError, MemoryError):  # whatever a peer's bytes make NumPy raise
+        return None
 
 
 def content_bytes(content: Any) -> int:

@@ -9,6 +9,7 @@ os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
 
 import logging
+import shlex
 import warnings
 from pathlib import Path
 from typing import Annotated
@@ -47,10 +48,14 @@ def simulate(
     try:
         Simulation(parsed, directory, engine, resume).run(Console())
     except KeyboardInterrupt:
-        again = " ".join(["sealora simulate", str(recipe), *(overrides or []), "--out", str(directory), "--resume"])
+        again = ["sealora", "simulate", str(recipe), *(overrides or []), "--out", str(directory)]
+        again += ["--engine", engine.value] if engine is not Engine.INLINE else []
+        again += ["--resume"] if (directory / "run.json").exists() else []
         Console(stderr=True).print(
-            f"Stopped. Finished rounds are kept. To go on:  {again}\nTo clean up:  rm -r {directory}",
+            f"Stopped. Finished rounds are kept. To go on:  {shlex.join(again)}\n"
+            f"To clean up:  {shlex.join(['rm', '-r', str(directory)])}",
             highlight=False,
+            markup=False,
             soft_wrap=True,
         )
         raise SystemExit(130) from None
@@ -59,7 +64,7 @@ def simulate(
 def main() -> None:
     """Entry point: an expected error is one sentence on stderr and exit code 1."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_log_handler()])
-    for noisy in ("flwr", "ray"):
+    for noisy in ("flwr", "ray", "bitsandbytes"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     warnings.filterwarnings("ignore", category=FutureWarning)

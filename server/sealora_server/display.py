@@ -23,9 +23,6 @@ from sealora_server.figures import HistoryTails, SiteHistory, federation_curve
 from sealora_server.live_view import Snapshot, frame
 from sealora_server.plain_lines import PlainLines
 from sealora_server.progress import RunProgress
-from sealora_server.results import print_results
-
-__all__ = ["RunDisplay", "print_results"]
 
 _SECONDS_BETWEEN_LOOKS = 0.25
 

@@ -13,6 +13,7 @@ from sealora_common.errors import FederationError
 from sealora_common.hello import Hello
 from sealora_common.recipe import Recipe
 from sealora_common.roster import Roster
+from sealora_common.secagg import threshold_for
 from sealora_common.wire_format import PAYLOAD, Action
 from sealora_common.wire_format import field as wire_field
 from sealora_server.exchange import broadcast, exchange
@@ -36,30 +37,33 @@ class Enrolment:
     refusals: dict[int, str] = field(default_factory=dict)
 
     def wait(self) -> AdapterLayout:
-        """Waits until every site of the roster is connected, or the time is up and the recipe's minimum is.
+        """Waits until enough sites are connected, for `sites.stage_timeout` at most.
+
+        Enough is the whole roster the first time. Later, as many as can open a sum: a lost site stalls no round.
 
         Returns:
             The layout of the adapter.
 
         Raises:
-            FederationError: fewer sites than the recipe's minimum came in time.
+            FederationError: too few sites to open a sum came in time.
         """
-        timeout = self.recipe.sites.stage_timeout
-        deadline = time.monotonic() + timeout
+        started = time.monotonic()
+        needed = self._needed
+        enough = len(self.roster) if self.layout is None else needed
         pause = 0.05
         while True:
             self.refresh()
-            if len(self.sites) == len(self.roster) or time.monotonic() >= deadline:
+            if len(self.sites) >= enough or time.monotonic() - started >= self.recipe.sites.stage_timeout:
                 break
             if self._nobody_else_can_come():
                 break
             time.sleep(pause)
             pause = min(2.0, pause * 2)
-        if len(self.sites) < self.recipe.sites.minimum or self.layout is None:
+        if len(self.sites) < needed or self.layout is None:
             missing = ", ".join(sorted(set(self.roster.names) - set(self.sites.values()))) or "none"
             reasons = "".join(f"; {reason}" for reason in sorted(set(self.refusals.values())))
             raise FederationError(
-                f"{len(self.sites)} of at least {self.recipe.sites.minimum} sites are ready after {timeout:.0f} s "
+                f"{len(self.sites)} of at least {needed} sites are ready after {time.monotonic() - started:.0f} s "
                 f"(missing: {missing}{reasons}): start the missing sites, then resume the run"
             )
         return self.layout
@@ -68,6 +72,7 @@ class Enrolment:
         """Greets the nodes that are new and forgets those that are gone."""
         connected = set(self.grid.get_node_ids())
         self.sites = {node_id: name for node_id, name in self.sites.items() if node_id in connected}
+        self.refusals = {node_id: reason for node_id, reason in self.refusals.items() if node_id in connected}
         new = connected - set(self.sites) - set(self.refusals)
         if new:
             exchange(
@@ -78,6 +83,12 @@ class Enrolment:
                 on_reply=self._welcome,
                 on_error=self._turn_away,
             )
+
+    @property
+    def _needed(self) -> int:
+        sealing = self.recipe.sealing
+        threshold = threshold_for(len(self.roster), sealing.adversary)
+        return max(self.recipe.sites.minimum, sealing.min_survivors, threshold)
 
     def _welcome(self, node_id: int, content: RecordDict) -> None:
         try:

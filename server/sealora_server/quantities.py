@@ -24,7 +24,10 @@ def epsilon_text(epsilon: float | None) -> str:
 
 def target_text(value: float | None) -> str:
     """A bound from the recipe, as short as it can be written: `8`, `1e-5`."""
-    return MISSING if value is None else f"{value:g}".replace("e-0", "e-")
+    if value is None or not 0 < value < 1e-3:
+        return MISSING if value is None else f"{value:g}"
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
 
 
 def bytes_text(count: int | None) -> str:

@@ -42,6 +42,8 @@ def print_results(summary: Summary, completions: Sequence[Completion], run_dir: 
     if summary.insecure:
         console.print(Text("Randomness was seeded for a test: nothing of this run is private.", style="bold red"))
     console.print(_site_table(summary))
+    if all(site.records is None for site in summary.sites):
+        console.print(Text("A site's own figures stay at the site; the server knows the federation's.", style="dim"))
     _print_trouble(summary, console)
     for completion in completions:
         console.print()
@@ -62,9 +64,8 @@ def _headline(summary: Summary) -> Text:
 
 def _site_table(summary: Summary) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_footer=True)
-    own = any(site.heldout_loss_before is not None for site in summary.sites)
     before = loss_text(summary.heldout_loss_before)
-    table.add_column("site", "federation" if own else "federation (a site's own figures stay there)")
+    table.add_column("site", "federation")
     table.add_column("loss\nbefore", before, justify="right")
     table.add_column("loss\nafter", loss_text(summary.heldout_loss_after), justify="right")
     table.add_column("epsilon\nspent", f"<= {target_text(summary.epsilon)}", justify="right")

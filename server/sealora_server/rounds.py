@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord
@@ -11,6 +13,7 @@ from flwr.serverapp.strategy import Strategy
 from numpy.typing import NDArray
 
 from sealora_common.adapter import AdapterLayout
+from sealora_common.entropy import insecure_seed_in_use
 from sealora_common.errors import FederationError
 from sealora_common.roster import Roster
 from sealora_common.wire_format import ADAPTER
@@ -22,10 +25,13 @@ from sealora_server.events import (
     RunFinished,
     RunStarted,
     SitesReady,
+    read_events,
 )
-from sealora_server.run_store import RunStore
+from sealora_server.run_store import RoundRecord, RunStore
 from sealora_server.sealed_grid import SealedGrid
 from sealora_server.strategy import build_strategy, restore_strategy, strategy_state
+
+T = TypeVar("T")
 
 
 def run_rounds(grid: Grid, store: RunStore, roster: Roster) -> None:
@@ -50,6 +56,7 @@ class _Run:
         started = time.monotonic()
         done = self._store.finished_rounds
         self._announce(first_round=done + 1)
+        self._report_unreported(done)
         layout = self._enrolment.wait()
         self._store.events.write(SitesReady(sites=tuple(sorted(self._enrolment.sites.values()))))
         shared = layout.shared(self._recipe.lora.aggregation)
@@ -88,21 +95,12 @@ class _Run:
         layout: AdapterLayout,
     ) -> NDArray[np.float32]:
         started = time.monotonic()
-        for attempt in range(1, self._recipe.sites.round_attempts + 1):
-            sealed.attempt = attempt
-            try:
-                self._enrolment.wait()
-                messages = strategy.configure_train(round_number, _record(current), ConfigRecord(), sealed)
-                arrays, _ = strategy.aggregate_train(round_number, sealed.send_and_receive(messages))
-            except FederationError as error:
-                self._store.events.write(RoundAborted(round=round_number, attempt=attempt, reason=str(error)))
-                if attempt == self._recipe.sites.round_attempts:
-                    raise FederationError(
-                        f"round {round_number} failed {attempt} times, last because {error}: "
-                        "mend that, then resume the run"
-                    ) from error
-                continue
-            break
+
+        def train() -> ArrayRecord | None:
+            messages = strategy.configure_train(round_number, _record(current), ConfigRecord(), sealed)
+            return strategy.aggregate_train(round_number, sealed.send_and_receive(messages))[0]
+
+        arrays = self._until_it_succeeds(train, round_number, f"round {round_number}", sealed)
         opened = sealed.opened
         if arrays is None or opened is None:
             raise RuntimeError("a strategy returned no arrays for a complete round")
@@ -113,33 +111,63 @@ class _Run:
             round_number,
             tensors=tensors,
             optimizer=strategy_state(strategy),
-            attempt=attempt,
+            attempt=sealed.attempt,
             survivors=tuple(self._roster.names[index] for index in opened.survivors),
             heldout_loss=opened.heldout_loss,
             clipped_fraction=opened.clipped_fraction,
             seconds=time.monotonic() - started,
         )
+        self._report(record)
+        return stepped
+
+    def _evaluate(self, current: NDArray[np.float32], strategy: Strategy, sealed: SealedGrid) -> float:
+        number = self._recipe.rounds + 1
+
+        def evaluate() -> None:
+            messages = strategy.configure_evaluate(number, _record(current), ConfigRecord(), sealed)
+            strategy.aggregate_evaluate(number, sealed.send_and_receive(messages))
+
+        self._until_it_succeeds(evaluate, number, "the final evaluation", sealed)
+        if sealed.opened is None:
+            raise RuntimeError("an evaluation ended without a sum")
+        survivors = tuple(self._roster.names[index] for index in sealed.opened.survivors)
+        self._store.events.write(EvaluationFinished(heldout_loss=sealed.opened.heldout_loss, survivors=survivors))
+        return sealed.opened.heldout_loss
+
+    def _until_it_succeeds(self, work: Callable[[], T], number: int, name: str, sealed: SealedGrid) -> T:
+        """Does one round's `work`, as often as the recipe allows; `sealed.attempt` says which attempt succeeded."""
+        last = self._recipe.sites.round_attempts
+        for attempt in range(1, last + 1):
+            sealed.attempt = attempt
+            try:
+                self._enrolment.wait()
+                return work()
+            except FederationError as error:
+                self._store.events.write(RoundAborted(round=number, attempt=attempt, reason=str(error)))
+                if attempt == last:
+                    times = "once" if attempt == 1 else f"{attempt} times, last"
+                    raise FederationError(
+                        f"{name} failed {times} because {error}: mend that, then resume the run"
+                    ) from error
+        raise RuntimeError("a recipe allows at least one attempt")
+
+    def _report(self, record: RoundRecord) -> None:
         self._store.events.write(
             RoundFinished(
-                round=round_number,
+                round=record.round_number,
                 survivors=record.survivors,
                 heldout_loss=record.heldout_loss,
                 seconds=record.seconds,
                 adapter_sha256=record.adapter_sha256,
             )
         )
-        return stepped
 
-    def _evaluate(self, current: NDArray[np.float32], strategy: Strategy, sealed: SealedGrid) -> float:
-        sealed.attempt = 1
-        self._enrolment.wait()
-        messages = strategy.configure_evaluate(self._recipe.rounds + 1, _record(current), ConfigRecord(), sealed)
-        strategy.aggregate_evaluate(self._recipe.rounds + 1, sealed.send_and_receive(messages))
-        if sealed.opened is None:
-            raise RuntimeError("an evaluation ended without a sum")
-        survivors = tuple(self._roster.names[index] for index in sealed.opened.survivors)
-        self._store.events.write(EvaluationFinished(heldout_loss=sealed.opened.heldout_loss, survivors=survivors))
-        return sealed.opened.heldout_loss
+    def _report_unreported(self, done: int) -> None:
+        """Events of rounds that were stored just before the server was killed."""
+        events = (recorded.event for recorded in read_events(self._store.events.path))
+        reported = {event.round for event in events if isinstance(event, RoundFinished)}
+        for round_number in sorted(set(range(1, done + 1)) - reported):
+            self._report(self._store.record(round_number))
 
     def _announce(self, *, first_round: int) -> None:
         private = self._recipe.privacy.mechanism != "none"
@@ -153,6 +181,7 @@ class _Run:
                 delta=self._recipe.privacy.delta if private else None,
                 mechanism=self._recipe.privacy.mechanism,
                 first_round=first_round,
+                insecure=insecure_seed_in_use(),
             )
         )
 

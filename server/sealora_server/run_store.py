@@ -12,6 +12,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from sealora_common.adapter import AdapterLayout, Tensors, initial_adapter
@@ -101,8 +102,16 @@ class RunStore:
         return count
 
     def record(self, round_number: int) -> RoundRecord:
-        """What came of a finished round."""
-        return RoundRecord.model_validate_json((self._round(round_number) / _RECORD).read_bytes())
+        """What came of a finished round.
+
+        Raises:
+            StorageError: its file is damaged.
+        """
+        path = self._round(round_number) / _RECORD
+        try:
+            return RoundRecord.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError):
+            raise _damaged(path) from None
 
     def adapter(self, round_number: int, layout: AdapterLayout) -> Tensors:
         """The adapter after a finished round; after round 0, the initial one."""
@@ -111,9 +120,16 @@ class RunStore:
         return read_adapter(self._round(round_number) / "adapter", layout)
 
     def optimizer(self, round_number: int) -> State:
-        """The server optimiser's state after a finished round."""
+        """The server optimiser's state after a finished round.
+
+        Raises:
+            StorageError: its file is damaged.
+        """
         path = self._round(round_number) / _OPTIMIZER
-        return dict(load(path.read_bytes())) if path.exists() else {}
+        try:
+            return dict(load(path.read_bytes())) if path.exists() else {}
+        except (OSError, SafetensorError):
+            raise _damaged(path) from None
 
     def finish_round(
         self,
@@ -156,6 +172,10 @@ class RunStore:
 
     def _round(self, round_number: int) -> Path:
         return self.directory / "rounds" / f"{round_number:04d}"
+
+
+def _damaged(path: Path) -> StorageError:
+    return StorageError(f"{path}: cannot be read: restore it, or delete its round and the later ones and resume")
 
 
 def _contiguous(state: State) -> dict[str, NDArray[np.generic]]:

@@ -7,6 +7,7 @@ signature of the server's: a site takes nothing on its word.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -18,8 +19,8 @@ from sealora_common.secagg.wire import Reader, Writer
 
 _MAGIC = b"SLRA"
 _HEADER_BYTES = 4 + 1 + 1 + 32 + 2
-_SHARE_PLAINTEXT_BYTES = 2 + 32 + 32
-CIPHERTEXT_BYTES = _SHARE_PLAINTEXT_BYTES + 16
+_STATEMENT_BYTES = _HEADER_BYTES + 32 + 32 + SIGNATURE_BYTES
+_CIPHERTEXT_LIMIT = 2 + 32 + 32 + 2 + 2 + 2 * 1000 + 16
 _SIGNED_AS = b"sealora secagg message v1\n"
 
 
@@ -89,19 +90,31 @@ class Advertisement:
 
 @dataclass(frozen=True)
 class SharePair:
-    """What one site holds of another: a share of its self-mask seed and one of its mask key, at one point."""
+    """What one site holds of another.
+
+    Attributes:
+        point: the evaluation point of both shares.
+        self_mask: share of the owner's self-mask seed.
+        mask_key: share of the owner's mask key.
+        threshold: how many shares restore either.
+        neighbours: the sites the owner drew, its holders besides itself. Told to each of them under encryption, so
+            that they can check that enough of them survive before they open.
+    """
 
     point: int
     self_mask: bytes
     mask_key: bytes
+    threshold: int
+    neighbours: tuple[int, ...]
 
     def to_bytes(self) -> bytes:
-        return Writer().unsigned(self.point, 2).fixed(self.self_mask, 32).fixed(self.mask_key, 32).getvalue()
+        writer = Writer().unsigned(self.point, 2).fixed(self.self_mask, 32).fixed(self.mask_key, 32)
+        return writer.unsigned(self.threshold, 2).indices(self.neighbours).getvalue()
 
     @classmethod
     def from_bytes(cls, content: bytes) -> SharePair:
         reader = Reader(content)
-        pair = cls(reader.unsigned(2), reader.fixed(32), reader.fixed(32))
+        pair = cls(reader.unsigned(2), reader.fixed(32), reader.fixed(32), reader.unsigned(2), reader.indices())
         reader.finish()
         return pair
 
@@ -116,15 +129,62 @@ class Envelopes:
         peers = tuple(sorted(self.ciphertexts))
         writer = Writer().indices(peers)
         for peer in peers:
-            writer.fixed(self.ciphertexts[peer], CIPHERTEXT_BYTES)
+            writer.variable(self.ciphertexts[peer])
         return writer.getvalue()
 
     @classmethod
     def from_bytes(cls, body: bytes) -> Envelopes:
         reader = Reader(body)
-        message = cls({peer: reader.fixed(CIPHERTEXT_BYTES) for peer in reader.indices()})
+        message = cls({peer: reader.variable(_CIPHERTEXT_LIMIT) for peer in reader.indices()})
         reader.finish()
         return message
+
+
+@dataclass(frozen=True)
+class MaskRequest:
+    """What the server tells a site before it masks: who shared, and the shares meant for it."""
+
+    sharers: tuple[int, ...]
+    envelopes: Envelopes
+
+    def to_bytes(self) -> bytes:
+        return Writer().indices(self.sharers).getvalue() + self.envelopes.to_bytes()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> MaskRequest:
+        sharers = Reader(content).indices()
+        return cls(sharers, Envelopes.from_bytes(content[2 + 2 * len(sharers) :]))
+
+
+@dataclass(frozen=True)
+class MaskStatement:
+    """What a site signs with its masked vector: under which set of sharers it masked, and the vector's digest.
+
+    The statements go to all survivors, so that every site knows that the others masked under the same set.
+    """
+
+    sharers_digest: bytes
+    vector_digest: bytes
+
+    def to_bytes(self) -> bytes:
+        return self.sharers_digest + self.vector_digest
+
+    @classmethod
+    def from_bytes(cls, body: bytes) -> MaskStatement:
+        reader = Reader(body)
+        statement = cls(reader.fixed(32), reader.fixed(32))
+        reader.finish()
+        return statement
+
+
+def split_masked(message: bytes) -> tuple[bytes, bytes]:
+    """Parts a masked message into the signed statement and the packed vector."""
+    return message[:_STATEMENT_BYTES], message[_STATEMENT_BYTES:]
+
+
+def indices_digest(indices: tuple[int, ...]) -> bytes:
+    """SHA-256 of a set of sites."""
+    return hashlib.sha256(Writer().indices(indices).getvalue()).digest()
 
 
 @dataclass(frozen=True)

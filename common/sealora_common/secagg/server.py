@@ -6,22 +6,28 @@ site and not the round. Nothing the sites' secrecy rests on depends on these che
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from enum import IntEnum
 
 from sealora_common.roster import Roster
 from sealora_common.secagg import keys, shares
 from sealora_common.secagg.errors import ProtocolError, TooFewSitesError
+from sealora_common.secagg.graph import Neighbourhood
 from sealora_common.secagg.masks import apply_masks
 from sealora_common.secagg.messages import (
     Advertisement,
     Envelopes,
     Kind,
+    MaskRequest,
+    MaskStatement,
     Opening,
     ShareKind,
     Survivors,
     bundle,
+    indices_digest,
     open_signed,
+    split_masked,
 )
 from sealora_common.secagg.ring import RingVector
 from sealora_common.secagg.terms import RoundTerms
@@ -58,7 +64,7 @@ class ServerSession:
         self._collecting = Collecting.ADVERTISEMENTS
         self._advertised: dict[int, tuple[Advertisement, bytes]] = {}
         self._shared: dict[int, dict[int, bytes]] = {}
-        self._masked: set[int] = set()
+        self._masked: dict[int, bytes] = {}
         self._sum = RingVector.zeros(terms.segments)
         self._confirmed: dict[int, bytes] = {}
         self._openings: dict[int, Opening] = {}
@@ -86,35 +92,41 @@ class ServerSession:
         sender, body = self._open(message, Kind.SHARE, Collecting.SHARES)
         self._refuse_second(sender in self._shared)
         ciphertexts = Envelopes.from_bytes(body).ciphertexts
-        if set(ciphertexts) != set(self._advertised) - {sender}:
-            raise ProtocolError("a site did not share with exactly the sites that take part: it is left out")
+        drawn = set(ciphertexts)
+        if sender in drawn or not drawn <= set(self._advertised) or len(drawn) != self._neighbourhood.neighbours:
+            raise ProtocolError("a site did not share with as many of the others as it should: it is left out")
         self._shared[sender] = ciphertexts
         return sender
 
     def close_shares(self) -> dict[int, bytes]:
         """Returns the request for the next stage by site: the shares meant for it. Raises TooFewSitesError."""
         self._close(Collecting.MASKED, len(self._shared), "shared their keys")
-        return {
-            recipient: Envelopes(
-                {sender: sent[recipient] for sender, sent in self._shared.items() if sender != recipient}
-            ).to_bytes()
-            for recipient in self._shared
-        }
+        sharers = tuple(sorted(self._shared))
+        requests = {}
+        for recipient in sharers:
+            meant = {sender: sent[recipient] for sender, sent in self._shared.items() if recipient in sent}
+            requests[recipient] = MaskRequest(sharers, Envelopes(meant)).to_bytes()
+        return requests
 
     def add_masked(self, message: bytes) -> int:
         """Adds a site's masked vector to the sum; returns its index. Raises ProtocolError."""
-        sender, body = self._open(message, Kind.MASK, Collecting.MASKED)
+        signed, packed = split_masked(message)
+        sender, body = self._open(signed, Kind.MASK, Collecting.MASKED)
         self._refuse_second(sender in self._masked)
-        if sender not in self._shared:
-            raise ProtocolError("a site that shared no keys sent a vector: it was refused")
-        self._sum.add_(RingVector.unpack(body, self._terms.segments))
-        self._masked.add(sender)
+        statement = MaskStatement.from_bytes(body)
+        if sender not in self._shared or statement.sharers_digest != indices_digest(tuple(sorted(self._shared))):
+            raise ProtocolError("a site masked under another set of sharers: its vector was refused")
+        if statement.vector_digest != hashlib.sha256(packed).digest():
+            raise ProtocolError("a site's masked vector is not the one it signed: it was refused")
+        self._sum.add_(RingVector.unpack(packed, self._terms.segments))
+        self._masked[sender] = signed
         return sender
 
     def close_masked(self) -> dict[int, bytes]:
-        """Returns the request for the next stage by site: the survivors. Raises TooFewSitesError."""
+        """Returns the request for the next stage by site: the survivors' statements. Raises TooFewSitesError."""
         self._close(Collecting.CONFIRMATIONS, len(self._masked), "sent their vectors")
-        return dict.fromkeys(self.survivors, Survivors(self.survivors).to_bytes())
+        everyone = bundle([signed for _, signed in sorted(self._masked.items())])
+        return dict.fromkeys(self._masked, everyone)
 
     def add_confirmation(self, message: bytes) -> int:
         """Takes a site's signature over the survivors; returns its index. Raises ProtocolError."""
@@ -136,8 +148,12 @@ class ServerSession:
         sender, body = self._open(message, Kind.OPEN, Collecting.OPENINGS)
         self._refuse_second(sender in self._openings)
         opening = Opening.from_bytes(body)
-        expected = {peer: ShareKind.SELF_MASK if peer in self._masked else ShareKind.MASK_KEY for peer in self._shared}
-        if {peer: kind for peer, (kind, _, _) in opening.shares.items()} != expected:
+        expected = {
+            owner: ShareKind.SELF_MASK if owner in self._masked else ShareKind.MASK_KEY
+            for owner, sent in self._shared.items()
+            if sender == owner or sender in sent
+        }
+        if {owner: kind for owner, (kind, _, _) in opening.shares.items()} != expected:
             raise ProtocolError("a site opened other shares than it was asked for: it was refused")
         self._openings[sender] = opening
         return sender
@@ -155,12 +171,14 @@ class ServerSession:
         for survivor in self.survivors:
             seed = self._restore(survivor)
             minus.append(keys.self_mask_key(seed, survivor, self._terms.digest))
-        for dropped in sorted(set(self._shared) - self._masked):
+        for dropped in sorted(set(self._shared) - set(self._masked)):
             private = self._restore(dropped)
             if keys.public_key(private) != self._advertised[dropped][0].mask_public:
                 name = self._roster.names[dropped]
                 raise ProtocolError(f"the shares of dropped site {name!r} do not restore its key: the round is void")
             for survivor in self.survivors:
+                if survivor not in self._shared[dropped] and dropped not in self._shared[survivor]:
+                    continue  # not neighbours
                 public = self._advertised[survivor][0].mask_public
                 key = keys.mask_key(private, public, dropped, survivor, self._terms.digest)
                 # The survivor added this mask if its index is the lower one.
@@ -170,8 +188,18 @@ class ServerSession:
         return OpenedSum(self._sum, self.survivors)
 
     def _restore(self, owner: int) -> bytes:
-        held = {opening.shares[owner][1]: opening.shares[owner][2] for opening in self._openings.values()}
-        return shares.combine(held, self._terms.threshold)
+        openings = [opening.shares[owner] for opening in self._openings.values() if owner in opening.shares]
+        held = {point: share for _, point, share in openings}
+        if len(held) < self._neighbourhood.threshold:
+            raise TooFewSitesError(
+                f"only {len(held)} holders of site {self._roster.names[owner]!r} sent their shares, "
+                f"{self._neighbourhood.threshold} are needed: the round is aborted and nothing was opened"
+            )
+        return shares.combine(held, self._neighbourhood.threshold)
+
+    @property
+    def _neighbourhood(self) -> Neighbourhood:
+        return self._terms.neighbourhood(len(self._advertised))
 
     def _open(self, message: bytes, kind: Kind, collecting: Collecting) -> tuple[int, bytes]:
         if self._collecting is not collecting:

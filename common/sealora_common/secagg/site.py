@@ -2,10 +2,13 @@
 
 The site checks for itself everything that its secrecy rests on: who takes part, how many, that survivors and
 dropouts are told apart once and for all, and that enough sites were told the same before it opens anything.
+Among many sites it shares and masks with neighbours of its own choice (Bell et al., CCS 2020; see `graph`).
 """
 
 from __future__ import annotations
 
+import hashlib
+import secrets as system_random
 from enum import IntEnum
 
 from pydantic import BaseModel, ConfigDict
@@ -15,15 +18,19 @@ from sealora_common.identity import Identity
 from sealora_common.roster import Roster
 from sealora_common.secagg import keys, shares
 from sealora_common.secagg.errors import ProtocolError, TooFewSitesError
+from sealora_common.secagg.graph import Neighbourhood
 from sealora_common.secagg.masks import apply_masks
 from sealora_common.secagg.messages import (
     Advertisement,
     Envelopes,
     Kind,
+    MaskRequest,
+    MaskStatement,
     Opening,
     ShareKind,
     SharePair,
     Survivors,
+    indices_digest,
     open_signed,
     sign,
     unbundle,
@@ -44,6 +51,17 @@ class Stage(IntEnum):
     OPENED = 5
 
 
+class _Held(BaseModel):
+    """What this site holds of one owner, see `SharePair`."""
+
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+
+    point: int
+    self_mask: bytes
+    mask_key: bytes
+    holders: tuple[int, ...]
+
+
 class _Secrets(BaseModel):
     """All that a session must remember from one stage to the next. Holds secrets: never log it."""
 
@@ -53,8 +71,11 @@ class _Secrets(BaseModel):
     share_private: bytes
     mask_private: bytes
     self_mask_seed: bytes
-    peers: dict[int, tuple[bytes, bytes]] = {}  # the sites that advertised: (share key, mask key)
-    held: dict[int, tuple[int, bytes, bytes]] = {}  # the sites that shared: what this site holds of each
+    peers: dict[int, tuple[bytes, bytes]] = {}  # the sites that advertised, this one too: (share key, mask key)
+    chosen: tuple[int, ...] = ()  # this site's neighbours by its own choice
+    sharers: tuple[int, ...] = ()  # the sites that shared, as the server told it
+    held: dict[int, _Held] = {}  # by owner, this site too
+    statement: bytes = b""  # digest of the vector this site sent
     survivors: tuple[int, ...] = ()
 
 
@@ -91,7 +112,7 @@ class SiteSession:
         return session, session._sign(Kind.ADVERTISE, advertisement.to_bytes())
 
     def share(self, advertisements: bytes) -> bytes:
-        """Checks every peer's keys and shares this site's secrets among the peers and itself.
+        """Checks every peer's keys and shares this site's secrets among its neighbours and itself.
 
         Args:
             advertisements: the signed advertisements of all sites that take part, as `messages.bundle` made it.
@@ -119,90 +140,110 @@ class SiteSession:
             raise ProtocolError("a public key is advertised twice: the round is refused")
         self._require(len(secrets.peers), "advertised keys")
 
-        participants = sorted(secrets.peers)
-        threshold = self._terms.threshold
-        seed_shares = shares.split(secrets.self_mask_seed, threshold, len(participants))
-        key_shares = shares.split(secrets.mask_private, threshold, len(participants))
+        neighbourhood = self._neighbourhood()
+        others = sorted(set(secrets.peers) - {self._index})
+        # Drawn from this site's own randomness, now that every key of the round is fixed.
+        chosen = tuple(sorted(system_random.SystemRandom().sample(others, neighbourhood.neighbours)))
+        secrets.chosen = chosen
+        holders = sorted([*chosen, self._index])
+        seed_shares = shares.split(secrets.self_mask_seed, neighbourhood.threshold, len(holders))
+        key_shares = shares.split(secrets.mask_private, neighbourhood.threshold, len(holders))
         ciphertexts = {}
-        for point, peer in enumerate(participants, start=1):
-            pair = SharePair(point, seed_shares[point - 1], key_shares[point - 1])
-            if peer == self._index:
-                secrets.held[peer] = (pair.point, pair.self_mask, pair.mask_key)
+        for point, holder in enumerate(holders, start=1):
+            pair = SharePair(point, seed_shares[point - 1], key_shares[point - 1], neighbourhood.threshold, chosen)
+            if holder == self._index:
+                self._hold(self._index, pair)
                 continue
-            ciphertexts[peer] = keys.seal_for_peer(
-                secrets.share_private,
-                secrets.peers[peer][0],
-                self._index,
-                peer,
-                self._terms.digest,
-                pair.to_bytes(),
+            share_public = secrets.peers[holder][0]
+            ciphertexts[holder] = keys.seal_for_peer(
+                secrets.share_private, share_public, self._index, holder, self._terms.digest, pair.to_bytes()
             )
         return self._sign(Kind.SHARE, Envelopes(ciphertexts).to_bytes())
 
-    def mask(self, envelopes: bytes, vector: RingVector) -> bytes:
+    def mask(self, request: bytes, vector: RingVector) -> bytes:
         """Takes the peers' shares and masks this site's vector.
 
         Args:
-            envelopes: the encrypted shares of the peers that shared, as `Envelopes.to_bytes` made it.
+            request: who shared, and the shares meant for this site, as `MaskRequest.to_bytes` made it.
             vector: this site's encoded vector, of the terms' segments; it is masked in place.
 
         Returns:
-            The signed masked vector.
+            The signed statement and the masked vector.
 
         Raises:
-            ProtocolError: a share was altered, or comes from a site that did not advertise.
+            ProtocolError: a share was altered or withheld, or comes from a site that did not advertise.
             TooFewSitesError: too few sites shared.
         """
         secrets = self._advance(Stage.SHARED, Stage.MASKED)
         if vector.segments != self._terms.segments:
             raise ValueError(f"Expected a vector of {self._terms.segments}, got {vector.segments}")
-        for sender, ciphertext in Envelopes.from_bytes(envelopes).ciphertexts.items():
-            if sender == self._index or sender not in secrets.peers:
-                raise ProtocolError("a share comes from a site that takes no part in the round: it was refused")
+        told = MaskRequest.from_bytes(request)
+        senders = told.envelopes.ciphertexts
+        if self._index not in told.sharers or not set(told.sharers) <= set(secrets.peers):
+            raise ProtocolError("the sites said to have shared are not those of this round: it was refused")
+        if self._index in senders or not set(senders) <= set(told.sharers):
+            raise ProtocolError("a share comes from a site that takes no part in the round: it was refused")
+        for sender, ciphertext in senders.items():
             plaintext = keys.open_from_peer(
-                secrets.share_private,
-                secrets.peers[sender][0],
-                sender,
-                self._index,
-                self._terms.digest,
-                ciphertext,
+                secrets.share_private, secrets.peers[sender][0], sender, self._index, self._terms.digest, ciphertext
             )
             pair = SharePair.from_bytes(plaintext)
-            secrets.held[sender] = (pair.point, pair.self_mask, pair.mask_key)
-        self._require(len(secrets.held), "shared their keys")
+            self._check_neighbours(sender, pair)
+            self._hold(sender, pair)
+        if self._complete and len(senders) != len(told.sharers) - 1:
+            raise ProtocolError("a site's share for this one was withheld: the round is refused")
+        self._require(len(told.sharers), "shared their keys")
+        self._require_holders(self._index, told.sharers)
+        secrets.sharers = told.sharers
 
         plus = [keys.self_mask_key(secrets.self_mask_seed, self._index, self._terms.digest)]
         minus: list[bytes] = []
-        for peer in sorted(secrets.held):
-            if peer == self._index:
-                continue
-            key = keys.mask_key(secrets.mask_private, secrets.peers[peer][1], self._index, peer, self._terms.digest)
+        for peer in sorted((set(secrets.chosen) & set(told.sharers)) | set(senders)):
+            public = secrets.peers[peer][1]
+            key = keys.mask_key(secrets.mask_private, public, self._index, peer, self._terms.digest)
             (plus if self._index < peer else minus).append(key)
         apply_masks(vector, plus, minus)
-        return self._sign(Kind.MASK, vector.pack())
+        packed = vector.pack()
+        secrets.statement = hashlib.sha256(packed).digest()
+        statement = MaskStatement(indices_digest(told.sharers), secrets.statement)
+        return self._sign(Kind.MASK, statement.to_bytes()) + packed
 
-    def confirm(self, survivors: bytes) -> bytes:
-        """Signs the set of survivors it is told; it will open for this set and no other.
+    def confirm(self, statements: bytes) -> bytes:
+        """Signs the set of survivors; the site will open for this set and no other.
 
         Args:
-            survivors: as `Survivors.to_bytes` made it.
+            statements: the survivors' signed mask statements, as `messages.bundle` made it.
 
         Raises:
-            ProtocolError: the set names a site that did not share with this one, or leaves this one out.
-            TooFewSitesError: the set is too small.
+            ProtocolError: a statement is forged, or made under another set of sharers; or this site is left out.
+            TooFewSitesError: the set, or a survivor's neighbourhood in it, is too small.
         """
         secrets = self._advance(Stage.MASKED, Stage.CONFIRMED)
-        told = Survivors.from_bytes(survivors).indices
-        if not set(told) <= set(secrets.held):
-            raise ProtocolError("the survivors include a site that shared nothing with this one: the round is refused")
-        if self._index not in told:
-            raise ProtocolError("this site sent its vector but is not among the survivors: it opens nothing")
+        expected = indices_digest(secrets.sharers)
+        survivors: dict[int, bytes] = {}
+        for message in unbundle(statements, limit=len(self._roster), message_limit=_MESSAGE_LIMIT):
+            sender, body = open_signed(message, Kind.MASK, self._terms, self._roster)
+            statement = MaskStatement.from_bytes(body)
+            if sender in survivors or sender not in secrets.sharers:
+                raise ProtocolError("the survivors include a site that took no part: the round is refused")
+            if statement.sharers_digest != expected:
+                raise ProtocolError(
+                    "the server told two sites two different sets of sharers: nothing is opened; "
+                    "tell the consortium's coordinator"
+                )
+            survivors[sender] = statement.vector_digest
+        if survivors.get(self._index) != secrets.statement:
+            raise ProtocolError("this site's vector is not among the survivors': it opens nothing")
+        told = tuple(sorted(survivors))
         self._require(len(told), "survived")
+        for owner in secrets.held:
+            if owner in survivors:
+                self._require_holders(owner, told)
         secrets.survivors = told
         return self._sign(Kind.CONFIRM, Survivors(told).to_bytes())
 
     def open(self, confirmations: bytes) -> bytes:
-        """Releases one share for every peer, once enough sites have signed the same set of survivors.
+        """Releases one share for every owner, once enough sites have signed the same set of survivors.
 
         Args:
             confirmations: the signed confirmations, as `messages.bundle` made it.
@@ -227,11 +268,11 @@ class SiteSession:
         self._require(len(agreed), "confirmed the survivors")
 
         opened = {}
-        for peer, (point, self_mask, mask_key) in secrets.held.items():
-            if peer in secrets.survivors:
-                opened[peer] = (ShareKind.SELF_MASK, point, self_mask)
+        for owner, held in secrets.held.items():
+            if owner in secrets.survivors:
+                opened[owner] = (ShareKind.SELF_MASK, held.point, held.self_mask)
             else:
-                opened[peer] = (ShareKind.MASK_KEY, point, mask_key)
+                opened[owner] = (ShareKind.MASK_KEY, held.point, held.mask_key)
         self._forget()
         return self._sign(Kind.OPEN, Opening(opened).to_bytes())
 
@@ -243,6 +284,40 @@ class SiteSession:
     def from_bytes(cls, content: bytes, terms: RoundTerms, roster: Roster, identity: Identity) -> SiteSession:
         """The inverse of `to_bytes`, under the same terms."""
         return cls(terms, roster, identity, _Secrets.model_validate_json(content))
+
+    @property
+    def _complete(self) -> bool:
+        """Whether every participant is every other's neighbour."""
+        return self._neighbourhood().neighbours == len(self._secrets.peers) - 1
+
+    def _neighbourhood(self) -> Neighbourhood:
+        return self._terms.neighbourhood(len(self._secrets.peers))
+
+    def _hold(self, owner: int, pair: SharePair) -> None:
+        holders = tuple(sorted([*pair.neighbours, owner]))
+        self._secrets.held[owner] = _Held(
+            point=pair.point, self_mask=pair.self_mask, mask_key=pair.mask_key, holders=holders
+        )
+
+    def _check_neighbours(self, owner: int, pair: SharePair) -> None:
+        neighbourhood = self._neighbourhood()
+        drawn = set(pair.neighbours)
+        if (
+            (len(drawn), pair.threshold) != (neighbourhood.neighbours, neighbourhood.threshold)
+            or owner in drawn
+            or self._index not in drawn
+            or not drawn <= set(self._secrets.peers)
+        ):
+            raise ProtocolError("a site shared its secrets among other neighbours than it should: it was refused")
+
+    def _require_holders(self, owner: int, present: tuple[int, ...]) -> None:
+        """Refuses to go on if too few of an owner's holders are left: the server may be cutting it off."""
+        left = len(set(self._secrets.held[owner].holders) & set(present))
+        if left < self._neighbourhood().threshold:
+            raise TooFewSitesError(
+                f"only {left} holders of site {self._roster.names[owner]!r} are left, "
+                f"{self._neighbourhood().threshold} are needed: nothing is opened"
+            )
 
     def _advance(self, expected: Stage, following: Stage) -> _Secrets:
         if self._secrets.stage is not expected:
@@ -269,7 +344,4 @@ class SiteSession:
         return sign(kind, body, self._terms, self._identity, self._index)
 
     def _forget(self) -> None:
-        survivors = self._secrets.survivors
-        self._secrets = _Secrets(
-            stage=Stage.OPENED, share_private=b"", mask_private=b"", self_mask_seed=b"", survivors=survivors
-        )
+        self._secrets = _Secrets(stage=Stage.OPENED, share_private=b"", mask_private=b"", self_mask_seed=b"")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from sealora_common.secagg.graph import Neighbourhood, neighbourhood
 from sealora_common.secagg.ring import Segment
 from sealora_common.secagg.wire import Writer
 
@@ -34,6 +35,7 @@ class RoundTerms:
         threshold: number of sites that must confirm, and of shares that restore a secret.
         min_survivors: fewest sites in a sum that may be opened.
         segments: shape of the vector that is summed.
+        sparse: whether a site has k neighbours instead of all, where sites are many (see `graph`).
     """
 
     run: bytes
@@ -46,6 +48,7 @@ class RoundTerms:
     threshold: int
     min_survivors: int
     segments: tuple[Segment, ...]
+    sparse: bool = True
 
     def __post_init__(self) -> None:
         if not 2 <= self.min_survivors <= self.roster_size < 2**16:
@@ -60,10 +63,15 @@ class RoundTerms:
         writer.unsigned(self.round_number, 4).unsigned(self.attempt, 4)
         writer.fixed(self.recipe_hash, 32).fixed(self.roster_hash, 32).fixed(self.order_digest, 32)
         writer.unsigned(self.roster_size, 2).unsigned(self.threshold, 2).unsigned(self.min_survivors, 2)
-        writer.unsigned(len(self.segments), 1)
+        writer.unsigned(self.sparse, 1).unsigned(len(self.segments), 1)
         for segment in self.segments:
             writer.unsigned(segment.length, 5).unsigned(segment.bits, 1)
         return hashlib.sha256(b"sealora secagg terms" + writer.getvalue()).digest()
+
+    def neighbourhood(self, participants: int) -> Neighbourhood:
+        """Neighbours of a site, and shares that restore its secrets, when so many sites advertised keys."""
+        sparse = neighbourhood(participants, self.roster_size) if self.sparse else None
+        return sparse or Neighbourhood(participants - 1, self.threshold)
 
     @property
     def needed(self) -> int:

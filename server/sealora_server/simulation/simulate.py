@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from sealora_common.errors import RecipeError, SealoraError
+from sealora_common.errors import RecipeError, SealoraError, StorageError
 from sealora_common.recipe import Recipe
 from sealora_common.storage import write_atomically
 from sealora_server.adapter_files import read_tensors
@@ -57,10 +58,10 @@ class Simulation:
             with RunDisplay(store.directory, console):
                 run_engine(self.engine, store.directory, list(roster.names))
         except SealoraError as error:
-            store.events.write(RunFailed(reason=str(error)))
+            _note(store, RunFailed(reason=str(error)))
             raise
         except KeyboardInterrupt:
-            store.events.write(RunInterrupted(round=store.finished_rounds + 1))
+            _note(store, RunInterrupted(round=store.finished_rounds + 1))
             raise
         self._conclude(sites, store, console)
 
@@ -83,3 +84,8 @@ class Simulation:
         summary = write_summary(store.directory)
         write_report(store.directory)
         print_results(summary, completions, store.directory, console)
+
+
+def _note(store: RunStore, event: RunFailed | RunInterrupted) -> None:
+    with contextlib.suppress(StorageError):  # a full disk, say: the reason the run ended for must not be lost
+        store.events.write(event)

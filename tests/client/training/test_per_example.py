@@ -311,9 +311,14 @@ def test_rows_of_an_earlier_larger_micro_batch_are_not_summed_again() -> None:
 def test_forwards_are_restored_also_after_an_error() -> None:
     linear = nn.Linear(4, 1, bias=False)
     inputs = torch.randn(2, 4)
-    with pytest.raises(RuntimeError, match="on purpose"), PerExampleGradients([("w", linear)], 2):
-        assert "forward" in linear.__dict__
-        raise RuntimeError("on purpose")
+
+    def fail_within() -> None:
+        with PerExampleGradients([("w", linear)], 2):
+            assert "forward" in linear.__dict__
+            raise RuntimeError("on purpose")
+
+    with pytest.raises(RuntimeError, match="on purpose"):
+        fail_within()
     assert "forward" not in linear.__dict__
     linear(inputs).sum().backward()
     assert linear.weight.grad is not None

@@ -1,0 +1,110 @@
+"""How many neighbours a site needs when sites are many: the sparse graph of Bell et al. (CCS 2020).
+
+Above `SPARSE_ABOVE` participants a site shares its secrets and its masks with k of the others instead of all. Each
+site draws its own k, from its own randomness, after all keys of the round are fixed: neither the server nor any
+other site can steer an honest site's choice. It tells its neighbours, inside the encrypted shares, whom it drew.
+
+k and the threshold t of a neighbourhood (k neighbours and the site itself, k + 1 shares) are the least for which,
+with c sites corrupted and colluding with the server, each of these has probability at most 2^-40:
+
+- some honest site has t or more corrupted neighbours, who could restore its secrets;
+- the honest survivors can be parted into two groups with no mask between them, whose sums the server could then
+  tell apart. The server may drop sites after it has seen the graph, so the bound holds for every choice of
+  survivors in which each survivor has t - 1 surviving neighbours, which their holders check before they open:
+  a group S of s honest sites is cut off only if every one of them drew t - 1 or more neighbours from S and the
+  corrupted, so the union bound is  sum_s C(h, s) P[Hyp(n - 1, c + s - 1, k) >= t - 1]^s  over s <= h / 2
+
+and for which, with probability at least 1 - 2^-30, d random dropouts leave every site t of its k + 1 shares.
+This is the approach of Bell et al., section 3.4 and appendix (their definition 3.2 asks for the same three
+properties), with a bound for groups that withstands dropouts chosen by the server.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+SPARSE_ABOVE = 32
+"""Up to so many participants every site is every other's neighbour."""
+CORRUPTED = 1 / 3
+"""Share of the roster that may be corrupted and collude with the server."""
+DROPOUTS = 0.1
+"""Share of the participants that may drop out at random without the round being lost."""
+
+_SECRECY_BITS = 40.0
+_CORRECTNESS_BITS = 30.0
+_LOG2 = float(np.log(2.0))
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """k neighbours, and how many of the k + 1 shares restore a secret."""
+
+    neighbours: int
+    threshold: int
+
+
+def neighbourhood(participants: int, roster_size: int) -> Neighbourhood | None:
+    """The neighbourhood for `participants` of `roster_size` sites, or None where the complete graph is needed.
+
+    >>> neighbourhood(100, 100)
+    Neighbourhood(neighbours=41, threshold=32)
+    """
+    if participants <= SPARSE_ABOVE:
+        return None
+    return least_neighbourhood(participants, int(roster_size * CORRUPTED), int(participants * DROPOUTS))
+
+
+@lru_cache(maxsize=1024)
+def least_neighbourhood(participants: int, corrupted: int, dropouts: int) -> Neighbourhood | None:
+    """The least neighbourhood with the three properties of this module, or None if there is none.
+
+    Args:
+        participants: n, sites that advertised keys.
+        corrupted: c, how many of them may be corrupted.
+        dropouts: d, how many of them may drop out at random.
+    """
+    honest = participants - corrupted
+    if honest < 2:
+        return None
+    factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, participants + 1)))])
+    groups = np.arange(1, honest // 2 + 1)
+    choices = _log_binomial(factorials, honest, groups)
+    for k in range(3, participants - 1):
+        # at_least[s, t] = log P[Hyp(n - 1, c + s, k) >= t]
+        at_least = _log_tails(factorials, participants - 1, corrupted + np.arange(len(groups)), k)
+        drops = _log_tails(factorials, participants - 1, np.array([dropouts]), k)[0]
+        for t in range(2, k + 1):
+            taken = np.log(participants) + at_least[0, t]
+            parted = np.logaddexp.reduce(choices + groups * at_least[:, t - 1])
+            if max(taken, parted) > -_SECRECY_BITS * _LOG2:
+                continue
+            # Fewer than t of the k + 1 shares are left when more than k + 1 - t of the neighbours dropped out.
+            if np.log(participants) + drops[k + 2 - t] <= -_CORRECTNESS_BITS * _LOG2:
+                return Neighbourhood(k, t)
+            break
+    return None
+
+
+def _log_binomial(factorials: NDArray[np.float64], n: int, k: NDArray[np.int64]) -> NDArray[np.float64]:
+    inside = (k >= 0) & (k <= n)
+    safe = np.where(inside, k, 0)
+    return np.where(inside, factorials[n] - factorials[safe] - factorials[n - safe], -np.inf)
+
+
+def _log_tails(
+    factorials: NDArray[np.float64], population: int, marked: NDArray[np.int64], drawn: int
+) -> NDArray[np.float64]:
+    """log P[Hyp(population, m, drawn) >= t] for each m of `marked` and t = 0..drawn; shape (len(marked), drawn + 1)."""
+    hits = np.arange(drawn + 1)
+    masses = np.full((len(marked), drawn + 1), -np.inf)
+    for row, good in enumerate(marked):
+        masses[row] = _log_binomial(factorials, int(good), hits) + _log_binomial(
+            factorials, population - int(good), drawn - hits
+        )
+    masses -= factorials[population] - factorials[drawn] - factorials[population - drawn]
+    tails = np.logaddexp.accumulate(masses[:, ::-1], axis=1)[:, ::-1]
+    return np.minimum(tails, 0.0)

@@ -1,0 +1,66 @@
+"""A simulation holds one base model, whatever the number of its sites."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import transformers
+
+from tiny_federation import write_federation
+from tiny_models import tiny_tokenizer
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory) -> Path:
+    """A base model of 17 MB: fifty of them would more than double the memory of a simulation of two sites."""
+    directory = tmp_path_factory.mktemp("base")
+    tokenizer = tiny_tokenizer()
+    config = transformers.LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=256,
+        intermediate_size=1024,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+    )
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return directory
+
+
+def measure(directory: Path, base: Path, count: int) -> dict[str, int]:
+    recipe = write_federation(
+        directory,
+        base,
+        count=count,
+        records=6,
+        rounds=1,
+        training={"steps_per_round": 1, "sample_rate": 0.3},
+        sealing={"adversary": "curious", "min_survivors": 2},
+        sites={"minimum": 2},
+    )
+    script = Path(__file__).with_name("simulate_and_measure.py")
+    done = subprocess.run(
+        [sys.executable, str(script), str(recipe), str(directory / "run")],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_fifty_sites_take_less_than_half_as_much_memory_again_as_two(base, tmp_path, record_property):
+    two, fifty = measure(tmp_path / "two", base, 2), measure(tmp_path / "fifty", base, 50)
+    ratio = fifty["peak"] / two["peak"]
+    record_property("memory_ratio", ratio)
+    print(f"2 sites: {two['peak'] / 1024:.0f} MiB, 50 sites: {fifty['peak'] / 1024:.0f} MiB, ratio {ratio:.3f}")
+    assert two["models"] == fifty["models"] == 1
+    assert ratio < 1.5

@@ -1,0 +1,188 @@
+"""Sites without a model: they answer a server as real ones do, with deltas that a test chooses.
+
+They need neither torch nor data, so a round takes milliseconds. `PureGrid` is the grid that connects them.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, RecordDict
+from flwr.serverapp import Grid
+from flwr.supercore.task_identity import TaskIdentity
+from numpy.typing import NDArray
+
+from sealora_common.adapter import AdapterLayout, TensorSpec
+from sealora_common.contribution import Contribution, ContributionLayout
+from sealora_common.entropy import SystemEntropy
+from sealora_common.hello import Hello
+from sealora_common.identity import Identity
+from sealora_common.order import RoundOrder, terms_of
+from sealora_common.recipe import Recipe, parse_recipe
+from sealora_common.roster import Roster
+from sealora_common.secagg import SiteSession
+
+LAYOUT = AdapterLayout(
+    (
+        TensorSpec("base_model.model.layers.0.q_proj.lora_A.weight", (2, 8)),
+        TensorSpec("base_model.model.layers.0.q_proj.lora_B.weight", (6, 2)),
+    )
+)
+
+Deltas = Callable[[str, int], NDArray[np.float32]]
+Tampering = Callable[[str, str, Message], Message | None]
+
+
+@dataclass
+class PureSite:
+    """One site: its part of every round, with deltas from outside."""
+
+    identity: Identity
+    recipe: Recipe
+    roster: Roster
+    layout: AdapterLayout
+    deltas: Deltas
+    weight: float = 1.0
+    heldout_loss: float = 2.0
+    session: SiteSession | None = None
+    vector: Any = None
+
+    @property
+    def name(self) -> str:
+        return self.identity.name
+
+    def answer(self, action: str, content: RecordDict) -> RecordDict:
+        """The answer to one message."""
+        config = content.config_records["config"]
+        if action == "query.hello":
+            hello = Hello(
+                site=self.name,
+                recipe_hash=self.recipe.hash,
+                roster_hash=self.roster.hash.hex(),
+                layout=self.layout.to_json(),  # type: ignore[arg-type]
+            )
+            return _payload(hello.to_bytes())
+        if action in ("train", "evaluate"):
+            return _payload(self._begin(RoundOrder.parse(config["order"])))  # type: ignore[arg-type]
+        assert self.session is not None
+        payload: bytes = config["payload"]  # type: ignore[assignment]
+        if action == "query.mask":
+            masked = self.session.mask(payload, self.vector)
+            return RecordDict({"arrays": ArrayRecord({"masked": Array(np.frombuffer(masked, dtype=np.uint8))})})
+        return _payload(getattr(self.session, action.removeprefix("query."))(payload))
+
+    def _begin(self, order: RoundOrder) -> bytes:
+        trained = self.layout.trained(self.recipe.lora.aggregation, order.round_number)
+        training = order.purpose == "train"
+        contributions = ContributionLayout.of(self.recipe, trained if training else None, len(self.roster))
+        delta = self.deltas(self.name, order.round_number) if training else np.zeros(0, dtype=np.float32)
+        contribution = Contribution(delta, self.weight, self.heldout_loss)
+        self.vector = contributions.encode(contribution, SystemEntropy())
+        terms = terms_of(order, self.recipe, self.roster, contributions)
+        self.session, advertisement = SiteSession.begin(terms, self.roster, self.identity, SystemEntropy())
+        return advertisement
+
+
+@dataclass
+class PureGrid(Grid):
+    """Connects sites to a server; `tamper(site, action, reply)` may change a reply, None stands for silence."""
+
+    sites: dict[int, PureSite]
+    tamper: Tampering = lambda site, action, reply: reply
+    change_request: Callable[[str, str, RecordDict], None] = lambda site, action, content: None
+    delivered: list[tuple[str, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._undelivered: dict[str, Message] = {}
+        TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 1, 1
+
+    def get_node_ids(self) -> list[int]:
+        return list(self.sites)
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        ids = []
+        for message in messages:
+            message_id = uuid.uuid4().hex
+            message.metadata.__dict__["_message_id"] = message_id
+            self._undelivered[message_id] = message
+            ids.append(message_id)
+        return ids
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        replies = []
+        for message_id in message_ids:
+            message = self._undelivered.pop(message_id, None)
+            reply = None if message is None else self._deliver(message)
+            if reply is not None:
+                replies.append(reply)
+        return replies
+
+    def _deliver(self, message: Message) -> Message | None:
+        site = self.sites[message.metadata.dst_node_id]
+        action = message.metadata.message_type
+        self.delivered.append((site.name, action))
+        self.change_request(site.name, action, message.content)
+        try:
+            reply = Message(site.answer(action, message.content), reply_to=message)
+        except Exception as error:
+            reply = Message(RecordDict({"config": ConfigRecord({"error": str(error)})}), reply_to=message)
+        return self.tamper(site.name, action, reply)
+
+    # The rest of Flower's interface is not used.
+    send_and_receive = set_run = create_message = None  # type: ignore[assignment]
+
+    @property
+    def run(self) -> Any:
+        raise NotImplementedError
+
+
+def node_error(reply: Message, reason: str = "the node went away") -> Message:
+    """What Flower hands the server when a node fails."""
+    failed = Message(Error(3, reason), reply_to=reply)
+    failed.metadata.__dict__.update(reply.metadata.__dict__)
+    return failed
+
+
+def pure_recipe(**sections: Any) -> Recipe:
+    """A recipe for sites without a model; 32-bit words, so that rounding hardly shows."""
+    values: dict[str, Any] = {
+        "name": "pure",
+        "rounds": 3,
+        "model": {"base": "none"},
+        "privacy": {"mechanism": "none"},
+        "sealing": {"ring_bits": 32, "clip_range": 4.0, "adversary": "curious"},
+        "sites": {"stage_timeout": 0.3, "training_timeout": 0.3},
+    }
+    for name, section in sections.items():
+        values[name] = {**values.get(name, {}), **section} if isinstance(section, dict) else section
+    import yaml
+
+    return parse_recipe(yaml.safe_dump(values))
+
+
+def pure_federation(
+    recipe: Recipe, count: int, *, deltas: Deltas | None = None, layout: AdapterLayout = LAYOUT
+) -> tuple[Roster, dict[int, PureSite]]:
+    """A roster of `count` sites, site-0 and so on, and the sites by node id (11, 12, ...)."""
+    trained = layout.trained(recipe.lora.aggregation, 1)
+
+    def random_deltas(name: str, round_number: int) -> NDArray[np.float32]:
+        generator = np.random.default_rng([int(name.removeprefix("site-")), round_number])
+        return generator.normal(size=trained.size).astype(np.float32)
+
+    identities = [Identity.create(f"site-{index}", SystemEntropy()) for index in range(count)]
+    coordinator = Identity.create("coordinator", SystemEntropy())
+    roster = Roster.create("pure", {identity.name: identity.public_key for identity in identities}, coordinator)
+    sites = {
+        11 + index: PureSite(identity, recipe, roster, layout, deltas or random_deltas)
+        for index, identity in enumerate(identities)
+    }
+    return roster, sites
+
+
+def _payload(payload: bytes) -> RecordDict:
+    return RecordDict({"config": ConfigRecord({"payload": payload})})

@@ -1,0 +1,96 @@
+"""Runs `sealora` commands, each in a process of its own, without loading torch for each anew.
+
+Run as a program it loads the libraries once and then, for every JSON line {"argv", "cwd", "env", "out"} on
+standard input, forks a process that calls `sealora_server.cli.main` with its output in the files out.stdout and
+out.stderr; it answers with the exit status. What a forked process does is what a started one does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended and what it said."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+class CliServer:
+    """The process that forks; use it as a context."""
+
+    def __enter__(self) -> CliServer:
+        self._process = subprocess.Popen(
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(timeout=30)
+
+    def run(self, *arguments: str | Path, cwd: Path, env: dict[str, str] | None = None) -> Done:
+        """Runs `sealora` with `arguments` in the directory `cwd`."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        out = cwd / ".sealora-output"
+        request = {"argv": [str(a) for a in arguments], "cwd": str(cwd), "env": env or {}, "out": str(out)}
+        print(json.dumps(request), file=self._process.stdin, flush=True)
+        status = int(self._process.stdout.readline())
+        stdout, stderr = out.with_suffix(".stdout"), out.with_suffix(".stderr")
+        return Done(status, stdout.read_text(encoding="utf-8"), stderr.read_text(encoding="utf-8"))
+
+
+def _serve() -> None:
+    import sealora_server.simulation.simulate  # noqa: F401
+
+    for line in sys.stdin:
+        request = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            _become(request)
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+def _become(request: dict[str, object]) -> None:
+    from sealora_server.cli import main
+
+    out = Path(str(request["out"]))
+    for descriptor, suffix in ((1, ".stdout"), (2, ".stderr")):
+        file = os.open(out.with_suffix(suffix), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(file, descriptor)
+    os.chdir(str(request["cwd"]))
+    os.environ.update(request["env"])  # type: ignore[arg-type]
+    sys.argv = ["sealora", *request["argv"]]  # type: ignore[misc]
+    status = 99
+    try:
+        main()
+        status = 0
+    except SystemExit as stop:
+        status = stop.code if isinstance(stop.code, int) else 1
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+if __name__ == "__main__":
+    _serve()

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import io
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from run_fixture import SITES, write_run
+
+from sealora_server.display import RunDisplay
+from sealora_server.events import EventLog, RunFailed, read_events
+from sealora_server.figures import federation_curve, read_completions, read_histories
+from sealora_server.live_view import Snapshot, frame
+from sealora_server.progress import RunProgress
+from sealora_server.results import print_results
+from sealora_server.summary import summarize
+
+MANY = tuple(f"hospital-{index:02d}" for index in range(12))
+
+
+def plain_console() -> Console:
+    return Console(file=io.StringIO(), width=80, force_terminal=False)
+
+
+def shown_on(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def frame_of(run_dir: Path) -> str:
+    events, histories = read_events(run_dir / "events.jsonl"), read_histories(run_dir)
+    progress = RunProgress()
+    progress.take(events)
+    curve = federation_curve(events, histories)
+    snapshot = Snapshot(progress, histories, curve, notice="x" * 400, now=events[-1].time + 5)
+    console = Console(file=io.StringIO(), width=80, height=24, force_terminal=True, color_system=None)
+    console.print(frame(snapshot, width=80, height=24))
+    return shown_on(console)
+
+
+def test_plain_lines_tell_the_run_one_line_an_event(tmp_path: Path) -> None:
+    console = plain_console()
+    with RunDisplay(tmp_path, console):
+        write_run(tmp_path, with_trouble=True)
+
+    shown = shown_on(console)
+    assert "demo-icd10: 4 rounds, epsilon <= 8, delta <= 1e-5 at every site" in shown
+    assert "round 2/4: training at 3 sites ..." in shown
+    assert "round 2/4: lost oncology-institute (train): no answer within 3600 seconds" in shown
+    assert "round 2/4: sealed sum of 3 sites opened, held-out loss at its start 4.1" in shown
+    assert "final adapter: held-out loss 2.7" in shown
+    assert shown.isascii()
+    assert len(shown.splitlines()) == 16
+
+
+def test_plain_lines_of_a_resumed_run_do_not_repeat_its_past(tmp_path: Path) -> None:
+    write_run(tmp_path, stop_after=2)
+    console = plain_console()
+    with RunDisplay(tmp_path, console):
+        EventLog(tmp_path / "events.jsonl").write(RunFailed(reason="no sites"))
+
+    assert shown_on(console) == "run failed: no sites\n"
+
+
+@pytest.mark.parametrize("sites", [SITES, MANY, tuple(f"clinic-{n:03d}" for n in range(200))])
+@pytest.mark.parametrize("own_files", [True, False])
+def test_a_frame_fits_80_columns_and_24_lines(tmp_path: Path, sites: tuple[str, ...], own_files: bool) -> None:
+    write_run(tmp_path, sites=sites, own_files=own_files, stop_after=2)
+
+    lines = frame_of(tmp_path).splitlines()
+
+    assert len(lines) < 24
+    assert max(len(line) for line in lines) <= 80
+
+
+def test_a_frame_shows_round_stage_loss_epsilon_and_bytes_of_each_site(tmp_path: Path) -> None:
+    shown = frame_of(write_run(tmp_path, stop_after=2))
+
+    assert "Round 3 of 4" in shown
+    assert "training, 1 of 3" in shown
+    row = next(line for line in shown.splitlines() if line.startswith(SITES[0]))
+    assert "● trained" in row
+    assert "3.804" in row
+    assert "5.61" in row
+    assert row.endswith("3.7 MB")
+    assert "min" in next(line for line in shown.splitlines() if line.startswith("Time"))
+
+
+def test_the_live_display_draws_on_a_terminal_and_wipes_itself_when_done(tmp_path: Path) -> None:
+    console = Console(file=Utf8Text(), width=80, height=24, force_terminal=True)
+    with RunDisplay(tmp_path, console):
+        write_run(tmp_path, stop_after=2)
+        deadline = time.monotonic() + 10
+        while "Round 3 of 4" not in shown_on(console) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert "Round 3 of 4" in shown_on(console)
+
+
+def test_nothing_that_goes_wrong_in_the_display_reaches_the_run(tmp_path: Path) -> None:
+    class Broken(Console):
+        def print(self, *_: object, **__: object) -> None:
+            raise OSError("the terminal is gone")
+
+    with RunDisplay(tmp_path, Broken(file=io.StringIO())):
+        write_run(tmp_path)
+
+
+def test_an_error_of_the_run_passes_through_the_display(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), RunDisplay(tmp_path, plain_console()):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("own_files", [True, False])
+def test_results_fit_80_columns_and_show_every_site_and_completion(tmp_path: Path, own_files: bool) -> None:
+    write_run(tmp_path, own_files=own_files)
+    console = plain_console()
+    print_results(summarize(tmp_path), read_completions(tmp_path), Path("run"), console)
+
+    shown = shown_on(console)
+    assert all(name in shown for name in SITES)
+    assert "federation" in shown
+    assert "<b>chapter</b>" in shown
+    assert "run/report.html" in shown
+    assert max(len(line.rstrip()) for line in shown.splitlines()) <= 80
+
+
+def test_text_of_a_model_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    completion = read_completions(tmp_path)[0].model_copy(update={"after": "\x1b[2J[red]gone[/red]\x07"})
+    console = plain_console()
+    print_results(summarize(tmp_path), [completion], tmp_path, console)
+
+    assert "\x1b" not in shown_on(console)
+    assert "[red]gone[/red]" in shown_on(console)
+
+
+class Utf8Text(io.StringIO):
+    """A text buffer that says it can show Unicode, as a terminal does."""
+
+    @property
+    def encoding(self) -> str:
+        return "utf-8"
