@@ -16,6 +16,7 @@ from sealora_client.site import Site, open_site
 from sealora_common.errors import BudgetError, DataError, PolicyError, SealoraError
 from sealora_common.hello import Hello
 from sealora_common.order import RoundOrder
+from sealora_common.receipt import chain_from_bytes
 from sealora_common.wire_format import (
     ADAPTER,
     ARRAYS,
@@ -24,6 +25,7 @@ from sealora_common.wire_format import (
     MASKED,
     ORDER,
     PAYLOAD,
+    RECEIPTS,
     array,
     content_bytes,
     field,
@@ -103,7 +105,8 @@ def _begin(message: Message, context: Context, site: Site) -> RecordDict:
     adapter = array(message.content, ADAPTER)
     if adapter is None or adapter.dtype != np.float32:
         raise PolicyError("the order carries no float32 adapter: server and site must run the same version")
-    part, advertisement = Participation.begin(site, order, adapter.astype(np.float32))
+    receipts = chain_from_bytes(_bytes(message, RECEIPTS))
+    part, advertisement = Participation.begin(site, order, adapter.astype(np.float32), receipts)
     return _keep(context, part, message, _payload(advertisement))
 
 

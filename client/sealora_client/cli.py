@@ -15,12 +15,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from sealora_client.enrol_cli import init, receipts_cli
 from sealora_common.errors import SealoraError
 from sealora_common.recipe.schema import ModelSection
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 model = typer.Typer(no_args_is_help=True, help="The base model.")
 cli.add_typer(model, name="model")
+cli.add_typer(receipts_cli, name="receipts")
+cli.command()(init)
 
 Base = Annotated[str, typer.Argument(help="smollm2-135m-instruct, a Hugging Face id, or a local directory.")]
 

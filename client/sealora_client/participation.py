@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from sealora_client.evaluation import heldout_loss
+from sealora_client.history import History
 from sealora_client.site import Site
 from sealora_client.training.dp_sgd import train_round
 from sealora_common.adapter import AdapterLayout, initial_adapter
@@ -23,6 +24,7 @@ from sealora_common.entropy import Entropy, site_entropy
 from sealora_common.errors import PolicyError
 from sealora_common.order import RoundOrder, terms_of, vector_digest
 from sealora_common.privacy.accounting import Mechanism, calibrate_noise, check_delta
+from sealora_common.receipt import Receipt
 from sealora_common.secagg import RingVector, RoundTerms, SiteSession
 
 log = logging.getLogger(__name__)
@@ -50,13 +52,16 @@ class Participation:
         """The site's contribution, encoded but not masked; empty once it has been."""
 
     @classmethod
-    def begin(cls, site: Site, order: RoundOrder, adapter: NDArray[np.float32]) -> tuple[Participation, bytes]:
+    def begin(
+        cls, site: Site, order: RoundOrder, adapter: NDArray[np.float32], receipts: list[Receipt]
+    ) -> tuple[Participation, bytes]:
         """Does what the order asks for and makes the keys of the round.
 
         Args:
             site: this site.
             order: the server's order.
             adapter: the shared part of the global adapter, flat.
+            receipts: the run's receipts so far, as the server tells them.
 
         Returns:
             The site's part in the round and its signed advertisement.
@@ -70,6 +75,7 @@ class Participation:
         model = site.model()
         recipe = site.recipe
         _check_order(site, order, adapter, model.layout)
+        History(site.directory, order.run).extend(receipts, order, recipe.hash, site.server_key)
         contributions = _contributions(site, order)
         with model.lock:
             model.write(_global_adapter(site, model.layout, adapter))
@@ -88,8 +94,7 @@ class Participation:
             if order.purpose == "train":
                 charge, delta = _train(site, order, figures)
         if "epsilon" not in figures:
-            with site.ledger() as ledger:
-                figures["epsilon"] = ledger.spent(site.data.fingerprint, recipe.privacy.delta)
+            figures["epsilon"] = _spent(site)
         contribution = Contribution(delta, site_weight(recipe, len(site.data.train)), min(loss, 64.0))
         vector = contributions.encode(contribution, _entropy(site, order, "rounding"))
         terms = terms_of(order, recipe, site.roster, contributions)
@@ -120,6 +125,8 @@ class Participation:
         """Answers the confirm stage."""
         session = self._session()
         answer = session.confirm(payload)
+        names = tuple(self._site.roster.names[index] for index in session.survivors)
+        History(self._site.directory, self.state.order.run).confirm(self.state.order, names)
         self.state.session = session.to_bytes()
         return answer
 
@@ -170,6 +177,10 @@ def _check_order(site: Site, order: RoundOrder, adapter: NDArray[np.float32], la
         raise PolicyError(f"the order is for round {order.round_number} of a recipe of {site.recipe.rounds} rounds")
     if adapter.shape != (layout.shared(site.recipe.lora.aggregation).size,):
         raise PolicyError(f"the order's adapter has {adapter.size} parameters, not those of this site's layout")
+    shared = layout.shared(site.recipe.lora.aggregation)
+    initial = vector_digest(shared.flatten(initial_adapter(layout, site.recipe.lora.seed)))
+    if order.round_number == 1 and order.adapter_digest != initial:
+        raise PolicyError("the first round's adapter is not the one the recipe's lora.seed gives: it was refused")
     if order.adapter_digest != vector_digest(adapter) or not np.isfinite(adapter).all():
         raise PolicyError("the order's adapter is damaged: it was refused")
 
@@ -224,6 +235,13 @@ def _train(site: Site, order: RoundOrder, figures: dict[str, Any]) -> tuple[int 
     figures["examples_seen"] = trained.examples_seen
     figures["non_finite"] = trained.non_finite
     return charge_id, trained.delta
+
+
+def _spent(site: Site) -> float | None:
+    if site.recipe.privacy.mechanism == "none":  # not 0: there is no bound at all
+        return None
+    with site.ledger() as ledger:
+        return ledger.spent(site.data.fingerprint, site.recipe.privacy.delta)
 
 
 def _entropy(site: Site, order: RoundOrder, purpose: str) -> Entropy:

@@ -68,7 +68,7 @@ class SimulatedSites:
         return recipe.with_model_digest(digest)
 
     @staticmethod
-    def prepare(recipe: Recipe, directory: Path) -> Roster:
+    def prepare(recipe: Recipe, directory: Path, server_key: bytes) -> Roster:
         """Makes one site directory under `directory` for each of the recipe's simulated sites.
 
         A directory that is there is kept as it is: its identity and its ledger outlive the run.
@@ -84,8 +84,8 @@ class SimulatedSites:
         else:
             coordinator = Identity.create("coordinator", site_entropy("coordinator", "identity"))
             keys = {name: identity.public_key for name, identity in identities.items()}
-            roster = Roster.create(f"simulation of {recipe.name}", keys, coordinator)
-            write_atomically(roster_path, roster.model_dump_json(indent=2).encode())
+            roster = Roster.create(f"simulation of {recipe.name}", keys, coordinator, server_key)
+            roster.save(roster_path)
         for name, data in sites.items():
             _write_site(directory / name, name, Path(data).resolve(), recipe, roster)
         return roster
@@ -142,7 +142,7 @@ def _write_site(directory: Path, name: str, data: Path, recipe: Recipe, roster: 
         "policy.yaml": yaml.safe_dump(policy.model_dump(mode="json"), sort_keys=False),
         "recipe.yaml": yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
         "roster.json": roster.model_dump_json(indent=2),
-        "site.yaml": yaml.safe_dump({"name": name, "data": str(data)}),
+        "site.yaml": yaml.safe_dump({"name": name, "data": str(data), "coordinator": roster.coordinator}),
     }
     for file, text in files.items():
         write_atomically(directory / file, text.encode())

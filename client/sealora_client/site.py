@@ -41,6 +41,8 @@ class SiteConfig(BaseModel):
 
     name: str
     data: Path
+    coordinator: str
+    """The pinned Ed25519 key (hex) of the consortium's coordinator, who signs the roster."""
 
     @classmethod
     def load(cls, path: Path) -> SiteConfig:
@@ -85,7 +87,7 @@ class Site:
         self.config = SiteConfig.load(directory / "site.yaml")
         self.policy = SitePolicy.load(directory / "policy.yaml")
         self.recipe: Recipe = load_recipe(directory / "recipe.yaml")
-        self.roster = Roster.load(directory / "roster.json")
+        self.roster = Roster.load(directory / "roster.json", coordinator=self.config.coordinator)
         self.identity = Identity.load(self.config.name, directory / "identity.pem")
         index = self.roster.index(self.name)
         if self.roster.public_key(index) != self.identity.public_key:
@@ -93,6 +95,9 @@ class Site:
                 f"{directory / 'roster.json'}: the key it lists for {self.name!r} is not this site's: "
                 "send the coordinator this site's card again"
             )
+        if self.roster.server is None:
+            raise PolicyError(f"{directory / 'roster.json'}: names no server key, so receipts prove nothing: add it")
+        self.server_key = bytes.fromhex(self.roster.server)
         self.policy.check(self.recipe, self.roster)
 
     @property

@@ -17,6 +17,9 @@ from sealora_common.recipe import Recipe
 from sealora_common.roster import Roster
 from sealora_common.secagg import RoundTerms, threshold_for
 
+GENESIS = "0" * 64
+"""The history before the first receipt, see `sealora_common.receipt`."""
+
 Purpose = Literal["train", "evaluate"]
 Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Hex16 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
@@ -39,6 +42,8 @@ class RoundOrder(BaseModel):
     layout_digest: Hex32
     adapter_digest: Hex32
     """SHA-256 of the global adapter that travels with the order."""
+    history: Hex32
+    """Hash of the last round's receipt."""
 
     @classmethod
     def issue(
@@ -52,6 +57,7 @@ class RoundOrder(BaseModel):
         roster: Roster,
         layout_digest: str,
         adapter: NDArray[np.float32],
+        history: str = GENESIS,
     ) -> RoundOrder:
         """An order for the global adapter `adapter` (flat float32 vector)."""
         return cls(
@@ -64,6 +70,7 @@ class RoundOrder(BaseModel):
             roster_hash=roster.hash.hex(),
             layout_digest=layout_digest,
             adapter_digest=vector_digest(adapter),
+            history=history,
         )
 
     @classmethod

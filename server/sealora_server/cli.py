@@ -20,9 +20,12 @@ from rich.logging import RichHandler
 
 from sealora_common.errors import SealoraError
 from sealora_common.recipe import load_recipe
+from sealora_server.roster_cli import roster_cli
 from sealora_server.simulation.engine import Engine
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+
+cli.add_typer(roster_cli, name="roster")
 
 
 @cli.callback()
@@ -66,6 +69,8 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_log_handler()])
     for noisy in ("flwr", "ray", "bitsandbytes"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+    # What a simulated site refuses ends up in the run's events and in the error; said once is enough.
+    logging.getLogger("sealora_client.app").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     warnings.filterwarnings("ignore", category=FutureWarning)
     try:

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from sealora_common.adapter import AdapterLayout
 from sealora_common.entropy import insecure_seed_in_use
 from sealora_common.errors import FederationError
+from sealora_common.order import vector_digest
+from sealora_common.receipt import Receipt, history_of
 from sealora_common.roster import Roster
 from sealora_common.wire_format import ADAPTER
 from sealora_server.enrolment import Enrolment
@@ -73,6 +75,7 @@ class _Run:
             run_id=self._store.run_id,
             events=self._store.events,
         )
+        sealed.receipts = self._store.receipts()
         for round_number in range(done + 1, self._recipe.rounds + 1):
             current = self._round(round_number, current, strategy, sealed, layout)
         tensors.update(shared.unflatten(current))
@@ -101,22 +104,27 @@ class _Run:
             return strategy.aggregate_train(round_number, sealed.send_and_receive(messages))[0]
 
         arrays = self._until_it_succeeds(train, round_number, f"round {round_number}", sealed)
-        opened = sealed.opened
-        if arrays is None or opened is None:
+        opened, order = sealed.opened, sealed.order
+        if arrays is None or opened is None or order is None:
             raise RuntimeError("a strategy returned no arrays for a complete round")
         stepped = np.asarray(arrays[ADAPTER].numpy(), dtype=np.float32)
         tensors = self._store.adapter(0, layout)
         tensors.update(layout.shared(self._recipe.lora.aggregation).unflatten(stepped))
+        survivors = tuple(self._roster.names[index] for index in opened.survivors)
+        history = history_of(sealed.receipts)
+        receipt = Receipt.issue(order, survivors, vector_digest(stepped), history, self._store.server_identity())
         record = self._store.finish_round(
             round_number,
             tensors=tensors,
             optimizer=strategy_state(strategy),
+            receipt=receipt,
             attempt=sealed.attempt,
-            survivors=tuple(self._roster.names[index] for index in opened.survivors),
+            survivors=survivors,
             heldout_loss=opened.heldout_loss,
             clipped_fraction=opened.clipped_fraction,
             seconds=time.monotonic() - started,
         )
+        sealed.receipts.append(receipt)
         self._report(record)
         return stepped
 

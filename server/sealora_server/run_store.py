@@ -16,7 +16,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from sealora_common.adapter import AdapterLayout, Tensors, initial_adapter
+from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import StorageError
+from sealora_common.identity import Identity
+from sealora_common.receipt import Receipt
 from sealora_common.recipe import Recipe, load_recipe
 from sealora_common.storage import storage_error, write_atomically
 from sealora_server.adapter_files import read_adapter, write_adapter
@@ -24,7 +27,9 @@ from sealora_server.events import EventLog
 from sealora_server.strategy import State
 
 _OPTIMIZER = "optimizer.safetensors"
+_RECEIPT = "receipt.json"
 _RECORD = "round.json"
+_SERVER_KEY = "server.pem"
 
 
 class RunIdentity(BaseModel):
@@ -74,6 +79,7 @@ class RunStore:
         identity = RunIdentity(run_id=secrets.token_hex(16), recipe_hash=recipe.hash)
         text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         write_atomically(directory / "recipe.yaml", text.encode())
+        Identity.create("server", SystemEntropy()).save(directory / _SERVER_KEY)
         write_atomically(directory / "run.json", identity.model_dump_json(indent=2).encode())
         return cls(directory, identity, recipe)
 
@@ -113,6 +119,25 @@ class RunStore:
         except (OSError, ValidationError):
             raise _damaged(path) from None
 
+    def server_identity(self) -> Identity:
+        """The key that signs this run's receipts."""
+        return Identity.load("server", self.directory / _SERVER_KEY)
+
+    def receipts(self) -> list[Receipt]:
+        """The receipts of all finished rounds, in order.
+
+        Raises:
+            StorageError: one of them is damaged.
+        """
+        chain = []
+        for round_number in range(1, self.finished_rounds + 1):
+            path = self._round(round_number) / _RECEIPT
+            try:
+                chain.append(Receipt.model_validate_json(path.read_bytes()))
+            except (OSError, ValidationError):
+                raise _damaged(path) from None
+        return chain
+
     def adapter(self, round_number: int, layout: AdapterLayout) -> Tensors:
         """The adapter after a finished round; after round 0, the initial one."""
         if round_number == 0:
@@ -137,6 +162,7 @@ class RunStore:
         *,
         tensors: Tensors,
         optimizer: State,
+        receipt: Receipt,
         attempt: int,
         survivors: tuple[str, ...],
         heldout_loss: float,
@@ -162,6 +188,7 @@ class RunStore:
         )
         if optimizer:
             write_atomically(aside / _OPTIMIZER, save(_contiguous(optimizer)))
+        write_atomically(aside / _RECEIPT, receipt.model_dump_json(indent=2).encode())
         write_atomically(aside / _RECORD, record.model_dump_json(indent=2).encode())
         _rename(aside, final)
         return record

@@ -19,6 +19,7 @@ from sealora_common.adapter import AdapterLayout
 from sealora_common.contribution import ContributionLayout, OpenedRound
 from sealora_common.errors import FederationError
 from sealora_common.order import Purpose, RoundOrder, terms_of
+from sealora_common.receipt import Receipt, chain_to_bytes, history_of
 from sealora_common.recipe import Recipe
 from sealora_common.roster import Roster
 from sealora_common.secagg import ProtocolError, ServerSession
@@ -29,6 +30,7 @@ from sealora_common.wire_format import (
     MASKED,
     ORDER,
     PAYLOAD,
+    RECEIPTS,
     Action,
     array,
     content_bytes,
@@ -64,7 +66,11 @@ class SealedGrid(Grid):
         self._run_id = run_id
         self._events = events
         self.attempt = 1
+        self.receipts: list[Receipt] = []
+        """The run's receipts so far; they travel with every order."""
         self.opened: OpenedRound | None = None
+        self.order: RoundOrder | None = None
+        """The order whose sum was opened last."""
 
     def get_node_ids(self) -> Iterable[int]:
         """The nodes of the sites that are enrolled now."""
@@ -89,6 +95,7 @@ class SealedGrid(Grid):
         nodes = [message.metadata.dst_node_id for message in asked]
         sealed = _SealedRound(self, nodes, purpose, round_number, current, trained)
         self.opened = sealed.run()
+        self.order = sealed.order
 
         metrics = MetricRecord({WEIGHT: 1.0, HELDOUT_LOSS: self.opened.heldout_loss})
         reply = RecordDict({"metrics": metrics})
@@ -140,7 +147,7 @@ class _SealedRound:
         self._round = round_number
         self._current = current
         self._contributions = ContributionLayout.of(self._recipe, trained, len(self._roster))
-        self._order = RoundOrder.issue(
+        self.order = RoundOrder.issue(
             purpose,
             run=sealed._run_id,
             round_number=round_number,
@@ -149,9 +156,11 @@ class _SealedRound:
             roster=self._roster,
             layout_digest=sealed._layout.digest,
             adapter=current,
+            history=history_of(sealed.receipts),
         )
+        self._receipts = chain_to_bytes(sealed.receipts)
         self._session = ServerSession(
-            terms_of(self._order, self._recipe, self._roster, self._contributions), self._roster
+            terms_of(self.order, self._recipe, self._roster, self._contributions), self._roster
         )
         self._failures: dict[str, str] = {}
 
@@ -167,7 +176,7 @@ class _SealedRound:
         first = RecordDict(
             {
                 ARRAYS: ArrayRecord({ADAPTER: Array(self._current)}),
-                CONFIG: ConfigRecord({ORDER: self._order.to_bytes()}),
+                CONFIG: ConfigRecord({ORDER: self.order.to_bytes(), RECEIPTS: self._receipts}),
             }
         )
         action = Action.TRAIN if self._purpose == "train" else Action.EVALUATE

@@ -7,12 +7,21 @@ out.stderr; it answers with the exit status. What a forked process does is what 
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+_LIBRARIES = (
+    "sealora_server.simulation.simulate",
+    "sealora_client.app",
+    "sealora_client.simulated",
+    "opacus.accountants",
+    "transformers.models.llama",
+)
 
 
 @dataclass(frozen=True)
@@ -55,8 +64,8 @@ class CliServer:
 
 
 def _serve() -> None:
-    import sealora_server.simulation.simulate  # noqa: F401
-
+    for name in _LIBRARIES:
+        importlib.import_module(name)
     for line in sys.stdin:
         request = json.loads(line)
         child = os.fork()

@@ -218,7 +218,6 @@ BAD = {
     "an override into a value": (lambda directory: ["rounds.x=1"], "'rounds' is a value, not a section"),
     "a number that is text": (lambda directory: ["rounds=many"], "recipe.yaml: rounds: 'many' will not do"),
     "a recipe that is not YAML": (spoil_the_yaml, "recipe.yaml, line 2"),
-    "a target layer that is not there": (lambda directory: ["lora.target_modules=[nope]"], "no linear layer 'nope'"),
 }
 
 
@@ -228,6 +227,11 @@ def test_bad_input_ends_in_one_sentence_and_writes_nothing(cli, recipe, tmp_path
     done = cli.run("simulate", recipe, *spoil(tmp_path), "--out", "run", cwd=tmp_path)
     assert said in one_sentence(done)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_target_layer_that_is_not_there(cli, recipe, tmp_path):
+    done = cli.run("simulate", recipe, "lora.target_modules=[nope]", "--out", "run", cwd=tmp_path)
+    assert "the base model has no linear layer 'nope': choose from down_proj" in one_sentence(done)
 
 
 def test_a_recipe_that_is_not_there(cli, tmp_path):
@@ -259,12 +263,13 @@ def test_an_out_that_is_a_file(cli, recipe, tmp_path):
     assert "cannot write file" in one_sentence(cli.run("simulate", recipe, "--out", "file", cwd=tmp_path))
 
 
-@pytest.mark.parametrize("room", ["48k", "96k", "176k", "288k"])
+@pytest.mark.parametrize("room", ["40k", "112k", "184k"])
 def test_a_full_disk(cli, recipe, tmp_path, room):
     """At whatever file the disk is full: one sentence, and the run goes on when there is space again."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={room}", "tmpfs", disk], capture_output=True).returncode:
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={room}", "tmpfs", disk]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("only root can mount a small disk")
     try:
         done = cli.run("simulate", recipe, "--out", "disk/run", "rounds=2", cwd=tmp_path)

@@ -276,6 +276,11 @@ class SiteSession:
         self._forget()
         return self._sign(Kind.OPEN, Opening(opened).to_bytes())
 
+    @property
+    def survivors(self) -> tuple[int, ...]:
+        """The survivors this site has confirmed; empty before it has, and after it has opened."""
+        return self._secrets.survivors
+
     def to_bytes(self) -> bytes:
         """The session's secrets, to be kept by the site between two stages and nowhere else."""
         return self._secrets.model_dump_json().encode()

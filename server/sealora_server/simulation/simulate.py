@@ -50,9 +50,11 @@ class Simulation:
         """
         sites = simulated_sites()
         sites.check(self.recipe)
-        console.print(f"Base model {self.recipe.model.base}: fetching it if it is not here yet", highlight=False)
+        console.print(
+            f"Base model {self.recipe.model.base}: fetching it if it is not here yet", highlight=False, soft_wrap=True
+        )
         store = self._store(sites.resolve(self.recipe))
-        roster = sites.prepare(store.recipe, store.directory / "sites")
+        roster = sites.prepare(store.recipe, store.directory / "sites", store.server_identity().public_key)
         write_atomically(store.directory / "roster.json", roster.model_dump_json(indent=2).encode())
         try:
             with RunDisplay(store.directory, console):

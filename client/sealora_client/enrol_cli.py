@@ -1,0 +1,60 @@
+"""`sealora-site init` and `sealora-site receipts`: a site's keys, its card, and its view of a run's history."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sealora_client.history import read_receipts
+from sealora_common.card import SiteCard, create_node_key
+from sealora_common.entropy import SystemEntropy
+from sealora_common.errors import PolicyError
+from sealora_common.identity import Identity
+from sealora_common.receipt import first_difference
+from sealora_common.storage import write_atomically
+
+receipts_cli = typer.Typer(no_args_is_help=True, help="The chain of receipts of the runs this site took part in.")
+
+
+def init(
+    name: Annotated[str, typer.Argument(help="The site's name: lower-case letters, digits and dashes.")],
+    directory: Annotated[Path, typer.Option("--directory", help="The site's directory.")] = Path(),
+    lock: Annotated[bool, typer.Option("--lock", help="Ask for a passphrase that locks the private keys.")] = False,
+) -> None:
+    """Make this site's keys and its card. The keys stay here; the card goes to the coordinator."""
+    identity_file = directory / "identity.pem"
+    node_file = directory / "node.key"
+    for existing in (identity_file, node_file):
+        if existing.exists():
+            raise PolicyError(f"{existing} exists: this site has keys already; move them away to make new ones")
+    identity = Identity.create(name, SystemEntropy())
+    passphrase = None
+    if lock:
+        passphrase = str(typer.prompt("Passphrase", hide_input=True, confirmation_prompt=True)).encode()
+    identity.save(identity_file, passphrase)
+    card = SiteCard.create(identity, create_node_key(node_file, passphrase))
+    path = directory / f"{name}.card.json"
+    write_atomically(path, card.model_dump_json(indent=2).encode() + b"\n")
+    typer.echo(f"{identity_file}, {node_file}: this site's private keys; they never leave it")
+    typer.echo(f"{path}: this site's card; send it to the coordinator and read this key out: {card.public_key}")
+
+
+@receipts_cli.command()
+def verify(
+    ours: Annotated[Path, typer.Argument(help="A site's receipts (JSON), or its directory.")],
+    theirs: Annotated[Path, typer.Argument(help="Another site's receipts of the same run.")],
+) -> None:
+    """Compare two sites' chains, and name the first round in which the server told them different things."""
+    our_chain, their_chain = read_receipts(ours), read_receipts(theirs)
+    if our_chain and their_chain and our_chain[0].run != their_chain[0].run:
+        raise PolicyError("the two chains are of different runs: compare receipts of one run")
+    differs = first_difference(our_chain, their_chain)
+    if differs is not None:
+        raise PolicyError(
+            f"the chains differ from round {differs} on: the server told the two sites different things; "
+            "stop taking part and tell the consortium's coordinator"
+        )
+    common = min(len(our_chain), len(their_chain))
+    typer.echo(f"the chains agree on rounds 1 to {common}" if common else "no round is in both chains yet")

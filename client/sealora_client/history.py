@@ -1,0 +1,109 @@
+"""What a site remembers of a run: the server's receipts, and what it confirmed itself in the last round."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from sealora_common.errors import PolicyError
+from sealora_common.order import RoundOrder
+from sealora_common.receipt import (
+    Receipt,
+    chain_from_bytes,
+    chain_to_bytes,
+    check_chain,
+    first_difference,
+    history_of,
+)
+from sealora_common.storage import write_atomically
+
+
+class Confirmed(BaseModel):
+    """The last round that this site confirmed: what its receipt must say."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    run: str
+    round_number: int
+    order_digest: str
+    survivors: tuple[str, ...]
+
+
+class History:
+    """The receipts of one run in a site's directory."""
+
+    def __init__(self, directory: Path, run: str) -> None:
+        self._chain_file = directory / "receipts" / f"{run}.json"
+        self._confirmed_file = directory / "receipts" / f"{run}.confirmed.json"
+        self._run = run
+
+    @property
+    def receipts(self) -> list[Receipt]:
+        """The chain so far.
+
+        Raises:
+            PolicyError: the file is damaged.
+        """
+        return chain_from_bytes(self._chain_file.read_bytes()) if self._chain_file.exists() else []
+
+    def extend(self, told: list[Receipt], order: RoundOrder, recipe_hash: str, server_key: bytes) -> None:
+        """Takes the chain that came with an order, after checking it against all this site knows.
+
+        Raises:
+            PolicyError: the chain is broken or not signed, contradicts what this site stored or confirmed, or is
+                not the one the order was issued under.
+        """
+        check_chain(told, run=self._run, recipe_hash=recipe_hash, server_key=server_key)
+        stored = self.receipts
+        differs = first_difference(stored, told)
+        if differs is not None or len(told) < len(stored):
+            raise PolicyError(
+                f"the server's receipts differ from this site's from round {differs or len(told) + 1} on: "
+                "the order is refused; tell the consortium's coordinator"
+            )
+        if history_of(told) != order.history or order.round_number != len(told) + 1:
+            raise PolicyError("the order does not follow from the receipts that came with it: it was refused")
+        if told and told[-1].adapter_digest != order.adapter_digest:
+            raise PolicyError("the order's adapter is not the one of the last receipt: it was refused")
+        self._check_own_part(told)
+        if len(told) > len(stored):
+            write_atomically(self._chain_file, chain_to_bytes(told))
+
+    def confirm(self, order: RoundOrder, survivors: tuple[str, ...]) -> None:
+        """Notes, durably, what this site is about to confirm."""
+        confirmed = Confirmed(
+            run=order.run,
+            round_number=order.round_number,
+            order_digest=order.digest.hex(),
+            survivors=survivors,
+        )
+        write_atomically(self._confirmed_file, confirmed.model_dump_json().encode())
+
+    def _check_own_part(self, told: list[Receipt]) -> None:
+        if not self._confirmed_file.exists():
+            return
+        own = Confirmed.model_validate_json(self._confirmed_file.read_bytes())
+        for receipt in told:
+            if receipt.order_digest == own.order_digest and receipt.survivors != own.survivors:
+                raise PolicyError(
+                    f"the receipt of round {receipt.round_number} names other survivors than this site confirmed: "
+                    "the order is refused; tell the consortium's coordinator"
+                )
+
+
+def read_receipts(path: Path) -> list[Receipt]:
+    """A chain from its file, or the newest chain of a site's directory.
+
+    Raises:
+        PolicyError: there is none, or it is damaged.
+    """
+    if path.is_dir():
+        chains = [file for file in (path / "receipts").glob("*.json") if not file.name.endswith(".confirmed.json")]
+        if not chains:
+            raise PolicyError(f"{path}: no receipts here yet: give a site's directory or a chain's file")
+        path = max(chains, key=lambda file: file.stat().st_mtime)
+    try:
+        return chain_from_bytes(path.read_bytes())
+    except OSError as error:
+        raise PolicyError(f"{path}: cannot be read ({error.strerror}): give a site's directory or a chain") from None
