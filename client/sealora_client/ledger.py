@@ -17,6 +17,7 @@ whatever runs they belong to; never by adding epsilons up.
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import threading
 from collections.abc import Sequence
@@ -94,7 +95,15 @@ class Ledger:
             self._connection.close()
 
     def charge(
-        self, *, dataset: str, run: str, round_number: int, mechanism: Mechanism, delta: float, epsilon_limit: float
+        self,
+        *,
+        dataset: str,
+        run: str,
+        round_number: int,
+        mechanism: Mechanism,
+        delta: float,
+        epsilon_limit: float,
+        run_epsilon_limit: float = math.inf,
     ) -> Charge:
         """Pays for one round's training, durably, or refuses it. Call it before training starts.
 
@@ -111,6 +120,7 @@ class Ledger:
             mechanism: all DP-SGD steps of the round.
             delta: the delta at which the limit is meant.
             epsilon_limit: most that all charges of this data set may cost together; infinity for no limit.
+            run_epsilon_limit: most that this run's charges of them may cost: what its recipe promises.
 
         Raises:
             BudgetError: the charge would overspend. Nothing is charged.
@@ -127,7 +137,10 @@ class Ledger:
                     return Charge(id=row.id, epsilon_after=epsilon_rdp(spent, delta))
             after = epsilon_rdp([*spent, mechanism], delta)
             if not after <= epsilon_limit + _TOLERANCE:
-                raise _overspent(dataset, spent, mechanism, delta, epsilon_limit)
+                raise _overspent(f"data set {dataset[:12]}", spent, mechanism, delta, epsilon_limit)
+            of_run = [row.mechanism for row in rows if row.run == run]
+            if not epsilon_rdp([*of_run, mechanism], delta) <= run_epsilon_limit + _TOLERANCE:
+                raise _overspent(f"run {run[:12]}", of_run, mechanism, delta, run_epsilon_limit)
             cursor = self._connection.execute(
                 "INSERT INTO charges (dataset, run, round, noise_multiplier, sample_rate, steps, created, insecure) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -203,18 +216,18 @@ def _same_round(row: ChargeRow, run: str, round_number: int, mechanism: Mechanis
 
 
 def _overspent(
-    dataset: str, spent: Sequence[Mechanism], mechanism: Mechanism, delta: float, epsilon_limit: float
+    what: str, spent: Sequence[Mechanism], mechanism: Mechanism, delta: float, epsilon_limit: float
 ) -> BudgetError:
     before = epsilon_rdp(spent, delta)
     alone = epsilon_rdp([mechanism], delta)
     after = epsilon_rdp([*spent, mechanism], delta)
     fitting = _repeats_that_fit(spent, replace(mechanism, steps=1), delta, epsilon_limit)
     return BudgetError(
-        f"data set {dataset[:12]} has spent epsilon {before:.4g} of {epsilon_limit:.4g} at delta {delta:.2g}, and this "
+        f"{what} has spent epsilon {before:.4g} of {epsilon_limit:.4g} at delta {delta:.2g}, and this "
         f"round (noise multiplier {mechanism.noise_multiplier:.4g}, sample rate {mechanism.sample_rate:.4g}, "
         f"{mechanism.steps} steps; epsilon {alone:.4g} by itself) would bring it to {after:.4g}: no round of this kind "
         f"fits any more ({fitting} of its {mechanism.steps} steps would); order more noise or fewer steps, or raise "
-        "the limit in the site's policy"
+        "the limit (the site's policy for a data set, privacy.epsilon or privacy.spare_rounds for a run)"
     )
 
 

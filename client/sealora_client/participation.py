@@ -210,6 +210,7 @@ def _train(site: Site, order: RoundOrder, figures: dict[str, Any]) -> tuple[int 
                 mechanism=mechanism,
                 delta=recipe.privacy.delta,
                 epsilon_limit=site.policy.epsilon_limit,
+                run_epsilon_limit=recipe.privacy.epsilon,
             )
         charge_id = charge.id
         figures["epsilon"] = charge.epsilon_after

@@ -246,3 +246,15 @@ def test_a_writer_that_holds_the_ledger_too_long_is_reported(path: Path, monkeyp
         with pytest.raises(StorageError, match="another process has held it"):
             charge(ledger, 1)
         other._connection.execute("ROLLBACK")
+
+
+def test_a_run_may_not_cost_more_than_its_recipe_promises_however_much_the_policy_allows(tmp_path: Path) -> None:
+    mechanism = Mechanism(noise_multiplier=1.0, sample_rate=0.05, steps=10)
+    promised = epsilon_rdp([mechanism], 1e-5)
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        order = {"dataset": "d", "mechanism": mechanism, "delta": 1e-5, "epsilon_limit": 1000.0}
+        charge = ledger.charge(**order, run="a", round_number=1, run_epsilon_limit=promised)
+        ledger.mark_released(charge.id)
+        with pytest.raises(BudgetError, match="run a has spent"):
+            ledger.charge(**order, run="a", round_number=2, run_epsilon_limit=promised)
+        ledger.charge(**order, run="b", round_number=1, run_epsilon_limit=promised)
