@@ -22,11 +22,11 @@ from safetensors.numpy import load_file
 from sealora_common.adapter import Tensors
 from sealora_common.recipe import Recipe, load_recipe
 from sealora_common.roster import Roster
-from sealora_common.storage import write_atomically
 from sealora_server.events import Event, read_events
 from sealora_server.run_store import RunStore
 from sealora_server.simulation import engine
 from sealora_server.simulation.inline import InlineGrid
+from sealora_server.simulation.sites import prepare_sites
 
 SECTIONS: dict[str, dict[str, Any]] = {
     "model": {"quantization": "none", "compute_dtype": "float32"},
@@ -80,9 +80,7 @@ def prepare_run(recipe: Path, run: Path, *, overrides: Iterable[str] = (), resum
     SimulatedSites.check(parsed)
     store = RunStore.open(run) if resume else RunStore.create(run, parsed)
     assert store.recipe.hash == parsed.hash
-    roster = SimulatedSites.prepare(store.recipe, run / "sites")
-    write_atomically(run / "roster.json", roster.model_dump_json(indent=2).encode())
-    return roster
+    return prepare_sites(SimulatedSites, store)
 
 
 def run_inline(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from sealora_common.errors import BudgetError, DataError, PolicyError, SealoraEr
 from sealora_common.hello import Hello
 from sealora_common.order import RoundOrder
 from sealora_common.receipt import chain_from_bytes
+from sealora_common.simulated_sites import simulated_sites_directory
 from sealora_common.wire_format import (
     ADAPTER,
     ARRAYS,
@@ -33,8 +33,6 @@ from sealora_common.wire_format import (
 
 SITE_DIRECTORY = "site-directory"
 """Key of the node configuration that names the site's directory."""
-SIMULATED_SITES = "SEALORA_SIMULATED_SITES"
-"""Environment of a simulation: the directory that holds one site directory for each partition."""
 
 _STATE = "sealora"
 
@@ -173,11 +171,15 @@ def _site_directory(context: Context) -> Path:
     named = context.node_config.get(SITE_DIRECTORY)
     if named is not None:
         return Path(str(named))
-    simulated = os.environ.get(SIMULATED_SITES)
     partition = context.node_config.get("partition-id")
-    if simulated is None or partition is None:
+    if partition is None:
         raise PolicyError(f"this node's configuration has no {SITE_DIRECTORY!r}: start it with the site's directory")
-    directories = sorted(path.parent for path in Path(simulated).glob("*/site.yaml"))
+    directories = sorted(path.parent for path in simulated_sites_directory().glob("*/site.yaml"))
+    if not int(partition) < len(directories):
+        raise PolicyError(
+            f"this simulation has {len(directories)} sites, node {partition} is one too many: start as many nodes as "
+            "the recipe names sites (num-supernodes)"
+        )
     return directories[int(partition)]
 
 

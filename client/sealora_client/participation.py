@@ -19,10 +19,11 @@ from sealora_client.history import History
 from sealora_client.site import Site
 from sealora_client.training.dp_sgd import train_round
 from sealora_common.adapter import AdapterLayout, initial_adapter
+from sealora_common.clip_range import initial_range
 from sealora_common.contribution import Contribution, ContributionLayout, site_weight
 from sealora_common.entropy import Entropy, site_entropy
 from sealora_common.errors import PolicyError
-from sealora_common.order import RoundOrder, terms_of, vector_digest
+from sealora_common.order import RoundOrder, layout_of, terms_of, vector_digest
 from sealora_common.privacy.accounting import Mechanism, calibrate_noise, check_delta
 from sealora_common.receipt import Receipt
 from sealora_common.secagg import RingVector, RoundTerms, SiteSession
@@ -146,20 +147,11 @@ class Participation:
 
     def _terms(self) -> RoundTerms:
         order = self.state.order
-        recipe = self._site.recipe
-        trained = None
-        if order.purpose == "train":
-            trained = self._site.model().layout.trained(recipe.lora.aggregation, order.round_number)
-        return terms_of(
-            order, recipe, self._site.roster, ContributionLayout.of(recipe, trained, len(self._site.roster))
-        )
+        return terms_of(order, self._site.recipe, self._site.roster, _contributions(self._site, order))
 
 
 def _contributions(site: Site, order: RoundOrder) -> ContributionLayout:
-    trained = None
-    if order.purpose == "train":
-        trained = site.model().layout.trained(site.recipe.lora.aggregation, order.round_number)
-    return ContributionLayout.of(site.recipe, trained, len(site.roster))
+    return layout_of(order, site.recipe, site.roster, site.model().layout)
 
 
 def _check_order(site: Site, order: RoundOrder, adapter: NDArray[np.float32], layout: AdapterLayout) -> None:
@@ -181,6 +173,8 @@ def _check_order(site: Site, order: RoundOrder, adapter: NDArray[np.float32], la
     initial = vector_digest(shared.flatten(initial_adapter(layout, site.recipe.lora.seed)))
     if order.round_number == 1 and order.adapter_digest != initial:
         raise PolicyError("the first round's adapter is not the one the recipe's lora.seed gives: it was refused")
+    if order.clip_range > initial_range(site.recipe):
+        raise PolicyError(f"the order's range {order.clip_range:g} is wider than the recipe allows: it was refused")
     if order.adapter_digest != vector_digest(adapter) or not np.isfinite(adapter).all():
         raise PolicyError("the order's adapter is damaged: it was refused")
 

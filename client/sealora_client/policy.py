@@ -45,10 +45,11 @@ class SitePolicy(BaseModel):
         except FileNotFoundError:
             raise PolicyError(f"{path}: the site has no policy: write one before it takes part") from None
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise PolicyError(f"{path}: cannot be read ({error}): correct the file") from None
+            why = " ".join(str(error).split())
+            raise PolicyError(f"{path}: cannot be read ({why}): correct the file") from None
         except ValidationError as error:
             problem = error.errors(include_url=False)[0]
-            field = ".".join(str(part) for part in problem["loc"])
+            field = ".".join(str(part) for part in problem["loc"]) or "policy"
             raise PolicyError(f"{path}: {field}: {problem['msg']}: correct it there") from None
 
     def check(self, recipe: Recipe, roster: Roster) -> None:

@@ -55,8 +55,13 @@ class SiteConfig(BaseModel):
             return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             raise PolicyError(f"{path}: no such file: is this a site's directory?") from None
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
-            raise PolicyError(f"{path}: cannot be used ({str(error).splitlines()[0]}): correct the file") from None
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            why = " ".join(str(error).split())
+            raise PolicyError(f"{path}: cannot be read ({why}): correct the file") from None
+        except ValidationError as error:
+            problem = error.errors(include_url=False)[0]
+            field = ".".join(str(part) for part in problem["loc"]) or "site"
+            raise PolicyError(f"{path}: {field}: {problem['msg']}: correct it there") from None
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sealora_common.adapter import AdapterLayout
+from sealora_common.clip_range import initial_range
 from sealora_common.entropy import Entropy
 from sealora_common.recipe import Recipe
 from sealora_common.secagg import OpenedSum, ProtocolError, RingVector, Segment
 from sealora_common.secagg.encoding import FixedPoint
+from sealora_common.secagg.rotation import rotate, rotated_length, unrotate
 
 _TALLY_BITS = 32
 _TALLY_RANGES = {"weight": (0.0, 1.0), "heldout_loss": (0.0, 64.0), "clipped": (0.0, 1.0)}
@@ -63,25 +65,52 @@ class ContributionLayout:
     parties: int
     bits: int
     clip_range: float
+    rotation_seed: str = ""
+    """Public seed of the Hadamard rotation of this round; empty for none."""
 
     @classmethod
-    def of(cls, recipe: Recipe, trained: AdapterLayout | None, parties: int) -> ContributionLayout:
-        """The layout under a recipe; `trained` is None in an evaluation, where no delta is sent."""
-        return cls(trained.size if trained else 0, parties, recipe.sealing.ring_bits, clip_range(recipe))
+    def of(
+        cls,
+        recipe: Recipe,
+        trained: AdapterLayout | None,
+        parties: int,
+        *,
+        clip_range: float | None = None,
+        rotation_seed: str = "",
+    ) -> ContributionLayout:
+        """The layout under a recipe.
+
+        Args:
+            recipe: the recipe.
+            trained: what is trained in the round; None in an evaluation, where no delta is sent.
+            parties: most sites that the sum may have.
+            clip_range: the round's public range; None for the recipe's initial one.
+            rotation_seed: used if the recipe asks for the rotation.
+        """
+        return cls(
+            trained.size if trained else 0,
+            parties,
+            recipe.sealing.ring_bits,
+            initial_range(recipe) if clip_range is None else clip_range,
+            rotation_seed if recipe.sealing.rotation else "",
+        )
 
     @property
     def segments(self) -> tuple[Segment, ...]:
         """The delta's words, then the tally's."""
-        return (Segment(self.parameters, self.bits), Segment(1 + len(_TALLY_RANGES), _TALLY_BITS))
+        words = rotated_length(self.parameters) if self.rotation_seed else self.parameters
+        return (Segment(words, self.bits), Segment(1 + len(_TALLY_RANGES), _TALLY_BITS))
 
     def encode(self, contribution: Contribution, entropy: Entropy) -> RingVector:
         """Encodes `contribution`; the delta carries the weight, so that the sum is a weighted one."""
         weighted = contribution.delta.astype(np.float64) * contribution.weight
+        if self.rotation_seed:
+            weighted = rotate(weighted, self.rotation_seed)
         body, clipped = self._body.encode(weighted, entropy)
         tally = {
             "weight": contribution.weight,
             "heldout_loss": contribution.heldout_loss,
-            "clipped": clipped / max(1, self.parameters),
+            "clipped": clipped / max(1, len(body)),
         }
         words = [np.array([1], dtype=np.uint32)]
         for name, code in self._tally.items():
@@ -102,9 +131,12 @@ class ContributionLayout:
         }
         if int(tally[0]) != count or sums["weight"] <= 0:
             raise ProtocolError("the opened sum does not add up: a site's vector was damaged, the round is void")
+        weighted_sum = self._body.decode_sum(body, count)
+        if self.rotation_seed:
+            weighted_sum = unrotate(weighted_sum, self.rotation_seed, self.parameters)
         return OpenedRound(
             survivors=opened.survivors,
-            mean_delta=self._body.decode_sum(body, count) / sums["weight"],
+            mean_delta=weighted_sum / sums["weight"],
             heldout_loss=sums["heldout_loss"] / count,
             clipped_fraction=sums["clipped"] / count,
             total_weight=sums["weight"],
@@ -117,21 +149,6 @@ class ContributionLayout:
     @property
     def _tally(self) -> dict[str, FixedPoint]:
         return {name: FixedPoint(low, high, _TALLY_BITS, self.parties) for name, (low, high) in _TALLY_RANGES.items()}
-
-
-def clip_range(recipe: Recipe) -> float:
-    """The public range R of one coordinate of a weighted delta, from the recipe alone.
-
-    An Adam step moves a coordinate by about the learning rate at most (Kingma and Ba 2015, section 2.1), so a
-    round of k steps by about k times that; half as much again is allowed. An SGD step on a mean of clipped
-    gradients moves it by at most the learning rate times the clipping norm, noise aside.
-    """
-    if recipe.sealing.clip_range != "auto":
-        return recipe.sealing.clip_range
-    per_step = recipe.training.learning_rate
-    if recipe.training.optimizer == "sgd":
-        per_step *= recipe.privacy.clip_norm
-    return 1.5 * recipe.training.steps_per_round * per_step
 
 
 def site_weight(recipe: Recipe, records: int) -> float:

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from sealora_common.adapter import AdapterLayout
 from sealora_common.canonical import canonical_json
+from sealora_common.clip_range import initial_range
 from sealora_common.contribution import ContributionLayout
 from sealora_common.errors import PolicyError
 from sealora_common.recipe import Recipe
@@ -44,6 +46,8 @@ class RoundOrder(BaseModel):
     """SHA-256 of the global adapter that travels with the order."""
     history: Hex32
     """Hash of the last round's receipt."""
+    clip_range: float = Field(gt=0, allow_inf_nan=False)
+    """Public range of a coordinate in this round, see `sealora_common.clip_range`."""
 
     @classmethod
     def issue(
@@ -58,6 +62,7 @@ class RoundOrder(BaseModel):
         layout_digest: str,
         adapter: NDArray[np.float32],
         history: str = GENESIS,
+        clip_range: float | None = None,
     ) -> RoundOrder:
         """An order for the global adapter `adapter` (flat float32 vector)."""
         return cls(
@@ -71,6 +76,7 @@ class RoundOrder(BaseModel):
             layout_digest=layout_digest,
             adapter_digest=vector_digest(adapter),
             history=history,
+            clip_range=initial_range(recipe) if clip_range is None else clip_range,
         )
 
     @classmethod
@@ -101,6 +107,12 @@ class RoundOrder(BaseModel):
     def digest(self) -> bytes:
         """SHA-256 (32 bytes) of the canonical bytes."""
         return hashlib.sha256(self.to_bytes()).digest()
+
+
+def layout_of(order: RoundOrder, recipe: Recipe, roster: Roster, adapter: AdapterLayout) -> ContributionLayout:
+    """The layout of the round's contributions; `adapter` is the layout of the whole adapter."""
+    trained = adapter.trained(recipe.lora.aggregation, order.round_number) if order.purpose == "train" else None
+    return ContributionLayout.of(recipe, trained, len(roster), clip_range=order.clip_range, rotation_seed=order.nonce)
 
 
 def terms_of(order: RoundOrder, recipe: Recipe, roster: Roster, layout: ContributionLayout) -> RoundTerms:

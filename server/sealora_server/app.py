@@ -1,18 +1,27 @@
-"""The server's ServerApp: drives the rounds of the run whose directory its configuration names."""
+"""The server's ServerApp: drives the rounds of the run whose directory its configuration names.
+
+Under `flwr run` in a Flower simulation there is no run directory yet: the app then prepares one, with its
+simulated sites, from the recipe that `[tool.flwr.app.config]` names.
+"""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from sealora_common.recipe import load_recipe
 from sealora_common.roster import Roster
+from sealora_common.simulated_sites import simulated_sites_directory
 from sealora_server.rounds import run_rounds
 from sealora_server.run_store import RunStore
 
 RUN_DIRECTORY = "run-directory"
 """Key of the run configuration that names the run's directory."""
+RECIPE = "recipe"
+"""Key of the run configuration that names a recipe to simulate."""
 
 app = ServerApp()
 
@@ -20,7 +29,9 @@ app = ServerApp()
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Runs or resumes the run."""
-    serve(grid, Path(str(context.run_config[RUN_DIRECTORY])))
+    named = context.run_config.get(RUN_DIRECTORY)
+    directory = Path(str(named)) if named else _prepare_simulation(Path(str(context.run_config[RECIPE])))
+    serve(grid, directory)
 
 
 def serve(grid: Grid, run_directory: Path) -> None:
@@ -30,3 +41,18 @@ def serve(grid: Grid, run_directory: Path) -> None:
         SealoraError: the run could not be completed; it can be resumed.
     """
     run_rounds(grid, RunStore.open(run_directory), Roster.load(run_directory / "roster.json"))
+
+
+def _prepare_simulation(recipe_file: Path) -> Path:
+    """A fresh run directory beside the simulated sites, in place of the last one that `flwr run` left."""
+    from sealora_server.simulation.sites import prepare_sites, simulated_sites
+
+    directory = simulated_sites_directory().parent
+    if (directory / "run.json").exists():
+        shutil.rmtree(directory)
+    recipe = load_recipe(recipe_file)
+    sites = simulated_sites()
+    sites.check(recipe)
+    prepare_sites(sites, RunStore.create(directory, sites.resolve(recipe)))
+    print(f"run directory: {directory}")  # noqa: T201 (what `flwr run --stream` shows)
+    return directory

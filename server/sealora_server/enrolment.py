@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 from flwr.app import RecordDict
@@ -25,7 +26,7 @@ class Enrolment:
 
     Attributes:
         sites: node id -> site name. A name is what the node says; only its signature in a round proves it.
-        layout: the adapter's layout, once a site has told it.
+        layout: the adapter's layout, once the first sites have come: what most of them say.
         refusals: node id -> why the node takes no part.
     """
 
@@ -35,6 +36,7 @@ class Enrolment:
     sites: dict[int, str] = field(default_factory=dict)
     layout: AdapterLayout | None = None
     refusals: dict[int, str] = field(default_factory=dict)
+    _told: dict[int, AdapterLayout] = field(default_factory=dict)
 
     def wait(self) -> AdapterLayout:
         """Waits until enough sites are connected, for `sites.stage_timeout` at most.
@@ -59,6 +61,8 @@ class Enrolment:
                 break
             time.sleep(pause)
             pause = min(2.0, pause * 2)
+        if self.layout is None:
+            self._agree_on_layout()
         if len(self.sites) < needed or self.layout is None:
             missing = ", ".join(sorted(set(self.roster.names) - set(self.sites.values()))) or "none"
             reasons = "".join(f"; {reason}" for reason in sorted(set(self.refusals.values())))
@@ -100,15 +104,24 @@ class Enrolment:
         for earlier in [node for node, name in self.sites.items() if name == hello.site]:
             del self.sites[earlier]  # a site that crashed comes back as a new node
         self.sites[node_id] = hello.site
-        self.layout = self.layout or hello.adapter_layout
+        self._told[node_id] = hello.adapter_layout
 
     def _check(self, hello: Hello) -> None:
         if hello.site not in self.roster.names:
             raise FederationError(f"site {hello.site!r} is not on the roster: it takes no part")
         if (hello.recipe_hash, hello.roster_hash) != (self.recipe.hash, self.roster.hash.hex()):
             raise FederationError(f"site {hello.site!r} has another recipe or roster: give it this run's")
-        if self.layout is not None and hello.adapter_layout.digest != self.layout.digest:
-            raise FederationError(f"site {hello.site!r} has another base model: its adapter has other tensors")
+        if self.layout is not None and hello.adapter_layout != self.layout:
+            raise FederationError(_other_layout(hello.site))
+
+    def _agree_on_layout(self) -> None:
+        """Takes the layout that most sites told: one site with a wrong model must not turn all others away."""
+        told = {node: self._told[node] for node in self.sites}
+        if not told:
+            return
+        self.layout = Counter(told.values()).most_common(1)[0][0]
+        for node in [node for node, layout in told.items() if layout != self.layout]:
+            self._turn_away(node, _other_layout(self.sites.pop(node)))
 
     def _turn_away(self, node_id: int, reason: str) -> None:
         self.refusals[node_id] = reason
@@ -117,3 +130,7 @@ class Enrolment:
         # A node that refused stays refused until it reconnects under a new id; with all nodes accounted for and
         # none missing from the roster's count, waiting longer changes nothing.
         return len(self.sites) + len(self.refusals) >= len(self.roster)
+
+
+def _other_layout(site: str) -> str:
+    return f"site {site!r} has another base model: its adapter has other tensors"

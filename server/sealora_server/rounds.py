@@ -13,6 +13,7 @@ from flwr.serverapp.strategy import Strategy
 from numpy.typing import NDArray
 
 from sealora_common.adapter import AdapterLayout
+from sealora_common.clip_range import next_range
 from sealora_common.entropy import insecure_seed_in_use
 from sealora_common.errors import FederationError
 from sealora_common.order import vector_digest
@@ -76,6 +77,8 @@ class _Run:
             events=self._store.events,
         )
         sealed.receipts = self._store.receipts()
+        if done:
+            sealed.clip_range = self._store.record(done).next_clip_range
         for round_number in range(done + 1, self._recipe.rounds + 1):
             current = self._round(round_number, current, strategy, sealed, layout)
         tensors.update(shared.unflatten(current))
@@ -122,9 +125,13 @@ class _Run:
             survivors=survivors,
             heldout_loss=opened.heldout_loss,
             clipped_fraction=opened.clipped_fraction,
+            next_clip_range=next_range(
+                self._recipe, sealed.clip_range, opened.mean_delta * opened.total_weight, opened.clipped_fraction
+            ),
             seconds=time.monotonic() - started,
         )
         sealed.receipts.append(receipt)
+        sealed.clip_range = record.next_clip_range
         self._report(record)
         return stepped
 

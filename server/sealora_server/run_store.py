@@ -51,6 +51,8 @@ class RoundRecord(BaseModel):
     survivors: tuple[str, ...]
     heldout_loss: float
     clipped_fraction: float
+    next_clip_range: float
+    """Public range of a coordinate that follows from this round's sum."""
     adapter_sha256: str
     seconds: float
 
@@ -167,6 +169,7 @@ class RunStore:
         survivors: tuple[str, ...],
         heldout_loss: float,
         clipped_fraction: float,
+        next_clip_range: float,
         seconds: float,
     ) -> RoundRecord:
         """Stores a round: built aside, flushed, then renamed into place, so it is there whole or not at all.
@@ -183,6 +186,7 @@ class RunStore:
             survivors=survivors,
             heldout_loss=heldout_loss,
             clipped_fraction=clipped_fraction,
+            next_clip_range=next_clip_range,
             adapter_sha256=write_adapter(aside / "adapter", tensors, self.recipe),
             seconds=seconds,
         )

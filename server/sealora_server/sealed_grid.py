@@ -16,9 +16,10 @@ from flwr.supercore.run import Run
 from numpy.typing import NDArray
 
 from sealora_common.adapter import AdapterLayout
-from sealora_common.contribution import ContributionLayout, OpenedRound
+from sealora_common.clip_range import initial_range
+from sealora_common.contribution import OpenedRound
 from sealora_common.errors import FederationError
-from sealora_common.order import Purpose, RoundOrder, terms_of
+from sealora_common.order import Purpose, RoundOrder, layout_of, terms_of
 from sealora_common.receipt import Receipt, chain_to_bytes, history_of
 from sealora_common.recipe import Recipe
 from sealora_common.roster import Roster
@@ -68,6 +69,8 @@ class SealedGrid(Grid):
         self.attempt = 1
         self.receipts: list[Receipt] = []
         """The run's receipts so far; they travel with every order."""
+        self.clip_range = initial_range(recipe)
+        """Public range of a coordinate in the next round."""
         self.opened: OpenedRound | None = None
         self.order: RoundOrder | None = None
         """The order whose sum was opened last."""
@@ -93,7 +96,7 @@ class SealedGrid(Grid):
         round_number = int(field(content, "server-round") or 0)
         trained = self._layout.trained(self._recipe.lora.aggregation, round_number) if purpose == "train" else None
         nodes = [message.metadata.dst_node_id for message in asked]
-        sealed = _SealedRound(self, nodes, purpose, round_number, current, trained)
+        sealed = _SealedRound(self, nodes, purpose, round_number, current)
         self.opened = sealed.run()
         self.order = sealed.order
 
@@ -136,7 +139,6 @@ class _SealedRound:
         purpose: Purpose,
         round_number: int,
         current: NDArray[np.float32],
-        trained: AdapterLayout | None,
     ) -> None:
         self._grid = sealed._grid
         self._recipe = sealed._recipe
@@ -146,7 +148,6 @@ class _SealedRound:
         self._purpose = purpose
         self._round = round_number
         self._current = current
-        self._contributions = ContributionLayout.of(self._recipe, trained, len(self._roster))
         self.order = RoundOrder.issue(
             purpose,
             run=sealed._run_id,
@@ -157,7 +158,9 @@ class _SealedRound:
             layout_digest=sealed._layout.digest,
             adapter=current,
             history=history_of(sealed.receipts),
+            clip_range=sealed.clip_range,
         )
+        self._contributions = layout_of(self.order, self._recipe, self._roster, sealed._layout)
         self._receipts = chain_to_bytes(sealed.receipts)
         self._session = ServerSession(
             terms_of(self.order, self._recipe, self._roster, self._contributions), self._roster

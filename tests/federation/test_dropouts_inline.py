@@ -11,7 +11,8 @@ from sealora_client.ledger import Ledger
 from sealora_client.model.adapted import adapted_model
 from sealora_client.participation import Participation
 from sealora_common.adapter import initial_adapter
-from sealora_common.contribution import ContributionLayout, clip_range
+from sealora_common.clip_range import initial_range
+from sealora_common.contribution import ContributionLayout
 from sealora_common.errors import FederationError
 from sealora_common.secagg.encoding import FixedPoint
 from tiny_federation import PRIVATE, WatchedGrid, adapter_of, events_of, recipe_of, run_inline, write_federation
@@ -87,7 +88,7 @@ def assert_round_is_the_mean_of(survivors, deltas, run):
     weights = {site: min(24 + int(site[-1]), cap) / cap for site in survivors}
     total = sum(weights.values())
     expected = sum(weights[site] * deltas[site].astype(np.float64) for site in survivors) / total
-    reach = clip_range(recipe)
+    reach = initial_range(recipe)
     bound = len(survivors) * FixedPoint(-reach, reach, recipe.sealing.ring_bits, 5).step / total
     assert np.abs(moved - expected).max() <= bound * 1.001 + 1e-7
     for dropped in set(SITES) - set(survivors):  # the mean with them in would have been another

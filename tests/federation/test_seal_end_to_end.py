@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,12 +13,22 @@ from scipy import stats
 
 from sealora_client import participation
 from sealora_common.adapter import initial_adapter
-from sealora_common.contribution import ContributionLayout, OpenedRound, clip_range
+from sealora_common.clip_range import initial_range
+from sealora_common.contribution import ContributionLayout, OpenedRound
 from sealora_common.hello import Hello
 from sealora_common.order import RoundOrder, terms_of
 from sealora_common.roster import Roster
 from sealora_common.secagg.encoding import FixedPoint
-from sealora_common.secagg.messages import Advertisement, Envelopes, Kind, Opening, Survivors, open_signed
+from sealora_common.secagg.messages import (
+    Advertisement,
+    Envelopes,
+    Kind,
+    MaskStatement,
+    Opening,
+    Survivors,
+    open_signed,
+    split_masked,
+)
 from sealora_common.secagg.ring import RingVector
 from tiny_federation import (
     PRIVATE,
@@ -128,8 +139,10 @@ def terms(seen: Observed, order: RoundOrder):
 def masked_vector(seen: Observed, reply: Reply) -> RingVector:
     of_round, roster = terms(seen, reply.order)
     message = reply.content.array_records["arrays"]["masked"].numpy().tobytes()
-    _, body = open_signed(message, Kind.MASK, of_round, roster)
-    return RingVector.unpack(body, of_round.segments)
+    statement, packed = split_masked(message)
+    _, body = open_signed(statement, Kind.MASK, of_round, roster)
+    assert MaskStatement.from_bytes(body).vector_digest == hashlib.sha256(packed).digest()
+    return RingVector.unpack(packed, of_round.segments)
 
 
 def p_values(words: np.ndarray) -> dict[str, float]:
@@ -189,7 +202,7 @@ def test_the_opened_sum_is_the_plain_weighted_mean_within_the_rounding_bound(obs
     recipe = recipe_of(observed.run)
     weights = {"site-0": 24 / 30, "site-1": 25 / 30, "site-2": 26 / 30}
     total = sum(weights.values())
-    reach = clip_range(recipe)
+    reach = initial_range(recipe)
     step = FixedPoint(-reach, reach, recipe.sealing.ring_bits, len(SITES)).step
     bound = len(SITES) * step / total * (1 + 1e-3)
     assert len(observed.opened) == ROUNDS + 1

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
 import pytest
 from flwr.app import ConfigRecord
 
@@ -143,6 +142,25 @@ def test_a_site_with_another_base_model_is_refused():
     assert "site 'site-2' has another base model: its adapter has other tensors" in refuse_one(change)
 
 
+@pytest.mark.parametrize("wrong", [11, 12, 13, 14])
+def test_one_site_with_another_base_model_does_not_turn_the_others_away(wrong):
+    enrolled, sites = enrolment(4)
+    sites[wrong].layout = OTHER
+    assert enrolled.wait() == LAYOUT
+    assert sorted(enrolled.sites) == sorted(set(sites) - {wrong})
+    assert "another base model" in enrolled.refusals[wrong]
+
+
+def test_a_site_that_comes_later_with_another_base_model_is_refused():
+    enrolled, sites = enrolment(4, present=3, sites={"stage_timeout": 0.1})
+    enrolled.wait()
+    sites[14].layout = OTHER
+    enrolled.grid.sites[14] = sites[14]
+    enrolled.refresh()
+    assert enrolled.sites == {11: "site-0", 12: "site-1", 13: "site-2"}
+    assert "site 'site-3' has another base model" in enrolled.refusals[14]
+
+
 def test_a_site_that_is_not_on_the_roster_is_refused():
     def change(site):
         site.identity = type(site.identity)("site-9", site.identity._private)
@@ -187,8 +205,3 @@ def test_what_a_node_reports_reaches_the_operator_in_one_line():
     with pytest.raises(FederationError, match="the site's Flower node reported: ValueError: no") as caught:
         enrolled.wait()
     assert "\n" not in str(caught.value)
-
-
-def test_a_layout_has_nothing_but_positive_shapes():
-    enrolled, _ = enrolment()
-    assert np.prod([spec.size for spec in enrolled.wait().tensors]) > 0

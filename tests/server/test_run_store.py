@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from pure_sites import LAYOUT, pure_recipe
+from pure_sites import LAYOUT, pure_federation, pure_recipe
 from sealora_common.adapter import initial_adapter
 from sealora_common.errors import ModelError, StorageError
+from sealora_common.order import GENESIS, RoundOrder
+from sealora_common.receipt import Receipt
 from sealora_server.adapter_files import read_adapter, read_tensors, write_adapter
 from sealora_server.run_store import RunStore
 
@@ -21,11 +23,27 @@ def store(tmp_path) -> RunStore:
     return RunStore.create(tmp_path / "run", RECIPE)
 
 
+def receipt(store: RunStore, number: int) -> Receipt:
+    roster, _ = pure_federation(RECIPE, 3)
+    order = RoundOrder.issue(
+        "train",
+        run=store.run_id,
+        round_number=number,
+        attempt=1,
+        recipe=RECIPE,
+        roster=roster,
+        layout_digest=LAYOUT.digest,
+        adapter=np.zeros(4, dtype=np.float32),
+    )
+    return Receipt.issue(order, roster.names, "0" * 64, GENESIS, store.server_identity())
+
+
 def finish(store: RunStore, number: int, **changes):
     tensors = {name: value + number for name, value in initial_adapter(LAYOUT, 3).items()}
     values = {
         "tensors": tensors,
         "optimizer": {},
+        "receipt": receipt(store, number),
         "attempt": 1,
         "survivors": ("a", "b", "c"),
         "heldout_loss": 2.5,
@@ -77,6 +95,14 @@ def test_a_finished_round_is_there_whole(store):
         np.testing.assert_array_equal(value, initial_adapter(LAYOUT, 3)[name] + 1)
     weights = store.directory / "rounds" / "0001" / "adapter" / "adapter_model.safetensors"
     assert hashlib.sha256(weights.read_bytes()).hexdigest() == record.adapter_sha256
+
+
+def test_the_receipts_of_finished_rounds_are_kept_with_them(store):
+    finish(store, 1)
+    finish(store, 2)
+    receipts = RunStore.open(store.directory).receipts()
+    assert [receipt.round_number for receipt in receipts] == [1, 2]
+    assert all(receipt.is_signed_by(store.server_identity().public_key) for receipt in receipts)
 
 
 def test_before_the_first_round_there_is_the_recipe_s_initial_adapter(store):

@@ -108,7 +108,9 @@ class SealingSection(Section):
     ring_bits: int = Field(default=16, ge=12, le=32)
     """Bits a parameter on the wire."""
     clip_range: Literal["auto"] | Positive = "auto"
-    """Public range of one coordinate of a delta; `auto` follows from learning rate and steps."""
+    """Public range of one coordinate of a delta; `auto` follows from learning rate and steps, then earlier sums."""
+    rotation: bool = False
+    """Randomised Hadamard rotation before rounding: keeps narrow rings accurate where a few coordinates are large."""
     weighting: Literal["records", "uniform"] = "records"
     """Weight of a site in the mean: its number of training records, or one."""
     weight_cap: int = Field(default=10_000, ge=1)

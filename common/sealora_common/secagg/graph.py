@@ -14,7 +14,8 @@ with c sites corrupted and colluding with the server, each of these has probabil
   a group S of s honest sites is cut off only if every one of them drew t - 1 or more neighbours from S and the
   corrupted, so the union bound is  sum_s C(h, s) P[Hyp(n - 1, c + s - 1, k) >= t - 1]^s  over s <= h / 2
 
-and for which, with probability at least 1 - 2^-30, d random dropouts leave every site t of its k + 1 shares.
+and for which, with probability at least 1 - 2^-30, d random dropouts leave t shares of every site: of its k + 1 if
+it survived, of its neighbours' k if it is one of the d itself.
 This is the approach of Bell et al., section 3.4 and appendix (their definition 3.2 asks for the same three
 properties), with a bound for groups that withstands dropouts chosen by the server.
 """
@@ -76,14 +77,21 @@ def least_neighbourhood(participants: int, corrupted: int, dropouts: int) -> Nei
     for k in range(3, participants - 1):
         # at_least[s, t] = log P[Hyp(n - 1, c + s, k) >= t]
         at_least = _log_tails(factorials, participants - 1, corrupted + np.arange(len(groups)), k)
-        drops = _log_tails(factorials, participants - 1, np.array([dropouts]), k)[0]
+        of_survivor, of_dropout = _log_tails(
+            factorials, participants - 1, np.array([dropouts, max(0, dropouts - 1)]), k
+        )
         for t in range(2, k + 1):
             taken = np.log(participants) + at_least[0, t]
             parted = np.logaddexp.reduce(choices + groups * at_least[:, t - 1])
             if max(taken, parted) > -_SECRECY_BITS * _LOG2:
                 continue
-            # Fewer than t of the k + 1 shares are left when more than k + 1 - t of the neighbours dropped out.
-            if np.log(participants) + drops[k + 2 - t] <= -_CORRECTNESS_BITS * _LOG2:
+            # Of the k + 1 shares of a survivor fewer than t are left when k + 2 - t neighbours dropped out, of the k
+            # of a dropout when k + 1 - t did.
+            with np.errstate(divide="ignore"):  # no dropouts: log 0
+                lost = np.logaddexp(
+                    np.log(participants - dropouts) + of_survivor[k + 2 - t], np.log(dropouts) + of_dropout[k + 1 - t]
+                )
+            if lost <= -_CORRECTNESS_BITS * _LOG2:
                 return Neighbourhood(k, t)
             break
     return None

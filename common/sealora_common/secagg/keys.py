@@ -18,6 +18,15 @@ def public_key(private: bytes) -> bytes:
     return X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
 
 
+def is_usable(public: bytes) -> bool:
+    """Whether a secret comes of agreeing with this X25519 public key (32 bytes), whatever the private one."""
+    try:
+        _agree(bytes(KEY_BYTES), public)  # times 2^254 after clamping: zero for points of small order alone
+    except ProtocolError:
+        return False
+    return True
+
+
 def mask_key(private: bytes, peer_public: bytes, own_index: int, peer_index: int, terms_digest: bytes) -> bytes:
     """The 32-byte key of the mask that two sites share in this round; the same from either side.
 

@@ -11,6 +11,8 @@ from sealora_common.secagg.ring import RingVector
 
 # A block of the vector and a block of keystream fit a core's L2 cache together, so adding costs no memory traffic.
 _BLOCK_BYTES = 1 << 17
+# Streams open at a time: each holds about a kilobyte of cipher state, and a server may have thousands to take off.
+_STREAMS = 64
 
 
 def apply_masks(vector: RingVector, plus: Sequence[bytes], minus: Sequence[bytes]) -> None:
@@ -22,6 +24,11 @@ def apply_masks(vector: RingVector, plus: Sequence[bytes], minus: Sequence[bytes
         plus: 32-byte keys; each must be unique to this vector (the counter starts at zero).
         minus: likewise.
     """
+    for first in range(0, max(len(plus), len(minus)), _STREAMS):
+        _apply(vector, plus[first : first + _STREAMS], minus[first : first + _STREAMS])
+
+
+def _apply(vector: RingVector, plus: Sequence[bytes], minus: Sequence[bytes]) -> None:
     added = [_stream(key) for key in plus]
     subtracted = [_stream(key) for key in minus]
     zeros = memoryview(bytes(_BLOCK_BYTES))

@@ -8,6 +8,7 @@ signature of the server's: a site takes nothing on its word.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -158,16 +159,17 @@ class MaskRequest:
 
 @dataclass(frozen=True)
 class MaskStatement:
-    """What a site signs with its masked vector: under which set of sharers it masked, and the vector's digest.
+    """What a site signs with its masked vector: under which transcript it masked, and the vector's digest.
 
-    The statements go to all survivors, so that every site knows that the others masked under the same set.
+    The statements go to all survivors, so that every site knows that the others masked under the same keys and the
+    same set of sharers.
     """
 
-    sharers_digest: bytes
+    transcript: bytes
     vector_digest: bytes
 
     def to_bytes(self) -> bytes:
-        return self.sharers_digest + self.vector_digest
+        return self.transcript + self.vector_digest
 
     @classmethod
     def from_bytes(cls, body: bytes) -> MaskStatement:
@@ -182,24 +184,32 @@ def split_masked(message: bytes) -> tuple[bytes, bytes]:
     return message[:_STATEMENT_BYTES], message[_STATEMENT_BYTES:]
 
 
-def indices_digest(indices: tuple[int, ...]) -> bytes:
-    """SHA-256 of a set of sites."""
-    return hashlib.sha256(Writer().indices(indices).getvalue()).digest()
+def transcript_digest(advertised: Mapping[int, Advertisement], sharers: tuple[int, ...]) -> bytes:
+    """SHA-256 of what all sites must have seen alike before they open: every key of the round, and who shared.
+
+    The keys are fresh in every session, so what a site signs under the digest holds in that session alone, also
+    where a server gives the same order twice and the terms are the same.
+    """
+    writer = Writer().indices(tuple(sorted(advertised)))
+    for _, advertisement in sorted(advertised.items()):
+        writer.fixed(advertisement.to_bytes(), 2 * PUBLIC_KEY_BYTES)
+    return hashlib.sha256(b"sealora secagg transcript" + writer.indices(sharers).getvalue()).digest()
 
 
 @dataclass(frozen=True)
 class Survivors:
-    """The sites whose masked vectors the server holds."""
+    """The sites whose masked vectors the server holds, under one transcript."""
 
+    transcript: bytes
     indices: tuple[int, ...]
 
     def to_bytes(self) -> bytes:
-        return Writer().indices(self.indices).getvalue()
+        return Writer().fixed(self.transcript, 32).indices(self.indices).getvalue()
 
     @classmethod
     def from_bytes(cls, body: bytes) -> Survivors:
         reader = Reader(body)
-        message = cls(reader.indices())
+        message = cls(reader.fixed(32), reader.indices())
         reader.finish()
         return message
 

@@ -84,7 +84,7 @@ class RingVector:
         """The inverse of `pack`.
 
         Raises:
-            ProtocolError: `content` has another length than the segments need.
+            ProtocolError: `content` has another length than the segments need, or bits set past the last word.
         """
         if len(content) != sum(segment.packed_bytes for segment in segments):
             raise ProtocolError("a masked vector has the wrong length: it was refused")
@@ -92,6 +92,9 @@ class RingVector:
         start = 0
         for segment in segments:
             piece = memoryview(content)[start : start + segment.packed_bytes]
+            spare = 8 * segment.packed_bytes - segment.length * segment.bits
+            if spare and piece[-1] >> (8 - spare):
+                raise ProtocolError("a masked vector has bits set past its last word: it was refused")
             words.append(unpack(piece, segment))
             start += segment.packed_bytes
         return cls(segments, tuple(words))

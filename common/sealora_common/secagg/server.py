@@ -25,9 +25,9 @@ from sealora_common.secagg.messages import (
     ShareKind,
     Survivors,
     bundle,
-    indices_digest,
     open_signed,
     split_masked,
+    transcript_digest,
 )
 from sealora_common.secagg.ring import RingVector
 from sealora_common.secagg.terms import RoundTerms
@@ -64,6 +64,7 @@ class ServerSession:
         self._collecting = Collecting.ADVERTISEMENTS
         self._advertised: dict[int, tuple[Advertisement, bytes]] = {}
         self._shared: dict[int, dict[int, bytes]] = {}
+        self._transcript = b""  # known once the sharers are
         self._masked: dict[int, bytes] = {}
         self._sum = RingVector.zeros(terms.segments)
         self._confirmed: dict[int, bytes] = {}
@@ -78,7 +79,12 @@ class ServerSession:
         """Takes a site's advertisement; returns its index. Raises ProtocolError if it is bad or the second."""
         sender, body = self._open(message, Kind.ADVERTISE, Collecting.ADVERTISEMENTS)
         self._refuse_second(sender in self._advertised)
-        self._advertised[sender] = (Advertisement.from_bytes(body), message)
+        advertisement = Advertisement.from_bytes(body)
+        new = (advertisement.share_public, advertisement.mask_public)
+        taken = {key for known, _ in self._advertised.values() for key in (known.share_public, known.mask_public)}
+        if len({*new} - taken) < len(new) or not all(map(keys.is_usable, new)):
+            raise ProtocolError("a site advertised a key that every site would refuse: it is left out")
+        self._advertised[sender] = (advertisement, message)
         return sender
 
     def close_advertisements(self) -> dict[int, bytes]:
@@ -102,6 +108,8 @@ class ServerSession:
         """Returns the request for the next stage by site: the shares meant for it. Raises TooFewSitesError."""
         self._close(Collecting.MASKED, len(self._shared), "shared their keys")
         sharers = tuple(sorted(self._shared))
+        advertised = {sender: advertisement for sender, (advertisement, _) in self._advertised.items()}
+        self._transcript = transcript_digest(advertised, sharers)
         requests = {}
         for recipient in sharers:
             meant = {sender: sent[recipient] for sender, sent in self._shared.items() if recipient in sent}
@@ -114,8 +122,8 @@ class ServerSession:
         sender, body = self._open(signed, Kind.MASK, Collecting.MASKED)
         self._refuse_second(sender in self._masked)
         statement = MaskStatement.from_bytes(body)
-        if sender not in self._shared or statement.sharers_digest != indices_digest(tuple(sorted(self._shared))):
-            raise ProtocolError("a site masked under another set of sharers: its vector was refused")
+        if sender not in self._shared or statement.transcript != self._transcript:
+            raise ProtocolError("a site masked under other keys or sharers: its vector was refused")
         if statement.vector_digest != hashlib.sha256(packed).digest():
             raise ProtocolError("a site's masked vector is not the one it signed: it was refused")
         self._sum.add_(RingVector.unpack(packed, self._terms.segments))
@@ -132,7 +140,7 @@ class ServerSession:
         """Takes a site's signature over the survivors; returns its index. Raises ProtocolError."""
         sender, body = self._open(message, Kind.CONFIRM, Collecting.CONFIRMATIONS)
         self._refuse_second(sender in self._confirmed)
-        if sender not in self._masked or Survivors.from_bytes(body).indices != self.survivors:
+        if sender not in self._masked or Survivors.from_bytes(body) != Survivors(self._transcript, self.survivors):
             raise ProtocolError("a site confirmed another set of survivors: it was refused")
         self._confirmed[sender] = message
         return sender

@@ -30,9 +30,9 @@ from sealora_common.secagg.messages import (
     ShareKind,
     SharePair,
     Survivors,
-    indices_digest,
     open_signed,
     sign,
+    transcript_digest,
     unbundle,
 )
 from sealora_common.secagg.ring import RingVector
@@ -44,6 +44,7 @@ _MESSAGE_LIMIT = 4096  # the largest signed message a site reads: a confirmation
 class Stage(IntEnum):
     """What the site has answered so far."""
 
+    REFUSED = 0
     ADVERTISED = 1
     SHARED = 2
     MASKED = 3
@@ -71,9 +72,10 @@ class _Secrets(BaseModel):
     share_private: bytes
     mask_private: bytes
     self_mask_seed: bytes
-    peers: dict[int, tuple[bytes, bytes]] = {}  # the sites that advertised, this one too: (share key, mask key)
+    peers: dict[int, Advertisement] = {}  # the keys of the sites that advertised, this one too
     chosen: tuple[int, ...] = ()  # this site's neighbours by its own choice
     sharers: tuple[int, ...] = ()  # the sites that shared, as the server told it
+    transcript: bytes = b""  # digest of the peers' keys and the sharers
     held: dict[int, _Held] = {}  # by owner, this site too
     statement: bytes = b""  # digest of the vector this site sent
     survivors: tuple[int, ...] = ()
@@ -124,18 +126,16 @@ class SiteSession:
             ProtocolError: a key is forged, replayed or missing, or this site's own keys are not among them.
             TooFewSitesError: too few sites take part.
         """
-        secrets = self._advance(Stage.ADVERTISED, Stage.SHARED)
+        secrets = self._asked_after(Stage.ADVERTISED)
         limit = len(self._roster)
         for message in unbundle(advertisements, limit=limit, message_limit=_MESSAGE_LIMIT):
             sender, body = open_signed(message, Kind.ADVERTISE, self._terms, self._roster)
-            advertisement = Advertisement.from_bytes(body)
             if sender in secrets.peers:
                 raise ProtocolError("a site advertised two sets of keys: the round is refused")
-            secrets.peers[sender] = (advertisement.share_public, advertisement.mask_public)
-        own = self._own_advertisement()
-        if secrets.peers.get(self._index) != (own.share_public, own.mask_public):
+            secrets.peers[sender] = Advertisement.from_bytes(body)
+        if secrets.peers.get(self._index) != self._own_advertisement():
             raise ProtocolError("this site's own keys are not among the advertised: the round is refused")
-        public_keys = [key for pair in secrets.peers.values() for key in pair]
+        public_keys = [key for peer in secrets.peers.values() for key in (peer.share_public, peer.mask_public)]
         if len(set(public_keys)) != len(public_keys):
             raise ProtocolError("a public key is advertised twice: the round is refused")
         self._require(len(secrets.peers), "advertised keys")
@@ -154,10 +154,11 @@ class SiteSession:
             if holder == self._index:
                 self._hold(self._index, pair)
                 continue
-            share_public = secrets.peers[holder][0]
+            share_public = secrets.peers[holder].share_public
             ciphertexts[holder] = keys.seal_for_peer(
                 secrets.share_private, share_public, self._index, holder, self._terms.digest, pair.to_bytes()
             )
+        secrets.stage = Stage.SHARED
         return self._sign(Kind.SHARE, Envelopes(ciphertexts).to_bytes())
 
     def mask(self, request: bytes, vector: RingVector) -> bytes:
@@ -174,7 +175,7 @@ class SiteSession:
             ProtocolError: a share was altered or withheld, or comes from a site that did not advertise.
             TooFewSitesError: too few sites shared.
         """
-        secrets = self._advance(Stage.SHARED, Stage.MASKED)
+        secrets = self._asked_after(Stage.SHARED)
         if vector.segments != self._terms.segments:
             raise ValueError(f"Expected a vector of {self._terms.segments}, got {vector.segments}")
         told = MaskRequest.from_bytes(request)
@@ -184,8 +185,9 @@ class SiteSession:
         if self._index in senders or not set(senders) <= set(told.sharers):
             raise ProtocolError("a share comes from a site that takes no part in the round: it was refused")
         for sender, ciphertext in senders.items():
+            peer_public = secrets.peers[sender].share_public
             plaintext = keys.open_from_peer(
-                secrets.share_private, secrets.peers[sender][0], sender, self._index, self._terms.digest, ciphertext
+                secrets.share_private, peer_public, sender, self._index, self._terms.digest, ciphertext
             )
             pair = SharePair.from_bytes(plaintext)
             self._check_neighbours(sender, pair)
@@ -195,17 +197,19 @@ class SiteSession:
         self._require(len(told.sharers), "shared their keys")
         self._require_holders(self._index, told.sharers)
         secrets.sharers = told.sharers
+        secrets.transcript = transcript_digest(secrets.peers, told.sharers)
 
         plus = [keys.self_mask_key(secrets.self_mask_seed, self._index, self._terms.digest)]
         minus: list[bytes] = []
         for peer in sorted((set(secrets.chosen) & set(told.sharers)) | set(senders)):
-            public = secrets.peers[peer][1]
+            public = secrets.peers[peer].mask_public
             key = keys.mask_key(secrets.mask_private, public, self._index, peer, self._terms.digest)
             (plus if self._index < peer else minus).append(key)
         apply_masks(vector, plus, minus)
         packed = vector.pack()
         secrets.statement = hashlib.sha256(packed).digest()
-        statement = MaskStatement(indices_digest(told.sharers), secrets.statement)
+        statement = MaskStatement(secrets.transcript, secrets.statement)
+        secrets.stage = Stage.MASKED
         return self._sign(Kind.MASK, statement.to_bytes()) + packed
 
     def confirm(self, statements: bytes) -> bytes:
@@ -215,20 +219,19 @@ class SiteSession:
             statements: the survivors' signed mask statements, as `messages.bundle` made it.
 
         Raises:
-            ProtocolError: a statement is forged, or made under another set of sharers; or this site is left out.
+            ProtocolError: a statement is forged, or made under other keys or sharers; or this site is left out.
             TooFewSitesError: the set, or a survivor's neighbourhood in it, is too small.
         """
-        secrets = self._advance(Stage.MASKED, Stage.CONFIRMED)
-        expected = indices_digest(secrets.sharers)
+        secrets = self._asked_after(Stage.MASKED)
         survivors: dict[int, bytes] = {}
         for message in unbundle(statements, limit=len(self._roster), message_limit=_MESSAGE_LIMIT):
             sender, body = open_signed(message, Kind.MASK, self._terms, self._roster)
             statement = MaskStatement.from_bytes(body)
             if sender in survivors or sender not in secrets.sharers:
                 raise ProtocolError("the survivors include a site that took no part: the round is refused")
-            if statement.sharers_digest != expected:
+            if statement.transcript != secrets.transcript:
                 raise ProtocolError(
-                    "the server told two sites two different sets of sharers: nothing is opened; "
+                    "the server told two sites two different sets of keys or sharers: nothing is opened; "
                     "tell the consortium's coordinator"
                 )
             survivors[sender] = statement.vector_digest
@@ -240,7 +243,8 @@ class SiteSession:
             if owner in survivors:
                 self._require_holders(owner, told)
         secrets.survivors = told
-        return self._sign(Kind.CONFIRM, Survivors(told).to_bytes())
+        secrets.stage = Stage.CONFIRMED
+        return self._sign(Kind.CONFIRM, Survivors(secrets.transcript, told).to_bytes())
 
     def open(self, confirmations: bytes) -> bytes:
         """Releases one share for every owner, once enough sites have signed the same set of survivors.
@@ -255,11 +259,12 @@ class SiteSession:
             ProtocolError: a confirmation is forged, or names another set of survivors.
             TooFewSitesError: fewer sites than the threshold confirmed.
         """
-        secrets = self._advance(Stage.CONFIRMED, Stage.OPENED)
+        secrets = self._asked_after(Stage.CONFIRMED)
+        expected = Survivors(secrets.transcript, secrets.survivors)
         agreed = set()
         for message in unbundle(confirmations, limit=len(self._roster), message_limit=_MESSAGE_LIMIT):
             sender, body = open_signed(message, Kind.CONFIRM, self._terms, self._roster)
-            if sender not in secrets.survivors or Survivors.from_bytes(body).indices != secrets.survivors:
+            if sender not in secrets.survivors or Survivors.from_bytes(body) != expected:
                 raise ProtocolError(
                     "the server told two sites two different sets of survivors: nothing is opened; "
                     "tell the consortium's coordinator"
@@ -324,14 +329,14 @@ class SiteSession:
                 f"{self._neighbourhood().threshold} are needed: nothing is opened"
             )
 
-    def _advance(self, expected: Stage, following: Stage) -> _Secrets:
+    def _asked_after(self, expected: Stage) -> _Secrets:
         if self._secrets.stage is not expected:
             raise ProtocolError(
-                f"site {self._identity.name!r} was asked for stage {following.name.lower()} after "
+                f"site {self._identity.name!r} was asked for what follows {expected.name.lower()} after "
                 f"{self._secrets.stage.name.lower()}: each stage is answered once, in order"
             )
-        # Moved on before any check: a refused request leaves the session unusable, so it cannot be probed twice.
-        self._secrets.stage = following
+        # Until all checks have passed: a refused request leaves the session unusable, so it cannot be probed twice.
+        self._secrets.stage = Stage.REFUSED
         return self._secrets
 
     def _require(self, count: int, did: str) -> None:

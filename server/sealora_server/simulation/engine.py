@@ -14,11 +14,10 @@ from flwr.clientapp import ClientApp
 from flwr.supercore.object_ref import load_app
 
 from sealora_common.errors import SealoraError
+from sealora_common.simulated_sites import VARIABLE
 from sealora_server.app import RUN_DIRECTORY, app, serve
 from sealora_server.simulation.inline import InlineGrid
 from sealora_server.simulation.sites import CLIENT_APP
-
-_SITES = "SEALORA_SIMULATED_SITES"
 
 
 class Engine(StrEnum):
@@ -64,7 +63,7 @@ def _run_ray(client_app: ClientApp, run_directory: Path, count: int) -> None:
 
     gpus = torch.cuda.device_count()
     resources: dict[str, ConfigRecordValues] = {"num_cpus": 1, "num_gpus": min(1.0, gpus / count) if gpus else 0.0}
-    with _environment(_SITES, str(run_directory / "sites")):
+    with _environment(VARIABLE, str(run_directory / "sites")):
         run_simulation(
             server_app,
             client_app,

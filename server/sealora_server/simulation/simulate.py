@@ -19,7 +19,7 @@ from sealora_server.report import write_report
 from sealora_server.results import print_results
 from sealora_server.run_store import RunStore
 from sealora_server.simulation.engine import Engine, run_engine
-from sealora_server.simulation.sites import SimulatedSitesLike, simulated_sites
+from sealora_server.simulation.sites import SimulatedSitesLike, prepare_sites, simulated_sites
 from sealora_server.summary import write_summary
 
 _COMPLETIONS = 3
@@ -54,8 +54,7 @@ class Simulation:
             f"Base model {self.recipe.model.base}: fetching it if it is not here yet", highlight=False, soft_wrap=True
         )
         store = self._store(sites.resolve(self.recipe))
-        roster = sites.prepare(store.recipe, store.directory / "sites", store.server_identity().public_key)
-        write_atomically(store.directory / "roster.json", roster.model_dump_json(indent=2).encode())
+        roster = prepare_sites(sites, store)
         try:
             with RunDisplay(store.directory, console):
                 run_engine(self.engine, store.directory, list(roster.names))

@@ -10,6 +10,7 @@ from sealora_common.adapter import Tensors
 from sealora_common.errors import SealoraError
 from sealora_common.recipe import Recipe
 from sealora_common.roster import Roster
+from sealora_server.run_store import RunStore
 
 CLIENT_APP = "sealora_client.app:app"
 
@@ -37,3 +38,10 @@ def simulated_sites() -> SimulatedSitesLike:
         loaded: SimulatedSitesLike = point.load()
         return loaded
     raise SealoraError("a simulation needs the site package: pip install 'sealora[sim]'")
+
+
+def prepare_sites(sites: SimulatedSitesLike, store: RunStore) -> Roster:
+    """Makes the site directories of a run, and writes the roster they share to the run's directory."""
+    roster = sites.prepare(store.recipe, store.directory / "sites", store.server_identity().public_key)
+    roster.save(store.directory / "roster.json")
+    return roster

@@ -1,0 +1,340 @@
+"""The site's app, asked what it should not be: wrong orders, stages out of turn, and what its refusals give away."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import yaml
+from flwr.app import ConfigRecord, RecordDict
+from site_bench import Bench, payload_of, refusal_of
+
+from sealora_client import participation
+from sealora_client.participation import Participation
+from sealora_client.site import Site, open_site
+from sealora_common.canonical import canonical_json
+from sealora_common.errors import BudgetError, DataError
+from sealora_common.hello import Hello
+from tiny_federation import PRIVATE
+
+
+@pytest.fixture(scope="module")
+def shared_bench(tiny_base, tmp_path_factory) -> Bench:
+    return Bench(tmp_path_factory.mktemp("bench"), tiny_base(), rounds=3)
+
+
+@pytest.fixture
+def bench(shared_bench) -> Bench:
+    """Sites without privacy, in no round, with no past."""
+    for name, context in shared_bench.contexts.items():
+        context.state = RecordDict()
+        shutil.rmtree(shared_bench.directory(name) / "receipts", ignore_errors=True)
+    shared_bench.receipts.clear()
+    return shared_bench
+
+
+@pytest.fixture
+def private_bench(tiny_base, tmp_path) -> Bench:
+    return Bench(tmp_path, tiny_base(), rounds=2, privacy=PRIVATE)
+
+
+def test_a_greeting_says_who_and_what_model_and_nothing_of_the_data(bench):
+    content = bench.ask("site-1", "query.hello", RecordDict())
+    said = json.loads(payload_of(content))
+    assert set(said) == {"site", "version", "recipe_hash", "roster_hash", "layout"}
+    hello = Hello.parse(payload_of(content))
+    assert (hello.site, hello.recipe_hash) == ("site-1", bench.recipe.hash)
+    assert hello.roster_hash == bench.roster.hash.hex()
+    assert hello.adapter_layout == bench.layout
+
+
+def test_a_whole_round_opens(bench):
+    session, _ = bench.play(bench.order())
+    assert session.open().survivors == (0, 1, 2)
+
+
+def test_a_site_keeps_its_delta_until_it_is_masked(bench):
+    """The answer to an order is a pair of keys: 168 bytes, whatever the model."""
+    assert len(payload_of(bench.begin("site-0", bench.order()))) < 200
+
+
+ZEROS = "0" * 64
+BAD_ORDERS = {
+    "another recipe": ({"recipe_hash": ZEROS}, "the order is for recipe 000000000000, this site agreed to"),
+    "another roster": ({"roster_hash": ZEROS}, "another roster than this site's roster.json"),
+    "another model": ({"layout_digest": ZEROS}, "another base model or adapter"),
+    "another adapter than it says": ({"adapter_digest": ZEROS}, "adapter"),
+    "a round too many": ({"round_number": 4}, "the order is for round 4 of a recipe of 3 rounds"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ORDERS)
+def test_an_order_that_was_not_agreed_to_is_refused(bench, case):
+    changes, said = BAD_ORDERS[case]
+    assert said in refusal_of(bench.begin("site-0", bench.order(**changes)))
+    assert "in no round" in refusal_of(bench.stage("site-0", "share", b""))
+
+
+def test_the_last_adapter_may_be_evaluated_and_no_later_one(bench):
+    for round_number in (1, 2, 3):
+        bench.play(bench.order(round_number=round_number))
+    order = bench.order("evaluate", round_number=4)
+    assert payload_of(bench.begin("site-0", order, action="evaluate"))
+    later = bench.order("evaluate", round_number=5)
+    assert "round 5 of a recipe of 3" in refusal_of(bench.begin("site-0", later, action="evaluate"))
+
+
+@pytest.mark.parametrize(("purpose", "action"), [("train", "evaluate"), ("evaluate", "train")])
+def test_an_order_that_comes_as_another_action_is_refused(bench, purpose, action):
+    said = refusal_of(bench.begin("site-0", bench.order(purpose), action=action))
+    assert f"an order to {purpose} came as {action}" in said
+
+
+def adapters(bench):
+    good = bench.adapter
+    spoiled = good.copy()
+    spoiled[3] = np.nan
+    return {
+        "too short": good[:-1],
+        "too long": np.append(good, np.float32(0)),
+        "another shape": good.reshape(2, -1),
+        "in double precision": good.astype(np.float64),
+        "not finite": spoiled,
+    }
+
+
+@pytest.mark.parametrize("case", ["too short", "too long", "another shape", "in double precision", "not finite"])
+def test_an_adapter_that_is_none_is_refused(bench, case):
+    adapter = adapters(bench)[case]
+    order = bench.order(adapter=adapter.astype(np.float32))
+    assert "adapter" in refusal_of(bench.begin("site-0", order, adapter))
+
+
+def test_an_order_without_an_adapter_is_refused(bench):
+    content = RecordDict({"config": ConfigRecord({"order": bench.order().to_bytes()})})
+    assert "carries no float32 adapter" in refusal_of(bench.ask("site-0", "train", content))
+
+
+def malformed_orders(bench) -> dict[str, bytes]:
+    order = bench.order()
+    values = order.model_dump(mode="json")
+    return {
+        "empty": b"",
+        "no JSON": b"\xff\xfe",
+        "a list": b"[]",
+        "a field too many": canonical_json({**values, "learning_rate": 9}),
+        "a field too few": canonical_json({key: value for key, value in values.items() if key != "nonce"}),
+        "spaces": json.dumps(values).encode(),
+        "another order of keys": json.dumps(dict(reversed(values.items())), separators=(",", ":")).encode(),
+        "a key twice": order.to_bytes().replace(b'{"adapter', b'{"attempt":1,"adapter', 1),
+        "another version": canonical_json({**values, "version": 2}),
+        "round 0": canonical_json({**values, "round_number": 0}),
+        "a number as text": canonical_json({**values, "round_number": "1"}),
+        "a short nonce": canonical_json({**values, "nonce": "ab"}),
+    }
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "empty",
+        "no JSON",
+        "a list",
+        "a field too many",
+        "a field too few",
+        "spaces",
+        "another order of keys",
+        "a key twice",
+        "another version",
+        "round 0",
+        "a number as text",
+        "a short nonce",
+    ],
+)
+def test_an_order_in_any_but_its_canonical_form_is_refused(bench, case):
+    said = refusal_of(bench.begin("site-0", malformed_orders(bench)[case]))
+    assert "malformed" in said or "not in canonical form" in said
+
+
+def test_a_message_without_its_fields_is_refused(bench):
+    assert "lacks its order" in refusal_of(bench.ask("site-0", "train", RecordDict()))
+    bench.begin("site-0", bench.order())
+    assert "lacks its payload" in refusal_of(bench.ask("site-0", "query.share", RecordDict()))
+
+
+STAGES = ["share", "mask", "confirm", "open"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_before_any_order_is_refused(bench, stage):
+    assert "this site is in no round" in refusal_of(bench.stage("site-0", stage, b""))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_is_answered_once(bench, stage):
+    """A server that could ask twice could ask for both kinds of share."""
+    _, requests = bench.play(bench.order(), until=stage)
+    assert payload_of(bench.stage("site-0", stage, requests["site-0"]))
+    refusal_of(bench.stage("site-0", stage, requests["site-0"]))
+    # And the refusal ends the site's part in the round.
+    refusal_of(bench.stage("site-0", stage, requests["site-0"]))
+
+
+@pytest.mark.parametrize(
+    ("reached", "asked"),
+    [
+        ("share", "mask"),
+        ("share", "confirm"),
+        ("share", "open"),
+        ("mask", "open"),
+        ("mask", "share"),
+        ("confirm", "open"),
+    ],
+)
+def test_a_stage_out_of_turn_is_refused_and_ends_the_site_s_part(bench, reached, asked):
+    _, requests = bench.play(bench.order(), until=reached)
+    said = refusal_of(bench.stage("site-0", asked, requests["site-0"]))
+    assert "each stage is answered once, in order" in said
+    assert "this site is in no round" in refusal_of(bench.stage("site-0", reached, requests["site-0"]))
+
+
+def test_a_stage_of_another_site_s_round_is_refused(bench):
+    """Messages of one attempt do not open another's."""
+    _, first = bench.play(bench.order(attempt=1), until="share")
+    bench.play(bench.order(attempt=2), until="share")
+    assert "not of this round" in refusal_of(bench.stage("site-0", "share", first["site-0"]))
+
+
+def test_a_new_order_replaces_the_round_that_was_under_way(bench):
+    _, earlier = bench.play(bench.order(attempt=1), until="mask")
+    bench.begin("site-0", bench.order(attempt=2))
+    refusal_of(bench.stage("site-0", "mask", earlier["site-0"]))
+
+
+def test_a_site_that_was_restarted_is_in_no_round(bench):
+    _, requests = bench.play(bench.order(), until="mask")
+    bench.contexts["site-0"].state = RecordDict()
+    assert "it was restarted or the order came twice" in refusal_of(bench.stage("site-0", "mask", requests["site-0"]))
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x00", b"\x00\x01", b"\xff" * 40, bytes(5000)])
+@pytest.mark.parametrize("stage", STAGES)
+def test_garbage_at_any_stage_is_refused_in_one_sentence(bench, stage, payload):
+    bench.play(bench.order(), until=stage)
+    refusal_of(bench.stage("site-0", stage, payload))
+
+
+def test_nothing_is_left_of_the_round_s_secrets_when_it_is_over(bench):
+    bench.play(bench.order())
+    assert bench.contexts["site-0"].state.config_records == {}
+
+
+def test_once_masked_the_plain_contribution_is_gone(bench):
+    _, requests = bench.play(bench.order(), until="mask")
+    kept = bench.contexts["site-0"].state.config_records["sealora"]
+    assert len(kept["encoded"]) > 100
+    bench.stage("site-0", "mask", requests["site-0"])
+    kept = bench.contexts["site-0"].state.config_records["sealora"]
+    assert kept["encoded"] == b""
+
+
+SECRET = "patient 4711, pneumonia"
+
+
+@pytest.mark.parametrize("error", [RuntimeError, ValueError, MemoryError, KeyError, OSError, ZeroDivisionError])
+@pytest.mark.parametrize("stage", ["train", "evaluate", "hello", *STAGES])
+def test_the_words_of_an_unexpected_error_stay_at_the_site(bench, monkeypatch, stage, error):
+    def fail(*arguments, **rest):
+        raise error(SECRET)
+
+    if stage == "hello":
+        monkeypatch.setattr(Site, "model", fail)
+        content = bench.ask("site-0", "query.hello", RecordDict())
+    elif stage in ("train", "evaluate"):
+        monkeypatch.setattr(participation, "heldout_loss", fail)
+        content = bench.begin("site-0", bench.order(stage), action=stage)
+    else:
+        bench.play(bench.order(), until=stage)
+        monkeypatch.setattr(Participation, stage, fail)
+        content = bench.stage("site-0", stage, b"")
+    assert refusal_of(content) == "the site failed at this stage; its own log says why"
+
+
+@pytest.mark.parametrize("error", [DataError, BudgetError])
+def test_sentences_about_data_and_budget_stay_at_the_site_too(bench, monkeypatch, error, caplog):
+    def fail(*arguments, **rest):
+        raise error(f"31 training records of {SECRET}")
+
+    monkeypatch.setattr(participation, "train_round", fail)
+    said = refusal_of(bench.begin("site-0", bench.order()))
+    assert "4711" not in said
+    assert "31" not in said
+    assert "its own log says" in said
+    assert "4711" in caplog.text
+
+
+def test_a_missing_data_file_is_not_described_to_the_server(bench, monkeypatch):
+    monkeypatch.setattr(Site, "data", property(lambda self: self.records()))
+    path = bench.directory("site-2") / "site.yaml"
+    before = path.read_text()
+    try:
+        path.write_text(yaml.safe_dump(yaml.safe_load(before) | {"data": "/hospital/ward-7/patients.jsonl"}))
+        open_site.cache_clear()
+        said = refusal_of(bench.begin("site-2", bench.order()))
+    finally:
+        path.write_text(before)
+        open_site.cache_clear()
+    assert said == "the site cannot use its data as they are; its own log says why"
+
+
+def test_a_node_without_a_site_s_directory_says_so(bench):
+    bench.contexts["site-0"].node_config = {}
+    try:
+        assert "has no 'site-directory'" in refusal_of(bench.ask("site-0", "query.hello", RecordDict()))
+    finally:
+        bench.contexts["site-0"].node_config = {"site-directory": str(bench.directory())}
+
+
+def test_a_simulated_node_finds_its_directory_by_its_partition(bench, monkeypatch):
+    monkeypatch.setenv("SEALORA_SIMULATED_SITES", str(bench.run / "sites"))
+    context = bench.contexts["site-0"]
+    context.node_config = {"partition-id": 2, "num-partitions": 3}
+    try:
+        assert Hello.parse(payload_of(bench.ask("site-0", "query.hello", RecordDict()))).site == "site-2"
+    finally:
+        context.node_config = {"site-directory": str(bench.directory())}
+
+
+def test_an_order_beyond_the_budget_is_refused_before_training(private_bench, monkeypatch):
+    bench = private_bench
+    for round_number in (1, 2):
+        bench.play(bench.order(round_number=round_number))
+    trained = []
+    monkeypatch.setattr(participation, "train_round", lambda *arguments, **rest: trained.append(1))
+    other_run = bench.order(round_number=1, run="cd" * 16)
+    for order in (bench.order(round_number=2), other_run):
+        said = refusal_of(bench.begin("site-0", order))
+        assert "privacy budget does not allow this round" in said
+        assert bench.site.data.fingerprint[:12] not in said
+    assert trained == []
+
+
+def test_an_order_that_skips_or_repeats_a_round_is_refused(bench):
+    said = refusal_of(bench.begin("site-0", bench.order(round_number=2)))
+    assert "does not follow from the receipts" in said
+    bench.play(bench.order(round_number=1))
+    bench.play(bench.order(round_number=2))
+    payload_of(bench.begin("site-0", bench.order(round_number=3)))
+    # The server's chain may not shrink, so no round is ordered again once its receipt was seen.
+    assert "differ from this site's" in refusal_of(bench.begin("site-0", bench.order(round_number=1)))
+
+
+def test_evaluating_costs_no_privacy_budget(private_bench):
+    bench = private_bench
+    bench.play(bench.order("evaluate", round_number=1))
+    with bench.site.ledger() as ledger:
+        assert ledger.history() == []
+    line = json.loads((bench.directory() / "history.jsonl").read_text())
+    assert (line["kind"], line["epsilon"]) == ("evaluate", 0.0)

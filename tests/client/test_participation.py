@@ -1,0 +1,221 @@
+"""A site's part in a round: what it pays when, what it puts into the sum, what it notes for itself."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from flwr.app import RecordDict
+from site_bench import Bench, payload_of, refusal_of
+
+from sealora_client import participation
+from sealora_client.ledger import Ledger
+from sealora_client.participation import Participation, RoundState
+from sealora_client.training.dp_sgd import TrainedRound
+from sealora_common.contribution import ContributionLayout
+from sealora_common.errors import BudgetError, ModelError
+from sealora_common.secagg import ProtocolError
+from sealora_common.secagg.messages import bundle
+from tiny_federation import PRIVATE
+
+
+@pytest.fixture
+def bench(tiny_base, tmp_path) -> Bench:
+    return Bench(tmp_path, tiny_base(), rounds=2, privacy=PRIVATE)
+
+
+def charges(bench, name="site-0"):
+    with Ledger(bench.directory(name) / "ledger.sqlite") as ledger:
+        return [(row.run[:2], row.round_number, row.released is not None) for row in ledger.history()]
+
+
+def history(bench, name="site-0"):
+    return [json.loads(line) for line in (bench.directory(name) / "history.jsonl").read_text().splitlines()]
+
+
+def test_the_round_is_paid_for_before_there_is_a_gradient(bench, monkeypatch):
+    seen = []
+
+    def spied(*arguments, **rest):
+        seen.append(charges(bench))
+        raise ModelError("stop here")
+
+    monkeypatch.setattr(participation, "train_round", spied)
+    with pytest.raises(ModelError):
+        Participation.begin(bench.site, bench.order(), bench.adapter, [])
+    assert seen == [[("ab", 1, False)]]
+
+
+def test_a_round_that_never_left_is_trained_again_for_nothing(bench):
+    for attempt in (1, 2, 3):
+        Participation.begin(bench.site, bench.order(attempt=attempt), bench.adapter, [])
+    assert charges(bench) == [("ab", 1, False)]
+
+
+def test_the_charge_is_released_before_the_vector_is_masked(bench, monkeypatch):
+    _, requests = bench.play(bench.order(), until="mask")
+    seen = []
+    monkeypatch.setattr(
+        participation.SiteSession, "mask", lambda *arguments: (seen.append(charges(bench)), bytes(1 // 0))[1]
+    )
+    refusal_of(bench.stage("site-0", "mask", requests["site-0"]))
+    assert seen == [[("ab", 1, True)]]
+
+
+def test_a_released_charge_releases_no_second_vector(bench):
+    """Two processes of one site, both trained under one charge: one vector leaves."""
+    order = bench.order()
+    _, requests = bench.play(order, until="mask")
+    bench.stage("site-0", "mask", requests["site-0"])
+    twin = RoundState.model_validate_json(bench.contexts["site-1"].state.config_records["sealora"]["round"])
+    with Ledger(bench.directory() / "ledger.sqlite") as ledger, pytest.raises(BudgetError, match="released already"):
+        ledger.mark_released(ledger.history()[0].id)
+    assert twin.charge == 1
+
+
+def test_the_noise_is_that_of_all_the_recipe_s_rounds(bench, monkeypatch):
+    from sealora_common.privacy.accounting import calibrate_noise
+
+    seen = {}
+
+    def spied(model, examples, **rest):
+        seen.update(rest)
+        raise ModelError("stop here")
+
+    monkeypatch.setattr(participation, "train_round", spied)
+    with pytest.raises(ModelError):
+        Participation.begin(bench.site, bench.order(), bench.adapter, [])
+    expected = calibrate_noise(PRIVATE["epsilon"], PRIVATE["delta"], 0.25, steps=2)
+    assert seen["noise_multiplier"] == expected
+    assert seen["round_number"] == 1
+
+
+def test_the_site_trains_from_the_order_s_adapter_whatever_the_model_held(bench, monkeypatch):
+    bench.play(bench.order(), step=0.25)
+    model = bench.site.model()
+    model.write({name: np.full_like(value, 9.0) for name, value in model.read(model.layout.names).items()})
+    seen = {}
+
+    def spied(model, examples, **rest):
+        seen.update(model.read(model.layout.names))
+        raise ModelError("stop here")
+
+    monkeypatch.setattr(participation, "train_round", spied)
+    with pytest.raises(ModelError):
+        Participation.begin(bench.site, bench.order(round_number=2), bench.adapter, bench.receipts)
+    np.testing.assert_array_equal(bench.layout.shared("ffa").flatten(seen), bench.adapter)
+    assert bench.adapter.max() == np.float32(0.25)
+    assert max(np.abs(value).max() for name, value in seen.items() if "lora_A" in name) < 1  # the recipe's own A
+
+
+def test_what_goes_into_the_sum_is_the_weighted_delta_the_weight_and_the_loss(bench, monkeypatch):
+    seen = []
+    encode = ContributionLayout.encode
+
+    def spied(self, contribution, entropy):
+        seen.append(contribution)
+        return encode(self, contribution, entropy)
+
+    monkeypatch.setattr(ContributionLayout, "encode", spied)
+    part, _ = Participation.begin(bench.site, bench.order(), bench.adapter, [])
+    (contribution,) = seen
+    assert contribution.delta.shape == (bench.layout.shared("ffa").size,)
+    assert contribution.delta.any()
+    assert contribution.weight == pytest.approx(24 / 10_000)
+    assert contribution.heldout_loss == part.state.figures["heldout_loss"]
+
+
+def test_an_evaluation_sends_no_delta(bench, monkeypatch):
+    seen = []
+    encode = ContributionLayout.encode
+
+    def spied(self, contribution, entropy):
+        seen.append((self.parameters, contribution.delta.size))
+        return encode(self, contribution, entropy)
+
+    monkeypatch.setattr(ContributionLayout, "encode", spied)
+    Participation.begin(bench.site, bench.order("evaluate", round_number=1), bench.adapter, [])
+    assert seen == [(0, 0)]
+
+
+def test_a_finished_round_is_noted_at_the_site_alone(bench):
+    bench.play(bench.order())
+    (line,) = history(bench)
+    assert (line["round"], line["kind"], line["records"], line["heldout_records"]) == (1, "train", 24, 4)
+    assert 0 < line["epsilon"] < PRIVATE["epsilon"]
+    assert line["bytes_up"] > 0
+    assert line["bytes_down"] > bench.adapter.nbytes
+    assert set(line) >= {"heldout_loss", "truncated", "delta", "seconds", "fraction_clipped", "median_norm"}
+
+
+def test_epsilon_grows_to_what_was_agreed_and_no_further(bench):
+    bench.play(bench.order(round_number=1))
+    bench.play(bench.order(round_number=2))
+    bench.play(bench.order("evaluate", round_number=3))
+    spent = [line["epsilon"] for line in history(bench)]
+    assert spent[0] < spent[1] == spent[2] <= PRIVATE["epsilon"] + 1e-9
+
+
+def test_without_a_mechanism_there_is_no_bound_and_none_is_claimed(tiny_base, tmp_path):
+    bench = Bench(tmp_path, tiny_base(), rounds=1)
+    bench.play(bench.order())
+    bench.play(bench.order("evaluate", round_number=2))
+    assert [line["epsilon"] for line in history(bench)] == [None, None]
+
+
+def test_a_site_says_loudly_that_its_adapter_did_not_move(bench, monkeypatch, caplog):
+    size = bench.layout.shared("ffa").size
+    still = TrainedRound(
+        delta=np.zeros(size, dtype=np.float32),
+        steps=1,
+        optimizer_state=None,
+        moved=False,
+        examples_seen=0,
+        non_finite=0,
+        median_gradient_norm=float("nan"),
+        clipped_fraction=float("nan"),
+    )
+    monkeypatch.setattr(participation, "train_round", lambda *arguments, **rest: still)
+    bench.play(bench.order())
+    assert "site site-0, round 1: the adapter's weights did not move" in caplog.text
+    assert history(bench)[0]["moved"] is False
+    assert history(bench)[0]["median_norm"] is None  # and the file stays JSON
+
+
+def test_a_site_opens_nothing_for_survivors_that_leave_it_out(bench):
+    session, requests = bench.play(bench.order(), until="mask")
+    for name in ("site-1", "site-2"):
+        session.add_masked(payload_of(bench.stage(name, "mask", requests[name])))
+    bench.stage("site-0", "mask", requests["site-0"])  # it answers, and the server pretends that it did not
+    without = bundle([signed for _, signed in sorted(session._masked.items())])
+    assert "opens nothing" in refusal_of(bench.stage("site-0", "confirm", without))
+
+
+def test_a_site_s_state_names_no_secret_when_it_is_shown(bench):
+    part, _ = Participation.begin(bench.site, bench.order(), bench.adapter, [])
+    session = part._session()
+    assert "private" not in repr(session)
+    assert len(repr(session)) < 100
+
+
+def test_a_contribution_of_the_wrong_shape_is_never_masked(bench):
+    _, requests = bench.play(bench.order(), until="mask")
+    kept = bench.contexts["site-0"].state.config_records["sealora"]
+    state = RoundState.model_validate_json(kept["round"])
+    part = Participation(bench.site, state, kept["encoded"][:-1])
+    with pytest.raises(ProtocolError, match="wrong length"):
+        part.mask(requests["site-0"])
+
+
+def test_the_sites_of_one_process_share_one_model(bench):
+    from sealora_client.site import open_site
+
+    models = {id(open_site(bench.directory(name)).model()) for name in bench.roster.names}
+    assert len(models) == 1
+
+
+def test_an_answer_carries_the_same_keys_whoever_asks(bench):
+    assert set(bench.begin("site-0", bench.order()).config_records["config"]) == {"payload"}
+    assert isinstance(bench.ask("site-0", "query.hello", RecordDict()), RecordDict)
+    assert payload_of(bench.begin("site-0", bench.order())) != payload_of(bench.begin("site-0", bench.order()))

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+import yaml
+
+from sealora_client.simulated import SimulatedSites
+from sealora_client.site import Site
+from sealora_common.entropy import SystemEntropy
+from sealora_common.errors import BudgetError, DataError, PolicyError, RecipeError, SealoraError, StorageError
+from sealora_common.identity import Identity
+from sealora_common.recipe import load_recipe
+from sealora_common.roster import Roster
+from sealora_server.run_store import RunStore
+from tiny_federation import PRIVATE, prepare_run, recipe_of, write_federation
+
+
+@pytest.fixture
+def directory(tiny_base, tmp_path):
+    """A site's directory that is as it should be."""
+    prepare_run(write_federation(tmp_path, tiny_base(), privacy=PRIVATE), tmp_path / "run")
+    return tmp_path / "run" / "sites" / "site-1"
+
+
+def reconfigure(directory, **changes):
+    path = directory / "site.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes))
+
+
+def test_a_site_is_all_in_its_directory(directory):
+    site = Site(directory)
+    assert site.name == "site-1"
+    assert len(site.data.train) == 25
+    assert len(site.data.heldout) == 4
+    assert site.roster.public_key(site.roster.index("site-1")) == site.identity.public_key
+    assert site.policy.epsilon_limit == PRIVATE["epsilon"]
+
+
+def test_its_key_is_readable_by_its_owner_alone(directory):
+    assert os.stat(directory / "identity.pem").st_mode & 0o777 == 0o600
+
+
+def test_opening_a_site_loads_no_model_and_reads_no_data(directory, monkeypatch):
+    monkeypatch.setattr(Site, "model", lambda self: pytest.fail("the model was loaded"))
+    reconfigure(directory, data="missing.jsonl")
+    Site(directory)
+
+
+def test_a_relative_data_file_is_looked_up_from_the_site_s_directory(directory):
+    shutil.copy(Site(directory).config.data, directory / "own.jsonl")
+    reconfigure(directory, data="own.jsonl")
+    assert len(Site(directory).records().train) == 25
+
+
+def test_at_most_the_recipe_s_number_of_held_out_records_is_measured(tiny_base, tmp_path):
+    prepare_run(write_federation(tmp_path, tiny_base(), data={"heldout_limit": 2}), tmp_path / "run")
+    assert len(Site(tmp_path / "run" / "sites" / "site-0").data.heldout) == 2
+
+
+@pytest.mark.parametrize("file", ["site.yaml", "policy.yaml", "recipe.yaml", "roster.json", "identity.pem"])
+def test_a_site_that_lacks_a_file_says_which(directory, file):
+    (directory / file).unlink()
+    with pytest.raises(SealoraError) as caught:
+        Site(directory)
+    assert str(directory / file) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("file", ["site.yaml", "policy.yaml", "recipe.yaml", "roster.json", "identity.pem"])
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[1, 2", b"- a\n"])
+def test_a_site_with_a_damaged_file_says_which(directory, file, content):
+    (directory / file).write_bytes(content)
+    with pytest.raises(SealoraError) as caught:
+        Site(directory)
+    assert str(directory / file) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_site_that_is_not_on_the_roster_takes_no_part(directory):
+    reconfigure(directory, name="stranger")
+    with pytest.raises(PolicyError, match="site 'stranger' is not on the roster: ask the coordinator to add it"):
+        Site(directory)
+
+
+def test_a_site_whose_key_is_not_the_roster_s_takes_no_part(directory):
+    Identity.create("site-1", SystemEntropy()).save(directory / "identity.pem")
+    with pytest.raises(PolicyError, match="the key it lists for 'site-1' is not this site's"):
+        Site(directory)
+
+
+def test_a_roster_that_somebody_changed_is_refused(directory):
+    path = directory / "roster.json"
+    path.write_text(path.read_text().replace("simulation of tiny", "simulation of tony"))
+    with pytest.raises(PolicyError, match="signature"):
+        Site(directory)
+
+
+def test_a_recipe_outside_the_policy_is_refused_at_once(directory):
+    policy = yaml.safe_load((directory / "policy.yaml").read_text())
+    (directory / "policy.yaml").write_text(yaml.safe_dump(policy | {"minimum_sites": 9}))
+    with pytest.raises(PolicyError, match=r"policy\.yaml: minimum_sites is 9, but the roster has 3"):
+        Site(directory)
+
+
+# The sites of a simulation.
+
+
+def test_a_simulated_site_s_policy_allows_what_the_recipe_asks_and_no_more(directory):
+    policy = yaml.safe_load((directory / "policy.yaml").read_text())
+    assert policy == {
+        "epsilon_limit": PRIVATE["epsilon"],
+        "delta_limit": PRIVATE["delta"],
+        "minimum_sites": 3,
+        "minimum_survivors": 3,
+        "adversary": "malicious",
+        "allow_without_privacy": False,
+    }
+
+
+def test_preparing_again_keeps_identities_and_roster(directory):
+    run = directory.parents[1]
+    before = {path: path.read_bytes() for path in run.glob("sites/*/identity.pem")}
+    roster = Roster.load(run / "roster.json")
+    prepared = SimulatedSites.prepare(recipe_of(run), run / "sites", RunStore.open(run).server_identity().public_key)
+    assert prepared.hash == roster.hash
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_no_two_sites_and_no_two_runs_share_a_key(tiny_base, tmp_path):
+    recipe = write_federation(tmp_path, tiny_base())
+    keys = [member.public_key for name in ("a", "b") for member in prepare_run(recipe, tmp_path / name).members]
+    assert len(set(keys)) == 6
+
+
+def test_resolving_binds_the_recipe_to_the_base_model(tiny_base, tmp_path):
+    recipe = load_recipe(write_federation(tmp_path, tiny_base()))
+    resolved = SimulatedSites.resolve(recipe)
+    assert resolved.model.digest
+    assert resolved.hash != recipe.hash
+    other = load_recipe(write_federation(tmp_path, tiny_base("qwen2")))
+    assert SimulatedSites.resolve(other).model.digest != resolved.model.digest
+
+
+def checked(tmp_path, base, overrides=(), **sections):
+    SimulatedSites.check(load_recipe(write_federation(tmp_path, base, **sections), overrides))
+
+
+def test_every_site_s_data_are_read_before_anything_is_written(tiny_base, tmp_path):
+    checked(tmp_path, tiny_base())
+    with pytest.raises(DataError, match=r"nowhere\.jsonl does not exist"):
+        checked(tmp_path, tiny_base(), ["sites.simulated.site-2=nowhere.jsonl"])
+
+
+def test_fewer_sites_than_the_minimum_are_refused(tiny_base, tmp_path):
+    with pytest.raises(RecipeError, match=r"sites\.simulated names 3 sites, sites\.minimum is 4"):
+        checked(tmp_path, tiny_base(), sites={"minimum": 4})
+
+
+def test_a_delta_that_would_permit_publishing_a_record_is_refused_for_the_site_by_name(tiny_base, tmp_path):
+    with pytest.raises(BudgetError, match=r"site 'site-0': privacy\.delta is 0\.05 but must be below 1 / 24"):
+        checked(tmp_path, tiny_base(), privacy=PRIVATE | {"delta": 0.05})
+
+
+def test_an_epsilon_that_no_noise_can_give_is_refused_beforehand(tiny_base, tmp_path):
+    with pytest.raises(BudgetError, match="no amount of noise gives"):
+        checked(tmp_path, tiny_base(), privacy=PRIVATE | {"epsilon": 1e-9, "delta": 1e-12})
+
+
+def test_an_unreadable_key_is_told_from_a_missing_one(directory):
+    (directory / "identity.pem").write_bytes(b"-----BEGIN PRIVATE KEY-----\n")
+    with pytest.raises(StorageError, match="restore it from a backup"):
+        Site(directory)
