@@ -7,6 +7,8 @@ import os
 # Before Flower is imported: nothing a user starts reports home.
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
+# Before torch is imported: its threads sleep while they wait. Spinning, they starve each other on shared cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import logging
 import shlex
