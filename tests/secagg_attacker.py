@@ -9,6 +9,7 @@ from __future__ import annotations
 import __future__
 
 import inspect
+import random
 import sys
 import textwrap
 from collections import defaultdict
@@ -16,18 +17,25 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from sealora_common.secagg import RingVector, RoundTerms, SiteSession, keys, shares
+from sealora_common.secagg import site as site_module
 from sealora_common.secagg.masks import apply_masks
 from sealora_common.secagg.messages import (
     Advertisement,
+    Envelopes,
     Kind,
+    MaskRequest,
     Opening,
     ShareKind,
+    SharePair,
+    bundle,
     open_signed,
     sign,
     split_masked,
 )
-from secagg_runs import Federation
+from secagg_runs import Federation, vector_of
 
 Rule = tuple[str, str]
 """A piece of source, and what stands there instead in the weakened copy."""
@@ -140,3 +148,59 @@ class Attacker:
             if private is not None:
                 return keys.mask_key(private, self.advertised[other].mask_public, one, other, self.terms.digest)
         return None
+
+
+def surrounds(
+    attacker: Attacker, victim: SiteSession, bundle_of_keys: bytes, peers: Mapping[int, tuple[bytes, bytes]]
+) -> RingVector | None:
+    """Plays every peer of a victim, and reads its vector if the victim plays along.
+
+    Args:
+        attacker: who will hold what the victim gives away.
+        victim: a session that has advertised.
+        bundle_of_keys: the advertisements that the victim is shown.
+        peers: the private halves of the keys in it, (share key, mask key) by site.
+    """
+    terms = attacker.terms
+    index = victim._index
+    envelopes = Envelopes.from_bytes(_body(victim.share(bundle_of_keys)))
+    victim_share_key = victim._own_advertisement().share_public
+    sent = {}
+    for peer, (share_private, mask_private) in peers.items():
+        attacker.privates[peer] = mask_private
+        pair = SharePair.from_bytes(
+            keys.open_from_peer(share_private, victim_share_key, index, peer, terms.digest, envelopes.ciphertexts[peer])
+        )
+        attacker.held[index, ShareKind.SELF_MASK][pair.point] = pair.self_mask
+        everyone_else = tuple(sorted({index, *peers} - {peer}))
+        false = SharePair(1, bytes(32), bytes(32), pair.threshold, everyone_else)
+        sent[peer] = keys.seal_for_peer(share_private, victim_share_key, peer, index, terms.digest, false.to_bytes())
+    request = MaskRequest(tuple(sorted({index, *peers})), Envelopes(sent)).to_bytes()
+    masked = victim.mask(request, vector_of(terms.segments, index))
+    return attacker.reads({index: masked}, {index: set(peers)})
+
+
+def plan_draws(monkeypatch: pytest.MonkeyPatch, participants: int, draws: Mapping[int, Collection[int]]) -> None:
+    """Makes sites draw the neighbours a test wants; a site that is not in `draws` draws at random."""
+
+    class Planned(random.SystemRandom):
+        def sample(self, population: Any, k: int, **_: Any) -> list[int]:
+            (own,) = set(range(participants)) - set(population)
+            planned = draws.get(own)
+            return list(planned) if planned is not None else super().sample(population, k)
+
+    monkeypatch.setattr(site_module.system_random, "SystemRandom", Planned)
+
+
+def statement_of(masked: bytes) -> bytes:
+    """The signed part of a message of the mask stage."""
+    return split_masked(masked)[0]
+
+
+def told_survivors(site: SiteSession, masked: Mapping[int, bytes], survivors: Collection[int]) -> bytes:
+    """Tells a site that these sites survived; returns its confirmation."""
+    return site.confirm(bundle([statement_of(masked[index]) for index in sorted(survivors)]))
+
+
+def _body(message: bytes) -> bytes:
+    return message[40:-64]

@@ -139,11 +139,16 @@ class Site:
         append_line(self.directory / "history.jsonl", json.dumps(figures))
 
 
-@lru_cache(maxsize=256)
 def open_site(directory: Path) -> Site:
-    """The site in `directory`, opened once a process.
+    """The site in `directory`, opened once a process and again when one of its files has changed.
 
     Raises:
         PolicyError: a file of the site is missing, malformed, or the policy refuses the recipe.
     """
+    files = [directory / name for name in ("site.yaml", "policy.yaml", "recipe.yaml", "roster.json", "identity.pem")]
+    return _opened(directory, tuple(file.stat().st_mtime_ns if file.exists() else 0 for file in files))
+
+
+@lru_cache(maxsize=256)
+def _opened(directory: Path, _changed: tuple[int, ...]) -> Site:
     return Site(directory)

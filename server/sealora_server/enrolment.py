@@ -38,6 +38,13 @@ class Enrolment:
     refusals: dict[int, str] = field(default_factory=dict)
     _told: dict[int, AdapterLayout] = field(default_factory=dict)
 
+    def take_roster(self, roster: Roster) -> None:
+        """Takes a new roster: every node is greeted again, and one whose site is no longer listed is turned away."""
+        self.roster = roster
+        self.sites.clear()
+        self.refusals.clear()
+        self._told.clear()
+
     def wait(self) -> AdapterLayout:
         """Waits until enough sites are connected, for `sites.stage_timeout` at most.
 

@@ -155,6 +155,7 @@ class _Run:
         for attempt in range(1, last + 1):
             sealed.attempt = attempt
             try:
+                self._take_new_roster(sealed)
                 self._enrolment.wait()
                 return work()
             except FederationError as error:
@@ -165,6 +166,17 @@ class _Run:
                         f"{name} failed {times} because {error}: mend that, then resume the run"
                     ) from error
         raise RuntimeError("a recipe allows at least one attempt")
+
+    def _take_new_roster(self, sealed: SealedGrid) -> None:
+        """From the next round on, the sites are those of the roster that lies in the run's directory now."""
+        path = self._store.directory / "roster.json"
+        if not path.exists():
+            return
+        roster = Roster.load(path, coordinator=self._roster.coordinator)
+        if roster.hash != self._roster.hash:
+            self._roster = roster
+            self._enrolment.take_roster(roster)
+            sealed.take_roster(roster)
 
     def _report(self, record: RoundRecord) -> None:
         self._store.events.write(

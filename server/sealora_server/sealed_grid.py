@@ -75,6 +75,10 @@ class SealedGrid(Grid):
         self.order: RoundOrder | None = None
         """The order whose sum was opened last."""
 
+    def take_roster(self, roster: Roster) -> None:
+        """Seals among the sites of `roster` from the next round on."""
+        self._roster = roster
+
     def get_node_ids(self) -> Iterable[int]:
         """The nodes of the sites that are enrolled now."""
         return list(self._enrolment.sites)

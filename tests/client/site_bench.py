@@ -31,7 +31,6 @@ class Bench:
         recipe = write_federation(directory, base, **sections)
         self.run = directory / "run"
         prepare_run(recipe, self.run)
-        open_site.cache_clear()
         self.recipe = recipe_of(self.run)
         self.roster = Roster.load(self.run / "roster.json")
         self.site = open_site(self.run / "sites" / "site-0")

@@ -13,7 +13,7 @@ from site_bench import Bench, payload_of, refusal_of
 
 from sealora_client import participation
 from sealora_client.participation import Participation
-from sealora_client.site import Site, open_site
+from sealora_client.site import Site
 from sealora_common.canonical import canonical_json
 from sealora_common.errors import BudgetError, DataError
 from sealora_common.hello import Hello
@@ -281,11 +281,9 @@ def test_a_missing_data_file_is_not_described_to_the_server(bench, monkeypatch):
     before = path.read_text()
     try:
         path.write_text(yaml.safe_dump(yaml.safe_load(before) | {"data": "/hospital/ward-7/patients.jsonl"}))
-        open_site.cache_clear()
         said = refusal_of(bench.begin("site-2", bench.order()))
     finally:
         path.write_text(before)
-        open_site.cache_clear()
     assert said == "the site cannot use its data as they are; its own log says why"
 
 

@@ -202,15 +202,20 @@ def test_the_opened_sum_is_the_plain_weighted_mean_within_the_rounding_bound(obs
     recipe = recipe_of(observed.run)
     weights = {"site-0": 24 / 30, "site-1": 25 / 30, "site-2": 26 / 30}
     total = sum(weights.values())
-    reach = initial_range(recipe)
-    step = FixedPoint(-reach, reach, recipe.sealing.ring_bits, len(SITES)).step
-    bound = len(SITES) * step / total * (1 + 1e-3)
+    reaches = {reply.round: reply.order.clip_range for reply in observed.replies if reply.order is not None}
+    assert reaches[1] == initial_range(recipe)
     assert len(observed.opened) == ROUNDS + 1
     for round_number, opened in enumerate(observed.opened[:ROUNDS], start=1):
+        reach = reaches[round_number]
+        step = FixedPoint(-reach, reach, recipe.sealing.ring_bits, len(SITES)).step
+        bound = len(SITES) * step / total * (1 + 1e-3)
         deltas = observed.deltas[round_number]
         assert set(deltas) == set(SITES)
-        expected = sum(weights[site] * deltas[site].astype(np.float64) for site in SITES) / total
-        assert opened.clipped_fraction == pytest.approx(0.0, abs=1e-8)  # otherwise the bound says nothing
+        weighted = [weights[site] * deltas[site].astype(np.float64) for site in SITES]
+        expected = sum(np.clip(each, -reach, reach) for each in weighted) / total
+        clipped = np.mean([np.abs(each) > reach for each in weighted])
+        assert clipped < 1e-3
+        assert opened.clipped_fraction == pytest.approx(clipped, abs=1e-8)
         assert opened.total_weight == pytest.approx(total, abs=1e-8)
         assert np.abs(expected).max() > 20 * bound
         assert np.abs(opened.mean_delta - expected).max() <= bound

@@ -80,6 +80,7 @@ def _first_problem(where: str, error: ValidationError) -> str:
     first = problems[0]
     location = tuple(first["loc"])
     field = ".".join(str(part) for part in location if not _is_union_tag(part))
+    field = field if field.isprintable() else repr(field)
     more = f" ({len(problems) - 1} more below it)" if len(problems) > 1 else ""
     if first["type"] == "extra_forbidden":
         return f"{where}: {field}: unknown key{_suggestion(location)}: correct or remove it{more}"

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sealora_common.adapter import AdapterLayout, TensorSpec
+from sealora_common.clip_range import initial_range
+from sealora_common.contribution import Contribution, ContributionLayout, site_weight
+from sealora_common.entropy import SeededEntropy, SystemEntropy
+from sealora_common.recipe import parse_recipe
+from sealora_common.secagg import OpenedSum, ProtocolError, RingVector
+from sealora_common.secagg.encoding import FixedPoint
+
+
+def opened(layout: ContributionLayout, vectors: list[RingVector]) -> OpenedSum:
+    """The sum as a server opens it."""
+    total = RingVector.zeros(layout.segments)
+    for vector in vectors:
+        total.add_(vector)
+    total.reduce_()
+    return OpenedSum(total, tuple(range(len(vectors))))
+
+
+def recipe(*overrides: str):
+    return parse_recipe("name: test\nrounds: 1\nmodel: {base: b}\n", overrides=overrides)
+
+
+@st.composite
+def rounds(draw):
+    parties = draw(st.integers(2, 40))
+    present = draw(st.integers(1, parties))
+    bits = draw(st.sampled_from([12, 13, 16, 20, 24, 32]))
+    reach = draw(st.sampled_from([1e-3, 0.05, 1.0, 300.0]))
+    parameters = draw(st.sampled_from([0, 1, 7, 8, 9, 300]))
+    seed = draw(st.integers(0, 2**32 - 1))
+    return ContributionLayout(parameters, parties, bits, reach), present, seed
+
+
+def contributions(layout: ContributionLayout, present: int, seed: int) -> list[Contribution]:
+    generator = np.random.default_rng(seed)
+    return [
+        Contribution(
+            delta=(generator.uniform(-1, 1, layout.parameters) * layout.clip_range).astype(np.float32),
+            weight=float(generator.uniform(0.05, 1.0)),
+            heldout_loss=float(generator.uniform(0, 64)),
+        )
+        for _ in range(present)
+    ]
+
+
+@settings(max_examples=60)
+@given(rounds())
+def test_the_decoded_sum_is_the_weighted_mean_within_the_rounding_bound(drawn):
+    layout, present, seed = drawn
+    own = contributions(layout, present, seed)
+    result = layout.decode(opened(layout, [layout.encode(c, SeededEntropy("t", i)) for i, c in enumerate(own)]))
+    total = sum(c.weight for c in own)
+    expected = sum((c.delta.astype(np.float64) * c.weight for c in own), np.zeros(layout.parameters)) / total
+    step = FixedPoint(-layout.clip_range, layout.clip_range, layout.bits, layout.parties).step
+    weight_step = FixedPoint(0.0, 1.0, 32, layout.parties).step
+    bound = present * (step + weight_step * layout.clip_range) / total * (1 + 1e-5)
+    assert np.abs(result.mean_delta - expected).max(initial=0.0) <= bound
+    assert result.total_weight == pytest.approx(total, abs=present * weight_step)
+    assert result.heldout_loss == pytest.approx(
+        np.mean([c.heldout_loss for c in own]), abs=FixedPoint(0.0, 64.0, 32, layout.parties).step
+    )
+    assert result.clipped_fraction == pytest.approx(0.0, abs=weight_step)
+    assert result.survivors == tuple(range(present))
+
+
+@settings(max_examples=30)
+@given(rounds())
+def test_no_sum_wraps_even_at_the_ends_of_the_range(drawn):
+    layout, _, _ = drawn
+    for end in (-1.0, 1.0):
+        extreme = Contribution(np.full(layout.parameters, end * layout.clip_range, dtype=np.float32), 1.0, 64.0)
+        vectors = [layout.encode(extreme, SeededEntropy("e", index)) for index in range(layout.parties)]
+        result = layout.decode(opened(layout, vectors))
+        np.testing.assert_allclose(result.mean_delta, end * layout.clip_range, rtol=1e-5)
+        assert result.heldout_loss == pytest.approx(64.0, abs=1e-4)
+
+
+def test_rounding_is_unbiased():
+    layout = ContributionLayout(20_000, 3, 12, 1.0)
+    value = 0.12345
+    vector = layout.encode(Contribution(np.full(20_000, value, dtype=np.float32), 1.0, 1.0), SystemEntropy())
+    decoded = layout.decode(opened(layout, [vector])).mean_delta
+    step = FixedPoint(-1.0, 1.0, 12, 3).step
+    assert len(np.unique(decoded)) == 2
+    assert abs(decoded.mean() - value) < 6 * step / 2 / np.sqrt(20_000)
+
+
+def test_what_lies_outside_the_range_is_clipped_and_counted():
+    layout = ContributionLayout(4, 3, 24, 1.0)
+    delta = np.array([5.0, -5.0, 0.5, 0.0], dtype=np.float32)
+    result = layout.decode(opened(layout, [layout.encode(Contribution(delta, 1.0, 1.0), SystemEntropy())]))
+    np.testing.assert_allclose(result.mean_delta, [1.0, -1.0, 0.5, 0.0], atol=1e-5)
+    assert result.clipped_fraction == pytest.approx(0.5, abs=1e-6)
+
+
+def test_a_heavier_site_counts_more():
+    layout = ContributionLayout(1, 3, 32, 4.0)
+    own = [
+        Contribution(np.array([1.0], dtype=np.float32), 1.0, 1.0),
+        Contribution(np.array([-1.0], dtype=np.float32), 0.5, 1.0),
+    ]
+    result = layout.decode(opened(layout, [layout.encode(c, SystemEntropy()) for c in own]))
+    assert result.mean_delta[0] == pytest.approx(1 / 3, abs=1e-6)
+
+
+@pytest.mark.parametrize("spoiled", [np.nan, np.inf, -np.inf])
+def test_a_delta_that_is_not_finite_is_never_encoded(spoiled):
+    layout = ContributionLayout(2, 3, 16, 1.0)
+    with pytest.raises(ValueError, match="finite"):
+        layout.encode(Contribution(np.array([0.0, spoiled], dtype=np.float32), 1.0, 1.0), SystemEntropy())
+
+
+@pytest.mark.parametrize("damage", [1, -1, 2**31])
+def test_a_sum_that_does_not_count_its_survivors_is_refused(damage):
+    layout = ContributionLayout(5, 3, 16, 1.0)
+    vectors = [layout.encode(Contribution(np.zeros(5, dtype=np.float32), 0.5, 1.0), SystemEntropy()) for _ in range(3)]
+    vectors[1].words[1][:1] += np.uint32(damage % 2**32)
+    with pytest.raises(ProtocolError, match="does not add up"):
+        layout.decode(opened(layout, vectors))
+
+
+def test_a_sum_with_a_vector_too_few_or_too_many_is_refused():
+    layout = ContributionLayout(5, 4, 16, 1.0)
+    vectors = [layout.encode(Contribution(np.zeros(5, dtype=np.float32), 0.5, 1.0), SystemEntropy()) for _ in range(3)]
+    total = opened(layout, vectors).vector
+    for survivors in ((0, 1), (0, 1, 2, 3)):
+        with pytest.raises(ProtocolError, match="does not add up"):
+            layout.decode(OpenedSum(total, survivors))
+
+
+def test_a_sum_left_masked_is_refused():
+    """What a server would get that skipped a share: noise, and it says so."""
+    layout = ContributionLayout(5, 3, 16, 1.0)
+    words = tuple(
+        np.frombuffer(SystemEntropy().bytes(segment.length * segment.dtype.itemsize), dtype=segment.dtype).copy()
+        for segment in layout.segments
+    )
+    with pytest.raises(ProtocolError, match="does not add up"):
+        layout.decode(OpenedSum(RingVector(layout.segments, words), (0, 1, 2)))
+
+
+# What follows from the recipe.
+
+
+def test_the_layout_follows_from_recipe_and_roster():
+    adapter = AdapterLayout((TensorSpec("m.lora_A.weight", (2, 8)), TensorSpec("m.lora_B.weight", (4, 2))))
+    layout = ContributionLayout.of(recipe("sealing.ring_bits=20", "sealing.clip_range=0.5"), adapter, 7)
+    assert layout == ContributionLayout(24, 7, 20, 0.5)
+    assert ContributionLayout.of(recipe(), None, 7).parameters == 0
+
+
+def test_the_automatic_range_covers_what_a_round_of_adam_can_do():
+    automatic = recipe("training.learning_rate=0.01", "training.steps_per_round=4")
+    assert initial_range(automatic) == pytest.approx(0.06)
+    sgd = recipe(
+        "training.learning_rate=0.01",
+        "training.steps_per_round=4",
+        "training.optimizer=sgd",
+        "privacy.clip_norm=2",
+    )
+    assert initial_range(sgd) == pytest.approx(0.12)
+    assert initial_range(recipe("sealing.clip_range=0.25")) == 0.25
+
+
+@pytest.mark.parametrize(("records", "weight"), [(1, 0.01), (50, 0.5), (100, 1.0), (10**9, 1.0)])
+def test_a_site_s_weight_is_its_share_of_a_public_cap(records, weight):
+    assert site_weight(recipe("sealing.weight_cap=100"), records) == pytest.approx(weight)
+
+
+def test_uniform_weights_say_nothing_of_a_site_s_size():
+    assert site_weight(recipe("sealing.weighting=uniform"), 3) == 1.0

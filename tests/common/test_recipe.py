@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sealora_common.errors import RecipeError
+from sealora_common.recipe import Recipe, load_recipe, parse_recipe
+
+MINIMAL = "name: test\nrounds: 2\nmodel: {base: some/model}\n"
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+
+
+def refusal(text: str, *overrides: str) -> str:
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(text, where="my.yaml", overrides=overrides)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_recipe_that_comes_with_sealora_loads(path):
+    recipe = load_recipe(path)
+    assert recipe.rounds >= 1
+    assert recipe.privacy.mechanism != "none"
+    assert recipe.sealing.min_survivors >= 3
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_recipe_opens_with_the_command_that_runs_it(path):
+    opening = [line for line in path.read_text().splitlines() if line.startswith("#")]
+    assert any("sealora" in line and path.name in line for line in opening)
+
+
+def test_what_is_left_out_has_a_default():
+    recipe = parse_recipe(MINIMAL)
+    assert (recipe.lora.aggregation, recipe.privacy.mechanism, recipe.sealing.min_survivors) == ("ffa", "local", 3)
+
+
+def test_a_recipe_survives_being_written_and_read():
+    recipe = parse_recipe(MINIMAL, overrides=["lora.target_modules=[a, b]", "privacy.epsilon=3"])
+    text = yaml.safe_dump(recipe.model_dump(mode="json"))
+    assert parse_recipe(text) == recipe
+    assert parse_recipe(text).hash == recipe.hash
+
+
+ERRORS = {
+    "an unknown key": ("training.learning_rat=1", "my.yaml: training.learning_rat: unknown key, did you mean"),
+    "an unknown section": ("trainig.x=1", "my.yaml: trainig: unknown key, did you mean 'training'?"),
+    "an unknown key like no other": ("training.zzz=1", "my.yaml: training.zzz: unknown key: correct or remove it"),
+    "an epsilon of 0": ("privacy.epsilon=0", "my.yaml: privacy.epsilon: 0 will not do: input should be greater than 0"),
+    "a negative epsilon": ("privacy.epsilon=-1", "privacy.epsilon: -1 will not do"),
+    "an endless epsilon": ("privacy.epsilon=.inf", "privacy.epsilon: inf will not do"),
+    "an epsilon of nan": ("privacy.epsilon=.nan", "privacy.epsilon: nan will not do"),
+    "a delta of 1": ("privacy.delta=1", "privacy.delta: 1 will not do"),
+    "a sample rate above 1": ("training.sample_rate=1.5", "training.sample_rate: 1.5 will not do"),
+    "a rank of 0": ("lora.rank=0", "lora.rank: 0 will not do"),
+    "no rounds": ("rounds=0", "my.yaml: rounds: 0 will not do"),
+    "half a round": ("rounds=1.5", "my.yaml: rounds: 1.5 will not do"),
+    "text for a number": ("training.learning_rate=fast", "training.learning_rate: 'fast' will not do"),
+    "a ring too narrow": ("sealing.ring_bits=8", "sealing.ring_bits: 8 will not do"),
+    "a sum of one": ("sealing.min_survivors=1", "sealing.min_survivors: 1 will not do"),
+    "an unknown optimiser": ("server.optimizer=sgd", "server.optimizer: 'sgd' will not do"),
+    "a name with a slash": ("name=a/b", "my.yaml: name: 'a/b' will not do"),
+    "a site's name with dots": ("sites.simulated={'../x': y}", "sites.simulated"),
+    "a section that is a value": ("training=3", "my.yaml: training: 3 will not do"),
+    "a digest that is none": ("model.digest=abc", "model.digest: 'abc' will not do"),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_an_error_names_file_field_and_value(case):
+    override, said = ERRORS[case]
+    assert said in refusal(MINIMAL, override)
+
+
+def test_a_missing_field_is_named():
+    assert refusal("name: a\nrounds: 1\n") == "my.yaml: model: missing: add it"
+    assert refusal("name: a\nrounds: 1\nmodel: {}\n") == "my.yaml: model.base: missing: add it"
+
+
+def test_further_problems_are_counted():
+    assert refusal("name: a\nrounds: 0\nmodel: {base: b, x: 1}\n").endswith("(1 more below it)")
+
+
+def test_a_minimum_of_sites_that_can_never_open_a_sum_is_refused():
+    said = refusal(MINIMAL, "sealing.min_survivors=5")
+    assert "sites.minimum is 3, below sealing.min_survivors 5: no round could ever be opened" in said
+
+
+BROKEN = {
+    "no YAML": ("name: [\n", "my.yaml, line 2"),
+    "a list": ("- a\n", "my.yaml: a recipe is a YAML mapping of sections, found list"),
+    "nothing": ("", "my.yaml: a recipe is a YAML mapping of sections, found NoneType"),
+    "a tab": ("a:\n\t- b\n", "my.yaml, line 2"),
+    "an object of Python": ("a: !!python/object/apply:os.system ['true']\n", "my.yaml, line 1"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_what_is_no_recipe_is_refused_with_its_line(case):
+    text, said = BROKEN[case]
+    assert said in refusal(text)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("rounds", "override 'rounds' is not of the form key.path=value"),
+        ("=3", "override '=3' is not of the form"),
+        ("a..b=3", "override 'a..b=3' is not of the form"),
+        ("rounds=[", "the value is not YAML: quote it"),
+        ("rounds.x=1", "'rounds' is a value, not a section"),
+    ],
+)
+def test_a_bad_override_is_quoted(override, said):
+    assert said in refusal(MINIMAL, override)
+
+
+def test_overrides_reach_any_depth_and_the_last_one_counts():
+    overrides = ["privacy.epsilon=4", "privacy.epsilon=2", "sites.simulated.a=b.jsonl", "model.revision=null"]
+    recipe = parse_recipe(MINIMAL, overrides=overrides)
+    assert recipe.privacy.epsilon == 2
+    assert recipe.sites.simulated == {"a": "b.jsonl"}
+    assert recipe.model.revision is None
+
+
+def test_an_override_makes_the_section_it_needs():
+    assert parse_recipe("name: a\nrounds: 1\n", overrides=["model.base=x/y"]).model.base == "x/y"
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path):
+    with pytest.raises(RecipeError, match="no such recipe"):
+        load_recipe(tmp_path / "none.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RecipeError, match="cannot be read"):
+        load_recipe(tmp_path / "binary.yaml")
+    with pytest.raises(RecipeError, match="cannot be read"):
+        load_recipe(tmp_path)
+
+
+# The hash: what the parties of a federation compare.
+
+
+def test_the_hash_does_not_depend_on_how_the_recipe_is_written():
+    spelled_out = yaml.safe_dump(parse_recipe(MINIMAL).model_dump(mode="json"), sort_keys=True)
+    reordered = "model: {base: some/model}\nrounds: 2\nname: test\n"
+    assert len({parse_recipe(text).hash for text in (MINIMAL, spelled_out, reordered)}) == 1
+
+
+def leaves(model, path=()):
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        if hasattr(type(value), "model_fields"):
+            yield from leaves(value, (*path, name))
+        else:
+            yield (*path, name), value, field
+
+
+CHANGES = {bool: lambda v: not v, int: lambda v: v + 1, float: lambda v: v * 0.5 or 0.25, str: lambda v: v + "x"}
+
+
+def test_every_field_enters_the_hash_but_the_simulated_sites():
+    recipe = parse_recipe(MINIMAL)
+    dumped = recipe.model_dump(mode="json")
+    for path, value, _ in leaves(recipe):
+        changed = yaml.safe_load(yaml.safe_dump(dumped))
+        section = changed
+        for key in path[:-1]:
+            section = section[key]
+        if path == ("sites", "simulated"):
+            section[path[-1]] = {"a": "b"}
+        elif value is None:
+            section[path[-1]] = "0" * 64
+        elif type(value) in CHANGES and not isinstance(value, str):
+            section[path[-1]] = CHANGES[type(value)](value)
+        else:
+            continue  # one of a few words, see below
+        try:
+            other = Recipe.model_validate(changed).hash
+        except ValueError:
+            continue  # the changed value is out of range or clashes with another
+        assert (other == recipe.hash) == (path == ("sites", "simulated")), path
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "name=other",
+        "model.base=other/model",
+        f"model.digest={'ab' * 32}",
+        "model.quantization=none",
+        "lora.aggregation=average",
+        "lora.target_modules=[q]",
+        "privacy.mechanism=none",
+        "privacy.epsilon=7.99",
+        "sealing.adversary=curious",
+        "sealing.weighting=uniform",
+        "sealing.clip_range=0.1",
+        "server.optimizer=fedadam",
+        "sites.minimum=4",
+    ],
+)
+def test_what_is_agreed_on_enters_the_hash(override):
+    assert parse_recipe(MINIMAL, overrides=[override]).hash != parse_recipe(MINIMAL).hash
+
+
+def test_where_simulated_sites_keep_their_data_does_not_enter_the_hash():
+    with_sites = parse_recipe(MINIMAL, overrides=["sites.simulated={a: x, b: y, c: z}"])
+    assert with_sites.hash == parse_recipe(MINIMAL).hash
+
+
+def test_binding_the_base_model_changes_only_its_digest():
+    recipe = parse_recipe(MINIMAL)
+    bound = recipe.with_model_digest("ab" * 32)
+    assert bound.model.digest == "ab" * 32
+    assert bound.with_model_digest("ab" * 32).hash == bound.hash != recipe.hash
+    assert bound.model_copy(update={"model": recipe.model}) == recipe
+
+
+def test_a_recipe_cannot_be_changed():
+    with pytest.raises(ValueError, match="frozen"):
+        parse_recipe(MINIMAL).rounds = 9
+
+
+def test_the_noise_covers_spare_rounds_too():
+    recipe = parse_recipe(MINIMAL, overrides=["privacy.spare_rounds=3", "training.steps_per_round=7"])
+    assert recipe.accounted_steps == 35
+
+
+def said_of(text: str, *overrides: str) -> str:
+    try:
+        parse_recipe(text, overrides=overrides)
+    except RecipeError as error:
+        return str(error)
+    return ""
+
+
+@given(st.text(max_size=60))
+def test_no_text_makes_the_parser_raise_anything_but_its_own_error(text):
+    assert "\n" not in said_of(text)
+
+
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_no_override_does_either(key, value):
+    assert "\n" not in said_of(MINIMAL, f"{key}={value}")
