@@ -35,6 +35,7 @@ from sealora_common.secagg.messages import (
     sign,
     split_masked,
 )
+
 from secagg_runs import Federation, vector_of
 
 Rule = tuple[str, str]

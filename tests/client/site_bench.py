@@ -19,6 +19,7 @@ from sealora_common.roster import Roster
 from sealora_common.secagg import ServerSession
 from sealora_server.run_store import RunStore
 from sealora_server.simulation.inline import InlineGrid
+
 from tiny_federation import prepare_run, recipe_of, write_federation
 
 RUN_ID = "ab" * 16

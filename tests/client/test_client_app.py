@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import yaml
 from flwr.app import ConfigRecord, RecordDict
-from site_bench import Bench, payload_of, refusal_of
 
 from sealora_client import participation
 from sealora_client.participation import Participation
@@ -17,6 +16,8 @@ from sealora_client.site import Site
 from sealora_common.canonical import canonical_json
 from sealora_common.errors import BudgetError, DataError
 from sealora_common.hello import Hello
+
+from site_bench import Bench, payload_of, refusal_of
 from tiny_federation import PRIVATE
 
 

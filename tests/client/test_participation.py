@@ -7,7 +7,6 @@ import json
 import numpy as np
 import pytest
 from flwr.app import RecordDict
-from site_bench import Bench, payload_of, refusal_of
 
 from sealora_client import participation
 from sealora_client.ledger import Ledger
@@ -17,6 +16,8 @@ from sealora_common.contribution import ContributionLayout
 from sealora_common.errors import BudgetError, ModelError
 from sealora_common.secagg import ProtocolError
 from sealora_common.secagg.messages import bundle
+
+from site_bench import Bench, payload_of, refusal_of
 from tiny_federation import PRIVATE
 
 

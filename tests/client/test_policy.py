@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from pure_sites import pure_federation, pure_recipe
 from sealora_client.policy import SitePolicy
 from sealora_common.errors import PolicyError
+
+from pure_sites import pure_federation, pure_recipe
 
 POLICY = {"epsilon_limit": 8.0, "delta_limit": 1e-5}
 PRIVATE = {"mechanism": "local", "delta": 1e-5}

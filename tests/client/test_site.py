@@ -14,6 +14,7 @@ from sealora_common.identity import Identity
 from sealora_common.recipe import load_recipe
 from sealora_common.roster import Roster
 from sealora_server.run_store import RunStore
+
 from tiny_federation import PRIVATE, prepare_run, recipe_of, write_federation
 
 

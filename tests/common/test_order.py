@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pure_sites import LAYOUT, pure_federation, pure_recipe
 from sealora_common.canonical import canonical_json, digest
 from sealora_common.contribution import ContributionLayout
 from sealora_common.errors import PolicyError
 from sealora_common.order import RoundOrder, terms_of, vector_digest
+
+from pure_sites import LAYOUT, pure_federation, pure_recipe
 
 RECIPE = pure_recipe()
 ROSTER, _ = pure_federation(RECIPE, 3)

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 def main(recipe: Path, run: Path) -> None:
     from sealora_client.model import adapted
     from sealora_server import rounds
+
     from tiny_federation import run_inline
 
     # The final evaluation is a round like the one before it, without the training: it would only take time.

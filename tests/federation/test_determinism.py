@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sealora_common.adapter import initial_adapter
+
 from tiny_federation import PRIVATE, adapter_bytes, adapter_of, events_of, recipe_of, run_inline, write_federation
 
 pytestmark = pytest.mark.filterwarnings("ignore:SEALORA_INSECURE_SEED")

@@ -15,6 +15,7 @@ from sealora_common.clip_range import initial_range
 from sealora_common.contribution import ContributionLayout
 from sealora_common.errors import FederationError
 from sealora_common.secagg.encoding import FixedPoint
+
 from tiny_federation import PRIVATE, WatchedGrid, adapter_of, events_of, recipe_of, run_inline, write_federation
 
 SITES = tuple(f"site-{index}" for index in range(5))

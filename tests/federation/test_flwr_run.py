@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tiny_federation import events_of, write_federation
 
 from sealora_server.events import RunFinished
+
+from tiny_federation import events_of, write_federation
 
 pytestmark = pytest.mark.slow
 PROJECT = Path(__file__).parents[2]
@@ -46,6 +47,6 @@ def test_flwr_run_completes_a_federation(tmp_path: Path, tiny_base, environment:
     flwr("federation", "simulation-config", "@none/default", "local", "--num-supernodes", "3", environment=environment)
     flwr("run", ".", "--stream", "--run-config", f'recipe="{recipe}"', environment=environment)
     run = tmp_path / "state" / "sealora" / "flwr-run"
-    assert events_of(run, "run_finished"), [recorded for recorded in events_of(run)]
+    assert events_of(run, "run_finished"), events_of(run)
     assert isinstance(events_of(run, "run_finished")[0], RunFinished)
     assert (run / "adapter" / "adapter_model.safetensors").exists()

@@ -11,6 +11,7 @@ from sealora_client.ledger import ChargeRow, Ledger
 from sealora_common.errors import FederationError, StorageError
 from sealora_server import run_store
 from sealora_server.run_store import RunStore
+
 from tiny_federation import (
     PRIVATE,
     WatchedGrid,

@@ -30,6 +30,7 @@ from sealora_common.secagg.messages import (
     split_masked,
 )
 from sealora_common.secagg.ring import RingVector
+
 from tiny_federation import (
     PRIVATE,
     WatchedGrid,

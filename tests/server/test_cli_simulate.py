@@ -15,13 +15,14 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from cli_server import CliServer, Done
 from peft import PeftModel
 
 from sealora_client.data.chat import to_examples
 from sealora_client.data.records import read_records
 from sealora_client.evaluation import heldout_loss
 from sealora_client.model.adapted import AdaptedModel
+
+from cli_server import CliServer, Done
 from tiny_federation import PRIVATE, adapter_of, events_of, recipe_of, write_federation
 
 SEALORA = Path(sys.executable).with_name("sealora")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from run_fixture import SITES, write_run
 
 from sealora_server.display import RunDisplay
 from sealora_server.events import EventLog, RunFailed, read_events
@@ -15,6 +14,8 @@ from sealora_server.live_view import Snapshot, frame
 from sealora_server.progress import RunProgress
 from sealora_server.results import print_results
 from sealora_server.summary import summarize
+
+from run_fixture import SITES, write_run
 
 MANY = tuple(f"hospital-{index:02d}" for index in range(12))
 

@@ -5,10 +5,11 @@ import time
 import pytest
 from flwr.app import ConfigRecord
 
-from pure_sites import LAYOUT, PureGrid, node_error, pure_federation, pure_recipe
 from sealora_common.adapter import AdapterLayout, TensorSpec
 from sealora_common.errors import FederationError
 from sealora_server.enrolment import Enrolment
+
+from pure_sites import LAYOUT, PureGrid, node_error, pure_federation, pure_recipe
 
 OTHER = AdapterLayout((TensorSpec("other.lora_A.weight", (2, 4)), TensorSpec("other.lora_B.weight", (4, 2))))
 

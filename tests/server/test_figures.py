@@ -5,13 +5,14 @@ from pathlib import Path
 from statistics import fmean
 
 import pytest
-from run_fixture import SITES, epsilon_at, history_line, loss_at, write_history_line, write_run
 
 from sealora_common.errors import StorageError
 from sealora_server.events import EventLog, RoundFinished, RunStarted, read_events
 from sealora_server.figures import HistoryTails, federation_curve, read_completions, read_histories
 from sealora_server.quantities import bytes_text, duration_text, epsilon_text, sparkline, target_text
 from sealora_server.summary import summarize, write_summary
+
+from run_fixture import SITES, epsilon_at, history_line, loss_at, write_history_line, write_run
 
 
 def test_the_summary_of_a_simulation_holds_each_site_s_own_figures(tmp_path: Path) -> None:

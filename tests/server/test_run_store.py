@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from pure_sites import LAYOUT, pure_federation, pure_recipe
 from sealora_common.adapter import initial_adapter
 from sealora_common.errors import ModelError, StorageError
 from sealora_common.order import GENESIS, RoundOrder
 from sealora_common.receipt import Receipt
 from sealora_server.adapter_files import read_adapter, read_tensors, write_adapter
 from sealora_server.run_store import RunStore
+
+from pure_sites import LAYOUT, pure_federation, pure_recipe
 
 RECIPE = pure_recipe(lora={"rank": 2, "alpha": 6.0, "seed": 3})
 

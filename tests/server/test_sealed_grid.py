@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
-from pure_sites import LAYOUT, PureGrid, node_error, pure_federation, pure_recipe
 from sealora_common.adapter import initial_adapter
 from sealora_common.errors import FederationError
 from sealora_common.secagg.messages import bundle, unbundle
@@ -14,6 +13,8 @@ from sealora_server.enrolment import Enrolment
 from sealora_server.events import EventLog, SiteFailed, SiteReplied, read_events
 from sealora_server.sealed_grid import SealedGrid
 from sealora_server.strategy import build_strategy
+
+from pure_sites import LAYOUT, PureGrid, node_error, pure_federation, pure_recipe
 
 OPTIMIZERS = {
     "fedavg": {},

@@ -5,9 +5,10 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp.strategy import FedAdagrad, FedAdam, FedAvg, FedAvgM, FedYogi
 
-from pure_sites import PureGrid, pure_federation, pure_recipe
 from sealora_common.errors import RecipeError
 from sealora_server.strategy import build_strategy, restore_strategy, strategy_state
+
+from pure_sites import PureGrid, pure_federation, pure_recipe
 
 KINDS = {
     "fedavg": (FedAvg, set()),

@@ -7,6 +7,7 @@ import pytest
 from sealora_client.data.chat import prompt_tokens, to_examples
 from sealora_client.data.records import Record
 from sealora_common.recipe.schema import DataSection
+
 from tiny_models import CHATML, CHATML_WITHOUT_SYSTEM, tiny_tokenizer
 
 RECORD = Record("Describe code I21.4.", "Acute infarction")

@@ -18,6 +18,7 @@ import sealora_common.secagg.messages as messages_module
 from sealora_common.identity import verify
 from sealora_common.secagg import TooFewSitesError
 from sealora_common.secagg.messages import Kind, Opening, ShareKind, open_signed
+
 from secagg_runs import STAGES, Federation, Run, clone_server, clone_site, same
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from sealora_common.secagg import ProtocolError, RingVector, SiteSession
 from sealora_common.secagg.messages import bundle
+
 from secagg_attacker import Attacker, told_survivors, weakened
 from secagg_runs import STAGES, Federation, Run, clone_site, same
 

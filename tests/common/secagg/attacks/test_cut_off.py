@@ -15,6 +15,7 @@ from sealora_common.errors import FederationError
 from sealora_common.secagg import RingVector, SiteSession, TooFewSitesError
 from sealora_common.secagg.graph import Neighbourhood
 from sealora_common.secagg.messages import bundle
+
 from secagg_attacker import Attacker, plan_draws, told_survivors, weakened
 from secagg_runs import Federation, Run, same, vector_of
 

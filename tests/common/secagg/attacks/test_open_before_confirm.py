@@ -11,6 +11,7 @@ import pytest
 from sealora_common.secagg import ProtocolError, RingVector, SiteSession
 from sealora_common.secagg.messages import Kind, Survivors, bundle
 from sealora_common.secagg.site import Stage
+
 from secagg_attacker import Attacker
 from secagg_runs import Federation, Run, same, sum_of
 

@@ -18,6 +18,7 @@ from sealora_common.entropy import SystemEntropy
 from sealora_common.secagg import ProtocolError, RingVector, RoundTerms, Segment
 from sealora_common.secagg.encoding import FixedPoint
 from sealora_common.secagg.messages import bundle
+
 from secagg_runs import STAGES, Federation, Run
 
 CHANGES: dict[str, Any] = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from sealora_common.secagg import OpenedSum, ProtocolError, SiteSession
+
 from secagg_attacker import weakened
 from secagg_runs import Federation, Run, clone_site, same, sum_of, vector_of
 

@@ -15,6 +15,7 @@ import pytest
 from sealora_common.secagg import OpenedSum, ProtocolError, SiteSession, keys
 from sealora_common.secagg.graph import Neighbourhood
 from sealora_common.secagg.messages import Envelopes, Kind, MaskRequest, SharePair
+
 from secagg_attacker import plan_draws, weakened
 from secagg_runs import Federation, Run, same
 

@@ -9,6 +9,7 @@ import pytest
 
 from sealora_common.secagg import ProtocolError, RingVector, SiteSession
 from sealora_common.secagg.messages import Kind, Opening, ShareKind, bundle, open_signed
+
 from secagg_attacker import Attacker, statement_of
 from secagg_runs import Federation, Run, same
 

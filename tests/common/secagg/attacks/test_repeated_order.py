@@ -16,6 +16,7 @@ from sealora_common.secagg import ProtocolError, RingVector
 from sealora_common.secagg import server as server_module
 from sealora_common.secagg import site as site_module
 from sealora_common.secagg.messages import Envelopes, MaskRequest, bundle, transcript_digest
+
 from secagg_attacker import Attacker, statement_of, weakened_function
 from secagg_runs import Federation, Run, same, vector_of
 

@@ -10,6 +10,7 @@ import pytest
 from sealora_common.secagg import ProtocolError, RingVector
 from sealora_common.secagg import site as site_module
 from sealora_common.secagg.messages import bundle, open_signed
+
 from secagg_attacker import Attacker, surrounds, weakened_function
 from secagg_runs import Federation, same, vector_of
 

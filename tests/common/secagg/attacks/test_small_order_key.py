@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from sealora_common.secagg import ProtocolError, keys
 from sealora_common.secagg.messages import Advertisement, Envelopes, Kind, SharePair, bundle, open_signed
+
 from secagg_attacker import Attacker
 from secagg_runs import Federation, Run
 

@@ -14,6 +14,7 @@ import pytest
 from sealora_common.secagg import ProtocolError, RingVector, SiteSession
 from sealora_common.secagg.graph import Neighbourhood
 from sealora_common.secagg.messages import Envelopes, MaskRequest, bundle
+
 from secagg_attacker import Attacker, plan_draws, told_survivors, weakened
 from secagg_runs import Federation, Run, same, vector_of
 

@@ -11,6 +11,7 @@ import pytest
 
 from sealora_common.secagg import ProtocolError, RingVector, SiteSession, TooFewSitesError
 from sealora_common.secagg.messages import Kind, Survivors, bundle
+
 from secagg_attacker import Attacker, told_survivors, weakened
 from secagg_runs import Federation, Run, same, sum_of
 

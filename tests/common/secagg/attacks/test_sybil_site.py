@@ -16,6 +16,7 @@ from sealora_common.roster import Member, Roster
 from sealora_common.secagg import ProtocolError, RingVector, keys
 from sealora_common.secagg import site as site_module
 from sealora_common.secagg.messages import Advertisement, Kind, bundle, open_signed, sign
+
 from secagg_attacker import Attacker, surrounds, weakened_function
 from secagg_runs import Federation, identity, same, vector_of
 

@@ -20,6 +20,7 @@ from sealora_common.secagg.messages import (
     open_signed,
     transcript_digest,
 )
+
 from secagg_attacker import Attacker, told_survivors, weakened, weakened_function
 from secagg_runs import Federation, Run, same
 

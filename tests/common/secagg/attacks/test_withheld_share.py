@@ -12,8 +12,9 @@ import pytest
 from sealora_common.secagg import ProtocolError
 from sealora_common.secagg.graph import Neighbourhood
 from sealora_common.secagg.messages import Envelopes, MaskRequest
+
 from secagg_attacker import Attacker, plan_draws
-from secagg_runs import Federation, Run, same
+from secagg_runs import Federation, Run
 
 VICTIM, CHOSEN = 0, 1
 
