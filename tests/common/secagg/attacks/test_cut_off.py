@@ -14,7 +14,7 @@ import pytest
 from sealora_common.errors import FederationError
 from sealora_common.secagg import RingVector, SiteSession, TooFewSitesError
 from sealora_common.secagg.graph import Neighbourhood
-from sealora_common.secagg.messages import bundle
+from sealora_common.secagg.messages import Kind, Survivors, bundle
 
 from secagg_attacker import Attacker, plan_draws, told_survivors, weakened
 from secagg_runs import Federation, Run, same, vector_of
@@ -52,11 +52,15 @@ def cut_off(
     refused: dict[int, str] = {}
     confirmations = []
     for index in told:
+        if index in CORRUPTED:
+            body = Survivors(run.sites[VICTIM]._secrets.transcript, tuple(told)).to_bytes()
+            confirmations.append(attacker.signs(index, Kind.CONFIRM, body))
+            continue
         try:
             confirmations.append(told_survivors(run.sites[index], masked, told))
         except FederationError as error:
             refused[index] = str(error)
-    for index in sorted(set(told) - set(refused)):
+    for index in sorted(set(told) - set(refused) - set(CORRUPTED)):
         attacker.hears_opening(run.sites[index].open(bundle(confirmations)))
     return refused, attacker.reads({VICTIM: masked[VICTIM]}, {VICTIM: {*DROPPED, *CORRUPTED}})
 

@@ -19,9 +19,9 @@ from sealora_common.secagg.messages import Envelopes, Kind, MaskRequest, SharePa
 from secagg_attacker import plan_draws, weakened
 from secagg_runs import Federation, Run, same
 
-FEDERATION = Federation.of(5)
+FEDERATION = Federation.of(7)
 SPARSE = Federation.of(9, small_graph=Neighbourhood(4, 4))
-VICTIM, OUTSIDER = 0, 4
+VICTIM, OUTSIDER = 0, 4  # the server takes no opening of the victim, and opens the sum without it
 
 
 def envelope(run: Run, sender: int, pair: SharePair) -> bytes:
@@ -45,8 +45,8 @@ def slip_in(run: Run, sender: int, pair: SharePair) -> Callable[[str, int, bytes
 def with_an_outsider(site_class: type[SiteSession]) -> tuple[Run, OpenedSum]:
     """Site 4 advertised but did not share; the victim gets an envelope of it all the same."""
     run = Run(FEDERATION, site_class=site_class)
-    run.on_request = slip_in(run, OUTSIDER, SharePair(1, os.urandom(32), os.urandom(32), 4, (0, 1, 2, 3)))
-    return run, run.finish({OUTSIDER: "share"})
+    run.on_request = slip_in(run, OUTSIDER, SharePair(1, os.urandom(32), os.urandom(32), 5, (0, 1, 2, 3, 5, 6)))
+    return run, run.finish({OUTSIDER: "share", VICTIM: "open"})
 
 
 def test_an_outsider_spoils_the_sum_of_a_site_that_takes_its_share() -> None:
@@ -75,8 +75,9 @@ def with_a_false_pair(
     run.on_request = slip_in(run, OUTSIDER, pair)
     run.step("advertise")
     run.step("share")
-    for stage in ("mask", "confirm", "open"):
-        run.step(stage)
+    run.step("mask")
+    run.step("confirm")
+    run.step("open", {VICTIM})
     return run, run.server.open()
 
 

@@ -30,7 +30,7 @@ SMALL_ORDER = [
     P,
     P + 1,
 ]
-"""All u-coordinates below 2^255 of points of small order, on the curve and its twist (Bernstein, "Curve25519", 2006)."""
+"""The u-coordinates below 2^255 of points of small order, on the curve and on its twist (cr.yp.to/ecdh.html)."""
 
 
 def low(point: int) -> bytes:

@@ -24,8 +24,9 @@ from sealora_common.secagg.messages import (
 from secagg_attacker import Attacker, told_survivors, weakened, weakened_function
 from secagg_runs import Federation, Run, same
 
-FEDERATION = Federation.of(4)
-VICTIM, CORRUPTED = 0, 3
+FEDERATION = Federation.of(5)
+VICTIM, ABSENT, CORRUPTED = 0, 3, 4
+HONEST = (0, 1, 2)
 
 
 def show_the_victim_other_keys(site_class: type[SiteSession] = SiteSession, *, both: bool = False) -> Run:
@@ -36,13 +37,18 @@ def show_the_victim_other_keys(site_class: type[SiteSession] = SiteSession, *, b
         both: whether the victim is shown both sets of keys, or only the other one.
     """
     run = Run(FEDERATION, site_class=site_class)
-    run.step("advertise")
+    run.step("advertise", {ABSENT})
     double, double_advertisement = FEDERATION.begin(CORRUPTED)
     first = run.sites[CORRUPTED]
-    shown = [run.answers["advertise"][index] for index in range(CORRUPTED + both)] + [double_advertisement]
+    honest = [run.answers["advertise"][index] for index in HONEST]
+    shown = (
+        [*honest, run.answers["advertise"][CORRUPTED], double_advertisement]
+        if both
+        else [*honest, double_advertisement]
+    )
     double_envelopes = Envelopes.from_bytes(
         open_signed(
-            double.share(bundle(shown[:CORRUPTED] + shown[-1:])), Kind.SHARE, FEDERATION.terms, FEDERATION.roster
+            double.share(bundle([*honest, double_advertisement])), Kind.SHARE, FEDERATION.terms, FEDERATION.roster
         )[1]
     )
 
@@ -100,7 +106,7 @@ def test_sites_shown_different_keys_open_nothing(asked: int) -> None:
         for index, request in requests.items()
     }
     with pytest.raises(ProtocolError, match="two different sets of keys or sharers"):
-        told_survivors(run.sites[asked], masked, range(4))
+        told_survivors(run.sites[asked], masked, (*HONEST, CORRUPTED))
 
 
 def test_the_sum_is_noise_where_a_site_takes_the_last_of_two_sets(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +124,7 @@ def test_the_sum_is_noise_where_a_site_takes_the_last_of_two_sets(monkeypatch: p
 
 def test_two_sets_of_keys_in_one_bundle_are_refused() -> None:
     run = Run(FEDERATION)
-    run.step("advertise", {2})
+    run.step("advertise", {ABSENT})
     _, second = FEDERATION.begin(CORRUPTED)
     with pytest.raises(ProtocolError, match="two sets of keys"):
         run.sites[VICTIM].share(bundle([*run.answers["advertise"].values(), second]))
@@ -126,7 +132,7 @@ def test_two_sets_of_keys_in_one_bundle_are_refused() -> None:
 
 def test_another_sites_key_under_ones_own_name_is_refused() -> None:
     run = Run(FEDERATION)
-    run.step("advertise", {CORRUPTED})
+    run.step("advertise", {ABSENT, CORRUPTED})
     victims = run.sites[VICTIM]._own_advertisement()
     attacker = Attacker(FEDERATION)
     for copied in (

@@ -11,7 +11,7 @@ import pytest
 
 from sealora_common.secagg import ProtocolError
 from sealora_common.secagg.graph import Neighbourhood
-from sealora_common.secagg.messages import Envelopes, MaskRequest
+from sealora_common.secagg.messages import Envelopes, MaskRequest, ShareKind
 
 from secagg_attacker import Attacker, plan_draws
 from secagg_runs import Federation, Run
@@ -37,14 +37,12 @@ def test_a_withheld_share_spoils_the_sum_and_reads_nobody(monkeypatch: pytest.Mo
     federation = Federation.of(9, small_graph=Neighbourhood(4, 3))
     plan_draws(monkeypatch, 9, {VICTIM: (1, 2, 3, 4), CHOSEN: (2, 3, 4, 5)})
     run = Run(federation, on_request=withhold).until("open")
-    run.step("open")
     attacker = Attacker(federation)
     attacker.hears_keys(run.answers["advertise"].values())
-    for message in run.answers["open"].values():
-        attacker.hears_opening(message) if message is not run.answers["open"][CHOSEN] else None
-    for corrupted in (7, 8):
-        attacker.privates[corrupted] = b""
+    for index, request in run.close("open").items():
+        attacker.hears_opening(run.answer("open", index, request))
     masked = run.answers["mask"]
+    assert all(attacker.restores(index, ShareKind.SELF_MASK) for index in masked)
     peers = {index: set(range(9)) - {index} for index in masked}
     assert attacker.reads({VICTIM: masked[VICTIM]}, peers) is None
     # All self-masks are opened; what is left on the sum is the mask of the victim and the site it chose.
