@@ -32,7 +32,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
     "model": {"quantization": "none", "compute_dtype": "float32"},
     "lora": {"rank": 2, "alpha": 4.0},
     "data": {"max_tokens": 64},
-    "training": {"sample_rate": 0.25, "steps_per_round": 1, "learning_rate": 5e-3},
+    "training": {"sample_rate": 0.5, "steps_per_round": 1, "learning_rate": 5e-3},
     "privacy": {"mechanism": "none"},
 }
 """The recipe unless a test says otherwise: as quick as can be."""

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sealora_client.history import read_receipts
-from sealora_common.card import SiteCard, create_node_key
+from sealora_common.card import SiteCard, check_name, create_node_key
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import PolicyError
 from sealora_common.identity import Identity
@@ -24,6 +24,7 @@ def init(
     lock: Annotated[bool, typer.Option("--lock", help="Ask for a passphrase that locks the private keys.")] = False,
 ) -> None:
     """Make this site's keys and its card. The keys stay here; the card goes to the coordinator."""
+    check_name(name)
     identity_file = directory / "identity.pem"
     node_file = directory / "node.key"
     for existing in (identity_file, node_file):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sealora_common.errors import PolicyError
 from sealora_common.order import RoundOrder
@@ -45,7 +45,7 @@ class History:
         Raises:
             PolicyError: the file is damaged.
         """
-        return chain_from_bytes(self._chain_file.read_bytes()) if self._chain_file.exists() else []
+        return _read_chain(self._chain_file) if self._chain_file.exists() else []
 
     def extend(self, told: list[Receipt], order: RoundOrder, recipe_hash: str, server_key: bytes) -> None:
         """Takes the chain that came with an order, after checking it against all this site knows.
@@ -83,7 +83,10 @@ class History:
     def _check_own_part(self, told: list[Receipt]) -> None:
         if not self._confirmed_file.exists():
             return
-        own = Confirmed.model_validate_json(self._confirmed_file.read_bytes())
+        try:
+            own = Confirmed.model_validate_json(self._confirmed_file.read_bytes())
+        except (OSError, ValidationError):
+            raise PolicyError(f"{self._confirmed_file}: cannot be read: restore it from a backup") from None
         for receipt in told:
             if receipt.order_digest == own.order_digest and receipt.survivors != own.survivors:
                 raise PolicyError(
@@ -103,7 +106,13 @@ def read_receipts(path: Path) -> list[Receipt]:
         if not chains:
             raise PolicyError(f"{path}: no receipts here yet: give a site's directory or a chain's file")
         path = max(chains, key=lambda file: file.stat().st_mtime)
+    return _read_chain(path)
+
+
+def _read_chain(path: Path) -> list[Receipt]:
     try:
         return chain_from_bytes(path.read_bytes())
     except OSError as error:
         raise PolicyError(f"{path}: cannot be read ({error.strerror}): give a site's directory or a chain") from None
+    except PolicyError as error:
+        raise PolicyError(f"{path}: {error}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +17,7 @@ from sealora_common.identity import Identity, encryption, verify
 from sealora_common.storage import write_atomically
 
 _SIGNED_AS = b"sealora site card v1\n"
+_NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
 
 
 class SiteCard(BaseModel):
@@ -24,7 +26,7 @@ class SiteCard(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: Literal[1] = 1
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    name: Annotated[str, Field(pattern=_NAME)]
     public_key: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """Ed25519, hex: signs the site's part in every round."""
     node_key: str
@@ -71,6 +73,18 @@ class SiteCard(BaseModel):
 
     def _signed_bytes(self) -> bytes:
         return canonical_json(self.model_dump(mode="json", exclude={"signature"}))
+
+
+def check_name(name: str) -> None:
+    """Refuses a name that no card can bear.
+
+    Raises:
+        PolicyError: it is none.
+    """
+    if not re.fullmatch(_NAME, name):
+        raise PolicyError(
+            f"{name!r} is no name for a site: take up to 63 lower-case letters, digits and dashes, no dash first"
+        )
 
 
 def create_node_key(path: Path, passphrase: bytes | None = None) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sealora_common.recipe import Recipe
+from sealora_common.secagg.rotation import BLOCK, rotated_length
 
 _TOO_MUCH_CLIPPED = 1e-3
 _NARROWEST = 1 / 64
@@ -20,22 +21,24 @@ def initial_range(recipe: Recipe) -> float:
 
     An Adam step moves a coordinate by about the learning rate at most (Kingma and Ba 2015, section 2.1), so a
     round of k steps by about k times that; half as much again is allowed. An SGD step on a mean of clipped
-    gradients moves it by at most the learning rate times the clipping norm, noise aside.
+    gradients moves it by at most the learning rate times the clipping norm, noise aside. With the rotation that
+    move is the standard deviation of a coordinate where all move alike, and six of them are allowed.
     """
     if recipe.sealing.clip_range != "auto":
         return recipe.sealing.clip_range
     per_step = recipe.training.learning_rate
     if recipe.training.optimizer == "sgd":
         per_step *= recipe.privacy.clip_norm
-    return 1.5 * recipe.training.steps_per_round * per_step
+    return (6.0 if recipe.sealing.rotation else 1.5) * recipe.training.steps_per_round * per_step
 
 
 def next_range(recipe: Recipe, used: float, weighted_sum: NDArray[np.float64], clipped_fraction: float) -> float:
     """The range of the next round.
 
     Independent deltas add up to sqrt(n) times one of them and equal ones to n times, so a coordinate of the sum is
-    hardly ever smaller than one site's; a quarter is added. With the rotation coordinates are nearly Gaussian, and
-    six standard deviations of the sum's are taken. If more than a thousandth was clipped, the range doubles.
+    hardly ever smaller than one site's; a quarter is added. With the rotation the coordinates of a block are nearly
+    Gaussian with the block's own energy, and six standard deviations of the largest block's are taken. If more than
+    a thousandth was clipped, the range doubles.
 
     Args:
         recipe: `sealing.clip_range` other than `auto` fixes the range.
@@ -49,7 +52,14 @@ def next_range(recipe: Recipe, used: float, weighted_sum: NDArray[np.float64], c
     if clipped_fraction > _TOO_MUCH_CLIPPED:
         return min(widest, 2.0 * used)
     if recipe.sealing.rotation:
-        wanted = 6.0 * float(np.sqrt(np.mean(weighted_sum**2)))
+        wanted = 6.0 * _largest_rms(weighted_sum)
     else:
         wanted = 1.25 * float(np.abs(weighted_sum).max(initial=0.0))
     return min(widest, max(widest * _NARROWEST, wanted))
+
+
+def _largest_rms(weighted_sum: NDArray[np.float64]) -> float:
+    """Root mean square of the rotated coordinates in the block that has most energy; a rotation keeps energies."""
+    blocks = np.zeros(rotated_length(len(weighted_sum)))
+    blocks[: len(weighted_sum)] = weighted_sum
+    return float(np.sqrt(np.mean(blocks.reshape(-1, BLOCK) ** 2, axis=1).max(initial=0.0)))

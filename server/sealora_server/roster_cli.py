@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +34,8 @@ def create(
     """Start a roster without members; makes the coordinator's key if it is not there."""
     if roster.exists():
         raise PolicyError(f"{roster} exists: add to it, or choose another file")
+    if server is not None and not re.fullmatch(r"[0-9a-f]{64}", server):
+        raise PolicyError(f"--server: {server!r} is no Ed25519 public key: give 64 lower-case hexadecimal digits")
     if key.exists():
         coordinator = Identity.load("coordinator", key)
     else:

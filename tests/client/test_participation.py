@@ -87,7 +87,7 @@ def test_the_noise_is_that_of_all_the_recipe_s_rounds(bench, monkeypatch):
     monkeypatch.setattr(participation, "train_round", spied)
     with pytest.raises(ModelError):
         Participation.begin(bench.site, bench.order(), bench.adapter, [])
-    expected = calibrate_noise(PRIVATE["epsilon"], PRIVATE["delta"], 0.25, steps=2)
+    expected = calibrate_noise(PRIVATE["epsilon"], PRIVATE["delta"], bench.recipe.training.sample_rate, steps=2)
     assert seen["noise_multiplier"] == expected
     assert seen["round_number"] == 1
 

@@ -48,7 +48,7 @@ def _hadamard(values: NDArray[np.float64]) -> NDArray[np.float64]:
     blocks = values.reshape(-1, BLOCK).copy()
     half = 1
     while half < BLOCK:
-        pairs = blocks.reshape(len(blocks), -1, 2, half)
+        pairs = blocks.reshape(len(blocks), BLOCK // (2 * half), 2, half)
         difference = pairs[:, :, 0] - pairs[:, :, 1]
         pairs[:, :, 0] += pairs[:, :, 1]
         pairs[:, :, 1] = difference

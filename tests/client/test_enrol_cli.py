@@ -1,0 +1,203 @@
+"""`sealora-site init`, as a site's operator types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_private_key
+from typer.testing import CliRunner
+
+from sealora_client.cli import cli, main
+from sealora_common import identity as identity_module
+from sealora_common.card import SiteCard
+from sealora_common.errors import PolicyError, StorageError
+from sealora_common.identity import PASSPHRASE_FILE, Identity
+
+SECRET = "correct horse battery staple"
+
+
+@pytest.fixture(autouse=True)
+def no_passphrase_from_outside(monkeypatch):
+    monkeypatch.delenv(PASSPHRASE_FILE, raising=False)
+
+
+def init(directory: Path, *options: str, name: str = "berlin", typed: str = "") -> str:
+    result = CliRunner().invoke(cli, ["init", name, "--directory", str(directory), *options], input=typed)
+    if result.exception is not None:
+        raise result.exception
+    return result.output
+
+
+def locked(directory: Path) -> Path:
+    init(directory, "--lock", typed=f"{SECRET}\n{SECRET}\n")
+    return directory / "identity.pem"
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_it_makes_two_private_keys_for_their_owner_alone_and_a_card(tmp_path):
+    said = init(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["berlin.card.json", "identity.pem", "node.key"]
+    assert {mode(tmp_path / "identity.pem"), mode(tmp_path / "node.key")} == {0o600}
+    card = SiteCard.load(tmp_path / "berlin.card.json")
+    assert card.name == "berlin"
+    assert card.public_key == Identity.load("berlin", tmp_path / "identity.pem").public_key.hex()
+    assert "never leave it" in said
+    assert card.public_key in said  # to be read out to the coordinator
+
+
+def test_keys_are_0600_under_any_umask(tmp_path):
+    before = os.umask(0)
+    try:
+        init(tmp_path)
+    finally:
+        os.umask(before)
+    assert {mode(tmp_path / "identity.pem"), mode(tmp_path / "node.key")} == {0o600}
+
+
+def test_the_node_key_is_what_flower_s_supernode_reads(tmp_path):
+    init(tmp_path)
+    private = load_ssh_private_key((tmp_path / "node.key").read_bytes(), None)
+    assert isinstance(private, EllipticCurvePrivateKey)
+    assert isinstance(private.curve, SECP384R1)
+    public = private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    assert SiteCard.load(tmp_path / "berlin.card.json").node_key == public
+
+
+def test_the_card_holds_nothing_private(tmp_path):
+    init(tmp_path)
+    private = Identity.load("berlin", tmp_path / "identity.pem")._private.private_bytes_raw()
+    card = (tmp_path / "berlin.card.json").read_text()
+    assert set(json.loads(card)) == {"version", "name", "public_key", "node_key", "signature"}
+    assert private.hex() not in card
+    assert "PRIVATE" not in card
+
+
+def test_no_two_sites_get_the_same_keys(tmp_path):
+    cards = []
+    for name in ("a", "b"):
+        init(tmp_path / name, name=name)
+        cards.append(SiteCard.load(tmp_path / name / f"{name}.card.json"))
+    assert cards[0].public_key != cards[1].public_key
+    assert cards[0].node_key != cards[1].node_key
+
+
+@pytest.mark.parametrize("left", ["identity.pem", "node.key", "both"])
+def test_keys_are_never_overwritten(tmp_path, left):
+    init(tmp_path)
+    for file in ("identity.pem", "node.key"):
+        if left not in (file, "both"):
+            (tmp_path / file).unlink()
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(PolicyError, match="exists: this site has keys already; move them away to make new ones"):
+        init(tmp_path, name="lyon")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["Berlin", "berlin mitte", "../berlin", "", "a" * 64])
+def test_a_name_that_is_none_makes_no_keys(tmp_path, name):
+    with pytest.raises(PolicyError, match="is no name for a site"):
+        init(tmp_path, name=name)
+    assert list(tmp_path.iterdir()) == []
+
+
+# Locked by a passphrase
+
+
+def test_both_keys_are_encrypted_under_the_passphrase(tmp_path):
+    path = locked(tmp_path)
+    assert path.read_bytes().startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
+    assert SECRET.encode() not in path.read_bytes()
+    with pytest.raises((ValueError, TypeError)):
+        load_ssh_private_key((tmp_path / "node.key").read_bytes(), None)
+    node = load_ssh_private_key((tmp_path / "node.key").read_bytes(), SECRET.encode())
+    assert isinstance(node, EllipticCurvePrivateKey)
+    assert {mode(path), mode(tmp_path / "node.key")} == {0o600}
+
+
+def test_a_passphrase_mistyped_once_locks_nothing(tmp_path):
+    with pytest.raises(SystemExit):
+        init(tmp_path, "--lock", typed=f"{SECRET}\nanother\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("ending", ["", "\n", "\r\n"])
+def test_a_locked_key_opens_with_the_passphrase_in_a_file(tmp_path, monkeypatch, ending):
+    path = locked(tmp_path)
+    (tmp_path / "passphrase").write_text(SECRET + ending, newline="")
+    monkeypatch.setenv(PASSPHRASE_FILE, str(tmp_path / "passphrase"))
+    card = SiteCard.load(tmp_path / "berlin.card.json")
+    assert Identity.load("berlin", path).public_key.hex() == card.public_key
+
+
+def test_a_locked_key_opens_with_the_passphrase_typed(tmp_path, monkeypatch):
+    path = locked(tmp_path)
+    asked = []
+    monkeypatch.setattr(identity_module.sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(identity_module.getpass, "getpass", lambda prompt: (asked.append(prompt), SECRET)[1])
+    Identity.load("berlin", path)
+    assert asked == [f"Passphrase of {path}: "]
+
+
+@pytest.mark.parametrize("wrong", ["another", SECRET + " ", SECRET.upper()])
+def test_a_wrong_passphrase_opens_nothing(tmp_path, monkeypatch, wrong):
+    path = locked(tmp_path)
+    (tmp_path / "passphrase").write_text(wrong)
+    monkeypatch.setenv(PASSPHRASE_FILE, str(tmp_path / "passphrase"))
+    with pytest.raises(StorageError, match="cannot be opened, the passphrase is wrong"):
+        Identity.load("berlin", path)
+
+
+def test_without_passphrase_and_terminal_the_remedy_is_named(tmp_path, monkeypatch):
+    path = locked(tmp_path)
+    with pytest.raises(StorageError, match=rf"name a file that holds it in {PASSPHRASE_FILE}"):
+        Identity.load("berlin", path)
+    monkeypatch.setenv(PASSPHRASE_FILE, str(tmp_path / "nowhere"))
+    with pytest.raises(StorageError, match="nowhere: the passphrase file cannot be read"):
+        Identity.load("berlin", path)
+
+
+@pytest.mark.parametrize("exposed", [0o604, 0o640, 0o620, 0o644, 0o666, 0o601])
+def test_a_key_that_others_can_reach_is_refused(tmp_path, exposed):
+    init(tmp_path)
+    path = tmp_path / "identity.pem"
+    path.chmod(exposed)
+    with pytest.raises(StorageError, match="others can read this private key: chmod 600 it"):
+        Identity.load("berlin", path)
+    path.chmod(0o400)
+    Identity.load("berlin", path)
+
+
+# As a command
+
+
+def test_an_error_is_one_sentence_on_stderr_and_exit_code_1(tmp_path, monkeypatch, capsys):
+    init(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["sealora-site", "init", "berlin", "--directory", str(tmp_path)])
+    with pytest.raises(SystemExit) as left:
+        main()
+    captured = capsys.readouterr()
+    assert left.value.code == 1
+    assert captured.out == ""
+    assert captured.err.startswith(f"Error: {tmp_path / 'identity.pem'} exists")
+    assert captured.err.count("\n") == 1
+
+
+def test_the_installed_command_makes_keys_and_refuses_to_make_them_twice(tmp_path):
+    command = [str(Path(sys.executable).parent / "sealora-site"), "init", "berlin", "--directory", str(tmp_path)]
+    first = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert mode(tmp_path / "identity.pem") == 0o600
+    second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (second.returncode, second.stdout) == (1, "")
+    assert second.stderr.startswith("Error: ")
+    assert second.stderr.count("\n") == 1

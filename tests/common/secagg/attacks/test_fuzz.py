@@ -1,0 +1,295 @@
+"""More than 100,000 mutated inputs to every parser and every entry point of a site and of the server.
+
+The mutations know the format: counts and lengths are set to their extremes, messages cut, padded and spliced, and in
+the sessions' case a mutated body is signed again by its site, so that it gets past the signatures. Nothing may come
+of it but the protocol's own errors, quickly and in little memory; what a parser accepts, it writes out the same.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+import tracemalloc
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+import pytest
+
+from sealora_common.secagg import ProtocolError, RingVector, Segment, TooFewSitesError
+from sealora_common.secagg.graph import Neighbourhood
+from sealora_common.secagg.messages import (
+    Advertisement,
+    Envelopes,
+    Kind,
+    MaskRequest,
+    MaskStatement,
+    Opening,
+    ShareKind,
+    SharePair,
+    Survivors,
+    bundle,
+    open_signed,
+    sign,
+    unbundle,
+)
+
+from secagg_runs import STAGES, Federation, Run, clone_server, clone_site
+
+FEDERATION = Federation.of(4)
+SPARSE = Federation.of(7, small_graph=Neighbourhood(4, 3))
+SEGMENTS = (Segment(9, 13), Segment(3, 17), Segment(0, 12), Segment(2, 32))
+KINDS = dict(zip(STAGES, Kind, strict=True))
+EXTREMES = (b"\0\0", b"\0\1", b"\xff\xff", b"\x7f\xff", b"\0\0\0\0", b"\xff\xff\xff\xff", b"\0\1\0\0", b"\x80\0\0\0")
+
+
+def mutated(chosen: random.Random, content: bytes, others: list[bytes]) -> bytes:
+    """`content` after one to three random changes."""
+    for _ in range(chosen.randint(1, 3)):
+        place = chosen.randrange(len(content) + 1)
+        other = chosen.choice(others)
+        change = chosen.randrange(8)
+        if change == 0 and content:
+            place = chosen.randrange(len(content))
+            content = content[:place] + bytes([content[place] ^ 1 << chosen.randrange(8)]) + content[place + 1 :]
+        elif change == 1:
+            content = content[:place]
+        elif change == 2:
+            content += chosen.randbytes(chosen.randint(1, 40))
+        elif change == 3:
+            extreme = chosen.choice(EXTREMES)
+            content = content[:place] + extreme + content[place + len(extreme) :]
+        elif change == 4:
+            content = content[:place] + chosen.randbytes(chosen.randint(1, 4)) + content[place:]
+        elif change == 5:
+            content = content[:place] + content[place + chosen.randint(1, 40) :]
+        elif change == 6:
+            content = content[:place] + other[chosen.randrange(len(other) + 1) :]
+        else:
+            content = content[:place] + content[max(0, place - chosen.randint(1, 40)) :]
+    return content
+
+
+def parsers() -> dict[str, tuple[Callable[[bytes], bytes], list[bytes]]]:
+    """By name: a parser followed by its writer, and what it reads."""
+    run = Run(FEDERATION).until("open")
+    run.step("open")
+
+    def bodies(stage: str) -> list[bytes]:
+        return [message[40:-64] for message in run.answers[stage].values()]
+
+    def of_bundle(content: bytes) -> bytes:
+        return bundle(unbundle(content, limit=4, message_limit=4096))
+
+    def of_signed(content: bytes) -> bytes:
+        sender, body = open_signed(content, Kind.CONFIRM, FEDERATION.terms, FEDERATION.roster)
+        return sign(Kind.CONFIRM, body, FEDERATION.terms, FEDERATION.identity(sender), sender)
+
+    pair = SharePair(3, b"s" * 32, b"k" * 32, 3, (0, 2, 3))
+    opening = Opening({0: (ShareKind.SELF_MASK, 1, b"a" * 32), 2: (ShareKind.MASK_KEY, 3, b"b" * 32)})
+    packed = RingVector.zeros(SEGMENTS)
+    for words in packed.words:
+        words[:] = range(len(words))
+    return {
+        "advertisement": (lambda content: Advertisement.from_bytes(content).to_bytes(), bodies("advertise")),
+        "share pair": (lambda content: SharePair.from_bytes(content).to_bytes(), [pair.to_bytes()]),
+        "envelopes": (lambda content: Envelopes.from_bytes(content).to_bytes(), bodies("share")),
+        "mask request": (
+            lambda content: MaskRequest.from_bytes(content).to_bytes(),
+            list(run.requests["mask"].values()),
+        ),
+        "mask statement": (lambda content: MaskStatement.from_bytes(content).to_bytes(), [bytes(64)]),
+        "survivors": (lambda content: Survivors.from_bytes(content).to_bytes(), bodies("confirm")),
+        "opening": (lambda content: Opening.from_bytes(content).to_bytes(), [*bodies("open"), opening.to_bytes()]),
+        "bundle": (of_bundle, [run.requests["share"][0], run.requests["open"][0]]),
+        "signed": (of_signed, list(run.answers["confirm"].values())),
+        "vector": (lambda content: RingVector.unpack(content, SEGMENTS).pack(), [packed.pack()]),
+    }
+
+
+@pytest.fixture(scope="module")
+def made_parsers() -> dict[str, tuple[Callable[[bytes], bytes], list[bytes]]]:
+    return parsers()
+
+
+@pytest.mark.parametrize("name", parsers())
+def test_a_parser_takes_any_bytes(
+    name: str, made_parsers: dict[str, tuple[Callable[[bytes], bytes], list[bytes]]]
+) -> None:
+    chosen = random.Random(name)
+    parse, samples = made_parsers[name]
+    everything = [sample for _, all_samples in made_parsers.values() for sample in all_samples]
+    accepted = 0
+    for sample in samples:
+        assert parse(sample) == sample
+    for _ in range(12_000):
+        content = mutated(chosen, chosen.choice(samples), everything)
+        try:
+            written = parse(content)
+        except ProtocolError:
+            continue
+        assert written == content
+        accepted += 1
+    assert name in ("bundle", "signed") or accepted > 0
+
+
+@pytest.mark.parametrize("name", parsers())
+def test_a_parser_allocates_no_more_than_it_is_given(
+    name: str, made_parsers: dict[str, tuple[Callable[[bytes], bytes], list[bytes]]]
+) -> None:
+    chosen = random.Random(name)
+    parse, samples = made_parsers[name]
+    contents = [mutated(chosen, chosen.choice(samples), samples) for _ in range(500)]
+    contents += [extreme * 2 + bytes(50) for extreme in EXTREMES]
+    contents += [b"\xff" * 100_000, bytes(100_000), b"\0\1" * 50_000]
+    largest = max(map(len, contents))
+    for content in contents:
+        with suppress(ProtocolError):  # once before the count, for what is made on first use
+            parse(content)
+    tracemalloc.start()
+    for content in contents:
+        with suppress(ProtocolError):
+            parse(content)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 40 * largest  # lists of integers are larger than their bytes
+
+
+class Fuzzer:
+    """Rounds frozen before every stage, and mutations of what is said in them."""
+
+    def __init__(self, federation: Federation, seed: int) -> None:
+        self.chosen = random.Random(seed)
+        self.federation = federation
+        self.frozen = {}
+        for stage in STAGES:
+            run = Run(federation).until(stage, {1: "confirm"} if stage in ("confirm", "open") else None)
+            if stage != "advertise":
+                run.close(stage)
+                # A message for the server is signed anew, so any site's will do; the answers are made on copies.
+                copy = Run(federation)
+                for index, request in run.requests[stage].items():
+                    copy.sites[index] = clone_site(run.sites[index])
+                    run.answers.setdefault(stage, {})[index] = copy.answer(stage, index, request)
+            else:
+                run.answers[stage] = {index: federation.begin(index)[1] for index in range(len(federation))}
+            self.frozen[stage] = run
+        self.said = [
+            message
+            for run in self.frozen.values()
+            for of_stage in run.answers.values()
+            for message in of_stage.values()
+        ]
+
+    def signed_anew(self, message: bytes) -> bytes:
+        """A message of a site, its body mutated, under the site's own signature."""
+        kind, sender = Kind(message[5]), int.from_bytes(message[38:40], "big")
+        body = message[40:104] if kind is Kind.MASK else message[40:-64]
+        if self.chosen.random() < 0.1:
+            sender = self.chosen.randrange(len(self.federation))
+        if self.chosen.random() < 0.03:
+            kind = self.chosen.choice(list(Kind))
+        body = mutated(self.chosen, body, self.said)
+        return sign(kind, body, self.federation.terms, self.federation.identity(sender), sender)
+
+    def for_a_site(self, stage: str, request: bytes) -> bytes:
+        if stage == "mask" or self.chosen.random() < 0.3:
+            return mutated(self.chosen, request, self.said)
+        messages = unbundle(request, limit=len(self.federation), message_limit=4096)
+        for _ in range(self.chosen.randint(1, 2)):
+            place = self.chosen.randrange(len(messages))
+            change = self.chosen.randrange(4)
+            if change < 2:
+                messages[place] = self.signed_anew(messages[place])
+            elif change == 2:
+                messages[place] = self.chosen.choice(self.said)
+            elif len(messages) > 1:
+                del messages[place]
+        return bundle(messages)
+
+    def for_the_server(self, stage: str, message: bytes) -> bytes:
+        if stage == "mask":
+            signed = message[: 40 + 64 + 64]
+            if self.chosen.random() < 0.5:
+                signed = self.signed_anew(signed)
+            return mutated(self.chosen, signed + message[40 + 64 + 64 :], self.said)
+        if self.chosen.random() < 0.3:
+            return mutated(self.chosen, message, self.said)
+        return self.signed_anew(message)
+
+    def ask_a_site(self) -> str:
+        stage = self.chosen.choice(STAGES[1:])
+        run = self.frozen[stage]
+        index = self.chosen.choice(list(run.requests[stage]))
+        probe = Run(self.federation)
+        probe.sites[index] = clone_site(run.sites[index])
+        outcome = self.outcome(lambda: probe.answer(stage, index, self.for_a_site(stage, run.requests[stage][index])))
+        following = STAGES[min(STAGES.index(stage) + 1, 4)]
+        more = self.frozen[following].requests[following].get(index, b"")
+        self.outcome(lambda: probe.answer(following, index, more))  # whatever came of it, the session holds
+        return f"site {stage} {outcome}"
+
+    def tell_the_server(self) -> str:
+        stage = self.chosen.choice(STAGES)
+        run = self.frozen[stage]
+        probe = Run(self.federation)
+        probe.server = clone_server(run.server)
+        left_out = self.chosen.choice(list(run.answers[stage]))
+        outcome = self.outcome(lambda: probe.deliver(stage, self.for_the_server(stage, run.answers[stage][left_out])))
+        for index, message in run.answers[stage].items():
+            if index != left_out:
+                self.outcome(partial(probe.deliver, stage, message))
+        if stage == "open":
+            self.outcome(probe.server.open)
+        else:
+            self.outcome(lambda: probe.close(STAGES[STAGES.index(stage) + 1]))
+        return f"server {stage} {outcome}"
+
+    @staticmethod
+    def outcome(action: Callable[[], object]) -> str:
+        try:
+            action()
+        except ProtocolError:
+            return "refused"
+        except TooFewSitesError:
+            return "too few"
+        return "taken"
+
+
+def fuzz(inputs: int, seed: int) -> Counter[str]:
+    outcomes = Counter[str]()
+    for federation in (FEDERATION, SPARSE):
+        fuzzer = Fuzzer(federation, seed)
+        for _ in range(inputs // 4):
+            outcomes[fuzzer.ask_a_site()] += 1
+            outcomes[fuzzer.tell_the_server()] += 1
+    return outcomes
+
+
+def test_sessions_take_any_message() -> None:
+    started = time.monotonic()
+    outcomes = fuzz(3_000, seed=1)
+    assert time.monotonic() - started < 120  # no hang; a few seconds are usual
+    for party, stages in (("site", STAGES[1:]), ("server", STAGES)):
+        for stage in stages:
+            assert outcomes[f"{party} {stage} refused"] > 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_sessions_take_a_hundred_thousand_messages(seed: int) -> None:
+    assert fuzz(30_000, seed=seed + 100).total() == 30_000
+
+
+def test_a_session_allocates_no_more_than_it_is_given() -> None:
+    fuzzer = Fuzzer(FEDERATION, seed=2)
+    fuzzer.ask_a_site()
+    fuzzer.tell_the_server()
+    tracemalloc.start()
+    for _ in range(100):
+        fuzzer.ask_a_site()
+        fuzzer.tell_the_server()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**21

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_private_key
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sealora_common.card import SiteCard, check_name, create_node_key
+from sealora_common.entropy import SeededEntropy
+from sealora_common.errors import PolicyError
+from sealora_common.identity import Identity
+from sealora_common.roster import Member, Roster
+
+VECTORS = Path(__file__).parent / "vectors"
+BERLIN, STRANGER = (Identity.create(name, SeededEntropy(name)) for name in ("berlin", "stranger"))
+
+
+def ssh(private) -> str:
+    return private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+
+
+NODE_KEY, OTHER_NODE_KEY = (ssh(ec.derive_private_key(scalar, ec.SECP384R1())) for scalar in (7, 8))
+CARD = SiteCard.create(BERLIN, NODE_KEY)
+
+
+def written(path: Path, **changes) -> Path:
+    """The file of the card with fields changed by somebody."""
+    path.write_text(json.dumps({**CARD.model_dump(mode="json"), **changes}))
+    return path
+
+
+def test_a_card_is_read_as_the_site_signed_it(tmp_path):
+    assert SiteCard.load(written(tmp_path / "card.json")) == CARD
+    assert (CARD.name, CARD.public_key, CARD.node_key) == ("berlin", BERLIN.public_key.hex(), NODE_KEY)
+
+
+FORGERIES = {
+    "name": "lyon",
+    "public_key": STRANGER.public_key.hex(),
+    "node_key": OTHER_NODE_KEY,
+    "signature": "",
+}
+
+
+def test_every_field_is_forged_below():
+    assert set(FORGERIES) == set(SiteCard.model_fields) - {"version"}
+
+
+@pytest.mark.parametrize("field", FORGERIES)
+def test_a_card_with_a_field_changed_is_refused(tmp_path, field):
+    with pytest.raises(PolicyError, match="the card is not signed by its own key: ask the site for it again"):
+        SiteCard.load(written(tmp_path / "card.json", **{field: FORGERIES[field]}))
+
+
+def test_a_card_that_somebody_else_signed_is_refused(tmp_path):
+    forged = SiteCard.create(STRANGER, NODE_KEY).signature
+    with pytest.raises(PolicyError, match="not signed by its own key"):
+        SiteCard.load(written(tmp_path / "card.json", signature=forged))
+
+
+def test_a_roster_s_signature_is_no_card_s(tmp_path):
+    """What a card and a roster sign begins differently: a signature cannot be carried over."""
+    signature = BERLIN.sign(CARD._signed_bytes()).hex()
+    with pytest.raises(PolicyError, match="not signed by its own key"):
+        SiteCard.load(written(tmp_path / "card.json", signature=signature))
+
+
+MALFORMED = {
+    "a name with capitals": {"name": "Berlin"},
+    "a name that is a path": {"name": "../berlin"},
+    "an empty name": {"name": ""},
+    "a name of 64 letters": {"name": "a" * 64},
+    "a name with a line end": {"name": "berlin\n"},
+    "a short key": {"public_key": "00"},
+    "capital hex": {"public_key": CARD.public_key.upper()},
+    "another version": {"version": 2},
+    "a field too many": {"private_key": "00"},
+    "no node key": {"node_key": ""},
+    "a node key of another curve": {"node_key": ssh(ec.derive_private_key(7, ec.SECP256R1()))},
+    "a node key of another kind": {"node_key": ssh(ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32)))},
+    "half a node key": {"node_key": NODE_KEY[:60]},
+    "a node key that is a certificate of nothing": {"node_key": "ecdsa-sha2-nistp384-cert-v01@openssh.com AAAA"},
+    "a signature of another length": {"signature": "ab"},
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_a_malformed_card_is_refused_with_its_path(tmp_path, case):
+    path = written(tmp_path / "card.json", **MALFORMED[case])
+    with pytest.raises(PolicyError, match="not a site card") as caught:
+        SiteCard.load(path)
+    assert str(path) in str(caught.value)
+    assert next(iter(MALFORMED[case])) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@given(st.binary(max_size=300) | st.text(max_size=300).map(lambda key: json.dumps({"node_key": key}).encode()))
+def test_no_bytes_make_the_reader_raise_anything_else(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "any.card.json"
+    path.write_bytes(content)
+    with pytest.raises(PolicyError):
+        SiteCard.load(path)
+
+
+@given(st.text(max_size=70))
+def test_no_text_as_a_node_key_makes_the_reader_raise_anything_else(text):
+    values = {**CARD.model_dump(mode="json"), "node_key": "ecdsa-sha2-nistp384 " + text}
+    with pytest.raises(ValueError, match="node_key"):
+        SiteCard.model_validate_json(json.dumps(values))
+
+
+def test_a_missing_card_is_to_be_had_from_the_site(tmp_path):
+    with pytest.raises(PolicyError, match=r"cannot be read .*: ask the site for it"):
+        SiteCard.load(tmp_path / "card.json")
+
+
+@given(st.from_regex(r"[a-z0-9][a-z0-9-]{0,62}", fullmatch=True))
+def test_a_name_that_is_one_passes(name):
+    check_name(name)
+    assert SiteCard.create(Identity(name, BERLIN._private), NODE_KEY).name == name
+
+
+@pytest.mark.parametrize("name", ["", "-a", "Berlin", "a b", "a/b", "a\n", "ä", "a" * 64, "../a"])
+def test_a_name_that_no_card_can_bear_is_refused(name):
+    with pytest.raises(PolicyError, match="is no name for a site"):
+        check_name(name)
+
+
+@pytest.mark.parametrize("passphrase", [None, b"correct horse"])
+def test_the_node_key_is_a_p_384_key_in_openssh_form_that_its_owner_alone_reads(tmp_path, passphrase):
+    public = create_node_key(tmp_path / "node.key", passphrase)
+    assert stat.S_IMODE((tmp_path / "node.key").stat().st_mode) == 0o600
+    private = load_ssh_private_key((tmp_path / "node.key").read_bytes(), passphrase)  # as Flower's SuperNode does
+    assert isinstance(private, ec.EllipticCurvePrivateKey)
+    assert isinstance(private.curve, ec.SECP384R1)
+    assert ssh(private) == public
+    assert SiteCard.create(BERLIN, public).node_key == public
+
+
+@pytest.mark.parametrize("wrong", [None, b"another"])
+def test_a_locked_node_key_opens_with_its_passphrase_alone(tmp_path, wrong):
+    create_node_key(tmp_path / "node.key", b"correct horse")
+    with pytest.raises((ValueError, TypeError)):
+        load_ssh_private_key((tmp_path / "node.key").read_bytes(), wrong)
+
+
+def known(name: str) -> tuple[dict, Identity]:
+    vector = json.loads((VECTORS / f"{name}.json").read_text(encoding="utf-8"))
+    private = ed25519.Ed25519PrivateKey.from_private_bytes(bytes.fromhex(vector["private_key"]))
+    assert private.public_key().public_bytes_raw().hex() == vector["public_key"]
+    assert private.sign(vector["signed"].encode()).hex() == vector["signature"]
+    return vector, Identity("known", private)
+
+
+def test_the_known_card(tmp_path):
+    vector, berlin = known("site_card")
+    card = SiteCard.create(Identity("berlin", berlin._private), vector["value"]["node_key"])
+    assert card == SiteCard(**vector["value"], signature=vector["signature"])
+    assert card._signed_bytes().decode() == vector["canonical"]
+    (tmp_path / "card.json").write_text(card.model_dump_json())
+    assert SiteCard.load(tmp_path / "card.json") == card
+
+
+def test_the_known_roster(tmp_path):
+    vector, coordinator = known("roster")
+    value = vector["value"]
+    draft = Roster(consortium=value["consortium"], coordinator=value["coordinator"], server=value["server"])
+    for member in reversed(value["members"]):
+        draft = draft.with_member(Member(**member))
+    roster = draft.signed(coordinator)
+    assert json.loads(roster.model_dump_json(exclude={"signature"})) == value
+    assert roster._signed_bytes().decode() == vector["canonical"]
+    assert roster.signature == vector["signature"]
+    assert roster.hash.hex() == vector["sha256"]
+    assert roster.fingerprint == vector["fingerprint"]
+    roster.save(tmp_path / "roster.json")
+    assert Roster.load(tmp_path / "roster.json", coordinator=vector["value"]["coordinator"]) == roster
