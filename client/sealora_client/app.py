@@ -12,7 +12,7 @@ from flwr.clientapp import ClientApp
 
 from sealora_client.participation import Participation, RoundState
 from sealora_client.site import Site, open_site
-from sealora_common.errors import BudgetError, DataError, PolicyError, SealoraError
+from sealora_common.errors import BudgetError, DataError, PolicyError, SealoraError, StorageError
 from sealora_common.hello import Hello
 from sealora_common.order import RoundOrder
 from sealora_common.receipt import chain_from_bytes
@@ -164,6 +164,8 @@ def _told(error: SealoraError) -> str:
             "the site's privacy budget does not allow this round; its own log says what is left "
             "(privacy.spare_rounds pays for rounds that are repeated)"
         )
+    if isinstance(error, StorageError):
+        return "the site cannot read or write its own files; its own log says which"
     return str(error)
 
 

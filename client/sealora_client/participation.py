@@ -22,7 +22,7 @@ from sealora_common.adapter import AdapterLayout, initial_adapter
 from sealora_common.clip_range import initial_range
 from sealora_common.contribution import Contribution, ContributionLayout, site_weight
 from sealora_common.entropy import Entropy, site_entropy
-from sealora_common.errors import PolicyError
+from sealora_common.errors import ModelError, PolicyError
 from sealora_common.order import RoundOrder, layout_of, terms_of, vector_digest
 from sealora_common.privacy.accounting import Mechanism, calibrate_noise, check_delta
 from sealora_common.receipt import Receipt
@@ -81,6 +81,11 @@ class Participation:
         with model.lock:
             model.write(_global_adapter(site, model.layout, adapter))
             loss = heldout_loss(model, site.data.heldout, recipe.training.micro_batch_size).mean
+            if not math.isfinite(loss):
+                raise ModelError(
+                    "the held-out loss is not a number: the model overflows in "
+                    f"{recipe.model.compute_dtype}; compute in bfloat16 or float32"
+                )
             figures: dict[str, Any] = {
                 "round": order.round_number,
                 "kind": order.purpose,

@@ -63,9 +63,14 @@ class SimulatedSites:
 
     @staticmethod
     def resolve(recipe: Recipe) -> Recipe:
-        """Fetches the base model if need be and binds the recipe to its digest."""
-        digest = digest_of(locate_base(recipe.model))
-        return recipe.with_model_digest(digest)
+        """Fetches the base model if need be, binds the recipe to its digest, and tries the adapter on it.
+
+        Raises:
+            ModelError: the base model cannot be had, or does not take the recipe's adapter.
+        """
+        bound = recipe.with_model_digest(digest_of(locate_base(recipe.model)))
+        adapted_model(bound)
+        return bound
 
     @staticmethod
     def prepare(recipe: Recipe, directory: Path, server_key: bytes) -> Roster:

@@ -108,7 +108,7 @@ def test_create_overwrites_no_roster(signed):
 
 @pytest.mark.parametrize("server", ["", "00", "z" * 64, "A" * 64, "a" * 63 + "\n"])
 def test_create_with_a_server_key_that_is_none_makes_nothing(coordinator, server):
-    with pytest.raises(PolicyError, match="--server: .* is no Ed25519 public key"):
+    with pytest.raises(PolicyError, match=r"--server: .* is no Ed25519 public key"):
         coordinator.creates("--server", server)
     assert list(coordinator.directory.iterdir()) == []
 

@@ -20,7 +20,7 @@ from sealora_common.secagg.graph import (
     neighbourhood,
 )
 
-from secagg_runs import Federation, Run
+from secagg_runs import Federation, Run, clone_site
 
 TABLE = {
     33: (18, 16),
@@ -154,8 +154,6 @@ def test_the_choice_is_uniform() -> None:
 
 def test_the_choice_is_made_after_the_keys_are_fixed_and_not_by_the_seed_of_tests() -> None:
     """Two sessions of the same secrets, shown the same keys, draw other neighbours: nobody can know them before."""
-    from secagg_runs import clone_site
-
     federation = Federation.of(40)
     run = Run(federation).until("share")
     request = run.close("share")[0]

@@ -21,7 +21,7 @@ import secagg_reference as reference
 from sealora_common.entropy import SeededEntropy
 from sealora_common.identity import Identity
 from sealora_common.roster import Roster
-from sealora_common.secagg import RingVector, RoundTerms, Segment, ServerSession, SiteSession, keys
+from sealora_common.secagg import RingVector, RoundTerms, Segment, ServerSession, SiteSession, keys, rotation
 from sealora_common.secagg import site as site_module
 from sealora_common.secagg.encoding import FixedPoint
 from sealora_common.secagg.masks import apply_masks
@@ -246,8 +246,6 @@ def rotation_vectors() -> dict[str, Any]:
 
 
 def _signs(seed: str) -> Any:
-    from sealora_common.secagg import rotation
-
     return rotation._signs(4096, seed)
 
 
