@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from sealora_client.enrol_cli import init, receipts_cli
+from sealora_client.enrol_cli import init, receipts_cli, roster
 from sealora_common.errors import SealoraError
 from sealora_common.recipe.schema import ModelSection
 
@@ -26,6 +26,7 @@ model = typer.Typer(no_args_is_help=True, help="The base model.")
 cli.add_typer(model, name="model")
 cli.add_typer(receipts_cli, name="receipts")
 cli.command()(init)
+cli.command()(roster)
 
 Base = Annotated[str, typer.Argument(help="smollm2-135m-instruct, a Hugging Face id, or a local directory.")]
 

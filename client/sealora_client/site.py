@@ -17,9 +17,6 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from sealora_client.data.chat import to_examples
 from sealora_client.data.example import Example
 from sealora_client.data.fingerprint import dataset_fingerprint
@@ -27,41 +24,12 @@ from sealora_client.data.records import Split, read_records
 from sealora_client.ledger import Ledger
 from sealora_client.model.adapted import AdaptedModel, adapted_model
 from sealora_client.policy import SitePolicy
+from sealora_client.site_config import SiteConfig
 from sealora_common.errors import PolicyError
 from sealora_common.identity import Identity
 from sealora_common.recipe import Recipe, load_recipe
 from sealora_common.roster import Roster
 from sealora_common.storage import append_line
-
-
-class SiteConfig(BaseModel):
-    """`site.yaml`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str
-    data: Path
-    coordinator: str
-    """The pinned Ed25519 key (hex) of the consortium's coordinator, who signs the roster."""
-
-    @classmethod
-    def load(cls, path: Path) -> SiteConfig:
-        """Reads `site.yaml`.
-
-        Raises:
-            PolicyError: it is missing or malformed.
-        """
-        try:
-            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            raise PolicyError(f"{path}: no such file: is this a site's directory?") from None
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            why = " ".join(str(error).split())
-            raise PolicyError(f"{path}: cannot be read ({why}): correct the file") from None
-        except ValidationError as error:
-            problem = error.errors(include_url=False)[0]
-            field = ".".join(str(part) for part in problem["loc"]) or "site"
-            raise PolicyError(f"{path}: {field}: {problem['msg']}: correct it there") from None
 
 
 @dataclass(frozen=True)

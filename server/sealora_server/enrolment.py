@@ -37,6 +37,7 @@ class Enrolment:
     layout: AdapterLayout | None = None
     refusals: dict[int, str] = field(default_factory=dict)
     _told: dict[int, AdapterLayout] = field(default_factory=dict)
+    _silent: set[int] = field(default_factory=set)
 
     def take_roster(self, roster: Roster) -> None:
         """Takes a new roster: every node is greeted again, and one whose site is no longer listed is turned away."""
@@ -56,6 +57,8 @@ class Enrolment:
         Raises:
             FederationError: too few sites to open a sum came in time.
         """
+        # Who answered and was turned away may have mended it since; asking who was silent would cost the time again.
+        self.refusals = {node: reason for node, reason in self.refusals.items() if node in self._silent}
         started = time.monotonic()
         needed = self._needed
         enough = len(self.roster) if self.layout is None else needed
@@ -86,7 +89,7 @@ class Enrolment:
         self.refusals = {node_id: reason for node_id, reason in self.refusals.items() if node_id in connected}
         new = connected - set(self.sites) - set(self.refusals)
         if new:
-            exchange(
+            self._silent |= exchange(
                 self.grid,
                 Action.HELLO,
                 broadcast(new, recipe_hash=self.recipe.hash.encode(), roster_hash=self.roster.hash),

@@ -23,7 +23,7 @@ def exchange(
     timeout: float,
     on_reply: Callable[[int, RecordDict], None],
     on_error: Callable[[int, str], None],
-) -> None:
+) -> set[int]:
     """Sends `requests` (node id -> content) and passes on the answers until all are in or time is up.
 
     Args:
@@ -32,6 +32,9 @@ def exchange(
         timeout: seconds to wait for the last answer.
         on_reply: called with (node id, content) for each answer.
         on_error: called with (node id, one-sentence reason) for each site that failed or did not answer in time.
+
+    Returns:
+        The nodes that did not answer at all.
     """
     messages = [
         Message(content, dst_node_id=node_id, message_type=action.value, ttl=timeout)
@@ -57,6 +60,7 @@ def exchange(
             time.sleep(pause)
     for node_id in sorted(waiting):
         on_error(node_id, f"no answer within {timeout:.0f} s")
+    return waiting
 
 
 def broadcast(node_ids: Iterable[int], **fields: bytes) -> dict[int, RecordDict]:

@@ -201,9 +201,9 @@ def test_the_newest_chain_of_a_directory_is_read(tmp_path):
 # `sealora-site receipts verify`
 
 
-def verify(monkeypatch, capsys, ours, theirs) -> tuple[int, str]:
+def verify(monkeypatch, capsys, ours, theirs, *options: str) -> tuple[int, str]:
     """The command; returns its exit code and what it said, on one line."""
-    monkeypatch.setattr(sys, "argv", ["sealora-site", "receipts", "verify", str(ours), str(theirs)])
+    monkeypatch.setattr(sys, "argv", ["sealora-site", "receipts", "verify", str(ours), str(theirs), *options])
     with pytest.raises(SystemExit) as left:
         main()
     captured = capsys.readouterr()
@@ -225,8 +225,33 @@ def stored(directory, receipts: list[Receipt]):
 )
 def test_two_sites_that_were_told_one_history_agree(tmp_path, monkeypatch, capsys, ours, theirs, said):
     a, b = stored(tmp_path / "a", CHAIN[:ours]), stored(tmp_path / "b", CHAIN[:theirs])
-    assert verify(monkeypatch, capsys, a, b) == (0, said)
-    assert verify(monkeypatch, capsys, b, a / "receipts" / f"{RUN_ID}.json") == (0, said)
+    server = ("--server", SERVER.public_key.hex())
+    assert verify(monkeypatch, capsys, a, b, *server) == (0, said)
+    assert verify(monkeypatch, capsys, b, a / "receipts" / f"{RUN_ID}.json", *server) == (0, said)
+
+
+def test_a_chain_that_the_server_did_not_sign_accuses_nobody(tmp_path, monkeypatch, capsys):
+    forged = [receipt.model_copy(update={"signature": "0" * 128}) for receipt in CHAIN]
+    a, b = stored(tmp_path / "a", CHAIN), stored(tmp_path / "b", forged)
+    code, said = verify(monkeypatch, capsys, a, b, "--server", SERVER.public_key.hex())
+    assert (code, "not signed by the server" in said) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"), [((), "no roster.json beside"), (("--server", "abc"), "'abc' is no Ed25519")]
+)
+def test_signatures_are_never_left_unchecked(tmp_path, monkeypatch, capsys, options, said):
+    a, b = stored(tmp_path / "a", CHAIN), stored(tmp_path / "b", CHAIN)
+    code, refusal = verify(monkeypatch, capsys, a, b, *options)
+    assert (code, said in refusal) == (1, True)
+
+
+def test_a_site_shows_its_roster_s_fingerprint(bench, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["sealora-site", "roster", str(bench.directory("site-0"))])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert not left.value.code
+    assert f"fingerprint  {bench.roster.fingerprint}" in capsys.readouterr().out
 
 
 def test_chains_of_two_runs_are_not_compared(tmp_path, monkeypatch, capsys):

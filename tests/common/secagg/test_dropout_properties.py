@@ -14,7 +14,7 @@ from secagg_runs import STAGES, Federation, Run, same
 _segments = st.lists(st.builds(Segment, st.integers(0, 40), st.integers(12, 32)), min_size=1, max_size=3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     size=st.integers(2, 8),
     adversary=st.sampled_from(["malicious", "curious"]),
@@ -38,7 +38,7 @@ def test_masks_cancel_for_any_dropouts(
     assert same(opened.vector, run.expected(expected))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_masks_cancel_in_a_small_sparse_graph(data: st.DataObject) -> None:
     """Ten sites, each with six neighbours; of the seven holders of a secret four are needed, so three may go."""

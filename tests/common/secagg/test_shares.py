@@ -14,7 +14,7 @@ from sealora_common.secagg import ProtocolError, shares
 from secagg_reference import shamir_secret, shamir_shares
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(secret=st.binary(min_size=32, max_size=32), count=st.integers(1, 6), data=st.data())
 def test_any_threshold_many_shares_restore_the_secret(secret: bytes, count: int, data: st.DataObject) -> None:
     threshold = data.draw(st.integers(1, count))

@@ -116,9 +116,6 @@ def test_a_vector_of_another_shape_is_refused() -> None:
 
 
 def test_a_site_that_is_not_on_the_roster_has_no_session() -> None:
-    from sealora_common.entropy import SystemEntropy
-    from sealora_common.errors import PolicyError
-
     with pytest.raises(PolicyError, match="not on the roster"):
         SiteSession.begin(FEDERATION.terms, FEDERATION.roster, identity("stranger"), SystemEntropy())
 

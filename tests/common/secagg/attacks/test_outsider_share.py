@@ -99,7 +99,8 @@ def test_a_stranger_in_the_graph_spoils_the_sum_of_a_site_that_does_not_check_ne
         replace(TRUE_PAIR, neighbours=(1, 2, 3, 5)),  # not the victim
         replace(TRUE_PAIR, neighbours=(0, 1, 2)),  # too few
         replace(TRUE_PAIR, neighbours=(0, 1, 2, 3, 5)),  # too many
-        replace(TRUE_PAIR, neighbours=tuple(range(9))),  # itself
+        replace(TRUE_PAIR, neighbours=tuple(range(9))),  # all, itself too
+        replace(TRUE_PAIR, neighbours=(0, 1, 2, OUTSIDER)),  # itself
         replace(TRUE_PAIR, neighbours=(0, 1, 2, 9)),  # not of this round
         replace(TRUE_PAIR, neighbours=(0, 1, 2, 2**16 - 1)),
         replace(TRUE_PAIR, threshold=3),
@@ -119,3 +120,11 @@ def test_the_server_leaves_out_a_site_that_shared_with_others_than_it_should(rec
     false = run.sites[0]._sign(Kind.SHARE, Envelopes(dict.fromkeys(recipients, b"e" * 48)).to_bytes())
     with pytest.raises(ProtocolError, match="as many of the others"):
         run.deliver("share", false)
+
+
+def test_a_share_said_to_come_from_the_site_itself_is_refused() -> None:
+    run = Run(Federation.of(4)).until("mask")
+    told = MaskRequest.from_bytes(run.close("mask")[VICTIM])
+    slipped = Envelopes(told.envelopes.ciphertexts | {VICTIM: bytes(100)})
+    with pytest.raises(ProtocolError, match="takes no part"):
+        run.answer("mask", VICTIM, MaskRequest(told.sharers, slipped).to_bytes())
