@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sealora_server.display import RunDisplay
 from sealora_server.events import EventLog, RunFailed, read_events
-from sealora_server.figures import federation_curve, read_completions, read_histories
-from sealora_server.live_view import Snapshot, frame
-from sealora_server.progress import RunProgress
-from sealora_server.results import print_results
-from sealora_server.summary import summarize
+from sealora_server.view.display import RunDisplay
+from sealora_server.view.figures import federation_curve, read_completions, read_histories
+from sealora_server.view.live_view import Snapshot, frame
+from sealora_server.view.progress import RunProgress
+from sealora_server.view.results import print_results
+from sealora_server.view.summary import summarize
 
 from run_fixture import SITES, write_run
 

@@ -8,9 +8,9 @@ import pytest
 
 from sealora_common.errors import StorageError
 from sealora_server.events import EventLog, RoundFinished, RunStarted, read_events
-from sealora_server.figures import HistoryTails, federation_curve, read_completions, read_histories
-from sealora_server.quantities import bytes_text, duration_text, epsilon_text, sparkline, target_text
-from sealora_server.summary import summarize, write_summary
+from sealora_server.view.figures import HistoryTails, federation_curve, read_completions, read_histories
+from sealora_server.view.quantities import bytes_text, duration_text, epsilon_text, sparkline, target_text
+from sealora_server.view.summary import summarize, write_summary
 
 from run_fixture import SITES, epsilon_at, history_line, loss_at, write_history_line, write_run
 

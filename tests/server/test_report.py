@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sealora_common.errors import StorageError
-from sealora_server.report import render_report, write_report
+from sealora_server.view.report import render_report, write_report
 
 from run_fixture import SITES, write_run
 

@@ -13,14 +13,14 @@ from sealora_common.errors import RecipeError, SealoraError, StorageError
 from sealora_common.recipe import Recipe
 from sealora_common.storage import write_atomically
 from sealora_server.adapter_files import read_tensors
-from sealora_server.display import RunDisplay
 from sealora_server.events import RunFailed, RunInterrupted
-from sealora_server.report import write_report
-from sealora_server.results import print_results
 from sealora_server.run_store import RunStore
 from sealora_server.simulation.engine import Engine, run_engine
 from sealora_server.simulation.sites import SimulatedSitesLike, prepare_sites, simulated_sites
-from sealora_server.summary import write_summary
+from sealora_server.view.display import RunDisplay
+from sealora_server.view.report import write_report
+from sealora_server.view.results import print_results
+from sealora_server.view.summary import write_summary
 
 _COMPLETIONS = 3
 

@@ -17,8 +17,8 @@ from sealora_server.events import (
     SitesReady,
     Stage,
 )
-from sealora_server.figures import SiteHistory
-from sealora_server.quantities import (
+from sealora_server.view.figures import SiteHistory
+from sealora_server.view.quantities import (
     change_text,
     count_text,
     duration_text,

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sealora_server.figures import Completion
-from sealora_server.quantities import (
+from sealora_server.view.figures import Completion
+from sealora_server.view.quantities import (
     bytes_text,
     change_text,
     count_text,
@@ -21,7 +21,7 @@ from sealora_server.quantities import (
     printable,
     target_text,
 )
-from sealora_server.summary import SiteSummary, Summary
+from sealora_server.view.summary import SiteSummary, Summary
 
 _MOST_SITES_LISTED = 24
 

@@ -13,11 +13,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from sealora_common.errors import RecipeError
 from sealora_common.recipe import Recipe, parse_recipe
 from sealora_common.storage import write_atomically
-from sealora_server import quantities
-from sealora_server.chart import Chart, Series, bar_chart, line_chart
 from sealora_server.events import Recorded, SiteReplied, read_events
-from sealora_server.figures import Curve, SiteHistory, federation_curve, read_completions, read_histories
-from sealora_server.summary import Summary, summarize
+from sealora_server.view import quantities
+from sealora_server.view.chart import Chart, Series, bar_chart, line_chart
+from sealora_server.view.figures import Curve, SiteHistory, federation_curve, read_completions, read_histories
+from sealora_server.view.summary import Summary, summarize
 
 _COLOURS = 8
 _FEDERATION = "Federation (mean)"
@@ -48,7 +48,7 @@ def render_report(run_dir: Path) -> str:
     spent = max((site.epsilon for site in summary.sites if site.epsilon is not None), default=None)
     # Autoescape: completions, site names and reasons are text others wrote.
     pages = Environment(
-        loader=PackageLoader("sealora_server", "templates"),
+        loader=PackageLoader("sealora_server.view", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -19,10 +19,10 @@ from rich.live import Live
 from rich.text import Text
 
 from sealora_server.events import EventTail, Recorded, RoundAborted, RoundFinished, RunFailed, SiteFailed
-from sealora_server.figures import HistoryTails, SiteHistory, federation_curve
-from sealora_server.live_view import Snapshot, frame
-from sealora_server.plain_lines import PlainLines
-from sealora_server.progress import RunProgress
+from sealora_server.view.figures import HistoryTails, SiteHistory, federation_curve
+from sealora_server.view.live_view import Snapshot, frame
+from sealora_server.view.plain_lines import PlainLines
+from sealora_server.view.progress import RunProgress
 
 _SECONDS_BETWEEN_LOOKS = 0.25
 

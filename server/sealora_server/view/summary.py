@@ -28,7 +28,7 @@ from sealora_server.events import (
     SiteReplied,
     read_events,
 )
-from sealora_server.figures import (
+from sealora_server.view.figures import (
     SiteHistory,
     federation_curve,
     last_started,

@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from sealora_server.events import StageName
-from sealora_server.figures import Curve, SiteHistory
-from sealora_server.progress import RunProgress, SiteProgress
-from sealora_server.quantities import (
+from sealora_server.view.figures import Curve, SiteHistory
+from sealora_server.view.progress import RunProgress, SiteProgress
+from sealora_server.view.quantities import (
     bytes_text,
     change_text,
     duration_text,

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sealora_server.figures import Curve
-from sealora_server.quantities import count_text
+from sealora_server.view.figures import Curve
+from sealora_server.view.quantities import count_text
 
 WIDTH, HEIGHT = 460, 270
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 18, 40
