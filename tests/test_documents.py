@@ -1,0 +1,103 @@
+"""The newcomer's path: what README and docs tell a person to type exists, and `make demo` does what they say."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+import typer
+
+from sealora_client.cli import cli as site_cli
+from sealora_common.recipe import load_recipe
+from sealora_common.secagg import threshold_for
+from sealora_common.secagg.graph import neighbourhood
+from sealora_server.cli import cli as server_cli
+
+PROJECT = Path(__file__).parents[1]
+DOCUMENTS = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").glob("*.md"))]
+APPS = {"sealora": server_cli, "sealora-site": site_cli}
+
+
+def commands(program: str) -> Iterator[list[str]]:
+    """The command lines of `program` in the documents' code blocks and the recipes' opening comments."""
+    blocks = [block for path in DOCUMENTS for block in re.findall(r"```\w*\n(.*?)```", path.read_text(), re.DOTALL)]
+    comments = [line.lstrip("# ") for path in (PROJECT / "configs").glob("*.yaml") for line in path.open()]
+    for line in [line for block in blocks for line in block.splitlines()] + comments:
+        words = shlex.split(line, comments=True) if line.startswith(f"{program} ") else []
+        if words:
+            yield words[1:]
+
+
+@pytest.mark.parametrize("program", APPS)
+def test_every_command_in_the_documents_is_one_that_the_program_takes(program: str) -> None:
+    lines = list(commands(program))
+    assert lines
+    for words in lines:
+        command, arguments = typer.main.get_command(APPS[program]), list(words)
+        while isinstance(command, click.Group):
+            command = command.commands[arguments.pop(0)]
+        taken = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in arguments if word.startswith("--")} <= taken, words
+
+
+def test_every_simulation_in_the_documents_has_a_recipe_that_loads_with_its_overrides() -> None:
+    simulations = [words for words in commands("sealora") if words[0] == "simulate"]
+    assert len(simulations) >= 3
+    for words in simulations:
+        recipe = load_recipe(PROJECT / words[1], [word for word in words[2:] if re.match(r"[a-z_.]+=", word)])
+        assert recipe.sites.simulated
+
+
+def test_every_make_target_in_the_documents_is_in_the_makefile() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
+    named = {
+        name for path in DOCUMENTS for name in re.findall(r"(?:^|`)make ([a-z-]+)", path.read_text(), re.MULTILINE)
+    }
+    assert {"demo", "test"} <= named <= targets
+
+
+def test_every_file_that_the_documents_name_is_there() -> None:
+    for path in DOCUMENTS:
+        text = path.read_text()
+        links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
+        assert all((path.parent / link).exists() for link in links), path
+        tests = re.findall(r"`(tests/[\w/.]+)`", text)
+        assert all((PROJECT / name).exists() for name in tests), (path, tests)
+        attacks = re.findall(r"`(test_\w+\.py)`", text)
+        assert all(list((PROJECT / "tests").rglob(name)) for name in attacks), (path, attacks)
+
+
+def test_the_tables_in_the_sealing_document_are_what_the_code_computes() -> None:
+    text = (PROJECT / "docs" / "sealing.md").read_text()
+
+    def row(title: str) -> list[int]:
+        match = re.search(rf"^\| {title} \|(.*)\|$", text, re.MULTILINE)
+        assert match, title
+        return [int(cell) for cell in match.group(1).split("|")]
+
+    computed = [neighbourhood(sites, sites) for sites in row("sites")]
+    assert row("neighbours k") == [each.neighbours for each in computed if each]
+    assert row("threshold t") == [each.threshold for each in computed if each]
+    for sites, curious, malicious in re.findall(r"^\| (\d+) \| (\d+) \| (\d+) \|$", text, re.MULTILINE):
+        assert threshold_for(int(sites), "curious") == int(curious)
+        assert threshold_for(int(sites), "malicious") == int(malicious)
+
+
+@pytest.mark.slow
+def test_make_demo_in_a_fresh_clone_teaches_the_model_within_its_budget(tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", str(PROJECT), str(clone)], check=True)
+    subprocess.run(["make", "demo", "DEMO_OUT=runs/demo"], cwd=clone, check=True, timeout=2400)
+    summary = json.loads((clone / "runs" / "demo" / "summary.json").read_text())
+    assert summary["heldout_loss_after"] <= 0.75 * summary["heldout_loss_before"]
+    assert len(summary["sites"]) == 3
+    for site in summary["sites"]:
+        assert site["epsilon"] <= 8
+        assert site["delta"] <= 1 / site["records"]
+    assert (clone / "runs" / "demo" / "report.html").exists()
