@@ -49,8 +49,10 @@ style: install
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+# Peers that only the benchmarks need (TenSEAL) are installed here. Prints one JSON object on the last line.
 bench: install
-	@for benchmark in tests/benchmarks/*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark --json || exit 1; done
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python tests/benchmarks/seal.py --json
 
 clean:
 	rm -rf $(VENV) .cache runs .mypy_cache .ruff_cache .pytest_cache
