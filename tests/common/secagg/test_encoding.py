@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sealora_common.entropy import SeededEntropy, SystemEntropy
+from sealora_common.secagg import encoding
 from sealora_common.secagg.encoding import FixedPoint
 
 ranges = st.tuples(st.floats(-100, 99), st.floats(0.001, 100)).map(lambda pair: (pair[0], pair[0] + pair[1]))
@@ -106,3 +107,25 @@ def test_float32_values_encode_as_their_float64_values() -> None:
 def test_an_empty_vector_encodes() -> None:
     words, clipped = FixedPoint(-1.0, 1.0, 13, 3).encode(np.zeros(0), SystemEntropy())
     assert (len(words), clipped) == (0, 0)
+
+
+def test_the_top_level_is_never_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where floating point takes the end of the range a little past the top level, and every coin says up."""
+
+    class AllOnes:
+        def __init__(self, *_: object) -> None: ...
+
+        def encryptor(self) -> AllOnes:
+            return self
+
+        def update(self, content: bytes) -> bytes:
+            return b"\xff" * len(content)
+
+    monkeypatch.setattr(encoding, "Cipher", AllOnes)
+    passed = 0
+    for width in np.linspace(0.1, 3.0, 500):
+        code = FixedPoint(0.0, float(width), 32, 3)
+        passed += math.floor(width * (code.levels / width) + (1 - 2**-32)) > code.levels
+        words, _ = code.encode(np.array([width]), SystemEntropy())
+        assert words[0] == code.levels
+    assert passed > 10
