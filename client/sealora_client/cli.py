@@ -7,8 +7,9 @@ import os
 # Before Flower is imported: nothing a user starts reports home.
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
-# Before torch is imported: its threads sleep while they wait. Spinning, they starve each other on shared cores.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Before torch is imported: its threads wait for each other awake for some microseconds only, then asleep. Spinning
+# for good, as they do by default, they starve each other wherever the cores are shared.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import logging
 from pathlib import Path
