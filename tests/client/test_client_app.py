@@ -11,10 +11,11 @@ import yaml
 from flwr.app import ConfigRecord, RecordDict
 
 from sealora_client import participation
+from sealora_client.evaluation import HeldoutLoss
 from sealora_client.participation import Participation
 from sealora_client.site import Site
 from sealora_common.canonical import canonical_json
-from sealora_common.errors import BudgetError, DataError
+from sealora_common.errors import BudgetError, DataError, StorageError
 from sealora_common.hello import Hello
 
 from site_bench import Bench, payload_of, refusal_of
@@ -263,8 +264,8 @@ def test_the_words_of_an_unexpected_error_stay_at_the_site(bench, monkeypatch, s
     assert refusal_of(content) == "the site failed at this stage; its own log says why"
 
 
-@pytest.mark.parametrize("error", [DataError, BudgetError])
-def test_sentences_about_data_and_budget_stay_at_the_site_too(bench, monkeypatch, error, caplog):
+@pytest.mark.parametrize("error", [DataError, BudgetError, StorageError])
+def test_sentences_about_data_files_and_budget_stay_at_the_site_too(bench, monkeypatch, error, caplog):
     def fail(*arguments, **rest):
         raise error(f"31 training records of {SECRET}")
 
@@ -318,6 +319,21 @@ def test_an_order_beyond_the_budget_is_refused_before_training(private_bench, mo
         assert "privacy budget does not allow this round" in said
         assert bench.site.data.fingerprint[:12] not in said
     assert trained == []
+
+
+def test_a_run_may_not_cost_more_than_its_recipe_promises_whatever_the_policy_allows(private_bench):
+    bench = private_bench
+    policy = bench.directory() / "policy.yaml"
+    policy.write_text(yaml.safe_dump(yaml.safe_load(policy.read_text()) | {"epsilon_limit": 1000.0}))
+    for round_number in (1, 2):
+        bench.play(bench.order(round_number=round_number))
+    assert "privacy budget does not allow" in refusal_of(bench.begin("site-0", bench.order(round_number=2)))
+    assert payload_of(bench.begin("site-0", bench.order(round_number=1, run="cd" * 16)))
+
+
+def test_a_held_out_loss_that_is_not_a_number_is_explained(bench, monkeypatch):
+    monkeypatch.setattr(participation, "heldout_loss", lambda *arguments: HeldoutLoss(nll_sum=float("nan"), tokens=1))
+    assert "compute in bfloat16 or float32" in refusal_of(bench.begin("site-0", bench.order()))
 
 
 def test_an_order_that_skips_or_repeats_a_round_is_refused(bench):
