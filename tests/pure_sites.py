@@ -21,7 +21,7 @@ from sealora_common.contribution import Contribution, ContributionLayout
 from sealora_common.entropy import SystemEntropy
 from sealora_common.hello import Hello
 from sealora_common.identity import Identity
-from sealora_common.order import RoundOrder, terms_of
+from sealora_common.order import RoundOrder, evaluates, terms_of
 from sealora_common.recipe import Recipe, parse_recipe
 from sealora_common.roster import Roster
 from sealora_common.secagg import SiteSession
@@ -78,7 +78,13 @@ class PureSite:
     def _begin(self, order: RoundOrder) -> bytes:
         trained = self.layout.trained(self.recipe.lora.aggregation, order.round_number)
         training = order.purpose == "train"
-        contributions = ContributionLayout.of(self.recipe, trained if training else None, len(self.roster))
+        contributions = ContributionLayout.of(
+            self.recipe,
+            trained if training else None,
+            len(self.roster),
+            evaluates=evaluates(order, self.recipe),
+            clip_norm=order.clip_norm,
+        )
         delta = self.deltas(self.name, order.round_number) if training else np.zeros(0, dtype=np.float32)
         contribution = Contribution(delta, self.weight, self.heldout_loss)
         self.vector = contributions.encode(contribution, SystemEntropy())

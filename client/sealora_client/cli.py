@@ -18,7 +18,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from sealora_client.budget_cli import budget_cli
+from sealora_client.check_cli import check
 from sealora_client.enrol_cli import init, receipts_cli, roster
+from sealora_client.policy_cli import policy_cli
+from sealora_client.rotate_cli import rotate
+from sealora_client.run_cli import run
 from sealora_common.errors import SealoraError
 from sealora_common.recipe.schema import ModelSection
 
@@ -26,8 +31,13 @@ cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 model = typer.Typer(no_args_is_help=True, help="The base model.")
 cli.add_typer(model, name="model")
 cli.add_typer(receipts_cli, name="receipts")
+cli.add_typer(budget_cli, name="budget")
+cli.add_typer(policy_cli, name="policy")
 cli.command()(init)
 cli.command()(roster)
+cli.command()(check)
+cli.command()(run)
+cli.command()(rotate)
 
 Base = Annotated[str, typer.Argument(help="smollm2-135m-instruct, a Hugging Face id, or a local directory.")]
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 
 from sealora_client.history import read_receipts
-from sealora_client.site_config import SiteConfig
+from sealora_client.site_config import SiteConfig, first_problem
+from sealora_client.site_files import begin_policy_file, begin_site_file
 from sealora_common.card import SiteCard, check_name, create_node_key
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import PolicyError
-from sealora_common.identity import PUBLIC_KEY_BYTES, Identity
+from sealora_common.identity import PASSPHRASE_FILE, PUBLIC_KEY_BYTES, Identity, read_passphrase
 from sealora_common.receipt import check_chain, first_difference
 from sealora_common.roster import Roster
 from sealora_common.storage import write_atomically
+
+IDENTITY = "identity.pem"
+NODE_KEY = "node.key"
 
 receipts_cli = typer.Typer(no_args_is_help=True, help="The chain of receipts of the runs this site took part in.")
 
@@ -23,25 +29,66 @@ receipts_cli = typer.Typer(no_args_is_help=True, help="The chain of receipts of 
 def init(
     name: Annotated[str, typer.Argument(help="The site's name: lower-case letters, digits and dashes.")],
     directory: Annotated[Path, typer.Option("--directory", help="The site's directory.")] = Path(),
-    lock: Annotated[bool, typer.Option("--lock", help="Ask for a passphrase that locks the private keys.")] = False,
+    data: Annotated[Path, typer.Option(help="The site's records (JSON Lines), seen from its directory.")] = Path(
+        "records.jsonl"
+    ),
+    server: Annotated[str | None, typer.Option(help="The server's front, https://host:port, if it is known.")] = None,
+    coordinator: Annotated[str | None, typer.Option(help="The coordinator's public key (hex), if it is known.")] = None,
+    lock: Annotated[bool, typer.Option("--lock", help="Lock the private keys by a passphrase.")] = False,
 ) -> None:
-    """Make this site's keys and its card. The keys stay here; the card goes to the coordinator."""
+    """Begin a site: its keys, its card, and its files site.yaml and policy.yaml. The card goes to the coordinator."""
     check_name(name)
-    identity_file = directory / "identity.pem"
-    node_file = directory / "node.key"
-    for existing in (identity_file, node_file):
+    for existing in (directory / IDENTITY, directory / NODE_KEY):
         if existing.exists():
             raise PolicyError(f"{existing} exists: this site has keys already; move them away to make new ones")
+    _check_address(name, data, server, coordinator)
+    card, path = make_keys(name, directory, new_passphrase() if lock else None)
+    site_file = begin_site_file(directory, name, data, coordinator, server)
+    policy_file = begin_policy_file(directory)
+    typer.echo(f"{directory / IDENTITY}, {directory / NODE_KEY}: this site's private keys; they never leave it")
+    typer.echo(f"{path}: this site's card; send it to the coordinator and read this key out: {card.public_key}")
+    typer.echo(f"{policy_file}: what no server can override; read it and decide")
+    typer.echo(f"{site_file}: complete it once the coordinator and the server's operator have sent their parts:")
+    typer.echo(
+        f"  roster.json, recipe.yaml and ca.pem go to {directory}; then `sealora-site check`, `sealora-site run`"
+    )
+
+
+def make_keys(name: str, directory: Path, passphrase: bytes | None) -> tuple[SiteCard, Path]:
+    """Makes a site's two keys and its card in `directory`; returns the card and its file.
+
+    Raises:
+        StorageError: a file could not be written.
+    """
     identity = Identity.create(name, SystemEntropy())
-    passphrase = None
-    if lock:
-        passphrase = str(typer.prompt("Passphrase", hide_input=True, confirmation_prompt=True)).encode()
-    identity.save(identity_file, passphrase)
-    card = SiteCard.create(identity, create_node_key(node_file, passphrase))
+    identity.save(directory / IDENTITY, passphrase)
+    card = SiteCard.create(identity, create_node_key(directory / NODE_KEY, passphrase))
     path = directory / f"{name}.card.json"
     write_atomically(path, card.model_dump_json(indent=2).encode() + b"\n")
-    typer.echo(f"{identity_file}, {node_file}: this site's private keys; they never leave it")
-    typer.echo(f"{path}: this site's card; send it to the coordinator and read this key out: {card.public_key}")
+    return card, path
+
+
+def new_passphrase() -> bytes:
+    """A passphrase for new keys: from the file that the environment names, else typed twice.
+
+    Raises:
+        PolicyError: the file is empty.
+        StorageError: the file cannot be read.
+    """
+    if PASSPHRASE_FILE not in os.environ:
+        return str(typer.prompt("Passphrase", hide_input=True, confirmation_prompt=True)).encode()
+    passphrase = read_passphrase(Path(IDENTITY))
+    if not passphrase:
+        raise PolicyError(f"{os.environ[PASSPHRASE_FILE]}: is empty: write the passphrase into it")
+    return passphrase
+
+
+def _check_address(name: str, data: Path, server: str | None, coordinator: str | None) -> None:
+    """Refuses what site.yaml would not take, before anything is written."""
+    try:
+        SiteConfig(name=name, data=data, coordinator=coordinator or "0" * 64, server=server)
+    except ValidationError as error:
+        raise PolicyError(f"--{first_problem(error, 'site').removesuffix(' there')}") from None
 
 
 @receipts_cli.command()

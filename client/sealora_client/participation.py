@@ -1,12 +1,10 @@
-"""A site's part in one round: check the order, evaluate, pay, train, then take part in the sealing.
+"""A site's part in one round: check the order, do its work (`round_work`), then take part in the sealing.
 
 Between two stages all that the round needs is in a `RoundState`, which the caller keeps at the site.
 """
 
 from __future__ import annotations
 
-import logging
-import math
 import time
 from typing import Any
 
@@ -14,21 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from sealora_client.evaluation import heldout_loss
 from sealora_client.history import History
+from sealora_client.order_check import check_order
+from sealora_client.round_work import RoundWork
 from sealora_client.site import Site
-from sealora_client.training.dp_sgd import train_round
-from sealora_common.adapter import AdapterLayout, initial_adapter
-from sealora_common.clip_range import initial_range
-from sealora_common.contribution import Contribution, ContributionLayout, site_weight
+from sealora_common.contribution import ContributionLayout
 from sealora_common.entropy import Entropy, site_entropy
-from sealora_common.errors import ModelError, PolicyError
-from sealora_common.order import RoundOrder, layout_of, terms_of, vector_digest
-from sealora_common.privacy.accounting import Mechanism, calibrate_noise, check_delta
+from sealora_common.order import RoundOrder, layout_of, terms_of
 from sealora_common.receipt import Receipt
 from sealora_common.secagg import RingVector, RoundTerms, SiteSession
-
-log = logging.getLogger(__name__)
 
 
 class RoundState(BaseModel):
@@ -38,7 +30,8 @@ class RoundState(BaseModel):
 
     order: RoundOrder
     session: bytes
-    charge: int | None
+    charges: list[int]
+    """Entries of the ledger that the masked vector releases."""
     figures: dict[str, Any]
     """The line for the site's own history."""
 
@@ -73,40 +66,16 @@ class Participation:
             SealoraError: data or model cannot be used.
         """
         started = time.monotonic()
-        model = site.model()
         recipe = site.recipe
-        _check_order(site, order, adapter, model.layout)
+        check_order(site, order, adapter, site.model().layout)
         History(site.directory, order.run).extend(receipts, order, recipe.hash, site.server_key)
         contributions = _contributions(site, order)
-        with model.lock:
-            model.write(_global_adapter(site, model.layout, adapter))
-            loss = heldout_loss(model, site.data.heldout, recipe.training.micro_batch_size).mean
-            if not math.isfinite(loss):
-                raise ModelError(
-                    "the held-out loss is not a number: the model overflows in "
-                    f"{recipe.model.compute_dtype}; compute in bfloat16 or float32"
-                )
-            figures: dict[str, Any] = {
-                "round": order.round_number,
-                "kind": order.purpose,
-                "heldout_loss": loss,
-                "records": len(site.data.train),
-                "heldout_records": len(site.data.heldout),
-                "truncated": site.data.truncated,
-                "delta": recipe.privacy.delta,
-            }
-            delta = np.zeros(0, dtype=np.float32)
-            charge = None
-            if order.purpose == "train":
-                charge, delta = _train(site, order, figures)
-        if "epsilon" not in figures:
-            figures["epsilon"] = _spent(site)
-        contribution = Contribution(delta, site_weight(recipe, len(site.data.train)), min(loss, 64.0))
-        vector = contributions.encode(contribution, _entropy(site, order, "rounding"))
+        work = RoundWork(site, order)
+        vector = contributions.encode(work.do(adapter), _entropy(site, order, "rounding"))
         terms = terms_of(order, recipe, site.roster, contributions)
         session, advertisement = SiteSession.begin(terms, site.roster, site.identity, _entropy(site, order, "keys"))
-        figures["seconds"] = time.monotonic() - started
-        state = RoundState(order=order, session=session.to_bytes(), charge=charge, figures=figures)
+        work.figures["seconds"] = time.monotonic() - started
+        state = RoundState(order=order, session=session.to_bytes(), charges=work.charges, figures=work.figures)
         return cls(site, state, vector.pack()), advertisement
 
     def share(self, payload: bytes) -> bytes:
@@ -117,11 +86,12 @@ class Participation:
         return answer
 
     def mask(self, payload: bytes) -> bytes:
-        """Answers the mask stage. From here on the round's charge is spent, whatever comes of the round."""
+        """Answers the mask stage. From here on the round's charges are spent, whatever comes of the round."""
         session = self._session()
-        if self.state.charge is not None:
+        if self.state.charges:
             with self._site.ledger() as ledger:
-                ledger.mark_released(self.state.charge)
+                for charge in self.state.charges:
+                    ledger.mark_released(charge)
         answer = session.mask(payload, RingVector.unpack(self.encoded, self._terms().segments))
         self.state.session = session.to_bytes()
         self.encoded = b""
@@ -159,94 +129,5 @@ def _contributions(site: Site, order: RoundOrder) -> ContributionLayout:
     return layout_of(order, site.recipe, site.roster, site.model().layout)
 
 
-def _check_order(site: Site, order: RoundOrder, adapter: NDArray[np.float32], layout: AdapterLayout) -> None:
-    if order.recipe_hash != site.recipe.hash:
-        raise PolicyError(
-            f"the order is for recipe {order.recipe_hash[:12]}, this site agreed to {site.recipe.hash[:12]} "
-            "(recipe.yaml): it was refused"
-        )
-    if order.roster_hash != site.roster.hash.hex():
-        raise PolicyError("the order is for another roster than this site's roster.json: it was refused")
-    if order.layout_digest != layout.digest:
-        raise PolicyError("the order is for another base model or adapter than this site's: it was refused")
-    last = site.recipe.rounds if order.purpose == "train" else site.recipe.rounds + 1
-    if order.round_number > last:
-        raise PolicyError(f"the order is for round {order.round_number} of a recipe of {site.recipe.rounds} rounds")
-    if adapter.shape != (layout.shared(site.recipe.lora.aggregation).size,):
-        raise PolicyError(f"the order's adapter has {adapter.size} parameters, not those of this site's layout")
-    shared = layout.shared(site.recipe.lora.aggregation)
-    initial = vector_digest(shared.flatten(initial_adapter(layout, site.recipe.lora.seed)))
-    if order.round_number == 1 and order.adapter_digest != initial:
-        raise PolicyError("the first round's adapter is not the one the recipe's lora.seed gives: it was refused")
-    if order.clip_range > initial_range(site.recipe):
-        raise PolicyError(f"the order's range {order.clip_range:g} is wider than the recipe allows: it was refused")
-    if order.adapter_digest != vector_digest(adapter) or not np.isfinite(adapter).all():
-        raise PolicyError("the order's adapter is damaged: it was refused")
-
-
-def _global_adapter(site: Site, layout: AdapterLayout, adapter: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-    tensors = initial_adapter(layout, site.recipe.lora.seed)
-    tensors.update(layout.shared(site.recipe.lora.aggregation).unflatten(adapter))
-    return tensors
-
-
-def _train(site: Site, order: RoundOrder, figures: dict[str, Any]) -> tuple[int | None, NDArray[np.float32]]:
-    """Pays for the round, trains it and adds its figures; returns the charge and the delta."""
-    recipe = site.recipe
-    charge_id = None
-    noise_multiplier = 0.0
-    if recipe.privacy.mechanism == "local":
-        check_delta(recipe.privacy.delta, len(site.data.train))
-        noise_multiplier = calibrate_noise(
-            recipe.privacy.epsilon, recipe.privacy.delta, recipe.training.sample_rate, recipe.accounted_steps
-        )
-        mechanism = Mechanism(noise_multiplier, recipe.training.sample_rate, recipe.training.steps_per_round)
-        with site.ledger() as ledger:
-            charge = ledger.charge(
-                dataset=site.data.fingerprint,
-                run=order.run,
-                round_number=order.round_number,
-                mechanism=mechanism,
-                delta=recipe.privacy.delta,
-                epsilon_limit=site.policy.epsilon_limit,
-                run_epsilon_limit=recipe.privacy.epsilon,
-            )
-        charge_id = charge.id
-        figures["epsilon"] = charge.epsilon_after
-    else:
-        figures["epsilon"] = None
-    trained = train_round(
-        site.model(),
-        site.data.train,
-        recipe=recipe,
-        round_number=order.round_number,
-        noise_multiplier=noise_multiplier,
-        entropy=_entropy(site, order, "training"),
-    )
-    if not trained.moved:
-        log.warning(
-            "site %s, round %d: the adapter's weights did not move; check training.learning_rate and the data",
-            site.name,
-            order.round_number,
-        )
-    figures["moved"] = trained.moved
-    figures["fraction_clipped"] = _finite(trained.clipped_fraction)
-    figures["median_norm"] = _finite(trained.median_gradient_norm)
-    figures["examples_seen"] = trained.examples_seen
-    figures["non_finite"] = trained.non_finite
-    return charge_id, trained.delta
-
-
-def _spent(site: Site) -> float | None:
-    if site.recipe.privacy.mechanism == "none":  # not 0: there is no bound at all
-        return None
-    with site.ledger() as ledger:
-        return ledger.spent(site.data.fingerprint, site.recipe.privacy.delta)
-
-
 def _entropy(site: Site, order: RoundOrder, purpose: str) -> Entropy:
     return site_entropy(site.name, order.purpose, order.round_number, order.attempt, purpose)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from sealora_client.data.records import read_records
+from sealora_client.data.records import Record, read_records
 from sealora_client.model.adapted import adapted_model
 from sealora_client.model.base import digest_of
 from sealora_client.model.fetch import locate_base
@@ -18,7 +18,8 @@ from sealora_common.adapter import Tensors, initial_adapter
 from sealora_common.entropy import site_entropy
 from sealora_common.errors import BudgetError, RecipeError
 from sealora_common.identity import Identity
-from sealora_common.privacy.accounting import calibrate_noise, check_delta
+from sealora_common.privacy.accounting import check_delta
+from sealora_common.privacy.plan import heldout_mechanism, training_mechanism
 from sealora_common.recipe import Recipe
 from sealora_common.roster import Roster
 from sealora_common.storage import write_atomically
@@ -55,11 +56,10 @@ class SimulatedSites:
             )
         for name, data in sites.items():
             records = read_records(Path(data), recipe.data)
-            if recipe.privacy.mechanism == "local":
-                _check_delta(name, recipe.privacy.delta, len(records.train))
-        if recipe.privacy.mechanism == "local":
-            privacy, rate = recipe.privacy, recipe.training.sample_rate
-            calibrate_noise(privacy.epsilon, privacy.delta, rate, recipe.accounted_steps)
+            if recipe.privacy.mechanism != "none":
+                _check_delta(name, recipe.privacy.delta, _units(records.train))
+        training_mechanism(recipe, len(sites))
+        heldout_mechanism(recipe)
 
     @staticmethod
     def resolve(recipe: Recipe) -> Recipe:
@@ -118,6 +118,11 @@ class SimulatedSites:
         ]
 
 
+def _units(records: list[Record]) -> int:
+    """Number of persons; of records if they belong to nobody."""
+    return len({record.person for record in records} - {None}) or len(records)
+
+
 def _check_delta(site: str, delta: float, records: int) -> None:
     try:
         check_delta(delta, records)
@@ -144,7 +149,7 @@ def _write_site(directory: Path, name: str, data: Path, recipe: Recipe, roster: 
         allow_without_privacy=recipe.privacy.mechanism == "none",
     )
     files = {
-        "policy.yaml": yaml.safe_dump(policy.model_dump(mode="json"), sort_keys=False),
+        "policy.yaml": yaml.safe_dump(policy.model_dump(mode="json", exclude_unset=True), sort_keys=False),
         "recipe.yaml": yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
         "roster.json": roster.model_dump_json(indent=2),
         "site.yaml": yaml.safe_dump({"name": name, "data": str(data), "coordinator": roster.coordinator}),

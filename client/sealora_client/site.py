@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from sealora_client.data.chat import to_examples
-from sealora_client.data.example import Example
-from sealora_client.data.fingerprint import dataset_fingerprint
-from sealora_client.data.records import Split, read_records
+from sealora_client.data.fingerprint import DataSet
+from sealora_client.data.population import Population
+from sealora_client.data.records import Record, Split, read_records
 from sealora_client.ledger import Ledger
 from sealora_client.model.adapted import AdaptedModel, adapted_model
 from sealora_client.policy import SitePolicy
@@ -34,22 +34,25 @@ from sealora_common.storage import append_line
 
 @dataclass(frozen=True)
 class SiteData:
-    """The site's records as the model sees them.
+    """The site's records as the model sees them, by unit of privacy.
 
     Attributes:
-        fingerprint: the data set's name in the ledger.
-        train: all training examples.
-        heldout: the held-out examples that are evaluated.
+        train: the units that are trained on.
+        heldout: the units that are evaluated.
+        train_set: what the ledger knows the training records by.
+        heldout_set: what the ledger knows the evaluated records by.
     """
 
-    fingerprint: str
-    train: list[Example]
-    heldout: list[Example]
+    train: Population
+    heldout: Population
+    train_set: DataSet
+    heldout_set: DataSet
 
     @property
     def truncated(self) -> int:
         """How many examples were cut to the recipe's `data.max_tokens`."""
-        return sum(example.truncated for example in [*self.train, *self.heldout])
+        units = [*self.train.units, *self.heldout.units]
+        return sum(example.truncated for unit in units for example in unit)
 
 
 class Site:
@@ -90,21 +93,34 @@ class Site:
     def data(self) -> SiteData:
         """The site's records, tokenised."""
         records = self.records()
-        tokenizer = self.model().tokenizer
-        section = self.recipe.data
+        heldout = records.heldout[: self.recipe.data.heldout_limit]
         return SiteData(
-            fingerprint=dataset_fingerprint((record.prompt, record.response) for record in records.train),
-            train=to_examples(records.train, tokenizer, section),
-            heldout=to_examples(records.heldout[: section.heldout_limit], tokenizer, section),
+            train=self._population(records.train),
+            heldout=self._population(heldout),
+            train_set=_data_set(records.train),
+            heldout_set=_data_set(heldout),
         )
+
+    def _population(self, records: list[Record]) -> Population:
+        examples = to_examples(records, self.model().tokenizer, self.recipe.data)
+        by_person = self.recipe.data.unit == "person"
+        return Population.of(examples, [record.person for record in records] if by_person else None)
 
     def ledger(self) -> Ledger:
         """The site's privacy ledger; close it after use."""
-        return Ledger(self.directory / "ledger.sqlite")
+        return Ledger(self.directory / "ledger.sqlite", self.identity)
 
     def note(self, figures: dict[str, Any]) -> None:
         """Appends a line of this site's own figures. They stay here."""
         append_line(self.directory / "history.jsonl", json.dumps(figures))
+
+
+def _data_set(records: list[Record]) -> DataSet:
+    """What the ledger knows `records` by: by person if they have persons (all have, or none)."""
+    of_persons = [(record.person, record.prompt, record.response) for record in records if record.person is not None]
+    if of_persons:
+        return DataSet.of_persons(of_persons)
+    return DataSet.of_records((record.prompt, record.response) for record in records)
 
 
 def open_site(directory: Path) -> Site:

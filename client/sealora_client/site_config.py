@@ -1,24 +1,54 @@
-"""`site.yaml`: a site's name, where its data is, and whose roster it accepts."""
+"""`site.yaml`: a site's name, where its data is, whose roster it accepts, and how it reaches the server."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from sealora_common.errors import PolicyError
+from sealora_common.health.logs import LogFormat
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class SiteConfig(BaseModel):
-    """`site.yaml`."""
+    """`site.yaml`. Relative paths are looked up from its directory."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     name: str
     data: Path
-    coordinator: str
+    """The site's records, JSON Lines."""
+    coordinator: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """The pinned Ed25519 key (hex) of the consortium's coordinator, who signs the roster."""
+    server: str | None = None
+    """Where the server's front is, `https://host:port`. Plain http is taken for this machine only."""
+    ca: Path | None = None
+    """PEM file of the authority that signs the server's certificate; no other is trusted. Without it, the system's."""
+    node_key: Path = Path("node.key")
+    """The P-384 key with which this site's node signs its requests."""
+    health: str | None = "127.0.0.1:9181"
+    """`host:port` of /healthz, /readyz and /metrics; null for none."""
+    grpc_health: str | None = None
+    """`host:port` of the gRPC health service; null for none."""
+    log_format: LogFormat = "text"
+    """`text` for people, `json` for log collectors."""
+
+    @field_validator("server")
+    @classmethod
+    def _is_an_address(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value.rstrip("/"))
+        if parts.scheme not in ("https", "http") or not parts.hostname or parts.path or parts.query or parts.username:
+            raise ValueError(f"{value!r} is no address of a server: write https://host:port")
+        if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+            raise ValueError(f"{value!r} is not encrypted: write https://")
+        return value.rstrip("/")
 
     @classmethod
     def load(cls, path: Path) -> SiteConfig:
@@ -35,6 +65,14 @@ class SiteConfig(BaseModel):
             why = " ".join(str(error).split())
             raise PolicyError(f"{path}: cannot be read ({why}): correct the file") from None
         except ValidationError as error:
-            problem = error.errors(include_url=False)[0]
-            field = ".".join(str(part) for part in problem["loc"]) or "site"
-            raise PolicyError(f"{path}: {field}: {problem['msg']}: correct it there") from None
+            raise PolicyError(f"{path}: {first_problem(error, 'site')}") from None
+
+
+def first_problem(error: ValidationError, whole: str) -> str:
+    """The first thing wrong with a file of YAML, with the field (or `whole`) and what to do."""
+    problem = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in problem["loc"]) or whole
+    if problem["type"] == "missing":
+        return f"{field}: is missing: add it there"
+    said = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{field}: {said}: correct it there"

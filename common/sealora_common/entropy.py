@@ -2,18 +2,24 @@
 
 Keys, masks, noise, sampling and rounding all draw through an `Entropy`. The ordinary one reads the kernel's
 generator. A seeded one exists so that a test can compare two runs bit for bit; it must be asked for by
-setting `SEALORA_INSECURE_SEED` in the site's own environment (no order from a server can switch it on) and
-every process that honours it says so.
+setting `SEALORA_INSECURE_SEED` in the site's own environment (no order from a server can switch it on), every
+process that honours it says so, and only a development installation (`pip install --editable`) does: one that was
+installed from a release refuses it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import warnings
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, distribution
 from typing import Protocol
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from sealora_common.errors import PolicyError
 
 SEED_VARIABLE = "SEALORA_INSECURE_SEED"
 
@@ -49,15 +55,33 @@ def site_entropy(*purpose: str | int) -> Entropy:
 
     Returns the kernel's generator unless the environment asks for the insecure test seed, in which case the
     stream depends on the seed and the purpose, so that it does not depend on the order of the draws elsewhere.
+
+    Raises:
+        PolicyError: the seed is asked for in an installation that is not for development.
     """
     seed = os.environ.get(SEED_VARIABLE)
     if seed is None:
         return SystemEntropy()
+    if not _is_development_installation():
+        raise PolicyError(
+            f"{SEED_VARIABLE} is set, which makes noise, masks and keys predictable: this installation is not for "
+            "development and refuses it: unset the variable"
+        )
     warnings.warn(
         f"{SEED_VARIABLE} is set: noise, masks and keys are predictable and protect nothing. For tests only.",
         stacklevel=2,
     )
     return SeededEntropy(seed, *purpose)
+
+
+@lru_cache(maxsize=1)
+def _is_development_installation() -> bool:
+    """Whether the code runs from its source tree, by what pip noted at the installation (PEP 610)."""
+    try:
+        origin = json.loads(distribution("sealora").read_text("direct_url.json") or "{}")
+    except (PackageNotFoundError, ValueError):
+        return False
+    return bool(origin.get("dir_info", {}).get("editable", False))
 
 
 def insecure_seed_in_use() -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from sealora_common import __version__
 from sealora_common.adapter import AdapterLayout
 from sealora_common.canonical import canonical_json
 from sealora_common.clip_range import initial_range
@@ -33,6 +34,8 @@ class RoundOrder(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: Literal[1] = 1
+    release: Annotated[str, Field(pattern=r"^[0-9A-Za-z.+-]{1,32}$")] = __version__
+    """The server's version of Sealora. A site takes orders of its own version only."""
     purpose: Purpose
     run: Hex16
     round_number: int = Field(ge=1, lt=2**32)
@@ -48,6 +51,8 @@ class RoundOrder(BaseModel):
     """Hash of the last round's receipt."""
     clip_range: float = Field(gt=0, allow_inf_nan=False)
     """Public range of a coordinate in this round, see `sealora_common.clip_range`."""
+    clip_norm: float = Field(gt=0, allow_inf_nan=False)
+    """Clipping norm of this round, see `sealora_common.clip_norm`."""
 
     @classmethod
     def issue(
@@ -63,8 +68,9 @@ class RoundOrder(BaseModel):
         adapter: NDArray[np.float32],
         history: str = GENESIS,
         clip_range: float | None = None,
+        clip_norm: float | None = None,
     ) -> RoundOrder:
-        """An order for the global adapter `adapter` (flat float32 vector)."""
+        """An order for the global adapter `adapter` (flat float32 vector); ranges are the recipe's unless given."""
         return cls(
             purpose=purpose,
             run=run,
@@ -77,6 +83,7 @@ class RoundOrder(BaseModel):
             adapter_digest=vector_digest(adapter),
             history=history,
             clip_range=initial_range(recipe) if clip_range is None else clip_range,
+            clip_norm=recipe.privacy.clip_norm if clip_norm is None else clip_norm,
         )
 
     @classmethod
@@ -109,10 +116,23 @@ class RoundOrder(BaseModel):
         return hashlib.sha256(self.to_bytes()).digest()
 
 
+def evaluates(order: RoundOrder, recipe: Recipe) -> bool:
+    """Whether sites evaluate the order's adapter on their held-out records."""
+    return order.purpose == "evaluate" or recipe.evaluates(order.round_number)
+
+
 def layout_of(order: RoundOrder, recipe: Recipe, roster: Roster, adapter: AdapterLayout) -> ContributionLayout:
     """The layout of the round's contributions; `adapter` is the layout of the whole adapter."""
     trained = adapter.trained(recipe.lora.aggregation, order.round_number) if order.purpose == "train" else None
-    return ContributionLayout.of(recipe, trained, len(roster), clip_range=order.clip_range, rotation_seed=order.nonce)
+    return ContributionLayout.of(
+        recipe,
+        trained,
+        len(roster),
+        evaluates=evaluates(order, recipe),
+        clip_range=order.clip_range,
+        clip_norm=order.clip_norm,
+        rotation_seed=order.nonce,
+    )
 
 
 def terms_of(order: RoundOrder, recipe: Recipe, roster: Roster, layout: ContributionLayout) -> RoundTerms:

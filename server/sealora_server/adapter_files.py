@@ -56,8 +56,8 @@ def read_adapter(directory: Path, layout: AdapterLayout) -> Tensors:
 
 
 def _peft_configuration(recipe: Recipe, names: tuple[str, ...]) -> dict[str, object]:
-    # base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight -> q_proj
-    modules = sorted({name.split(".")[-3] for name in names})
+    # base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight -> model.layers.0.self_attn.q_proj
+    modules = sorted({name.removeprefix("base_model.model.").rsplit(".", 2)[0] for name in names})
     return {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",

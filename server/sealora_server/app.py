@@ -15,6 +15,7 @@ from flwr.serverapp import Grid, ServerApp
 from sealora_common.recipe import load_recipe
 from sealora_common.roster import Roster
 from sealora_common.simulated_sites import simulated_sites_directory
+from sealora_server.lock import DirectoryLock
 from sealora_server.rounds import run_rounds
 from sealora_server.run_store import RunStore
 
@@ -38,9 +39,12 @@ def serve(grid: Grid, run_directory: Path) -> None:
     """Runs or resumes the run in `run_directory` over `grid`.
 
     Raises:
+        LockedError: another process is at work on the run.
         SealoraError: the run could not be completed; it can be resumed.
     """
-    run_rounds(grid, RunStore.open(run_directory), Roster.load(run_directory / "roster.json"))
+    store = RunStore.open(run_directory)
+    with DirectoryLock(run_directory, "this run"):
+        run_rounds(grid, store, Roster.load(run_directory / "roster.json"))
 
 
 def _prepare_simulation(recipe_file: Path) -> Path:

@@ -24,11 +24,13 @@ from rich.logging import RichHandler
 from sealora_common.errors import SealoraError
 from sealora_common.recipe import load_recipe
 from sealora_server.roster_cli import roster_cli
+from sealora_server.server_cli import server_cli
 from sealora_server.simulation.engine import Engine
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
 cli.add_typer(roster_cli, name="roster")
+cli.add_typer(server_cli, name="server")
 
 
 @cli.callback()

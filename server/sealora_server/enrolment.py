@@ -18,6 +18,7 @@ from sealora_common.secagg import threshold_for
 from sealora_common.wire_format import PAYLOAD, Action
 from sealora_common.wire_format import field as wire_field
 from sealora_server.exchange import broadcast, exchange
+from sealora_server.node_keys import KeyedGrid, sites_by_node_key
 
 
 @dataclass
@@ -37,6 +38,8 @@ class Enrolment:
     layout: AdapterLayout | None = None
     refusals: dict[int, str] = field(default_factory=dict)
     _told: dict[int, AdapterLayout] = field(default_factory=dict)
+    _owners: dict[int, str] = field(default_factory=dict)
+    _since: dict[int, str] = field(default_factory=dict)
     _silent: set[int] = field(default_factory=set)
 
     def take_roster(self, roster: Roster) -> None:
@@ -84,7 +87,7 @@ class Enrolment:
 
     def refresh(self) -> None:
         """Greets the nodes that are new and forgets those that are gone."""
-        connected = set(self.grid.get_node_ids())
+        connected = self._connected()
         self.sites = {node_id: name for node_id, name in self.sites.items() if node_id in connected}
         self.refusals = {node_id: reason for node_id, reason in self.refusals.items() if node_id in connected}
         new = connected - set(self.sites) - set(self.refusals)
@@ -98,6 +101,24 @@ class Enrolment:
                 on_error=self._turn_away,
             )
 
+    def _connected(self) -> set[int]:
+        """The nodes that are connected; where nodes authenticate, those alone whose key is a member's."""
+        if not isinstance(self.grid, KeyedGrid):
+            return set(self.grid.get_node_ids())
+        members = sites_by_node_key(self.roster)
+        sessions = {node: each for node, each in self.grid.node_sessions().items() if each.key in members}
+        self._owners = {node: members[each.key] for node, each in sessions.items()}
+        for node in [node for node, each in sessions.items() if self._since.get(node) != each.since]:
+            self._forget(node)
+        self._since = {node: each.since for node, each in sessions.items()}
+        return set(sessions)
+
+    def _forget(self, node_id: int) -> None:
+        """Greets a node anew that has come back: it may have mended what it was turned away for."""
+        self.sites.pop(node_id, None)
+        self.refusals.pop(node_id, None)
+        self._silent.discard(node_id)
+
     @property
     def _needed(self) -> int:
         sealing = self.recipe.sealing
@@ -107,7 +128,7 @@ class Enrolment:
     def _welcome(self, node_id: int, content: RecordDict) -> None:
         try:
             hello = Hello.parse(wire_field(content, PAYLOAD))
-            self._check(hello)
+            self._check(hello, self._owners.get(node_id, hello.site))
         except FederationError as error:
             self._turn_away(node_id, str(error))
             return
@@ -116,7 +137,9 @@ class Enrolment:
         self.sites[node_id] = hello.site
         self._told[node_id] = hello.adapter_layout
 
-    def _check(self, hello: Hello) -> None:
+    def _check(self, hello: Hello, owner: str) -> None:
+        if hello.site != owner:
+            raise FederationError(f"the node of site {owner!r} calls itself {hello.site!r}: it takes no part")
         if hello.site not in self.roster.names:
             raise FederationError(f"site {hello.site!r} is not on the roster: it takes no part")
         if (hello.recipe_hash, hello.roster_hash) != (self.recipe.hash, self.roster.hash.hex()):

@@ -41,14 +41,19 @@ def exchange(
         for node_id, content in requests.items()
     ]
     waiting = set(requests)
-    pending = {message_id for message_id in grid.push_messages(messages) if message_id}
+    # An answer is that of the node that was asked: who it says it is from is not looked at, and what Flower answers
+    # in place of a node it signs with its own number.
+    accepted = set(grid.push_messages(messages))
+    sent = {message.metadata.message_id: message.metadata.dst_node_id for message in messages}
+    pending = {message_id: node_id for message_id, node_id in sent.items() if message_id in accepted}
     deadline = time.monotonic() + timeout
     pause = _FIRST_POLL_SECONDS
     while pending and time.monotonic() < deadline:
         replies = list(grid.pull_messages(list(pending)))
         for reply in replies:
-            pending.discard(reply.metadata.reply_to_message_id)
-            node_id = reply.metadata.src_node_id
+            node_id = pending.pop(reply.metadata.reply_to_message_id, None)
+            if node_id is None:
+                continue
             waiting.discard(node_id)
             reason = _failure(reply)
             if reason is None:

@@ -13,6 +13,7 @@ from flwr.serverapp.strategy import Strategy
 from numpy.typing import NDArray
 
 from sealora_common.adapter import AdapterLayout
+from sealora_common.clip_norm import next_clip_norm
 from sealora_common.clip_range import next_range
 from sealora_common.entropy import insecure_seed_in_use
 from sealora_common.errors import FederationError
@@ -79,6 +80,7 @@ class _Run:
         sealed.receipts = self._store.receipts()
         if done:
             sealed.clip_range = self._store.record(done).next_clip_range
+            sealed.clip_norm = self._store.record(done).next_clip_norm
         for round_number in range(done + 1, self._recipe.rounds + 1):
             current = self._round(round_number, current, strategy, sealed, layout)
         tensors.update(shared.unflatten(current))
@@ -128,10 +130,12 @@ class _Run:
             next_clip_range=next_range(
                 self._recipe, sealed.clip_range, opened.mean_delta * opened.total_weight, opened.clipped_fraction
             ),
+            next_clip_norm=next_clip_norm(self._recipe, sealed.clip_norm, opened.unclipped),
             seconds=time.monotonic() - started,
         )
         sealed.receipts.append(receipt)
         sealed.clip_range = record.next_clip_range
+        sealed.clip_norm = record.next_clip_norm
         self._report(record)
         return stepped
 
@@ -143,7 +147,7 @@ class _Run:
             strategy.aggregate_evaluate(number, sealed.send_and_receive(messages))
 
         self._until_it_succeeds(evaluate, number, "the final evaluation", sealed)
-        if sealed.opened is None:
+        if sealed.opened is None or sealed.opened.heldout_loss is None:
             raise RuntimeError("an evaluation ended without a sum")
         survivors = tuple(self._roster.names[index] for index in sealed.opened.survivors)
         self._store.events.write(EvaluationFinished(heldout_loss=sealed.opened.heldout_loss, survivors=survivors))

@@ -39,6 +39,8 @@ class RunIdentity(BaseModel):
 
     run_id: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
     recipe_hash: str
+    server_key: str = _SERVER_KEY
+    """Path of the key that signs the receipts, from the run's directory: a server keeps one for all its runs."""
 
 
 class RoundRecord(BaseModel):
@@ -49,10 +51,13 @@ class RoundRecord(BaseModel):
     round_number: int
     attempt: int
     survivors: tuple[str, ...]
-    heldout_loss: float
+    heldout_loss: float | None
+    """Noisy mean of the sites' held-out losses before the round; None if it evaluated nothing."""
     clipped_fraction: float
     next_clip_range: float
     """Public range of a coordinate that follows from this round's sum."""
+    next_clip_norm: float
+    """Clipping norm of the next round."""
     adapter_sha256: str
     seconds: float
 
@@ -65,10 +70,16 @@ class RunStore:
         self.run_id = identity.run_id
         self.recipe = recipe
         self.events = EventLog(directory / "events.jsonl")
+        self._server_key = directory / identity.server_key
 
     @classmethod
-    def create(cls, directory: Path, recipe: Recipe) -> RunStore:
+    def create(cls, directory: Path, recipe: Recipe, *, server_key: str | None = None) -> RunStore:
         """Starts a run in a new or empty directory.
+
+        Args:
+            directory: the run's directory.
+            recipe: what is run.
+            server_key: path, from that directory, of the key that signs the receipts; None makes one there.
 
         Raises:
             StorageError: the directory holds a run already, or cannot be written.
@@ -78,10 +89,13 @@ class RunStore:
                 f"{directory} holds a run already: choose another --out, add --resume to go on with it, "
                 "or delete the directory"
             )
-        identity = RunIdentity(run_id=secrets.token_hex(16), recipe_hash=recipe.hash)
+        identity = RunIdentity(
+            run_id=secrets.token_hex(16), recipe_hash=recipe.hash, server_key=server_key or _SERVER_KEY
+        )
         text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         write_atomically(directory / "recipe.yaml", text.encode())
-        Identity.create("server", SystemEntropy()).save(directory / _SERVER_KEY)
+        if server_key is None:
+            Identity.create("server", SystemEntropy()).save(directory / _SERVER_KEY)
         write_atomically(directory / "run.json", identity.model_dump_json(indent=2).encode())
         return cls(directory, identity, recipe)
 
@@ -123,7 +137,7 @@ class RunStore:
 
     def server_identity(self) -> Identity:
         """The key that signs this run's receipts."""
-        return Identity.load("server", self.directory / _SERVER_KEY)
+        return Identity.load("server", self._server_key)
 
     def receipts(self) -> list[Receipt]:
         """The receipts of all finished rounds, in order.
@@ -167,9 +181,10 @@ class RunStore:
         receipt: Receipt,
         attempt: int,
         survivors: tuple[str, ...],
-        heldout_loss: float,
+        heldout_loss: float | None,
         clipped_fraction: float,
         next_clip_range: float,
+        next_clip_norm: float,
         seconds: float,
     ) -> RoundRecord:
         """Stores a round: built aside, flushed, then renamed into place, so it is there whole or not at all.
@@ -187,6 +202,7 @@ class RunStore:
             heldout_loss=heldout_loss,
             clipped_fraction=clipped_fraction,
             next_clip_range=next_clip_range,
+            next_clip_norm=next_clip_norm,
             adapter_sha256=write_adapter(aside / "adapter", tensors, self.recipe),
             seconds=seconds,
         )

@@ -71,6 +71,8 @@ class SealedGrid(Grid):
         """The run's receipts so far; they travel with every order."""
         self.clip_range = initial_range(recipe)
         """Public range of a coordinate in the next round."""
+        self.clip_norm = recipe.privacy.clip_norm
+        """Clipping norm of the next round."""
         self.opened: OpenedRound | None = None
         self.order: RoundOrder | None = None
         """The order whose sum was opened last."""
@@ -104,7 +106,9 @@ class SealedGrid(Grid):
         self.opened = sealed.run()
         self.order = sealed.order
 
-        metrics = MetricRecord({WEIGHT: 1.0, HELDOUT_LOSS: self.opened.heldout_loss})
+        metrics = MetricRecord({WEIGHT: 1.0})
+        if self.opened.heldout_loss is not None:
+            metrics[HELDOUT_LOSS] = self.opened.heldout_loss
         reply = RecordDict({"metrics": metrics})
         if trained is not None:
             shared = self._layout.shared(self._recipe.lora.aggregation)
@@ -163,6 +167,7 @@ class _SealedRound:
             adapter=current,
             history=history_of(sealed.receipts),
             clip_range=sealed.clip_range,
+            clip_norm=sealed.clip_norm,
         )
         self._contributions = layout_of(self.order, self._recipe, self._roster, sealed._layout)
         self._receipts = chain_to_bytes(sealed.receipts)

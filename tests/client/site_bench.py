@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from sealora_client.app import app
 from sealora_client.site import open_site
 from sealora_common.adapter import initial_adapter
-from sealora_common.contribution import ContributionLayout
-from sealora_common.order import RoundOrder, terms_of, vector_digest
+from sealora_common.order import RoundOrder, layout_of, terms_of, vector_digest
 from sealora_common.receipt import Receipt, chain_to_bytes, history_of
 from sealora_common.roster import Roster
 from sealora_common.secagg import ServerSession
@@ -97,8 +96,7 @@ class Bench:
 
     def session(self, order: RoundOrder) -> ServerSession:
         """The server's part in the order's round."""
-        trained = self.layout.trained(self.aggregation, order.round_number) if order.purpose == "train" else None
-        contributions = ContributionLayout.of(self.recipe, trained, len(self.roster))
+        contributions = layout_of(order, self.recipe, self.roster, self.layout)
         return ServerSession(terms_of(order, self.recipe, self.roster, contributions), self.roster)
 
     def play(

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from flwr.app import ConfigRecord, RecordDict
 
-from sealora_client import participation
+from sealora_client import participation, round_work
 from sealora_client.evaluation import HeldoutLoss
 from sealora_client.participation import Participation
 from sealora_client.site import Site
@@ -255,7 +255,7 @@ def test_the_words_of_an_unexpected_error_stay_at_the_site(bench, monkeypatch, s
         monkeypatch.setattr(Site, "model", fail)
         content = bench.ask("site-0", "query.hello", RecordDict())
     elif stage in ("train", "evaluate"):
-        monkeypatch.setattr(participation, "heldout_loss", fail)
+        monkeypatch.setattr(round_work, "heldout_loss", fail)
         content = bench.begin("site-0", bench.order(stage), action=stage)
     else:
         bench.play(bench.order(), until=stage)

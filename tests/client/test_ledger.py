@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 import sqlite3
+import subprocess
 import threading
 from pathlib import Path
 
 import pytest
 
-from sealora_client import ledger_store
-from sealora_client.ledger import Charge, Ledger
+from sealora_client.ledger import ChargeRow, Ledger, journal, store
+from sealora_client.ledger.head import read_head
 from sealora_common.entropy import SEED_VARIABLE
 from sealora_common.errors import BudgetError, StorageError
 from sealora_common.privacy.accounting import Mechanism, epsilon_rdp
 
-DELTA = 1e-5
-ROUND = Mechanism(noise_multiplier=1.0, sample_rate=0.05, steps=10)
-DATA = "d" * 64
+from ledger_runs import DATA, DELTA, ROUND, SITE, bodies, charge, composed, records, write_ledger
 
 
 @pytest.fixture
@@ -25,54 +24,52 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "site" / "ledger.sqlite"
 
 
-def charge(
-    ledger: Ledger, round_number: int, *, run: str = "run-1", mechanism: Mechanism = ROUND, limit: float = 8.0
-) -> Charge:
-    return ledger.charge(
-        dataset=DATA, run=run, round_number=round_number, mechanism=mechanism, delta=DELTA, epsilon_limit=limit
-    )
+def states(ledger: Ledger) -> list[str]:
+    def state(row: ChargeRow) -> str:
+        return "open" if row.is_open else "released" if row.released else "settled"
 
-
-def composed(rounds: int) -> float:
-    return epsilon_rdp([ROUND] * rounds, DELTA)
+    return [state(row) for row in ledger.history()]
 
 
 def test_a_charge_is_there_after_reopening(path: Path) -> None:
-    with Ledger(path) as ledger:
+    with Ledger(path, SITE) as ledger:
         made = charge(ledger, 1)
-    with Ledger(path) as ledger:
+    with Ledger(path, SITE) as ledger:
         (row,) = ledger.history()
         assert ledger.spent(DATA, DELTA) == made.epsilon_after == pytest.approx(composed(1))
-    assert (row.id, row.dataset, row.run, row.round_number, row.mechanism) == (made.id, DATA, "run-1", 1, ROUND)
+    assert (row.id, row.dataset, row.run, row.round_number) == (made.id, DATA.fingerprint, "run-1", 1)
+    assert (row.mechanism, row.delta, row.epsilon_limit) == (ROUND, DELTA, 8.0)
     assert row.created.endswith("+00:00")
-    assert row.released is None
+    assert row.is_open
     assert not row.insecure
+
+
+@pytest.mark.parametrize("mechanism", [Mechanism(1.25, 1.0, 1), Mechanism(0.7, 1 / 3, 1, "skellam", 4096)])
+def test_every_field_of_the_mechanism_is_kept(path: Path, mechanism: Mechanism) -> None:
+    with Ledger(path, SITE) as ledger:
+        charge(ledger, 1, mechanism=mechanism, limit=math.inf)
+    with Ledger(path, SITE) as ledger:
+        assert [row.mechanism for row in ledger.history()] == [mechanism]
 
 
 def test_charges_of_all_runs_and_recipes_compose_exactly(path: Path) -> None:
     other = Mechanism(2.0, 0.1, 30)
-    with Ledger(path) as ledger:
+    with Ledger(path, SITE) as ledger:
         charge(ledger, 1)
         after = charge(ledger, 1, run="run-2", mechanism=other).epsilon_after
         assert after == pytest.approx(epsilon_rdp([ROUND, other], DELTA))
         assert after < epsilon_rdp([ROUND], DELTA) + epsilon_rdp([other], DELTA)
 
 
-def test_data_sets_are_accounted_for_apart(path: Path) -> None:
-    with Ledger(path) as ledger:
-        charge(ledger, 1)
-        assert ledger.spent("another", DELTA) == 0
-        assert ledger.history("another") == []
-
-
 def test_an_order_that_would_overspend_is_refused_and_not_recorded(path: Path) -> None:
     limit = composed(3)
-    with Ledger(path) as ledger:
+    with Ledger(path, SITE) as ledger:
         for round_number in (1, 2, 3):
             ledger.mark_released(charge(ledger, round_number, limit=limit).id)
+        before = bodies(path)
         with pytest.raises(BudgetError) as refused:
             charge(ledger, 4, limit=limit)
-        assert len(ledger.history()) == 3
+        assert bodies(path) == before
     message = str(refused.value)
     for part in (f"{composed(3):.4g} of {limit:.4g}", f"{composed(1):.4g} by itself", f"bring it to {composed(4):.4g}"):
         assert part in message
@@ -81,7 +78,7 @@ def test_an_order_that_would_overspend_is_refused_and_not_recorded(path: Path) -
 
 def test_a_refusal_says_how_many_steps_still_fit(path: Path) -> None:
     limit = epsilon_rdp([Mechanism(1.0, 0.05, 14)], DELTA)
-    with Ledger(path) as ledger:
+    with Ledger(path, SITE) as ledger:
         charge(ledger, 1, limit=limit)
         with pytest.raises(BudgetError, match="4 of its 10 steps would"):
             charge(ledger, 2, limit=limit)
@@ -89,36 +86,92 @@ def test_a_refusal_says_how_many_steps_still_fit(path: Path) -> None:
 
 def test_rounds_left_are_what_can_then_be_charged(path: Path) -> None:
     limit = composed(5) * 1.001
-    with Ledger(path) as ledger:
+    with Ledger(path, SITE) as ledger:
+        assert ledger.rounds_left(DATA, ROUND, DELTA, limit) == 5
         charge(ledger, 1, limit=limit)
         assert ledger.rounds_left(DATA, ROUND, DELTA, limit) == 4
         for round_number in range(2, 6):
             charge(ledger, round_number, limit=limit)
         assert ledger.rounds_left(DATA, ROUND, DELTA, limit) == 0
+        assert ledger.rounds_left(DATA.fingerprint, ROUND, DELTA, limit) == 0
 
 
 def test_a_run_calibrated_to_its_budget_can_be_trained_to_the_end(path: Path) -> None:
-    with Ledger(path) as ledger:
+    with Ledger(path, SITE) as ledger:
         for round_number in range(1, 21):
             charge(ledger, round_number, limit=composed(20))
 
 
-def test_an_unreleased_charge_is_given_again(path: Path) -> None:
-    with Ledger(path) as ledger:
+def test_a_run_may_not_cost_more_than_its_recipe_promises_however_much_the_policy_allows(path: Path) -> None:
+    with Ledger(path, SITE) as ledger:
+        order = {"dataset": DATA, "mechanism": ROUND, "delta": DELTA, "epsilon_limit": 1000.0}
+        ledger.charge(**order, run="a", round_number=1, run_epsilon_limit=composed(1))
+        with pytest.raises(BudgetError, match="run a has spent"):
+            ledger.charge(**order, run="a", round_number=2, run_epsilon_limit=composed(1))
+        ledger.charge(**order, run="b", round_number=1, run_epsilon_limit=composed(1))
+
+
+def test_a_data_set_that_was_never_charged_is_no_fingerprint_to_ask_for(path: Path) -> None:
+    with Ledger(path, SITE) as ledger, pytest.raises(BudgetError, match="no data set feedfeedfeed was charged"):
+        ledger.spent("feed" * 16, DELTA)
+
+
+def test_nothing_cannot_be_charged(path: Path) -> None:
+    with Ledger(path, SITE) as ledger, pytest.raises(BudgetError, match="has no records"):
+        charge(ledger, 1, dataset=records())
+
+
+# A charge is open, then released or settled
+
+
+def test_an_open_charge_is_given_again_and_that_is_noted(path: Path) -> None:
+    with Ledger(path, SITE) as ledger:
         first = charge(ledger, 1)
-    with Ledger(path) as ledger:
+    with Ledger(path, SITE) as ledger:
         assert charge(ledger, 1, limit=0.0) == first  # already paid, whatever the limit is now
-        assert len(ledger.history()) == 1
+        (row,) = ledger.history()
+    assert (row.id, row.repeats, row.is_open) == (first.id, 1, True)
+    assert [body["kind"] for body in bodies(path)] == ["begin", "dataset", "charge", "repeat"]
 
 
 def test_a_released_charge_is_not_given_again(path: Path) -> None:
-    with Ledger(path) as ledger:
+    with Ledger(path, SITE) as ledger:
         first = charge(ledger, 1)
         ledger.mark_released(first.id)
         second = charge(ledger, 1)
         assert second.id != first.id
         assert second.epsilon_after == pytest.approx(composed(2))
-        assert [row.released is None for row in ledger.history()] == [False, True]
+        assert states(ledger) == ["released", "open"]
+
+
+def test_a_settled_charge_stays_spent_is_not_given_again_and_releases_nothing(path: Path) -> None:
+    with Ledger(path, SITE) as ledger:
+        first = charge(ledger, 1)
+        ledger.settle(first.id)
+        assert ledger.spent(DATA, DELTA) == pytest.approx(composed(1))
+        with pytest.raises(BudgetError, match=f"charge {first.id} of .* is settled"):
+            ledger.mark_released(first.id)
+        assert charge(ledger, 1).epsilon_after == pytest.approx(composed(2))
+        assert states(ledger) == ["settled", "open"]
+
+
+def test_only_an_open_charge_can_be_settled(path: Path) -> None:
+    with Ledger(path, SITE) as ledger:
+        made = charge(ledger, 1)
+        ledger.mark_released(made.id)
+        for wrong in (made.id, made.id + 1):
+            with pytest.raises(BudgetError, match="is not open"):
+                ledger.settle(wrong)
+
+
+def test_one_charge_pays_for_one_release(path: Path) -> None:
+    with Ledger(path, SITE) as ledger:
+        made = charge(ledger, 1)
+        ledger.mark_released(made.id)
+        with pytest.raises(BudgetError, match="released already"):
+            ledger.mark_released(made.id)
+        with pytest.raises(BudgetError, match="unknown"):
+            ledger.mark_released(made.id + 2)
 
 
 @pytest.mark.parametrize(
@@ -128,41 +181,61 @@ def test_a_released_charge_is_not_given_again(path: Path) -> None:
 def test_another_round_run_or_mechanism_is_charged_anew(
     path: Path, run: str, round_number: int, mechanism: Mechanism
 ) -> None:
-    with Ledger(path) as ledger:
+    with Ledger(path, SITE) as ledger:
         charge(ledger, 1)
         charge(ledger, round_number, run=run, mechanism=mechanism)
         assert len(ledger.history()) == 2
 
 
-def test_one_charge_pays_for_one_release(path: Path) -> None:
-    with Ledger(path) as ledger:
-        made = charge(ledger, 1)
-        ledger.mark_released(made.id)
-        with pytest.raises(BudgetError, match="released already"):
-            ledger.mark_released(made.id)
-        with pytest.raises(BudgetError, match="unknown"):
-            ledger.mark_released(made.id + 1)
+def test_two_data_sets_are_charged_in_one_round_of_one_run(path: Path) -> None:
+    """Training and held-out records of a round: two charges, each taken up again and released by itself."""
+    heldout = records("x", "y")
+    with Ledger(path, SITE) as ledger:
+        made = [charge(ledger, 1, dataset=dataset, limit=composed(1)) for dataset in (DATA, heldout)]
+        again = [charge(ledger, 1, dataset=dataset, limit=composed(1)) for dataset in (DATA, heldout)]
+        assert made == again
+        assert made[0].id != made[1].id
+        ledger.mark_released(made[1].id)
+        assert states(ledger) == ["open", "released"]
+        assert ledger.spent(DATA, DELTA) == ledger.spent(heldout, DELTA) == pytest.approx(composed(1))
 
 
 def test_training_without_noise_needs_a_limit_of_infinity(path: Path) -> None:
     bare = Mechanism(0.0, 0.05, 10)
-    with Ledger(path) as ledger:
+    with Ledger(path, SITE) as ledger:
         with pytest.raises(BudgetError, match="bring it to inf"):
             charge(ledger, 1, mechanism=bare)
         assert charge(ledger, 1, mechanism=bare, limit=math.inf).epsilon_after == math.inf
+        assert [row.epsilon_limit for row in ledger.history()] == [None]
 
 
 def test_a_charge_under_the_insecure_seed_is_marked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Ledger(path) as ledger:
+    with Ledger(path, SITE) as ledger:
         charge(ledger, 1)
         monkeypatch.setenv(SEED_VARIABLE, "7")
         charge(ledger, 1)  # taken up again, now with predictable noise
         charge(ledger, 2)
+        monkeypatch.delenv(SEED_VARIABLE)
+        charge(ledger, 2)  # what was predictable once may have been seen
         assert [row.insecure for row in ledger.history()] == [True, True]
 
 
+def test_a_clock_set_back_changes_no_order_and_is_noted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter(["2031-01-01", "2031-01-02", "2031-01-03", "2030-06-01", "2030-06-02", "2031-01-03"])
+    monkeypatch.setattr(journal, "now", lambda: f"{next(times)}T00:00:00.000+00:00")
+    with Ledger(path, SITE) as ledger:
+        charge(ledger, 1, limit=composed(2))
+        ledger.mark_released(charge(ledger, 2, limit=composed(2)).id)
+        with pytest.raises(BudgetError):
+            charge(ledger, 3, limit=composed(2))
+    with Ledger(path, SITE) as ledger:
+        assert ledger.backwards() == [4, 5]
+        assert [(row.id, row.created[:10]) for row in ledger.history()] == [(3, "2031-01-03"), (4, "2030-06-01")]
+        ledger.verify()
+
+
 def test_threads_sharing_a_ledger_do_not_overspend(path: Path) -> None:
-    with Ledger(path) as ledger:
+    with Ledger(path, SITE) as ledger:
         results: list[bool] = []
 
         def work(number: int) -> None:
@@ -178,26 +251,49 @@ def test_threads_sharing_a_ledger_do_not_overspend(path: Path) -> None:
         for thread in threads:
             thread.join()
         assert sorted(results) == [False] * 5 + [True] * 3
+        ledger.verify()
+
+
+def test_two_ledgers_on_one_file_see_each_other_s_charges(path: Path) -> None:
+    with Ledger(path, SITE) as one, Ledger(path, SITE) as other:
+        made = charge(one, 1)
+        assert other.spent(DATA, DELTA) == pytest.approx(composed(1))
+        other.mark_released(made.id)
+        assert states(one) == ["released"]
+        charge(one, 2)
+        assert one.verify() == other.verify()
+
+
+# The file
 
 
 def test_only_the_owner_may_read_it(path: Path) -> None:
-    with Ledger(path) as ledger:
+    with Ledger(path, SITE) as ledger:
         charge(ledger, 1)
+        assert {file.suffix for file in path.parent.iterdir()} >= {".sqlite", ".head"}
         for file in path.parent.iterdir():
             assert file.stat().st_mode & 0o077 == 0
 
 
 def test_commits_reach_the_disk_before_they_return(path: Path) -> None:
-    with Ledger(path) as ledger:
-        assert ledger._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert ledger._connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    with Ledger(path, SITE) as ledger:
+        connection = ledger._journal._connection
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+@pytest.mark.parametrize("statement", ["UPDATE entries SET body = ''", "DELETE FROM entries", "DELETE FROM members"])
+def test_the_table_takes_additions_only(path: Path, statement: str) -> None:
+    write_ledger(path)
+    with pytest.raises(sqlite3.IntegrityError, match="only ever added to"):
+        sqlite3.connect(path).execute(statement)
 
 
 def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"not a database at all, but long enough to look at" * 40)
     with pytest.raises(StorageError, match="not a ledger"):
-        Ledger(path)
+        Ledger(path, SITE)
 
 
 def test_a_database_of_something_else_is_refused_and_left_alone(path: Path) -> None:
@@ -205,56 +301,121 @@ def test_a_database_of_something_else_is_refused_and_left_alone(path: Path) -> N
     with sqlite3.connect(path) as other:
         other.execute("CREATE TABLE songs (title TEXT)")
     with pytest.raises(StorageError, match="something else"):
-        Ledger(path)
+        Ledger(path, SITE)
     assert sqlite3.connect(path).execute("SELECT name FROM sqlite_schema").fetchall() == [("songs",)]
 
 
-def test_a_ledger_of_a_newer_version_is_refused(path: Path) -> None:
-    Ledger(path).close()
+@pytest.mark.parametrize("version", [1, 99])
+def test_a_ledger_of_another_version_is_refused(path: Path, version: int) -> None:
+    Ledger(path, SITE).close()
     with sqlite3.connect(path) as later:
-        later.execute("PRAGMA user_version=99")
-    with pytest.raises(StorageError, match="version 99 where this Sealora reads version 1"):
-        Ledger(path)
+        later.execute(f"PRAGMA user_version={version}")
+    with pytest.raises(StorageError, match=f"has version {version} where this Sealora reads version 2: use the"):
+        Ledger(path, SITE)
 
 
 def test_a_directory_in_the_way_is_named(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=str(tmp_path)):
-        Ledger(tmp_path)
-
-
-def test_a_full_disk_refuses_the_charge_in_one_sentence(path: Path) -> None:
-    with Ledger(path) as ledger:
-        pages = ledger._connection.execute("PRAGMA page_count").fetchone()[0]
-        ledger._connection.execute(f"PRAGMA max_page_count={pages}")
-
-        def fill() -> None:
-            for number in range(1000):
-                charge(ledger, number, run="long name " * 100, limit=math.inf)
-
-        with pytest.raises(StorageError, match="the disk is full"):
-            fill()
-        recorded = ledger.history()
-        assert [row.round_number for row in recorded] == list(range(len(recorded)))
-        ledger._connection.execute("PRAGMA max_page_count=100000")
-        charge(ledger, 1001, limit=math.inf)  # and it works again once there is room
+        Ledger(tmp_path, SITE)
 
 
 def test_a_writer_that_holds_the_ledger_too_long_is_reported(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger_store, "_BUSY_SECONDS", 0.1)
-    with Ledger(path) as ledger, Ledger(path) as other:
-        other._connection.execute("BEGIN IMMEDIATE")
+    monkeypatch.setattr(store, "_BUSY_SECONDS", 0.1)
+    with Ledger(path, SITE) as ledger, Ledger(path, SITE) as other:
+        other._journal._connection.execute("BEGIN IMMEDIATE")
         with pytest.raises(StorageError, match="another process has held it"):
             charge(ledger, 1)
-        other._connection.execute("ROLLBACK")
+        other._journal._connection.execute("ROLLBACK")
 
 
-def test_a_run_may_not_cost_more_than_its_recipe_promises_however_much_the_policy_allows(tmp_path: Path) -> None:
-    mechanism = Mechanism(noise_multiplier=1.0, sample_rate=0.05, steps=10)
-    promised = epsilon_rdp([mechanism], 1e-5)
-    with Ledger(tmp_path / "ledger.sqlite") as ledger:
-        order = {"dataset": "d", "mechanism": mechanism, "delta": 1e-5, "epsilon_limit": 1000.0}
-        charge = ledger.charge(**order, run="a", round_number=1, run_epsilon_limit=promised)
-        ledger.mark_released(charge.id)
-        with pytest.raises(BudgetError, match="run a has spent"):
-            ledger.charge(**order, run="a", round_number=2, run_epsilon_limit=promised)
-        ledger.charge(**order, run="b", round_number=1, run_epsilon_limit=promised)
+def test_a_full_database_refuses_the_charge_in_one_sentence_and_writes_nothing_of_it(path: Path) -> None:
+    with Ledger(path, SITE) as ledger:
+        connection = ledger._journal._connection
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count={pages + 2}")
+        made: list[int] = []
+
+        def fill() -> None:
+            while True:
+                made.append(charge(ledger, len(made), run="long name " * 100, limit=math.inf).id)
+
+        with pytest.raises(StorageError, match="the disk is full"):
+            fill()
+        assert [row.id for row in ledger.history()] == made
+        ledger.verify()
+        connection.execute("PRAGMA max_page_count=100000")
+        charge(ledger, 1001, limit=math.inf)  # and it works again once there is room
+        ledger.verify()
+
+
+def test_a_charge_that_fails_half_way_leaves_nothing_and_the_ledger_goes_on(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with Ledger(path, SITE) as ledger:
+        with monkeypatch.context() as broken:
+            broken.setattr(journal, "write_members", fail)  # after the data set's entry, before the charge's
+            with pytest.raises(StorageError, match="disk I/O error: check the disk"):
+                charge(ledger, 1)
+        assert ledger.datasets() == []
+        assert charge(ledger, 1).id == 3
+        ledger.verify()
+
+
+@pytest.mark.parametrize("room", ["64k", "104k"])
+def test_a_full_disk_never_loses_what_was_granted(tmp_path: Path, room: str) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={room}", "tmpfs", disk]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root can mount a small disk")
+    path = disk / "ledger.sqlite"
+    granted: list[int] = []
+    released: list[int] = []
+
+    def fill() -> None:
+        with Ledger(path, SITE) as ledger:
+            for number in range(1000):
+                granted.append(charge(ledger, number, limit=math.inf).id)
+                ledger.mark_released(granted[-1])
+                released.append(granted[-1])
+
+    try:
+        with pytest.raises(StorageError, match="the disk is full: free some space"):
+            fill()
+        subprocess.run(["mount", "-o", "remount,size=8m", disk], check=True)
+        with Ledger(path, SITE) as ledger:
+            rows = {row.id: row for row in ledger.history()}
+            assert set(granted) <= set(rows)
+            assert all(rows[number].released for number in released)
+            charge(ledger, 1001, limit=math.inf)
+            ledger.verify()
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_head_that_cannot_be_written_costs_the_charge_but_loses_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a crash between the commit and the head would: the charge is there, and no alarm is raised."""
+    with Ledger(path, SITE) as ledger:
+        first = charge(ledger, 1)
+
+        def full(*arguments: object) -> None:
+            raise StorageError("the disk is full")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(journal, "write_head", full)
+            with pytest.raises(StorageError, match="the disk is full"):
+                ledger.mark_released(first.id)
+        head = read_head(path)
+        assert head is not None
+        assert head.number == 3
+    with Ledger(path, SITE) as ledger:
+        assert states(ledger) == ["released"]
+        caught_up = read_head(path)
+        assert caught_up is not None
+        assert caught_up.number == 4
+        ledger.verify()

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from flwr.app import RecordDict
 
-from sealora_client import participation
+from sealora_client import participation, round_work
 from sealora_client.ledger import Ledger
 from sealora_client.participation import Participation, RoundState
+from sealora_client.training.clipped_sum import ClippingFigures
 from sealora_client.training.dp_sgd import TrainedRound
 from sealora_common.contribution import ContributionLayout
 from sealora_common.errors import BudgetError, ModelError
@@ -27,8 +28,12 @@ def bench(tiny_base, tmp_path) -> Bench:
 
 
 def charges(bench, name="site-0"):
+    """The ledger's charges: which records, of which run and round, released or not."""
+    parts = {bench.site.data.train_set.fingerprint: "train", bench.site.data.heldout_set.fingerprint: "held out"}
     with Ledger(bench.directory(name) / "ledger.sqlite") as ledger:
-        return [(row.run[:2], row.round_number, row.released is not None) for row in ledger.history()]
+        return [
+            (parts[row.dataset], row.run[:2], row.round_number, row.released is not None) for row in ledger.history()
+        ]
 
 
 def history(bench, name="site-0"):
@@ -42,16 +47,16 @@ def test_the_round_is_paid_for_before_there_is_a_gradient(bench, monkeypatch):
         seen.append(charges(bench))
         raise ModelError("stop here")
 
-    monkeypatch.setattr(participation, "train_round", spied)
+    monkeypatch.setattr(round_work, "train_round", spied)
     with pytest.raises(ModelError):
         Participation.begin(bench.site, bench.order(), bench.adapter, [])
-    assert seen == [[("ab", 1, False)]]
+    assert seen == [[("held out", "ab", 1, False), ("train", "ab", 1, False)]]
 
 
 def test_a_round_that_never_left_is_trained_again_for_nothing(bench):
     for attempt in (1, 2, 3):
         Participation.begin(bench.site, bench.order(attempt=attempt), bench.adapter, [])
-    assert charges(bench) == [("ab", 1, False)]
+    assert charges(bench) == [("held out", "ab", 1, False), ("train", "ab", 1, False)]
 
 
 def test_the_charge_is_released_before_the_vector_is_masked(bench, monkeypatch):
@@ -61,7 +66,7 @@ def test_the_charge_is_released_before_the_vector_is_masked(bench, monkeypatch):
         participation.SiteSession, "mask", lambda *arguments: (seen.append(charges(bench)), bytes(1 // 0))[1]
     )
     refusal_of(bench.stage("site-0", "mask", requests["site-0"]))
-    assert seen == [[("ab", 1, True)]]
+    assert seen == [[("held out", "ab", 1, True), ("train", "ab", 1, True)]]
 
 
 def test_a_released_charge_releases_no_second_vector(bench):
@@ -72,7 +77,7 @@ def test_a_released_charge_releases_no_second_vector(bench):
     twin = RoundState.model_validate_json(bench.contexts["site-1"].state.config_records["sealora"]["round"])
     with Ledger(bench.directory() / "ledger.sqlite") as ledger, pytest.raises(BudgetError, match="released already"):
         ledger.mark_released(ledger.history()[0].id)
-    assert twin.charge == 1
+    assert len(twin.charges) == 2
 
 
 def test_the_noise_is_that_of_all_the_recipe_s_rounds(bench, monkeypatch):
@@ -84,7 +89,7 @@ def test_the_noise_is_that_of_all_the_recipe_s_rounds(bench, monkeypatch):
         seen.update(rest)
         raise ModelError("stop here")
 
-    monkeypatch.setattr(participation, "train_round", spied)
+    monkeypatch.setattr(round_work, "train_round", spied)
     with pytest.raises(ModelError):
         Participation.begin(bench.site, bench.order(), bench.adapter, [])
     expected = calibrate_noise(PRIVATE["epsilon"], PRIVATE["delta"], bench.recipe.training.sample_rate, steps=2)
@@ -102,7 +107,7 @@ def test_the_site_trains_from_the_order_s_adapter_whatever_the_model_held(bench,
         seen.update(model.read(model.layout.names))
         raise ModelError("stop here")
 
-    monkeypatch.setattr(participation, "train_round", spied)
+    monkeypatch.setattr(round_work, "train_round", spied)
     with pytest.raises(ModelError):
         Participation.begin(bench.site, bench.order(round_number=2), bench.adapter, bench.receipts)
     np.testing.assert_array_equal(bench.layout.shared("ffa").flatten(seen), bench.adapter)
@@ -121,10 +126,43 @@ def test_what_goes_into_the_sum_is_the_weighted_delta_the_weight_and_the_loss(be
     monkeypatch.setattr(ContributionLayout, "encode", spied)
     part, _ = Participation.begin(bench.site, bench.order(), bench.adapter, [])
     (contribution,) = seen
-    assert contribution.delta.shape == (bench.layout.shared("ffa").size,)
-    assert contribution.delta.any()
+    assert contribution.values.shape == (bench.layout.shared("ffa").size,)
+    assert contribution.values.any()
     assert contribution.weight == pytest.approx(24 / 10_000)
-    assert contribution.heldout_loss == part.state.figures["heldout_loss"]
+    assert contribution.heldout_loss != part.state.figures["heldout_loss"]  # what leaves is noisy, what stays exact
+
+
+def test_a_round_that_does_not_evaluate_pays_for_no_evaluation(tiny_base, tmp_path):
+    bench = Bench(tmp_path, tiny_base(), rounds=3, privacy=PRIVATE, training={"evaluate_every": 2})
+    bench.play(bench.order(round_number=1))
+    bench.play(bench.order(round_number=2))
+    bench.play(bench.order(round_number=3))
+    assert [(part, number) for part, _, number, _ in charges(bench)] == [
+        ("held out", 1),
+        ("train", 1),
+        ("train", 2),
+        ("held out", 3),
+        ("train", 3),
+    ]
+    assert ["heldout_loss" in line for line in history(bench)] == [True, False, True]
+
+
+def test_a_held_out_record_is_protected_as_a_training_record_is(tiny_base, tmp_path):
+    """All evaluations that the recipe asks for fit the recipe's epsilon, and one more does not."""
+    bench = Bench(tmp_path, tiny_base(), rounds=2, privacy=PRIVATE)
+    bench.play(bench.order(round_number=1))
+    bench.play(bench.order(round_number=2))
+    bench.play(bench.order("evaluate", round_number=3))
+    with Ledger(bench.directory() / "ledger.sqlite") as ledger:
+        spent = ledger.spent(bench.site.data.heldout_set, PRIVATE["delta"])
+    assert 0.9 * PRIVATE["epsilon"] < spent <= PRIVATE["epsilon"]
+    assert "budget does not allow" in refusal_of(
+        bench.begin("site-0", bench.order("evaluate", round_number=3, attempt=2), action="evaluate")
+    )
+
+
+def test_an_order_with_another_clipping_norm_is_refused(bench):
+    assert "clipping norm 0.5 is not the recipe's" in refusal_of(bench.begin("site-0", bench.order(clip_norm=0.5)))
 
 
 def test_an_evaluation_sends_no_delta(bench, monkeypatch):
@@ -132,7 +170,7 @@ def test_an_evaluation_sends_no_delta(bench, monkeypatch):
     encode = ContributionLayout.encode
 
     def spied(self, contribution, entropy):
-        seen.append((self.parameters, contribution.delta.size))
+        seen.append((self.parameters, contribution.values.size))
         return encode(self, contribution, entropy)
 
     monkeypatch.setattr(ContributionLayout, "encode", spied)
@@ -168,16 +206,9 @@ def test_without_a_mechanism_there_is_no_bound_and_none_is_claimed(tiny_base, tm
 def test_a_site_says_loudly_that_its_adapter_did_not_move(bench, monkeypatch, caplog):
     size = bench.layout.shared("ffa").size
     still = TrainedRound(
-        delta=np.zeros(size, dtype=np.float32),
-        steps=1,
-        optimizer_state=None,
-        moved=False,
-        examples_seen=0,
-        non_finite=0,
-        median_gradient_norm=float("nan"),
-        clipped_fraction=float("nan"),
+        delta=np.zeros(size, dtype=np.float32), unclipped=None, moved=False, figures=ClippingFigures([])
     )
-    monkeypatch.setattr(participation, "train_round", lambda *arguments, **rest: still)
+    monkeypatch.setattr(round_work, "train_round", lambda *arguments, **rest: still)
     bench.play(bench.order())
     assert "site site-0, round 1: the adapter's weights did not move" in caplog.text
     assert history(bench)[0]["moved"] is False

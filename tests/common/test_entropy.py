@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -64,3 +68,35 @@ def test_a_stream_goes_on_where_it_was():
 def test_a_known_answer():
     """The streams that pinned test vectors rest on."""
     assert SeededEntropy("sealora", 1).bytes(16).hex() == "9f2031ecb9c5dd41bcdb8abf8e669c07"
+
+
+@pytest.mark.parametrize(
+    ("origin", "honoured"),
+    [
+        (None, False),  # from a package index
+        ({"url": "https://example.org/sealora.whl", "archive_info": {}}, False),
+        ({"url": "file:///src/sealora", "dir_info": {}}, False),
+        ({"url": "file:///src/sealora", "dir_info": {"editable": True}}, True),
+    ],
+)
+def test_only_a_development_installation_honours_the_insecure_seed(tmp_path, origin, honoured):
+    """As a site would meet it: another process, and what pip notes beside an installation (PEP 610)."""
+    noted = tmp_path / "sealora-9.dist-info"
+    noted.mkdir()
+    (noted / "METADATA").write_text("Metadata-Version: 2.1\nName: sealora\nVersion: 9\n")
+    if origin is not None:
+        (noted / "direct_url.json").write_text(json.dumps(origin))
+    code = "from sealora_common.entropy import site_entropy; print(type(site_entropy('s')).__name__)"
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        env={**os.environ, "PYTHONPATH": str(tmp_path), SEED_VARIABLE: "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if honoured:
+        assert ran.stdout.strip() == "SeededEntropy", ran.stderr
+    else:
+        assert ran.returncode != 0
+        assert "PolicyError: SEALORA_INSECURE_SEED is set" in ran.stderr
+        assert "unset the variable" in ran.stderr

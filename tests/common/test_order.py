@@ -55,7 +55,9 @@ CHANGES = {
     "layout_digest": "0" * 64,
     "adapter_digest": "0" * 64,
     "clip_range": 0.5,
+    "clip_norm": 0.25,
     "history": "1" * 64,
+    "release": "0.0.1",
 }
 
 

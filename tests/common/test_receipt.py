@@ -43,6 +43,7 @@ def chain(length: int, *, run: str = RUN, world: str = "f", server: Identity = S
             adapter_digest="4" * 64,
             history=history_of(receipts),
             clip_range=0.5,
+            clip_norm=1.0,
         )
         receipts.append(Receipt.issue(order, NAMES, world * 64, history_of(receipts), server))
     return receipts

@@ -59,18 +59,18 @@ def test_each_way_to_aggregate_trains_the_halves_it_says(federation, tmp_path, a
 @pytest.mark.parametrize("aggregation", ["ffa", "alternating"])
 def test_the_product_of_the_mean_is_the_mean_of_the_products(federation, tmp_path, monkeypatch, aggregation):
     """What FFA and alternating are for: the adapter's effect is averaged, not only its factors."""
-    from sealora_client import participation
+    from sealora_client import round_work
     from sealora_client.model.adapted import adapted_model
 
     deltas = []
-    train = participation.train_round
+    train = round_work.train_round
 
     def spied(*arguments, **rest):
         trained = train(*arguments, **rest)
         deltas.append((rest["round_number"], trained.delta))
         return trained
 
-    monkeypatch.setattr(participation, "train_round", spied)
+    monkeypatch.setattr(round_work, "train_round", spied)
     sealing = {"weighting": "uniform", "ring_bits": 24}
     run = run_inline(federation(lora={"aggregation": aggregation}, sealing=sealing, rounds=2), tmp_path / "run")
     layout = adapted_model(recipe_of(run)).layout

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flwr.app import ConfigRecord, Error, Message
 
-from sealora_client import participation
+from sealora_client import round_work
 from sealora_client.ledger import Ledger
 from sealora_client.model.adapted import adapted_model
 from sealora_client.participation import Participation
@@ -69,14 +69,14 @@ def federation(tiny_base, tmp_path):
 def deltas(monkeypatch) -> dict[str, np.ndarray]:
     """The plain delta of every site's latest training."""
     seen: dict[str, np.ndarray] = {}
-    train = participation.train_round
+    train = round_work.train_round
 
     def spied(model, examples, **rest):
         trained = train(model, examples, **rest)
         seen[f"site-{len(examples) - 24}"] = trained.delta.copy()
         return trained
 
-    monkeypatch.setattr(participation, "train_round", spied)
+    monkeypatch.setattr(round_work, "train_round", spied)
     return seen
 
 

@@ -407,7 +407,7 @@ def observed(directory: Path, base: Path, **sections) -> Seen:
         if self.parameters:
             if self.clip_range not in seen.ranges:
                 seen.ranges.append(self.clip_range)
-            seen.weighted.setdefault(self.clip_range, []).append(contribution.delta * np.float64(contribution.weight))
+            seen.weighted.setdefault(self.clip_range, []).append(contribution.values * np.float64(contribution.weight))
             seen.words.add(self.segments[0].length)
         return encode(self, contribution, entropy)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sealora_client import participation
+from sealora_client import round_work
 from sealora_common.adapter import initial_adapter
 from sealora_common.clip_range import initial_range
 from sealora_common.contribution import ContributionLayout, OpenedRound
@@ -101,7 +101,7 @@ def observed(tiny_base, tmp_path_factory) -> Observed:
             seen.replies.append(Reply(site, action, self.round, self.order, reply.content))
             return reply
 
-    train, encode, decode = participation.train_round, ContributionLayout.encode, ContributionLayout.decode
+    train, encode, decode = round_work.train_round, ContributionLayout.encode, ContributionLayout.decode
 
     def spied_train(model, examples, *, round_number, **rest):
         trained = train(model, examples, round_number=round_number, **rest)
@@ -121,7 +121,7 @@ def observed(tiny_base, tmp_path_factory) -> Observed:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("SEALORA_INSECURE_SEED", raising=False)
-        patch.setattr(participation, "train_round", spied_train)
+        patch.setattr(round_work, "train_round", spied_train)
         patch.setattr(ContributionLayout, "encode", spied_encode)
         patch.setattr(ContributionLayout, "decode", spied_decode)
         run_inline(recipe, seen.run, grid=Tapping)

@@ -18,6 +18,7 @@ import transformers
 from peft import PeftModel
 
 from sealora_client.data.chat import to_examples
+from sealora_client.data.population import Population
 from sealora_client.data.records import read_records
 from sealora_client.evaluation import heldout_loss
 from sealora_client.model.adapted import AdaptedModel
@@ -98,7 +99,7 @@ def test_the_adapter_loads_with_plain_peft_and_gives_the_same_held_out_loss(fini
         assert reported[name]["heldout_loss_after"] == pytest.approx(plain_loss(model, examples), abs=1e-3)
         with model.disable_adapter():
             assert reported[name]["heldout_loss_before"] == pytest.approx(plain_loss(model, examples), abs=1e-3)
-        own = heldout_loss(AdaptedModel(model, tokenizer, ""), examples, 8).mean
+        own = heldout_loss(AdaptedModel(model, tokenizer, ""), Population.of(examples), 8).mean
         assert reported[name]["heldout_loss_after"] == pytest.approx(own, abs=1e-3)
 
 

@@ -50,6 +50,7 @@ def finish(store: RunStore, number: int, **changes):
         "heldout_loss": 2.5,
         "clipped_fraction": 0.0,
         "next_clip_range": 0.5,
+        "next_clip_norm": 1.0,
         "seconds": 1.0,
     }
     return store.finish_round(number, **(values | changes))

@@ -1,32 +1,125 @@
-"""A name for a data set that follows from its content, for the privacy ledger."""
+"""A data set by its content: a name that follows from it, and digests of whoever and whatever is in it.
+
+The privacy ledger knows data sets in this form only. The fingerprint names one state of the data; the members'
+digests tell that two states share somebody, so that data which grows or changes goes on spending the same budget.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from sealora_client.data.records import Record
+from sealora_common.recipe.schema import Unit
+
+DIGEST_BYTES = 32
 
 
-def dataset_fingerprint(records: Iterable[tuple[str, str]]) -> str:
-    """SHA-256 (hex) over the sorted digests of the records: the same for any order and any file name.
+@dataclass(frozen=True)
+class DataSet:
+    """What is charged: a set of units of privacy, each a record or all records of one person.
 
-    Records are counted, so a data set with a record twice is another data set. One that gains, loses or changes
-    a record is another one too, and the ledger then starts it afresh: a site that grows its data keeps spending
-    on the old records, which only its policy can hold against the new data set.
+    A record is its text: one that is changed is another record. A person is their identifier, exactly as written.
 
-    Args:
-        records: (prompt, response) texts, any number of them, read once.
+    Attributes:
+        fingerprint: SHA-256 (hex) over the sorted digests of all content, the same for any order and any file name.
+        unit: whom privacy protects.
+        members: SHA-256 of each unit (record or person's identifier), sorted; a record that is there twice is two
+            units.
+        records: SHA-256 of each record's text, whosever it is, sorted. Equal to `members` if the unit is a record.
 
-    >>> one = dataset_fingerprint([("a", "b"), ("c", "d")])
-    >>> one == dataset_fingerprint([("c", "d"), ("a", "b")])
-    True
-    >>> one == dataset_fingerprint([("a", "bc"), ("", "d")])
-    False
+    Raises:
+        ValueError: a digest is not 32 bytes long, or records are not their own members.
     """
-    digests = sorted(_digest_of_record(prompt, response) for prompt, response in records)
-    return hashlib.sha256(b"sealora dataset v1\n" + b"".join(digests)).hexdigest()
+
+    fingerprint: str
+    unit: Unit
+    members: tuple[bytes, ...] = field(repr=False)
+    records: tuple[bytes, ...] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if any(len(digest) != DIGEST_BYTES for digest in (*self.members, *self.records)):
+            raise ValueError(f"expected digests of {DIGEST_BYTES} bytes")
+        if self.unit == "record" and self.members != self.records:
+            raise ValueError("expected each record to be a member by itself")
+
+    def __len__(self) -> int:
+        """Number of units."""
+        return len(self.members)
+
+    @classmethod
+    def of(cls, records: Sequence[Record]) -> DataSet:
+        """The data set of a site's records: by person if they have persons.
+
+        Raises:
+            ValueError: some have a person and some have not.
+        """
+        with_person = [
+            (record.person, record.prompt, record.response) for record in records if record.person is not None
+        ]
+        if not with_person:
+            return cls.of_records((record.prompt, record.response) for record in records)
+        if len(with_person) != len(records):
+            raise ValueError("expected a person for each record, or for none")
+        return cls.of_persons(with_person)
+
+    @classmethod
+    def of_records(cls, records: Iterable[tuple[str, str]]) -> DataSet:
+        """A data set whose every record is a unit by itself.
+
+        Args:
+            records: (prompt, response) texts, any number of them, read once.
+
+        >>> one = DataSet.of_records([("a", "b"), ("c", "d")])
+        >>> one == DataSet.of_records([("c", "d"), ("a", "b")])
+        True
+        >>> one == DataSet.of_records([("a", "bc"), ("", "d")])
+        False
+        """
+        digests = tuple(sorted(_digest_of_record(prompt, response) for prompt, response in records))
+        return cls(_fingerprint(b"sealora dataset v1\n", digests), "record", digests, digests)
+
+    @classmethod
+    def of_persons(cls, records: Iterable[tuple[str, str, str]]) -> DataSet:
+        """A data set in which all records of one person are one unit.
+
+        Args:
+            records: (person's identifier, prompt, response), any number of them, read once.
+
+        >>> before = DataSet.of_persons([("p1", "a", "b")])
+        >>> after = DataSet.of_persons([("p1", "a", "b"), ("p1", "c", "d")])
+        >>> before.fingerprint == after.fingerprint, before.members == after.members
+        (False, True)
+        """
+        persons: set[bytes] = set()
+        texts: list[bytes] = []
+        content: list[bytes] = []
+        for person, prompt, response in records:
+            persons.add(_sha256(b"sealora person v1\n", person))
+            texts.append(_digest_of_record(prompt, response))
+            content.append(_sha256(texts[-1], person))
+        return cls(
+            _fingerprint(b"sealora dataset by person v1\n", sorted(content)),
+            "person",
+            tuple(sorted(persons)),
+            tuple(sorted(texts)),
+        )
+
+
+def _fingerprint(domain: bytes, digests: Iterable[bytes]) -> str:
+    return hashlib.sha256(domain + b"".join(digests)).hexdigest()
 
 
 def _digest_of_record(prompt: str, response: str) -> bytes:
-    # Lone surrogates can stand in JSON strings, so they must have bytes as well.
-    first, second = (text.encode("utf-8", "surrogatepass") for text in (prompt, response))
+    first, second = _encoded(prompt), _encoded(response)
     return hashlib.sha256(len(first).to_bytes(8, "big") + first + second).digest()
+
+
+def _sha256(prefix: bytes, text: str) -> bytes:
+    return hashlib.sha256(prefix + _encoded(text)).digest()
+
+
+def _encoded(text: str) -> bytes:
+    # Lone surrogates can stand in JSON strings, so they must have bytes as well.
+    return text.encode("utf-8", "surrogatepass")

@@ -15,10 +15,17 @@ from sealora_common.recipe.schema import DataSection
 
 @dataclass(frozen=True)
 class Record:
-    """One record of the site, as text."""
+    """One record of the site, as text.
+
+    Attributes:
+        prompt: what the model is given.
+        response: what it is to say.
+        person: whose record it is, if the recipe names a field for that.
+    """
 
     prompt: str
     response: str
+    person: str | None = None
 
 
 @dataclass(frozen=True)
@@ -32,19 +39,28 @@ class Split:
 def read_records(path: Path, section: DataSection) -> Split:
     """Reads a JSON Lines file (UTF-8; blank lines are skipped).
 
-    A record whose split field is absent or null is held out or not by a hash of its own content. So the split never
-    changes when records are added, removed or reordered, and equal records fall into the same part.
+    A record whose split field is absent or null is held out or not by a hash of its own content, or of its person. So
+    the split never changes when records are added, removed or reordered, equal records fall into the same part, and
+    no person is in both.
 
     Raises:
-        DataError: the file cannot be read, a line is no good record, or one of the two parts is empty.
+        DataError: the file cannot be read, a line is no good record, a person is in both parts, or one of the two
+            parts is empty.
     """
     split = Split([], [])
+    part_of_person: dict[str, str] = {}
     for place, value in _objects(path):
         record = Record(
             _text(place, value, section.prompt_field, "prompt_field"),
             _text(place, value, section.response_field, "response_field"),
+            _person(place, value, section.person_field),
         )
         part = _part(place, value, record, section)
+        if record.person is not None and part_of_person.setdefault(record.person, part) != part:
+            raise DataError(
+                f'{place}: this person is in both parts, here as "{part}": give all records of one person the same '
+                f'"{section.split_field}", or leave that field out'
+            )
         (split.train if part == "train" else split.heldout).append(record)
     if not split.train and not split.heldout:
         raise DataError(f"{path} has no records: write one JSON object a line")
@@ -104,10 +120,23 @@ def _text(place: str, value: dict[str, Any], field: str, setting: str) -> str:
     return text
 
 
+def _person(place: str, value: dict[str, Any], field: str | None) -> str | None:
+    if field is None:
+        return None
+    person = value.get(field)
+    if isinstance(person, bool) or not isinstance(person, str | int) or person == "":
+        raise DataError(
+            f'{place}: the field "{field}" names no person: give it a text or a whole number, or leave '
+            "data.person_field out of the recipe"
+        )
+    return str(person)
+
+
 def _part(place: str, value: dict[str, Any], record: Record, section: DataSection) -> str:
     part = value.get(section.split_field)
     if part is None:
-        content = json.dumps([record.prompt, record.response]).encode()
+        owner = [record.prompt, record.response] if record.person is None else [record.person]
+        content = json.dumps(owner).encode()
         fraction = int.from_bytes(hashlib.sha256(content).digest()[:8], "big") / 2**64
         return "heldout" if fraction < section.heldout_fraction else "train"
     if part not in ("train", "heldout"):

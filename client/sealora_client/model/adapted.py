@@ -162,6 +162,7 @@ def adapted_model(recipe: Recipe) -> AdaptedModel:
             lora.alpha,
             lora.dropout,
             lora.target_modules,
+            lora.last_layers,
         )
         if key not in _loaded:
             _loaded[key] = AdaptedModel._load_from(directory, base_digest, recipe)
@@ -192,34 +193,53 @@ def _load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
 
 
 def _with_lora(base: PreTrainedModel, lora: LoraSection) -> PeftModel:
-    _check_targets(base, lora)
     config = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
-        target_modules=lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules),
+        target_modules=_targets(base, lora),
         bias="none",
         task_type="CAUSAL_LM",
     )
     return get_peft_model(base, config, adapter_name=ADAPTER)
 
 
-def _check_targets(base: PreTrainedModel, lora: LoraSection) -> None:
-    if isinstance(lora.target_modules, str):
-        return
+def _targets(base: PreTrainedModel, lora: LoraSection) -> list[str]:
+    """Full names of the linear layers that get an adapter: those of the recipe's names and last layers."""
     head = base.get_output_embeddings()
     linears = [
         name
         for name, module in base.named_modules()
         if isinstance(module, torch.nn.Linear | Conv1D) and module is not head
     ]
-    for target in lora.target_modules:
-        if not any(name == target or name.endswith(f".{target}") for name in linears):
-            there = ", ".join(sorted({name.rpartition(".")[2] for name in linears}))
-            raise ModelError(
-                f"lora.target_modules: the base model has no linear layer {target!r}: choose from {there}, "
-                "or write all-linear"
-            )
+    chosen = linears
+    if not isinstance(lora.target_modules, str):
+        for target in lora.target_modules:
+            if not any(_is_named(name, target) for name in linears):
+                there = ", ".join(sorted({name.rpartition(".")[2] for name in linears}))
+                raise ModelError(
+                    f"lora.target_modules: the base model has no linear layer {target!r}: choose from {there}, "
+                    "or write all-linear"
+                )
+        chosen = [name for name in linears if any(_is_named(name, target) for target in lora.target_modules)]
+    if lora.last_layers is None:
+        return chosen
+    count = int(getattr(base.config.get_text_config(), "num_hidden_layers", 0))
+    if lora.last_layers > count:
+        raise ModelError(f"lora.last_layers is {lora.last_layers}, but the base model has {count} layers: lower it")
+    last = [name for name in chosen if (_layer(name) or 0) >= count - lora.last_layers]
+    if not last:
+        raise ModelError("lora.last_layers: none of lora.target_modules is in those layers: name others, or more layers")
+    return last
+
+
+def _is_named(name: str, target: str) -> bool:
+    return name == target or name.endswith(f".{target}")
+
+
+def _layer(name: str) -> int | None:
+    """The number of the transformer layer that a module belongs to: the first number in its path."""
+    return next((int(part) for part in name.split(".") if part.isdigit()), None)
 
 
 def _lora_linears(model: PeftModel) -> Iterable[tuple[str, torch.nn.Linear]]:

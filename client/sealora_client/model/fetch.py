@@ -42,6 +42,15 @@ def locate_base(section: ModelSection) -> Path:
     return _from_hub(section.base, section.revision)
 
 
+def is_here(section: ModelSection) -> bool:
+    """Whether `locate_base` finds the model on this machine, with nothing to fetch."""
+    if Path(section.base).expanduser().is_dir():
+        return True
+    if section.base == CATALOGUE_NAME:
+        return (cache_root() / CATALOGUE_NAME).is_dir()
+    return _is_hub_id(section.base) and _is_in_hub_cache(section.base, section.revision)
+
+
 def cache_root() -> Path:
     """Where fetched models are kept: the environment's `SEALORA_CACHE`, or the user's cache directory."""
     named = os.environ.get(CACHE_VARIABLE)
@@ -57,8 +66,6 @@ def _is_hub_id(base: str) -> bool:
 def _from_hub(name: str, revision: str | None) -> Path:
     from huggingface_hub import errors, snapshot_download
 
-    # Whoever names a cache wants everything there; otherwise models that the user already has are found.
-    cache = cache_root() / "hub" if os.environ.get(CACHE_VARIABLE) else None
     try:
         return Path(
             snapshot_download(
@@ -66,7 +73,7 @@ def _from_hub(name: str, revision: str | None) -> Path:
                 revision=revision,
                 allow_patterns=list(_HUB_PATTERNS),
                 ignore_patterns=["*/*"],  # the same weights in other formats
-                cache_dir=cache,
+                cache_dir=_hub_cache(),
                 etag_timeout=_HUB_TIMEOUT,
             )
         )
@@ -83,6 +90,21 @@ def _from_hub(name: str, revision: str | None) -> Path:
     except Exception as error:  # network, disk and protocol: the hub's client raises many unrelated types
         said = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:")
         raise _unavailable(name, said, "check the network") from error
+
+
+def _is_in_hub_cache(name: str, revision: str | None) -> bool:
+    from huggingface_hub import snapshot_download
+
+    try:
+        snapshot_download(name, revision=revision, cache_dir=_hub_cache(), local_files_only=True)
+    except Exception:  # the hub's client raises many unrelated types
+        return False
+    return True
+
+
+def _hub_cache() -> Path | None:
+    """Whoever names a cache wants everything there; otherwise models that the user already has are found."""
+    return cache_root() / "hub" if os.environ.get(CACHE_VARIABLE) else None
 
 
 def _unavailable(name: str, why: str, remedy: str) -> ModelError:

@@ -1,51 +1,59 @@
 """Per-example gradients of LoRA matrices, all examples of a micro-batch in one backward pass.
 
 A LoRA matrix is a small linear map y = x W^T, so the gradient of example i's loss with respect to W is one small
-product, (dL/dy_i)^T x_i. A custom backward computes it for all examples by one batched product, in float32, into
-the rows of a flat buffer G of shape (batch, parameters); W itself receives no gradient. Examples do not meet
-anywhere else in a language model's forward pass, so backpropagating the SUM of per-example losses leaves
-example i's gradient, and nothing else, in row i.
+product, (dL/dy_i)^T x_i. A custom backward computes it for all examples by one batched product, in float32, and adds
+it to the example's row of a flat buffer G of shape (rows, parameters); W itself receives no gradient. Examples do not
+meet anywhere else in a language model's forward pass, so backpropagating the SUM of per-example losses leaves
+example i's gradient, and nothing else, in its row. A row belongs to one unit of privacy: an example, or a person
+whose examples share it, over several backward passes if they are many.
 
-    gradients = PerExampleGradients(linears, max_batch=8)
+    gradients = PerExampleGradients(linears, max_rows=8)
     with gradients:
-        for batch in micro_batches:
-            gradients.begin(batch_size, length)
+        for units in micro_batches:
+            gradients.start(len(units))
+            gradients.begin(rows, length)
             per_example_losses.sum().backward()
-            clipped = gradients.clipped_sum_(accumulator, clip_norm=1.0)
+            outcome = gradients.truncated_sum_(accumulator, clip_norm=1.0, units=1 << 24)
 
-Clipping is that of Abadi et al. 2016 (arXiv:1607.00133, Alg. 1): g_i * min(1, C / ||g_i||), one norm over all
-trained matrices. It is applied to what stands in G, in float64, so the bound holds whatever the precision of the
-model's own arithmetic. Exact under both kinds of gradient checkpointing, under dropout, and on a 4-bit base.
+Clipping is that of Abadi et al. 2016 (arXiv:1607.00133, Alg. 1), g * min(1, C / ||g||), in one with the truncation
+to an integer grid: a row becomes integers, scaled so that C is `units` steps, each cut towards zero. Cutting lengthens
+no vector, and sums of integers below 2^53 are exact in float64 in whatever order they are added, so a row changes
+the sum by a vector of length at most `units`, to the last bit. Exact under both kinds of gradient checkpointing, under
+dropout, and on a 4-bit base.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sealora_client.training.linear_by_example import Forward, Sink, collecting_forward, require_supported
 from sealora_common.errors import ModelError
 
-_NORM_BLOCK = 1 << 20  # columns of G converted to float64 at a time
+LARGEST_UNITS = 1 << 26
+"""Finest grid: sums of 2^26 rows of this length are still exact in float64."""
 
-Forward = Callable[[Tensor], Tensor]
-Sink = Callable[[Tensor, Tensor], None]
+# Scaled rows are made a little too short, by more than float32 can make them too long: a rounded scale and a rounded
+# product change a coordinate by 2^-24 of itself each, and the norm in float64 is off by far less. What lies above
+# 2^23 in float32 is an integer by itself.
+_SHRINK = 1 - 2.0**-22
+_FLOAT32 = torch.finfo(torch.float32)
 
 
 @dataclass(frozen=True)
-class ClippedBatch:
-    """What clipping did to one micro-batch. It describes the site's records and must not leave the site.
+class ClippedRows:
+    """What clipping did to some rows. It describes the site's records and must not leave the site.
 
     Attributes:
-        norms: float64 on the CPU, shape (batch,): each example's gradient norm before clipping, inf or nan where
-            the gradient was not finite.
-        clipped: how many examples exceeded the clipping norm.
-        non_finite: how many examples had no finite gradient and contributed nothing.
+        norms: float64 on the CPU, shape (rows,): each row's norm before clipping, inf or nan where the gradient was
+            not finite.
+        clipped: how many rows exceeded the clipping norm (per layer: in some matrix).
+        non_finite: how many rows had no finite gradient and contributed nothing.
     """
 
     norms: Tensor
@@ -58,30 +66,33 @@ class PerExampleGradients:
 
     Args:
         linears: (tensor name, module) of every matrix to differentiate, in the order of the flat vector.
-        max_batch: most examples in one backward pass.
+        max_rows: most units of privacy whose gradients are held at once.
 
     Attributes:
         size: P, number of elements of all matrices together.
-        flat: float32 on the matrices' device, shape (max_batch, P): row i is example i's gradient.
+        flat: float32 on the matrices' device, shape (max_rows, P): row i is unit i's gradient.
 
     Raises:
         ModelError: a module is not a plain, bias-free, unshared `nn.Linear`, or is part of a routed expert.
     """
 
-    def __init__(self, linears: Sequence[tuple[str, nn.Linear]], max_batch: int) -> None:
-        if not linears or max_batch < 1:
-            raise ValueError(f"expected matrices and a batch size, got {len(linears)=} and {max_batch=}")
-        _require_supported(linears)
+    def __init__(self, linears: Sequence[tuple[str, nn.Linear]], max_rows: int) -> None:
+        if not linears or max_rows < 1:
+            raise ValueError(f"expected matrices and a number of rows, got {len(linears)=} and {max_rows=}")
+        require_supported(linears)
         self._modules = [module for _, module in linears]
         self.size = sum(module.weight.numel() for module in self._modules)
-        self.flat = torch.zeros(max_batch, self.size, dtype=torch.float32, device=self._modules[0].weight.device)
+        self.flat = torch.zeros(max_rows, self.size, dtype=torch.float32, device=self._modules[0].weight.device)
+        self._columns: list[slice] = []
         self._views = []
         start = 0
         for module in self._modules:
-            columns = self.flat[:, start : start + module.weight.numel()]
-            self._views.append(columns.view(max_batch, *module.weight.shape))
+            self._columns.append(slice(start, start + module.weight.numel()))
+            self._views.append(self.flat[:, self._columns[-1]].view(max_rows, *module.weight.shape))
             start += module.weight.numel()
-        self._batch = 0
+        self._rows = 0
+        self._owners: Tensor | None = None
+        self._examples = 0
         self._length = 0
         self._arrivals = 0
         self._replaced: list[tuple[nn.Module, Forward | None]] = []
@@ -89,7 +100,7 @@ class PerExampleGradients:
     def __enter__(self) -> PerExampleGradients:
         for index, module in enumerate(self._modules):
             self._replaced.append((module, module.__dict__.get("forward")))
-            module.__dict__["forward"] = _collecting_forward(module, self._sink(index))
+            module.__dict__["forward"] = collecting_forward(module, self._sink(index))
         return self
 
     def __exit__(
@@ -102,31 +113,100 @@ class PerExampleGradients:
             else:
                 module.__dict__["forward"] = original
 
-    def begin(self, batch: int, length: int) -> None:
-        """Clears the rows for a micro-batch of `batch` examples padded to `length` tokens.
+    def start(self, rows: int) -> None:
+        """Clears the first `rows` rows for as many units of privacy.
 
         Raises:
-            ValueError: the batch is larger than `max_batch`, or empty.
+            ValueError: there are not so many rows, or none is asked for.
         """
-        if not 1 <= batch <= len(self.flat):
-            raise ValueError(f"expected 1 to {len(self.flat)} examples, got {batch=}")
-        self._batch, self._length, self._arrivals = batch, length, 0
-        self.flat[:batch].zero_()
+        if not 1 <= rows <= len(self.flat):
+            raise ValueError(f"expected 1 to {len(self.flat)} rows, got {rows=}")
+        self._rows, self._arrivals = rows, 0
+        self.flat[:rows].zero_()
 
-    def clipped_sum_(self, accumulator: Tensor, clip_norm: float) -> ClippedBatch:
-        """Adds sum_i min(1, C / ||g_i||) g_i over the micro-batch to `accumulator`, in place.
-
-        Each example adds a vector of norm at most C (1 + 1e-9) to a float64 accumulator. An example whose
-        gradient is not finite adds nothing, which keeps the bound.
+    def begin(self, owners: Sequence[int], length: int) -> None:
+        """Says whose the examples of the next backward pass are.
 
         Args:
-            accumulator: float64, shape (P,), on the matrices' device.
-            clip_norm: C, above 0; infinity does not clip.
+            owners: the row of each example of the micro-batch, in its order, each below the number of rows started.
+            length: tokens to which the examples are padded.
 
         Raises:
-            ModelError: no gradient arrived since `begin`, so the loss does not depend on the matrices.
-            ValueError: the accumulator has another shape or dtype.
+            ValueError: there is no example, or an owner has no row.
         """
+        if not owners or not all(0 <= owner < self._rows for owner in owners):
+            raise ValueError(f"expected owners among {self._rows} rows, got {list(owners)}")
+        self._examples, self._length = len(owners), length
+        # None: every example has a row of its own, in order, and products are added in place.
+        in_order = list(owners) == list(range(len(owners)))
+        self._owners = None if in_order else torch.tensor(owners, device=self.flat.device)
+
+    def truncated_sum_(
+        self, accumulator: Tensor, clip_norm: float, units: int, *, per_layer: bool = False
+    ) -> ClippedRows:
+        """Adds the clipped rows, as integers, to `accumulator` in place. The rows are spent afterwards.
+
+        Each row is scaled by units / max(C, ||g||) and truncated towards zero, which makes an integer vector of L2
+        norm at most `units`. A row that is not finite adds nothing, which keeps the bound.
+
+        Args:
+            accumulator: float64, shape (P,), on the matrices' device; holds integers.
+            clip_norm: C, above 0 and finite.
+            units: steps of the grid that make C, at most `LARGEST_UNITS`.
+            per_layer: clip each of m matrices to C / sqrt(m) in place of all together to C.
+
+        Raises:
+            ModelError: no gradient arrived since `start`, so the loss does not depend on the matrices.
+            ValueError: an argument does not fit.
+        """
+        if not (math.isfinite(clip_norm) and clip_norm > 0 and 1 <= units <= LARGEST_UNITS):
+            raise ValueError(f"expected a finite norm and 1 to {LARGEST_UNITS} units, got {clip_norm=} {units=}")
+        self._require_sum_into(accumulator)
+        by_matrix = self._norms_by_matrix()
+        norms = by_matrix.square().sum(dim=1).sqrt()
+        finite = norms.isfinite()
+        share = math.sqrt(len(self._modules)) if per_layer else 1.0
+        lengths = by_matrix if per_layer else norms[:, None].expand_as(by_matrix)
+        bound = clip_norm / share
+        scales = (units / share * _SHRINK) / lengths.clamp(min=bound)
+        # Below float32's normal range a scale could be rounded up by more than rows are made too short.
+        scales = torch.where(scales >= _FLOAT32.tiny, scales, 0.0).clamp(max=_FLOAT32.max)
+        scales = scales.to(self.flat.device, torch.float32)
+        rows = self.flat[: self._rows]
+        rows[~finite.to(rows.device)] = 0.0  # 0 * inf would be nan
+        for index, columns in enumerate(self._columns):
+            block = rows[:, columns]  # one matrix at a time stays in the processor's cache
+            block.mul_(scales[:, index, None]).trunc_()
+            accumulator[columns] += block.sum(dim=0, dtype=torch.float64)
+        clipped = int((lengths > bound).any(dim=1).logical_and(finite).sum())
+        return ClippedRows(norms=norms, clipped=clipped, non_finite=int((~finite).sum()))
+
+    def sum_(self, accumulator: Tensor) -> ClippedRows:
+        """Adds the rows as they are to `accumulator`: training without privacy. Finite ones only.
+
+        Raises:
+            ModelError, ValueError: as for `truncated_sum_`.
+        """
+        self._require_sum_into(accumulator)
+        norms = self.norms()
+        finite = norms.isfinite()
+        rows = self.flat[: self._rows]
+        rows[~finite.to(rows.device)] = 0.0
+        for columns in self._columns:
+            accumulator[columns] += rows[:, columns].sum(dim=0, dtype=torch.float64)
+        return ClippedRows(norms=norms, clipped=0, non_finite=int((~finite).sum()))
+
+    def norms(self) -> Tensor:
+        """L2 norms of the started rows: float64 on the CPU, shape (rows,)."""
+        return self._norms_by_matrix().square().sum(dim=1).sqrt()
+
+    def _norms_by_matrix(self) -> Tensor:
+        """Float64 on the CPU, shape (rows, matrices)."""
+        rows = self.flat[: self._rows]
+        norms = [torch.linalg.vector_norm(rows[:, columns], dim=1, dtype=torch.float64) for columns in self._columns]
+        return torch.stack(norms, dim=1).cpu()
+
+    def _require_sum_into(self, accumulator: Tensor) -> None:
         if accumulator.shape != (self.size,) or accumulator.dtype != torch.float64:
             raise ValueError(f"expected float64 of shape ({self.size},), got {accumulator.dtype} {accumulator.shape}")
         if self._arrivals == 0:
@@ -134,96 +214,29 @@ class PerExampleGradients:
                 "the loss does not reach the adapter, so training would learn nothing but noise: if "
                 "model.gradient_checkpointing is on, call enable_input_require_grads() on the model"
             )
-        norms = self.norms()
-        clipped = non_finite = 0
-        for row, norm in zip(self.flat, norms.tolist(), strict=False):
-            if not math.isfinite(norm):
-                non_finite += 1
-                continue
-            clipped += norm > clip_norm
-            # Type promotion makes this one pass in float64, with no copy of the row.
-            accumulator.add_(row, alpha=min(1.0, clip_norm / norm) if norm > 0 else 1.0)
-        return ClippedBatch(norms=norms, clipped=clipped, non_finite=non_finite)
-
-    def norms(self) -> Tensor:
-        """L2 norms of the micro-batch's gradients: float64 on the CPU, shape (batch,)."""
-        rows = self.flat[: self._batch]
-        squares = torch.zeros(self._batch, dtype=torch.float64, device=rows.device)
-        for start in range(0, self.size, _NORM_BLOCK):
-            squares += rows[:, start : start + _NORM_BLOCK].double().square_().sum(dim=1)
-        return squares.sqrt_().cpu()
 
     def _sink(self, index: int) -> Sink:
         def add_example_gradients(inputs: Tensor, grad_output: Tensor) -> None:
             # Added, not stored: a module may run more than once in one forward pass.
             left = self._by_example(grad_output).transpose(1, 2).float()
-            self._views[index][: self._batch].baddbmm_(left, self._by_example(inputs).float())
+            right = self._by_example(inputs).float()
+            if self._owners is None:
+                self._views[index][: self._examples].baddbmm_(left, right)
+            else:
+                self._views[index].index_add_(0, self._owners, torch.bmm(left, right))
             self._arrivals += 1
 
         return add_example_gradients
 
     def _by_example(self, rows: Tensor) -> Tensor:
-        """`rows` as (batch, positions, features); examples come first in any layout a language model uses."""
-        if rows.dim() > 2 and rows.shape[0] == self._batch:
-            return rows.reshape(self._batch, -1, rows.shape[-1])
+        """`rows` as (examples, positions, features); examples come first in any layout a language model uses."""
+        if rows.dim() > 2 and rows.shape[0] == self._examples:
+            return rows.reshape(self._examples, -1, rows.shape[-1])
         # Some models flatten tokens before a linear map. Any other number of rows has mixed the examples.
-        if rows.dim() == 2 and len(rows) in (self._batch, self._batch * self._length):
-            return rows.reshape(self._batch, -1, rows.shape[-1])
+        if rows.dim() == 2 and len(rows) in (self._examples, self._examples * self._length):
+            return rows.reshape(self._examples, -1, rows.shape[-1])
         raise ModelError(
-            f"a LoRA matrix saw a tensor of shape {tuple(rows.shape)} in a micro-batch of {self._batch} examples of "
+            f"a LoRA matrix saw a tensor of shape {tuple(rows.shape)} in a micro-batch of {self._examples} examples of "
             f"{self._length} tokens, so gradients cannot be told apart by example: leave that module out of "
             "lora.target_modules"
-        )
-
-
-class _LinearByExample(torch.autograd.Function):
-    """y = x W^T whose backward hands (x, dL/dy) to a sink in place of computing a gradient of W."""
-
-    @staticmethod
-    def forward(ctx: Any, inputs: Tensor, weight: Tensor, sink: Sink) -> Tensor:
-        ctx.save_for_backward(inputs, weight)
-        ctx.sink = sink
-        return nn.functional.linear(inputs, weight)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, None, None]:
-        inputs, weight = ctx.saved_tensors
-        ctx.sink(inputs, grad_output)
-        if not ctx.needs_input_grad[0]:
-            return None, None, None
-        # Under autocast the output, and so its gradient, has another dtype than the operands.
-        return (grad_output @ weight.to(grad_output.dtype)).to(inputs.dtype), None, None
-
-
-def _collecting_forward(module: nn.Linear, sink: Sink) -> Forward:
-    def forward(inputs: Tensor) -> Tensor:
-        if not torch.is_grad_enabled():  # evaluation, and the first pass of reentrant checkpointing
-            return nn.functional.linear(inputs, module.weight)
-        output: Tensor = _LinearByExample.apply(inputs, module.weight, sink)  # type: ignore[no-untyped-call]
-        return output
-
-    return forward
-
-
-def _require_supported(linears: Sequence[tuple[str, nn.Linear]]) -> None:
-    seen: set[int] = set()
-    for name, module in linears:
-        if type(module) is not nn.Linear:
-            why = f"is a {type(module).__name__}, not a plain nn.Linear"
-        elif module.bias is not None:
-            why = "has a bias (lora_bias)"
-        elif id(module.weight) in seen:
-            why = "shares its weight with another matrix"
-        elif module.weight.device != linears[0][1].weight.device:
-            why = f"is on {module.weight.device} while others are on {linears[0][1].weight.device}"
-        elif not module.weight.requires_grad:
-            why = "is frozen"
-        elif ".experts." in name:
-            why = "belongs to a routed expert, where tokens of all examples are mixed"
-        else:
-            seen.add(id(module.weight))
-            continue
-        raise ModelError(
-            f"{name} {why}, so its gradients cannot be told apart by example: leave it out of lora.target_modules"
         )

@@ -35,3 +35,18 @@ def poisson_batch(entropy: Entropy, population: int, rate: float) -> NDArray[np.
         raise ValueError(f"expected a probability, got {rate=}")
     threshold = np.uint64(math.floor(math.ldexp(rate, UNIFORM_BITS)))
     return np.flatnonzero(Keystream(entropy).integers(population) < threshold).astype(np.int64)
+
+
+def choose(entropy: Entropy, population: int, count: int) -> NDArray[np.int64]:
+    """A uniformly random subset of `count` out of `population` indices, ascending; all of them if there are fewer.
+
+    Args:
+        entropy: draws 32 bytes, unless all are taken.
+        population: number of indices.
+        count: size of the subset.
+    """
+    if population <= count:
+        return np.arange(population, dtype=np.int64)
+    # The smallest of independent uniform numbers stand at uniformly random places.
+    order = np.argsort(Keystream(entropy).integers(population), kind="stable")
+    return np.sort(order[:count]).astype(np.int64)

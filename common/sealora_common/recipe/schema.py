@@ -12,6 +12,7 @@ from sealora_common.canonical import canonical_json, digest
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Unit = Literal["record", "person"]
 
 
 class Section(BaseModel):
@@ -44,6 +45,9 @@ class LoraSection(Section):
     """The adapter's output is scaled by alpha / rank."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+    last_layers: int | None = Field(default=None, ge=1)
+    """Only the last so many transformer layers get an adapter; null for all. Fewer parameters carry less noise, and
+    nothing is computed backwards below them."""
     aggregation: Aggregation = "ffa"
     """`ffa`: A frozen and shared, B trained. `alternating`: B and A in turn. `average`: both (inexact)."""
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -63,7 +67,14 @@ class DataSection(Section):
     """Longer examples are truncated at the end, counted and reported."""
     heldout_fraction: float = Field(default=0.1, gt=0, lt=1)
     heldout_limit: int = Field(default=512, ge=1)
-    """At most so many held-out records are evaluated each round."""
+    """At most so many held-out records are evaluated each time."""
+    person_field: str | None = None
+    """A field that says whose record it is (patient, customer). If set, privacy is by person, else by record."""
+
+    @property
+    def unit(self) -> Unit:
+        """What privacy protects: one record, or all records of one person."""
+        return "record" if self.person_field is None else "person"
 
 
 class TrainingSection(Section):
@@ -80,22 +91,38 @@ class TrainingSection(Section):
     weight_decay: float = Field(default=0.0, ge=0, le=1)
     proximal_mu: float = Field(default=0.0, ge=0)
     """FedProx (Li et al. 2020): strength of the pull towards the global adapter; 0 is off."""
+    evaluate_every: int = Field(default=1, ge=1)
+    """Held-out records are evaluated before round 1, then every so many rounds, and after the last one."""
 
 
 class PrivacySection(Section):
-    """The differential-privacy guarantee every site gives for each of its training records."""
+    """The differential-privacy guarantee of every record (or person) of every site, trained on or held out."""
 
-    mechanism: Literal["local", "none"] = "local"
-    """`local`: DP-SGD at each site. `none`: no privacy; sites refuse it unless their policy allows it."""
+    mechanism: Literal["local", "distributed", "none"] = "local"
+    """`local`: DP-SGD at each site. `distributed`: one step a round, each site adds a share of the noise, the sum
+    carries all of it. `none`: no privacy; sites refuse it unless their policy allows it."""
     epsilon: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] = 8.0
     """Total over all rounds, for each site."""
     delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
-    """Must be below 1 / (number of training records) at every site."""
+    """Must be below 1 / (number of training records, or persons) at every site."""
     clip_norm: Positive = 1.0
-    """Per-example L2 clipping norm C."""
+    """L2 clipping norm C of what one record (or person) contributes to a step."""
+    clipping: Literal["flat", "per_layer"] = "flat"
+    """`flat`: one norm over all trained matrices. `per_layer`: each of m matrices is clipped to C / sqrt(m)."""
+    target_quantile: float | None = Field(default=None, gt=0, lt=1)
+    """Adaptive clipping (Andrew et al. 2021): C follows a noisy count so that this share is not clipped."""
     spare_rounds: int = Field(default=0, ge=0, le=1000)
     """Rounds the noise is calibrated for beyond `rounds`: each pays for one round that must be repeated because
     it was lost after sites had sent their masked vectors."""
+    honest_survivors: int | None = Field(default=None, ge=1)
+    """`distributed`: so many survivors of a round carry the full noise between them, besides those who read the sum
+    and know their own share. Null: as many as are left when all drop out and collude that the sealing allows, one
+    reading site at least."""
+    records_per_person: int = Field(default=8, ge=1, le=10_000)
+    """With `data.person_field`: at most so many of a sampled person's records, drawn anew, make its contribution."""
+    heldout_clip: Positive = 8.0
+    """Held-out loss of one record (mean nats a token; with `data.person_field` the mean over one person's records)
+    is clipped to this before it is averaged and noised."""
 
 
 class SealingSection(Section):
@@ -164,6 +191,10 @@ class Recipe(Section):
                 f"lora.aggregation: alternating works with server.optimizer: fedavg only, not "
                 f"{self.server.optimizer!r} (its momentum would move the half that rests)"
             )
+        if self.privacy.mechanism == "distributed":
+            _require_distributable(self)
+        if self.privacy.target_quantile is not None:
+            _require_adaptable(self)
         if self.sites.minimum < self.sealing.min_survivors:
             raise ValueError(
                 f"sites.minimum is {self.sites.minimum}, below sealing.min_survivors "
@@ -183,6 +214,55 @@ class Recipe(Section):
         """DP-SGD steps the noise is calibrated for: those of all rounds and of the spare ones."""
         return (self.rounds + self.privacy.spare_rounds) * self.training.steps_per_round
 
+    def evaluates(self, round_number: int) -> bool:
+        """Whether held-out records are evaluated in this round (first is 1; after the last comes one more)."""
+        return (round_number - 1) % self.training.evaluate_every == 0 or round_number > self.rounds
+
+    @property
+    def accounted_evaluations(self) -> int:
+        """Evaluations the noise on the held-out loss is calibrated for: those of all rounds and of the spare ones."""
+        evaluations = sum(self.evaluates(number) for number in range(1, self.rounds + 2))
+        return evaluations + self.privacy.spare_rounds
+
     def with_model_digest(self, model_digest: str) -> Recipe:
         """A copy whose hash covers the base model with this digest (hex SHA-256)."""
         return self.model_copy(update={"model": self.model.model_copy(update={"digest": model_digest})})
+
+
+_NARROWEST_RING = 20  # bits: below it a distributed sum has too few levels for both noise and gradients
+
+
+def _require_distributable(recipe: Recipe) -> None:
+    if recipe.training.steps_per_round != 1:
+        raise ValueError(
+            f"privacy.mechanism: distributed takes one step a round, but training.steps_per_round is "
+            f"{recipe.training.steps_per_round}: set it to 1 and raise rounds"
+        )
+    if recipe.sealing.ring_bits < _NARROWEST_RING:
+        raise ValueError(
+            f"privacy.mechanism: distributed needs sealing.ring_bits of {_NARROWEST_RING} or more (24 serves most), "
+            f"not {recipe.sealing.ring_bits}: gradients and noise share the ring's levels"
+        )
+    if recipe.sealing.rotation or recipe.sealing.clip_range != "auto":
+        raise ValueError(
+            "privacy.mechanism: distributed sends integers of its own grid: leave out sealing.rotation and "
+            "sealing.clip_range"
+        )
+    if recipe.sealing.weighting != "records":
+        raise ValueError(
+            "privacy.mechanism: distributed divides the sum of all gradients by the batch expected of all sites' "
+            "records: set sealing.weighting to records"
+        )
+
+
+def _require_adaptable(recipe: Recipe) -> None:
+    if recipe.privacy.mechanism == "none" or recipe.privacy.clipping != "flat":
+        raise ValueError(
+            "privacy.target_quantile adapts one clipping norm to noisy counts: it needs privacy.clipping: flat and a "
+            "mechanism other than none"
+        )
+    if recipe.privacy.mechanism == "local" and recipe.training.optimizer == "sgd":
+        raise ValueError(
+            "privacy.target_quantile changes the size of SGD's steps, and so the public range of a delta: use "
+            "training.optimizer: adamw"
+        )

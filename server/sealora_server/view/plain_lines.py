@@ -48,7 +48,7 @@ class PlainLines:
             case RoundFinished():
                 return self._round_line(event, histories)
             case EvaluationFinished() if event.heldout_loss is not None:
-                return f"final adapter: held-out loss {loss_text(event.heldout_loss)}"
+                return f"final adapter: {self._loss_name} {loss_text(event.heldout_loss)}"
             case _:
                 return self._trouble_or_end(event)
 
@@ -67,7 +67,7 @@ class PlainLines:
                     f"nothing was unmasked: {printable(event.reason)}"
                 )
             case RunFinished():
-                return _finished_line(event)
+                return _finished_line(event, self._loss_name)
             case RunFailed():
                 return f"run failed: {printable(event.reason)}"
             case RunInterrupted():
@@ -79,13 +79,18 @@ class PlainLines:
         parts = [f"sealed sum of {count_text(len(event.survivors), 'site')} opened"]
         if event.heldout_loss is not None:
             moment = "before training" if event.round == 1 else "at its start"
-            parts.append(f"held-out loss {moment} {loss_text(event.heldout_loss)}")
+            parts.append(f"{self._loss_name} {moment} {loss_text(event.heldout_loss)}")
         curves = (dict(history.epsilons) for history in histories.values())
         spent = [curve[event.round] for curve in curves if event.round in curve]
         if spent and self._started:
             parts.append(f"epsilon {epsilon_text(max(spent))} of {target_text(self._started.epsilon)}")
         parts.append(duration_text(event.seconds))
         return f"{self._where(event.round)}: {', '.join(parts)}"
+
+    @property
+    def _loss_name(self) -> str:
+        private = self._started is not None and self._started.mechanism != "none"
+        return "noisy held-out loss" if private else "held-out loss"
 
     def _where(self, number: int) -> str:
         rounds = self._started.rounds if self._started else 0
@@ -109,10 +114,10 @@ def _ready_line(event: SitesReady) -> str:
     return f"{count_text(len(names), 'site')} ready: {printable(shown)}"
 
 
-def _finished_line(event: RunFinished) -> str:
+def _finished_line(event: RunFinished, loss_name: str) -> str:
     line = f"finished in {duration_text(event.seconds)}"
     before, after = event.heldout_loss_before, event.heldout_loss_after
     if before is None or after is None or before == 0:
         return line
     change = change_text(after / before - 1)
-    return f"{line}: held-out loss {loss_text(before)} -> {loss_text(after)} ({change})"
+    return f"{line}: {loss_name} {loss_text(before)} -> {loss_text(after)} ({change})"

@@ -1,4 +1,8 @@
-"""The privacy ledger's SQLite file: opening it durably, its schema, and what its failures mean to a person."""
+"""The ledger's SQLite file: opening it durably, its schema, and what its failures mean to a person.
+
+Entries lie in a table that refuses to change or delete rows, which keeps accidents out; what keeps forgers out is
+their hashes and signatures (`entries`). The members of data sets lie beside them, bound by a digest in the entry.
+"""
 
 from __future__ import annotations
 
@@ -9,28 +13,37 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sealora_client.ledger.entries import SealedEntry
 from sealora_common.errors import StorageError
 from sealora_common.storage import storage_error
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _APPLICATION_ID = 0x5EA10A01  # marks the file as a Sealora ledger, for `file` and for us
 _BUSY_SECONDS = 30.0
 
-_SCHEMA = """
-CREATE TABLE charges (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    dataset TEXT NOT NULL,
-    run TEXT NOT NULL,
-    round INTEGER NOT NULL,
-    noise_multiplier REAL NOT NULL,
-    sample_rate REAL NOT NULL,
-    steps INTEGER NOT NULL,
-    created TEXT NOT NULL,
-    released TEXT,
-    insecure INTEGER NOT NULL
-) STRICT
-"""
-_INDEX = "CREATE INDEX charges_by_dataset ON charges (dataset, run, round)"
+_SCHEMA = (
+    """
+    CREATE TABLE entries (
+        number INTEGER PRIMARY KEY,
+        body TEXT NOT NULL,
+        hash BLOB NOT NULL,
+        signature BLOB NOT NULL
+    ) STRICT
+    """,
+    """
+    CREATE TABLE members (
+        dataset INTEGER PRIMARY KEY REFERENCES entries (number),
+        members BLOB NOT NULL,
+        records BLOB NOT NULL
+    ) STRICT
+    """,
+    *(
+        f"CREATE TRIGGER {table}_{event.lower()} BEFORE {event} ON {table} "
+        "BEGIN SELECT RAISE(ABORT, 'the ledger is only ever added to'); END"
+        for table in ("entries", "members")
+        for event in ("UPDATE", "DELETE")
+    ),
+)
 
 
 def open_store(path: Path) -> sqlite3.Connection:
@@ -57,8 +70,43 @@ def open_store(path: Path) -> sqlite3.Connection:
         except BaseException:
             connection.close()
             raise
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
     return connection
+
+
+def files_of(path: Path) -> list[Path]:
+    """Every file that may belong to the database at `path`: itself and SQLite's journals."""
+    return [path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm", "-journal"))]
+
+
+def read_entries(connection: sqlite3.Connection, first: int) -> Iterator[tuple[int, SealedEntry]]:
+    """The entries numbered `first` and above with their numbers, in order, as they lie there."""
+    cursor = connection.execute(
+        # As bytes: what is no UTF-8 any more is damage to be named, not an error of SQLite's.
+        "SELECT number, CAST(body AS BLOB), hash, signature FROM entries WHERE number >= ? ORDER BY number",
+        (first,),
+    )
+    for number, body, link, signature in cursor:
+        yield number, SealedEntry(body, link, signature)
+
+
+def write_entry(connection: sqlite3.Connection, number: int, sealed: SealedEntry) -> None:
+    """Adds one entry to the transaction."""
+    connection.execute(
+        "INSERT INTO entries (number, body, hash, signature) VALUES (?, ?, ?, ?)",
+        (number, sealed.body.decode(), sealed.hash, sealed.signature),
+    )
+
+
+def read_members(connection: sqlite3.Connection, dataset: int) -> tuple[bytes, bytes] | None:
+    """The members and records of the data set with this entry number; None if they are not there."""
+    row = connection.execute("SELECT members, records FROM members WHERE dataset = ?", (dataset,)).fetchone()
+    return None if row is None else (row[0], row[1])
+
+
+def write_members(connection: sqlite3.Connection, dataset: int, members: bytes, records: bytes) -> None:
+    """Adds the members of one data set to the transaction."""
+    connection.execute("INSERT INTO members (dataset, members, records) VALUES (?, ?, ?)", (dataset, members, records))
 
 
 @contextmanager
@@ -98,6 +146,15 @@ def storage_failures(path: Path) -> Iterator[None]:
         raise StorageError(f"cannot use the privacy ledger {path}: {why}, then run the same command again") from error
 
 
+def sync_directory(directory: Path) -> None:
+    """Flushes a directory: a commit is durable only if the file's name is."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
     # Switching a new file's journal needs it to itself for a moment, and SQLite does not wait for that by its
     # busy timeout: two sites' processes that create the ledger together would otherwise fail.
@@ -122,8 +179,8 @@ def _agree_on_schema(connection: sqlite3.Connection, path: Path) -> None:
             if number("user_version") == 0:
                 if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
                     raise StorageError(f"{path} is a database of something else: name another file for the ledger")
-                connection.execute(_SCHEMA)
-                connection.execute(_INDEX)
+                for statement in _SCHEMA:
+                    connection.execute(statement)
                 connection.execute(f"PRAGMA application_id={_APPLICATION_ID}")
                 connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
     if number("application_id") != _APPLICATION_ID:
@@ -133,12 +190,3 @@ def _agree_on_schema(connection: sqlite3.Connection, path: Path) -> None:
             f"the privacy ledger {path} has version {version} where this Sealora reads version {SCHEMA_VERSION}: "
             "use the Sealora release that wrote it, or a newer one"
         )
-
-
-def _sync_directory(directory: Path) -> None:
-    # A commit is durable only if the file's name is.
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,0 +1,96 @@
+"""What one site's round makes known to the strongest adversary that the mechanism's claim speaks of.
+
+`local`: the site's own change of the adapter, as the claim holds against the server and all other sites together.
+`distributed`: the opened sum, with the shares of noise of as many honest sites as the claim counts on. What other
+sites' records contribute is left out: the adversary may know them, and could subtract it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sealora_client.data.population import Population
+from sealora_client.model.adapted import AdaptedModel
+from sealora_client.training import distributed
+from sealora_client.training.dp_sgd import train_round
+from sealora_common.clip_norm import unclipped_share
+from sealora_common.entropy import Entropy
+from sealora_common.privacy.accounting import Mechanism
+from sealora_common.recipe import Recipe
+from sealora_common.sum_grid import SumGrid
+
+
+@dataclass(frozen=True)
+class Release:
+    """What a round makes known.
+
+    Attributes:
+        change: float64, shape (P,): of the trained part of the adapter, before the server's optimiser.
+        unclipped: noisy share of unclipped units, with adaptive clipping; else None.
+    """
+
+    change: NDArray[np.float64]
+    unclipped: float | None
+
+
+def release_round(
+    model: AdaptedModel,
+    population: Population,
+    *,
+    recipe: Recipe,
+    round_number: int,
+    mechanism: Mechanism | None,
+    roster_size: int,
+    clip_norm: float,
+    entropy: Entropy,
+) -> Release:
+    """Does a round's work on `population`, from the adapter that is in `model` now.
+
+    Args:
+        model: afterwards it may hold another adapter.
+        population: all units of the site.
+        recipe: sections `training`, `privacy`, `sealing` and `lora.aggregation` are read.
+        round_number: first round is 1.
+        mechanism: what the round is accounted as; None without privacy.
+        roster_size: sites of the federation.
+        clip_norm: C of the round.
+        entropy: draws samples and noise, of the other sites too.
+
+    Raises:
+        SealoraError: the data or the model cannot be used.
+    """
+    noise_multiplier = 0.0 if mechanism is None else mechanism.noise_multiplier
+    if recipe.privacy.mechanism != "distributed":
+        trained = train_round(
+            model,
+            population,
+            recipe=recipe,
+            round_number=round_number,
+            noise_multiplier=noise_multiplier,
+            entropy=entropy,
+            clip_norm=clip_norm,
+        )
+        return Release(trained.delta.astype(np.float64), trained.unclipped)
+    grid = SumGrid.of(recipe, roster_size)
+    total = distributed.noised_sum(
+        model,
+        population,
+        recipe=recipe,
+        round_number=round_number,
+        grid=grid,
+        clip_norm=clip_norm,
+        noise_multiplier=noise_multiplier,
+        entropy=entropy,
+    ).values
+    for _ in range(grid.honest_survivors - 1):
+        total = total + distributed.skellam(entropy, len(total), grid.noise_variance(noise_multiplier))
+    opened = grid.decode(grid.encode(total)).astype(np.float64)
+    expected = recipe.training.sample_rate * len(population)
+    votes = recipe.privacy.target_quantile is not None
+    return Release(
+        change=-opened[: len(opened) - votes] * (clip_norm / grid.units / expected),
+        unclipped=unclipped_share(float(opened[-1]), grid.units, expected) if votes else None,
+    )

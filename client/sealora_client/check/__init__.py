@@ -1,0 +1,10 @@
+"""The pre-flight of a site: everything that a run will need, tried beforehand, each with what to do if it is not so.
+
+finding.py     one line of the answer
+agreement.py   the site's own files: configuration, keys, recipe, roster, policy
+server.py      the server: reachable, certificate, clock, this site's key
+machine.py     device, memory, disk
+workload.py    base model, records, and a small piece of a round's work, timed
+budget.py      room in the privacy ledger
+preflight.py   all of them in order
+"""

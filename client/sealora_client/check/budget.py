@@ -1,0 +1,41 @@
+"""Room in the privacy ledger for the whole run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sealora_client.budget_report import RecipeAtSite, budget_report
+from sealora_client.check.agreement import Agreement
+from sealora_client.check.finding import Finding, failed, passed
+from sealora_client.ledger import Ledger
+from sealora_client.policy import SitePolicy
+from sealora_common.errors import SealoraError
+from sealora_common.identity import Identity
+from sealora_common.recipe import Recipe
+
+LEDGER = "ledger.sqlite"
+
+
+def check_budget(agreement: Agreement, policy: SitePolicy, recipe: Recipe, identity: Identity) -> Iterator[Finding]:
+    """What the recipe's rounds would cost the site's data sets, and whether the policy's limit leaves room for them."""
+    if recipe.privacy.mechanism == "none":
+        yield passed("privacy", "the recipe has no mechanism, so nothing is charged")
+        return
+    try:
+        at_site = RecipeAtSite.read(agreement.directory, agreement.config, recipe)
+        with Ledger(agreement.directory / LEDGER, identity) as ledger:
+            plan = budget_report(ledger, agreement.config.name, policy, at_site).plan
+    except SealoraError as error:
+        yield failed("privacy", str(error))
+        return
+    if plan is None:
+        return
+    if plan.refused is not None:
+        yield failed("privacy", f"{plan.refused}: see `sealora-site budget`, and agree on another recipe")
+        return
+    for part in plan.parts:
+        yield passed(
+            "privacy",
+            f"{part.part} data: {part.rounds} rounds cost epsilon {part.whole_run:.3g} at delta {plan.delta:g}; with "
+            f"what is spent, {part.after_run:.3g} of {policy.epsilon_limit:g}",
+        )

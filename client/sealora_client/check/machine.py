@@ -1,0 +1,97 @@
+"""This machine: what it computes with, and the room there is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from sealora_client.check.finding import Finding, failed, passed, warned
+from sealora_common.recipe import Recipe
+
+_LARGE_ON_CPU = 1_000_000_000
+_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
+_NF4_BYTES = 0.6  # 4 bits, their doubly quantised constants, and the layers that stay in 16 bits
+_DISK_LEAST = 100 << 20
+_DISK_COMFORTABLE = 1 << 30
+_CGROUPS = (
+    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
+    (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
+)
+
+
+def check_device(recipe: Recipe, parameters: int) -> Finding:
+    """GPU or CPU against the size of the base model and what the recipe asks for."""
+    import torch
+
+    if torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(0)
+        return passed("device", f"GPU {properties.name}, {in_words(properties.total_memory)}")
+    asks = [
+        name
+        for name, wanted in (
+            ("training.optimizer: paged_adamw_8bit", recipe.training.optimizer == "paged_adamw_8bit"),
+            ("model.attention: flash_attention_2", recipe.model.attention == "flash_attention_2"),
+        )
+        if wanted
+    ]
+    threads = f"no GPU, {torch.get_num_threads()} threads of the CPU"
+    if parameters > _LARGE_ON_CPU:
+        return warned(
+            "device",
+            f"{threads}, for a base model of {parameters / 1e9:.1f} thousand million parameters: a round may take "
+            "days; use a machine with a GPU",
+        )
+    if asks:
+        return warned("device", f"{threads}; without CUDA the recipe's {' and '.join(asks)} is replaced: nothing to do")
+    return passed("device", threads)
+
+
+def check_memory(recipe: Recipe, parameters: int) -> Finding:
+    """Whether the base model fits at all; what training needs beyond it is measured by a trial."""
+    each = _NF4_BYTES if recipe.model.quantization == "nf4" else _BYTES[recipe.model.compute_dtype]
+    needed, free = int(parameters * each), free_memory()
+    said = f"the base model takes about {in_words(needed)} of {in_words(free)} free"
+    if needed > free:
+        return failed("memory", f"{said}: free some, use a larger machine, or agree on a smaller model or on nf4")
+    if needed > 0.7 * free:
+        return warned("memory", f"{said}, which leaves little for training: a smaller training.micro_batch_size helps")
+    return passed("memory", said)
+
+
+def free_memory() -> int:
+    """Bytes that the model and its training may take: of the GPU if there is one, else of the machine or container."""
+    import torch
+
+    if torch.cuda.is_available():
+        return int(torch.cuda.mem_get_info()[0])
+    free = int(psutil.virtual_memory().available)
+    for limit, used in _CGROUPS:
+        try:
+            free = min(free, int(limit.read_text()) - int(used.read_text()))
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+    return max(free, 0)
+
+
+def check_disk(directory: Path) -> Iterator[Finding]:
+    """Whether the site's directory has room and can be written to."""
+    if not os.access(directory, os.W_OK):
+        yield failed("disk", f"{directory} cannot be written to: give this account the right to")
+        return
+    free = shutil.disk_usage(directory).free
+    said = f"{in_words(free)} free at {directory}"
+    if free < _DISK_LEAST:
+        yield failed("disk", f"{said}: the privacy ledger must be written before training; free some space")
+    elif free < _DISK_COMFORTABLE:
+        yield warned("disk", f"{said}: free some space before it runs out")
+    else:
+        yield passed("disk", said)
+
+
+def in_words(count: int) -> str:
+    """A number of bytes, for people."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"

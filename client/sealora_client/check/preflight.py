@@ -1,0 +1,76 @@
+"""The whole pre-flight, in the order in which a person would put things right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from sealora_client.check.agreement import Agreement, check_agreement
+from sealora_client.check.finding import Finding, failed, passed, warned
+from sealora_client.site_config import SiteConfig
+from sealora_common.errors import SealoraError
+from sealora_common.recipe import Recipe
+
+
+def preflight(config_file: Path, *, trial: bool = True) -> Iterator[Finding]:
+    """Everything that a run will need, one finding after the other as it is found.
+
+    Args:
+        config_file: the site's site.yaml.
+        trial: whether the model is loaded and a small piece of a round is tried.
+    """
+    from sealora_client.check.machine import check_disk
+    from sealora_client.check.server import check_server
+
+    directory = config_file.absolute().parent
+    try:
+        config = SiteConfig.load(config_file)
+    except SealoraError as error:
+        yield failed("site.yaml", str(error))
+        return
+    yield passed("site.yaml", f"site {config.name}")
+    agreement = Agreement(directory, config)
+    yield from check_agreement(agreement)
+    yield from check_disk(directory)
+    if config.server is None:
+        yield failed("server", "site.yaml names none: add `server: https://host:port`, the address of its front")
+    else:
+        yield from check_server(config.server, directory / config.ca if config.ca else None, agreement.node_key)
+    if agreement.recipe is None:
+        yield warned("machine", "not tried, because there is no recipe to try: put that right and check again")
+        return
+    yield from _with_recipe(agreement, agreement.recipe, trial)
+
+
+def _with_recipe(agreement: Agreement, recipe: Recipe, trial: bool) -> Iterator[Finding]:
+    from sealora_client.check.budget import check_budget
+    from sealora_client.check.machine import check_device, check_memory
+    from sealora_client.check.workload import check_base_model
+
+    if agreement.policy is not None and agreement.identity is not None:
+        yield from check_budget(agreement, agreement.policy, recipe, agreement.identity)
+    base, parameters = check_base_model(recipe)
+    yield base
+    yield check_device(recipe, parameters)
+    memory = check_memory(recipe, parameters)
+    yield memory
+    if "fail" in (base.status, memory.status):
+        yield warned("training", "not tried, because the base model is not there or does not fit: put that right first")
+    elif trial:
+        yield from _on_training(agreement, recipe)
+
+
+def _on_training(agreement: Agreement, recipe: Recipe) -> Iterator[Finding]:
+    from sealora_client.check.trial import check_trial
+    from sealora_client.check.workload import Workload
+    from sealora_client.model.adapted import adapted_model
+
+    roster_size = recipe.sites.minimum if agreement.roster is None else len(agreement.roster)
+    try:
+        model = adapted_model(recipe)
+        workload = Workload.read(agreement.directory / agreement.config.data, recipe, model)
+    except SealoraError as error:
+        yield failed("training", str(error))
+        return
+    yield from workload.check(recipe)
+    yield from check_trial(recipe, model, workload, roster_size)

@@ -1,0 +1,164 @@
+"""A small piece of a round's work, done and timed: what memory it takes, and how long a round will be."""
+
+from __future__ import annotations
+
+import math
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from sealora_client.check.finding import Finding, failed, passed, warned
+from sealora_client.check.machine import free_memory, in_words
+from sealora_client.check.workload import Workload
+from sealora_client.data.population import Population
+from sealora_client.evaluation import heldout_loss
+from sealora_client.model.adapted import AdaptedModel
+from sealora_client.training.clipped_sum import ClippedSum
+from sealora_client.training.dp_sgd import LOCAL_UNITS
+from sealora_client.training.rounded_gaussian import rounded_gaussian
+from sealora_client.training.skellam import skellam
+from sealora_common.entropy import SystemEntropy
+from sealora_common.errors import SealoraError
+from sealora_common.privacy.plan import training_mechanism
+from sealora_common.recipe import Recipe
+from sealora_common.sum_grid import SumGrid
+
+_NOISE_DRAWS = 100_000
+_COMFORTABLE = 0.5  # of the recipe's training_timeout
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a small piece of a round took, in seconds.
+
+    Attributes:
+        batch: one micro-batch of gradients, of middling length.
+        forward: one micro-batch of evaluation.
+        noise: one step's noise.
+    """
+
+    batch: float
+    forward: float
+    noise: float
+
+    def round_seconds(self, recipe: Recipe, workload: Workload) -> float:
+        """An estimate for a whole round of training with an evaluation."""
+        size = recipe.training.micro_batch_size
+        kept = recipe.privacy.records_per_person
+        drawn = recipe.training.sample_rate * sum(min(len(unit), kept) for unit in workload.train.units)
+        step = drawn / size * self.batch + self.noise
+        return recipe.training.steps_per_round * step + math.ceil(workload.heldout.examples / size) * self.forward
+
+
+def check_trial(recipe: Recipe, model: AdaptedModel, workload: Workload, roster_size: int) -> Iterator[Finding]:
+    """Computes the gradients of one micro-batch and evaluates another. Nothing is charged, nothing leaves."""
+    try:
+        with model.lock:
+            trial = _try(recipe, model, workload, roster_size)
+    except (torch.OutOfMemoryError, MemoryError):
+        yield failed(
+            "memory",
+            f"a micro-batch of {recipe.training.micro_batch_size} does not fit: agree on a smaller "
+            "training.micro_batch_size, on model.gradient_checkpointing, or on a smaller data.max_tokens",
+        )
+        return
+    except SealoraError as error:
+        yield failed("training", str(error))
+        return
+    left = free_memory()
+    yield passed("memory", f"training peaked at {in_words(_peak())}; {in_words(left)} are free now")
+    yield _on_time(recipe, trial.round_seconds(recipe, workload))
+
+
+def _try(recipe: Recipe, model: AdaptedModel, workload: Workload, roster_size: int) -> Trial:
+    by_length = sorted(workload.train.units, key=lambda unit: -max(len(example.tokens) for example in unit))
+    size = min(recipe.training.micro_batch_size, len(by_length))
+    longest = by_length[:size]  # what will need most memory; its time is that of a start, and not counted
+    middle = (len(by_length) - size) // 2
+    typical = by_length[middle : middle + size]
+    seconds = [_gradients(recipe, model, Population(tuple(units))) for units in (longest, typical)]
+    count = sum(min(len(unit), recipe.privacy.records_per_person) for unit in typical)
+    batches = math.ceil(count / recipe.training.micro_batch_size)
+    heldout = Population(workload.heldout.units[:size])
+    heldout_loss(model, heldout, recipe.training.micro_batch_size)
+    started = time.perf_counter()
+    heldout_loss(model, heldout, recipe.training.micro_batch_size)
+    _finish(model)
+    forward = time.perf_counter() - started
+    return Trial(seconds[1] / batches, forward, _noise(recipe, model, roster_size))
+
+
+def _gradients(recipe: Recipe, model: AdaptedModel, population: Population) -> float:
+    """Seconds for the clipped sum over all of `population`."""
+    every = recipe.model_copy(update={"training": recipe.training.model_copy(update={"sample_rate": 1.0})})
+    layout = model.layout.trained(recipe.lora.aggregation, 1)
+    sums = ClippedSum(
+        model,
+        layout,
+        population,
+        recipe=every,
+        clip_norm=recipe.privacy.clip_norm,
+        units=0 if recipe.privacy.mechanism == "none" else LOCAL_UNITS,
+        entropy=SystemEntropy(),
+    )
+    with sums:
+        started = time.perf_counter()
+        sums.draw()
+        _finish(model)
+        return time.perf_counter() - started
+
+
+def _noise(recipe: Recipe, model: AdaptedModel, roster_size: int) -> float:
+    """Seconds for one step's noise, from a part of it."""
+    mechanism = training_mechanism(recipe, roster_size)
+    if mechanism is None:
+        return 0.0
+    size = model.layout.trained(recipe.lora.aggregation, 1).size
+    draws = min(size, _NOISE_DRAWS)
+    started = time.perf_counter()
+    if recipe.privacy.mechanism == "distributed":
+        skellam(SystemEntropy(), draws, SumGrid.of(recipe, roster_size).noise_variance(mechanism.noise_multiplier))
+    else:
+        rounded_gaussian(SystemEntropy(), draws, mechanism.noise_multiplier * LOCAL_UNITS)
+    return (time.perf_counter() - started) * size / draws
+
+
+def _finish(model: AdaptedModel) -> None:
+    if model.device.type == "cuda":
+        torch.cuda.synchronize(model.device)
+
+
+def _peak() -> int:
+    """Bytes at the peak: on the GPU if there is one, else of this process."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _on_time(recipe: Recipe, seconds: float) -> Finding:
+    said = (
+        f"a round takes about {_duration(seconds)} here, all {recipe.rounds} about {_duration(recipe.rounds * seconds)}"
+    )
+    limit = recipe.sites.training_timeout
+    if seconds > limit:
+        return failed(
+            "time",
+            f"{said}, but the recipe's sites.training_timeout is {_duration(limit)}: use a faster machine, or agree on "
+            "more time or less work",
+        )
+    if seconds > _COMFORTABLE * limit:
+        return warned(
+            "time", f"{said}, close to the recipe's sites.training_timeout of {_duration(limit)}: agree on more"
+        )
+    return passed("time", said)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 2 * 3600 else f"{seconds / 3600:.1f} h"

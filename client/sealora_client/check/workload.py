@@ -1,0 +1,109 @@
+"""What a round works on: the base model and the site's records."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sealora_client.check.finding import Finding, failed, passed, warned
+from sealora_client.data.chat import to_examples
+from sealora_client.data.population import Population
+from sealora_client.data.records import Record, read_records
+from sealora_client.model.adapted import AdaptedModel
+from sealora_client.model.base import digest_of
+from sealora_client.model.fetch import is_here, locate_base
+from sealora_common.errors import BudgetError, ModelError
+from sealora_common.privacy.accounting import check_delta
+from sealora_common.recipe import Recipe
+
+_MUCH_TRUNCATED = 0.1
+_LONGEST_HEAD = 100 << 20
+
+
+def check_base_model(recipe: Recipe) -> tuple[Finding, int]:
+    """Whether the base model is here, and the one that is meant; with its number of parameters (0: unknown)."""
+    base, wanted = recipe.model.base, recipe.model.digest
+    if not is_here(recipe.model):
+        return failed("base model", f"{base} is not here: run `sealora-site model fetch {base}`"), 0
+    try:
+        directory = locate_base(recipe.model)
+        found = digest_of(directory)
+    except ModelError as error:
+        return failed("base model", str(error)), 0
+    parameters = _parameters(directory)
+    if wanted is not None and wanted != found:
+        said = (
+            f"{base} in {directory} has digest {found[:12]}, but the recipe's model.digest is {wanted[:12]}: use the "
+            "base model that the federation agreed on"
+        )
+        return failed("base model", said), parameters
+    return passed("base model", f"{base}, {parameters:,} parameters, digest {found[:12]}"), parameters
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A site's records as the model sees them."""
+
+    train: Population
+    heldout: Population
+
+    @classmethod
+    def read(cls, data: Path, recipe: Recipe, model: AdaptedModel) -> Workload:
+        """Reads and tokenises the records.
+
+        Raises:
+            DataError: they cannot be used.
+        """
+        records = read_records(data, recipe.data)
+
+        def population(part: list[Record]) -> Population:
+            examples = to_examples(part, model.tokenizer, recipe.data)
+            by_person = recipe.data.unit == "person"
+            return Population.of(examples, [record.person for record in part] if by_person else None)
+
+        return cls(population(records.train), population(records.heldout[: recipe.data.heldout_limit]))
+
+    def check(self, recipe: Recipe) -> Iterator[Finding]:
+        """Counts, truncated share, and what follows from the number of records for the recipe."""
+        examples = [example for part in (self.train, self.heldout) for unit in part.units for example in unit]
+        persons = f" of {len(self.train)} persons" if recipe.data.unit == "person" else ""
+        said = f"{self.train.examples}{persons} to train on, {self.heldout.examples} held out"
+        share = sum(example.truncated for example in examples) / len(examples)
+        if share > _MUCH_TRUNCATED:
+            yield warned(
+                "records",
+                f"{said}; {share:.0%} are cut to data.max_tokens {recipe.data.max_tokens}: shorten them, or agree on "
+                "more tokens",
+            )
+        else:
+            yield passed("records", f"{said}, {share:.1%} cut to data.max_tokens {recipe.data.max_tokens}")
+        drawn = recipe.training.sample_rate * len(self.train)
+        if drawn < 1:
+            yield warned(
+                "records",
+                f"a step draws {drawn:.2g} of them on average, which noise drowns: add records, or agree on a larger "
+                "training.sample_rate",
+            )
+        if recipe.privacy.mechanism != "none":
+            try:
+                check_delta(recipe.privacy.delta, min(len(self.train), len(self.heldout)))
+            except BudgetError as error:
+                yield failed("records", str(error))
+
+
+def _parameters(directory: Path) -> int:
+    """Elements of all tensors, from the heads of the safetensors files (8 bytes of length, then JSON)."""
+    total = 0
+    for path in directory.glob("*.safetensors"):
+        try:
+            with path.open("rb") as file:
+                (length,) = struct.unpack("<Q", file.read(8))
+                head = json.loads(file.read(min(length, _LONGEST_HEAD)))
+        except (OSError, ValueError, struct.error):
+            return 0
+        total += sum(math.prod(tensor["shape"]) for name, tensor in head.items() if name != "__metadata__")
+    return total

@@ -1,0 +1,42 @@
+"""Who is protected: the units of privacy of a site's training data, and the examples that each brings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sealora_client.data.example import Example
+
+
+@dataclass(frozen=True)
+class Population:
+    """Training examples by unit of privacy: each example its own unit, or all of one person's together.
+
+    Attributes:
+        units: the examples of each unit; none is empty.
+    """
+
+    units: tuple[tuple[Example, ...], ...]
+
+    def __len__(self) -> int:
+        """N, the number of units."""
+        return len(self.units)
+
+    @property
+    def examples(self) -> int:
+        """Number of examples of all units together."""
+        return sum(len(unit) for unit in self.units)
+
+    @classmethod
+    def of(cls, examples: Sequence[Example], persons: Sequence[str | None] | None = None) -> Population:
+        """The units of `examples`: each by itself, or by the person at the same place in `persons`.
+
+        >>> len(Population.of([], persons=[]))
+        0
+        """
+        if persons is None:
+            return cls(tuple((example,) for example in examples))
+        by_person: dict[str | None, list[Example]] = {}
+        for example, person in zip(examples, persons, strict=True):
+            by_person.setdefault(person, []).append(example)
+        return cls(tuple(tuple(unit) for unit in by_person.values()))

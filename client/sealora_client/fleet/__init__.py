@@ -1,0 +1,16 @@
+"""The site's side of Flower's Fleet protocol, in one process that runs only the code installed at the site.
+
+A stock SuperNode fetches the server's bundle and starts it anew for every message. Here the bundle is never asked
+for: messages go to the installed ClientApp, in this process, with the model warm from round to round.
+
+flower.py         all that is used of Flower's internals, held to the pinned version by a contract test
+connection.py     one session with the server: what it can answer, in words
+node_key.py       the P-384 key that opens a session
+journal.py        what must outlast a crash: the session's node and the message in hand
+pace.py           how often to ask when idle, how long to wait when the server is away
+heartbeat.py      tells the server that this site is there, also while it trains
+link.py           the state of the connection, told once a change
+stop.py           the wish to stop, as a signal handler may express it
+installed_app.py  the ClientApp, called in this process
+loop.py           receive, answer, send; through restarts, cuts and refusals
+"""

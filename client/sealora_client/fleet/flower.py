@@ -1,0 +1,346 @@
+"""All that Sealora uses of Flower's internals. They may change in any release: `tests/client/fleet/test_contract.py`
+holds what is used here to the pinned version.
+
+Flower's own `http_request_response` is not used: when the server refuses a session it ends the process, by a timer
+that cannot be stopped, it kills the process when a request is not authorised, and it follows redirects.
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from flwr.app import Message, RecordDict
+from flwr.app.message.message import make_message, remove_content_from_message
+from flwr.app.metadata import Metadata
+from flwr.common.constant import SYSTEM_TIME_TOLERANCE, TIMESTAMP_TOLERANCE
+from flwr.common.serde import message_to_proto
+from flwr.common.serde_utils import metadata_from_proto, metadata_to_proto
+from flwr.proto.fleet_pb2 import (
+    ActivateNodeRequest,
+    DeactivateNodeRequest,
+    DeactivateNodeResponse,
+    PullMessagesRequest,
+    PushMessagesRequest,
+    RegisterNodeFleetRequest,
+)
+from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
+from flwr.proto.message_pb2 import (
+    ConfirmMessageReceivedRequest,
+    ObjectTree,
+    PullObjectRequest,
+    PushObjectRequest,
+)
+from flwr.proto.message_pb2 import Metadata as ProtoMetadata
+from flwr.proto.node_pb2 import Node
+from flwr.supercore.error import ApiErrorCode, FlowerError
+from flwr.supercore.inflatable.inflatable_object import (
+    get_all_nested_objects,
+    get_object_tree,
+    iterate_object_tree,
+    no_object_id_recompute,
+)
+from flwr.supercore.inflatable.inflatable_utils import (
+    ObjectPullError,
+    ObjectUnavailableError,
+    inflate_object_from_contents,
+    pull_objects,
+    push_object_contents_from_iterable,
+)
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes
+from flwr.supercore.protobuf.client import ProtobufCall, ProtobufRequestContext
+from flwr.supercore.runtime_version_compatibility import RuntimeVersionMetadata
+from flwr.supernode.fleet_http_client import FleetHttpClient
+from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
+
+from sealora_client.fleet.errors import BadMessageError
+
+__all__ = [
+    "ApiErrorCode",
+    "FleetCalls",
+    "FlowerError",
+    "Metadata",
+    "ObjectTree",
+    "Reply",
+    "metadata_from_bytes",
+    "metadata_to_bytes",
+]
+
+CLOCK_AHEAD_SECONDS = SYSTEM_TIME_TOLERANCE
+"""How far ahead of the server's clock a site's may be: requests are signed with the time."""
+CLOCK_BEHIND_SECONDS = TIMESTAMP_TOLERANCE
+"""How far behind the server's clock a site's may be."""
+
+
+LARGEST_RESPONSE = 256 << 20
+"""Bytes of one response's body. Flower sends arrays in pieces of 5 MB; a record of configuration comes whole."""
+_CONNECT_SECONDS = 10.0
+# Longer than a network may be cut: TCP then delivers the answer late. An answer given up is a message lost, since
+# Flower hands each out once.
+_READ_SECONDS = 60.0
+_GOODBYE_SECONDS = 5.0
+_OBJECT_SECONDS = 60.0
+_MOST_OBJECTS = 100_000
+
+
+class FleetCalls:
+    """The calls of the Fleet API that a site makes, as one node. There is none that fetches a bundle.
+
+    Every call raises what httpx raises for transport errors and statuses of 400 and more, and ValueError for a body
+    that is no Flower message. Safe to use from several threads.
+
+    Args:
+        url: `https://host:port` of the server's front.
+        key: the node's P-384 key.
+        tls: the context that checks the server's certificate; None for plain HTTP.
+    """
+
+    def __init__(self, url: str, key: EllipticCurvePrivateKey, tls: ssl.SSLContext | None) -> None:
+        self._client = _Client(url, key, tls)
+        self._public_key = public_key_to_bytes(key.public_key())
+
+    def register(self) -> None:
+        """Adds this node to a server without node authentication."""
+        self._client.RegisterNode(RegisterNodeFleetRequest(public_key=self._public_key))
+
+    def activate(self, heartbeat_interval: float) -> int:
+        """Opens a session, which lasts twice `heartbeat_interval` (seconds) beyond each heartbeat; the node's id."""
+        request = ActivateNodeRequest(public_key=self._public_key, heartbeat_interval=heartbeat_interval)
+        return int(self._client.ActivateNode(request).node_id)
+
+    def deactivate(self, node_id: int) -> None:
+        """Ends the node's session."""
+        self._client.DeactivateNode(DeactivateNodeRequest(node_id=node_id))
+
+    def heartbeat(self, node_id: int, heartbeat_interval: float) -> bool:
+        """Prolongs the session; whether the server knows the node."""
+        request = SendNodeHeartbeatRequest(node=Node(node_id=node_id), heartbeat_interval=heartbeat_interval)
+        return bool(self._client.SendNodeHeartbeat(request).success)
+
+    def pull(self, node_id: int) -> tuple[Metadata, ObjectTree] | None:
+        """The next message's metadata and the tree of its objects. The server hands out each message once."""
+        response = self._client.PullMessages(PullMessagesRequest(node=Node(node_id=node_id)))
+        if not response.messages_list:
+            return None
+        return metadata_from_proto(response.messages_list[0].metadata), response.message_object_trees[0]
+
+    def fetch(
+        self, node_id: int, metadata: Metadata, tree: ObjectTree, contents: dict[str, bytes], largest: int
+    ) -> Message:
+        """Fetches a message's objects and puts the message together, under the metadata that came with the pull.
+
+        Args:
+            node_id: this node.
+            metadata: of the message.
+            tree: of its objects.
+            contents: the objects' bytes by id. Those that are there are not fetched again; those that come are added,
+                so that an attempt that fails is not lost.
+            largest: bytes that the objects may have together.
+
+        Raises:
+            BadMessageError: the server has withdrawn the message, its objects make none, or they are too large.
+        """
+        budget = _Budget(largest - sum(map(len, contents.values())))
+
+        def pull(object_id: str) -> bytes:
+            request = PullObjectRequest(node=Node(node_id=node_id), run_id=metadata.run_id, object_id=object_id)
+            response = self._client.PullObject(request)
+            if not response.object_found:
+                raise ObjectPullError(object_id, "the object could not be found.")
+            if not response.object_available:
+                raise ObjectUnavailableError(object_id)
+            budget.take(len(response.object_content))
+            contents[object_id] = bytes(response.object_content)
+            return b""
+
+        missing = [object_id for object_id in _object_ids(tree) if object_id not in contents]
+        try:
+            pull_objects(missing, pull, max_time=_OBJECT_SECONDS)
+        except ObjectPullError:
+            raise BadMessageError("the server has withdrawn the message") from None
+        try:
+            message = inflate_object_from_contents(tree.object_id, contents)
+        except Exception as error:  # whatever a server's bytes make Flower raise
+            raise BadMessageError(f"the message is damaged ({type(error).__name__})") from None
+        if not isinstance(message, Message):
+            raise BadMessageError(f"the message is no message but a {type(message).__name__}")
+        message.metadata.__dict__.update(metadata.__dict__)
+        return message
+
+    def confirm(self, node_id: int, metadata: Metadata) -> None:
+        """Tells the server that it need not keep the message's objects any longer."""
+        request = ConfirmMessageReceivedRequest(
+            node=Node(node_id=node_id), run_id=metadata.run_id, message_object_id=metadata.message_id
+        )
+        self._client.ConfirmMessageReceived(request)
+
+    def push(self, node_id: int, reply: Reply, runtime: float) -> None:
+        """Sends a reply, first its envelope, then those of its objects that the server lacks.
+
+        Sending the same reply again does no harm: the server knows it by its id.
+
+        Args:
+            node_id: this node.
+            reply: what is sent.
+            runtime: seconds it took to make.
+
+        Raises:
+            ValueError: the server did not take an object.
+        """
+        response = self._client.PushMessages(
+            PushMessagesRequest(
+                node=Node(node_id=node_id),
+                messages_list=[message_to_proto(reply.envelope)],
+                message_object_trees=[reply.tree],
+                clientapp_runtime_list=[runtime],
+            )
+        )
+        run_id, session = reply.envelope.metadata.run_id, response.session_id
+
+        def push(object_id: str, content: bytes) -> None:
+            request = PushObjectRequest(
+                node=Node(node_id=node_id),
+                run_id=run_id,
+                object_id=object_id,
+                object_content=content,
+                session_id=session,
+            )
+            if not self._client.PushObject(request).stored:
+                raise ValueError("the server did not store a part of the reply")
+
+        missing = [object_id for object_id in response.objects_to_push if object_id in reply.contents]
+        push_object_contents_from_iterable(((object_id, reply.contents[object_id]) for object_id in missing), push)
+
+    def close(self) -> None:
+        """Closes the connections; the session at the server stays."""
+        self._client.close()
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A reply as it is sent.
+
+    Attributes:
+        envelope: the message without its content, with its id.
+        contents: the bytes of its objects by id.
+        tree: the tree of its objects.
+    """
+
+    envelope: Message
+    contents: dict[str, bytes]
+    tree: ObjectTree
+
+    @classmethod
+    def of(cls, message: Message) -> Reply:
+        """Takes a message apart."""
+        with no_object_id_recompute():
+            message.metadata.__dict__["_message_id"] = message.object_id
+            objects = get_all_nested_objects(message)
+            contents = {object_id: value.deflate() for object_id, value in objects.items()}
+            tree = get_object_tree(message)
+        return cls(remove_content_from_message(message), contents, tree)
+
+    @classmethod
+    def to(cls, metadata: Metadata, content: RecordDict) -> Reply:
+        """A reply with `content` to the message that has this metadata."""
+        return cls.of(Message(content, reply_to=make_message(metadata=metadata, content=RecordDict())))
+
+
+def metadata_to_bytes(metadata: Metadata) -> bytes:
+    """A message's metadata for a file."""
+    return bytes(metadata_to_proto(metadata).SerializeToString())
+
+
+def metadata_from_bytes(content: bytes) -> Metadata:
+    """Reads what `metadata_to_bytes` wrote.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        return metadata_from_proto(ProtoMetadata.FromString(content))
+    except Exception as error:  # protobuf's own type of error, and Flower's for a bad message type
+        raise ValueError("no metadata of a message") from error
+
+
+class _Client(FleetHttpClient):
+    """Flower's client over an HTTP client that follows no redirects and reads no endless body."""
+
+    def __init__(self, url: str, key: EllipticCurvePrivateKey, tls: ssl.SSLContext | None) -> None:
+        super().__init__(url, interceptors=(_VersionHeaders(), NodeAuthHttpInterceptor(key, key.public_key())))
+        self._client.close()
+        self._client = httpx.Client(
+            verify=tls if tls is not None else True,
+            trust_env=tls is not None,  # a proxy that the environment names is for the world outside
+            timeout=httpx.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS),
+            follow_redirects=False,
+            headers={"accept-encoding": "identity"},
+            event_hooks={"response": [_bound_body]},
+        )
+
+    def DeactivateNode(self, request: DeactivateNodeRequest) -> DeactivateNodeResponse:  # noqa: N802 (Flower's name)
+        """As Flower's, but whoever says goodbye does not wait long for an answer."""
+        return self._unary_unary(
+            path="/v1/fleet/deactivate-node",
+            rpc_method="/flwr.proto.Fleet/DeactivateNode",
+            request=request,
+            response_type=DeactivateNodeResponse,
+            timeout=_GOODBYE_SECONDS,
+        )
+
+
+class _VersionHeaders:
+    """Says which Flower this is, as a SuperNode does; Flower's own interceptor may end the process."""
+
+    def intercept(self, context: ProtobufRequestContext, call_next: ProtobufCall) -> httpx.Response:
+        """Adds the headers."""
+        context.request.headers.update(dict(RuntimeVersionMetadata.from_local_component("SuperNode").as_metadata()))
+        return call_next(context)
+
+
+class _Budget:
+    """Bytes that may still come, for several threads."""
+
+    def __init__(self, left: int) -> None:
+        self._left = left
+        self._lock = threading.Lock()
+
+    def take(self, count: int) -> None:
+        with self._lock:
+            self._left -= count
+            if self._left < 0:
+                raise BadMessageError("the message is larger than any order")
+
+
+class _BoundedStream(httpx.SyncByteStream):
+    def __init__(self, stream: httpx.SyncByteStream) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        left = LARGEST_RESPONSE
+        for chunk in self._stream:
+            left -= len(chunk)
+            if left < 0:
+                raise httpx.RemoteProtocolError("the answer has no end")
+            yield chunk
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def _bound_body(response: httpx.Response) -> None:
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise httpx.RemoteProtocolError("the answer is compressed, which was not asked for")
+    assert isinstance(response.stream, httpx.SyncByteStream)  # noqa: S101 (of a synchronous client always)
+    response.stream = _BoundedStream(response.stream)
+
+
+def _object_ids(tree: ObjectTree) -> list[str]:
+    ids = list(dict.fromkeys(node.object_id for node in iterate_object_tree(tree)))
+    if len(ids) > _MOST_OBJECTS:
+        raise BadMessageError("the message has more parts than any order")
+    return ids

@@ -1,0 +1,133 @@
+"""What a site's loop must know after a crash: which session was its own, and which message it had in hand.
+
+The journal holds no secrets and nothing about the data. It lets a restarted site go on with its former session, where
+Flower would refuse it another for a minute, and tell the server at once that what was in hand is lost, where the
+server would wait for it until the stage's deadline.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import Base64Bytes, BaseModel, ConfigDict, ValidationError
+
+from sealora_client.fleet.flower import Metadata, metadata_from_bytes, metadata_to_bytes
+from sealora_common.errors import PolicyError
+from sealora_common.storage import storage_error, write_atomically
+
+JOURNAL = "fleet.json"
+"""Its name in a site's directory."""
+LOCK = "site.lock"
+"""Held by the one process that runs a site."""
+_REMEMBERED = 64
+
+log = logging.getLogger(__name__)
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    server: str
+    host: str
+    node_id: int | None = None
+    """The node of the session that is open, or was when the site died."""
+    handled: tuple[str, ...] = ()
+    in_hand: Base64Bytes | None = None
+
+
+class Journal:
+    """The journal in one site's directory. One of another server is dropped."""
+
+    def __init__(self, directory: Path, server: str) -> None:
+        self._path = directory / JOURNAL
+        read = self._read()
+        here = socket.gethostname()
+        self._entry = read if read is not None and read.server == server else _Entry(server=server, host=here)
+        if self._entry.host != here:  # the session may be alive there
+            self._entry = self._entry.model_copy(update={"host": here, "node_id": None, "in_hand": None})
+
+    @property
+    def open_node(self) -> int | None:
+        """The node of the session that this site has not ended, if any."""
+        return self._entry.node_id
+
+    @property
+    def in_hand(self) -> Metadata | None:
+        """The message that was taken and not answered, if any."""
+        if self._entry.in_hand is None:
+            return None
+        try:
+            return metadata_from_bytes(self._entry.in_hand)
+        except ValueError:
+            return None
+
+    def handled(self, message_id: str) -> bool:
+        """Whether a message was taken before."""
+        return message_id in self._entry.handled
+
+    def opened(self, node_id: int) -> None:
+        """Notes the node of a session.
+
+        Raises:
+            StorageError: (by this and all that follow) the journal cannot be written.
+        """
+        self._write(node_id=node_id)
+
+    def take(self, metadata: Metadata) -> None:
+        """Notes, before any work, that a message is in hand."""
+        handled = (*self._entry.handled, metadata.message_id)[-_REMEMBERED:]
+        self._write(handled=handled, in_hand=metadata_to_bytes(metadata))
+
+    def done(self) -> None:
+        """Notes that the message in hand is answered."""
+        if self._entry.in_hand is not None:
+            self._write(in_hand=None)
+
+    def closed(self) -> None:
+        """Notes that the session was ended properly."""
+        self._write(node_id=None, in_hand=None)
+
+    def _write(self, **changes: object) -> None:
+        entry = self._entry.model_copy(update=changes)
+        write_atomically(self._path, entry.model_dump_json().encode(), mode=0o600)
+        self._entry = entry
+
+    def _read(self) -> _Entry | None:
+        try:
+            return _Entry.model_validate_json(self._path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValidationError):  # it only saves time: a site can do without
+            log.warning("%s: cannot be read; going on without it", self._path)
+            return None
+
+
+@contextmanager
+def only_process(directory: Path) -> Iterator[None]:
+    """Makes sure that one process at a time runs the site in `directory`.
+
+    Raises:
+        PolicyError: another one does.
+        StorageError: the lock cannot be made.
+    """
+    path = directory / LOCK
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise storage_error(path, error) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PolicyError(
+                f"{directory}: another process runs this site already: stop it first, or leave it at work"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)

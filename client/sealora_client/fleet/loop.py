@@ -1,0 +1,303 @@
+"""The site's main loop: receive a message, let the installed ClientApp answer it, send the answer; for as long as it
+takes, through restarts of the server, cuts of the network and crashes of its own.
+
+Each message is worked on once. Flower hands it out once; should it come again all the same (a database restored, a
+request replayed), the answer that was given is sent again, or nothing if it is no longer there. What the ClientApp
+keeps of a round lies in memory (`Context.state`): a site that died in a round says so and takes part in the next.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol, TypeVar
+
+from flwr.app import Message
+
+from sealora_client.fleet.connection import Delivery
+from sealora_client.fleet.errors import BadMessageError, LostConnectionError, RunEndedError, SessionRefusedError
+from sealora_client.fleet.flower import Metadata, Reply
+from sealora_client.fleet.heartbeat import Heartbeat
+from sealora_client.fleet.installed_app import InstalledApp, refusal
+from sealora_client.fleet.journal import Journal
+from sealora_client.fleet.link import Link
+from sealora_client.fleet.pace import Backoff, Pace
+from sealora_client.fleet.stop import Stop, StopNow
+from sealora_client.metrics import SiteMetrics
+from sealora_common.errors import StorageError
+
+_WAS_LOST = "this site was restarted, or lost its session, while it worked on this; order the round anew"
+_IS_STOPPED = "this site is being stopped by its operator; order the round anew once it is back"
+_UNREADABLE = "this site could not read the message; server and site must run the same version"
+_NOT_TAKEN = "the server did not take this site's answer; the site's own log says why"
+_DISK = "the site cannot read or write its own files; its own log says which"
+
+log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
+
+
+class Connection(Protocol):
+    """What the loop needs of a `FleetConnection`."""
+
+    def open(self) -> int: ...
+    def resume(self, node_id: int) -> None: ...
+    def leave(self) -> None: ...
+    def heartbeat(self) -> None: ...
+    def pull(self) -> Delivery | None: ...
+    def fetch(self, delivery: Delivery) -> Message: ...
+    def push(self, reply: Reply, runtime: float) -> None: ...
+    def reconnect(self) -> None: ...
+
+
+class FleetLoop:
+    """Runs a ClientApp for one site.
+
+    Args:
+        connection: to the server.
+        app: answers the messages.
+        journal: of the site's directory.
+        link: told of every exchange with the server.
+        metrics: told of the same.
+        stop: makes `run` return.
+        on_answer: called with the stage after every answer that was sent.
+        pace: of the polls.
+        backoff: of the attempts while the server is away.
+        settle: seconds between the last answer and the end of the session, for the server to fetch the answer:
+            Flower drops what it holds of a node that is gone.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        app: InstalledApp,
+        *,
+        journal: Journal,
+        link: Link,
+        metrics: SiteMetrics,
+        stop: Stop | None = None,
+        on_answer: Callable[[str], None] = lambda stage: None,
+        pace: Pace | None = None,
+        backoff: Backoff | None = None,
+        settle: float = 2.0,
+    ) -> None:
+        self._connection = connection
+        self._app = app
+        self._journal = journal
+        self._link = link
+        self._metrics = metrics
+        self._on_answer = on_answer
+        self._pace = pace or Pace()
+        self._backoff = backoff or Backoff()
+        self._settle = settle
+        self._sent = -math.inf
+        self._stop = stop or Stop()
+        self._node_id = 0
+        self._in_hand: Metadata | None = None
+        self._unsent: tuple[Reply, float] | None = None
+        self._last: tuple[str, Reply] | None = None
+
+    def stop(self) -> None:
+        """Makes `run` return after the message in hand; from any thread."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Serves until `stop` is called, or until StopNow is raised into it, and ends the session then."""
+        try:
+            with Heartbeat(self._connection.heartbeat, self._link):
+                while not self._stop.is_set:
+                    if self._join():
+                        with suppress(SessionRefusedError):  # told already; a new session is opened
+                            self._serve()
+        except StopNow:
+            log.info("stopped in the midst of a stage, which is given up")
+        finally:
+            self._leave()
+
+    def _join(self) -> bool:
+        """Opens a session, however long it takes; whether there is one (or the site is being stopped)."""
+        while not self._stop.is_set:
+            try:
+                self._node_id = self._enter()
+            except (LostConnectionError, SessionRefusedError) as error:
+                self._failed(error)
+                continue
+            self._worked()
+            self._note(lambda: self._journal.opened(self._node_id))
+            lost = self._journal.in_hand
+            if lost is not None and self._unsent is None:
+                self._unsent = (Reply.to(lost, refusal(_WAS_LOST)), 0.0)
+            return True
+        return False
+
+    def _enter(self) -> int:
+        try:
+            return self._connection.open()
+        except SessionRefusedError as error:
+            former = self._journal.open_node
+            if error.reason != "busy" or former is None:
+                raise
+        # The session that the server still holds is this site's own: nobody else runs it, see `only_process`.
+        self._connection.resume(former)
+        return former
+
+    def _serve(self) -> None:
+        """Answers message after message.
+
+        Raises:
+            SessionRefusedError: there is no session any more.
+        """
+        self._pace.active()
+        while not self._stop.is_set:
+            if self._unsent is not None:
+                self._send()
+                continue
+            try:
+                delivery = self._connection.pull()
+            except (LostConnectionError, SessionRefusedError) as error:
+                self._failed(error)
+                if isinstance(error, SessionRefusedError) and error.reason != "certificate":
+                    raise
+                continue
+            self._worked()
+            if delivery is None:
+                self._stop.wait(self._pace.pause())
+                continue
+            self._take(delivery)
+            self._pace.active()
+
+    def _take(self, delivery: Delivery) -> None:
+        """Works on a message and leaves the answer in `_unsent`, if there is one."""
+        metadata = delivery.metadata
+        if self._journal.handled(metadata.message_id):
+            again = self._last[1] if self._last is not None and self._last[0] == metadata.message_id else None
+            log.warning(
+                "a message came a second time: nothing was done%s", ", the answer is sent again" if again else ""
+            )
+            self._unsent = None if again is None else (again, 0.0)
+            return
+        self._in_hand = metadata
+        started = time.monotonic()
+        try:
+            self._journal.take(metadata)
+            message = self._patiently(lambda: self._connection.fetch(delivery), until=delivery.expires)
+        except StorageError as error:
+            log.error("%s", error)
+            self._unsent = (Reply.to(metadata, refusal(_DISK)), 0.0)
+        except BadMessageError as error:
+            log.warning("%s: it was refused", error)
+            self._unsent = (Reply.to(metadata, refusal(_UNREADABLE)), 0.0)
+        else:
+            if message is None:
+                self._dropped()
+                return
+            self._link.busy = True
+            try:
+                self._unsent = (self._app.answer(message), time.monotonic() - started)
+            finally:
+                self._link.busy = False
+        self._last = (metadata.message_id, self._unsent[0])
+
+    def _send(self) -> None:
+        """Sends what is unsent, however long it takes, unless nobody waits for it any more.
+
+        Raises:
+            SessionRefusedError: there is no session any more; it stays unsent.
+        """
+        assert self._unsent is not None  # noqa: S101
+        reply, runtime = self._unsent
+        metadata = reply.envelope.metadata
+
+        def push() -> bool:
+            self._connection.push(reply, runtime)
+            return True
+
+        try:
+            sent = self._patiently(push, until=metadata.created_at + metadata.ttl)
+        except BadMessageError as error:
+            log.warning("%s", error)
+            refused, self._in_hand = self._in_hand, None  # a refusal that is refused is not sent again
+            if refused is not None:
+                self._unsent = (Reply.to(refused, refusal(_NOT_TAKEN)), 0.0)
+                return
+            sent = None
+        self._unsent = None
+        if sent is None:
+            self._dropped()
+            return
+        self._finish()
+        self._on_answer(metadata.message_type.removeprefix("query."))
+
+    def _patiently(self, call: Callable[[], Answer], *, until: float) -> Answer | None:
+        """The call's answer, however often it must be tried; None if its run is over or `until` (epoch) has passed.
+
+        Raises:
+            SessionRefusedError: there is no session any more.
+        """
+        while time.time() <= until:
+            try:
+                answer = call()
+            except LostConnectionError as error:
+                self._failed(error)
+                if self._stop.is_set:
+                    return None
+            except SessionRefusedError as error:
+                self._failed(error)
+                if error.reason != "certificate":
+                    raise
+            except RunEndedError:
+                return None
+            else:
+                self._worked()
+                return answer
+        return None
+
+    def _dropped(self) -> None:
+        log.warning("a message was dropped: its run is over, or nobody waits for the answer any more")
+        self._finish()
+
+    def _finish(self) -> None:
+        self._in_hand = None
+        self._sent = time.monotonic()
+        self._pace.active()
+        self._note(self._journal.done)
+
+    def _worked(self) -> None:
+        self._backoff.reset()
+        self._link.well()
+        self._metrics.connected(True)
+
+    def _failed(self, error: LostConnectionError | SessionRefusedError) -> None:
+        """Says what is wrong and waits a little."""
+        self._link.trouble(error)
+        self._metrics.connected(False)
+        if isinstance(error, SessionRefusedError) and error.reason == "certificate":
+            with suppress(StorageError):  # the file is being replaced
+                self._connection.reconnect()
+        self._stop.wait(self._backoff.pause())
+
+    def _note(self, write: Callable[[], None]) -> None:
+        """Writes to the journal where it only saves time: a full disk is no reason to stop."""
+        try:
+            write()
+        except StorageError as error:
+            log.error("%s", error)
+
+    def _leave(self) -> None:
+        """Gives up what is in hand and ends the session; one attempt at each, nobody waits long."""
+        if not self._node_id:
+            return
+        unsent = self._unsent
+        if unsent is None and self._in_hand is not None:
+            unsent = (Reply.to(self._in_hand, refusal(_IS_STOPPED)), 0.0)
+        with suppress(LostConnectionError, SessionRefusedError, RunEndedError, BadMessageError):
+            if unsent is not None:
+                self._connection.push(*unsent)
+                self._sent = time.monotonic()
+            time.sleep(max(0.0, self._sent + self._settle - time.monotonic()))
+            self._connection.leave()
+            self._note(self._journal.closed)
+            log.info("session ended")

@@ -1,0 +1,199 @@
+"""The ledger's entries: what each kind says, and how an entry is bound to the one before it and signed.
+
+    hash      = SHA-256("sealora ledger entry v2\\n" || hash of the entry before || body)
+    signature = Ed25519 of "sealora ledger signature v2\\n" || hash
+
+The body is the entry's fields as canonical JSON; the first entry follows 32 zero bytes. Since a hash covers all
+entries before it, one signature holds for the whole ledger up to its entry.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from sealora_common.canonical import canonical_json
+from sealora_common.identity import Identity, verify
+from sealora_common.privacy.accounting import Mechanism, Noise
+from sealora_common.recipe.schema import Unit
+
+HASH_BYTES = 32
+GENESIS = bytes(HASH_BYTES)
+_HASHED_AS = b"sealora ledger entry v2\n"
+_SIGNED_AS = b"sealora ledger signature v2\n"
+
+Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+PublicKey = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
+
+
+class DamageError(Exception):
+    """The ledger is not what was written. Turned into a sentence for a person by whoever knows the file."""
+
+    def __init__(self, number: int, why: str, remedy: str = "") -> None:
+        super().__init__(f"entry {number}: {why}")
+        self.number = number
+        self.why = why
+        self.remedy = remedy
+
+
+class _Fields(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    number: int = Field(ge=1)
+    """Position in the ledger, from 1. Entries are in this order, whatever the clock said."""
+    created: str
+    """When it was written by this machine's clock, UTC, ISO 8601."""
+
+
+class Begun(_Fields):
+    """The first entry: the ledger's own keys."""
+
+    kind: Literal["begin"] = "begin"
+    member_key: Hex32
+    """Under which members are digested."""
+    public_key: PublicKey
+    """Of the site that signs from here on; empty: entries are not signed."""
+
+
+class DataSetAdded(_Fields):
+    """A data set that is about to be charged for the first time."""
+
+    kind: Literal["dataset"] = "dataset"
+    fingerprint: str = Field(min_length=1)
+    unit: Unit
+    size: int = Field(ge=1)
+    """Number of units."""
+    members_digest: Hex32
+    """SHA-256 of the members kept beside the entry (`members.KeyedMembers.digest`)."""
+    overlaps: tuple[int, ...]
+    """Entry numbers of the earlier data sets that share a member or a record with it."""
+
+
+class Charged(_Fields):
+    """Leave to train one round, or to evaluate once."""
+
+    kind: Literal["charge"] = "charge"
+    dataset: int
+    """Entry number of the data set."""
+    run: str
+    round_number: int
+    noise_multiplier: float
+    sample_rate: float
+    steps: int
+    noise: Noise
+    units: int
+    delta: float
+    """At which the limits were meant."""
+    epsilon_limit: float | None
+    """Of the data set, at the time; null: none."""
+    run_epsilon_limit: float | None
+    insecure: bool
+    """Whether its noise came from the insecure test seed and so protects nothing."""
+
+    @property
+    def mechanism(self) -> Mechanism:
+        """What it pays for."""
+        return Mechanism(self.noise_multiplier, self.sample_rate, self.steps, self.noise, self.units)
+
+
+class Repeated(_Fields):
+    """A charge taken up again: its round is trained anew, as nothing computed under it left the site."""
+
+    kind: Literal["repeat"] = "repeat"
+    charge: int
+    insecure: bool
+
+
+class Released(_Fields):
+    """A charge's result is about to leave the site."""
+
+    kind: Literal["release"] = "release"
+    charge: int
+
+
+class Settled(_Fields):
+    """A charge is closed though nothing left the site. It stays spent, and nothing can leave under it any more."""
+
+    kind: Literal["settle"] = "settle"
+    charge: int
+
+
+class Accepted(_Fields):
+    """A person took the ledger as it stands: the site's key was replaced, or the head file was lost."""
+
+    kind: Literal["accept"] = "accept"
+    public_key: PublicKey
+    """Signs from this entry on."""
+    reason: Literal["key replaced", "head lost", "key replaced, head lost"]
+
+
+class Restored(_Fields):
+    """A person put the ledger back from an export that ended with the entry before this one."""
+
+    kind: Literal["restore"] = "restore"
+    public_key: PublicKey
+    """Signs from this entry on."""
+
+
+Entry = Annotated[
+    Begun | DataSetAdded | Charged | Repeated | Released | Settled | Accepted | Restored, Field(discriminator="kind")
+]
+_entry: TypeAdapter[Entry] = TypeAdapter(Entry)
+
+
+@dataclass(frozen=True)
+class SealedEntry:
+    """An entry as it is kept: its body, its hash, and the site's signature (empty where the ledger has no key)."""
+
+    body: bytes
+    hash: bytes
+    signature: bytes
+
+    @classmethod
+    def seal(cls, entry: Entry, previous: bytes, identity: Identity | None) -> SealedEntry:
+        """Binds `entry` to the hash of the entry before it and signs it."""
+        body = canonical_json(entry.model_dump(mode="json"))
+        link = link_hash(previous, body)
+        return cls(body, link, identity.sign(_SIGNED_AS + link) if identity else b"")
+
+    def read(self, number: int, previous: bytes) -> Entry:
+        """The entry, if it is the one numbered `number` and follows the entry hashed `previous`.
+
+        Raises:
+            DamageError: it is not.
+        """
+        if link_hash(previous, self.body) != self.hash:
+            raise DamageError(number, "its hash does not fit its content and the entry before it")
+        try:
+            entry = _entry.validate_json(self.body)
+        except ValidationError as error:
+            raise DamageError(number, f"it cannot be read ({error.errors(include_url=False)[0]['msg']})") from None
+        if entry.number != number:
+            raise DamageError(number, f"it is numbered {entry.number}")
+        return entry
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The body's fields, as JSON has them."""
+        return dict(json.loads(self.body))
+
+    def is_signed_by(self, public_key: bytes) -> bool:
+        """Whether the holder of this 32-byte key signed it; with no key, whether it carries no signature."""
+        if not public_key:
+            return not self.signature
+        return verify(public_key, self.signature, _SIGNED_AS + self.hash)
+
+
+def link_hash(previous: bytes, body: bytes) -> bytes:
+    """The 32-byte hash of the entry with this body that follows the entry hashed `previous`."""
+    return hashlib.sha256(_HASHED_AS + previous + body).digest()
+
+
+def now() -> str:
+    """The time by this machine's clock: UTC, ISO 8601, in milliseconds, so that later times compare as greater."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,262 @@
+"""What may be spent: charging a data set, releasing, settling, and refusing.
+
+What a data set has spent is measured by exact Rényi composition (`sealora_common.privacy.accounting`) of all charges
+against it and against any data set that shares somebody with it, whatever runs they belong to; never by adding
+epsilons up. No member of the data set is in more than that, so it bounds what each of them has lost; and data that
+grows, shrinks or is corrected goes on where it stood. A data set without a common member starts afresh.
+
+A record is known by its text and a person by their identifier. A site that rewrites all records, or gives all persons
+new identifiers, presents members that the ledger cannot know again; that is for the site's own rules to exclude.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+
+from sealora_client.data.fingerprint import DataSet
+from sealora_client.ledger.books import Books, ChargeRow, DataSetRow
+from sealora_client.ledger.entries import Accepted, Charged, DataSetAdded, Released, Repeated, Restored, Settled
+from sealora_client.ledger.journal import Journal, Verified
+from sealora_client.ledger.members import KeyedMembers
+from sealora_client.ledger.overspend import repeats_that_fit, require_room
+from sealora_common.entropy import insecure_seed_in_use
+from sealora_common.errors import BudgetError
+from sealora_common.identity import Identity
+from sealora_common.privacy.accounting import Mechanism, epsilon_rdp
+
+
+@dataclass(frozen=True)
+class Charge:
+    """Leave to train one round: the entry that pays for it, and what the data set will have spent with it."""
+
+    id: int
+    epsilon_after: float
+
+
+class Ledger:
+    """The ledger in one SQLite file and the head beside it. Safe to share between processes and threads.
+
+    Args:
+        path: its file; begun if it is missing.
+        identity: the site's, which signs every entry. Without one a signed ledger can only be read, and a new one
+            is not signed.
+
+    Raises:
+        StorageError: (by every method as well) the file cannot be read or written, is not a ledger, is damaged, or
+            is signed by another key than the identity's.
+    """
+
+    def __init__(self, path: Path, identity: Identity | None = None) -> None:
+        self.path = path
+        self._journal = Journal(path, identity)
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file. Closing twice does no harm."""
+        self._journal.close()
+
+    def charge(
+        self,
+        *,
+        dataset: DataSet,
+        run: str,
+        round_number: int,
+        mechanism: Mechanism,
+        delta: float,
+        epsilon_limit: float,
+        run_epsilon_limit: float = math.inf,
+    ) -> Charge:
+        """Pays for one round's training, durably, or refuses it. Call it before training starts.
+
+        If the same round of the same data set was charged before and that charge is still open, it is taken up again
+        and costs nothing more: a restarted site trains the round again. That is sound because what was computed under
+        the charge never left the site and is gone; one release per charge is what the adversary sees and what was
+        counted. It holds only if nothing of the lost attempt is used again: the caller starts the repeat from the
+        adapter and optimiser state of the last released round, and never trains twice to pick one result.
+
+        Args:
+            dataset: the units that take part.
+            run: the run's identity.
+            round_number: first round is 1.
+            mechanism: all DP-SGD steps of the round, or the one release of an evaluation.
+            delta: the delta at which the limits are meant.
+            epsilon_limit: most that all charges that count against this data set may cost together; infinity for no
+                limit.
+            run_epsilon_limit: most that this run's charges of them may cost: what its recipe promises.
+
+        Raises:
+            BudgetError: the charge would overspend, or shares records with a data set charged by another unit of
+                privacy. Nothing is charged.
+        """
+        # Outside the lock: the first cost takes seconds (it loads torch), and other processes wait for the lock.
+        epsilon_rdp([mechanism], delta)
+        keyed = self._keyed(dataset)
+        with self._journal.writing() as books:
+            overlaps = self._overlaps(books, dataset, keyed)
+            rows = books.against(overlaps)
+            spent = [row.mechanism for row in rows]
+            insecure = insecure_seed_in_use()
+            for row in rows:
+                if row.is_open and _same_round(row, dataset, run, round_number, mechanism):
+                    self._journal.append(Repeated, charge=row.id, insecure=insecure)
+                    return Charge(row.id, epsilon_rdp(spent, delta))
+            after = require_room(f"data set {dataset.fingerprint[:12]}", spent, mechanism, delta, epsilon_limit)
+            of_run = [row.mechanism for row in rows if row.run == run]
+            require_room(f"run {run[:12]}", of_run, mechanism, delta, run_epsilon_limit)
+            known = books.datasets.get(dataset.fingerprint)
+            dataset_id = self._add(dataset, keyed, overlaps) if known is None else known.id
+            charge_id = self._journal.append(
+                Charged,
+                dataset=dataset_id,
+                run=run,
+                round_number=round_number,
+                **asdict(mechanism),
+                delta=delta,
+                epsilon_limit=_finite(epsilon_limit),
+                run_epsilon_limit=_finite(run_epsilon_limit),
+                insecure=insecure,
+            )
+            return Charge(charge_id, after)
+
+    def mark_released(self, charge_id: int) -> None:
+        """Records, durably, that the charge's result is about to leave the site. A charge pays for one release.
+
+        A site that dies between this and sending has paid for nothing; the other order could release unpaid.
+
+        Raises:
+            BudgetError: the charge is released already (as when the same site runs twice and both trained under
+                it), settled, or not in this ledger. The result must not leave.
+        """
+        with self._journal.writing() as books:
+            row = books.charges.get(charge_id)
+            if row is None or not row.is_open:
+                was = "unknown" if row is None else "settled" if row.settled else "released already"
+                raise BudgetError(
+                    f"charge {charge_id} of the privacy ledger {self.path} is {was}, so this round's result stays "
+                    "here: check that the site does not run twice, then let it train again"
+                )
+            self._journal.append(Released, charge=charge_id)
+
+    def settle(self, charge_id: int) -> None:
+        """Closes an open charge whose round is over and lost. It stays spent; nothing is ever given back.
+
+        From then on no result can leave under it, and the same round would be charged anew.
+
+        Raises:
+            BudgetError: the charge is not open.
+        """
+        with self._journal.writing() as books:
+            row = books.charges.get(charge_id)
+            if row is None or not row.is_open:
+                raise BudgetError(f"charge {charge_id} of the privacy ledger {self.path} is not open: see its history")
+            self._journal.append(Settled, charge=charge_id)
+
+    def spent(self, dataset: DataSet | str, delta: float) -> float:
+        """The epsilon, at `delta`, of all charges that count against the data set, released or not.
+
+        Args:
+            dataset: a data set, or the fingerprint of one that was charged.
+            delta: above 0 and below 1.
+
+        Raises:
+            BudgetError: a fingerprint is not in the ledger, or the units of privacy do not go together.
+        """
+        return epsilon_rdp([row.mechanism for row in self.history(dataset)], delta)
+
+    def rounds_left(self, dataset: DataSet | str, mechanism: Mechanism, delta: float, epsilon_limit: float) -> int:
+        """How many more rounds of `mechanism` the limit leaves room for, at most a million."""
+        return repeats_that_fit([row.mechanism for row in self.history(dataset)], mechanism, delta, epsilon_limit)
+
+    def history(self, dataset: DataSet | str | None = None) -> list[ChargeRow]:
+        """The charges that count against one data set (as for `spent`), or all, in order of charging."""
+        if isinstance(dataset, DataSet):
+            keyed = self._keyed(dataset)
+            with self._journal.reading() as books:
+                return books.against(self._overlaps(books, dataset, keyed))
+        with self._journal.reading() as books:
+            if dataset is None:
+                return list(books.charges.values())
+            if (row := books.datasets.get(dataset)) is None:
+                raise BudgetError(f"no data set {dataset[:12]} was charged in the privacy ledger {self.path}")
+            return books.against(row.overlaps)
+
+    def datasets(self) -> list[DataSetRow]:
+        """The data sets that were charged, in order of their first charges."""
+        with self._journal.reading() as books:
+            return list(books.datasets.values())
+
+    def verify(self) -> Verified:
+        """Reads the whole ledger anew and checks every hash, every signature, every list of members, and the head.
+
+        Raises:
+            StorageError: names the first entry that is wrong, and what to do.
+        """
+        return self._journal.verify()
+
+    def backwards(self) -> list[int]:
+        """Numbers of entries whose time is before an earlier entry's: the clock was set back. Order is by number."""
+        with self._journal.reading() as books:
+            return list(books.backwards)
+
+    def marks(self) -> list[Accepted | Restored]:
+        """The entries by which a person accepted or restored the ledger."""
+        with self._journal.reading() as books:
+            return list(books.marks)
+
+    def _keyed(self, dataset: DataSet) -> KeyedMembers:
+        if not dataset.members or not dataset.records:
+            raise BudgetError(f"data set {dataset.fingerprint[:12]} has no records: there is nothing to charge")
+        with self._journal.reading() as books:
+            key = books.member_key
+        return KeyedMembers.of(dataset, key)
+
+    def _overlaps(self, books: Books, dataset: DataSet, keyed: KeyedMembers) -> frozenset[int]:
+        """Ids of the data sets, the data set itself among them if it is there, whose charges count against it."""
+        known = books.datasets.get(dataset.fingerprint)
+        if known is not None:
+            if known.members_digest != keyed.digest:
+                raise BudgetError(
+                    f"data set {dataset.fingerprint[:12]} is in the privacy ledger {self.path} with other members: "
+                    "a fingerprint must follow from the content"
+                )
+            return known.overlaps
+        overlapping = [row for row in books.datasets.values() if self._journal.members(row).overlaps(keyed)]
+        for row in overlapping:
+            if row.unit != dataset.unit:
+                raise BudgetError(
+                    f"data set {dataset.fingerprint[:12]} is to be charged by {dataset.unit}, but shares records with "
+                    f"data set {row.fingerprint[:12]}, which was charged by {row.unit}: guarantees for records and for "
+                    f"persons cannot be composed, so keep to a recipe with the unit {row.unit}, or take other data"
+                )
+        return frozenset(row.id for row in overlapping)
+
+    def _add(self, dataset: DataSet, keyed: KeyedMembers, overlaps: frozenset[int]) -> int:
+        number = self._journal.append(
+            DataSetAdded,
+            fingerprint=dataset.fingerprint,
+            unit=dataset.unit,
+            size=len(dataset),
+            members_digest=keyed.digest,
+            overlaps=tuple(sorted(overlaps)),
+        )
+        self._journal.append_members(number, keyed)
+        return number
+
+
+def _same_round(row: ChargeRow, dataset: DataSet, run: str, round_number: int, mechanism: Mechanism) -> bool:
+    same = (dataset.fingerprint, run, round_number, mechanism)
+    return (row.dataset, row.run, row.round_number, row.mechanism) == same
+
+
+def _finite(limit: float) -> float | None:
+    return limit if math.isfinite(limit) else None

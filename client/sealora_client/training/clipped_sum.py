@@ -1,0 +1,189 @@
+"""One step's sum of clipped gradients over a Poisson sample: what noise is added to, in both mechanisms.
+
+The sum is a vector of integers (see `per_example`), so it is exact, and so is noise of integers added to it. With
+adaptive clipping it has one more coordinate, a count of the units that were not clipped, so that one draw of noise
+covers both (Andrew et al. 2021, arXiv:1905.03871, sec. 2): a unit brings its gradient at a length of at most
+sqrt(1 - s^2) and its vote, +s or -s, which together are no longer than one clipping norm.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+
+import torch
+
+from sealora_client.data.example import Example
+from sealora_client.data.population import Population
+from sealora_client.model.adapted import AdaptedModel
+from sealora_client.model.loss import collate, response_losses
+from sealora_client.training.per_example import PerExampleGradients
+from sealora_client.training.sampling import choose, poisson_batch
+from sealora_common.adapter import AdapterLayout
+from sealora_common.clip_norm import VOTE, gradient_units
+from sealora_common.entropy import Entropy
+from sealora_common.errors import DataError
+from sealora_common.recipe import Recipe
+
+Unit = Sequence[Example]
+
+
+@dataclass
+class ClippingFigures:
+    """What clipping did, over the steps of a round. LOCAL: no noise protects them, they stay at the site.
+
+    Attributes:
+        norms: of the gradients of all units drawn, before clipping.
+        clipped: how many exceeded the clipping norm.
+        non_finite: how many were not finite and contributed nothing.
+        examples: how many examples were computed.
+    """
+
+    norms: list[float]
+    clipped: int = 0
+    non_finite: int = 0
+    examples: int = 0
+
+    @property
+    def median_norm(self) -> float:
+        """Of the finite norms; nan if there is none."""
+        finite = sorted(norm for norm in self.norms if math.isfinite(norm))
+        return finite[len(finite) // 2] if finite else math.nan
+
+    @property
+    def clipped_fraction(self) -> float:
+        """Of the units with a finite gradient; nan if there is none."""
+        finite = len(self.norms) - self.non_finite
+        return self.clipped / finite if finite else math.nan
+
+
+class ClippedSum:
+    """Draws samples and sums their clipped gradients, while it is entered as a context manager.
+
+    Args:
+        model: the tensors of `layout` are made trainable; in training mode meanwhile, dropout drawn from `entropy`.
+        layout: the trained part of the adapter.
+        population: the site's units of privacy, all of them: sampling is done here.
+        recipe: sections `training` and `privacy` are read.
+        clip_norm: C of this round.
+        units: steps of the integer grid that make C; 0 sums plain gradients without clipping.
+        entropy: keys every sample, and dropout.
+
+    Attributes:
+        size: length of the sums: P, and one more with adaptive clipping.
+        figures: what clipping did so far.
+
+    Raises:
+        DataError: there are no examples.
+        ModelError: the adapter cannot be trained by example.
+    """
+
+    def __init__(
+        self,
+        model: AdaptedModel,
+        layout: AdapterLayout,
+        population: Population,
+        *,
+        recipe: Recipe,
+        clip_norm: float,
+        units: int,
+        entropy: Entropy,
+    ) -> None:
+        if not len(population):
+            raise DataError("there are no training records: name a data file that holds some")
+        model.train_only(layout)
+        self._model = model
+        self._population = population
+        self._recipe = recipe
+        self._clip_norm = clip_norm
+        self._units = units
+        self._entropy = entropy
+        self._votes = recipe.privacy.target_quantile is not None
+        linears = dict(model.lora_linears())
+        self._rows = min(recipe.training.micro_batch_size, len(population))
+        self._gradients = PerExampleGradients([(name, linears[name]) for name in layout.names], self._rows)
+        self.size = layout.size + self._votes
+        self.figures = ClippingFigures([])
+        self._entered = ExitStack()
+
+    def __enter__(self) -> ClippedSum:
+        self._entered.enter_context(self._gradients)
+        self._entered.enter_context(_training_mode(self._model, self._entropy))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._entered.close()
+
+    def draw(self) -> torch.Tensor:
+        """Draws one Poisson sample; returns its sum: float64 of integers, shape (size,), zero for an empty sample.
+
+        Raises:
+            ModelError: the loss does not reach the adapter.
+        """
+        total = torch.zeros(self.size, dtype=torch.float64, device=self._gradients.flat.device)
+        drawn = poisson_batch(self._entropy, len(self._population), self._recipe.training.sample_rate)
+        units = [self._chosen(self._population.units[index]) for index in drawn]
+        # Alike in length, which saves padding; longest first: if memory is to run out, it does so at once. Clipping
+        # is by unit, so grouping does not change the sum.
+        units.sort(key=lambda unit: -max(len(example.tokens) for example in unit))
+        for start in range(0, len(units), self._rows):
+            self._add(units[start : start + self._rows], total)
+        return total
+
+    def _chosen(self, unit: Unit) -> Unit:
+        limit = self._recipe.privacy.records_per_person
+        return unit if len(unit) <= limit else [unit[i] for i in choose(self._entropy, len(unit), limit)]
+
+    def _add(self, units: Sequence[Unit], total: torch.Tensor) -> None:
+        gradients = self._gradients
+        gradients.start(len(units))
+        for examples, owners, shares in _micro_batches(units, self._recipe.training.micro_batch_size):
+            batch = collate(examples, self._model.pad_id, self._model.device)
+            gradients.begin(owners, batch.tokens.shape[1])
+            nll_sum, token_count = response_losses(self._model.model, batch)
+            losses = nll_sum / token_count.clamp(min=1)
+            (losses * torch.tensor(shares, device=losses.device)).sum().backward()  # type: ignore[no-untyped-call]
+        sums = total[: gradients.size]
+        if not self._units:
+            outcome = gradients.sum_(sums)
+        else:
+            units_of_gradient = gradient_units(self._units) if self._votes else self._units
+            per_layer = self._recipe.privacy.clipping == "per_layer"
+            outcome = gradients.truncated_sum_(sums, self._clip_norm, units_of_gradient, per_layer=per_layer)
+        if self._votes:
+            unclipped = int((outcome.norms <= self._clip_norm).sum())
+            total[-1] += math.floor(VOTE * self._units) * (2 * unclipped - len(units))
+        self.figures.norms += outcome.norms.tolist()
+        self.figures.clipped += outcome.clipped
+        self.figures.non_finite += outcome.non_finite
+        self.figures.examples += sum(len(unit) for unit in units)
+
+
+def _micro_batches(units: Sequence[Unit], size: int) -> Iterator[tuple[list[Example], list[int], list[float]]]:
+    """The examples of `units`, at most `size` at a time, with their units' positions and their shares in the mean.
+
+    A unit's loss is the mean over its examples.
+    """
+    flat = [(example, row, 1.0 / len(unit)) for row, unit in enumerate(units) for example in unit]
+    for start in range(0, len(flat), size):
+        examples, owners, shares = zip(*flat[start : start + size], strict=True)
+        yield list(examples), list(owners), list(shares)
+
+
+@contextmanager
+def _training_mode(model: AdaptedModel, entropy: Entropy) -> Iterator[None]:
+    """Dropout on, and drawn from `entropy` without disturbing the process's generator; afterwards as before."""
+    was_training = model.model.training
+    devices = [model.device] if model.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), torch.enable_grad():
+        torch.manual_seed(int.from_bytes(entropy.bytes(8), "big") >> 1)
+        model.model.train()
+        try:
+            yield
+        finally:
+            model.model.train(was_training)

@@ -1,0 +1,79 @@
+"""A site's part in one distributed step: its clipped sum and its share of the noise (the mechanism `distributed`).
+
+Every site adds Skellam noise whose variance is a share of what the sum needs; shares add up to Skellam noise again
+(Agarwal, Kairouz & Liu 2021, arXiv:2110.04995), so the opened sum is that of the central Skellam mechanism. What a
+site sends is not private enough by itself: it leaves the site sealed and nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sealora_client.data.population import Population
+from sealora_client.model.adapted import AdaptedModel
+from sealora_client.training.clipped_sum import ClippedSum, ClippingFigures
+from sealora_client.training.skellam import skellam
+from sealora_common.entropy import Entropy
+from sealora_common.errors import BudgetError
+from sealora_common.recipe import Recipe
+from sealora_common.sum_grid import SumGrid
+
+
+@dataclass(frozen=True)
+class NoisedSum:
+    """A site's noised sum of one step.
+
+    Attributes:
+        values: int64, shape (P,) or, with adaptive clipping, (P + 1,): the sum in grid steps plus this site's share
+            of the noise.
+        figures: what clipping did. LOCAL: no noise protects them.
+    """
+
+    values: NDArray[np.int64]
+    figures: ClippingFigures
+
+
+def noised_sum(
+    model: AdaptedModel,
+    population: Population,
+    *,
+    recipe: Recipe,
+    round_number: int,
+    grid: SumGrid,
+    clip_norm: float,
+    noise_multiplier: float,
+    entropy: Entropy,
+) -> NoisedSum:
+    """Sums a Poisson sample's clipped gradients at the adapter that is in `model` now, and adds this site's noise.
+
+    The caller has charged the ledger for this step, and holds `model.lock` where others may use the model. The
+    adapter is left as it is.
+
+    Args:
+        model: a base model with the adapter on it.
+        population: the site's units of privacy, all of them.
+        recipe: sections `training`, `privacy` and `lora.aggregation` are read.
+        round_number: first round is 1.
+        grid: of the recipe and roster.
+        clip_norm: C of this round.
+        noise_multiplier: sigma of the opened sum.
+        entropy: keys the sample and the noise, and seeds dropout.
+
+    Raises:
+        BudgetError: there is no noise.
+        DataError: there are no examples.
+        ModelError: the adapter cannot be trained by example.
+    """
+    if not noise_multiplier > 0:
+        raise BudgetError(f"noise_multiplier is {noise_multiplier}: it must be above 0 with mechanism: distributed")
+    layout = model.layout.trained(recipe.lora.aggregation, round_number)
+    sums = ClippedSum(model, layout, population, recipe=recipe, clip_norm=clip_norm, units=grid.units, entropy=entropy)
+    with sums:
+        total = sums.draw().cpu().numpy()
+    # Bounding coordinates brings two sums no further apart, so the sensitivity stays what it is.
+    values = np.clip(total, -grid.site_limit, grid.site_limit).astype(np.int64)
+    values += skellam(entropy, len(values), grid.noise_variance(noise_multiplier))
+    return NoisedSum(values, sums.figures)

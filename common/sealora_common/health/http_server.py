@@ -1,0 +1,123 @@
+"""`/healthz`, `/readyz` and `/metrics` over HTTP, in a thread beside the work."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from sealora_common.errors import StorageError
+from sealora_common.health.status import Health
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+_START_SECONDS = 10.0
+
+
+def health_app(health: Health, registry: CollectorRegistry) -> Starlette:
+    """The three paths as a Starlette application, to be served alone or mounted in a larger one."""
+    from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+    from starlette.applications import Starlette
+    from starlette.responses import JSONResponse, Response
+    from starlette.routing import Route
+
+    async def healthz(_: Request) -> Response:
+        return JSONResponse(health.to_json(), status_code=200 if health.alive else 503)
+
+    async def readyz(_: Request) -> Response:
+        return JSONResponse(health.to_json(), status_code=200 if health.ready else 503)
+
+    async def metrics(_: Request) -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    return Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)])
+
+
+class HealthServer:
+    """Serves `health_app` from a thread of its own while it is entered as a context manager.
+
+    Args:
+        address: `host:port`; port 0 takes a free one.
+        health: what is told.
+        registry: the metrics that are told.
+
+    Attributes:
+        address: (host, port) in use, once entered.
+    """
+
+    def __init__(self, address: str, health: Health, registry: CollectorRegistry) -> None:
+        import uvicorn
+
+        self._named = address
+        config = uvicorn.Config(
+            health_app(health, registry), log_config=None, access_log=False, lifespan="off", server_header=False
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._run, name="health", daemon=True)
+        self._socket: socket.socket | None = None
+        self.address = ("", 0)
+
+    def __enter__(self) -> HealthServer:
+        """Starts serving.
+
+        Raises:
+            StorageError: the address is none or is taken.
+        """
+        self._socket = _listen(self._named)
+        self.address = self._socket.getsockname()[:2]
+        self._thread.start()
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._server.started and self._thread.is_alive() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.should_exit = True
+        self._thread.join(timeout=_START_SECONDS)
+        if self._socket is not None:
+            self._socket.close()
+
+    def _run(self) -> None:
+        assert self._socket is not None  # noqa: S101 (set before the thread starts)
+        self._server.run(sockets=[self._socket])
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of `host:port` or `[IPv6]:port`.
+
+    Raises:
+        StorageError: it is no such thing.
+    """
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise StorageError(f"{address!r} is no address: write host:port, for example 127.0.0.1:9180")
+    return host.strip("[]"), int(port)
+
+
+def _listen(address: str) -> socket.socket:
+    host, port = split_address(address)
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise StorageError(f"{address}: cannot listen there ({error.strerror}): choose another address") from None
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(where)
+        listening.listen(16)
+    except OSError as error:
+        listening.close()
+        raise StorageError(
+            f"{address}: cannot listen there ({error.strerror}): choose another address or stop what uses it"
+        ) from None
+    return listening

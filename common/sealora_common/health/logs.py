@@ -1,0 +1,99 @@
+"""One logging set-up for servers and sites: lines of text or of JSON on stderr, without anything private.
+
+A line carries its message and, in JSON, the fields that were given with it:
+
+    log.info("round %d finished", 3, extra=fields(round=3, seconds=41.5))
+
+The text of an unexpected exception is left out, because it may quote what was being worked on, a record for
+example. Its type and the places in the code that led to it are given. What libraries have to say is left out too,
+but for errors; of those that read records not even these.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import traceback
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Literal, TextIO
+
+LogFormat = Literal["text", "json"]
+
+_OURS = ("sealora_common", "sealora_server", "sealora_client")
+_READ_RECORDS = ("transformers", "tokenizers", "jinja2", "torch", "peft", "opacus", "bitsandbytes", "accelerate")
+_FIELDS = "sealora_fields"
+
+ExceptionInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+
+
+def fields(**values: str | int | float | bool | None) -> dict[str, Any]:
+    """The `extra` of a logging call: fields of the JSON line, by name."""
+    return {_FIELDS: values}
+
+
+def set_up_logs(log_format: LogFormat, *, level: int = logging.INFO, stream: TextIO | None = None) -> None:
+    """Sets up the logging of this process; called again, it replaces what it set up before.
+
+    Args:
+        log_format: `text` for people, `json` for collectors (one object a line).
+        level: lowest level of our own lines.
+        stream: where lines go; stderr unless a test says otherwise.
+    """
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    root = logging.getLogger()
+    for former in list(root.handlers):
+        root.removeHandler(former)
+    root.addHandler(handler)
+    root.setLevel(logging.ERROR)
+    logging.captureWarnings(True)  # they would be lines of another form, and are below the level of libraries here
+    for name in _OURS:
+        logging.getLogger(name).setLevel(level)
+    for name in _READ_RECORDS:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    flower = logging.getLogger("flwr")  # it has a handler of its own, which would print lines of another form
+    for former in list(flower.handlers):
+        flower.removeHandler(former)
+    flower.propagate = True
+    flower.setLevel(logging.ERROR)
+
+
+class TextFormatter(logging.Formatter):
+    """`2026-01-31 23:59:59 WARNING message`, in local time."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
+
+    def formatException(self, ei: ExceptionInfo) -> str:  # noqa: N802 (logging's own name)
+        kind, places = _without_text(ei)
+        return "\n".join([f"  {kind} (its text is left out: it may quote a record)", *(f"    {at}" for at in places)])
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time (UTC, ISO 8601), level, logger, message, then the fields given with the line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        for name, value in getattr(record, _FIELDS, {}).items():
+            line.setdefault(name, value)
+        if record.exc_info:
+            line["exception"], line["at"] = _without_text(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def _without_text(info: ExceptionInfo) -> tuple[str, list[str]]:
+    """An exception's type and the places that led to it, innermost last."""
+    kind, _, trace = info
+    if kind is None:
+        return "no exception", []
+    frames = traceback.extract_tb(trace)
+    return f"{kind.__module__}.{kind.__qualname__}", [
+        f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames
+    ]

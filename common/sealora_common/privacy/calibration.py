@@ -1,0 +1,85 @@
+"""The noise a budget buys, and the delta a data set permits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from sealora_common.errors import BudgetError
+from sealora_common.privacy.composition import epsilon_prv, epsilon_rdp, require_delta
+from sealora_common.privacy.mechanism import Mechanism, Noise
+
+Accountant = Literal["rdp", "prv"]
+
+_ACCOUNTANTS: dict[str, Callable[[Sequence[Mechanism], float], float]] = {"rdp": epsilon_rdp, "prv": epsilon_prv}
+_NOISE_GRID = 10_000  # noise multipliers are calibrated in units of 1e-4
+_LARGEST_NOISE = 1_000_000 * _NOISE_GRID
+
+
+def calibrate_noise(
+    epsilon: float,
+    delta: float,
+    sample_rate: float,
+    steps: int,
+    accountant: Accountant = "rdp",
+    noise: Noise = "gaussian",
+    units: int = 0,
+) -> float:
+    """The smallest noise multiplier, in whole units of 1e-4, whose cost is at most `epsilon` at `delta`.
+
+    Args:
+        epsilon: the budget of all `steps` together, above 0.
+        delta: above 0 and below 1.
+        sample_rate: Poisson sampling rate q.
+        steps: DP-SGD steps.
+        accountant: `rdp`, which budgets are enforced with, or `prv`.
+        noise: `gaussian` or `skellam`.
+        units: Skellam only: the L2 sensitivity in integer grid units (see `Mechanism`).
+
+    Raises:
+        BudgetError: no noise multiplier reaches the budget, or a value is out of range.
+    """
+    if accountant not in _ACCOUNTANTS:
+        raise BudgetError(f"accountant is {accountant!r}: it must be one of {', '.join(_ACCOUNTANTS)}")
+
+    def cost(grid_units: int) -> float:
+        mechanism = Mechanism(grid_units / _NOISE_GRID, sample_rate, steps, noise, units)
+        return _ACCOUNTANTS[accountant]([mechanism], delta)
+
+    if not epsilon > 0:
+        raise BudgetError(f"privacy.epsilon is {epsilon}: it must be above 0")
+    if Mechanism(1.0, sample_rate, steps, noise, units).is_free:
+        return 0.0
+    enough = _NOISE_GRID
+    while cost(enough) > epsilon:
+        enough *= 2
+        if enough > _LARGEST_NOISE:
+            raise BudgetError(
+                f"no amount of noise gives privacy.epsilon {epsilon} at privacy.delta {delta} over {steps} steps at "
+                f"sample_rate {sample_rate} (the accountant shows {cost(enough):.2g} at best): raise epsilon or delta"
+            )
+    too_little = 0
+    while enough - too_little > 1:
+        middle = (enough + too_little) // 2
+        if cost(middle) <= epsilon:
+            enough = middle
+        else:
+            too_little = middle
+    return enough / _NOISE_GRID
+
+
+def check_delta(delta: float, records: int) -> None:
+    """Refuses a delta that would permit publishing a record outright: it must be below 1 / `records`.
+
+    Raises:
+        BudgetError: delta is not between 0 and 1 / records.
+    """
+    require_delta(delta)
+    if records < 1:
+        raise BudgetError(f"there are {records} training records: at least one is needed")
+    if delta * records >= 1:
+        raise BudgetError(
+            f"privacy.delta is {delta} but must be below 1 / {records} = {1 / records:.3g} for {records} training "
+            f"records: set it to {10 ** math.floor(math.log10(0.5 / records)):g} or less"
+        )

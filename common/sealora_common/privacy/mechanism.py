@@ -1,0 +1,56 @@
+"""What is accounted for: noisy sums over Poisson samples, the noise Gaussian or Skellam."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from sealora_common.errors import BudgetError
+
+Noise = Literal["gaussian", "skellam"]
+
+
+@dataclass(frozen=True)
+class Mechanism:
+    """`steps` releases of a clipped sum over a Poisson sample, each with fresh noise.
+
+    Attributes:
+        noise_multiplier: sigma, the noise's standard deviation divided by the L2 sensitivity (the clipping norm);
+            0 is no privacy.
+        sample_rate: q, each record's independent probability of joining a step, 0 to 1.
+        steps: number of releases.
+        noise: `gaussian`, added to real sums, or `skellam`, added to integer sums: each coordinate's noise is the
+            difference of two independent Poisson draws, of variance (noise_multiplier * units)^2 together.
+        units: Skellam only: the L2 sensitivity in units of the integer grid, 1 or more; 0 with Gaussian noise.
+
+    Raises:
+        BudgetError: a value is out of range.
+    """
+
+    noise_multiplier: float
+    sample_rate: float
+    steps: int
+    noise: Noise = "gaussian"
+    units: int = 0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.noise_multiplier) and self.noise_multiplier >= 0):
+            raise BudgetError(f"noise_multiplier is {self.noise_multiplier}: it must be a finite number, 0 or more")
+        if not 0 <= self.sample_rate <= 1:
+            raise BudgetError(f"sample_rate is {self.sample_rate}: it must be a probability from 0 to 1")
+        if self.steps < 0:
+            raise BudgetError(f"steps is {self.steps}: it must be 0 or more")
+        if self.noise not in get_args(Noise):
+            raise BudgetError(f"noise is {self.noise!r}: it must be one of {', '.join(get_args(Noise))}")
+        if self.noise == "gaussian" and self.units != 0:
+            raise BudgetError(f"units is {self.units}: Gaussian noise has no integer grid, leave it at 0")
+        if self.noise == "skellam" and not (math.isfinite(self.units) and self.units >= 1):
+            raise BudgetError(
+                f"units is {self.units}: Skellam noise needs the L2 sensitivity in integer grid units, 1 or more"
+            )
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it releases nothing about any record."""
+        return self.steps == 0 or self.sample_rate == 0

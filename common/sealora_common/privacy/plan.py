@@ -1,0 +1,59 @@
+"""What a recipe's rounds and evaluations cost, and how much noise that takes: the same at every site.
+
+Two promises of the recipe's (epsilon, delta), over two disjoint sets of records. A training record is protected by
+the noise on the clipped sums, a held-out one by the noise on the evaluations; one record is in one set only, so
+neither spends from the other (parallel composition, McSherry 2009, Thm 4).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from sealora_common.privacy.accounting import Mechanism, Noise, calibrate_noise
+from sealora_common.recipe import Recipe
+from sealora_common.sum_grid import SumGrid
+
+
+def training_mechanism(recipe: Recipe, roster_size: int) -> Mechanism | None:
+    """What one round of training releases about a site's training records; None without privacy.
+
+    With `distributed` it is the opened sum's mechanism: what the recipe's number of honest survivors add in noise.
+
+    Raises:
+        BudgetError: no amount of noise reaches the recipe's epsilon.
+        RecipeError: the recipe asks for more honest survivors than a round is sure to have.
+    """
+    privacy, training = recipe.privacy, recipe.training
+    if privacy.mechanism == "none":
+        return None
+    units = SumGrid.of(recipe, roster_size).units if privacy.mechanism == "distributed" else 0
+    noise_multiplier = _calibrated(privacy.epsilon, privacy.delta, training.sample_rate, recipe.accounted_steps, units)
+    return _mechanism(noise_multiplier, training.sample_rate, training.steps_per_round, units)
+
+
+def heldout_mechanism(recipe: Recipe) -> Mechanism | None:
+    """What one evaluation releases about a site's held-out records; None without privacy.
+
+    Every record takes part in every evaluation, so the sampling rate is 1.
+
+    Raises:
+        BudgetError: no amount of noise reaches the recipe's epsilon.
+    """
+    privacy = recipe.privacy
+    if privacy.mechanism == "none":
+        return None
+    noise_multiplier = _calibrated(privacy.epsilon, privacy.delta, 1.0, recipe.accounted_evaluations, 0)
+    return Mechanism(noise_multiplier, 1.0, 1)
+
+
+def _mechanism(noise_multiplier: float, sample_rate: float, steps: int, units: int) -> Mechanism:
+    return Mechanism(noise_multiplier, sample_rate, steps, _noise(units), units)
+
+
+@lru_cache(maxsize=256)  # calibration takes a second or so, and every round asks
+def _calibrated(epsilon: float, delta: float, sample_rate: float, steps: int, units: int) -> float:
+    return calibrate_noise(epsilon, delta, sample_rate, steps, noise=_noise(units), units=units)
+
+
+def _noise(units: int) -> Noise:
+    return "skellam" if units else "gaussian"

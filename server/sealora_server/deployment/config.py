@@ -1,0 +1,127 @@
+"""`server.yaml`: where the server listens, under which names, with which certificate, and what it puts up with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from sealora_common.health.logs import LogFormat
+from sealora_server.deployment.errors import DeploymentError
+
+FrontKind = Literal["embedded", "nginx", "none"]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class Section(BaseModel):
+    """Base of all sections: immutable, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class TlsSection(Section):
+    """The certificate that sites are shown. Paths are relative to the server's directory."""
+
+    certificate: Path = Path("tls/server.pem")
+    """The server's certificate and any intermediate ones (PEM)."""
+    key: Path = Path("tls/server-key.pem")
+    ca: Path | None = Path("tls/ca.pem")
+    """What sites pin; null where they trust a public authority."""
+    warn_days: int = Field(default=30, ge=1, le=3650)
+    """So many days before a certificate expires, the log, `status` and the metrics begin to say so."""
+
+
+class LimitsSection(Section):
+    """What the front allows a client. Both fronts hold to the same."""
+
+    body_bytes: int = Field(default=32 * 2**20, ge=2**20, le=2**31)
+    """Largest request body. Flower sends arrays in pieces; a configuration record travels whole."""
+    header_bytes: int = Field(default=16 * 2**10, ge=2**10, le=2**20)
+    """Largest request line and headers together."""
+    requests_per_second: int = Field(default=200, ge=1, le=100_000)
+    """Sustained, for each address. Sites behind one address share it."""
+    request_burst: int = Field(default=1000, ge=1, le=1_000_000)
+    """So many requests may come at once before the rate counts."""
+    connections: int = Field(default=1024, ge=8, le=100_000)
+    """Open connections of all addresses together."""
+    connections_per_address: int = Field(default=128, ge=1, le=100_000)
+    header_seconds: Seconds = 10.0
+    """For the TLS handshake, and for the whole head of a request."""
+    body_seconds: Seconds = 30.0
+    """Longest silence within a request body, and while a response is taken."""
+    idle_seconds: Seconds = 65.0
+    """How long a connection may wait for its next request."""
+    answer_seconds: Seconds = 120.0
+    """Longest wait for the SuperLink's answer."""
+
+
+class HealthSection(Section):
+    """Probes and metrics for the operator's own monitoring: no site needs them."""
+
+    http: str | None = "127.0.0.1:9180"
+    """`/healthz`, `/readyz` and `/metrics`; null: not served."""
+    grpc: str | None = None
+    """gRPC health service."""
+
+
+class ServerConfig(Section):
+    """`server.yaml`."""
+
+    listen: str = "0.0.0.0:9443"
+    """Address and port that sites connect to; `[::]:9443` for IPv6. Port 0 takes a free one (embedded front only)."""
+    hosts: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Names and addresses under which sites reach this server."""
+    front: FrontKind = "embedded"
+    """`embedded`: for tens of sites. `nginx`: started and watched here. `none`: your own, see deploy/nginx.conf."""
+    superlink_state: Literal["memory", "sqlite"] = "memory"
+    """Where Flower keeps what is in transit: finished rounds are in the run's own directory in any case. `memory`: a
+    SuperLink that dies makes the round under way begin anew, at once. `sqlite`: it may go on in the middle of the
+    round, and stock SuperNodes outlive it, at twice the cost a message."""
+    tls: TlsSection = TlsSection()
+    limits: LimitsSection = LimitsSection()
+    health: HealthSection = HealthSection()
+    log: LogFormat = "text"
+    """`json`: one object a line."""
+
+    @field_validator("listen")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        listen_address(value)
+        return value
+
+    @classmethod
+    def load(cls, path: Path) -> ServerConfig:
+        """Reads `server.yaml`.
+
+        Raises:
+            DeploymentError: it is missing or malformed.
+        """
+        try:
+            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise DeploymentError(
+                f"{path}: no such file: name the server's with --config, or make one with `sealora server init`"
+            ) from None
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            why = " ".join(str(error).split())
+            raise DeploymentError(f"{path}: cannot be read ({why}): correct the file") from None
+        except ValidationError as error:
+            problem = error.errors(include_url=False)[0]
+            field = ".".join(str(part) for part in problem["loc"]) or "server"
+            why = str(problem["msg"]).removeprefix("Value error, ")
+            raise DeploymentError(f"{path}: {field}: {why}: correct it there") from None
+
+
+def listen_address(value: str) -> tuple[str, int]:
+    """`host:port` or `[host]:port` in its two parts.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    host, colon, port = value.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"{value!r} is no address and port, such as 0.0.0.0:9443")
+    return host, int(port)

@@ -1,0 +1,320 @@
+"""A run on a server: what is wanted of it, kept in its directory, and the process that is to bring it about."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from sealora_common.errors import SealoraError
+from sealora_common.health.logs import fields
+from sealora_common.recipe import Recipe
+from sealora_common.roster import Roster
+from sealora_common.secagg import threshold_for
+from sealora_common.storage import write_atomically
+from sealora_server.deployment.bundle import build_bundle
+from sealora_server.deployment.directory import ServerDirectory
+from sealora_server.deployment.errors import DeploymentError
+from sealora_server.deployment.operator_messages import RunCondition, RunStatus
+from sealora_server.deployment.processes import ProcessSpec, RunningProcess
+from sealora_server.deployment.progress import RunProgress
+from sealora_server.deployment.restarts import RestartPolicy
+from sealora_server.deployment.serverapp_process import Outcome, ServerAppSettings
+from sealora_server.deployment.superlink_client import SuperLinkClient
+from sealora_server.run_store import RunStore
+
+log = logging.getLogger(__name__)
+
+SERVERAPP_LOG = "serverapp.log"
+_WANTED = "operation.json"
+_IDENTITY_FROM_RUN = "../../identity.pem"
+_STOP_SECONDS = 10.0
+
+
+class Operation(BaseModel):
+    """`operation.json`: what is wanted of a run, or what became of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    condition: RunCondition
+    said: str = ""
+    """Why it failed."""
+
+    @classmethod
+    def load(cls, directory: Path) -> Operation:
+        """Reads it; where it is missing or damaged the run waits for its operator."""
+        try:
+            return cls.model_validate_json((directory / _WANTED).read_bytes())
+        except (OSError, ValidationError):
+            return cls(condition="stopped", said=f"{directory / _WANTED} is missing or damaged: resume the run")
+
+    def save(self, directory: Path) -> None:
+        """Writes it.
+
+        Raises:
+            StorageError: it could not be written.
+        """
+        write_atomically(directory / _WANTED, self.model_dump_json(indent=2).encode() + b"\n")
+
+
+def create_run(server: ServerDirectory, name: str, recipe: Recipe, roster: Roster, server_key: bytes) -> Path:
+    """Makes the directory of a run that is wanted to run.
+
+    Args:
+        server: the server's directory.
+        name: the run's name on this server.
+        recipe: what is run.
+        roster: among whom; its signature must have been checked.
+        server_key: the public key of this server's identity.
+
+    Returns:
+        The run's directory.
+
+    Raises:
+        DeploymentError: recipe and roster do not go together, or not with this server.
+        StorageError: there is a run of this name, or its directory cannot be written.
+    """
+    check_submission(recipe, roster, server_key)
+    directory = server.runs / name
+    if directory.exists():
+        raise DeploymentError(f"{directory} exists: give this run another name with --name, or resume that one")
+    RunStore.create(directory, recipe, server_key=_IDENTITY_FROM_RUN)
+    roster.save(directory / "roster.json")
+    # Last: a directory without it was cut short, and is left alone at the next start.
+    Operation(condition="running").save(directory)
+    return directory
+
+
+def check_submission(recipe: Recipe, roster: Roster, server_key: bytes) -> None:
+    """Refuses a run that no site would take part in, or that could never open a sum.
+
+    Raises:
+        DeploymentError: the sentence says why, and what to do.
+    """
+    if recipe.model.digest is None:
+        raise DeploymentError(
+            "the recipe's model.digest is missing, so sites could train on different base models: put in what "
+            f"`sealora-site model digest {recipe.model.base}` prints"
+        )
+    if roster.server != server_key.hex():
+        raise DeploymentError(
+            f"the roster names {'another server key' if roster.server else 'no server key'}, so sites would not accept "
+            f"this server's receipts: let the coordinator create it with --server {server_key.hex()}"
+        )
+    needed = max(
+        recipe.sites.minimum, recipe.sealing.min_survivors, threshold_for(len(roster), recipe.sealing.adversary)
+    )
+    if len(roster) < needed:
+        raise DeploymentError(
+            f"the roster has {len(roster)} sites and the recipe needs {needed}: add sites, or lower sites.minimum or "
+            "sealing.min_survivors as far as the sites' policies allow"
+        )
+
+
+@dataclass(frozen=True)
+class RunHost:
+    """What runs need of the server around them.
+
+    Attributes:
+        server: its directory.
+        supervisor: its process id.
+        superlink: the client of its SuperLink.
+        starting: held while a run is started, so that each process gets the task of its own run.
+        lines: gets (name of the process, line).
+    """
+
+    server: ServerDirectory
+    supervisor: int
+    superlink: SuperLinkClient
+    starting: asyncio.Lock
+    lines: Callable[[str, str], None]
+
+
+class ManagedRun:
+    """One run of the server."""
+
+    def __init__(self, host: RunHost, directory: Path) -> None:
+        self._host = host
+        self.directory = directory
+        self.name = directory.name
+        self._operation = Operation.load(directory)
+        self._process: RunningProcess | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._flower_run: int | None = None
+        self._last_words = ""
+        self.restarts = 0
+        roster = Roster.load(directory / "roster.json")
+        self.progress = RunProgress(directory / "events.jsonl", roster.names)
+        self.progress.rounds = RunStore.open(directory).recipe.rounds
+
+    @property
+    def condition(self) -> RunCondition:
+        return self._operation.condition
+
+    def start(self) -> None:
+        """Begins, or goes on, if that is wanted."""
+        if self.condition == "running" and self._task is None:
+            self._task = asyncio.create_task(self._keep_running(), name=f"run {self.name}")
+            self._task.add_done_callback(self._ended)
+
+    async def pause(self) -> None:
+        """Ends the run's process; what is wanted of the run stays as it is."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        process, self._process = self._process, None
+        if process is not None:
+            await process.stop(_STOP_SECONDS)
+        await self._stop_flower_run()
+
+    async def stop(self) -> None:
+        """Stops the run until it is resumed.
+
+        Raises:
+            DeploymentError: it does not run.
+        """
+        if self.condition != "running":
+            raise DeploymentError(f"run {self.name!r} does not run: it is {self.condition}")
+        self._want("stopped")
+        await self.pause()
+
+    async def resume(self) -> None:
+        """Goes on with the run.
+
+        Raises:
+            DeploymentError: it runs, or has come to its end.
+        """
+        if self.condition in {"running", "finished"}:
+            raise DeploymentError(f"run {self.name!r} cannot be resumed: it is {self.condition}")
+        await self.pause()
+        self._want("running")
+        self.start()
+
+    def use_roster(self, roster: Roster) -> None:
+        """Puts `roster` in place of the run's own, from its next round on.
+
+        Raises:
+            PolicyError: another coordinator signed it.
+            StorageError: it could not be written.
+        """
+        path = self.directory / "roster.json"
+        present = Roster.load(path)
+        if roster.coordinator != present.coordinator or roster.server != present.server:
+            raise DeploymentError(
+                f"this roster is of another {'server' if roster.coordinator == present.coordinator else 'coordinator'} "
+                f"than run {self.name!r} has: sites would refuse it"
+            )
+        roster.save(path)
+        self.progress.sites = roster.names
+
+    def status(self, offline: frozenset[str] = frozenset()) -> RunStatus:
+        """What an operator is told of it; `offline` are the registered sites that are not connected."""
+        self.progress.update()
+        waiting: tuple[str, ...] = ()
+        said = self._operation.said
+        if self.condition == "running":
+            said = self.progress.said
+            waiting = self.progress.waiting_for or tuple(sorted(offline & set(self.progress.sites)))
+        elif self.condition == "finished":
+            said = self.progress.said
+        return RunStatus(
+            name=self.name,
+            condition=self.condition,
+            said=said,
+            finished_rounds=self.progress.finished,
+            rounds=self.progress.rounds,
+            waiting_for=waiting,
+        )
+
+    async def _keep_running(self) -> None:
+        """One process after the other, until the run's end or until it cannot go on."""
+        policy = RestartPolicy()
+        while True:
+            began = time.monotonic()
+            try:
+                async with self._host.starting:
+                    bundle, bundle_hash = build_bundle()
+                    # The name alone: sites are told this configuration.
+                    config = {"run-directory": self.name}
+                    self._flower_run, token = await asyncio.to_thread(
+                        self._host.superlink.start_run, bundle, bundle_hash, config
+                    )
+                self._process = await RunningProcess.start(self._spec(token), self._hear)
+                status = await self._process.wait()
+                self._process = None
+                if self._concluded(status):
+                    return
+                why = f"its process ended with status {status}"
+                await self._stop_flower_run()
+            except DeploymentError as error:
+                why = str(error)
+            self.restarts += 1
+            delay = policy.delay_after(time.monotonic() - began)
+            if delay is None:
+                self._want("failed", f"it could not be kept running ({why}): mend that, then resume it")
+                return
+            log.warning("run %s: %s; it goes on in a new one", self.name, why, extra=fields(run=self.name))
+            await asyncio.sleep(delay)
+
+    async def _stop_flower_run(self) -> None:
+        flower_run, self._flower_run = self._flower_run, None
+        if flower_run is not None:
+            with contextlib.suppress(DeploymentError):  # a SuperLink that is down has no run to stop
+                await asyncio.to_thread(self._host.superlink.stop_run, flower_run)
+
+    def _concluded(self, status: int) -> bool:
+        """Whether a process that ended with `status` leaves nothing to do."""
+        self.progress.update()
+        if status >= 0:
+            self._flower_run = None  # the process itself has told the SuperLink
+        if status == Outcome.FINISHED or self.progress.is_over:
+            self._want("finished")
+            return True
+        if status == Outcome.FAILED:
+            # On a full disk the event that says why could not be written; the process said it too.
+            self._want("failed", self.progress.failure or self._last_words)
+            return True
+        return False
+
+    def _want(self, condition: RunCondition, said: str = "") -> None:
+        operation = Operation(condition=condition, said=said)
+        operation.save(self.directory)
+        self._operation = operation
+        log.info("run %s: %s%s", self.name, condition, f": {said}" if said else "", extra=fields(run=self.name))
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or task.exception() is None:
+            return
+        error = task.exception()
+        said = str(error) if isinstance(error, SealoraError) else f"the server failed at it ({type(error).__name__})"
+        log.error("run %s: %s", self.name, said, extra=fields(run=self.name))
+        self._operation = Operation(condition="failed", said=said)
+
+    def _spec(self, token: str) -> ProcessSpec:
+        settings = ServerAppSettings(
+            supervisor=self._host.supervisor,
+            superlink_socket=self._host.server.superlink_socket,
+            token=token,
+            run_directory=self.directory,
+            log=self._host.server.config.log,
+        )
+        return ProcessSpec(
+            name=f"run {self.name}",
+            module="sealora_server.deployment.serverapp",
+            settings=lambda: settings,
+            environment={"FLWR_HOME": str(self._host.server.state / "flower")},
+            directory=self._host.server.runs,
+        )
+
+    def _hear(self, line: str) -> None:
+        self._last_words = line
+        self._host.lines(f"run {self.name}", line)
+        with contextlib.suppress(OSError), (self.directory / SERVERAPP_LOG).open("a", encoding="utf-8") as file:
+            file.write(line + "\n")

@@ -1,0 +1,122 @@
+"""Flower's grid over the SuperLink's Unix socket, in which no site's answer holds up another's.
+
+Flower's own grid, once told of an answer, waits for all of its parts, for minutes if they do not come, and looks at
+no other answer meanwhile. A site that dies while it sends would stall a round so. Here an answer that is not whole
+yet is asked for again at the next poll, and whoever polls decides how long.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import httpx
+from flwr.app import Error, Message
+from flwr.app.message import make_message
+from flwr.common.constant import ErrorCode
+from flwr.common.serde import message_from_proto
+from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, ObjectTree, PullObjectRequest
+from flwr.proto.message_pb2 import Message as MessageProto
+from flwr.proto.runtime_pb2 import PullAppMessagesRequest
+from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+from flwr.supercore.interceptors import RuntimeTokenHttpInterceptor, RuntimeVersionHttpInterceptor
+from flwr.supercore.retry import exponential
+from flwr.supercore.run import RunNotRunningException
+from flwr.supercore.runtime import RuntimeHttpClient
+from flwr.superlink.grid import HttpGrid
+
+from sealora_server.deployment.superlink_client import connected
+from sealora_server.node_keys import NodeSession
+
+log = logging.getLogger(__name__)
+
+# Longer than a SuperLink takes to come back; a ServerApp that waits longer is better started anew.
+_LONGEST_OUTAGE_SECONDS = 120.0
+_LONGEST_RETRY_SECONDS = 2
+
+
+class SocketGrid(HttpGrid):
+    """Flower's grid over the Unix socket at `socket`, with the token of the run's task."""
+
+    def __init__(self, socket: Path, token: str) -> None:
+        super().__init__(token=token)
+        self._socket = socket
+        self._retry_invoker.wait_gen_factory = lambda: exponential(base_delay=0.1, max_delay=_LONGEST_RETRY_SECONDS)
+        self._retry_invoker.max_time = _LONGEST_OUTAGE_SECONDS
+        self._arriving: dict[str, _Arriving] = {}
+
+    @property
+    def client(self) -> RuntimeHttpClient:
+        """Flower's client of the Runtime API."""
+        return self._runtime_client
+
+    def node_sessions(self) -> Mapping[int, NodeSession]:
+        """The connected nodes, by number."""
+        return {info.node_id: NodeSession(info.public_key, info.last_activated_at) for info in self.get_nodes()}
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Sends messages; answers to earlier ones that have not come whole are no longer waited for."""
+        self._arriving.clear()
+        return super().push_messages(messages)
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        """The answers to these messages that are here whole, or that will never be."""
+        asked = set(message_ids) - set(self._arriving)
+        if asked:
+            request = PullAppMessagesRequest(message_ids=asked)
+            found = self.client.PullMessages(request)
+            for envelope, tree in zip(found.messages_list, found.message_object_trees, strict=True):
+                self._arriving[envelope.metadata.reply_to_message_id] = _Arriving(envelope, tree)
+        answers = {asked_id: self._answer(arriving) for asked_id, arriving in self._arriving.items()}
+        whole = {asked_id: answer for asked_id, answer in answers.items() if answer is not None}
+        for asked_id in whole:
+            del self._arriving[asked_id]
+        return list(whole.values())
+
+    def _answer(self, arriving: _Arriving) -> Message | None:
+        run_id = self.run.run_id
+        metadata = message_from_proto(arriving.envelope).metadata
+        try:
+            for part in arriving.missing:
+                got = self.client.PullObject(PullObjectRequest(node=self.node, run_id=run_id, object_id=part))
+                if not got.object_found:
+                    raise LookupError("a part of the answer is gone")
+                if not got.object_available:
+                    return None
+                arriving.parts[part] = got.object_content
+            answer = cast(Message, inflate_object_from_contents(metadata.message_id, arriving.parts))
+            # What the SuperLink has checked, not what the sender wrote into the answer itself.
+            answer.metadata.__dict__.update(metadata.__dict__)
+        except (httpx.HTTPError, RunNotRunningException):
+            raise
+        except Exception as error:  # a site sends what it likes, and Flower's parser raises what it likes
+            log.warning("an answer could not be read: %s", type(error).__name__)
+            refusal = Error(ErrorCode.MESSAGE_UNAVAILABLE, "the answer came in pieces that do not make a message")
+            answer = make_message(metadata, error=refusal)
+        self.client.ConfirmMessageReceived(
+            ConfirmMessageReceivedRequest(node=self.node, run_id=run_id, message_object_id=metadata.message_id)
+        )
+        return answer
+
+    def _connect(self) -> None:
+        version = RuntimeVersionHttpInterceptor(component_name="flwr-serverapp")
+        token = RuntimeTokenHttpInterceptor(token=self._token)
+        self._client = connected(RuntimeHttpClient, self._socket, [version, token], retry_invoker=self._retry_invoker)
+
+
+@dataclass
+class _Arriving:
+    """An answer that the SuperLink knows of, and the parts of it that are here."""
+
+    envelope: MessageProto
+    tree: ObjectTree
+    parts: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def missing(self) -> list[str]:
+        names = dict.fromkeys(node.object_id for node in iterate_object_tree(self.tree))
+        return [name for name in names if name not in self.parts]

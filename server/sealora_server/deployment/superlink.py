@@ -1,0 +1,132 @@
+"""The SuperLink process: Flower's own application, on two Unix sockets instead of a port.
+
+Flower's Control API asks nobody who they are, and its Runtime API hands its tokens to processes on their command
+lines. On a loopback port both would be open to every account of the machine. Here the file system says who may
+connect; SuperExec authentication and node authentication stay on besides.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import sys
+from typing import Any
+
+import uvicorn
+from pydantic import BaseModel, ConfigDict
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from sealora_common.health.logs import LogFormat, set_up_logs
+from sealora_server.deployment.fleet_paths import FLEET_PATHS, HEALTH, OPEN_FLEET
+from sealora_server.deployment.processes import die_with
+
+log = logging.getLogger(__name__)
+
+
+class SuperLinkSettings(BaseModel):
+    """What the supervisor tells this process on its standard input."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    supervisor: int
+    """Process id."""
+    database: str
+    """SQLite file, or Flower's name for none."""
+    superexec_secret: str
+    """Hex; signs the requests for a ServerApp's token."""
+    superlink_socket: int
+    """Descriptor of the listening socket that serves everything."""
+    fleet_socket: int
+    """Descriptor of the one that serves what sites need."""
+    log: LogFormat
+
+
+def superlink_app(settings: SuperLinkSettings) -> ASGIApp:
+    """Flower's SuperLink with node authentication and SuperExec authentication on, and telemetry off."""
+    from flwr.superlink.auth_plugin import NoOpControlAuthnPlugin
+    from flwr.superlink.cli.flower_superlink import SuperLinkLifespan
+    from flwr.superlink.config_loader import SuperLinkLifespanConfig
+    from flwr.superlink.main import create_app
+
+    # What `flower-superlink` makes of its arguments. It insists on TLS for node authentication, for a port's sake.
+    config = SuperLinkLifespanConfig(
+        control_address="",
+        health_server_address=None,
+        host="",
+        port=0,
+        insecure=True,
+        certificates=None,
+        superexec_auth_secret=bytes.fromhex(settings.superexec_secret),
+        authn_plugin=NoOpControlAuthnPlugin(),
+        event_log_plugin=None,
+        fleet_event_log_plugin=None,
+        enable_event_log=False,
+        artifact_provider=None,
+        enable_supernode_auth=True,
+        fleet_api_type="grpc-rere",
+        fleet_api_address=None,
+        simulation=False,
+        ssl_ca_certfile=None,
+        ssl_certfile=None,
+        ssl_keyfile=None,
+        database=settings.database,
+        isolation="process",
+        runtime_dependency_install=False,
+    )
+    return create_app(config, SuperLinkLifespan)
+
+
+class FleetOnly:
+    """Serves everything on the socket at `trusted_socket`, and what sites need on any other.
+
+    Sites are told to come later (503) until OPEN_FLEET was asked for on the trusted socket: a site whose key is not
+    registered yet would take the refusal for final.
+    """
+
+    def __init__(self, app: ASGIApp, trusted_socket: str) -> None:
+        self._app = app
+        self._trusted_socket = trusted_socket
+        self._is_open = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        asked = (scope.get("method"), scope["path"])
+        if scope.get("server") == (self._trusted_socket, None):
+            if asked == ("POST", OPEN_FLEET):
+                self._is_open = True
+                await _answer(send, 200)
+                return
+        elif asked != ("GET", HEALTH) and not (asked[0] == "POST" and asked[1] in FLEET_PATHS):
+            await _answer(send, 403)
+            return
+        elif not self._is_open:
+            await _answer(send, 503)
+            return
+        await self._app(scope, receive, send)
+
+
+async def _answer(send: Send, status: int) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def main() -> None:
+    """Serves until it is told to stop, or the supervisor dies."""
+    settings = SuperLinkSettings.model_validate(json.load(sys.stdin))
+    die_with(settings.supervisor)
+    app = superlink_app(settings)
+    set_up_logs(settings.log)
+    listeners = [socket.socket(fileno=number) for number in (settings.superlink_socket, settings.fleet_socket)]
+    served = FleetOnly(app, listeners[0].getsockname())
+    options: dict[str, Any] = {"log_config": None, "access_log": False, "server_header": False, "date_header": False}
+    # asyncio's own loop: over uvloop a connection does not tell by which Unix socket it came.
+    server = uvicorn.Server(uvicorn.Config(served, loop="asyncio", ws="none", timeout_graceful_shutdown=3, **options))
+    log.info("the SuperLink serves %s", listeners[0].getsockname())
+    server.run(sockets=listeners)
+
+
+if __name__ == "__main__":
+    main()

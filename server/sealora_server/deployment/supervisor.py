@@ -1,0 +1,252 @@
+"""`sealora server run`: starts what a server consists of, watches it, and answers its operator."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from typing import Any, TextIO, cast
+
+from prometheus_client import CollectorRegistry
+
+from sealora_common.entropy import SystemEntropy
+from sealora_common.errors import SealoraError
+from sealora_common.health.grpc_server import GrpcHealthServer
+from sealora_common.health.http_server import HealthServer
+from sealora_common.health.logs import set_up_logs
+from sealora_common.health.status import Health
+from sealora_common.identity import Identity
+from sealora_common.storage import storage_error
+from sealora_server.deployment.certificate_watch import CertificateWatch
+from sealora_server.deployment.directory import ServerDirectory
+from sealora_server.deployment.log_file import LogFile
+from sealora_server.deployment.metrics import ServerCollector
+from sealora_server.deployment.operations import Operations
+from sealora_server.deployment.operator_messages import (
+    AskStatus,
+    ProcessStatus,
+    Request,
+    RunCondition,
+    SiteStatus,
+    Status,
+)
+from sealora_server.deployment.operator_socket import serve_operator
+from sealora_server.deployment.progress import RunProgress
+from sealora_server.deployment.readiness import notify
+from sealora_server.deployment.runs import RunHost
+from sealora_server.deployment.service import Service
+from sealora_server.deployment.services import front_spec, superlink_spec
+from sealora_server.deployment.sockets import listen_tcp, listen_unix, shown_address
+from sealora_server.deployment.superlink_client import SuperLinkClient
+from sealora_server.lock import DirectoryLock
+
+log = logging.getLogger(__name__)
+
+_UP_SECONDS = 60.0
+_STOP_SECONDS = 5.0
+_LOOK_SECONDS = 1.0
+
+
+def run_server(server: ServerDirectory) -> None:
+    """Runs the server until it is told to stop (SIGTERM, SIGINT).
+
+    Raises:
+        LockedError: it runs already.
+        DeploymentError: it is not set up as it must be, or a process of its own died too often.
+        StorageError: a file could not be written or read.
+    """
+    server.check_path()
+    for directory in (server.runs, server.state / "flower", server.sockets):
+        try:
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise storage_error(directory, error) from error
+    with DirectoryLock(server.path, "this server"), contextlib.ExitStack() as stack:
+        log_file = stack.enter_context(contextlib.closing(LogFile(server.log)))
+        set_up_logs(server.config.log, stream=cast(TextIO, log_file))
+        stack.callback(set_up_logs, server.config.log, stream=sys.stderr)
+        supervisor = Supervisor(server, log_file, stack)
+        asyncio.run(supervisor.run())
+
+
+class Supervisor:
+    """The server's processes, its operator's socket, its probes and its metrics.
+
+    Args:
+        server: its directory.
+        log_file: takes what the processes say.
+        stack: closes what is opened here.
+    """
+
+    def __init__(self, server: ServerDirectory, log_file: LogFile, stack: contextlib.ExitStack) -> None:
+        self._server = server
+        self._log_file = log_file
+        self._stack = stack
+        self._identity = Identity.load("server", server.identity)
+        self._certificates = CertificateWatch(server, self._reload_front)
+        self._listeners: list[socket.socket] = []
+        secret = SystemEntropy().bytes(32)
+        superlink_listener = self._keep(listen_unix(server.superlink_socket))
+        fleet_listener = self._keep(listen_unix(server.fleet_socket))
+        self._client = SuperLinkClient(server.superlink_socket, secret)
+        spec = superlink_spec(server, superlink_listener, fleet_listener, secret)
+        self._superlink = Service(spec, self._lines_of("superlink"), self._superlink_started)
+        self._front: Service | None = None
+        self.address: str | None = None
+        if server.config.front != "none":
+            listener = None
+            if server.config.front == "embedded":
+                listener = self._keep(listen_tcp(server.config.listen))
+            self.address = shown_address(listener) if listener else server.config.listen
+            self._front = Service(front_spec(server, listener), self._lines_of("front"))
+        self._health = Health(*self._parts)
+        self._health_address: str | None = None
+        self._operations: Operations | None = None
+        self._sites: tuple[SiteStatus, ...] = ()
+        self._is_up = False
+
+    async def run(self) -> None:
+        """Runs until a signal, or until a process cannot be kept running."""
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, self._certificates.look)
+        host = RunHost(self._server, os.getpid(), self._client, asyncio.Lock(), self._take_line)
+        self._operations = Operations(host, self._identity.public_key)
+        self._serve_health()
+        operator_listener = self._keep(listen_unix(self._server.operator_socket))
+        operator = await serve_operator(operator_listener, self.handle)
+        tasks = [asyncio.create_task(stopping.wait()), asyncio.create_task(self._certificates.watch())]
+        tasks += [asyncio.create_task(service.keep_running()) for service in self._services]
+        tasks += [asyncio.create_task(self._look_around())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        except SealoraError as error:
+            self._health.fail(str(error))
+            raise
+        finally:
+            notify("STOPPING=1")
+            operator.close()
+            await self._stop(tasks)
+
+    async def handle(self, request: Request) -> dict[str, Any]:
+        """Answers an operator's request.
+
+        Raises:
+            SealoraError: it cannot be done.
+        """
+        assert self._operations is not None  # noqa: S101 (made before the socket is served)
+        if isinstance(request, AskStatus):
+            return (await self._status()).model_dump(mode="json")
+        return await self._operations.handle(request)
+
+    # What the metrics are read from, in the thread that serves them.
+
+    @property
+    def processes(self) -> tuple[ProcessStatus, ...]:
+        return tuple(service.status for service in self._services)
+
+    @property
+    def progress(self) -> dict[str, tuple[RunCondition, RunProgress]]:
+        runs = dict(self._operations.runs) if self._operations else {}
+        return {name: (run.condition, run.progress) for name, run in runs.items()}
+
+    @property
+    def certificate_expiry(self) -> float:
+        return self._certificates.expires.timestamp()
+
+    @property
+    def _services(self) -> list[Service]:
+        return [self._superlink, *([self._front] if self._front else [])]
+
+    @property
+    def _parts(self) -> list[str]:
+        return [service.name for service in self._services]
+
+    async def _superlink_started(self) -> None:
+        assert self._operations is not None  # noqa: S101 (made before the SuperLink is started)
+        await asyncio.to_thread(self._client.wait_until_up, _UP_SECONDS)
+        await self._operations.restore_nodes()
+        await asyncio.to_thread(self._client.open_fleet)
+        self._operations.start_runs()
+        if not self._is_up:
+            self._is_up = True
+            log.info("the server is up: sites connect to %s", self.address or "a front of the operator's own")
+            notify("READY=1")
+
+    async def _look_around(self) -> None:
+        """Keeps progress and health up to date."""
+        assert self._operations is not None  # noqa: S101
+        while True:
+            for run in self._operations.runs.values():
+                run.progress.update()
+            for service in self._services:
+                up = service.status.pid is not None and self._is_up
+                self._health.report(service.name, up, "up" if up else "down")
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _status(self) -> Status:
+        assert self._operations is not None  # noqa: S101
+        warnings = list(self._certificates.warnings)
+        warnings += [self._operations.node_problem] if self._operations.node_problem else []
+        try:
+            self._sites = await self._operations.sites()
+        except SealoraError as error:
+            warnings.append(str(error))
+        offline = frozenset(site.name for site in self._sites if not site.online)
+        return Status(
+            address=self.address,
+            hosts=self._server.config.hosts,
+            server_key=self._identity.public_key.hex(),
+            health=self._health_address,
+            certificate_expires=self._certificates.expires.isoformat(timespec="seconds"),
+            warnings=tuple(warnings),
+            processes=self.processes,
+            sites=self._sites,
+            runs=tuple(run.status(offline) for run in self._operations.runs.values()),
+        )
+
+    def _serve_health(self) -> None:
+        section = self._server.config.health
+        if section.http is not None:
+            registry = CollectorRegistry()
+            registry.register(ServerCollector(self))
+            http = self._stack.enter_context(HealthServer(section.http, self._health, registry))
+            self._health_address = "{}:{}".format(*http.address)
+        if section.grpc is not None:
+            self._stack.enter_context(GrpcHealthServer(section.grpc, self._health))
+
+    async def _stop(self, tasks: list[asyncio.Task[Any]]) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        if self._operations is not None:
+            await self._operations.pause_runs()
+        for service in reversed(self._services):  # the front first: no request is left waiting for the SuperLink
+            await service.stop(_STOP_SECONDS)
+        # Whoever still waits for the SuperLink is told now that it is gone.
+        for listener in self._listeners:
+            listener.close()
+        self._client.close()
+        log.info("the server has stopped")
+
+    def _reload_front(self) -> None:
+        if self._front is not None:
+            self._front.send(signal.SIGHUP)
+
+    def _keep(self, listener: socket.socket) -> socket.socket:
+        self._listeners.append(self._stack.enter_context(listener))
+        return listener
+
+    def _lines_of(self, process: str) -> Any:
+        return lambda line: self._take_line(process, line)
+
+    def _take_line(self, process: str, line: str) -> None:
+        self._log_file.write(line if self._server.config.log == "json" else f"[{process}] {line}")

@@ -1,0 +1,154 @@
+"""What privacy costs in usefulness: held-out loss of the demo federation without noise, distributed and local.
+
+    sealora-site model fetch smollm2-135m-instruct && sealora-site demo-data .cache/demo
+    python tests/benchmarks/utility.py --out runs/utility --json     # about an hour on two cores
+    python tests/benchmarks/utility.py --out runs/quick --quick --json
+
+Every run is a whole simulated federation, sealed, with its noise and sampling seeded so that it can be repeated (the
+seed is the run's number: SEALORA_INSECURE_SEED). A run whose summary is in the directory already is not run again, so
+the command can be stopped and taken up.
+
+`recovered_*` is the share of the non-private fall in held-out loss that a private run of the same seed reaches, mean
+over seeds. The non-private run has the same rounds, batches and server optimiser as the distributed one. Loss is the
+mean over sites of nats a response token; exact match is over greedy completions of held-out prompts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+DISTRIBUTED = "configs/demo-icd10-distributed.yaml"
+LOCAL = "configs/demo-icd10.yaml"
+
+NO_NOISE = [
+    "privacy.mechanism=none",
+    # A plain gradient, which the server's optimiser steps on, as it does on the distributed sum.
+    "training.optimizer=sgd",
+    "training.learning_rate=1.0",
+    "sealing.clip_range=16.0",
+]
+RUNS: dict[str, tuple[str, list[str]]] = {
+    "none": (DISTRIBUTED, NO_NOISE),
+    "distributed_eps8": (DISTRIBUTED, ["privacy.epsilon=8"]),
+    "distributed_eps2": (DISTRIBUTED, ["privacy.epsilon=2"]),
+    "local_eps8": (LOCAL, ["privacy.epsilon=8"]),
+    "local_eps2": (LOCAL, ["privacy.epsilon=2"]),
+}
+BY_PERSON = "distributed_eps8_person"
+EXACT_MATCH_PROMPTS = 16  # a site
+
+
+def main() -> None:
+    """Runs what is missing and prints the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="directory of the runs")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", default=None, help="of " + ", ".join([*RUNS, BY_PERSON]))
+    parser.add_argument("--quick", action="store_true", help="two rounds and tiny batches: does it run?")
+    parser.add_argument("--json", action="store_true", help="print one JSON object on the last line")
+    options = parser.parse_args()
+    wanted = options.only or [*RUNS, BY_PERSON]
+    losses: dict[str, list[float]] = {}
+    matches: dict[str, list[float]] = {}
+    before = 0.0
+    for seed in range(options.seeds):
+        for name in wanted:
+            if name == BY_PERSON and seed > 0:
+                continue
+            figures = _figures(options.out / f"{name}-{seed}", name, seed, quick=options.quick)
+            losses.setdefault(name, []).append(figures["heldout_loss_after"])
+            matches.setdefault(name, []).append(figures["exact_match"])
+            before = figures["heldout_loss_before"]
+    result: dict[str, Any] = {"quick": options.quick, "seeds": options.seeds, "loss_before": before}
+    result |= {f"loss_{name}": values for name, values in losses.items()}
+    result |= {f"exact_match_{name}": values for name, values in matches.items()}
+    if "none" in losses:
+        falls = [before - loss for loss in losses["none"]]
+        for name, values in losses.items():
+            shares = [(before - loss) / fall for loss, fall in zip(values, falls, strict=False)]
+            result[f"recovered_{name}"] = fmean(shares)
+    rounded = {key: _rounded(value) for key, value in result.items()}
+    print(json.dumps(rounded) if options.json else "\n".join(f"{key:40} {value}" for key, value in rounded.items()))
+
+
+def _figures(directory: Path, name: str, seed: int, *, quick: bool) -> dict[str, float]:
+    kept = directory / "utility.json"
+    if not kept.exists():
+        _simulate(directory, name, seed, quick=quick)
+        summary = json.loads((directory / "summary.json").read_text())
+        wanted = ("heldout_loss_before", "heldout_loss_after", "seconds")
+        figures = {key: summary[key] for key in wanted} | {"exact_match": _exact_match(directory)}
+        kept.write_text(json.dumps(figures))
+    figures = json.loads(kept.read_text())
+    print(f"{directory.name}: {figures}", file=sys.stderr, flush=True)
+    return dict(figures)
+
+
+def _simulate(directory: Path, name: str, seed: int, *, quick: bool) -> None:
+    if name == BY_PERSON:
+        recipe, overrides = DISTRIBUTED, ["data.person_field=person", "privacy.delta=5e-4", *_persons(directory.parent)]
+    else:
+        recipe, overrides = RUNS[name]
+    if quick:
+        overrides = [*overrides, "rounds=2", "training.sample_rate=0.002", "data.heldout_limit=4"]
+    command = [sys.executable, "-m", "sealora_server", "simulate", recipe, *overrides, "--out", str(directory)]
+    if (directory / "run.json").exists():
+        command.append("--resume")
+    environment = {**os.environ, "SEALORA_INSECURE_SEED": f"utility-{seed}"}
+    subprocess.run(command, check=True, env=environment, stdout=sys.stderr)
+
+
+def _persons(directory: Path, each: int = 4) -> list[str]:
+    """The demo's data with a person for every `each` records; the overrides that name the files."""
+    overrides = []
+    for source in sorted(Path(".cache/demo").glob("*.jsonl")):
+        target = directory / "by-person" / source.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        seen = {"train": 0, "heldout": 0}
+        with target.open("w", encoding="utf-8") as file:
+            for line in source.read_text(encoding="utf-8").splitlines():
+                record = json.loads(line)
+                record["person"] = f"{record['split']}-{seen[record['split']] // each}"
+                seen[record["split"]] += 1
+                file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        overrides.append(f"sites.simulated.{source.stem}={target}")
+    return overrides
+
+
+def _exact_match(directory: Path) -> float:
+    """The share of held-out prompts that the final adapter completes to the letter."""
+    from sealora_client.model.adapted import adapted_model
+    from sealora_client.model.generate import complete
+    from sealora_client.site import Site
+    from sealora_common.adapter import initial_adapter
+    from sealora_common.recipe import load_recipe
+    from sealora_server.adapter_files import read_tensors
+
+    recipe = load_recipe(directory / "recipe.yaml")
+    model = adapted_model(recipe)
+    model.write(initial_adapter(model.layout, recipe.lora.seed))
+    model.write(read_tensors(directory / "adapter"))
+    right = asked = 0
+    for site in sorted(recipe.sites.simulated):
+        heldout = Site(directory / "sites" / site).records().heldout[:EXACT_MATCH_PROMPTS]
+        answers = complete(model, [record.prompt for record in heldout], recipe.data.system_prompt)
+        right += sum(answer.strip() == record.response for answer, record in zip(answers, heldout, strict=True))
+        asked += len(heldout)
+    return right / asked
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from fleet_site import delivery
+
+from sealora_client.fleet import journal as journal_module
+from sealora_client.fleet.journal import JOURNAL, LOCK, Journal, only_process
+from sealora_common.errors import PolicyError, StorageError
+
+SERVER = "https://server.example"
+
+
+def test_it_outlasts_the_process(tmp_path):
+    first = Journal(tmp_path, SERVER)
+    first.opened(2**63 + 5)
+    first.take(delivery(1).metadata)
+    again = Journal(tmp_path, SERVER)
+    assert again.open_node == 2**63 + 5
+    assert again.in_hand.message_id == delivery(1).metadata.message_id
+    assert again.in_hand.message_type == "train"
+    assert again.in_hand.dst_node_id == 7
+    assert again.handled(delivery(1).metadata.message_id)
+    assert not again.handled(delivery(2).metadata.message_id)
+
+
+def test_what_is_answered_is_in_hand_no_more_but_still_handled(tmp_path):
+    journal = Journal(tmp_path, SERVER)
+    journal.opened(1)
+    journal.take(delivery(1).metadata)
+    journal.done()
+    journal.closed()
+    again = Journal(tmp_path, SERVER)
+    assert (again.in_hand, again.open_node) == (None, None)
+    assert again.handled(delivery(1).metadata.message_id)
+
+
+def test_it_forgets_what_is_long_past(tmp_path):
+    journal = Journal(tmp_path, SERVER)
+    for number in range(100):
+        journal.take(delivery(number).metadata)
+    assert journal.handled(delivery(99).metadata.message_id)
+    assert not journal.handled(delivery(3).metadata.message_id)
+    assert (tmp_path / JOURNAL).stat().st_size < 10_000
+
+
+def test_one_of_another_server_says_nothing(tmp_path):
+    Journal(tmp_path, SERVER).opened(1)
+    assert Journal(tmp_path, "https://other.example").open_node is None
+
+
+def test_one_of_another_machine_says_nothing_of_sessions(tmp_path, monkeypatch):
+    first = Journal(tmp_path, SERVER)
+    first.opened(1)
+    first.take(delivery(1).metadata)
+    monkeypatch.setattr(journal_module.socket, "gethostname", lambda: "elsewhere")
+    again = Journal(tmp_path, SERVER)
+    assert (again.open_node, again.in_hand) == (None, None)
+    assert again.handled(delivery(1).metadata.message_id)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b'{"server": 1}', b"null"])
+def test_a_damaged_one_is_done_without(tmp_path, content):
+    (tmp_path / JOURNAL).write_bytes(content)
+    journal = Journal(tmp_path, SERVER)
+    assert journal.open_node is None
+    journal.opened(3)
+    assert Journal(tmp_path, SERVER).open_node == 3
+
+
+def test_it_is_readable_by_its_owner_alone(tmp_path):
+    Journal(tmp_path, SERVER).opened(1)
+    assert os.stat(tmp_path / JOURNAL).st_mode & 0o777 == 0o600
+
+
+def test_a_site_is_run_by_one_process_at_a_time(tmp_path):
+    code = f"""
+from pathlib import Path
+from sealora_client.fleet.journal import only_process
+with only_process(Path({str(tmp_path)!r})):
+    print("mine")
+"""
+    with only_process(tmp_path):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+        assert done.stdout == ""
+        assert "another process runs this site already" in done.stderr
+        with pytest.raises(PolicyError, match="another process runs this site already"), only_process(tmp_path):
+            pass
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout == "mine\n"  # the lock goes with its process, whatever became of the file
+
+
+def test_a_directory_that_cannot_be_locked_is_said(tmp_path):
+    with pytest.raises(StorageError, match=LOCK), only_process(tmp_path / "nowhere"):
+        pass

@@ -1,0 +1,267 @@
+"""The loop against a connection that does what a test says: what the real server cannot be made to do at will."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fleet_server import wait_until
+from fleet_site import CountingApp, FleetSite, delivery
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app.message.message import make_message
+
+from sealora_client.fleet.connection import Delivery
+from sealora_client.fleet.errors import BadMessageError, LostConnectionError, RunEndedError, SessionRefusedError
+from sealora_client.fleet.flower import Reply
+from sealora_client.fleet.stop import StopNow
+
+SERVER = "https://server.example:9443"
+LOST = LostConnectionError("no connection")
+
+
+class FakeConnection:
+    """Hands out `inbox`; each call first raises the next of what `failures` holds for it, if it holds something."""
+
+    def __init__(self, **failures: list[BaseException]) -> None:
+        self.failures: dict[str, list[BaseException]] = failures
+        self.inbox: list[Delivery] = []
+        self.pushed: list[Reply] = []
+        self.calls: list[str] = []
+
+    def _call(self, name: str) -> None:
+        self.calls.append(name)
+        if self.failures.get(name):
+            raise self.failures[name].pop(0)
+
+    def open(self) -> int:
+        self._call("open")
+        return 7
+
+    def resume(self, node_id: int) -> None:
+        self._call(f"resume {node_id}")
+
+    def leave(self) -> None:
+        self._call("leave")
+
+    def heartbeat(self) -> None:
+        self._call("heartbeat")
+
+    def pull(self) -> Delivery | None:
+        self._call("pull")
+        return self.inbox.pop(0) if self.inbox else None
+
+    def fetch(self, delivery: Delivery) -> Message:
+        self._call("fetch")
+        return make_message(delivery.metadata, RecordDict({"config": ConfigRecord({"payload": b""})}))
+
+    def push(self, reply: Reply, runtime: float) -> None:
+        self._call("push")
+        self.pushed.append(reply)
+
+    def reconnect(self) -> None:
+        self._call("reconnect")
+
+
+@pytest.fixture
+def start(tmp_path):
+    """`start(connection)`: a site on it, at work until the end of the test."""
+    sites: list[FleetSite] = []
+
+    def started(connection: FakeConnection, app: Callable[..., Message] | None = None, **options: Any) -> FleetSite:
+        site = FleetSite(tmp_path, SERVER, app, connection=connection, **options)
+        sites.append(site)
+        return site.__enter__()
+
+    yield started
+    for site in sites:
+        site.__exit__(None, None, None)
+
+
+def reasons(*names: str) -> list[BaseException]:
+    return [SessionRefusedError(name, f"{name} it is") for name in names]  # type: ignore[arg-type]
+
+
+def test_every_kind_of_trouble_ends_in_a_session(start):
+    connection = FakeConnection(open=[LOST, *reasons("unknown", "clock", "other", "certificate", "busy"), LOST])
+    site = start(connection)
+    wait_until(lambda: site.health.ready)
+    assert connection.calls.count("open") == 8
+
+
+def test_one_line_tells_of_each_change_however_many_attempts_it_takes(start, caplog):
+    caplog.set_level(logging.INFO, "sealora_client.fleet.link")
+    lost = [LostConnectionError(f"no connection ({number})") for number in range(5)]
+    connection = FakeConnection(open=[*lost, *reasons("clock", "clock", "clock")], pull=[])
+    site = start(connection)
+    wait_until(lambda: site.health.ready)
+    connection.failures["pull"] = [LOST] * 3
+    wait_until(lambda: not site.health.ready)
+    wait_until(lambda: site.health.ready)
+    said = [record.getMessage() for record in caplog.records]
+    assert [line.partition(",")[0].partition(";")[0] for line in said] == [
+        "no connection (0)",
+        "clock it is",
+        f"connected to {SERVER} again",
+        "no connection",
+        f"connected to {SERVER} again",
+    ]
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING", "INFO", "WARNING", "INFO"]
+
+
+def test_the_ca_is_read_anew_when_the_server_s_certificate_does_not_hold(start):
+    connection = FakeConnection(open=reasons("certificate"), pull=[])
+    site = start(connection)
+    wait_until(lambda: site.health.ready)
+    assert connection.calls[:3] == ["open", "reconnect", "open"]
+    connection.failures["pull"] = reasons("certificate", "certificate")
+    wait_until(lambda: connection.calls.count("reconnect") == 3)
+    wait_until(lambda: site.health.ready)
+    assert connection.calls.count("open") == 2  # the session lasts
+
+
+def test_a_session_that_is_refused_in_the_midst_is_opened_anew(start):
+    connection = FakeConnection()
+    start(connection)
+    wait_until(lambda: "pull" in connection.calls)
+    connection.failures["pull"] = reasons("unknown")
+    wait_until(lambda: connection.calls.count("open") == 2)
+
+
+def test_a_session_lost_while_a_message_is_fetched_refuses_the_message(start):
+    connection = FakeConnection(fetch=reasons("unknown"))
+    connection.inbox.append(delivery())
+    site = start(connection)
+    wait_until(lambda: len(connection.pushed) == 1)
+    assert site.app.asked == []
+    assert connection.calls.count("open") == 2
+
+
+def test_an_answer_that_finds_no_session_is_sent_in_the_next_and_made_once(start):
+    connection = FakeConnection(push=[LOST, *reasons("unknown"), LOST])
+    connection.inbox.append(delivery())
+    site = start(connection)
+    wait_until(lambda: len(connection.pushed) == 1)
+    assert site.app.asked == ["train"]
+    assert connection.calls.count("push") == 4
+
+
+def test_an_answer_that_nobody_waits_for_any_more_is_dropped(start, caplog):
+    connection = FakeConnection(push=[LOST] * 1000)
+    connection.inbox.append(delivery(ttl=0.3))
+    start(connection)
+    wait_until(lambda: "a message was dropped" in caplog.text)
+    connection.failures["push"] = []
+    connection.inbox.append(delivery(2))
+    wait_until(lambda: len(connection.pushed) == 1)
+    assert connection.pushed[0].envelope.metadata.reply_to_message_id == f"{2:064x}"
+
+
+@pytest.mark.parametrize("error", [RunEndedError("over"), BadMessageError("too large")])
+def test_an_answer_that_is_not_taken_does_not_stop_the_site(start, error):
+    connection = FakeConnection(push=[error, error])
+    connection.inbox += [delivery(1), delivery(2), delivery(3)]
+    site = start(connection)
+    wait_until(lambda: site.app.asked == ["train"] * 3)
+    wait_until(lambda: bool(connection.pushed))
+
+
+def test_the_journal_knows_of_a_message_before_the_app_does_and_until_it_is_answered(start, tmp_path):
+    seen = []
+
+    def app(message, context):
+        seen.append(site.journal.in_hand.message_id)
+        return CountingApp()(message, context)
+
+    connection = FakeConnection()
+    site = start(connection, app)
+    connection.inbox.append(delivery())
+    wait_until(lambda: len(connection.pushed) == 1)
+    wait_until(lambda: site.journal.in_hand is None)
+    assert seen == [f"{1:064x}"]
+
+
+def test_long_training_keeps_the_session_alive(start, monkeypatch):
+    monkeypatch.setattr("sealora_client.fleet.heartbeat.Heartbeat.__init__.__defaults__", (0.02,))
+    trained = threading.Event()
+
+    def train(message, context):
+        trained.wait(10)
+        return CountingApp()(message, context)
+
+    connection = FakeConnection()
+    connection.inbox.append(delivery())
+    site = start(connection, train)
+    wait_until(lambda: connection.calls.count("heartbeat") > 5)
+    assert site.health.ready
+    connection.failures["heartbeat"] = [LOST] * 3
+    wait_until(lambda: not site.health.ready)  # the heartbeats speak for the link while the loop is at work
+    wait_until(lambda: site.health.ready)
+    trained.set()
+    wait_until(lambda: len(connection.pushed) == 1)
+
+
+def test_whoever_stops_the_loop_waits_for_no_pause(tmp_path):
+    connection = FakeConnection(open=[LOST] * 1000)
+    site = FleetSite(tmp_path, SERVER, connection=connection)
+    site.loop._backoff = SlowBackoff()
+    with site:
+        wait_until(lambda: "open" in connection.calls)
+        started = time.monotonic()
+    assert time.monotonic() - started < 2
+    assert "leave" not in connection.calls
+
+
+class SlowBackoff:
+    def pause(self) -> float:
+        return 60.0
+
+    def reset(self) -> None:
+        pass
+
+
+def test_what_is_in_hand_is_given_up_and_refused_when_the_time_is_up(start):
+    def train(message, context):
+        raise StopNow
+
+    connection = FakeConnection()
+    connection.inbox.append(delivery())
+    site = start(connection, train)
+    wait_until(lambda: "leave" in connection.calls)
+    assert len(connection.pushed) == 1
+    wait_until(lambda: site.journal.open_node is None)
+    assert site.journal.in_hand is None
+
+
+def test_only_so_many_runs_are_remembered(start):
+    connection, app = FakeConnection(), CountingApp()
+    for number in range(6):
+        order = delivery(number)
+        order.metadata.__dict__["_run_id"] = number
+        connection.inbox.append(order)
+    start(connection, app)
+    wait_until(lambda: len(connection.pushed) == 6)
+    again = delivery(9)
+    again.metadata.__dict__["_run_id"] = 0
+    connection.inbox.append(again)
+    wait_until(lambda: len(connection.pushed) == 7)
+    assert app.contexts[-1] is not app.contexts[0]
+
+
+def test_metrics_count_messages_stages_bytes_and_finished_rounds(start):
+    connection = FakeConnection()
+    for number, stage in enumerate(["train", "query.share", "query.mask", "query.confirm", "query.open", "evaluate"]):
+        order = delivery(number)
+        order.metadata.__dict__["_message_type"] = stage
+        connection.inbox.append(order)
+    site = start(connection)
+    wait_until(lambda: len(connection.pushed) == 6)
+    wait_until(lambda: site.sample("sealora_site_messages_total", stage="evaluate", outcome="answered") == 1)
+    assert site.sample("sealora_site_rounds_total", purpose="train") == 1
+    assert site.sample("sealora_site_rounds_total", purpose="evaluate") == 0
+    assert site.sample("sealora_site_stage_seconds_count", stage="mask") == 1
+    assert site.sample("sealora_site_bytes_total", direction="sent") == 6
+    assert site.sample("sealora_site_connected") == 1

@@ -1,0 +1,406 @@
+"""The site's loop against Flower's own SuperLink."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from datetime import UTC, datetime
+from itertools import count
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from fleet_server import FleetServer, wait_until
+from fleet_site import CountingApp, FleetSite, new_key, payload_of, refusal_of
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.supernode import node_auth_http_interceptor
+from starlette.responses import Response
+
+from sealora_client.fleet import connection as connection_module
+from sealora_client.fleet import journal as journal_module
+from sealora_client.fleet.journal import JOURNAL
+from sealora_client.fleet.stop import StopNow
+from sealora_common.errors import StorageError
+
+HELLO = "query.hello"
+
+
+def content(number: int = 0) -> RecordDict:
+    return RecordDict({"config": ConfigRecord({"payload": number})})
+
+
+@pytest.fixture
+def server():
+    with FleetServer(keyed=True) as running:
+        yield running
+
+
+@pytest.fixture
+def key(server):
+    key = new_key()
+    server.register(key)
+    return key
+
+
+def joined(server, site) -> int:
+    node = server.node_of(site.key)
+    assert node is not None
+    wait_until(lambda: server.status_of(node) == "online")
+    return node
+
+
+def test_it_joins_answers_and_leaves(server, key, tmp_path):
+    with FleetSite(tmp_path, server.address, key=key) as site:
+        node = joined(server, site)
+        run = server.start_run()
+        for number in (1, 2, 3):
+            reply = server.reply(run, server.order(run, node, HELLO, content()))
+            assert payload_of(reply) == str(number).encode()
+        assert site.health.ready
+    assert server.status_of(node) == "offline"
+    assert site.app.asked == [HELLO] * 3
+
+
+def test_the_bundle_of_the_server_is_never_asked_for(server, key, tmp_path):
+    with FleetSite(tmp_path, server.address, key=key) as site:
+        run = server.start_run()
+        server.reply(run, server.order(run, joined(server, site), "train", content()))
+    paths = {path.rpartition("/")[2] for path in server.asked}
+    assert {"get-fab", "get-run"} & paths == set()
+    assert paths - {"register-node"} == {
+        "activate-node", "pull-messages", "pull-object", "confirm-message-received", "push-messages", "push-object",
+        "deactivate-node",
+    }  # fmt: skip
+
+
+def test_large_arrays_travel_both_ways(server, key, tmp_path):
+    sent = np.arange(2_000_000, dtype=np.float32)  # 8 MB: two of Flower's pieces
+
+    def double(message, context):
+        array = message.content.array_records["arrays"]["adapter"].numpy()
+        return Message(RecordDict({"arrays": ArrayRecord({"adapter": Array(2 * array)})}), reply_to=message)
+
+    with FleetSite(tmp_path, server.address, double, key=key) as site:
+        run = server.start_run()
+        order = server.order(
+            run, joined(server, site), "train", RecordDict({"arrays": ArrayRecord({"adapter": Array(sent)})})
+        )
+        got = server.reply(run, order).content.array_records["arrays"]["adapter"].numpy()
+    assert np.array_equal(got, 2 * sent)
+    assert site.sample("sealora_site_bytes_total", direction="received") >= sent.nbytes
+
+
+def test_what_the_app_keeps_of_a_run_lasts_from_message_to_message(server, key, tmp_path):
+    with FleetSite(tmp_path, server.address, key=key) as site:
+        node = joined(server, site)
+        runs = [server.start_run() for _ in range(2)]
+        for run in (*runs, runs[0]):
+            server.reply(run, server.order(run, node, HELLO, content()))
+    first, second, again = site.app.contexts
+    assert first is again
+    assert first is not second
+    assert first.node_config == {"site-directory": str(tmp_path)}
+
+
+# Servers that go and come back
+
+
+def test_it_goes_on_after_the_server_was_restarted(server, key, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "sealora_client")
+    with FleetSite(tmp_path, server.address, key=key) as site:
+        node = joined(server, site)
+        run = server.start_run()
+        server.reply(run, server.order(run, node, HELLO, content(1)))
+        server.stop()
+        wait_until(lambda: not site.health.ready)
+        time.sleep(0.3)
+        server.start()
+        reply = server.reply(run, server.order(run, node, HELLO, content(2)))
+        assert payload_of(reply) == b"2"
+    said = [record.getMessage() for record in caplog.records if record.name.endswith("fleet.link")]
+    assert len(said) == 3, said  # one line a change
+    assert said[0] == f"connected to {server.address}"
+    assert said[1].startswith(f"no connection to {server.address} (")
+    assert said[2].startswith(f"connected to {server.address} again, after ")
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_an_answer_that_finds_no_server_is_sent_when_it_is_back(server, key, tmp_path):
+    def outage(message, context):
+        server.stop()
+        return counting(message, context)
+
+    counting = CountingApp()
+    with FleetSite(tmp_path, server.address, outage, key=key) as site:
+        run = server.start_run()
+        order = server.order(run, joined(server, site), "train", content())
+        wait_until(lambda: counting.asked == ["train"])
+        time.sleep(0.3)
+        server.start()
+        assert payload_of(server.reply(run, order)) == b"1"
+    assert counting.asked == ["train"]
+
+
+def test_it_starts_before_the_server(tmp_path):
+    server, key = FleetServer(keyed=True), new_key()
+    with server:
+        server.register(key)
+    with FleetSite(tmp_path, server.address, key=key) as site:
+        wait_until(lambda: not site.health.ready)
+        with server:
+            joined(server, site)
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503])
+def test_a_server_that_cannot_serve_now_is_asked_again(server, key, tmp_path, status):
+    refused = count()
+    server.fault = lambda request: Response(status_code=status) if next(refused) < 6 else None
+    with FleetSite(tmp_path, server.address, key=key) as site:
+        run = server.start_run()
+        node = server.node_of(key)
+        wait_until(lambda: server.status_of(node) == "online")
+        broken = count()
+        server.fault = lambda request: Response(status_code=status) if next(broken) % 3 == 0 else None
+        assert payload_of(server.reply(run, server.order(run, node, HELLO, content()))) == b"1"
+        server.fault = None
+        wait_until(lambda: site.health.ready)
+    assert site.app.asked == [HELLO]
+
+
+def test_a_server_without_memory_of_the_node_is_joined_anew(tmp_path):
+    with FleetServer() as server, FleetSite(tmp_path, server.address) as site:
+        wait_until(lambda: site.health.ready)
+        former = joined(server, site)
+        server.stop()
+        server.forget()
+        server.start()
+        wait_until(lambda: server.node_of(site.key) is not None)
+        run, node = server.start_run(), joined(server, site)
+        server.reply(run, server.order(run, node, HELLO, content()))
+        assert node != former
+
+
+# Refusals
+
+
+def test_a_key_that_is_not_registered_is_told_so_and_tried_until_it_is(server, tmp_path):
+    with FleetSite(tmp_path, server.address) as site:
+        wait_until(lambda: "does not know" in site.health.to_json()["parts"]["server"]["said"])
+        said = site.health.to_json()["parts"]["server"]["said"]
+        assert "have the coordinator add this site's card to the roster" in said
+        server.register(site.key)
+        joined(server, site)
+
+
+@pytest.fixture
+def set_clock(monkeypatch):
+    """`set_clock(8)` sets the site's clock 8 s ahead."""
+    now, off = time.time, [0.0]
+    monkeypatch.setattr(node_auth_http_interceptor, "now", lambda: datetime.fromtimestamp(now() + off[0], UTC))
+    monkeypatch.setattr(connection_module, "time", SimpleNamespace(time=lambda: now() + off[0]))
+    return lambda seconds: off.__setitem__(0, seconds)
+
+
+@pytest.mark.parametrize("seconds", [-295.0, -20.0, 0.0, 3.0])
+def test_a_clock_that_is_off_a_little_does_no_harm(server, key, tmp_path, set_clock, seconds):
+    set_clock(seconds)
+    with FleetSite(tmp_path, server.address, key=key) as site:
+        joined(server, site)
+        assert site.connection.probe().clock_ahead == pytest.approx(seconds, abs=2)
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(20.0, r"(19|20|21) s ahead of"), (-320.0, r"3(19|20|21) s behind")])
+def test_a_clock_that_flower_refuses_is_told_so_and_by_how_much(server, key, tmp_path, set_clock, seconds, said):
+    set_clock(seconds)
+    with FleetSite(tmp_path, server.address, key=key) as site:
+        wait_until(lambda: "clock" in site.health.to_json()["parts"]["server"]["said"])
+        assert re.search(rf"clock is {said} the server's: set it", site.health.to_json()["parts"]["server"]["said"])
+        set_clock(0.0)
+        joined(server, site)
+
+
+def test_a_session_left_open_by_a_crash_is_taken_over_at_once(server, key, tmp_path):
+    crashed = FleetSite(tmp_path, server.address, key=key)
+    crashed.journal.opened(crashed.connection.open())
+    assert server.status_of(server.node_of(key)) == "online"
+    started = time.monotonic()
+    with FleetSite(tmp_path, server.address, key=key) as site:
+        wait_until(lambda: site.health.ready)
+    assert time.monotonic() - started < 5
+
+
+def test_a_session_of_another_place_is_not_taken_over_but_waited_for(server, key, tmp_path):
+    elsewhere = FleetSite(tmp_path / "a", server.address, key=key)
+    elsewhere.connection.open()
+    (tmp_path / "b").mkdir()
+    with FleetSite(tmp_path / "b", server.address, key=key) as site:
+        wait_until(lambda: "last session" in site.health.to_json()["parts"]["server"]["said"])
+        time.sleep(0.3)
+        assert not site.health.ready
+        elsewhere.connection.leave()
+        wait_until(lambda: site.health.ready)
+
+
+# Messages that come twice, too late, or not whole
+
+
+def test_a_message_that_comes_twice_is_worked_on_once_and_answered_twice(server, key, tmp_path):
+    with FleetSite(tmp_path, server.address, key=key) as site:
+        node, run = joined(server, site), server.start_run()
+        order = server.order(run, node, "train", content())
+        first = server.reply(run, order)
+        server.hand_out_again(order)
+        wait_until(lambda: server.asked.count("/v1/fleet/push-messages") == 2)
+        other = server.order(run, node, "train", content(1))
+        assert payload_of(server.reply(run, other)) == b"2"
+        server.hand_out_again(order)  # its answer is gone by now
+        server.reply(run, server.order(run, node, HELLO, content(2)))
+    assert payload_of(first) == b"1"
+    assert site.app.asked == ["train", "train", HELLO]
+
+
+def test_a_message_that_comes_again_after_a_restart_of_the_site_is_not_worked_on_again(server, key, tmp_path):
+    with FleetSite(tmp_path, server.address, key=key) as site:
+        node, run = joined(server, site), server.start_run()
+        order = server.order(run, node, "train", content())
+        server.reply(run, order)
+    with FleetSite(tmp_path, server.address, key=key) as site:
+        joined(server, site)
+        server.hand_out_again(order)
+        server.reply(run, server.order(run, node, HELLO, content()))
+    assert site.app.asked == [HELLO]
+
+
+def test_what_was_in_hand_when_the_site_died_is_refused_when_it_is_back(server, key, tmp_path):
+    crashed = FleetSite(tmp_path, server.address, key=key)
+    node = crashed.connection.open()
+    crashed.journal.opened(node)
+    run = server.start_run()
+    order = server.order(run, node, "train", content())
+    delivery = crashed.connection.pull()
+    crashed.journal.take(delivery.metadata)  # and here it is killed
+    with FleetSite(tmp_path, server.address, key=key) as site:
+        wait_until(lambda: site.health.ready)
+        assert "restarted" in refusal_of(server.reply(run, order))
+        assert payload_of(server.reply(run, server.order(run, node, "train", content(1)))) == b"1"
+    assert site.app.asked == ["train"]
+
+
+def test_a_site_that_is_stopped_while_it_trains_says_so(server, key, tmp_path):
+    def train(message, context):
+        raise StopNow
+
+    with FleetSite(tmp_path, server.address, train, key=key, settle=0.5) as site:
+        run, node = server.start_run(), joined(server, site)
+        order = server.order(run, node, "train", content())
+        assert "being stopped" in refusal_of(server.reply(run, order))
+        wait_until(lambda: server.status_of(node) == "offline")
+    assert 'in_hand":null' in (tmp_path / JOURNAL).read_text()
+
+
+def test_the_last_answer_before_a_stop_still_reaches_the_server(server, key, tmp_path):
+    """Flower drops what it holds of a node that has left, so the site stays until the server has come for it."""
+
+    def train(message, context):
+        site.loop.stop()
+        return CountingApp()(message, context)
+
+    with FleetSite(tmp_path, server.address, train, key=key, settle=0.5) as site:
+        run, node = server.start_run(), joined(server, site)
+        order = server.order(run, node, "train", content())
+        assert payload_of(server.reply(run, order)) == b"1"
+        wait_until(lambda: server.status_of(node) == "offline")
+
+
+def test_an_answer_to_a_run_that_is_over_is_dropped(server, key, tmp_path, caplog):
+    def train(message, context):
+        if len(counting.asked) == 0:
+            server.stop_run(run)
+        return counting(message, context)
+
+    counting = CountingApp()
+    with FleetSite(tmp_path, server.address, train, key=key) as site:
+        run, node = server.start_run(), joined(server, site)
+        server.order(run, node, "train", content())
+        wait_until(lambda: "a message was dropped" in caplog.text)
+        other = server.start_run()
+        server.reply(other, server.order(other, node, HELLO, content()))
+
+
+def test_an_app_that_fails_tells_the_server_nothing_of_why(server, key, tmp_path):
+    def failing(message, context):
+        raise ValueError("the record of Jane Doe")
+
+    with FleetSite(tmp_path, server.address, failing, key=key) as site:
+        run = server.start_run()
+        reply = server.reply(run, server.order(run, joined(server, site), "train", content()))
+        assert refusal_of(reply) == "the site failed at this stage; its own log says why"
+    assert site.sample("sealora_site_messages_total", stage="train", outcome="refused") == 1
+
+
+DAMAGES = {
+    "cut short": lambda value: value[: len(value) // 2],
+    "empty of meaning": lambda value: b"\x00" * len(value),
+    "of no known kind": lambda value: value.replace(b"RecordDict", b"Unknown"),
+    "no message": lambda value: value.replace(b"Message", b"ConfigRecord"),
+    "withdrawn": lambda value: None,
+}
+
+
+@pytest.mark.parametrize("case", DAMAGES)
+def test_an_order_that_is_no_message_is_refused(server, key, tmp_path, case):
+    with FleetSite(tmp_path, server.address, key=key) as site:
+        run, node = server.start_run(), joined(server, site)
+        store = server.state.object_store
+        whole = store.get
+        store.get = lambda object_id: DAMAGES[case](whole(object_id) or b"")
+        order = server.order(run, node, "train", content())
+        wait_until(lambda: server.asked.count("/v1/fleet/push-messages") == 1)
+        del store.get
+        assert "could not read the message" in refusal_of(server.reply(run, order))
+        assert payload_of(server.reply(run, server.order(run, node, HELLO, content()))) == b"1"
+    assert site.app.asked == [HELLO]
+
+
+def test_a_full_disk_refuses_the_order_before_any_work(server, key, tmp_path, monkeypatch):
+    full = False
+
+    def write(*arguments, **options):
+        if full:
+            raise StorageError("the disk is full")
+        return original(*arguments, **options)
+
+    original = journal_module.write_atomically
+    monkeypatch.setattr(journal_module, "write_atomically", write)
+    with FleetSite(tmp_path, server.address, key=key) as site:
+        run, node = server.start_run(), joined(server, site)
+        wait_until(lambda: site.health.ready)
+        full = True
+        reply = server.reply(run, server.order(run, node, "train", content()))
+        assert "cannot read or write its own files" in refusal_of(reply)
+        full = False
+        assert payload_of(server.reply(run, server.order(run, node, "train", content(1)))) == b"1"
+    assert site.app.asked == ["train"]
+
+
+def test_a_front_that_takes_no_answer_of_this_size_gets_a_refusal_instead(server, key, tmp_path):
+    refused = []
+
+    def too_large(request):
+        if request.url.path.endswith("push-messages") and not refused:
+            refused.append(request)
+            return Response(status_code=413)
+        return None
+
+    server.fault = too_large
+    with FleetSite(tmp_path, server.address, key=key) as site:
+        run, node = server.start_run(), joined(server, site)
+        order = server.order(run, node, "train", content())
+        assert "did not take this site's answer" in refusal_of(server.reply(run, order))
+
+
+def test_redirects_are_not_followed(server, key, tmp_path):
+    server.fault = lambda request: Response(status_code=307, headers={"location": "http://127.0.0.1:9/elsewhere"})
+    with FleetSite(tmp_path, server.address, key=key) as site:
+        wait_until(lambda: "HTTP 307" in site.health.to_json()["parts"]["server"]["said"])

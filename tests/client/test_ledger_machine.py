@@ -1,0 +1,119 @@
+"""Any sequence of charges, releases, settlements and reopenings does what a few lines of Python say it does."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from sealora_client.ledger import Ledger
+from sealora_common.errors import BudgetError
+from sealora_common.privacy.accounting import Mechanism, epsilon_rdp
+
+from ledger_runs import DELTA, SITE, charge, records
+
+MECHANISMS = [Mechanism(1.0, 0.05, 10), Mechanism(2.0, 0.1, 5)]
+LIMIT = epsilon_rdp([MECHANISMS[0]] * 3, DELTA)
+DATASETS = {members: records(*members) for members in ("a", "ab", "bc", "d")}
+
+
+@dataclass
+class Paid:
+    """One charge as the model has it."""
+
+    members: str
+    run: str
+    round_number: int
+    mechanism: Mechanism
+    state: str = "open"
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """The ledger against a list of charges."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = Path(tempfile.mkdtemp())
+        self.ledger = Ledger(self.directory / "ledger.sqlite", SITE)
+        self.paid: dict[int, Paid] = {}
+
+    def against(self, members: str) -> list[Mechanism]:
+        return [paid.mechanism for paid in self.paid.values() if set(paid.members) & set(members)]
+
+    @rule(
+        members=st.sampled_from(sorted(DATASETS)),
+        run=st.sampled_from(["run-1", "run-2"]),
+        round_number=st.integers(1, 2),
+        mechanism=st.sampled_from(MECHANISMS),
+    )
+    def charge(self, members: str, run: str, round_number: int, mechanism: Mechanism) -> None:
+        order = Paid(members, run, round_number, mechanism)
+        taken_up = next((number for number, paid in self.paid.items() if paid == order), None)
+        after = epsilon_rdp([*self.against(members), *([] if taken_up else [mechanism])], DELTA)
+        try:
+            made = charge(
+                self.ledger, round_number, dataset=DATASETS[members], run=run, mechanism=mechanism, limit=LIMIT
+            )
+        except BudgetError:
+            assert taken_up is None
+            assert after > LIMIT
+            return
+        assert abs(made.epsilon_after - after) < 1e-12
+        if taken_up is None:
+            assert after <= LIMIT + 1e-9
+            assert made.id > max(self.paid, default=0)
+            self.paid[made.id] = order
+        else:
+            assert made.id == taken_up
+
+    def close_one(self, data: st.DataObject, state: str) -> None:
+        number = data.draw(st.sampled_from([*self.paid, 1, 10_000]))
+        paid = self.paid.get(number)
+        try:
+            (self.ledger.mark_released if state == "released" else self.ledger.settle)(number)
+        except BudgetError:
+            assert paid is None or paid.state != "open"
+            return
+        assert paid is not None
+        assert paid.state == "open"
+        paid.state = state
+
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        self.close_one(data, "released")
+
+    @precondition(lambda self: self.paid)
+    @rule(data=st.data())
+    def settle(self, data: st.DataObject) -> None:
+        self.close_one(data, "settled")
+
+    @rule()
+    def reopen(self) -> None:
+        self.ledger.close()
+        self.ledger = Ledger(self.directory / "ledger.sqlite", SITE)
+
+    @invariant()
+    def the_books_agree(self) -> None:
+        rows = self.ledger.history()
+        assert [(row.id, row.run, row.round_number, row.mechanism) for row in rows] == [
+            (number, paid.run, paid.round_number, paid.mechanism) for number, paid in self.paid.items()
+        ]
+        for row, paid in zip(rows, self.paid.values(), strict=True):
+            state = "open" if row.is_open else "released" if row.released else "settled"
+            assert state == paid.state
+        for members, dataset in DATASETS.items():
+            assert abs(self.ledger.spent(dataset, DELTA) - epsilon_rdp(self.against(members), DELTA)) < 1e-12
+
+    def teardown(self) -> None:
+        self.ledger.verify()
+        self.ledger.close()
+        shutil.rmtree(self.directory)
+
+
+TestLedgerMachine = LedgerMachine.TestCase
+TestLedgerMachine.settings = settings(max_examples=15, stateful_step_count=25, deadline=None)

@@ -1,0 +1,95 @@
+"""The noise that a budget buys, and deltas that promise nothing."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from sealora_common.errors import BudgetError
+from sealora_common.privacy.accounting import (
+    Accountant,
+    Mechanism,
+    Noise,
+    calibrate_noise,
+    check_delta,
+    epsilon_prv,
+    epsilon_rdp,
+)
+
+MEASURES = {"rdp": epsilon_rdp, "prv": epsilon_prv}
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "delta", "rate", "steps", "accountant"),
+    [
+        (8.0, 3.2e-4, 0.085, 12, "rdp"),
+        (2.0, 1e-5, 0.05, 80, "rdp"),
+        (0.1, 1e-6, 0.01, 100, "rdp"),
+        (1.0, 1e-5, 1.0, 3, "rdp"),
+        (1.0, 1e-5, 1.0, 3, "prv"),
+    ],
+)
+@pytest.mark.parametrize(("kind", "units"), [("gaussian", 0), ("skellam", 9), ("skellam", 2**16)])
+def test_calibration_finds_the_smallest_noise_within_the_budget(
+    epsilon: float, delta: float, rate: float, steps: int, accountant: Accountant, kind: Noise, units: int
+) -> None:
+    def cost(noise: float) -> float:
+        return MEASURES[accountant]([Mechanism(noise, rate, steps, kind, units)], delta)
+
+    noise = calibrate_noise(epsilon, delta, rate, steps, accountant, kind, units)
+    assert noise * 10_000 == pytest.approx(round(noise * 10_000), abs=1e-6)
+    assert cost(noise) <= epsilon
+    assert cost(noise - 1.01e-4) > epsilon
+
+
+def test_calibration_by_prv_asks_for_less_noise() -> None:
+    assert calibrate_noise(1.0, 1e-5, 1.0, 3, "prv") < calibrate_noise(1.0, 1e-5, 1.0, 3) - 0.1
+
+
+@pytest.mark.parametrize(("epsilon", "steps"), [(8.0, 10), (2.0, 50)])
+def test_skellam_noise_on_a_usual_grid_is_as_cheap_as_gaussian_noise(epsilon: float, steps: int) -> None:
+    def cost(noise: float, kind: Noise, units: int) -> float:
+        return epsilon_rdp([Mechanism(noise, 0.03, steps, kind, units)], 1e-4)
+
+    noise = calibrate_noise(epsilon, 1e-4, 0.03, steps)
+    assert cost(noise, "gaussian", 0) <= cost(noise, "skellam", 2**10) <= 1.0001 * cost(noise, "gaussian", 0)
+    assert cost(noise + 1e-4, "skellam", 2**10) <= epsilon
+    assert cost(noise + 1e-2, "skellam", 4) > epsilon
+
+
+def test_what_is_free_needs_no_noise() -> None:
+    assert calibrate_noise(1.0, 1e-5, 0.0, 10) == 0
+    assert calibrate_noise(1.0, 1e-5, 0.5, 0) == 0
+
+
+def test_an_impossible_budget_is_refused_with_what_is_possible() -> None:
+    with pytest.raises(BudgetError, match=r"privacy\.epsilon 0\.001 .* over 80 steps .* at best"):
+        calibrate_noise(0.001, 1e-9, 0.05, 80)
+
+
+@pytest.mark.parametrize("epsilon", [0.0, -1.0, float("nan")])
+def test_a_budget_that_is_none_is_refused(epsilon: float) -> None:
+    with pytest.raises(BudgetError, match=r"privacy\.epsilon is .*: it must be above 0"):
+        calibrate_noise(epsilon, 1e-5, 0.05, 80)
+
+
+def test_skellam_noise_without_its_units_is_refused() -> None:
+    with pytest.raises(BudgetError, match="units is 0"):
+        calibrate_noise(1.0, 1e-5, 0.05, 80, noise="skellam")
+
+
+def test_no_accountant_is_offered_but_the_two_that_are_bounds() -> None:
+    assert set(get_args(Accountant)) == set(MEASURES)
+    with pytest.raises(BudgetError, match="accountant is 'gdp': it must be one of rdp, prv"):
+        calibrate_noise(1.0, 1e-5, 0.05, 80, "gdp")  # type: ignore[arg-type]
+
+
+def test_delta_must_be_below_one_over_the_records() -> None:
+    check_delta(9.9e-4, 1000)
+    with pytest.raises(BudgetError, match=r"0\.001 but must be below 1 / 1000 .* set it to 0\.0001"):
+        check_delta(1e-3, 1000)
+    with pytest.raises(BudgetError, match="0 training records"):
+        check_delta(1e-5, 0)
+    with pytest.raises(BudgetError, match="above 0 and below 1"):
+        check_delta(0.0, 10)

@@ -1,0 +1,44 @@
+"""What a mechanism may be."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from sealora_common.errors import BudgetError
+from sealora_common.privacy.accounting import Mechanism
+
+
+def test_a_mechanism_is_gaussian_unless_it_says_otherwise() -> None:
+    assert Mechanism(1.0, 0.1, 5) == Mechanism(1.0, 0.1, 5, "gaussian", 0)
+    assert Mechanism(1.0, 0.1, 5) != Mechanism(1.0, 0.1, 5, "skellam", 1)
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ((-1.0, 0.5, 1), "noise_multiplier"),
+        ((math.nan, 0.5, 1), "noise_multiplier"),
+        ((math.inf, 0.5, 1), "noise_multiplier"),
+        ((1.0, 1.5, 1), "sample_rate"),
+        ((1.0, -0.1, 1), "sample_rate"),
+        ((1.0, math.nan, 1), "sample_rate"),
+        ((1.0, 0.5, -1), "steps"),
+        ((1.0, 0.5, 1, "laplace"), "noise"),
+        ((1.0, 0.5, 1, "gaussian", 1), "units"),
+        ((1.0, 0.5, 1, "skellam"), "units"),
+        ((1.0, 0.5, 1, "skellam", -3), "units"),
+        ((1.0, 0.5, 1, "skellam", math.nan), "units"),
+        ((1.0, 0.5, 1, "skellam", math.inf), "units"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_name(values: tuple[float, ...], field: str) -> None:
+    with pytest.raises(BudgetError, match=rf"^{field} is "):
+        Mechanism(*values)  # type: ignore[arg-type]
+
+
+def test_no_steps_and_no_sampling_are_free() -> None:
+    assert Mechanism(0.0, 0.5, 0).is_free
+    assert Mechanism(0.0, 0.0, 5).is_free
+    assert not Mechanism(1000.0, 1e-9, 1).is_free
