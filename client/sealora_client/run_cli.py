@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from sealora_client.metrics import SiteMetrics
-    from sealora_client.site import Site
     from sealora_common.health.status import Health
 
 SITE = "site"
@@ -54,8 +53,9 @@ def run(
     try:
         with _signals(grace) as stop:
             _run(directory, settings, settings.server, stop)
-    except SealoraError:
-        raise
+    except SealoraError as error:
+        log.error("%s", error)
+        raise typer.Exit(1) from None
     except Exception:  # no traceback for a person: the log says where, without what was being worked on
         log.exception("the site failed and must be started again")
         raise typer.Exit(1) from None
@@ -83,14 +83,15 @@ def _run(directory: Path, settings: SiteConfig, server: str, stop: Stop) -> None
         stack.callback(connection.close)
         site = open_site(directory)
         log.info("site %s: loading the model and the records", site.name)
-        site.model()
-        _tell_privacy(site, metrics)
+        # Now, so that what is wrong with them is told at the start and not in the midst of a round.
+        _ = site.model(), site.data
+        _tell_privacy(directory, metrics)
         health.report(SITE, True, "model and records are loaded")
         log.info("site %s is ready, with recipe %s (%s)", site.name, site.recipe.name, site.recipe.hash[:12])
 
         def after(stage: str) -> None:
             if stage in ("train", "evaluate"):
-                _tell_privacy(open_site(directory), metrics)
+                _tell_privacy(directory, metrics)
 
         loop = FleetLoop(
             connection,
@@ -118,11 +119,14 @@ def _serve_health(stack: ExitStack, settings: SiteConfig, health: Health, regist
         log.warning("site.yaml: health: %s", error)
 
 
-def _tell_privacy(site: Site, metrics: SiteMetrics) -> None:
+def _tell_privacy(directory: Path, metrics: SiteMetrics) -> None:
     """Sets the metrics of the ledger. That they cannot be told now is no reason to stop."""
-    if site.recipe.privacy.mechanism == "none":
-        return
+    from sealora_client.site import open_site
+
     try:
+        site = open_site(directory)
+        if site.recipe.privacy.mechanism == "none":
+            return
         with site.ledger() as ledger:
             spent = ledger.spent(site.data.train_set, site.recipe.privacy.delta)
     except SealoraError as error:

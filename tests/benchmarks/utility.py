@@ -34,12 +34,14 @@ NO_NOISE = [
     "training.learning_rate=1.0",
     "sealing.clip_range=16.0",
 ]
+AS_MANY_STEPS = ["rounds=3", "training.evaluate_every=3"]  # of two steps: as many as the six rounds of one
+FASTER = ["model.quantization=none"]  # bf16 instead of NF4, which saves a fifth of the time on a CPU
 RUNS: dict[str, tuple[str, list[str]]] = {
     "none": (DISTRIBUTED, NO_NOISE),
     "distributed_eps8": (DISTRIBUTED, ["privacy.epsilon=8"]),
     "distributed_eps2": (DISTRIBUTED, ["privacy.epsilon=2"]),
-    "local_eps8": (LOCAL, ["privacy.epsilon=8"]),
-    "local_eps2": (LOCAL, ["privacy.epsilon=2"]),
+    "local_eps8": (LOCAL, ["privacy.epsilon=8", *AS_MANY_STEPS]),
+    "local_eps2": (LOCAL, ["privacy.epsilon=2", *AS_MANY_STEPS]),
 }
 BY_PERSON = "distributed_eps8_person"
 EXACT_MATCH_PROMPTS = 16  # a site
@@ -98,7 +100,8 @@ def _simulate(directory: Path, name: str, seed: int, *, quick: bool) -> None:
         recipe, overrides = RUNS[name]
     if quick:
         overrides = [*overrides, "rounds=2", "training.sample_rate=0.002", "data.heldout_limit=4"]
-    command = [sys.executable, "-m", "sealora_server", "simulate", recipe, *overrides, "--out", str(directory)]
+    main = "from sealora_server.cli import main; main()"
+    command = [sys.executable, "-c", main, "simulate", recipe, *FASTER, *overrides, "--out", str(directory)]
     if (directory / "run.json").exists():
         command.append("--resume")
     environment = {**os.environ, "SEALORA_INSECURE_SEED": f"utility-{seed}"}

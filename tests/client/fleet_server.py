@@ -14,6 +14,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -40,11 +41,13 @@ class FleetServer:
 
     Attributes:
         asked: the paths of all requests so far.
+        tls: certificate and key, for the next start.
         fault: if set, may answer a request in Flower's place; what it returns is the answer, None lets Flower answer.
     """
 
-    def __init__(self, *, keyed: bool = False) -> None:
+    def __init__(self, *, keyed: bool = False, tls: tuple[Path, Path] | None = None) -> None:
         self._keyed = keyed
+        self.tls = tls
         self._port = 0
         self.forget()
         self._orders: dict[str, Message] = {}
@@ -63,7 +66,7 @@ class FleetServer:
 
     @property
     def address(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self._port}"
 
     def forget(self) -> None:
         """Loses the whole state, for the next start."""
@@ -77,6 +80,8 @@ class FleetServer:
         app.state.enable_supernode_auth = self._keyed
         app.middleware("http")(self._watch)
         config = uvicorn.Config(app, host="127.0.0.1", port=self._port, log_config=None, log_level="critical")
+        if self.tls is not None:
+            config.ssl_certfile, config.ssl_keyfile = map(str, self.tls)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()

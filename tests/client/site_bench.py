@@ -130,6 +130,12 @@ class Bench:
         return session, {}
 
 
+def order_to_train(bench: Bench) -> RecordDict:
+    """The content of a good order of round 1, for a site that is asked over a server."""
+    fields = {"order": bench.order().to_bytes(), "receipts": chain_to_bytes([])}
+    return RecordDict({"arrays": ArrayRecord({"adapter": Array(bench.adapter)}), "config": ConfigRecord(fields)})
+
+
 def payload_of(content: RecordDict) -> bytes:
     """The protocol message in a site's answer."""
     if "arrays" in content:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import sqlite3
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sealora_client.ledger import ChargeRow, Ledger, journal, store
-from sealora_client.ledger.head import read_head
+from sealora_client.ledger.head import Head, read_head
 from sealora_common.entropy import SEED_VARIABLE
 from sealora_common.errors import BudgetError, StorageError
 from sealora_common.privacy.accounting import Mechanism, epsilon_rdp
@@ -262,6 +263,23 @@ def test_two_ledgers_on_one_file_see_each_other_s_charges(path: Path) -> None:
         assert states(one) == ["released"]
         charge(one, 2)
         assert one.verify() == other.verify()
+
+
+def test_another_process_s_charges_while_the_ledger_is_opened_or_verified_raise_no_alarm(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever comes between reading the head and reading the entries, the head must not seem to run ahead."""
+    with Ledger(path, SITE) as other:
+        rounds = itertools.count(1)
+
+        def charged_meanwhile(ledger: Path) -> Head | None:
+            charge(other, next(rounds), limit=math.inf)
+            return read_head(ledger)
+
+        monkeypatch.setattr(journal, "read_head", charged_meanwhile)
+        with Ledger(path, SITE) as ledger:
+            ledger.verify()
+            assert len(ledger.history()) == 2
 
 
 # The file

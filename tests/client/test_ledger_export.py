@@ -230,8 +230,12 @@ def test_an_export_overwrites_nothing(path: Path, export: Path) -> None:
     assert export.read_bytes() == before
 
 
-def test_a_damaged_ledger_is_not_exported(path: Path, tmp_path: Path) -> None:
-    tamper(path, "UPDATE members SET members = x'00' WHERE dataset = 7")
+@pytest.mark.parametrize(
+    "change",
+    ["UPDATE members SET members = x'00' WHERE dataset = 7", "UPDATE entries SET signature = x'' WHERE number = 7"],
+)
+def test_a_damaged_ledger_is_not_exported(path: Path, tmp_path: Path, change: str) -> None:
+    tamper(path, change)
     with pytest.raises(StorageError, match="damaged at entry 7"):
         export_ledger(path, SITE, tmp_path / "export.jsonl")
     assert not (tmp_path / "export.jsonl").exists()
@@ -280,6 +284,14 @@ def test_what_the_former_key_signed_is_still_checked_under_it(path: Path) -> Non
         ledger.verify()
 
 
+def test_a_crash_before_the_head_is_signed_by_the_new_key_is_no_alarm(path: Path) -> None:
+    before = head_path(path).read_bytes()
+    accept_ledger(path, FORGER, signed_by=SITE.public_key)
+    head_path(path).write_bytes(before)
+    with Ledger(path, FORGER) as ledger:
+        ledger.verify()
+
+
 def test_an_unsigned_ledger_is_signed_from_when_a_person_says_so(tmp_path: Path) -> None:
     path = write_ledger(tmp_path / "ledger.sqlite", None)
     with pytest.raises(StorageError, match="signed by no key"):
@@ -310,11 +322,13 @@ def test_a_lost_head_is_not_made_anew_for_a_ledger_that_lost_its_end(path: Path,
     assert len(bodies(path)) == 6
 
 
-def test_a_damaged_ledger_cannot_be_accepted(path: Path) -> None:
+@pytest.mark.parametrize("change", ["body = replace(body, 'run-1', 'run-2')", "signature = zeroblob(64)"])
+def test_a_damaged_ledger_cannot_be_accepted(path: Path, change: str) -> None:
     head_path(path).unlink()
-    tamper(path, "UPDATE entries SET body = replace(body, 'run-1', 'run-2') WHERE number = 3")
+    tamper(path, f"UPDATE entries SET {change} WHERE number = 3")  # noqa: S608
     with pytest.raises(StorageError, match="damaged at entry 3"):
         accept_ledger(path, SITE)
+    assert len(bodies(path)) == NINE
 
 
 def test_there_is_nothing_to_accept_in_a_whole_ledger_nor_without_one(path: Path, tmp_path: Path) -> None:

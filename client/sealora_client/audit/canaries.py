@@ -36,6 +36,10 @@ class Canaries:
     population: Population
     included: NDArray[np.bool_]
 
+    def with_new_coins(self, entropy: Entropy) -> Canaries:
+        """The same units, other coins."""
+        return Canaries(self.population, throw_coins(entropy, len(self.population)))
+
     def among(self, records: Population) -> Population:
         """The training set of the audit: the canaries that are in, then the site's own records.
 

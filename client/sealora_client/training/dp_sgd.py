@@ -16,7 +16,6 @@ units N is treated as public, as the literature does; so are the steps and the s
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -28,7 +27,7 @@ from sealora_client.data.population import Population
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.training.clipped_sum import ClippedSum, ClippingFigures
 from sealora_client.training.optimizer import make_optimizer
-from sealora_client.training.rounded_gaussian import rounded_gaussian
+from sealora_client.training.rounded_gaussian import MAX_STD, rounded_gaussian
 from sealora_common.clip_norm import unclipped_share
 from sealora_common.entropy import Entropy
 from sealora_common.errors import BudgetError, ModelError
@@ -89,7 +88,7 @@ def train_round(
         on_step: called after each step with (steps done, steps in all).
 
     Raises:
-        BudgetError: the noise multiplier does not fit the mechanism (local: above 0, none: 0).
+        BudgetError: the noise multiplier does not fit the mechanism (local: above 0, none: 0), or it is another one.
         DataError: there are no examples.
         ModelError: the adapter cannot be trained by example, or its weights diverged.
     """
@@ -152,10 +151,16 @@ def _apply(
 
 def _require_noise(recipe: Recipe, noise_multiplier: float) -> None:
     mechanism = recipe.privacy.mechanism
+    if mechanism == "distributed":
+        raise BudgetError("privacy.mechanism: distributed trains no delta at a site: see `training.distributed`")
     if mechanism == "none" and noise_multiplier != 0:
         raise BudgetError(f"noise_multiplier is {noise_multiplier}: it must be 0 with privacy.mechanism: none")
-    if mechanism == "local" and not (math.isfinite(noise_multiplier) and noise_multiplier > 0):
-        raise BudgetError(f"noise_multiplier is {noise_multiplier}: it must be above 0 with privacy.mechanism: local")
+    most = MAX_STD / LOCAL_UNITS
+    if mechanism == "local" and not 0 < noise_multiplier <= most:
+        raise BudgetError(
+            f"noise_multiplier is {noise_multiplier}: it must be above 0 and at most {most:g} with "
+            "privacy.mechanism: local"
+        )
 
 
 def _require_finite(delta: NDArray[np.float32], recipe: Recipe, round_number: int) -> bool:

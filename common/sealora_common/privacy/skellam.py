@@ -28,7 +28,11 @@ of f, Phi the normal distribution function.
    apart than N(0, 1) and N(a |D|, 1), and by Blackwell's theorem a post-processing of that pair (Dong, Roth & Su 2022,
    arXiv:1905.02383, sec. 2).
 4. Coordinates are independent, so the post-processings combine: noise shifted by an integer vector of L2 norm D is
-   a post-processing of N(0, I) and N(a D u, I), u a unit vector, which is N(0, 1) and N(a D, 1).
+   a post-processing of N(0, I) and N(a D u, I), u a unit vector, which is N(0, 1) and N(a D, 1). So is every shorter
+   shift: scale down and add noise.
+5. With and without the record, the other records are drawn alike. Given those drawn, the step without it is the left
+   one of a pair as in 4, with it a mixture of both with weights 1 - q and q, and a post-processing keeps mixtures.
+   Which one it is may depend on the others drawn: draw them first.
 
 It remains to bound a from above. I_1 / I_0 >= v / (1/2 + sqrt(v^2 + 9/4)) (Amos 1974, Math. Comp. 28, eq. 16), so
 rho_0 = (I_1 / I_0)^2 >= exp(-kappa) with kappa = 2 log((1/2 + sqrt(v^2 + 9/4)) / v). As sinh(s) / s <= exp(s^2 / 6),

@@ -6,22 +6,31 @@ import contextlib
 import io
 import logging.handlers
 import sys
+import time
 from pathlib import Path
 
 from sealora_common.storage import storage_error
+from sealora_server.deployment.front.rules import RateLimit
 
 _BYTES = 10 * 2**20
 _KEPT = 5
+# Flower writes a line for every request that it refuses, and any stranger can make requests.
+_LINES_PER_SECOND = 10
+_LINES_AT_ONCE = 200
 
 
 class LogFile(io.TextIOBase):
     """A text stream whose lines go to standard error and to a file that is rotated.
 
+    Args:
+        path: the file.
+        names: whether a process's lines are marked with its name.
+
     Raises:
         StorageError: the file cannot be opened.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, names: bool = True) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._handler = logging.handlers.RotatingFileHandler(
@@ -31,6 +40,19 @@ class LogFile(io.TextIOBase):
             raise storage_error(path, error) from error
         self._handler.setFormatter(logging.Formatter("%(message)s"))
         self._handler.handleError = lambda record: None  # type: ignore[method-assign]  # a full disk: stderr remains
+        self._names = names
+        self._limit = RateLimit(_LINES_PER_SECOND, _LINES_AT_ONCE)
+        self._left_out: dict[str, int] = {}
+
+    def take(self, process: str, line: str) -> None:
+        """A line of one of the server's processes; too many at once are counted and left out."""
+        if not self._limit.allows(process, time.monotonic()):
+            self._left_out[process] = self._left_out.get(process, 0) + 1
+            return
+        left_out = self._left_out.pop(process, 0)
+        if left_out:
+            logging.getLogger(__name__).warning("%s: %d lines were left out here", process, left_out)
+        self.write(f"[{process}] {line}" if self._names else line)
 
     def write(self, text: str) -> int:
         """Takes one or more whole lines."""

@@ -66,7 +66,7 @@ def run_server(server: ServerDirectory) -> None:
         except OSError as error:
             raise storage_error(directory, error) from error
     with DirectoryLock(server.path, "this server"), contextlib.ExitStack() as stack:
-        log_file = stack.enter_context(contextlib.closing(LogFile(server.log)))
+        log_file = stack.enter_context(contextlib.closing(LogFile(server.log, names=server.config.log == "text")))
         set_up_logs(server.config.log, stream=cast(TextIO, log_file))
         stack.callback(set_up_logs, server.config.log, stream=sys.stderr)
         supervisor = Supervisor(server, log_file, stack)
@@ -116,7 +116,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._certificates.look)
-        host = RunHost(self._server, os.getpid(), self._client, asyncio.Lock(), self._take_line)
+        host = RunHost(self._server, os.getpid(), self._client, asyncio.Lock(), self._log_file.take)
         self._operations = Operations(host, self._identity.public_key)
         self._serve_health()
         operator_listener = self._keep(listen_unix(self._server.operator_socket))
@@ -246,7 +246,4 @@ class Supervisor:
         return listener
 
     def _lines_of(self, process: str) -> Any:
-        return lambda line: self._take_line(process, line)
-
-    def _take_line(self, process: str, line: str) -> None:
-        self._log_file.write(line if self._server.config.log == "json" else f"[{process}] {line}")
+        return lambda line: self._log_file.take(process, line)

@@ -268,9 +268,7 @@ def test_the_last_coordinate_counts_the_votes_and_the_gradient_makes_room(model:
     unclipped = round(8 * share)
     assert sums.size == expected.shape[1] + 1 == len(total)
     assert int(total[-1]) == math.floor(VOTE * UNITS) * (2 * unclipped - 8)
-    assert relative_error(
-        total[:-1] * clip_norm / gradient_units(UNITS), clipped_sum_of(expected, clip_norm)
-    ) < 1e-5
+    assert relative_error(total[:-1] * clip_norm / gradient_units(UNITS), clipped_sum_of(expected, clip_norm)) < 1e-5
 
 
 # The model while sums are drawn.

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sealora_client.data.example import Example
-from sealora_client.evaluation import heldout_loss
 from sealora_client.data.population import Population
+from sealora_client.evaluation import heldout_loss
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.loss import collate, response_losses
 from sealora_client.training.dp_sgd import LOCAL_UNITS

@@ -88,17 +88,20 @@ def test_deciding_every_draw_in_intervals_changes_none(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("std", [1.0, GRID_STD])
-def test_a_usual_draw_needs_no_intervals_and_a_close_one_does(monkeypatch: pytest.MonkeyPatch, std: float) -> None:
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_usual_draw_needs_no_intervals_and_a_close_one_does(
+    monkeypatch: pytest.MonkeyPatch, std: float, which: int
+) -> None:
     decided: list[tuple[int, int]] = []
     monkeypatch.setattr(module, "_decide", lambda radius, angle, *_: decided.append((radius, angle)) or (7, 8))
     radius, angle = 1 << 63, 3 << 60
-    exact, _ = exact_pair((radius >> 1, 63), turn_of(angle), angle, std)
+    exact = float(exact_pair((radius >> 1, 63), turn_of(angle), angle, std)[which])
     for shift, close in ((0.25, False), (0.5, True)):  # scaled so that the draw's fraction is `shift`
-        scaled = std * (math.floor(float(exact)) + shift) / float(exact)
         decided.clear()
         monkeypatch.setattr(module, "Keystream", lambda _: ScriptedStream([radius, angle]))
-        rounded_gaussian(SystemEntropy(), 2, scaled)
-        assert bool(decided) == close
+        noise = rounded_gaussian(SystemEntropy(), 2, std * (math.floor(exact) + shift) / exact)
+        assert decided == ([(radius, angle)] if close else [])
+        assert (noise.tolist() == [7, 8]) == close
 
 
 # --- the decision in intervals

@@ -1,0 +1,154 @@
+"""What `sealora audit` asks of the installed site package."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sealora_client.audit.canaries import make_canaries
+from sealora_client.audit.faults import Fault
+from sealora_client.audit.membership import membership_attack
+from sealora_client.audit.roc import Roc
+from sealora_client.audit.self_check import Check, run_self_check
+from sealora_client.audit.trial import ServerStep, Trial, run_trial
+from sealora_client.data.chat import to_examples
+from sealora_client.data.population import Population
+from sealora_client.data.records import Record, read_records
+from sealora_client.model.adapted import AdaptedModel, adapted_model
+from sealora_common.entropy import site_entropy
+from sealora_common.errors import DataError, RecipeError
+from sealora_common.recipe import Recipe
+
+FEWEST_CANARIES = 32
+"""With fewer, not even perfect guesses prove much."""
+
+
+@dataclass(frozen=True)
+class SiteAudit:
+    """The audit of a recipe at one site. LOCAL: it describes the site's records exactly, no noise protects them.
+
+    Attributes:
+        site: whose records were trained on.
+        units: how many records (persons) of its own.
+        trial: what two adversaries found of the canaries.
+        membership: how well the loss tells the site's own trained units from its held-out ones.
+        seconds: how long it took.
+    """
+
+    site: str
+    units: int
+    trial: Trial
+    membership: Roc
+    seconds: float
+
+
+class Audits:
+    """See `sealora_server.audit_cli`."""
+
+    @staticmethod
+    def audit(
+        recipe: Recipe,
+        *,
+        site: str | None,
+        canaries: int,
+        server_step: ServerStep,
+        on_round: Callable[[int], None],
+    ) -> SiteAudit:
+        """Trains `recipe` at one simulated site with canaries among its records, and attacks what comes out.
+
+        Args:
+            recipe: names the site's file under `sites.simulated`.
+            site: its name; None for the first.
+            canaries: m, 32 or more.
+            server_step: the recipe's server optimiser.
+            on_round: called before each round with its number.
+
+        Raises:
+            RecipeError: no such site, or too few canaries.
+            DataError: the site's records cannot be used.
+            ModelError: the base model cannot be had, or trained as the recipe says.
+            BudgetError: no amount of noise reaches the recipe's epsilon.
+        """
+        started = time.monotonic()
+        _require_enough(canaries)
+        name, path = _chosen_site(recipe, site)
+        records = read_records(path, recipe.data)
+        model = adapted_model(recipe)
+        members = _population(records.train, model, recipe)
+        others = _population(records.heldout[: recipe.data.heldout_limit], model, recipe)
+        if min(len(members), len(others)) < 2:
+            raise DataError(
+                f"{path} has {len(members)} training and {len(others)} held-out {recipe.data.unit}s: the membership "
+                "attack needs two of each, add records"
+            )
+        entropy = site_entropy(name, "audit")
+        trial = run_trial(
+            model,
+            recipe,
+            make_canaries(canaries, members, model.tokenizer, recipe, entropy),
+            members,
+            known=Population(members.units[:canaries]),
+            roster_size=_roster_size(recipe),
+            server_step=server_step,
+            entropy=entropy,
+            on_round=on_round,
+        )
+        # As many of the members as there are others: evaluating them all would tell little more.
+        attacked = Population(members.units[: max(len(others), 2)])
+        with model.lock:
+            roc = membership_attack(model, attacked, others, recipe.training.micro_batch_size)
+        return SiteAudit(name, len(members), trial, roc, time.monotonic() - started)
+
+    @staticmethod
+    def self_check(
+        recipe: Recipe, *, site: str | None, canaries: int, on_check: Callable[[Fault | None], None]
+    ) -> list[Check]:
+        """Runs the audit on the sound engine and on one fault after another, see `run_self_check`.
+
+        Raises:
+            RecipeError: no such site, too few canaries, or no privacy to check.
+            SealoraError: data or model cannot be used.
+        """
+        _require_enough(canaries)
+        name, path = _chosen_site(recipe, site)
+        records = read_records(path, recipe.data)
+        model = adapted_model(recipe)
+        return run_self_check(
+            model,
+            recipe,
+            _population(records.train, model, recipe),
+            canaries=canaries,
+            roster_size=_roster_size(recipe),
+            entropy=site_entropy(name, "audit", "self-check"),
+            on_check=on_check,
+        )
+
+
+def _chosen_site(recipe: Recipe, site: str | None) -> tuple[str, Path]:
+    sites = recipe.sites.simulated
+    if not sites:
+        raise RecipeError(
+            "sites.simulated names no site: an audit trains on one site's file, give it one (sites.simulated: "
+            "{my-site: records.jsonl})"
+        )
+    if site is not None and site not in sites:
+        raise RecipeError(f"--site: sites.simulated has no {site!r}: choose from {', '.join(sites)}")
+    name = next(iter(sites)) if site is None else site
+    return name, Path(sites[name])
+
+
+def _require_enough(canaries: int) -> None:
+    if canaries < FEWEST_CANARIES:
+        raise RecipeError(f"--canaries is {canaries}: fewer than {FEWEST_CANARIES} prove nothing, take a few hundred")
+
+
+def _roster_size(recipe: Recipe) -> int:
+    return max(len(recipe.sites.simulated), recipe.sites.minimum)
+
+
+def _population(records: list[Record], model: AdaptedModel, recipe: Recipe) -> Population:
+    examples = to_examples(records, model.tokenizer, recipe.data)
+    by_person = recipe.data.unit == "person"
+    return Population.of(examples, [record.person for record in records] if by_person else None)

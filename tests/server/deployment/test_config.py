@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+
+from sealora_server.deployment.config import ServerConfig, listen_address
+from sealora_server.deployment.errors import DeploymentError
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("hosts: []", "hosts: "),
+        ("listen: 0.0.0.0:9443", "hosts: Field required"),
+        ("hosts: [a]\nlistn: b", "listn: Extra inputs are not permitted"),
+        ("hosts: [a]\nlisten: here", "listen: 'here' is no address and port, such as 0.0.0.0:9443"),
+        ("hosts: [a]\nlimits: {body_bytes: 5}", "limits.body_bytes: "),
+        ("hosts: [a]\nfront: apache", "front: Input should be 'embedded', 'nginx' or 'none'"),
+        ("hosts: [a", "cannot be read ("),
+        ("[]", "server: "),
+        ("", "server: "),
+    ],
+)
+def test_what_is_wrong_is_said_with_file_and_field(tmp_path, text, said):
+    path = tmp_path / "server.yaml"
+    path.write_text(text)
+    with pytest.raises(DeploymentError) as caught:
+        ServerConfig.load(path)
+    assert str(caught.value).startswith(f"{path}: {said}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_missing_or_no_text_ends_in_a_sentence(tmp_path):
+    with pytest.raises(DeploymentError, match="no such file: name the server's with --config"):
+        ServerConfig.load(tmp_path / "server.yaml")
+    (tmp_path / "server.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DeploymentError, match="cannot be read"):
+        ServerConfig.load(tmp_path / "server.yaml")
+
+
+def test_hosts_are_all_that_must_be_said(tmp_path):
+    (tmp_path / "server.yaml").write_text("hosts: [a]")
+    config = ServerConfig.load(tmp_path / "server.yaml")
+    assert (config.front, config.listen, config.superlink_state) == ("embedded", "0.0.0.0:9443", "memory")
+
+
+@pytest.mark.parametrize(
+    ("value", "parts"),
+    [("127.0.0.1:1", ("127.0.0.1", 1)), ("[::]:9443", ("::", 9443)), ("name:0", ("name", 0)), ("::1:80", ("::1", 80))],
+)
+def test_addresses_fall_into_host_and_port(value, parts):
+    assert listen_address(value) == parts
+
+
+@pytest.mark.parametrize("value", ["", ":", "a", "a:", ":80", "a:b", "a:-1", "a:65536", "a:8 0"])
+def test_what_is_no_address_is_refused(value):
+    with pytest.raises(ValueError, match="is no address and port"):
+        listen_address(value)
