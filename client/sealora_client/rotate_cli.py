@@ -65,7 +65,8 @@ def _finish(directory: Path, config: SiteConfig) -> None:
     if not waiting.is_dir():
         raise PolicyError(f"{waiting}: no new keys wait: run `sealora-site rotate` first")
     card_file = f"{config.name}.card.json"
-    card = SiteCard.load(waiting / card_file)
+    moved = not (waiting / card_file).exists() and not (waiting / IDENTITY).exists()  # by an attempt that was cut off
+    card = SiteCard.load((directory if moved else waiting) / card_file)
     roster = Roster.load(directory / "roster.json", coordinator=config.coordinator)
     member = roster.members[roster.index(config.name)]
     if (member.public_key, member.node_key) != (card.public_key, card.node_key):

@@ -97,8 +97,8 @@ class Site:
         return SiteData(
             train=self._population(records.train),
             heldout=self._population(heldout),
-            train_set=_data_set(records.train),
-            heldout_set=_data_set(heldout),
+            train_set=DataSet.of(records.train),
+            heldout_set=DataSet.of(heldout),
         )
 
     def _population(self, records: list[Record]) -> Population:
@@ -113,14 +113,6 @@ class Site:
     def note(self, figures: dict[str, Any]) -> None:
         """Appends a line of this site's own figures. They stay here."""
         append_line(self.directory / "history.jsonl", json.dumps(figures))
-
-
-def _data_set(records: list[Record]) -> DataSet:
-    """What the ledger knows `records` by: by person if they have persons (all have, or none)."""
-    of_persons = [(record.person, record.prompt, record.response) for record in records if record.person is not None]
-    if of_persons:
-        return DataSet.of_persons(of_persons)
-    return DataSet.of_records((record.prompt, record.response) for record in records)
 
 
 def open_site(directory: Path) -> Site:

@@ -22,6 +22,8 @@ RECEIPTS = "receipts"
 """Key of the run's chain of receipts so far, which comes with an order in CONFIG."""
 PAYLOAD = "payload"
 """Key of a protocol message's bytes in CONFIG."""
+PULL_ID = "sealora-pull-id"
+"""HTTP header of a site's question for messages: the same for every attempt until an answer has come."""
 ERROR = "error"
 """Key of the one sentence in CONFIG with which a site refuses an order."""
 

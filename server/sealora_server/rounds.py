@@ -84,7 +84,9 @@ class _Run:
         for round_number in range(done + 1, self._recipe.rounds + 1):
             current = self._round(round_number, current, strategy, sealed, layout)
         tensors.update(shared.unflatten(current))
-        after = self._evaluate(current, strategy, sealed)
+        after = self._evaluated()
+        if after is None:
+            after = self._evaluate(current, strategy, sealed)
         self._store.events.write(
             RunFinished(
                 seconds=time.monotonic() - started,
@@ -138,6 +140,12 @@ class _Run:
         sealed.clip_norm = record.next_clip_norm
         self._report(record)
         return stepped
+
+    def _evaluated(self) -> float | None:
+        """The final adapter's loss, if the run got as far before: another evaluation would cost the sites again."""
+        events = [recorded.event for recorded in read_events(self._store.events.path)]
+        losses = [event.heldout_loss for event in events if isinstance(event, EvaluationFinished)]
+        return losses[-1] if losses else None
 
     def _evaluate(self, current: NDArray[np.float32], strategy: Strategy, sealed: SealedGrid) -> float:
         number = self._recipe.rounds + 1

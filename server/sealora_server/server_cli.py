@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -81,7 +81,7 @@ def run(config: ConfigFile = CONFIG) -> None:
 @server_cli.command("nginx-config")
 def nginx_config(
     config: ConfigFile = CONFIG,
-    account: Annotated[str, typer.Option(help="The user and group that the server runs under.")] = "sealora:sealora",
+    account: Annotated[str, typer.Option(help="The user and group that the server runs under.")] = "sealora-server",
     destination: Annotated[Path, typer.Option(help="Where the file will lie.")] = Path("/etc/sealora/nginx.conf"),
 ) -> None:
     """Print nginx' configuration for an nginx of your own as the front (`front: none`)."""
@@ -108,9 +108,9 @@ def submit(
 
     parsed = load_recipe(recipe, overrides or [])
     text = yaml.safe_dump(parsed.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    named = name or parsed.name
-    # Checked here too, so that the sentence names the file.
-    _ask(config, _message(Submit, name=named, recipe=text, roster=Roster.load(roster).model_dump_json()))
+    named = _run_name(name or parsed.name)
+    # Both were read here, so that a complaint names the file.
+    _ask(config, Submit(name=named, recipe=text, roster=Roster.load(roster).model_dump_json()))
     typer.echo(f"run {named}: started. Its recipe hash, which every site must have: {parsed.hash}")
     typer.echo(f"Follow it with:  sealora server logs {named} --follow --config {config}")
 
@@ -135,7 +135,7 @@ def stop(run: RunArgument, config: ConfigFile = CONFIG) -> None:
     """Stop a run. Its finished rounds are kept; it can be resumed."""
     from sealora_server.deployment.operator_messages import Stop
 
-    _ask(config, _message(Stop, run=run))
+    _ask(config, Stop(run=_run_name(run)))
     typer.echo(f"run {run}: stopped. To go on:  sealora server resume {run} --config {config}")
 
 
@@ -144,7 +144,7 @@ def resume(run: RunArgument, config: ConfigFile = CONFIG) -> None:
     """Go on with a run that was stopped or has failed, at the round it was in."""
     from sealora_server.deployment.operator_messages import Resume
 
-    _ask(config, _message(Resume, run=run))
+    _ask(config, Resume(run=_run_name(run)))
     typer.echo(f"run {run}: goes on")
 
 
@@ -158,7 +158,7 @@ def use_roster(
     from sealora_server.deployment.operator_messages import UseRoster
 
     loaded = Roster.load(roster)
-    _ask(config, _message(UseRoster, run=run, roster=loaded.model_dump_json()))
+    _ask(config, UseRoster(run=_run_name(run), roster=loaded.model_dump_json()))
     typer.echo(f"run {run}: from the next round on with the roster {loaded.fingerprint}")
 
 
@@ -200,7 +200,7 @@ def logs(
 ) -> None:
     """Show the log of the server, or of one run."""
     server = ServerDirectory(config)
-    path = server.log if run is None else server.runs / run / "serverapp.log"
+    path = server.log if run is None else server.runs / _run_name(run) / "serverapp.log"
     if not path.exists():
         raise DeploymentError(f"{path}: nothing there yet: is this the right name, and was it ever started?")
     try:
@@ -215,15 +215,17 @@ def _ask(config: Path, request: Request) -> dict[str, object]:
     return ask(ServerDirectory(config).operator_socket, request)
 
 
-def _message(kind: Callable[..., Request], **values: str) -> Request:
-    from pydantic import ValidationError
+def _run_name(name: str) -> str:
+    """Refuses what could not be a run's directory."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from sealora_server.deployment.operator_messages import RunName
 
     try:
-        return kind(**values)
+        return TypeAdapter(RunName).validate_python(name)
     except ValidationError:
         raise DeploymentError(
-            f"{values.get('name') or values.get('run')!r} is no name for a run: take up to 63 lower-case letters, "
-            "digits and dashes, no dash first"
+            f"{name!r} is no name for a run: take up to 63 lower-case letters, digits and dashes, no dash first"
         ) from None
 
 
@@ -235,15 +237,9 @@ def _print(path: Path, follow: bool) -> None:
         if not follow:
             return
         time.sleep(_FOLLOW_SECONDS)
-        if path.exists() and path.stat().st_ino != _inode(file.fileno()):  # rotated
+        if path.exists() and path.stat().st_ino != os.fstat(file.fileno()).st_ino:  # rotated
             sys.stdout.write(file.read())
             file = path.open(encoding="utf-8", errors="replace")
-
-
-def _inode(descriptor: int) -> int:
-    import os
-
-    return os.fstat(descriptor).st_ino
 
 
 def _show(status: Status, console: Console) -> None:
@@ -251,6 +247,8 @@ def _show(status: Status, console: Console) -> None:
         console.print(f"{name:<12} {value}", highlight=False, markup=False, soft_wrap=True)
 
     line("address", f"{status.address or 'your own front'} (as {', '.join(status.hosts)})")
+    if not status.up:
+        line("WARNING", "the server is starting: sites cannot connect yet")
     line("receipts", status.server_key)
     line("certificate", f"until {status.certificate_expires}")
     line("health", status.health or "not served")

@@ -47,14 +47,15 @@ def measure(length: int, sites: int) -> dict[str, Any]:
 def measure_dp_noise(length: int) -> dict[str, float]:
     """DP noise of the demo recipe on the mean delta, next to the default ring's error in the same mean.
 
-    Every site takes the recipe's AdamW steps over all its rounds, moments carried over, along noise alone: the
-    gradient of the data is zero. A round's deltas are then encoded, added and decoded as in a real round. The
+    Every site takes the recipe's AdamW steps in all its rounds along noise alone: the data's gradient is zero. A round's
+    deltas are then encoded, added and decoded as in a real round. The
     figure is the least of the rounds' ratios of L2 norms.
     """
     import torch
 
-    from sealora_client.training.noise import gaussian
     from sealora_client.training.optimizer import make_optimizer
+    from sealora_client.training.per_example import LARGEST_UNITS
+    from sealora_client.training.rounded_gaussian import rounded_gaussian
 
     torch.set_num_threads(1)
     recipe = load_recipe(_DEMO)
@@ -62,14 +63,15 @@ def measure_dp_noise(length: int) -> dict[str, float]:
     sigma = calibrate_noise(privacy.epsilon, privacy.delta, training.sample_rate, recipe.accounted_steps)
     weights = [site_weight(recipe, records) for records in _DEMO_RECORDS]
     parameters = [torch.nn.Parameter(torch.zeros(length)) for _ in _DEMO_RECORDS]
-    optimizers = [make_optimizer(training, [parameter]) for parameter in parameters]
     ratios, noises = [], []
     for _ in range(recipe.rounds):
         deltas = []
-        for parameter, optimizer, records in zip(parameters, optimizers, _DEMO_RECORDS, strict=True):
+        for parameter, records in zip(parameters, _DEMO_RECORDS, strict=True):
+            optimizer = make_optimizer(training, [parameter])
             before = parameter.detach().clone()
             for _ in range(training.steps_per_round):
-                noise = gaussian(SystemEntropy(), length, sigma * privacy.clip_norm)
+                steps = rounded_gaussian(SystemEntropy(), length, sigma * LARGEST_UNITS)
+                noise = steps * (privacy.clip_norm / LARGEST_UNITS)
                 parameter.grad = torch.from_numpy(noise / (training.sample_rate * records)).float()
                 optimizer.step()
             deltas.append((parameter.detach() - before).numpy())

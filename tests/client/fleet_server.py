@@ -6,7 +6,8 @@
         message = server.order(run, server.node_of(key), "query.hello", RecordDict())
         reply = server.reply(run, message)
 
-It is Flower's own application, over plain HTTP. Its state outlives `stop`, as a database file would.
+It is Flower's own application, as our server wraps it, over plain HTTP. Its state outlives `stop`, as a database
+file would.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from flwr.superlink.config_loader import get_federation_manager, get_objectstore
 from flwr.superlink.main import create_app
 from starlette.requests import Request
 from starlette.responses import Response
+
+from sealora_server.deployment.pull_once import PullOnce
 
 Fault = Callable[[Request], Response | None]
 
@@ -79,7 +82,7 @@ class FleetServer:
         app.state.linkstate_factory = self._factory
         app.state.enable_supernode_auth = self._keyed
         app.middleware("http")(self._watch)
-        config = uvicorn.Config(app, host="127.0.0.1", port=self._port, log_config=None, log_level="critical")
+        config = uvicorn.Config(PullOnce(app), host="127.0.0.1", port=self._port, log_config=None, log_level="critical")
         if self.tls is not None:
             config.ssl_certfile, config.ssl_keyfile = map(str, self.tls)
         self._server = uvicorn.Server(config)

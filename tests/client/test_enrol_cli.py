@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from typer.testing import CliRunner
 
 from sealora_client.cli import cli, main
+from sealora_client.policy import SitePolicy
+from sealora_client.site_config import SiteConfig
 from sealora_common import identity as identity_module
 from sealora_common.card import SiteCard
 from sealora_common.errors import PolicyError, StorageError
@@ -46,7 +49,13 @@ def mode(path: Path) -> int:
 
 def test_it_makes_two_private_keys_for_their_owner_alone_and_a_card(tmp_path):
     said = init(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["berlin.card.json", "identity.pem", "node.key"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "berlin.card.json",
+        "identity.pem",
+        "node.key",
+        "policy.yaml",
+        "site.yaml",
+    ]
     assert {mode(tmp_path / "identity.pem"), mode(tmp_path / "node.key")} == {0o600}
     card = SiteCard.load(tmp_path / "berlin.card.json")
     assert card.name == "berlin"
@@ -110,6 +119,78 @@ def test_a_name_that_is_none_makes_no_keys(tmp_path, name):
     assert list(tmp_path.iterdir()) == []
 
 
+# The files a person completes
+
+
+def test_the_site_file_holds_what_is_known_and_names_what_is_not(tmp_path):
+    said = init(tmp_path)
+    with pytest.raises(PolicyError, match=r"site\.yaml: coordinator: is missing: add it there"):
+        SiteConfig.load(tmp_path / "site.yaml")
+    text = (tmp_path / "site.yaml").read_text()
+    assert "# coordinator: 64 hexadecimal digits" in text
+    assert "# server: https://host:9443" in text
+    assert "then `sealora-site check`, `sealora-site run`" in said
+
+
+def test_given_what_it_needs_the_site_file_is_complete(tmp_path):
+    server = "https://server.example:9443"
+    init(tmp_path, "--data", "own/records.jsonl", "--server", server, "--coordinator", "ab" * 32)
+    config = SiteConfig.load(tmp_path / "site.yaml")
+    assert config == SiteConfig(
+        name="berlin", data=Path("own/records.jsonl"), coordinator="ab" * 32, server=server, ca=Path("ca.pem")
+    )
+
+
+def test_the_policy_it_begins_is_careful_and_says_what_else_there_is(tmp_path):
+    init(tmp_path)
+    policy = SitePolicy.load(tmp_path / "policy.yaml")
+    assert policy == SitePolicy(epsilon_limit=8.0, delta_limit=1e-5)
+    text = (tmp_path / "policy.yaml").read_text()
+    lines = [line.removeprefix("# ") for line in text.splitlines() if ": " in line]
+    named = {line.partition(":")[0] for line in lines}
+    assert set(SitePolicy.model_fields) - {"allow_without_privacy"} <= named
+
+
+def test_every_line_of_the_policy_it_begins_is_one_that_can_be_used(tmp_path):
+    init(tmp_path)
+    text = (tmp_path / "policy.yaml").read_text()
+    uncommented = re.sub(r"^# ([a-z_]+: )", r"\1", text, flags=re.MULTILINE)
+    uncommented = uncommented.replace("[SHA-256 of `sealora-site model digest`]", f"[{'ab' * 32}]")
+    (tmp_path / "policy.yaml").write_text(uncommented)
+    assert SitePolicy.load(tmp_path / "policy.yaml").hours == ("20:00-06:00",)
+
+
+def test_files_that_are_there_are_kept(tmp_path):
+    (tmp_path / "site.yaml").write_text("name: mine\n")
+    (tmp_path / "policy.yaml").write_text("epsilon_limit: 1\n")
+    init(tmp_path)
+    assert (tmp_path / "site.yaml").read_text() == "name: mine\n"
+    assert (tmp_path / "policy.yaml").read_text() == "epsilon_limit: 1\n"
+
+
+WRONG = {
+    "no address": (["--server", "server.example"], "--server: 'server.example' is no address of a server"),
+    "not encrypted": (["--server", "http://server.example"], "--server: 'http://server.example' is not encrypted"),
+    "with a path": (["--server", "https://server.example/x"], "is no address of a server: write https://host:port"),
+    "no key": (["--coordinator", "abc"], "--coordinator: String should match pattern"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_the_site_file_would_not_take_makes_no_keys(tmp_path, case):
+    options, said = WRONG[case]
+    with pytest.raises(PolicyError) as caught:
+        init(tmp_path, *options)
+    assert said in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9443", "http://localhost:1", "http://[::1]:9443"])
+def test_a_server_on_this_machine_may_be_reached_in_plain(tmp_path, address):
+    init(tmp_path, "--server", address, "--coordinator", "ab" * 32)
+    assert SiteConfig.load(tmp_path / "site.yaml").server == address
+
+
 # Locked by a passphrase
 
 
@@ -128,6 +209,25 @@ def test_a_passphrase_mistyped_once_locks_nothing(tmp_path):
     with pytest.raises(SystemExit):
         init(tmp_path, "--lock", typed=f"{SECRET}\nanother\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_passphrase_can_come_from_a_file(tmp_path, monkeypatch):
+    """So that a site can be begun by a script, or where there is no terminal."""
+    (tmp_path / "passphrase").write_text(SECRET + "\n")
+    monkeypatch.setenv(PASSPHRASE_FILE, str(tmp_path / "passphrase"))
+    init(tmp_path / "site", "--lock")
+    assert (tmp_path / "site" / "identity.pem").read_bytes().startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
+    load_ssh_private_key((tmp_path / "site" / "node.key").read_bytes(), SECRET.encode())
+    assert Identity.load("berlin", tmp_path / "site" / "identity.pem").name == "berlin"
+
+
+@pytest.mark.parametrize("content", ["", "\n"])
+def test_an_empty_passphrase_file_locks_nothing(tmp_path, monkeypatch, content):
+    (tmp_path / "passphrase").write_text(content)
+    monkeypatch.setenv(PASSPHRASE_FILE, str(tmp_path / "passphrase"))
+    with pytest.raises(PolicyError, match="passphrase: is empty: write the passphrase into it"):
+        init(tmp_path / "site", "--lock")
+    assert not (tmp_path / "site").exists()
 
 
 @pytest.mark.parametrize("ending", ["", "\n", "\r\n"])

@@ -76,8 +76,7 @@ class CanaryGradients:
         ridge[-1] = _NEGLIGIBLE * products[-1, -1]
         # A diagonal of 1 where there is nothing to tell (no gradient, no records) gives a coefficient of 0.
         ridge[products.diagonal() + ridge == 0] = 1.0
-        solved: NDArray[np.float64] = np.linalg.solve(products + np.diag(ridge), -target)
-        return solved[:-1]
+        return np.asarray(np.linalg.solve(products + np.diag(ridge), -target)[:-1], dtype=np.float64)
 
     def _products(self, change: torch.Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Inner products of all gradients with each other, and with the change, a block of columns at a time."""
@@ -104,14 +103,12 @@ def _clipped(
     per_layer = recipe.privacy.clipping == "per_layer"
     parts = sizes if per_layer else [sum(sizes)]
     for rows in _gradients(model, layout, units, recipe):
-        for part in rows.split(parts, dim=1):
-            part *= (clip_norm / math.sqrt(len(parts)) / part.norm(dim=1, keepdim=True)).clamp(max=1.0)
+        for part in torch.split(rows, parts, dim=1):
+            part.mul_((clip_norm / math.sqrt(len(parts)) / part.norm(dim=1, keepdim=True)).clamp(max=1.0))
         yield rows.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def _gradients(
-    model: AdaptedModel, layout: AdapterLayout, units: Population, recipe: Recipe
-) -> Iterator[torch.Tensor]:
+def _gradients(model: AdaptedModel, layout: AdapterLayout, units: Population, recipe: Recipe) -> Iterator[torch.Tensor]:
     """Without dropout: what the adversary can compute. A unit's loss is the mean over its examples, as in training."""
     if not len(units):
         return

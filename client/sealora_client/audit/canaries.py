@@ -81,9 +81,7 @@ def throw_coins(entropy: Entropy, count: int) -> NDArray[np.bool_]:
     return bits[:count].astype(np.bool_)
 
 
-def _random_tokens(
-    entropy: Entropy, tokenizer: PreTrainedTokenizerBase, shape: tuple[int, int]
-) -> NDArray[np.int32]:
+def _random_tokens(entropy: Entropy, tokenizer: PreTrainedTokenizerBase, shape: tuple[int, int]) -> NDArray[np.int32]:
     """Tokens of the vocabulary, uniform up to 2^-53 of its size, special ones left out."""
     ordinary = np.setdiff1d(np.arange(len(tokenizer)), np.asarray(tokenizer.all_special_ids, dtype=np.int64))
     drawn = Keystream(entropy).integers(shape[0] * shape[1]) % np.uint64(len(ordinary))

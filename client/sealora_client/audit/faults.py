@@ -14,8 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sealora_client.audit import releases
 from sealora_client.training import clipped_sum, distributed, dp_sgd
 from sealora_client.training.per_example import ClippedRows, PerExampleGradients
+from sealora_client.training.rounded_gaussian import rounded_gaussian
+from sealora_client.training.skellam import skellam
 from sealora_common.entropy import Entropy
 
 Fault = Literal["noise off", "noise at a quarter", "clipping off", "sampling not Poisson"]
@@ -38,7 +41,6 @@ def applied(fault: Fault) -> Iterator[None]:
             setattr(owner, name, sound)
 
 
-_rounded_gaussian, _skellam = dp_sgd.rounded_gaussian, distributed.skellam
 _truncated_sum = PerExampleGradients.truncated_sum_
 
 
@@ -47,11 +49,11 @@ def _no_noise(entropy: Entropy, size: int, spread: float) -> NDArray[np.int64]:
 
 
 def _quarter_gaussian(entropy: Entropy, size: int, std: float) -> NDArray[np.int64]:
-    return _rounded_gaussian(entropy, size, _QUARTER * std)
+    return rounded_gaussian(entropy, size, _QUARTER * std)
 
 
 def _quarter_skellam(entropy: Entropy, size: int, variance: float) -> NDArray[np.int64]:
-    return _skellam(entropy, size, _QUARTER**2 * variance)
+    return skellam(entropy, size, _QUARTER**2 * variance)
 
 
 def _unclipped_sum(
@@ -75,10 +77,15 @@ def _same_batch(entropy: Entropy, population: int, rate: float) -> NDArray[np.in
 
 
 _REPLACEMENTS: dict[Fault, tuple[tuple[Any, str, Any], ...]] = {
-    "noise off": ((dp_sgd, "rounded_gaussian", _no_noise), (distributed, "skellam", _no_noise)),
+    "noise off": (
+        (dp_sgd, "rounded_gaussian", _no_noise),
+        (distributed, "skellam", _no_noise),
+        (releases, "skellam", _no_noise),  # the other sites' shares
+    ),
     "noise at a quarter": (
         (dp_sgd, "rounded_gaussian", _quarter_gaussian),
         (distributed, "skellam", _quarter_skellam),
+        (releases, "skellam", _quarter_skellam),
     ),
     "clipping off": ((PerExampleGradients, "truncated_sum_", _unclipped_sum),),
     "sampling not Poisson": ((clipped_sum, "poisson_batch", _same_batch),),

@@ -7,6 +7,7 @@ best counts. Trying several ways is paid for by testing each at its share of the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,12 +64,28 @@ def best_guesses(
     if scores.shape != included.shape or len(scores) < 2:
         raise ValueError(f"expected two or more scores and as many coins, got {scores.shape} and {included.shape}")
     ranked = included[np.argsort(-scores, kind="stable")]
-    plans = guess_plans(len(scores))
+
+    def right(guessed_in: int, guessed_out: int) -> int:
+        return int(ranked[:guessed_in].sum()) + int((~ranked[len(ranked) - guessed_out :]).sum())
+
+    return _best(len(scores), right, delta=delta, significance=significance)
+
+
+def perfect_guesses(canaries: int, *, delta: float, significance: float) -> Guesses:
+    """What `best_guesses` would make of scores that tell every coin: the most that so many canaries can prove."""
+    return _best(
+        canaries, lambda guessed_in, guessed_out: guessed_in + guessed_out, delta=delta, significance=significance
+    )
+
+
+def _best(canaries: int, right: Callable[[int, int], int], *, delta: float, significance: float) -> Guesses:
+    """The plan that proves most; `right` tells how many of so many guesses of each kind are right."""
+    plans = guess_plans(canaries)
     found = []
     for guessed_in, guessed_out in plans:
-        correct = int(ranked[:guessed_in].sum()) + int((~ranked[len(ranked) - guessed_out :]).sum())
+        correct = right(guessed_in, guessed_out)
         bound = epsilon_lower_bound(
-            canaries=len(scores),
+            canaries=canaries,
             guesses=guessed_in + guessed_out,
             correct=correct,
             delta=delta,

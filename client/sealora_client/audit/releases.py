@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from sealora_client.data.population import Population
 from sealora_client.model.adapted import AdaptedModel
-from sealora_client.training import distributed
+from sealora_client.training.distributed import noised_sum
 from sealora_client.training.dp_sgd import train_round
+from sealora_client.training.skellam import skellam
 from sealora_common.clip_norm import unclipped_share
 from sealora_common.entropy import Entropy
 from sealora_common.privacy.accounting import Mechanism
@@ -75,7 +76,7 @@ def release_round(
         )
         return Release(trained.delta.astype(np.float64), trained.unclipped)
     grid = SumGrid.of(recipe, roster_size)
-    total = distributed.noised_sum(
+    total = noised_sum(
         model,
         population,
         recipe=recipe,
@@ -86,7 +87,7 @@ def release_round(
         entropy=entropy,
     ).values
     for _ in range(grid.honest_survivors - 1):
-        total = total + distributed.skellam(entropy, len(total), grid.noise_variance(noise_multiplier))
+        total += skellam(entropy, len(total), grid.noise_variance(noise_multiplier))
     opened = grid.decode(grid.encode(total)).astype(np.float64)
     expected = recipe.training.sample_rate * len(population)
     votes = recipe.privacy.target_quantile is not None

@@ -56,13 +56,16 @@ class Roc:
         reach = float(ndtri(0.975)) * error
         return cls(false, true, len(members), len(non_members), auc, (max(0.0, auc - reach), min(1.0, auc + reach)))
 
-    def true_positives_at(self, false_positive_rate: float) -> tuple[float, Interval]:
+    def true_positives_at(self, false_positive_rate: float) -> tuple[float, Interval] | None:
         """The largest true positive rate at no more than this false positive rate (Carlini et al. 2022,
         arXiv:2112.03570, sec. IV), without interpolation.
 
         Returns:
             The rate, and its 95 % confidence interval (Clopper & Pearson 1934) over the members, the threshold given.
+            None if there are too few non-members to tell this false positive rate from none.
         """
+        if self.non_members * false_positive_rate < 1:
+            return None
         allowed = self.false_positive_rate <= false_positive_rate
         rate = float(self.true_positive_rate[allowed].max())
         return rate, binomial_interval(round(rate * self.members), self.members)

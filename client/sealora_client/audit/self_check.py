@@ -16,8 +16,8 @@ import numpy as np
 
 from sealora_client.audit.attribution import median_norm
 from sealora_client.audit.canaries import Canaries, make_canaries
-from sealora_client.audit.faults import FAULTS, Fault, applied
-from sealora_client.audit.trial import ServerStep, Trial, run_trial
+from sealora_client.audit.faults import Fault, applied
+from sealora_client.audit.trial import ServerStep, Start, Trial, run_trial
 from sealora_client.data.population import Population
 from sealora_client.model.adapted import AdaptedModel
 from sealora_common.adapter import initial_adapter
@@ -56,7 +56,7 @@ SETTINGS = (
     # One step on everything: the noise on it, and what it is relative to, are all that protects.
     Setting(("noise off", "noise at a quarter", "clipping off"), epsilon=2.0, sample_rate=1.0, steps=1, fillers=0.0),
     # Many steps on a few: without chance in the choice, those few are in every step.
-    Setting(("sampling not Poisson",), epsilon=2.0, sample_rate=0.05, steps=30, fillers=2.5),
+    Setting(("sampling not Poisson",), epsilon=2.0, sample_rate=0.05, steps=20, fillers=2.0),
 )
 
 
@@ -113,6 +113,7 @@ def run_self_check(
         made = make_canaries(canaries, shape, model.tokenizer, recipe, entropy)
         fillers = make_canaries(round(setting.fillers * canaries), shape, model.tokenizer, recipe, entropy).population
         adjusted = _adjusted(recipe, setting, _clip_norm(model, recipe, made))
+        start = Start.of(model, adjusted, made.population, Population(()))
         for fault in (None, *setting.faults):
             if on_check is not None:
                 on_check(fault)
@@ -127,6 +128,7 @@ def run_self_check(
                     roster_size=roster_size,
                     server_step=_server_step(adjusted),
                     entropy=entropy,
+                    start=start,
                 )
             checks.append(Check(fault, trial))
     return checks
@@ -170,6 +172,8 @@ def _clip_norm(model: AdaptedModel, recipe: Recipe, canaries: Canaries) -> float
         some = Population(canaries.population.units[:_MEASURED])
         norm = median_norm(model, model.layout.trained("ffa", 1), some, recipe)
     if not norm > 0:
-        raise ModelError("made-up records have no gradient at the first adapter, so nothing can be checked: choose "
-                         "other lora.target_modules")
+        raise ModelError(
+            "made-up records have no gradient at the first adapter, so nothing can be checked: choose "
+            "other lora.target_modules"
+        )
     return norm / _CLIPPED

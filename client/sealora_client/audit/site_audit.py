@@ -17,12 +17,15 @@ from sealora_client.data.chat import to_examples
 from sealora_client.data.population import Population
 from sealora_client.data.records import Record, read_records
 from sealora_client.model.adapted import AdaptedModel, adapted_model
-from sealora_common.entropy import site_entropy
+from sealora_client.training.sampling import choose
+from sealora_common.entropy import Entropy, site_entropy
 from sealora_common.errors import DataError, RecipeError
 from sealora_common.recipe import Recipe
 
 FEWEST_CANARIES = 32
 """With fewer, not even perfect guesses prove much."""
+
+_ATTACKED = 500  # units of each kind in the membership attack
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class Audits:
         records = read_records(path, recipe.data)
         model = adapted_model(recipe)
         members = _population(records.train, model, recipe)
-        others = _population(records.heldout[: recipe.data.heldout_limit], model, recipe)
+        others = _population(records.heldout, model, recipe)
         if min(len(members), len(others)) < 2:
             raise DataError(
                 f"{path} has {len(members)} training and {len(others)} held-out {recipe.data.unit}s: the membership "
@@ -95,10 +98,9 @@ class Audits:
             entropy=entropy,
             on_round=on_round,
         )
-        # As many of the members as there are others: evaluating them all would tell little more.
-        attacked = Population(members.units[: max(len(others), 2)])
+        trained, held_out = _some(members, entropy), _some(others, entropy)
         with model.lock:
-            roc = membership_attack(model, attacked, others, recipe.training.micro_batch_size)
+            roc = membership_attack(model, trained, held_out, recipe.training.micro_batch_size)
         return SiteAudit(name, len(members), trial, roc, time.monotonic() - started)
 
     @staticmethod
@@ -146,6 +148,11 @@ def _require_enough(canaries: int) -> None:
 
 def _roster_size(recipe: Recipe) -> int:
     return max(len(recipe.sites.simulated), recipe.sites.minimum)
+
+
+def _some(population: Population, entropy: Entropy) -> Population:
+    """Enough for the membership attack: all would take long and tell little more."""
+    return Population(tuple(population.units[index] for index in choose(entropy, len(population), _ATTACKED)))
 
 
 def _population(records: list[Record], model: AdaptedModel, recipe: Recipe) -> Population:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from sealora_client.audit.attribution import CanaryGradients
 from sealora_client.audit.canaries import Canaries
-from sealora_client.audit.guessing import Guesses, best_guesses
+from sealora_client.audit.claim import Claim
+from sealora_client.audit.guessing import Guesses, best_guesses, perfect_guesses
 from sealora_client.audit.releases import release_round
 from sealora_client.audit.roc import Roc
 from sealora_client.data.population import Population
@@ -20,9 +21,8 @@ from sealora_client.model.adapted import AdaptedModel
 from sealora_common.adapter import initial_adapter
 from sealora_common.clip_norm import next_clip_norm
 from sealora_common.entropy import Entropy
-from sealora_common.privacy.accounting import Mechanism, epsilon_prv, epsilon_rdp
+from sealora_common.errors import ModelError
 from sealora_common.privacy.plan import training_mechanism
-from sealora_common.privacy.skellam import gaussian_equivalent
 from sealora_common.recipe import Recipe
 
 Adversary = Literal["white-box", "black-box"]
@@ -34,33 +34,8 @@ ServerStep = Callable[[int, NDArray[np.float32], NDArray[np.float32]], NDArray[n
 SIGNIFICANCE = 0.05
 """Largest probability that any adversary's bound is too high: the bounds hold together at 95 %."""
 
-
-@dataclass(frozen=True)
-class Claim:
-    """What the accountants prove of the rounds that ran.
-
-    Attributes:
-        epsilon: the smallest epsilon they prove at the recipe's delta, which is what the audit tries to refute; None
-            without privacy.
-        ledger_epsilon: what a ledger charges for the same rounds; not smaller.
-        noise_multiplier: sigma of a step.
-    """
-
-    epsilon: float | None
-    ledger_epsilon: float | None
-    noise_multiplier: float
-
-    @classmethod
-    def of(cls, recipe: Recipe, mechanism: Mechanism | None) -> Claim:
-        """The claim about `recipe.rounds` rounds of `mechanism`."""
-        if mechanism is None:
-            return cls(None, None, 0.0)
-        rounds = replace(mechanism, steps=recipe.rounds * mechanism.steps)
-        tight = rounds
-        if rounds.noise == "skellam":
-            tight = Mechanism(gaussian_equivalent(rounds.noise_multiplier, rounds.units), rounds.sample_rate, rounds.steps)
-        delta = recipe.privacy.delta
-        return cls(epsilon_prv([tight], delta), epsilon_rdp([rounds], delta), rounds.noise_multiplier)
+_ADVERSARIES: tuple[Adversary, ...] = get_args(Adversary)
+_SHARE = SIGNIFICANCE / len(_ADVERSARIES)
 
 
 @dataclass(frozen=True)
@@ -87,12 +62,14 @@ class Trial:
         findings: one for each adversary.
         canaries: m.
         included: how many of them the coins put in.
+        largest_bound: the lower bound on epsilon that perfect guesses would prove; a claim above it was not tested.
     """
 
     claim: Claim
     findings: tuple[Finding, ...]
     canaries: int
     included: int
+    largest_bound: float
 
     @property
     def lower_bound(self) -> float:
@@ -105,6 +82,27 @@ class Trial:
         return self.claim.epsilon is not None and self.lower_bound > self.claim.epsilon
 
 
+@dataclass(frozen=True)
+class Start:
+    """What can be told before anything is trained, so it serves every trial on the same canaries.
+
+    Attributes:
+        losses: float64, shape (m,): of the canaries under the initial adapter, nats a token.
+        gradients: the canaries', at the initial adapter.
+    """
+
+    losses: NDArray[np.float64]
+    gradients: CanaryGradients
+
+    @classmethod
+    def of(cls, model: AdaptedModel, recipe: Recipe, canaries: Population, known: Population) -> Start:
+        """Of `canaries` and `known` as for `run_trial`; leaves the initial adapter in the model."""
+        with model.lock:
+            model.write(initial_adapter(model.layout, recipe.lora.seed))
+            losses = _losses(model, recipe, canaries)
+            return cls(losses, _gradients(model, recipe, 1, canaries, known, recipe.privacy.clip_norm))
+
+
 def run_trial(
     model: AdaptedModel,
     recipe: Recipe,
@@ -115,6 +113,7 @@ def run_trial(
     roster_size: int,
     server_step: ServerStep,
     entropy: Entropy,
+    start: Start | None = None,
     on_round: Callable[[int], None] | None = None,
 ) -> Trial:
     """Trains all rounds of `recipe` at one site, on canaries and records, and guesses which canaries were in.
@@ -132,11 +131,13 @@ def run_trial(
         roster_size: sites of the federation.
         server_step: what the server makes of a release.
         entropy: draws samples and noise.
+        start: of the same canaries and recipe, if it is there already.
         on_round: called before each round with its number.
 
     Raises:
         SealoraError: the model cannot be trained as the recipe says.
     """
+    start = start or Start.of(model, recipe, canaries.population, known)
     mechanism = training_mechanism(recipe, roster_size)
     population = canaries.among(records)
     shared = model.layout.shared(recipe.lora.aggregation)
@@ -146,39 +147,55 @@ def run_trial(
     attributed = np.zeros(len(canaries.population))
     with model.lock:
         model.write(tensors)
-        before = heldout_loss(model, canaries.population, recipe.training.micro_batch_size).by_unit
-        for round_number in range(1, recipe.rounds + 1):
+        for number in range(1, recipe.rounds + 1):
             if on_round is not None:
-                on_round(round_number)
-            layout = model.layout.trained(recipe.lora.aggregation, round_number)
-            gradients = CanaryGradients(
-                model, layout, canaries.population, known, recipe=recipe, clip_norm=clip_norm
-            )
+                on_round(number)
+            gradients = start.gradients
+            if number > 1:
+                gradients = _gradients(model, recipe, number, canaries.population, known, clip_norm)
             release = release_round(
                 model,
                 population,
                 recipe=recipe,
-                round_number=round_number,
+                round_number=number,
                 mechanism=mechanism,
                 roster_size=roster_size,
                 clip_norm=clip_norm,
                 entropy=entropy,
             )
             attributed += gradients.coefficients(release.change)
-            adapter = server_step(round_number, adapter, shared.add(adapter, layout, release.change))
+            trained = model.layout.trained(recipe.lora.aggregation, number)
+            adapter = server_step(number, adapter, shared.add(adapter, trained, release.change))
             clip_norm = next_clip_norm(recipe, clip_norm, release.unclipped)
             model.write(shared.unflatten(adapter))
-        after = heldout_loss(model, canaries.population, recipe.training.micro_batch_size).by_unit
-    scores: dict[Adversary, NDArray[np.float64]] = {"white-box": attributed, "black-box": before - after}
+        learnt = start.losses - _losses(model, recipe, canaries.population)
+    scores: dict[Adversary, NDArray[np.float64]] = {"white-box": attributed, "black-box": learnt}
+    count, delta = len(canaries.population), recipe.privacy.delta
     return Trial(
         claim=Claim.of(recipe, mechanism),
-        findings=tuple(_finding(name, scores[name], canaries, recipe) for name in get_args(Adversary)),
-        canaries=len(canaries.population),
+        findings=tuple(_finding(name, scores[name], canaries, delta) for name in _ADVERSARIES),
+        canaries=count,
         included=int(canaries.included.sum()),
+        largest_bound=perfect_guesses(count, delta=delta, significance=_SHARE).lower_bound,
     )
 
 
-def _finding(adversary: Adversary, scores: NDArray[np.float64], canaries: Canaries, recipe: Recipe) -> Finding:
-    share = SIGNIFICANCE / len(get_args(Adversary))
-    guesses = best_guesses(scores, canaries.included, delta=recipe.privacy.delta, significance=share)
+def _gradients(
+    model: AdaptedModel, recipe: Recipe, number: int, canaries: Population, known: Population, clip_norm: float
+) -> CanaryGradients:
+    layout = model.layout.trained(recipe.lora.aggregation, number)
+    return CanaryGradients(model, layout, canaries, known, recipe=recipe, clip_norm=clip_norm)
+
+
+def _losses(model: AdaptedModel, recipe: Recipe, canaries: Population) -> NDArray[np.float64]:
+    losses = heldout_loss(model, canaries, recipe.training.micro_batch_size).by_unit
+    if not np.isfinite(losses).all():
+        raise ModelError(
+            "a canary's loss is not a number: lower training.learning_rate, or compute in bfloat16 or float32"
+        )
+    return losses
+
+
+def _finding(adversary: Adversary, scores: NDArray[np.float64], canaries: Canaries, delta: float) -> Finding:
+    guesses = best_guesses(scores, canaries.included, delta=delta, significance=_SHARE)
     return Finding(adversary, guesses, Roc.of(scores[canaries.included], scores[~canaries.included]))

@@ -72,7 +72,7 @@ def _ask(server: str, ca: Path | None) -> tuple[httpx.Response, x509.Certificate
     with httpx.Client(verify=context, trust_env=not plain, timeout=_SECONDS) as client:
         with client.stream("GET", f"{server}/") as response:
             tls = response.extensions["network_stream"].get_extra_info("ssl_object")
-            shown = None if tls is None else x509.load_der_x509_certificate(tls.getpeercert(binary_form=True))
+            shown = None if tls is None else x509.load_der_x509_certificate(tls.getpeercert(True))
         started = time.monotonic()
         with client.stream("GET", f"{server}/") as response:
             return response, shown, time.monotonic() - started

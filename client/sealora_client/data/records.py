@@ -44,11 +44,12 @@ def read_records(path: Path, section: DataSection) -> Split:
     no person is in both.
 
     Raises:
-        DataError: the file cannot be read, a line is no good record, a person is in both parts, or one of the two
-            parts is empty.
+        DataError: the file cannot be read, a line is no good record, a person or a record is in both parts, or one
+            of the two parts is empty.
     """
     split = Split([], [])
     part_of_person: dict[str, str] = {}
+    part_of_text: dict[tuple[str, str], str] = {}
     for place, value in _objects(path):
         record = Record(
             _text(place, value, section.prompt_field, "prompt_field"),
@@ -60,6 +61,11 @@ def read_records(path: Path, section: DataSection) -> Split:
             raise DataError(
                 f'{place}: this person is in both parts, here as "{part}": give all records of one person the same '
                 f'"{section.split_field}", or leave that field out'
+            )
+        if part_of_text.setdefault((record.prompt, record.response), part) != part:
+            raise DataError(
+                f'{place}: the same record is in both parts, here as "{part}": what was trained on measures nothing and '
+                "would be paid for twice, so drop one of them"
             )
         (split.train if part == "train" else split.heldout).append(record)
     if not split.train and not split.heldout:

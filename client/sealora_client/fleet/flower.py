@@ -7,6 +7,7 @@ that cannot be stopped, it kills the process when a request is not authorised, a
 
 from __future__ import annotations
 
+import secrets
 import ssl
 import threading
 from collections.abc import Iterator
@@ -58,6 +59,7 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from sealora_client.fleet.errors import BadMessageError
+from sealora_common.wire_format import PULL_ID
 
 __all__ = [
     "ApiErrorCode",
@@ -122,8 +124,13 @@ class FleetCalls:
         return bool(self._client.SendNodeHeartbeat(request).success)
 
     def pull(self, node_id: int) -> tuple[Metadata, ObjectTree] | None:
-        """The next message's metadata and the tree of its objects. The server hands out each message once."""
+        """The next message's metadata and the tree of its objects.
+
+        The server hands out each message once. A server of ours gives the same answer again to a question that was
+        asked before and whose answer has not come.
+        """
         response = self._client.PullMessages(PullMessagesRequest(node=Node(node_id=node_id)))
+        self._client.pull_mark.renew()
         if not response.messages_list:
             return None
         return metadata_from_proto(response.messages_list[0].metadata), response.message_object_trees[0]
@@ -271,7 +278,9 @@ class _Client(FleetHttpClient):
     """Flower's client over an HTTP client that follows no redirects and reads no endless body."""
 
     def __init__(self, url: str, key: EllipticCurvePrivateKey, tls: ssl.SSLContext | None) -> None:
-        super().__init__(url, interceptors=(_VersionHeaders(), NodeAuthHttpInterceptor(key, key.public_key())))
+        self.pull_mark = _PullMark()
+        authentication = NodeAuthHttpInterceptor(key, key.public_key())
+        super().__init__(url, interceptors=(_VersionHeaders(), self.pull_mark, authentication))
         self._client.close()
         self._client = httpx.Client(
             verify=tls if tls is not None else True,
@@ -299,6 +308,22 @@ class _VersionHeaders:
     def intercept(self, context: ProtobufRequestContext, call_next: ProtobufCall) -> httpx.Response:
         """Adds the headers."""
         context.request.headers.update(dict(RuntimeVersionMetadata.from_local_component("SuperNode").as_metadata()))
+        return call_next(context)
+
+
+class _PullMark:
+    """Marks the question for messages, with the same id until it is renewed."""
+
+    def __init__(self) -> None:
+        self._id = secrets.token_hex(16)
+
+    def renew(self) -> None:
+        self._id = secrets.token_hex(16)
+
+    def intercept(self, context: ProtobufRequestContext, call_next: ProtobufCall) -> httpx.Response:
+        """Adds the header."""
+        if context.rpc_method.endswith("/PullMessages"):
+            context.request.headers[PULL_ID] = self._id
         return call_next(context)
 
 

@@ -69,6 +69,20 @@ class NodeList(BaseModel):
                 raise DeploymentError(f"sites {other!r} and {name!r} have the same node key: ask one for a new card")
         return NodeList(nodes=nodes)
 
+    def check_kept(self, added: Mapping[str, str]) -> None:
+        """Refuses nodes of which one would take the place of another: that is an act of its own.
+
+        Raises:
+            DeploymentError: a site of the same name is registered with another key.
+        """
+        present = self.with_nodes(added).nodes
+        for name, key in self.nodes.items():
+            if node_key_pem(present[name]) != node_key_pem(key):
+                raise DeploymentError(
+                    f"site {name!r} is registered with another node key: if it has a new one, replace it with "
+                    "`sealora server register --roster`; if it is another site, it needs another name on this server"
+                )
+
     def without(self, name: str) -> NodeList:
         """A copy without the site called `name`.
 

@@ -23,7 +23,8 @@ from sealora_server.deployment.operator_messages import (
     Unregister,
     UseRoster,
 )
-from sealora_server.deployment.runs import ManagedRun, RunHost, create_run
+from sealora_server.deployment.runs import ManagedRun, RunHost
+from sealora_server.deployment.submission import create_run
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +102,10 @@ class Operations:
     async def _submit(self, request: Submit) -> None:
         recipe = parse_recipe(request.recipe)
         roster = _signed_roster(request.roster)
-        nodes = self._nodes().with_nodes(nodes_of(roster))
+        added = nodes_of(roster)
+        nodes = self._nodes()
+        nodes.check_kept(added)
+        nodes = nodes.with_nodes(added)
         directory = create_run(self._host.server, request.name, recipe, roster, self._server_key)
         await self._change_nodes(nodes)
         run = ManagedRun(self._host, directory)
@@ -111,6 +115,7 @@ class Operations:
     async def _use_roster(self, request: UseRoster) -> None:
         run = self._run(request.run)
         roster = _signed_roster(request.roster)
+        run.check_roster(roster)
         await self._change_nodes(self._nodes().with_nodes(nodes_of(roster)))
         run.use_roster(roster)
 

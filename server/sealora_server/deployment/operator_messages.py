@@ -114,6 +114,8 @@ class RunStatus(Message):
 class Status(Message):
     """How everything is."""
 
+    up: bool
+    """Whether sites can connect; before, the server is starting."""
     address: str | None
     """Where sites connect; None when the front is the operator's own."""
     hosts: tuple[str, ...]

@@ -102,10 +102,11 @@ class RunningProcess:
 
     async def wait(self) -> int:
         """Waits for its end. Negative: minus the number of the signal that ended it."""
-        status = await self._process.wait()
-        if self._has_children:
+        await self._exited()
+        if self._has_children:  # which hold its output open, and would be waited for
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
+        status = await self._process.wait()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(self._reading), timeout=2.0)
         self._reading.cancel()
@@ -125,6 +126,20 @@ class RunningProcess:
         except TimeoutError:
             self.send(signal.SIGKILL)
             return await self.wait()
+
+    async def _exited(self) -> None:
+        """Waits for the process itself, whoever else holds its output open (pidfd_open(2))."""
+        try:
+            descriptor = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return
+        loop, over = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(descriptor, over.set)
+        try:
+            await over.wait()
+        finally:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
 
     async def _read(self, lines: Callable[[str], None]) -> None:
         stream = self._process.stdout

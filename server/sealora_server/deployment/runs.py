@@ -1,4 +1,4 @@
-"""A run on a server: what is wanted of it, kept in its directory, and the process that is to bring it about."""
+"""A run on a server, and the process that is to bring about what is wanted of it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from sealora_common.errors import SealoraError
 from sealora_common.health.logs import fields
-from sealora_common.recipe import Recipe
 from sealora_common.roster import Roster
-from sealora_common.secagg import threshold_for
-from sealora_common.storage import write_atomically
 from sealora_server.deployment.bundle import build_bundle
 from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.errors import DeploymentError
@@ -26,95 +21,14 @@ from sealora_server.deployment.processes import ProcessSpec, RunningProcess
 from sealora_server.deployment.progress import RunProgress
 from sealora_server.deployment.restarts import RestartPolicy
 from sealora_server.deployment.serverapp_process import Outcome, ServerAppSettings
+from sealora_server.deployment.submission import Operation
 from sealora_server.deployment.superlink_client import SuperLinkClient
 from sealora_server.run_store import RunStore
 
 log = logging.getLogger(__name__)
 
 SERVERAPP_LOG = "serverapp.log"
-_WANTED = "operation.json"
-_IDENTITY_FROM_RUN = "../../identity.pem"
 _STOP_SECONDS = 10.0
-
-
-class Operation(BaseModel):
-    """`operation.json`: what is wanted of a run, or what became of it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    condition: RunCondition
-    said: str = ""
-    """Why it failed."""
-
-    @classmethod
-    def load(cls, directory: Path) -> Operation:
-        """Reads it; where it is missing or damaged the run waits for its operator."""
-        try:
-            return cls.model_validate_json((directory / _WANTED).read_bytes())
-        except (OSError, ValidationError):
-            return cls(condition="stopped", said=f"{directory / _WANTED} is missing or damaged: resume the run")
-
-    def save(self, directory: Path) -> None:
-        """Writes it.
-
-        Raises:
-            StorageError: it could not be written.
-        """
-        write_atomically(directory / _WANTED, self.model_dump_json(indent=2).encode() + b"\n")
-
-
-def create_run(server: ServerDirectory, name: str, recipe: Recipe, roster: Roster, server_key: bytes) -> Path:
-    """Makes the directory of a run that is wanted to run.
-
-    Args:
-        server: the server's directory.
-        name: the run's name on this server.
-        recipe: what is run.
-        roster: among whom; its signature must have been checked.
-        server_key: the public key of this server's identity.
-
-    Returns:
-        The run's directory.
-
-    Raises:
-        DeploymentError: recipe and roster do not go together, or not with this server.
-        StorageError: there is a run of this name, or its directory cannot be written.
-    """
-    check_submission(recipe, roster, server_key)
-    directory = server.runs / name
-    if directory.exists():
-        raise DeploymentError(f"{directory} exists: give this run another name with --name, or resume that one")
-    RunStore.create(directory, recipe, server_key=_IDENTITY_FROM_RUN)
-    roster.save(directory / "roster.json")
-    # Last: a directory without it was cut short, and is left alone at the next start.
-    Operation(condition="running").save(directory)
-    return directory
-
-
-def check_submission(recipe: Recipe, roster: Roster, server_key: bytes) -> None:
-    """Refuses a run that no site would take part in, or that could never open a sum.
-
-    Raises:
-        DeploymentError: the sentence says why, and what to do.
-    """
-    if recipe.model.digest is None:
-        raise DeploymentError(
-            "the recipe's model.digest is missing, so sites could train on different base models: put in what "
-            f"`sealora-site model digest {recipe.model.base}` prints"
-        )
-    if roster.server != server_key.hex():
-        raise DeploymentError(
-            f"the roster names {'another server key' if roster.server else 'no server key'}, so sites would not accept "
-            f"this server's receipts: let the coordinator create it with --server {server_key.hex()}"
-        )
-    needed = max(
-        recipe.sites.minimum, recipe.sealing.min_survivors, threshold_for(len(roster), recipe.sealing.adversary)
-    )
-    if len(roster) < needed:
-        raise DeploymentError(
-            f"the roster has {len(roster)} sites and the recipe needs {needed}: add sites, or lower sites.minimum or "
-            "sealing.min_survivors as far as the sites' policies allow"
-        )
 
 
 @dataclass(frozen=True)
@@ -197,21 +111,26 @@ class ManagedRun:
         self._want("running")
         self.start()
 
-    def use_roster(self, roster: Roster) -> None:
-        """Puts `roster` in place of the run's own, from its next round on.
+    def check_roster(self, roster: Roster) -> None:
+        """Refuses a roster that the run's sites would refuse.
 
         Raises:
-            PolicyError: another coordinator signed it.
-            StorageError: it could not be written.
+            DeploymentError: it is another coordinator's, or names another server.
         """
-        path = self.directory / "roster.json"
-        present = Roster.load(path)
+        present = Roster.load(self.directory / "roster.json")
         if roster.coordinator != present.coordinator or roster.server != present.server:
             raise DeploymentError(
                 f"this roster is of another {'server' if roster.coordinator == present.coordinator else 'coordinator'} "
                 f"than run {self.name!r} has: sites would refuse it"
             )
-        roster.save(path)
+
+    def use_roster(self, roster: Roster) -> None:
+        """Puts `roster`, which `check_roster` has accepted, in place of the run's own, from its next round on.
+
+        Raises:
+            StorageError: it could not be written.
+        """
+        roster.save(self.directory / "roster.json")
         self.progress.sites = roster.names
 
     def status(self, offline: frozenset[str] = frozenset()) -> RunStatus:

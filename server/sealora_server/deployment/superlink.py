@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from sealora_common.health.logs import LogFormat, set_up_logs
 from sealora_server.deployment.fleet_paths import FLEET_PATHS, HEALTH, OPEN_FLEET
 from sealora_server.deployment.processes import die_with
+from sealora_server.deployment.pull_once import PullOnce
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ def main() -> None:
     app = superlink_app(settings)
     set_up_logs(settings.log)
     listeners = [socket.socket(fileno=number) for number in (settings.superlink_socket, settings.fleet_socket)]
-    served = FleetOnly(app, listeners[0].getsockname())
+    served = FleetOnly(PullOnce(app), listeners[0].getsockname())
     options: dict[str, Any] = {"log_config": None, "access_log": False, "server_header": False, "date_header": False}
     # asyncio's own loop: over uvloop a connection does not tell by which Unix socket it came.
     server = uvicorn.Server(uvicorn.Config(served, loop="asyncio", ws="none", timeout_graceful_shutdown=3, **options))

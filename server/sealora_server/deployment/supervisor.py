@@ -60,7 +60,7 @@ def run_server(server: ServerDirectory) -> None:
         StorageError: a file could not be written or read.
     """
     server.check_path()
-    for directory in (server.runs, server.state / "flower", server.sockets):
+    for directory in (server.runs, server.state / "flower", server.state / "nginx", server.sockets):
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
@@ -202,6 +202,7 @@ class Supervisor:
             warnings.append(str(error))
         offline = frozenset(site.name for site in self._sites if not site.online)
         return Status(
+            up=self._is_up,
             address=self.address,
             hosts=self._server.config.hosts,
             server_key=self._identity.public_key.hex(),

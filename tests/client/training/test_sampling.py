@@ -1,7 +1,8 @@
-"""Poisson sampling: the rate, and independence between records and between batches."""
+"""Poisson sampling: the rate, and independence between units and between batches; and uniform subsets."""
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from scipy import stats
 
 from sealora_client.training.keystream import Keystream
-from sealora_client.training.sampling import poisson_batch
+from sealora_client.training.sampling import choose, poisson_batch
 from sealora_common.entropy import SeededEntropy, SystemEntropy
 
 BATCHES = 4000
@@ -70,3 +71,31 @@ def test_indices_are_ascending_int64() -> None:
 def test_an_impossible_rate_is_refused(rate: float) -> None:
     with pytest.raises(ValueError, match="probability"):
         poisson_batch(SystemEntropy(), 3, rate)
+
+
+# A person's records.
+
+
+def test_every_subset_of_the_size_is_chosen_as_often() -> None:
+    entropy = SeededEntropy("choose")
+    subsets = dict.fromkeys(itertools.combinations(range(6), 3), 0)
+    draws = 4000
+    for _ in range(draws):
+        subsets[tuple(choose(entropy, 6, 3).tolist())] += 1
+    assert stats.chisquare(list(subsets.values())).pvalue > 1e-3
+
+
+def test_all_are_taken_where_there_are_no_more() -> None:
+    class Forbidden:
+        def bytes(self, count: int, /) -> bytes:
+            raise AssertionError("no randomness is needed")
+
+    for population in (0, 1, 3):
+        assert choose(Forbidden(), population, 3).tolist() == list(range(population))
+
+
+def test_a_subset_is_ascending_without_repetition() -> None:
+    chosen = choose(SystemEntropy(), 1000, 100)
+    assert chosen.dtype == np.int64
+    assert len(chosen) == 100
+    assert (np.diff(chosen) > 0).all()

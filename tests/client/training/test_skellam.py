@@ -192,23 +192,35 @@ def test_draws_beyond_the_body_and_large_coins_go_to_the_decision(monkeypatch: p
     assert decided == [(hat.body + 1, 0), (-hat.body - 1, 0), (6, hat.certain)]
 
 
+def from_tail(position: Fraction, draw: int, hat: module._Hat, sign_word: int) -> int | None:
+    """What a trial ends in whose coin stands at `position` of P(|K| > body), counted from 1 downwards."""
+    bits = 32 + 64 * 4
+    numerator = math.floor((1 - hat.scale * position) * (1 << bits))
+    first, *more = [numerator >> (64 * index) & (2**64 - 1) for index in reversed(range(4))]
+    stream = ScriptedStream([first, sign_word, *more])
+    return module._outcome(draw, LazyUniform(stream, numerator >> 256, 32), hat, stream)
+
+
 @pytest.mark.parametrize("sign_word", [0, 1])
-@pytest.mark.parametrize("fraction", [0.999, 0.5, 1e-3, 1e-9])
+@pytest.mark.parametrize("fraction", [0.999, 0.5, 1e-9])
 @pytest.mark.parametrize("draw", [0, 8 * 1024])
 def test_the_largest_coins_give_the_tail_by_inversion(sign_word: int, fraction: float, draw: int) -> None:
     hat = module._Hat.over(LARGE)
-    beyond = hat.tail(200)[0]
-    coin = 1 - hat.scale * beyond * Fraction(fraction)
-    bits = 32 + 64 * 3
-    numerator = math.floor(coin * (1 << bits))
-    script = [numerator >> 128 & (2**64 - 1), sign_word, numerator >> 64 & (2**64 - 1), numerator & (2**64 - 1)]
-    stream = ScriptedStream(script)
-    drawn = module._outcome(draw, LazyUniform(stream, numerator >> 192, 32), hat, stream)
+    position = hat.tail(200)[0] * Fraction(fraction)
+    drawn = from_tail(position, draw, hat, sign_word)
     assert drawn is not None
     magnitude = drawn * (1 - 2 * sign_word)
     assert magnitude > hat.body
-    position = beyond * Fraction(fraction)
     assert 2 * skellam_tail(magnitude + 1, LARGE, 200)[0] < position < 2 * skellam_tail(magnitude, LARGE, 200)[1]
+
+
+@pytest.mark.parametrize("beyond", [1, 900])
+def test_coins_on_both_sides_of_a_tail_threshold_are_told_apart(beyond: int) -> None:
+    hat = module._Hat.over(LARGE)
+    threshold = 2 * skellam_tail(hat.body + beyond + 1, LARGE, 300)[0]  # P(|K| > body + beyond)
+    step = Fraction(1, 1 << 150)
+    assert from_tail(threshold + step, 0, hat, 0) == hat.body + beyond
+    assert from_tail(threshold - step, 0, hat, 0) == hat.body + beyond + 1
 
 
 def test_rejection_as_a_whole_gives_a_small_variance_exactly(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,8 @@ from sealora_server.deployment.operator_socket import ask
 
 T = TypeVar("T")
 START_SECONDS = 60.0
-_SEALORA = "from sealora_server.cli import main; main()"
+SEALORA = "from sealora_server.cli import main; main()"
+"""The program `sealora`, as `python -c` takes it."""
 
 
 def make_server(directory: Path, **sections: Any) -> tuple[ServerDirectory, Identity]:
@@ -44,7 +45,7 @@ def start(server: ServerDirectory) -> subprocess.Popen[bytes]:
     """Starts `sealora server run`; its output goes to DIR/output."""
     with (server.path / "output").open("ab") as output:
         return subprocess.Popen(
-            [sys.executable, "-c", _SEALORA, "server", "run", "--config", str(server.config_file)],
+            [sys.executable, "-c", SEALORA, "server", "run", "--config", str(server.config_file)],
             stdout=output,
             stderr=subprocess.STDOUT,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -56,7 +57,7 @@ def running(server: ServerDirectory) -> Iterator[subprocess.Popen[bytes]]:
     """The server, up, until the block ends."""
     process = start(server)
     try:
-        until(lambda: is_up(server), START_SECONDS, lambda: said(server))
+        until(lambda: status(server).up, START_SECONDS, lambda: said(server))
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
@@ -65,11 +66,6 @@ def running(server: ServerDirectory) -> Iterator[subprocess.Popen[bytes]]:
         except subprocess.TimeoutExpired:
             process.kill()
             raise
-
-
-def is_up(server: ServerDirectory) -> bool:
-    """Whether the server has told that it is up since it was last started."""
-    return "the server is up" in said(server).rpartition("the server has stopped")[2]
 
 
 def said(server: ServerDirectory) -> str:

@@ -62,12 +62,12 @@ def test_a_request_is_answered(path):
 
 
 def test_a_refusal_is_the_server_s_own_sentence(path):
-    with pytest.raises(DeploymentError, match="^run 'a' does not run$"):
+    with pytest.raises(DeploymentError, match=r"^run 'a' does not run$"):
         ask(path, Stop(run="a"))
 
 
 def test_an_unexpected_failure_tells_nothing_but_that(path):
-    with pytest.raises(DeploymentError, match="^the server failed at this request: see its log$"):
+    with pytest.raises(DeploymentError, match=r"^the server failed at this request: see its log$"):
         ask(path, Resume(run="a"))
 
 

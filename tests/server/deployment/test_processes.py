@@ -56,8 +56,9 @@ def module(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
 
-def spec(code: str) -> ProcessSpec:
-    return ProcessSpec("the child", "child_of_a_test", lambda: Settings(supervisor=os.getpid(), word="x9", code=code))
+def spec(code: str, *, has_children: bool = False) -> ProcessSpec:
+    settings = Settings(supervisor=os.getpid(), word="x9", code=code)
+    return ProcessSpec("the child", "child_of_a_test", lambda: settings, has_children=has_children)
 
 
 async def lines_of(code: str) -> tuple[list[str], int]:
@@ -91,6 +92,30 @@ def test_it_is_asked_to_end_and_then_ended():
     assert seconds < 0.5
     stubborn = "import signal; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
     assert asyncio.run(stop(stubborn))[0] == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("status", [0, -signal.SIGKILL])
+def test_what_a_process_leaves_behind_ends_with_it(status):
+    """As nginx, whose workers outlive a master that is killed, and hold its port and its output open."""
+
+    async def run() -> tuple[int, int]:
+        found: list[int] = []
+        lines = lambda line: found.append(int(line.split()[1])) if line.startswith("worker") else None  # noqa: E731
+        code = "w = os.fork()\nif not w: time.sleep(60)\nprint('worker', w, flush=True)\ntime.sleep(60 * stays)"
+        process = await RunningProcess.start(spec(f"stays = {status < 0}\n{code}", has_children=True), lines)
+        async with asyncio.timeout(SECONDS):
+            while not found:
+                await asyncio.sleep(0.01)
+            if status < 0:
+                process.send(signal.SIGKILL)
+            return await process.wait(), found[0]
+
+    ended, worker = asyncio.run(run())
+    assert ended == status
+    deadline = time.monotonic() + 5
+    while is_alive(worker):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_nothing_outlives_a_supervisor_that_is_killed():

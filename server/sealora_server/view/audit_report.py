@@ -1,0 +1,24 @@
+"""An audit as one HTML page that needs nothing but itself, in the run report's style."""
+
+from __future__ import annotations
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from sealora_server.view import quantities
+from sealora_server.view.audit_charts import bounds_chart, roc_chart
+from sealora_server.view.audit_summary import AuditSummary
+
+
+def render_audit(summary: AuditSummary) -> str:
+    """The page for an audit."""
+    pages = Environment(
+        loader=PackageLoader("sealora_server.view", "templates"),
+        autoescape=True,  # site and recipe names are text others wrote
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pages.globals.update({name: getattr(quantities, name) for name in ("count_text", "duration_text", "target_text")})
+    return pages.get_template("audit.html.j2").render(
+        audit=summary, trial=summary.trial, charts_drawn=(bounds_chart(summary), roc_chart(summary))
+    )

@@ -1,0 +1,139 @@
+"""The walk of docs/operations.md, line by line, with real processes, TLS and node authentication.
+
+The page's own commands run in a shell; the test only names a tiny model and tiny data in place of the demo's, and
+another port. The outcome must be the inline simulation's to the last bit.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sealora_common.entropy import SEED_VARIABLE
+from sealora_common.receipt import Receipt
+from sealora_server.run_store import RunStore
+
+from tiny_federation import PRIVATE, adapter_of, run_inline, write_federation
+
+PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
+ROUNDS = 3
+SITES = ("cancer-centre", "heart-hospital", "maternity-clinic")
+LONGEST_SECONDS = 480
+
+
+def walk() -> list[str]:
+    """The page's shell blocks."""
+    return re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def walked(tiny_base, tmp_path_factory) -> Path:
+    """The directory in which the walk was done: `federation/` and the inline simulation's `inline/`."""
+    directory = tmp_path_factory.mktemp("walk")
+    recipe = write_federation(directory / "data", tiny_base(), rounds=ROUNDS, privacy={**PRIVATE, "delta": 1e-4})
+    values = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    values["sites"]["simulated"] = {
+        name: _renamed(Path(path), name)
+        for name, path in zip(SITES, values["sites"]["simulated"].values(), strict=True)
+    }
+    recipe.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(SEED_VARIABLE, "walk")
+        run_inline(recipe, directory / "inline")
+        script = _script(recipe, str(values["model"]["base"]), directory / "data")
+        (directory / "walk.sh").write_text(script, encoding="utf-8")
+        _run(directory)
+    return directory
+
+
+def test_the_run_is_finished_and_equals_the_inline_simulation(walked):
+    ours, inline = adapter_of(walked / "federation/server/runs/first"), adapter_of(walked / "inline")
+    assert ours.keys() == inline.keys()
+    assert any(value.any() for name, value in ours.items() if "lora_B" in name)
+    for name, value in ours.items():
+        assert value.tobytes() == inline[name].tobytes(), name
+
+
+def test_every_round_has_a_receipt_of_the_one_server_key(walked):
+    store = RunStore.open(walked / "federation/server/runs/first")
+    receipts: list[Receipt] = store.receipts()
+    assert [receipt.round_number for receipt in receipts] == [1, 2, 3]
+    assert {receipt.survivors for receipt in receipts} == {SITES}
+
+
+def test_every_site_was_charged_as_in_the_simulation(walked):
+    from sealora_client.ledger import Ledger
+
+    for site in SITES:
+        deployed, simulated = (
+            _charges(Ledger(directory / site / "ledger.sqlite"))
+            for directory in (walked / "federation", walked / "inline" / "sites")
+        )
+        assert deployed == simulated
+        assert len(deployed) == 2 * ROUNDS + 1  # training and evaluation, and the last evaluation
+
+
+def test_nothing_but_the_walk_s_own_files_is_left_running_or_readable(walked):
+    for site in SITES:
+        for name in ("identity.pem", "node.key"):
+            assert (walked / "federation" / site / name).stat().st_mode & 0o077 == 0
+    left = subprocess.run(["pgrep", "-f", str(walked)], capture_output=True, text=True, check=False)
+    assert left.stdout == ""
+
+
+def _charges(ledger) -> list[tuple[object, ...]]:
+    with ledger:
+        return [(row.dataset, row.round_number, row.mechanism, row.released is not None) for row in ledger.history()]
+
+
+def _renamed(path: Path, name: str) -> str:
+    return str(path.rename(path.with_name(f"{name}.jsonl")))
+
+
+def _script(recipe: Path, base: str, data: Path) -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    text = "set -euo pipefail\n" + "\n".join(walk())
+    for line in (f"RECIPE={recipe}", f"BASE={base}", f"DATA={data}"):
+        key = line.partition("=")[0]
+        text, changed = re.subn(rf"^{key}=.*$", line, text, flags=re.MULTILINE)
+        assert changed == 1, f"the page no longer sets {key}"
+    return text.replace("9443", port)
+
+
+def _run(directory: Path) -> None:
+    commands = directory / "bin"
+    commands.mkdir()
+    for name, module in (("sealora", "sealora_server"), ("sealora-site", "sealora_client")):
+        script = commands / name
+        script.write_text(f"#!{sys.executable}\nfrom {module}.cli import main\nmain()\n", encoding="utf-8")
+        script.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{commands}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    with (directory / "output").open("wb") as output:
+        shell = subprocess.Popen(
+            ["bash", str(directory / "walk.sh")],
+            cwd=directory,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            code = shell.wait(timeout=LONGEST_SECONDS)
+        except subprocess.TimeoutExpired:
+            code = -1
+        finally:
+            subprocess.run(["pkill", "-TERM", "-s", str(shell.pid)], check=False)
+    said = "\n".join(
+        f"== {path.name}\n{path.read_text(errors='replace')[-3000:]}"
+        for path in (directory / "output", *sorted((directory / "federation").glob("*.out")))
+    )
+    assert code == 0, said

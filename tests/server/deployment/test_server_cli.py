@@ -1,0 +1,251 @@
+"""`sealora server ...` where no server runs, and what it shows where one does."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import threading
+
+import pytest
+import yaml
+from fleet_sites import FleetFederation
+from typer.testing import CliRunner
+
+from sealora_common.errors import PolicyError, RecipeError, SealoraError
+from sealora_server import server_cli
+from sealora_server.cli import cli, main
+from sealora_server.deployment.errors import DeploymentError
+from sealora_server.deployment.operator_messages import (
+    ProcessStatus,
+    Register,
+    RunStatus,
+    SiteStatus,
+    Status,
+    Submit,
+)
+
+from pure_sites import pure_recipe
+
+RECIPE = pure_recipe(model={"base": "none", "digest": "0" * 64})
+STATUS = Status(
+    up=True,
+    address="127.0.0.1:9443",
+    hosts=("localhost",),
+    server_key="ab" * 32,
+    health="127.0.0.1:9180",
+    certificate_expires="2030-01-01T00:00:00+00:00",
+    warnings=("tls/server.pem expires in 3 days",),
+    processes=(
+        ProcessStatus(name="superlink", pid=5, restarts=1, seconds=61.0),
+        ProcessStatus(name="front", pid=None, restarts=0, seconds=0.0),
+    ),
+    sites=(SiteStatus(name="berlin", online=True), SiteStatus(name="lyon", online=False)),
+    runs=(
+        RunStatus(
+            name="r1",
+            condition="running",
+            said="round 2 of 3, stage mask: 1 of 3 sites have answered",
+            finished_rounds=1,
+            rounds=3,
+            waiting_for=("lyon", "porto"),
+        ),
+    ),
+)
+
+
+def types(*words: object) -> str:
+    result = CliRunner().invoke(cli, ["server", *map(str, words)], env={"COLUMNS": "200"})
+    if result.exception is not None:
+        raise result.exception
+    return result.output
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A recipe and a roster, as the operator has them."""
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(RECIPE.model_dump(mode="json")))
+    FleetFederation(RECIPE, 3, bytes(32)).roster.save(tmp_path / "roster.json")
+    (tmp_path / "server.yaml").write_text("hosts: [localhost]")
+    return tmp_path
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What the server is asked; it answers with STATUS."""
+    requests = []
+
+    def ask(config, request):
+        requests.append(request)
+        return STATUS.model_dump(mode="json")
+
+    monkeypatch.setattr(server_cli, "_ask", ask)
+    return requests
+
+
+def commands(directory):
+    config = ["--config", directory / "server.yaml"]
+    recipe, roster = directory / "recipe.yaml", directory / "roster.json"
+    return {
+        "submit": ["submit", recipe, "--roster", roster, *config],
+        "status": ["status", *config],
+        "stop": ["stop", "r1", *config],
+        "resume": ["resume", "r1", *config],
+        "use-roster": ["use-roster", "r1", roster, *config],
+        "register": ["register", "--roster", roster, *config],
+        "unregister": ["unregister", "berlin", *config],
+    }
+
+
+COMMANDS = ["submit", "status", "stop", "resume", "use-roster", "register", "unregister"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_without_a_server_every_command_says_how_to_start_one(files, command):
+    with pytest.raises(DeploymentError) as caught:
+        types(*commands(files)[command])
+    said = f"{files}/sockets/operator.sock: no server runs there: start it with `sealora server run`"
+    assert str(caught.value).startswith(said)
+
+
+def test_an_error_is_one_line_on_stderr_and_exit_code_1(files, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["sealora", "server", "status", "--config", str(files / "server.yaml")])
+    with pytest.raises(SystemExit) as left:
+        main()
+    captured = capsys.readouterr()
+    assert left.value.code == 1
+    assert captured.err.startswith("Error: ")
+    assert captured.err.count("\n") == 1
+
+
+def test_a_submission_carries_the_recipe_with_its_overrides_and_the_roster(files, asked):
+    said = types(*commands(files)["submit"], "rounds=9", "--name", "mine")
+    [request] = asked
+    assert isinstance(request, Submit)
+    assert (request.name, yaml.safe_load(request.recipe)["rounds"]) == ("mine", 9)
+    assert json.loads(request.roster) == json.loads((files / "roster.json").read_text())
+    recipe = pure_recipe(rounds=9, model={"base": "none", "digest": "0" * 64})
+    assert f"run mine: started. Its recipe hash, which every site must have: {recipe.hash}" in said
+
+
+def test_a_run_is_called_like_its_recipe_unless_it_is_named(files, asked):
+    types(*commands(files)["submit"])
+    assert asked[0].name == "pure"
+
+
+FAULTS = {
+    "submit missing.yaml --roster roster.json": (RecipeError, "missing.yaml: no such recipe"),
+    "submit recipe.yaml --roster missing.json": (PolicyError, "missing.json: the roster cannot be read"),
+    "submit recipe.yaml --roster recipe.yaml": (PolicyError, "recipe.yaml: not a roster"),
+    "submit recipe.yaml --roster roster.json rouns=1": (RecipeError, "rouns: unknown key"),
+    "submit recipe.yaml --roster roster.json --name A/B": (DeploymentError, "'A/B' is no name for a run"),
+    "stop ../x": (DeploymentError, "'../x' is no name for a run"),
+    "register": (DeploymentError, "give site cards, or a roster with --roster"),
+    "register recipe.yaml": (PolicyError, "recipe.yaml: not a site card"),
+    "logs": (DeploymentError, "logs/server.log: nothing there yet"),
+    "logs r9": (DeploymentError, "runs/r9/serverapp.log: nothing there yet"),
+    "logs ../../x": (DeploymentError, "'../../x' is no name for a run"),
+    "run --config nowhere/server.yaml": (SealoraError, "nowhere/server.yaml: no such file"),
+}
+
+
+@pytest.mark.parametrize("line", FAULTS)
+def test_what_is_wrong_is_said_in_one_sentence_that_names_it(files, asked, monkeypatch, line):
+    monkeypatch.chdir(files)
+    kind, said = FAULTS[line]
+    with pytest.raises(kind) as caught:
+        types(*line.split())
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert asked == []
+
+
+def test_a_roster_that_was_tampered_with_is_not_sent(files, asked):
+    content = json.loads((files / "roster.json").read_text())
+    content["members"].pop()
+    (files / "roster.json").write_text(json.dumps(content))
+    for command in ("submit", "register", "use-roster"):
+        with pytest.raises(PolicyError, match="the coordinator's signature does not hold"):
+            types(*commands(files)[command])
+    assert asked == []
+
+
+def test_sites_are_registered_from_a_roster(files, asked):
+    assert "registered: site-0, site-1, site-2" in types(*commands(files)["register"])
+    assert isinstance(asked[0], Register)
+    assert sorted(asked[0].nodes) == ["site-0", "site-1", "site-2"]
+
+
+def test_the_status_shows_everything_an_operator_must_see(files, asked):
+    said = types(*commands(files)["status"])
+    for each in ("127.0.0.1:9443", "ab" * 32, "2030-01-01", "WARNING", "expires in 3 days", "superlink", "down"):
+        assert each in said
+    for each in ("berlin", "yes", "lyon", "no", "r1", "running", "1 of 3", "stage mask", "lyon, porto"):
+        assert each in said
+
+
+def test_the_status_as_json_is_one_object(files, asked):
+    assert Status.model_validate_json(types(*commands(files)["status"], "--json")) == STATUS
+
+
+def test_the_configuration_may_be_named_by_a_variable(files, asked, monkeypatch):
+    monkeypatch.chdir(files)
+    monkeypatch.setenv("SEALORA_SERVER_CONFIG", str(files / "elsewhere" / "server.yaml"))
+    with pytest.raises(DeploymentError, match=r"elsewhere/logs/server\.log"):
+        types("logs")
+
+
+def test_logs_are_shown(files):
+    (files / "logs").mkdir()
+    (files / "logs" / "server.log").write_text("one\ntwo\n")
+    (files / "runs" / "r1").mkdir(parents=True)
+    (files / "runs" / "r1" / "serverapp.log").write_text("three\n")
+    assert types("logs", "--config", files / "server.yaml") == "one\ntwo\n"
+    assert types("logs", "r1", "--config", files / "server.yaml") == "three\n"
+
+
+def test_logs_are_followed_over_a_rotation(files, monkeypatch, capsys):
+    monkeypatch.setattr(server_cli, "_FOLLOW_SECONDS", 0.01)
+    path = files / "server.log"
+    path.write_text("one\n")
+    monkeypatch.setattr(server_cli.sys, "stdout", shown := Shown())
+
+    def follow() -> None:
+        with contextlib.suppress(SystemExit):
+            server_cli._print(path, True)
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    shown.wait_for("one\n")
+    with path.open("a") as file:
+        file.write("two\n")
+    shown.wait_for("one\ntwo\n")
+    path.rename(files / "server.log.1")
+    path.write_text("three\n")
+    shown.wait_for("one\ntwo\nthree\n")
+    shown.closed = True
+    thread.join(timeout=5)
+    assert not thread.is_alive()
+
+
+class Shown:
+    """A standard output that a test waits on; once closed, it ends whoever writes."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.closed = False
+        self.changed = threading.Event()
+
+    def write(self, text: str) -> None:
+        if self.closed:
+            raise SystemExit
+        self.text += text
+        self.changed.set()
+
+    def flush(self) -> None:
+        pass
+
+    def wait_for(self, text: str) -> None:
+        while self.text != text:
+            assert self.changed.wait(timeout=5), self.text
+            self.changed.clear()

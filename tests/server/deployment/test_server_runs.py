@@ -1,0 +1,281 @@
+"""Whole runs through real processes, with sites that need no model: undisturbed, stopped, killed anywhere, rotated."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import yaml
+from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, generate_private_key
+from fleet_sites import FleetFederation
+from front_bench import HAS_NGINX
+from running_server import make_server, run_status, running, said, start, status, until
+from safetensors.numpy import load_file
+
+from sealora_common.identity import Identity
+from sealora_common.receipt import check_chain
+from sealora_common.recipe import Recipe
+from sealora_server.deployment.directory import ServerDirectory
+from sealora_server.deployment.operator_messages import Resume, RunStatus, Stop, Submit, UseRoster
+from sealora_server.deployment.operator_socket import ask
+from sealora_server.run_store import RunStore
+
+from pure_sites import pure_recipe
+
+pytestmark = pytest.mark.slow
+
+SECONDS = 240.0
+ROUNDS = 2
+
+
+def recipe() -> Recipe:
+    return pure_recipe(
+        rounds=ROUNDS,
+        model={"base": "none", "digest": "0" * 64},
+        sites={"stage_timeout": 90.0, "training_timeout": 90.0},
+    )
+
+
+@dataclass
+class Bench:
+    """A server, the process that runs it, and three sites."""
+
+    server: ServerDirectory
+    identity: Identity
+    process: subprocess.Popen[bytes]
+    recipe: Recipe = field(default_factory=recipe)
+
+    def __post_init__(self) -> None:
+        self.federation = FleetFederation(self.recipe, 3, self.identity.public_key)
+
+    @property
+    def run(self):
+        return self.server.runs / "r1"
+
+    @property
+    def address(self) -> str:
+        return f"localhost:{status(self.server).address.rpartition(':')[2]}"
+
+    def submit(self) -> None:
+        text = yaml.safe_dump(self.recipe.model_dump(mode="json"))
+        roster = self.federation.roster.model_dump_json()
+        ask(self.server.operator_socket, Submit(name="r1", recipe=text, roster=roster))
+
+    def until_over(self) -> RunStatus:
+        """Waits for the run's end."""
+        conditions = {"finished", "failed"}
+        until(lambda: run_status(self.server, "r1").condition in conditions, SECONDS, lambda: said(self.server))
+        return run_status(self.server, "r1")
+
+    def pid(self, name: str) -> int:
+        """The process of this name; `serverapp` is the run's, `supervisor` the server's own."""
+        if name == "supervisor":
+            return self.process.pid
+        if name == "serverapp":
+            family = psutil.Process(self.process.pid).children()
+            return next(each.pid for each in family if each.cmdline()[-1].endswith(".serverapp"))
+        return next(each.pid for each in status(self.server).processes if each.name == name and each.pid)
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        path = self.run / "events.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [event for event in map(json.loads, lines) if event["event"] == kind]
+
+    def is_right(self) -> None:
+        """Every round is there once, its receipts hold, and the result is what the sites' deltas make."""
+        assert [event["round"] for event in self.events("round_finished")] == list(range(1, ROUNDS + 1))
+        store = RunStore.open(self.run)
+        assert store.finished_rounds == ROUNDS
+        hashes = {"run": store.run_id, "recipe_hash": self.recipe.hash, "server_key": self.identity.public_key}
+        check_chain(store.receipts(), **hashes)
+        tensors = load_file(self.run / "adapter" / "adapter_model.safetensors")
+        [trained] = [value for name, value in tensors.items() if "lora_B" in name]
+        parts = [site.part for site in self.federation.sites]
+        rounds = range(1, ROUNDS + 1)
+        expected = sum(np.mean([part.deltas(part.name, number) for part in parts], axis=0) for number in rounds)
+        np.testing.assert_allclose(trained.ravel(), expected, atol=1e-5)
+
+
+@pytest.fixture
+def bench(tmp_path, request) -> Iterator[Bench]:
+    sections = getattr(request, "param", {})
+    server, identity = make_server(tmp_path / "server", **sections)
+    with running(server) as process:
+        yield Bench(server, identity, process)
+
+
+@pytest.mark.parametrize("bench", [{}, {"superlink_state": "sqlite"}], indirect=True, ids=["memory", "sqlite"])
+def test_a_run_from_submission_to_result(bench):
+    bench.submit()
+    with bench.federation.connected(bench.address, bench.server.ca):
+        shown = bench.until_over()
+    assert (shown.condition, shown.said) == ("finished", "all 2 rounds are finished")
+    assert len(bench.events("run_started")) == 1
+    assert bench.events("round_aborted") == []
+    bench.is_right()
+
+
+@pytest.mark.skipif(not HAS_NGINX, reason="nginx is not installed")
+def test_a_run_through_nginx_that_is_killed_once(tmp_path):
+    port = 20_000 + os.getpid() % 20_000
+    server, identity = make_server(tmp_path / "server", front="nginx", listen=f"127.0.0.1:{port}")
+    with running(server) as process:
+        bench = Bench(server, identity, process)
+        bench.submit()
+        killed = kill_once(bench, "front", "query.mask")
+        with bench.federation.connected(bench.address, bench.server.ca):
+            shown = bench.until_over()
+        assert shown.condition == "finished"
+        assert killed
+        assert status(server).processes[1].restarts == 1  # its workers did not keep the port
+        bench.is_right()
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        process.wait()
+        _, alive = psutil.wait_procs(family, timeout=10)
+        assert alive == []
+
+
+def kill_once(bench: Bench, victim: str, action: str, at_round: int = ROUNDS) -> list[float]:
+    """Has `victim` killed when site-1 is asked for `action` in round `at_round`; returns when, once it was."""
+    killed: list[float] = []
+
+    def before(site: str, asked: str) -> None:
+        done = (bench.run / "rounds" / f"{at_round - 1:04d}").exists()
+        if site == "site-1" and asked == action and done and not killed:
+            killed.append(time.monotonic())
+            os.kill(bench.pid(victim), signal.SIGKILL)
+
+    for site in bench.federation.sites:
+        site.before = before
+    return killed
+
+
+@pytest.mark.parametrize("action", ["train", "query.share", "query.mask", "query.confirm", "query.open"])
+@pytest.mark.parametrize("victim", ["superlink", "serverapp", "front"])
+def test_a_process_that_is_killed_costs_no_finished_round(bench, victim, action):
+    bench.submit()
+    killed = kill_once(bench, victim, action)
+    with bench.federation.connected(bench.address, bench.server.ca):
+        until(lambda: killed, SECONDS, lambda: said(bench.server))
+        first = (bench.run / "rounds" / "0001" / "round.json").read_bytes()
+        shown = bench.until_over()
+    assert shown.condition == "finished"
+    assert (bench.run / "rounds" / "0001" / "round.json").read_bytes() == first
+    bench.is_right()
+
+
+@pytest.mark.parametrize("action", ["train", "query.mask", "query.open"])
+def test_a_server_that_is_killed_whole_goes_on_where_it_was(tmp_path, action):
+    port = 20_000 + os.getpid() % 20_000
+    server, identity = make_server(tmp_path / "server", listen=f"127.0.0.1:{port}")
+    with running(server) as process:
+        bench = Bench(server, identity, process)
+        bench.submit()
+        killed = kill_once(bench, "supervisor", action)
+        with bench.federation.connected(f"localhost:{port}", server.ca):
+            until(lambda: killed, SECONDS, lambda: said(server))
+            process.wait(timeout=30)
+            bench.process = start(server)
+            try:
+                shown = bench.until_over()
+                assert [event["first_round"] for event in bench.events("run_started")] == [1, ROUNDS]
+            finally:
+                bench.process.terminate()
+                bench.process.wait(timeout=40)
+    assert shown.condition == "finished"
+    bench.is_right()
+
+
+@pytest.mark.parametrize("bench", [{"superlink_state": "sqlite"}], indirect=True)
+def test_a_superlink_with_a_database_that_is_killed_costs_no_finished_round_either(bench):
+    bench.submit()
+    killed = kill_once(bench, "superlink", "query.mask")
+    with bench.federation.connected(bench.address, bench.server.ca):
+        shown = bench.until_over()
+    assert killed
+    assert shown.condition == "finished"
+    bench.is_right()
+
+
+def test_a_run_that_is_stopped_is_resumed_where_it_was(bench):
+    bench.submit()
+    with bench.federation.connected(bench.address, bench.server.ca):
+        until(lambda: run_status(bench.server, "r1").finished_rounds == 1, SECONDS)
+        ask(bench.server.operator_socket, Stop(run="r1"))
+        assert run_status(bench.server, "r1").condition == "stopped"
+        assert not any(
+            each.cmdline()[-1].endswith(".serverapp") for each in psutil.Process(bench.process.pid).children()
+        )
+        ask(bench.server.operator_socket, Resume(run="r1"))
+        assert bench.until_over().condition == "finished"
+    assert [event["first_round"] for event in bench.events("run_started")] == [1, 2]
+    assert len(bench.events("run_interrupted")) == 1
+    bench.is_right()
+
+
+def test_without_enough_sites_a_run_fails_in_time_and_says_who_is_missing(bench):
+    bench.recipe = pure_recipe(
+        model={"base": "none", "digest": "0" * 64}, sites={"stage_timeout": 5.0, "training_timeout": 60.0}
+    )
+    bench.federation = FleetFederation(bench.recipe, 3, bench.identity.public_key)
+    missing = bench.federation.sites.pop()
+    bench.submit()
+    with bench.federation.connected(bench.address, bench.server.ca):
+        shown = bench.until_over()
+    assert shown.condition == "failed"
+    assert f"missing: {missing.name}" in shown.said
+    assert "2 of at least 3 sites are ready" in shown.said
+
+
+def test_one_site_s_keys_are_rotated_in_the_middle_of_a_run(bench):
+    """The site comes back with another node key, and the roster says so from the next round on."""
+    bench.submit()
+    rotated = bench.federation.sites[1]
+    gone, back = threading.Event(), threading.Event()
+
+    def before(site: str, asked: str) -> None:
+        if (bench.run / "rounds" / "0001").exists() and asked == "train" and not back.is_set():
+            gone.set()
+            assert back.wait(timeout=SECONDS)
+
+    for site in bench.federation.sites:
+        site.before = before
+    with bench.federation.connected(bench.address, bench.server.ca):
+        assert gone.wait(timeout=SECONDS)
+        rotated.key = generate_private_key(SECP384R1())
+        roster = bench.federation.signed_roster()
+        ask(bench.server.operator_socket, UseRoster(run="r1", roster=roster.model_dump_json()))
+        back.set()
+        shown = bench.until_over()
+    assert shown.condition == "finished"
+    bench.is_right()
+    assert sorted(site.name for site in status(bench.server).sites) == ["site-0", "site-1", "site-2"]
+
+
+def test_a_second_process_on_the_same_run_directory_does_nothing(bench):
+    """As after a mistake of an operator who starts a ServerApp by hand."""
+    bench.submit()
+    with bench.federation.connected(bench.address, bench.server.ca):
+        until(lambda: bench.events("run_started"), SECONDS)
+        code = (
+            "import sys; from pathlib import Path; from sealora_server.app import serve; serve(None, Path(sys.argv[1]))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(bench.run)], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert "LockedError" in done.stderr
+        assert bench.until_over().condition == "finished"
+    assert len(bench.events("run_started")) == 1
+    bench.is_right()

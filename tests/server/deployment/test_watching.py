@@ -1,0 +1,145 @@
+"""A replaced certificate, one that expires soon, a log that is flooded, and what systemd is told."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from sealora_server.deployment.certificate_watch import CertificateWatch
+from sealora_server.deployment.directory import ServerDirectory
+from sealora_server.deployment.errors import DeploymentError
+from sealora_server.deployment.initialise import initialise, renew_certificate
+from sealora_server.deployment.log_file import LogFile
+from sealora_server.deployment.readiness import notify
+
+
+@pytest.fixture
+def server(tmp_path):
+    return initialise(tmp_path / "server", ["localhost"])[0]
+
+
+@pytest.fixture
+def watch(server):
+    replaced: list[int] = []
+    watch = CertificateWatch(server, lambda: replaced.append(1))
+    watch.replaced = replaced
+    return watch
+
+
+def test_a_renewed_certificate_is_noticed_once(server, watch):
+    before = watch.expires
+    watch.look()
+    assert watch.replaced == []
+    renew_certificate(server)
+    watch.look()
+    watch.look()
+    assert watch.replaced == [1]
+    assert watch.expires >= before
+
+
+def test_a_pair_that_does_not_match_is_reported_and_not_taken(server, watch, caplog):
+    key = server.key.read_bytes()
+    renew_certificate(server)
+    server.key.write_bytes(key)
+    with caplog.at_level(logging.ERROR):
+        watch.look()
+        watch.look()
+    assert watch.replaced == []
+    assert [record.message for record in caplog.records] == [
+        f"{server.key}: not the key of {server.certificate}: put the matching pair there; the old certificate stays in "
+        "use"
+    ]
+    renew_certificate(server)
+    watch.look()
+    assert watch.replaced == [1]
+
+
+def test_a_certificate_that_is_not_there_is_reported_and_the_old_one_stays(server, watch, caplog):
+    server.certificate.unlink()
+    watch.look()
+    assert watch.replaced == []
+    assert "cannot be read (No such file or directory)" in caplog.text
+
+
+def test_expiry_is_warned_of_early(server, watch, monkeypatch):
+    assert watch.warnings == ()
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, zone=None):
+            return datetime.now(zone) + timedelta(days=340)
+
+    monkeypatch.setattr("sealora_server.deployment.certificate_watch.datetime", Later)
+    [warning] = watch.warnings
+    assert warning.startswith(f"{server.certificate} expires in 2")
+    assert f"on {datetime.now(UTC) + timedelta(days=365):%Y-%m}" in warning
+    assert warning.endswith(": renew it (`sealora server certificate renew`)")
+
+
+def test_a_server_does_not_start_with_a_certificate_it_cannot_use(server):
+    server.certificate.write_text("none")
+    with pytest.raises(DeploymentError, match="not a certificate in PEM form"):
+        CertificateWatch(ServerDirectory(server.config_file), lambda: None)
+
+
+def test_the_log_holds_what_processes_say_under_their_names(tmp_path, capsys):
+    log = LogFile(tmp_path / "logs" / "server.log")
+    log.take("front", "a line of 100 %s")
+    log.write("our own\n")
+    log.close()
+    assert (tmp_path / "logs" / "server.log").read_text() == "[front] a line of 100 %s\nour own\n"
+    assert capsys.readouterr().err == "[front] a line of 100 %s\nour own\n"
+
+
+def test_lines_of_json_are_left_as_they_are(tmp_path):
+    log = LogFile(tmp_path / "server.log", names=False)
+    log.take("front", '{"message": "x"}')
+    log.close()
+    assert (tmp_path / "server.log").read_text() == '{"message": "x"}\n'
+
+
+def test_a_process_that_floods_the_log_does_not_drown_the_others(tmp_path, caplog, monkeypatch):
+    now = iter([0.0] * 1000 + [60.0] * 2)
+    monkeypatch.setattr("sealora_server.deployment.log_file.time.monotonic", lambda: next(now))
+    log = LogFile(tmp_path / "server.log")
+    for number in range(999):
+        log.take("superlink", str(number))
+    log.take("front", "the front")
+    log.take("superlink", "later")
+    log.close()
+    lines = (tmp_path / "server.log").read_text().splitlines()
+    assert len(lines) == 202
+    assert lines[-2:] == ["[front] the front", "[superlink] later"]
+    assert caplog.messages == ["superlink: 799 lines were left out here"]
+
+
+def test_the_log_does_not_grow_without_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("sealora_server.deployment.log_file._BYTES", 1000)
+    log = LogFile(tmp_path / "server.log")
+    for number in range(2000):
+        log.write(f"line {number}\n")
+    log.close()
+    sizes = [path.stat().st_size for path in tmp_path.iterdir()]
+    assert len(sizes) == 6
+    assert max(sizes) <= 1000
+
+
+@pytest.mark.parametrize("kind", ["path", "abstract"])
+def test_systemd_is_told(tmp_path, monkeypatch, kind):
+    address = str(tmp_path / "notify") if kind == "path" else f"\0{tmp_path}/notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(address)
+        monkeypatch.setenv("NOTIFY_SOCKET", address.replace("\0", "@"))
+        notify("READY=1")
+        listener.settimeout(5)
+        assert listener.recv(100) == b"READY=1"
+
+
+def test_without_systemd_nothing_is_told_and_nothing_fails(tmp_path, monkeypatch):
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    notify("READY=1")
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "none"))
+    notify("READY=1")
