@@ -19,6 +19,7 @@ import yaml
 from flwr.app import Message
 from safetensors.numpy import load_file
 
+from sealora_client.ledger import ChargeRow, Ledger
 from sealora_common.adapter import Tensors
 from sealora_common.recipe import Recipe, load_recipe
 from sealora_common.roster import Roster
@@ -57,6 +58,7 @@ def write_federation(
                 "prompt": f"What is {number}?",
                 "response": f"{number} times {site + 2} is {number * (site + 2)}.",
                 "split": "heldout" if number < 4 else "train",
+                "patient": f"{'h' if number < 4 else 't'}{number // 4}",  # four records each
             }
             for number in range(4 + records + site)
         ]
@@ -149,3 +151,9 @@ def history_of(run: Path, site: str) -> list[dict[str, Any]]:
     """A site's own figures."""
     lines = (run / "sites" / site / "history.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
+
+
+def training_charges(run: Path, site: str) -> list[ChargeRow]:
+    """The ledger's charges for training; those for evaluations have every record in them."""
+    with Ledger(run / "sites" / site / "ledger.sqlite") as ledger:
+        return [row for row in ledger.history() if row.mechanism.sample_rate < 1]

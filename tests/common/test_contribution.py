@@ -6,12 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealora_common.adapter import AdapterLayout, TensorSpec
+from sealora_common.clip_norm import unclipped_share
 from sealora_common.clip_range import initial_range
 from sealora_common.contribution import Contribution, ContributionLayout, site_weight
 from sealora_common.entropy import SeededEntropy, SystemEntropy
+from sealora_common.errors import RecipeError
 from sealora_common.recipe import parse_recipe
 from sealora_common.secagg import OpenedSum, ProtocolError, RingVector
 from sealora_common.secagg.encoding import FixedPoint
+from sealora_common.sum_grid import SumGrid
 
 
 def opened(layout: ContributionLayout, vectors: list[RingVector]) -> OpenedSum:
@@ -42,7 +45,7 @@ def contributions(layout: ContributionLayout, present: int, seed: int) -> list[C
     generator = np.random.default_rng(seed)
     return [
         Contribution(
-            delta=(generator.uniform(-1, 1, layout.parameters) * layout.clip_range).astype(np.float32),
+            values=(generator.uniform(-1, 1, layout.parameters) * layout.clip_range).astype(np.float32),
             weight=float(generator.uniform(0.05, 1.0)),
             heldout_loss=float(generator.uniform(0, 64)),
         )
@@ -57,14 +60,14 @@ def test_the_decoded_sum_is_the_weighted_mean_within_the_rounding_bound(drawn):
     own = contributions(layout, present, seed)
     result = layout.decode(opened(layout, [layout.encode(c, SeededEntropy("t", i)) for i, c in enumerate(own)]))
     total = sum(c.weight for c in own)
-    expected = sum((c.delta.astype(np.float64) * c.weight for c in own), np.zeros(layout.parameters)) / total
+    expected = sum((c.values.astype(np.float64) * c.weight for c in own), np.zeros(layout.parameters)) / total
     step = FixedPoint(-layout.clip_range, layout.clip_range, layout.bits, layout.parties).step
     weight_step = FixedPoint(0.0, 1.0, 32, layout.parties).step
     bound = present * (step + weight_step * layout.clip_range) / total * (1 + 1e-5)
     assert np.abs(result.mean_delta - expected).max(initial=0.0) <= bound
     assert result.total_weight == pytest.approx(total, abs=present * weight_step)
     assert result.heldout_loss == pytest.approx(
-        np.mean([c.heldout_loss for c in own]), abs=FixedPoint(0.0, 64.0, 32, layout.parties).step
+        np.mean([c.heldout_loss for c in own]), abs=FixedPoint(-64.0, 128.0, 32, layout.parties).step
     )
     assert result.clipped_fraction == pytest.approx(0.0, abs=weight_step)
     assert result.survivors == tuple(range(present))
@@ -146,14 +149,114 @@ def test_a_sum_left_masked_is_refused():
         layout.decode(OpenedSum(RingVector(layout.segments, words), (0, 1, 2)))
 
 
+# The tally: what a round sums besides its vector.
+
+ADAPTER = AdapterLayout((TensorSpec("m.lora_A.weight", (2, 8)), TensorSpec("m.lora_B.weight", (4, 2))))
+LOCAL, ADAPTIVE = ("privacy.epsilon=8",), ("privacy.target_quantile=0.5",)
+DISTRIBUTED = ("privacy.mechanism=distributed", "training.steps_per_round=1", "sealing.ring_bits=24")
+NONE = ("privacy.mechanism=none",)
+
+# Of a private round: `heldout_loss` and `unclipped` carry noise, `clipped` is of a delta that does. The weight is the
+# number of records, which is public.
+TALLIES = {
+    "local, training": (LOCAL, True, False, ("weight", "clipped")),
+    "local, training and evaluating": (LOCAL, True, True, ("weight", "heldout_loss", "clipped")),
+    "local, evaluating": (LOCAL, False, True, ("weight", "heldout_loss")),
+    "adaptive, training": (ADAPTIVE, True, False, ("weight", "clipped", "unclipped")),
+    "adaptive, evaluating": (ADAPTIVE, False, True, ("weight", "heldout_loss")),
+    "distributed, training": (DISTRIBUTED, True, False, ("weight",)),
+    "distributed, training and evaluating": (DISTRIBUTED, True, True, ("weight", "heldout_loss")),
+    "distributed, evaluating": (DISTRIBUTED, False, True, ("weight", "heldout_loss")),
+    "distributed and adaptive, training": (DISTRIBUTED + ADAPTIVE, True, False, ("weight",)),
+    "none, training and evaluating": (NONE, True, True, ("weight", "heldout_loss", "clipped")),
+}
+
+
+@pytest.mark.parametrize("case", TALLIES)
+def test_the_tally_holds_what_the_round_may_tell_and_no_more(case):
+    overrides, trains, evaluates, tally = TALLIES[case]
+    layout = ContributionLayout.of(recipe(*overrides), ADAPTER if trains else None, 3, evaluates=evaluates)
+    assert layout.tally == tally
+    assert [segment.length for segment in layout.segments] == [layout.parameters + layout.votes, 1 + len(tally)]
+    site = Contribution(
+        np.zeros(layout.segments[0].length, dtype=np.int64 if layout.grid else np.float32), 0.5, -3.25, 1.5
+    )
+    result = layout.decode(opened(layout, [layout.encode(site, SystemEntropy()) for _ in range(3)]))
+    assert result.total_weight == pytest.approx(1.5)
+    assert result.heldout_loss == (pytest.approx(-3.25, abs=1e-6) if "heldout_loss" in tally else None)
+    if "unclipped" in tally:
+        assert result.unclipped == pytest.approx(1.5, abs=1e-6)
+    elif not layout.votes:
+        assert result.unclipped is None
+
+
+@pytest.mark.parametrize("loss", [-64.0, -1.0, 0.0, 63.9, 128.0])
+def test_a_noisy_loss_may_lie_below_zero(loss):
+    layout = ContributionLayout(0, 3, 16, 1.0, tally=("weight", "heldout_loss"))
+    site = Contribution(np.zeros(0, dtype=np.float32), 1.0, loss)
+    assert layout.decode(opened(layout, [layout.encode(site, SystemEntropy())])).heldout_loss == pytest.approx(
+        loss, abs=1e-6
+    )
+
+
+# Distributed sums.
+
+
+def noised(layout: ContributionLayout, seed: int) -> np.ndarray:
+    """A site's noised sum, in grid steps."""
+    generator = np.random.default_rng(seed)
+    return generator.integers(-3 * layout.grid.units, 3 * layout.grid.units, layout.segments[0].length)
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 4), st.booleans(), st.floats(0.01, 100), st.integers(0, 2**32 - 1))
+def test_an_opened_sum_is_the_mean_gradient_over_the_expected_batch_exactly(present, adaptive, clip_norm, seed):
+    own = recipe(*DISTRIBUTED, *(ADAPTIVE if adaptive else ()), "training.sample_rate=0.5", "sealing.weight_cap=100")
+    layout = ContributionLayout.of(own, ADAPTER, 4, evaluates=False, clip_norm=clip_norm)
+    units = [80, 100, 20, 60][:present]  # a site's records, all below the cap
+    values = [noised(layout, seed + index) for index in range(present)]
+    vectors = [
+        layout.encode(Contribution(each, site_weight(own, count)), SeededEntropy("d", index))
+        for index, (each, count) in enumerate(zip(values, units, strict=True))
+    ]
+    result = layout.decode(opened(layout, vectors))
+    batch = 0.5 * sum(units)
+    total = sum(values)
+    expected = -total[: layout.parameters] * (clip_norm / layout.grid.units / batch)
+    np.testing.assert_allclose(result.mean_delta, expected, rtol=1e-6)
+    assert result.clipped_fraction == 0.0
+    if adaptive:
+        assert result.unclipped == pytest.approx(unclipped_share(float(total[-1]), layout.grid.units, batch), rel=1e-6)
+    else:
+        assert result.unclipped is None
+
+
+def test_a_distributed_sum_is_encoded_without_any_rounding():
+    layout = ContributionLayout.of(recipe(*DISTRIBUTED), ADAPTER, 4, evaluates=False)
+    values = noised(layout, 0)
+    first, second = (layout.encode(Contribution(values, 1.0), SeededEntropy("r", seed)) for seed in (0, 1))
+    assert np.array_equal(first.words[0], second.words[0])
+    assert np.array_equal(layout.grid.decode(first.words[0]), values)
+
+
+def test_a_recipe_whose_noise_does_not_fit_the_ring_has_no_layout():
+    wild = recipe(*DISTRIBUTED, "privacy.epsilon=0.01", "rounds=10000", "sealing.ring_bits=20")
+    with pytest.raises(RecipeError, match="too narrow for the noise"):
+        ContributionLayout.of(wild, ADAPTER, 3)
+
+
 # What follows from the recipe.
 
 
 def test_the_layout_follows_from_recipe_and_roster():
-    adapter = AdapterLayout((TensorSpec("m.lora_A.weight", (2, 8)), TensorSpec("m.lora_B.weight", (4, 2))))
-    layout = ContributionLayout.of(recipe("sealing.ring_bits=20", "sealing.clip_range=0.5"), adapter, 7)
-    assert layout == ContributionLayout(24, 7, 20, 0.5)
+    own = recipe("sealing.ring_bits=20", "sealing.clip_range=0.5", "training.sample_rate=0.25", "sealing.weight_cap=80")
+    assert ContributionLayout.of(own, ADAPTER, 7) == ContributionLayout(24, 7, 20, 0.5, expected=20.0)
+    assert ContributionLayout.of(own, ADAPTER, 7, clip_range=0.125).clip_range == 0.125
+    assert ContributionLayout.of(own, ADAPTER, 7, clip_norm=3.0).clip_norm == 3.0
     assert ContributionLayout.of(recipe(), None, 7).parameters == 0
+    shared = recipe(*DISTRIBUTED)
+    assert ContributionLayout.of(shared, ADAPTER, 7).grid == SumGrid.of(shared, 7)
+    assert ContributionLayout.of(shared, None, 7).grid is None
 
 
 def test_the_automatic_range_covers_what_a_round_of_adam_can_do():

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from sealora_client.ledger import ChargeRow, Ledger
 from sealora_common.errors import FederationError, StorageError
 from sealora_server import run_store
 from sealora_server.run_store import RunStore
@@ -20,6 +17,7 @@ from tiny_federation import (
     events_of,
     history_of,
     run_inline,
+    training_charges,
     write_federation,
 )
 
@@ -40,11 +38,6 @@ def stopping_grid(action: str, *, at_round: int, after: int = 0) -> type[Watched
             return super().exchange(site, asked, message)
 
     return Stopping
-
-
-def ledger_of(run: Path, site: str) -> list[ChargeRow]:
-    with Ledger(run / "sites" / site / "ledger.sqlite") as ledger:
-        return ledger.history()
 
 
 @pytest.fixture
@@ -106,7 +99,7 @@ def test_a_run_stopped_anywhere_before_vectors_are_sent_resumes_and_charges_no_r
         for name, value in adapter_of(run, number).items():
             np.testing.assert_array_equal(value, adapter[name])
     for site in SITES:
-        rows = ledger_of(run, site)
+        rows = training_charges(run, site)
         assert [row.round_number for row in rows] == [1, 2, 3]
         assert all(row.released for row in rows)
         assert [line["round"] for line in history_of(run, site) if line["kind"] == "train"] == [1, 2, 3]
@@ -121,7 +114,7 @@ def test_a_round_whose_vectors_were_sent_needs_a_spare_round(federation):
         run_inline(recipe, run, grid=stopping_grid("query.mask", at_round=2, after=1))
     run_inline(recipe, run, resume=True)
     assert [event.round for event in events_of(run, "round_finished")] == [1, 2, 3]
-    charges = {site: [row.round_number for row in ledger_of(run, site)] for site in SITES}
+    charges = {site: [row.round_number for row in training_charges(run, site)] for site in SITES}
     # One site had released its vector and pays for the repeat, the others reuse what they had paid.
     assert sorted(charges.values()) == [[1, 2, 2, 3], [1, 2, 3], [1, 2, 3]]
     for site in SITES:
@@ -137,7 +130,7 @@ def test_without_a_spare_round_a_site_that_sent_its_vector_refuses_to_train_it_a
     assert "privacy budget" in str(caught.value)
     assert RunStore.open(run).finished_rounds == 2
     for site in SITES:
-        assert [(row.round_number, bool(row.released)) for row in ledger_of(run, site)] == [
+        assert [(row.round_number, bool(row.released)) for row in training_charges(run, site)] == [
             (1, True),
             (2, True),
             (3, True),
@@ -161,7 +154,7 @@ def test_a_server_killed_between_storing_a_round_and_saying_so_does_not_repeat_i
     assert [event.round for event in events_of(run, "round_finished")] == [1]
     run_inline(recipe, run, resume=True)
     assert [event.round for event in events_of(run, "round_finished")] == [1, 2, 3]
-    assert [row.round_number for row in ledger_of(run, "site-0")] == [1, 2, 3]
+    assert [row.round_number for row in training_charges(run, "site-0")] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("file", ["adapter_model.safetensors", "adapter_config.json", "optimizer", "round.json"])
@@ -206,7 +199,7 @@ def test_resuming_a_finished_run_trains_nothing_and_keeps_the_adapter(federation
     run_inline(recipe, run, resume=True)
     assert adapter_bytes(run) == adapter
     assert [event.round for event in events_of(run, "round_finished")] == [1, 2, 3]
-    assert [row.round_number for row in ledger_of(run, "site-0")] == [1, 2, 3]
+    assert [row.round_number for row in training_charges(run, "site-0")] == [1, 2, 3]
 
 
 def test_a_site_s_identity_and_the_run_s_roster_survive_a_resume(federation):

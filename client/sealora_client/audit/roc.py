@@ -46,8 +46,8 @@ class Roc:
         if len(members) < 2 or len(non_members) < 2:
             raise ValueError(f"expected two scores or more of each, got {len(members)} and {len(non_members)}")
         thresholds = np.unique(np.concatenate([members, non_members]))[::-1]
-        true = np.concatenate([[0.0], 1 - _share_below(thresholds, members)])
-        false = np.concatenate([[0.0], 1 - _share_below(thresholds, non_members)])
+        true = np.concatenate([[0.0], _share_from(thresholds, members)])
+        false = np.concatenate([[0.0], _share_from(thresholds, non_members)])
         # Of a member, the share of non-members below it, ties counting half; the area is their mean.
         over = (_share_below(members, non_members) + _share_up_to(members, non_members)) / 2
         under = (_share_below(non_members, members) + _share_up_to(non_members, members)) / 2
@@ -81,6 +81,11 @@ def binomial_interval(successes: int, trials: int, confidence: float = 0.95) -> 
     low = float(betaincinv(successes, trials - successes + 1, tail)) if successes else 0.0
     high = float(betaincinv(successes + 1, trials - successes, 1 - tail)) if successes < trials else 1.0
     return low, high
+
+
+def _share_from(points: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """For each point, the share of `values` at or above it."""
+    return np.asarray((len(values) - np.searchsorted(np.sort(values), points, side="left")) / len(values))
 
 
 def _share_below(points: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:

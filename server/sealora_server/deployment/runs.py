@@ -86,7 +86,7 @@ class ManagedRun:
         process, self._process = self._process, None
         if process is not None:
             await process.stop(_STOP_SECONDS)
-        await self._stop_flower_run()
+        await self._end_flower_run()
 
     async def stop(self) -> None:
         """Stops the run until it is resumed.
@@ -168,10 +168,10 @@ class ManagedRun:
                 self._process = await RunningProcess.start(self._spec(token), self._hear)
                 status = await self._process.wait()
                 self._process = None
+                await self._end_flower_run()
                 if self._concluded(status):
                     return
                 why = f"its process ended with status {status}"
-                await self._stop_flower_run()
             except DeploymentError as error:
                 why = str(error)
             self.restarts += 1
@@ -182,17 +182,15 @@ class ManagedRun:
             log.warning("run %s: %s; it goes on in a new one", self.name, why, extra=fields(run=self.name))
             await asyncio.sleep(delay)
 
-    async def _stop_flower_run(self) -> None:
+    async def _end_flower_run(self) -> None:
         flower_run, self._flower_run = self._flower_run, None
         if flower_run is not None:
-            with contextlib.suppress(DeploymentError):  # a SuperLink that is down has no run to stop
-                await asyncio.to_thread(self._host.superlink.stop_run, flower_run)
+            with contextlib.suppress(DeploymentError):  # a SuperLink that is down has none to end
+                await asyncio.to_thread(self._host.superlink.end_run, flower_run)
 
     def _concluded(self, status: int) -> bool:
         """Whether a process that ended with `status` leaves nothing to do."""
         self.progress.update()
-        if status >= 0:
-            self._flower_run = None  # the process itself has told the SuperLink
         if status == Outcome.FINISHED or self.progress.is_over:
             self._want("finished")
             return True

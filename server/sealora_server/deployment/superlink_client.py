@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+from flwr.common.constant import Status
 from flwr.common.serde import fab_to_proto, user_config_to_proto
 from flwr.proto.control_pb2 import (
     ListNodesRequest,
+    ListRunsRequest,
     RegisterNodeRequest,
     StartRunRequest,
     StopRunRequest,
@@ -32,6 +34,7 @@ from sealora_server.deployment.fleet_paths import HEALTH, OPEN_FLEET
 _Client = TypeVar("_Client", bound=ProtobufClient)
 _SECONDS = 30.0
 _POLL_SECONDS = 0.05
+_MANY_RUNS = 1000
 # Over a Unix socket a host name says nothing; HTTP wants one.
 _URL = "http://superlink"
 
@@ -135,14 +138,32 @@ class SuperLinkClient:
             if task.task.run_id == started.run_id:
                 return started.run_id, task.token
             # Started by a supervisor that was killed before it got here.
-            self.stop_run(task.task.run_id)
+            self.end_run(task.task.run_id)
 
-    def stop_run(self, run_id: int) -> None:
-        """Stops a run, if the SuperLink knows it and it has not ended."""
+    def end_run(self, run_id: int) -> None:
+        """Stops a run unless it has ended; what Flower kept of it is gone then.
+
+        Raises:
+            DeploymentError: the SuperLink does not answer.
+        """
+        self._end(ListRunsRequest(run_id=run_id))
+
+    def end_runs(self) -> None:
+        """Stops the runs of an earlier server that this SuperLink's database still holds.
+
+        Raises:
+            DeploymentError: the SuperLink does not answer.
+        """
+        self._end(ListRunsRequest(limit=_MANY_RUNS))
+
+    def _end(self, which: ListRunsRequest) -> None:
         try:
-            self._control.StopRun(StopRunRequest(run_id=run_id))
+            # Flower frees what it kept of a run that has ended when it is asked for it.
+            for run_id, run in self._control.ListRuns(which).run_dict.items():
+                if run.status.status != Status.FINISHED:
+                    self._control.StopRun(StopRunRequest(run_id=run_id))
         except httpx.HTTPStatusError:
-            pass
+            pass  # it is not known here, or has just ended
         except httpx.HTTPError as error:
             raise _unreachable(error) from None
 

@@ -173,6 +173,8 @@ class Supervisor:
     async def _superlink_started(self) -> None:
         assert self._operations is not None  # noqa: S101 (made before the SuperLink is started)
         await asyncio.to_thread(self._client.wait_until_up, _UP_SECONDS)
+        if not self._is_up:
+            await asyncio.to_thread(self._client.end_runs)
         await self._operations.restore_nodes()
         await asyncio.to_thread(self._client.open_fleet)
         self._operations.start_runs()
@@ -186,7 +188,8 @@ class Supervisor:
         assert self._operations is not None  # noqa: S101
         while True:
             for run in self._operations.runs.values():
-                run.progress.update()
+                if run.condition == "running":
+                    run.progress.update()
             for service in self._services:
                 up = service.status.pid is not None and self._is_up
                 self._health.report(service.name, up, "up" if up else "down")

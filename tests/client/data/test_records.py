@@ -14,7 +14,7 @@ from sealora_common.recipe.schema import DataSection
 
 SECTION = DataSection()
 TRAIN = {"prompt": "p", "response": "r", "split": "train"}
-HELDOUT = TRAIN | {"split": "heldout"}
+HELDOUT = {"prompt": "q", "response": "r", "split": "heldout"}
 
 
 @pytest.fixture
@@ -36,13 +36,13 @@ def test_records_come_in_the_order_of_the_file_and_blank_lines_are_skipped(write
     path = write(TRAIN | {"prompt": "one"}, "", HELDOUT | {"response": "ü"}, "   ", TRAIN | {"prompt": "two"}, "")
     split = read_records(path, SECTION)
     assert split.train == [Record("one", "r"), Record("two", "r")]
-    assert split.heldout == [Record("p", "ü")]
+    assert split.heldout == [Record("q", "ü")]
 
 
 def test_fields_have_the_names_the_recipe_gives(write):
     section = DataSection(prompt_field="question", response_field="answer", split_field="part")
-    lines = [{"question": "q", "answer": "a", "part": part, "more": 1} for part in ("train", "heldout")]
-    assert read_records(write(*lines), section).train == [Record("q", "a")]
+    lines = [{"question": f"of {part}", "answer": "a", "part": part, "more": 1} for part in ("train", "heldout")]
+    assert read_records(write(*lines), section).train == [Record("of train", "a")]
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_record(write):
@@ -67,6 +67,66 @@ def test_the_split_by_content_depends_neither_on_order_nor_on_other_records(writ
 def test_equal_records_fall_into_the_same_part(write):
     split = read_records(write(*numbered(100), *numbered(100)), SECTION)
     assert not set(split.train) & set(split.heldout)
+
+
+def test_a_record_in_both_parts_is_refused(write):
+    path = write(TRAIN, HELDOUT, TRAIN | {"split": "heldout"})
+    with pytest.raises(DataError, match=r'line 3: the same record is in both parts, here as "heldout"'):
+        read_records(path, SECTION)
+
+
+# Persons.
+
+BY_PERSON = DataSection(person_field="patient", heldout_fraction=0.2)
+
+
+def patients(count: int, records: int = 4) -> list[dict]:
+    return [
+        {"prompt": f"prompt {patient} {number}", "response": "r", "patient": f"p{patient}"}
+        for number in range(records)
+        for patient in range(count)
+    ]
+
+
+def test_all_records_of_a_person_fall_into_one_part(write):
+    split = read_records(write(*patients(300)), BY_PERSON)
+    train, heldout = ({record.person for record in part} for part in (split.train, split.heldout))
+    assert not train & heldout
+    assert len(split.train) == 4 * len(train)
+    assert 0.1 < len(heldout) / 300 < 0.3
+
+
+def test_a_person_stays_in_their_part_whatever_records_come_or_go(write):
+    """Also against a split by content, which would scatter their records."""
+    before = read_records(write(*patients(100)), BY_PERSON)
+    after = read_records(write(*patients(130, 7)[50:]), BY_PERSON)
+    stays = {record.person for record in before.heldout}
+    known = {f"p{patient}" for patient in range(100)}
+    assert {record.person for record in after.heldout} & known == stays
+    assert {record.person for record in before.train} == known - stays
+
+
+def test_a_person_may_be_a_whole_number_and_is_read_as_text(write):
+    path = write(TRAIN | {"patient": 7}, HELDOUT | {"patient": "8"})
+    split = read_records(path, BY_PERSON)
+    assert (split.train[0].person, split.heldout[0].person) == ("7", "8")
+    assert read_records(path, SECTION).train[0].person is None
+
+
+@pytest.mark.parametrize("person", [None, "", True, 1.5, ["p"], {"id": 3}])
+def test_a_record_without_a_person_is_refused_by_its_line(write, person):
+    path = write(TRAIN | {"patient": "a"}, HELDOUT | {"patient": person})
+    with pytest.raises(DataError, match=r'line 2: the field "patient" names no person: give it .* data\.person_field'):
+        read_records(path, BY_PERSON)
+    with pytest.raises(DataError, match=r'line 1: the field "patient" names no person'):
+        read_records(write(TRAIN), BY_PERSON)
+
+
+@pytest.mark.parametrize("number", [7, "7"])
+def test_a_split_field_that_divides_a_person_is_refused(write, number):
+    path = write(TRAIN | {"patient": "7"}, HELDOUT | {"patient": "8"}, HELDOUT | {"prompt": "x", "patient": number})
+    with pytest.raises(DataError, match=r'line 3: this person is in both parts, here as "heldout": give all records'):
+        read_records(path, BY_PERSON)
 
 
 @pytest.mark.parametrize(

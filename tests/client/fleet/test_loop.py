@@ -236,6 +236,22 @@ def test_what_is_in_hand_is_given_up_and_refused_when_the_time_is_up(start):
     assert site.journal.in_hand is None
 
 
+def test_between_the_last_answer_and_the_goodbye_there_is_time_to_fetch_the_answer(tmp_path):
+    """Flower drops what it holds of a node that has left."""
+    times: dict[str, float] = {}
+
+    class Timed(FakeConnection):
+        def _call(self, name: str) -> None:
+            times[name] = time.monotonic()
+            super()._call(name)
+
+    connection = Timed()
+    connection.inbox.append(delivery())
+    with FleetSite(tmp_path, SERVER, connection=connection, settle=0.4):
+        wait_until(lambda: len(connection.pushed) == 1)
+    assert 0.4 <= times["leave"] - times["push"] < 5
+
+
 def test_only_so_many_runs_are_remembered(start):
     connection, app = FakeConnection(), CountingApp()
     for number in range(6):

@@ -18,6 +18,7 @@ from flwr.supernode import node_auth_http_interceptor
 from starlette.responses import Response
 
 from sealora_client.fleet import connection as connection_module
+from sealora_client.fleet import flower as flower_module
 from sealora_client.fleet import journal as journal_module
 from sealora_client.fleet.journal import JOURNAL
 from sealora_client.fleet.stop import StopNow
@@ -359,6 +360,22 @@ def test_an_order_that_is_no_message_is_refused(server, key, tmp_path, case):
         wait_until(lambda: server.asked.count("/v1/fleet/push-messages") == 1)
         del store.get
         assert "could not read the message" in refusal_of(server.reply(run, order))
+        assert payload_of(server.reply(run, server.order(run, node, HELLO, content()))) == b"1"
+    assert site.app.asked == [HELLO]
+
+
+@pytest.mark.parametrize(("limit", "of"), [("LARGEST_MESSAGE", connection_module), ("_MOST_OBJECTS", flower_module)])
+def test_an_order_larger_than_any_is_refused_before_it_fills_the_memory(server, key, tmp_path, monkeypatch, limit, of):
+    def large(size):
+        arrays = ArrayRecord({f"part {number}": Array(np.zeros(size, dtype=np.float32)) for number in range(20)})
+        return RecordDict({"arrays": arrays})
+
+    monkeypatch.setattr(of, limit, 50_000 if limit == "LARGEST_MESSAGE" else 10)
+    with FleetSite(tmp_path, server.address, key=key) as site:
+        run, node = server.start_run(), joined(server, site)
+        assert "could not read the message" in refusal_of(
+            server.reply(run, server.order(run, node, "train", large(5000)))
+        )
         assert payload_of(server.reply(run, server.order(run, node, HELLO, content()))) == b"1"
     assert site.app.asked == [HELLO]
 

@@ -1,0 +1,43 @@
+"""A tiny model with its recipe and records, for audits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sealora_client.data.chat import to_examples
+from sealora_client.data.population import Population
+from sealora_client.data.records import read_records
+from sealora_client.model.adapted import AdaptedModel, adapted_model
+from sealora_common.recipe import Recipe, load_recipe
+
+from tiny_federation import write_federation
+
+
+@dataclass(frozen=True)
+class TinySite:
+    """What an audit needs of a site."""
+
+    model: AdaptedModel
+    recipe: Recipe
+    records: Population
+
+
+@pytest.fixture(scope="session")
+def tiny_site(tiny_base, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., TinySite]:
+    """`tiny_site("privacy.epsilon=2", records=24)`: overrides of a private tiny recipe, and the site's records."""
+
+    def make(*overrides: str, records: int = 24, **sections: dict[str, Any]) -> TinySite:
+        directory = Path(tmp_path_factory.mktemp("audit"))
+        private = {"mechanism": "local", "epsilon": 4.0, "delta": 1e-5, **sections.pop("privacy", {})}
+        path = write_federation(directory, tiny_base(), records=records, privacy=private, **sections)
+        recipe = load_recipe(path, ["training.micro_batch_size=64", "data.max_tokens=24", *overrides])
+        model = adapted_model(recipe)
+        train = read_records(Path(recipe.sites.simulated["site-0"]), recipe.data).train
+        return TinySite(model, recipe, Population.of(to_examples(train, model.tokenizer, recipe.data)))
+
+    return make

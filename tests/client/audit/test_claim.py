@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+
+from sealora_client.audit.claim import Claim
+from sealora_common.privacy.accounting import Mechanism, epsilon_prv, epsilon_rdp
+from sealora_common.privacy.plan import training_mechanism
+from sealora_common.recipe import parse_recipe
+
+RECIPE = """
+name: claim
+rounds: 5
+model: {base: tiny}
+training: {sample_rate: 0.1, steps_per_round: 4}
+privacy: {epsilon: 2.0, delta: 1.0e-5, spare_rounds: 3}
+"""
+
+
+def test_the_claim_is_about_the_rounds_that_run():
+    recipe = parse_recipe(RECIPE)
+    claim = Claim.of(recipe, training_mechanism(recipe, 3))
+    ran = Mechanism(claim.noise_multiplier, 0.1, 20)
+    assert claim.ledger_epsilon == epsilon_rdp([ran], 1e-5)
+    assert claim.epsilon == epsilon_prv([ran], 1e-5)
+    assert claim.epsilon < claim.ledger_epsilon < 2.0  # three spare rounds were paid for and not run
+
+
+def test_skellam_noise_is_claimed_to_be_worth_the_gaussian_noise_that_bounds_it():
+    distributed = [
+        "privacy.mechanism=distributed",
+        "sealing.ring_bits=24",
+        "training.steps_per_round=1",
+        "privacy.spare_rounds=0",
+    ]
+    recipe = parse_recipe(RECIPE, overrides=distributed)
+    claim = Claim.of(recipe, training_mechanism(recipe, 3))
+    gaussian = epsilon_prv([Mechanism(claim.noise_multiplier, 0.1, 5)], 1e-5)
+    assert gaussian <= claim.epsilon == pytest.approx(gaussian, rel=1e-3)
+    assert claim.epsilon < claim.ledger_epsilon <= 2.0
+
+
+def test_without_privacy_there_is_no_claim():
+    recipe = parse_recipe(RECIPE, overrides=["privacy.mechanism=none"])
+    assert Claim.of(recipe, training_mechanism(recipe, 3)) == Claim(None, None, 0.0)

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sealora_client.audit.attribution import _clipped
+from sealora_client.audit.faults import applied
+from sealora_client.audit.releases import release_round
+from sealora_client.evaluation import heldout_loss
+from sealora_client.training.dp_sgd import train_round
+from sealora_common.adapter import initial_adapter
+from sealora_common.entropy import SeededEntropy
+from sealora_common.privacy.plan import training_mechanism
+from sealora_common.sum_grid import SumGrid
+
+DISTRIBUTED = ("privacy.mechanism=distributed", "sealing.ring_bits=24", "training.steps_per_round=1")
+ROSTER = 7
+
+
+def released(site, seed, roster_size=ROSTER, clip_norm=0.5):
+    site.model.write(initial_adapter(site.model.layout, 0))
+    return release_round(
+        site.model,
+        site.records,
+        recipe=site.recipe,
+        round_number=1,
+        mechanism=training_mechanism(site.recipe, roster_size),
+        roster_size=roster_size,
+        clip_norm=clip_norm,
+        entropy=SeededEntropy(seed),
+    )
+
+
+@pytest.mark.parametrize("mechanism", ["local", "none"])
+def test_a_site_that_trains_by_itself_releases_its_change(tiny_site, mechanism):
+    site = tiny_site("training.steps_per_round=2", privacy={"mechanism": mechanism})
+    found = released(site, 3)
+    noise = training_mechanism(site.recipe, ROSTER)
+    site.model.write(initial_adapter(site.model.layout, 0))
+    trained = train_round(
+        site.model,
+        site.records,
+        recipe=site.recipe,
+        round_number=1,
+        noise_multiplier=0.0 if noise is None else noise.noise_multiplier,
+        entropy=SeededEntropy(3),
+        clip_norm=0.5,
+    )
+    np.testing.assert_array_equal(found.change, trained.delta)
+    assert found.change.any()
+
+
+def test_an_opened_sum_carries_the_noise_that_is_accounted_for(tiny_site):
+    """Not one site's share of it, and not more: the honest survivors' together."""
+    site = tiny_site(*DISTRIBUTED, "training.sample_rate=1e-9")
+    grid = SumGrid.of(site.recipe, ROSTER)
+    assert grid.honest_survivors > 1
+    mechanism = training_mechanism(site.recipe, ROSTER)
+    change = np.concatenate([released(site, seed).change for seed in range(8)])
+    expected = site.recipe.training.sample_rate * len(site.records)
+    std = mechanism.noise_multiplier * 0.5 / expected
+    assert len(change) > 5000
+    assert abs(change.mean()) < 5 * std / np.sqrt(len(change))
+    assert change.std() == pytest.approx(std, rel=5 / np.sqrt(2 * len(change)))
+
+
+def test_an_opened_sum_is_downhill(tiny_site):
+    """Without noise and with everybody drawn, it is the negated mean of the clipped gradients."""
+    site = tiny_site(*DISTRIBUTED, "training.sample_rate=1.0")
+    with applied("noise off"):
+        change = released(site, 0).change
+    layout = site.model.layout.trained("ffa", 1)
+    site.model.write(initial_adapter(site.model.layout, 0))
+    mean = sum(rows.double().sum(dim=0) for rows in _clipped(site.model, layout, site.records, site.recipe, 0.5))
+    np.testing.assert_allclose(change, -mean.numpy() / len(site.records), atol=1e-4 * 0.5)
+    before = heldout_loss(site.model, site.records, 32).mean
+    site.model.write(layout.unflatten((0.1 * change / np.linalg.norm(change)).astype(np.float32)))
+    assert heldout_loss(site.model, site.records, 32).mean < before
+
+
+@pytest.mark.parametrize(
+    "overrides", [("training.optimizer=adamw",), DISTRIBUTED], ids=["at the site", "of the opened sum"]
+)
+def test_with_adaptive_clipping_the_noisy_share_of_unclipped_units_is_released_too(tiny_site, overrides):
+    site = tiny_site(*overrides, "privacy.target_quantile=0.5", "training.sample_rate=1.0", "privacy.epsilon=500")
+    found = released(site, 1, clip_norm=1e6)
+    assert found.unclipped == pytest.approx(1.0, abs=0.35)
+    assert released(site, 1, clip_norm=1e-6).unclipped == pytest.approx(0.0, abs=0.35)
+    assert found.change.shape == (site.model.layout.trained("ffa", 1).size,)
+
+
+def test_without_adaptive_clipping_nothing_is_said_of_it(tiny_site):
+    assert released(tiny_site(*DISTRIBUTED), 1).unclipped is None
+    assert released(tiny_site(), 1).unclipped is None

@@ -1,0 +1,133 @@
+"""The held-out loss: exact for the site, noisy for what leaves it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from torch.nn import functional
+
+from sealora_client import evaluation
+from sealora_client.data.population import Population
+from sealora_client.evaluation import HeldoutLoss, heldout_loss
+from sealora_client.model.adapted import AdaptedModel
+from sealora_common.entropy import SeededEntropy, SystemEntropy
+
+from single_examples import in_float64, load, some_examples
+
+Base = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def model(tiny_base: Base) -> AdaptedModel:
+    return load(tiny_base("llama"))
+
+
+def losses_of(*by_unit: float) -> HeldoutLoss:
+    return HeldoutLoss(nll_sum=1.0, tokens=1, by_unit=np.array(by_unit))
+
+
+# What is measured.
+
+
+def test_losses_are_those_of_single_examples(model: AdaptedModel) -> None:
+    examples = some_examples(9)
+    expected = []
+    with torch.no_grad(), in_float64(model):
+        for example in examples:
+            tokens = torch.from_numpy(example.tokens.astype(np.int64))
+            logits = model.model(input_ids=tokens[None]).logits[0]
+            start = example.prompt_length
+            expected.append(float(functional.cross_entropy(logits[start - 1 : -1], tokens[start:])))
+    lengths = [example.response_length for example in examples]
+    for micro_batch_size in (1, 4, 100):
+        loss = heldout_loss(model, Population.of(examples), micro_batch_size)
+        assert loss.by_unit == pytest.approx(expected, rel=1e-5)
+        assert loss.tokens == sum(lengths)
+        assert loss.mean == pytest.approx(np.average(expected, weights=lengths), rel=1e-5)
+
+
+def test_a_person_s_loss_is_the_mean_over_their_examples(model: AdaptedModel) -> None:
+    examples, persons = some_examples(9), ["a", "b", "a", "c", "a", "b", "a", "a", "c"]
+    single = heldout_loss(model, Population.of(examples), 4).by_unit
+    by_person = heldout_loss(model, Population.of(examples, persons), 2)
+    for place, person in enumerate("abc"):
+        own = [loss for loss, owner in zip(single, persons, strict=True) if owner == person]
+        assert by_person.by_unit[place] == pytest.approx(np.mean(own), rel=1e-5)
+    assert len(by_person.by_unit) == 3
+
+
+def test_dropout_is_off_and_the_mode_is_restored(tiny_base: Base) -> None:
+    dropping = load(tiny_base("llama"), lora={"dropout": 0.5})
+    population = Population.of(some_examples(4))
+    for training in (True, False):
+        dropping.model.train(training)
+        first, second = heldout_loss(dropping, population, 4), heldout_loss(dropping, population, 4)
+        assert first.nll_sum == second.nll_sum
+        assert dropping.model.training is training
+
+
+def test_no_units_have_no_mean(model: AdaptedModel) -> None:
+    assert math.isnan(heldout_loss(model, Population.of([]), 4).mean)
+
+
+# What leaves the site.
+
+
+def test_noise_on_the_mean_is_gaussian_of_the_clip_and_the_multiplier() -> None:
+    loss = losses_of(*np.random.default_rng(0).uniform(0, 12, 40))
+    clip, noise = 8.0, 3.0
+    draws = [loss.noisy_mean(clip, noise, SeededEntropy("e", seed)) for seed in range(2000)]
+    std = noise * clip / 40
+    assert stats.kstest((np.array(draws) - loss.clipped_mean(clip)) / std, "norm").pvalue > 1e-3
+
+
+def test_every_release_has_fresh_noise() -> None:
+    loss = losses_of(1.0, 2.0)
+    assert len({loss.noisy_mean(8.0, 1.0, SystemEntropy()) for _ in range(20)}) == 20
+
+
+finite = st.floats(0, 1e6)
+clips = st.floats(1e-3, 1e3)
+
+
+def summed(loss: HeldoutLoss, clip: float) -> float:
+    """The sum before the noise, in clips."""
+    return loss.noisy_mean(clip, 0.0, SystemEntropy()) * len(loss.by_unit) / clip
+
+
+@given(st.lists(finite, min_size=1, max_size=20), st.one_of(finite, st.just(math.inf), st.just(math.nan)), clips)
+def test_one_unit_more_moves_the_clipped_sum_by_at_most_the_clip(
+    others: list[float], one: float, clip: float
+) -> None:
+    units = evaluation._UNITS
+    before, after = (round(summed(losses_of(*losses), clip) * units) for losses in (others, [*others, one]))
+    assert 0 <= after - before <= units
+    assert after <= units * (len(others) + 1)
+
+
+@given(st.lists(st.floats(0, 10), min_size=1, max_size=20), clips)
+def test_without_noise_it_is_the_mean_of_clipped_losses(losses: list[float], clip: float) -> None:
+    expected = np.clip(losses, 0, clip).mean()
+    assert losses_of(*losses).noisy_mean(clip, 0.0, SystemEntropy()) == pytest.approx(expected, abs=1e-5 * clip)
+    assert losses_of(*losses).clipped_mean(clip) == pytest.approx(expected)
+
+
+def test_the_noise_asked_for_is_the_multiplier_times_the_sensitivity(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def spied(entropy: object, size: int, std: float) -> np.ndarray:
+        asked.append((size, std))
+        return np.array([evaluation._UNITS])
+
+    monkeypatch.setattr(evaluation, "rounded_gaussian", spied)
+    # The noise of one whole clip, spread over two units.
+    assert losses_of(1.0, 2.0).noisy_mean(4.0, 2.5, SystemEntropy()) == pytest.approx(1.5 + 4.0 / 2, abs=1e-5)
+    assert asked == [(1, 2.5 * evaluation._UNITS)]
