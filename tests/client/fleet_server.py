@@ -53,6 +53,7 @@ class FleetServer:
         self.tls = tls
         self._port = 0
         self.forget()
+        self._over = threading.Event()
         self._orders: dict[str, Message] = {}
         self.asked: list[str] = []
         self.fault: Fault | None = None
@@ -65,6 +66,7 @@ class FleetServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._over.set()
         self.stop()
 
     @property
@@ -127,7 +129,17 @@ class FleetServer:
         task_id = self.state.get_run_info(run_ids=[run_id])[0].primary_task_id
         assert self.state.claim_task(task_id)
         assert self.state.activate_task(task_id)
+        self.keep_alive(task_id)
         return int(run_id)
+
+    def keep_alive(self, task_id: int) -> None:
+        """Sends a ServerApp's heartbeats; without them Flower takes it for dead after a minute."""
+
+        def beat() -> None:
+            while not self._over.wait(10):
+                self.state.acknowledge_task_heartbeat(task_id)
+
+        threading.Thread(target=beat, daemon=True).start()
 
     def stop_run(self, run_id: int) -> None:
         """Ends a run."""

@@ -104,9 +104,7 @@ def summed(loss: HeldoutLoss, clip: float) -> float:
 
 
 @given(st.lists(finite, min_size=1, max_size=20), st.one_of(finite, st.just(math.inf), st.just(math.nan)), clips)
-def test_one_unit_more_moves_the_clipped_sum_by_at_most_the_clip(
-    others: list[float], one: float, clip: float
-) -> None:
+def test_one_unit_more_moves_the_clipped_sum_by_at_most_the_clip(others: list[float], one: float, clip: float) -> None:
     units = evaluation._UNITS
     before, after = (round(summed(losses_of(*losses), clip) * units) for losses in (others, [*others, one]))
     assert 0 <= after - before <= units

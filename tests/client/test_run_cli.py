@@ -37,6 +37,7 @@ def logging_as_it_was() -> Iterator[None]:
     before = (list(root.handlers), root.level, ours.level)
     yield
     logging.captureWarnings(False)
+    logging.raiseExceptions = True
     root.handlers[:] = before[0]
     root.setLevel(before[1])
     ours.setLevel(before[2])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sealora_common.canonical import canonical_json, digest
 from sealora_common.contribution import ContributionLayout
 from sealora_common.errors import PolicyError
-from sealora_common.order import RoundOrder, terms_of, vector_digest
+from sealora_common.order import RoundOrder, evaluates, layout_of, terms_of, vector_digest
 
 from pure_sites import LAYOUT, pure_federation, pure_recipe
 
@@ -154,3 +154,56 @@ def test_canonical_json_is_sorted_dense_and_free_of_nan():
     assert canonical_json({"b": 1, "a": [True, None, "ü"]}) == '{"a":[true,null,"ü"],"b":1}'.encode()
     with pytest.raises(ValueError, match="Out of range"):
         canonical_json({"a": float("nan")})
+
+
+# Which rounds evaluate, and what the round's contributions then hold.
+
+
+@pytest.mark.parametrize(
+    ("every", "expected"),
+    [(1, [1, 2, 3, 4, 5, 6]), (2, [1, 3, 5, 6]), (3, [1, 4, 6]), (5, [1, 6]), (100, [1, 6])],
+)
+def test_held_out_records_are_evaluated_first_then_every_so_many_rounds_and_at_the_end(every, expected):
+    recipe = pure_recipe(rounds=5, training={"evaluate_every": every})
+    found = [number for number in range(1, 6) if evaluates(order(round_number=number), recipe)]
+    assert [*found, 6] == expected  # after the last round comes an evaluation of its own
+    assert evaluates(order(purpose="evaluate", round_number=6), recipe)
+    assert recipe.accounted_evaluations == len(expected)
+
+
+def test_an_order_to_evaluate_is_one_in_any_round():
+    recipe = pure_recipe(rounds=5, training={"evaluate_every": 5})
+    for number in range(1, 7):
+        assert evaluates(order(purpose="evaluate", round_number=number), recipe)
+
+
+def test_the_layout_follows_from_the_order_s_round_and_ranges():
+    recipe = pure_recipe(
+        training={"evaluate_every": 2},
+        lora={"aggregation": "alternating"},
+        sealing={"clip_range": "auto", "rotation": True},
+    )
+    first, second = (order(round_number=n, clip_range=0.01, clip_norm=0.5) for n in (1, 2))
+    layouts = [layout_of(each, recipe, ROSTER, LAYOUT) for each in (first, second)]
+    assert [layout.parameters for layout in layouts] == [12, 16]  # B, then A
+    assert ["heldout_loss" in layout.tally for layout in layouts] == [True, False]
+    assert {(layout.clip_range, layout.clip_norm, layout.parties) for layout in layouts} == {(0.01, 0.5, 3)}
+    assert [layout.rotation_seed for layout in layouts] == [first.nonce, second.nonce]
+    evaluation = layout_of(order(purpose="evaluate", round_number=4), recipe, ROSTER, LAYOUT)
+    assert (evaluation.parameters, evaluation.tally) == (0, ("weight", "heldout_loss"))
+
+
+def test_an_order_carries_the_recipe_s_ranges_unless_others_are_given():
+    recipe = pure_recipe(privacy={"clip_norm": 0.3})
+    issue = {
+        "run": "ab" * 16,
+        "round_number": 1,
+        "attempt": 1,
+        "recipe": recipe,
+        "roster": ROSTER,
+        "layout_digest": LAYOUT.digest,
+        "adapter": ADAPTER,
+    }
+    assert RoundOrder.issue("train", **issue).clip_norm == 0.3
+    assert RoundOrder.issue("train", **issue, clip_norm=0.4, clip_range=2.0).clip_norm == 0.4
+    assert RoundOrder.issue("train", **issue, clip_norm=0.4, clip_range=2.0).clip_range == 2.0

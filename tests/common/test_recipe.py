@@ -197,6 +197,10 @@ def test_every_field_enters_the_hash_but_the_simulated_sites():
         "lora.target_modules=[q]",
         "privacy.mechanism=none",
         "privacy.epsilon=7.99",
+        "privacy.clipping=per_layer",
+        "privacy.target_quantile=0.5",
+        "privacy.honest_survivors=1",
+        "data.person_field=patient",
         "sealing.adversary=curious",
         "sealing.weighting=uniform",
         "sealing.clip_range=0.1",
@@ -229,6 +233,63 @@ def test_a_recipe_cannot_be_changed():
 def test_the_noise_covers_spare_rounds_too():
     recipe = parse_recipe(MINIMAL, overrides=["privacy.spare_rounds=3", "training.steps_per_round=7"])
     assert recipe.accounted_steps == 35
+
+
+@pytest.mark.parametrize(("rounds", "every", "spare", "evaluations"), [(5, 1, 0, 6), (5, 2, 3, 7), (1, 9, 0, 2)])
+def test_the_noise_on_evaluations_covers_all_there_will_be(rounds, every, spare, evaluations):
+    overrides = [f"rounds={rounds}", f"training.evaluate_every={every}", f"privacy.spare_rounds={spare}"]
+    assert parse_recipe(MINIMAL, overrides=overrides).accounted_evaluations == evaluations
+
+
+def test_a_field_that_names_persons_makes_them_the_unit_of_privacy():
+    assert parse_recipe(MINIMAL).data.unit == "record"
+    assert parse_recipe(MINIMAL, overrides=["data.person_field=patient"]).data.unit == "person"
+
+
+# Sections that must agree.
+
+SHARED = ("privacy.mechanism=distributed", "training.steps_per_round=1", "sealing.ring_bits=24")
+
+
+def test_a_distributed_recipe_may_adapt_clip_by_layer_and_use_any_server_optimiser():
+    for more in (
+        ("privacy.target_quantile=0.5", "training.optimizer=sgd"),
+        ("privacy.clipping=per_layer",),
+        ("server.optimizer=fedadam", "server.learning_rate=0.01"),
+        ("privacy.honest_survivors=2", "data.person_field=patient"),
+    ):
+        assert parse_recipe(MINIMAL, overrides=[*SHARED, *more]).privacy.mechanism == "distributed"
+
+
+CLASHES = {
+    "distributed in several steps": ((*SHARED, "training.steps_per_round=2"), "one step a round, but training.steps_p"),
+    "distributed on a narrow ring": ((*SHARED, "sealing.ring_bits=19"), "needs sealing.ring_bits of 20 or more"),
+    "distributed with a rotation": ((*SHARED, "sealing.rotation=true"), "leave out sealing.rotation and"),
+    "distributed with a range": ((*SHARED, "sealing.clip_range=0.5"), "leave out sealing.rotation and"),
+    "distributed with sites alike": ((*SHARED, "sealing.weighting=uniform"), "set sealing.weighting to records"),
+    "adapting without privacy": (
+        ("privacy.mechanism=none", "privacy.target_quantile=0.5"),
+        "privacy.target_quantile adapts one clipping norm to noisy counts",
+    ),
+    "adapting by layer": (
+        ("privacy.clipping=per_layer", "privacy.target_quantile=0.5"),
+        "it needs privacy.clipping: flat",
+    ),
+    "adapting with plain steps": (
+        ("training.optimizer=sgd", "privacy.target_quantile=0.5"),
+        "privacy.target_quantile changes the size of SGD's steps",
+    ),
+    "alternating with momentum": (
+        ("lora.aggregation=alternating", "server.optimizer=fedadam"),
+        "alternating works with server.optimizer: fedavg only",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CLASHES)
+def test_sections_that_clash_are_refused_with_a_remedy(case):
+    overrides, said = CLASHES[case]
+    assert said in refusal(MINIMAL, *overrides)
 
 
 def said_of(text: str, *overrides: str) -> str:

@@ -111,7 +111,7 @@ def test_a_ring_too_narrow_is_refused_with_a_width_that_serves(drawn):
         with pytest.raises(RecipeError):
             SumGrid.of(asked.model_copy(update={"sealing": asked.sealing.model_copy(update={"ring_bits": 32})}), sites)
         return
-    enough = int(said.split("set it to ")[1].split()[0])
+    enough = int(said.split("set it to ")[1].split(maxsplit=1)[0])
     for bits, fits in ((enough, True), (enough - 1, False)):
         again = asked.model_copy(update={"sealing": asked.sealing.model_copy(update={"ring_bits": bits})})
         if fits:
@@ -159,8 +159,15 @@ def test_as_many_honest_survivors_are_counted_on_as_every_opened_round_has(sites
 
 @pytest.mark.parametrize(
     ("sites", "adversary", "floor", "expected"),
-    [(3, "malicious", 3, 2), (4, "malicious", 3, 2), (10, "malicious", 3, 4), (10, "malicious", 9, 6)]
-    + [(10, "curious", 3, 5), (3, "curious", 2, 1), (2, "malicious", 2, 1)],
+    [
+        (3, "malicious", 3, 2),
+        (4, "malicious", 3, 2),
+        (10, "malicious", 3, 4),
+        (10, "malicious", 9, 6),
+        (10, "curious", 3, 5),
+        (3, "curious", 2, 1),
+        (2, "malicious", 2, 1),
+    ],
 )
 def test_honest_survivors_by_default(sites, adversary, floor, expected):
     asked = recipe(sealing={"adversary": adversary, "min_survivors": floor}, sites={"minimum": max(2, floor)})

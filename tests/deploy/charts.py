@@ -20,7 +20,8 @@ from deploy_files import DEPLOY
 
 RELEASE = "test-release"
 CASES = sorted(
-    f"{path.parents[1].name}/{path.name.removesuffix('-values.yaml')}" for path in DEPLOY.glob("helm/*/ci/*-values.yaml")
+    f"{path.parents[1].name}/{path.name.removesuffix('-values.yaml')}"
+    for path in DEPLOY.glob("helm/*/ci/*-values.yaml")
 )
 """Chart and example values: `sealora-site/gpu`."""
 

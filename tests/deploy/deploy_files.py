@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import os
 import shutil
 import sys
@@ -17,8 +18,11 @@ import pytest
 import typer
 
 from sealora_client.cli import cli as site_cli
+from sealora_client.run_cli import run
 from sealora_client.site_config import SiteConfig
+from sealora_common.entropy import SEED_VARIABLE
 from sealora_server.cli import cli as server_cli
+from sealora_server.deployment import runs, supervisor
 from sealora_server.deployment.config import HealthSection, ServerConfig
 
 PROJECT = Path(__file__).parents[2]
@@ -35,21 +39,26 @@ HEALTH_PORTS = {
     "sealora-site": int(SiteConfig.model_fields["health"].default.rpartition(":")[2]),
 }
 
-STOP_SECONDS = {"sealora": 30, "sealora-site": 30}
-"""More than a stop takes: the server gives runs 10 s, front and SuperLink 5 s each; a site its message and its goodbye
-8 s each."""
+STOP_SECONDS = {
+    "sealora": runs._STOP_SECONDS + 2 * supervisor._STOP_SECONDS,  # the runs, then the front, then the SuperLink
+    "sealora-site": 3 * inspect.signature(run).parameters["grace"].default,  # what is in hand, then two goodbyes
+}
+"""Longest that a stop takes."""
 
+_ELSEWHERE = {
+    "CUDA_CACHE_PATH",  # the CUDA driver
+    "HOME",
+    "NVIDIA_DRIVER_CAPABILITIES",  # the NVIDIA Container Toolkit
+    "OMP_NUM_THREADS",  # OpenMP
+    "PATH",
+    "PYTHONDONTWRITEBYTECODE",
+    "PYTHONUNBUFFERED",
+}
+"""Variables that no Python package reads."""
 _READERS = {
-    "CUDA_CACHE_PATH": None,  # the CUDA driver
-    "HOME": None,
-    "NVIDIA_DRIVER_CAPABILITIES": None,  # the NVIDIA Container Toolkit
-    "OMP_NUM_THREADS": None,  # OpenMP
-    "PATH": None,
-    "PYTHONDONTWRITEBYTECODE": None,
-    "PYTHONUNBUFFERED": None,
-    "FLWR_": "flwr",
-    "HF_": "huggingface_hub",
-    "SEALORA_": "sealora_common sealora_server sealora_client",
+    "FLWR": ("flwr",),
+    "HF": ("huggingface_hub",),
+    "SEALORA": ("sealora_common", "sealora_server", "sealora_client"),
 }
 
 
@@ -66,12 +75,10 @@ def check_command(program: str, arguments: list[str]) -> None:
 
 def check_environment(names: Iterable[str]) -> None:
     """Fails unless somebody reads each of these environment variables, and none switches off what protects a site."""
-    for name in names:
-        assert name != "SEALORA_INSECURE_SEED"
-        prefix = next((known for known in _READERS if name == known or (known[-1] == "_" and name.startswith(known))), "")
-        assert prefix, f"{name}: who reads it?"
-        packages = _READERS[prefix]
-        assert packages is None or any(_names(package, name) for package in packages.split()), f"{name}: nobody reads it"
+    for name in set(names) - _ELSEWHERE:
+        assert name != SEED_VARIABLE
+        packages = _READERS.get(name.partition("_")[0], ())
+        assert any(_names(package, name) for package in packages), f"{name}: nobody reads it"
 
 
 @cache

@@ -157,8 +157,9 @@ def test_the_server_s_configuration_is_one_that_it_takes(case: str, chart: Rende
     for name, limit in values.get("limits", {}).items():
         assert getattr(config.limits, name) == limit
     if values.get("tls"):
-        (mounted,) = [mount["mountPath"] for mount in chart.pod["containers"][0]["volumeMounts"] if mount["name"] == "tls"]
-        assert {str(path.parent) for path in (config.tls.certificate, config.tls.key, config.tls.ca) if path} == {mounted}
+        mounts = {mount["name"]: mount["mountPath"] for mount in chart.pod["containers"][0]["volumeMounts"]}
+        files = [config.tls.certificate, config.tls.key, config.tls.ca]
+        assert {str(path.parent) for path in files if path} == {mounts["tls"]}
 
 
 @pytest.mark.parametrize("case", SITES, indirect=True)

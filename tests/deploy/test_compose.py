@@ -10,6 +10,7 @@ import subprocess
 from typing import Any
 
 import pytest
+import yaml
 from deploy_files import (
     ACCOUNT,
     DEPLOY,
@@ -81,6 +82,13 @@ def test_the_service_has_no_rights_and_can_write_nowhere_but_to_its_volumes_and_
         assert not service.get(opened), opened
 
 
+@pytest.mark.parametrize("name", ["compose.server.yaml", "compose.site.yaml"])
+def test_no_core_is_dumped(name: str) -> None:
+    """Read as it stands: compose prints a limit of nothing as nothing."""
+    (service,) = yaml.safe_load((DEPLOY / name).read_text())["services"].values()
+    assert service["ulimits"] == {"core": 0}
+
+
 def test_the_service_is_bounded_restarted_and_given_time_to_stop(target: str, service: dict[str, Any]) -> None:
     limits = service["deploy"]["resources"]["limits"]
     assert limits.keys() == {"cpus", "memory", "pids"}
@@ -138,7 +146,9 @@ def test_what_must_last_is_in_volumes_and_the_records_are_read_only(
     assert not any(mounts[path]["bind"].get("create_host_path", True) for path in (directory, "/data"))
 
 
-def test_the_passphrase_is_a_file_and_no_variable(target: str, project: dict[str, Any], service: dict[str, Any]) -> None:
+def test_the_passphrase_is_a_file_and_no_variable(
+    target: str, project: dict[str, Any], service: dict[str, Any]
+) -> None:
     check_environment(service["environment"])
     if target == "server":
         assert "secrets" not in project

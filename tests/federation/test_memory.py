@@ -51,7 +51,7 @@ def measure(directory: Path, base: Path, count: int) -> dict[str, int]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])

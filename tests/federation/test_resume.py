@@ -60,7 +60,7 @@ POINTS = {
     "between two rounds": ("train", 2, 0),
     "while round two trains": ("train", 2, 2),
     "while round two shares keys": ("query.share", 2, 1),
-    "while the result is evaluated": ("query.mask", 4, 1),
+    "while the result is evaluated": ("query.share", 4, 1),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -14,6 +15,9 @@ ANNOUNCED_SECONDS = 30.0
 """The interval that is announced to the server. A session lasts twice as long beyond the last heartbeat. Announcing
 more than is kept to lets a session outlast a network that is cut for half a minute; announcing still more would keep
 the server waiting for a site that died."""
+
+
+log = logging.getLogger(__name__)
 
 
 class Heartbeat:
@@ -43,6 +47,8 @@ class Heartbeat:
             except (LostConnectionError, SessionRefusedError) as error:
                 if self._link.busy:
                     self._link.trouble(error)
+            except Exception:  # a fault here must not cost the session of hours of training
+                log.exception("a heartbeat failed")
             else:
                 if self._link.busy:
                     self._link.well()

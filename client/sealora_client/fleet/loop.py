@@ -140,9 +140,12 @@ class FleetLoop:
             former = self._journal.open_node
             if error.reason != "busy" or former is None:
                 raise
-        # The session that the server still holds is this site's own: nobody else runs it, see `only_process`.
-        self._connection.resume(former)
-        return former
+            # The session that the server still holds is this site's own: nobody else runs it, see `only_process`.
+            try:
+                self._connection.resume(former)
+            except SessionRefusedError:
+                raise error from None
+            return former
 
     def _serve(self) -> None:
         """Answers message after message.
@@ -192,7 +195,7 @@ class FleetLoop:
             self._unsent = (Reply.to(metadata, refusal(_UNREADABLE)), 0.0)
         else:
             if message is None:
-                self._dropped()
+                self._drop()
                 return
             self._link.busy = True
             try:
@@ -224,15 +227,16 @@ class FleetLoop:
                 self._unsent = (Reply.to(refused, refusal(_NOT_TAKEN)), 0.0)
                 return
             sent = None
-        self._unsent = None
         if sent is None:
-            self._dropped()
+            self._drop()
             return
+        self._unsent = None
         self._finish()
         self._on_answer(metadata.message_type.removeprefix("query."))
 
     def _patiently(self, call: Callable[[], Answer], *, until: float) -> Answer | None:
-        """The call's answer, however often it must be tried; None if its run is over or `until` (epoch) has passed.
+        """The call's answer, however often it must be tried; None if its run is over, `until` (epoch) has passed, or
+        the site is to stop.
 
         Raises:
             SessionRefusedError: there is no session any more.
@@ -255,9 +259,12 @@ class FleetLoop:
                 return answer
         return None
 
-    def _dropped(self) -> None:
-        log.warning("a message was dropped: its run is over, or nobody waits for the answer any more")
-        self._finish()
+    def _drop(self) -> None:
+        """Gives a message up, unless it was only cut short by the wish to stop: then it is still in hand."""
+        if not self._stop.is_set:
+            log.warning("a message was dropped: its run is over, or nobody waits for the answer any more")
+            self._unsent = None
+            self._finish()
 
     def _finish(self) -> None:
         self._in_hand = None
@@ -287,15 +294,19 @@ class FleetLoop:
             log.error("%s", error)
 
     def _leave(self) -> None:
-        """Gives up what is in hand and ends the session; one attempt at each, nobody waits long."""
+        """Gives up what is in hand and ends the session; one attempt at each, nobody waits long.
+
+        What the server cannot be told now stays in the journal, and it is told at the next start.
+        """
         if not self._node_id:
             return
         unsent = self._unsent
         if unsent is None and self._in_hand is not None:
             unsent = (Reply.to(self._in_hand, refusal(_IS_STOPPED)), 0.0)
-        with suppress(LostConnectionError, SessionRefusedError, RunEndedError, BadMessageError):
+        with suppress(LostConnectionError, SessionRefusedError):
             if unsent is not None:
-                self._connection.push(*unsent)
+                with suppress(RunEndedError, BadMessageError):
+                    self._connection.push(*unsent)
                 self._sent = time.monotonic()
             time.sleep(max(0.0, self._sent + self._settle - time.monotonic()))
             self._connection.leave()

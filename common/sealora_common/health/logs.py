@@ -48,6 +48,7 @@ def set_up_logs(log_format: LogFormat, *, level: int = logging.INFO, stream: Tex
         root.removeHandler(former)
     root.addHandler(handler)
     root.setLevel(logging.ERROR)
+    logging.raiseExceptions = False  # a line that cannot be formatted would be printed with all its arguments
     logging.captureWarnings(True)  # they would be lines of another form, and are below the level of libraries here
     for name in _OURS:
         logging.getLogger(name).setLevel(level)

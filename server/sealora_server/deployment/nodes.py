@@ -110,11 +110,14 @@ def nodes_of(roster: Roster) -> dict[str, str]:
     return nodes
 
 
-def reconcile(wanted: NodeList, superlink: SuperLinkClient) -> None:
+def reconcile(wanted: NodeList, superlink: SuperLinkClient) -> str | None:
     """Registers and withdraws keys at the SuperLink until it knows exactly the `wanted` ones.
 
+    Returns:
+        A sentence on the wanted keys that were withdrawn before, which Flower never takes back, if there are such.
+
     Raises:
-        DeploymentError: a wanted key was withdrawn before, which Flower never takes back; all else is done then.
+        DeploymentError: the SuperLink does not answer.
     """
     keys = {node_key_pem(key): name for name, key in wanted.nodes.items()}
     known = superlink.nodes()
@@ -127,8 +130,7 @@ def reconcile(wanted: NodeList, superlink: SuperLinkClient) -> None:
         if key not in registered | withdrawn:
             superlink.register(name, key)
     refused = sorted(keys[key] for key in withdrawn & set(keys))
-    if refused:
-        raise DeploymentError(
-            f"the node key of {', '.join(map(repr, refused))} was withdrawn before and is not taken back: "
-            "ask for a card with a new one"
-        )
+    if not refused:
+        return None
+    names = ", ".join(map(repr, refused))
+    return f"the node key of {names} was withdrawn before and is not taken back: ask for a card with a new one"

@@ -79,15 +79,15 @@ class Operations:
         await asyncio.gather(*(run.pause() for run in self.runs.values()))
 
     async def restore_nodes(self) -> None:
-        """Brings the SuperLink in line with `nodes.json`, whatever became of its database."""
+        """Brings the SuperLink in line with `nodes.json`, whatever became of its database.
+
+        Raises:
+            DeploymentError: the SuperLink does not answer, or the file is damaged.
+        """
         async with self._changing_nodes:
-            try:
-                await asyncio.to_thread(reconcile, self._nodes(), self._host.superlink)
-            except SealoraError as error:
-                self.node_problem = str(error)
-                log.error("%s", error)
-            else:
-                self.node_problem = None
+            self.node_problem = await asyncio.to_thread(reconcile, self._nodes(), self._host.superlink)
+            if self.node_problem:
+                log.error("%s", self.node_problem)
 
     async def sites(self) -> tuple[SiteStatus, ...]:
         """The registered sites.
@@ -122,8 +122,9 @@ class Operations:
     async def _change_nodes(self, nodes: NodeList) -> None:
         async with self._changing_nodes:
             nodes.save(self._host.server.nodes)
-            await asyncio.to_thread(reconcile, nodes, self._host.superlink)
-            self.node_problem = None
+            self.node_problem = await asyncio.to_thread(reconcile, nodes, self._host.superlink)
+        if self.node_problem:
+            raise DeploymentError(self.node_problem)
 
     def _nodes(self) -> NodeList:
         return NodeList.load(self._host.server.nodes)

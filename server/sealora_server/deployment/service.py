@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 Lines = Callable[[str], None]
 
+_AGAIN_SECONDS = 2.0
+
 
 class Service:
     """Keeps the process of `spec` running.
@@ -27,7 +29,7 @@ class Service:
     Args:
         spec: how it is started.
         lines: gets what it says.
-        when_started: awaited after each start, for what must be done anew then.
+        when_started: awaited after each start, for what must be done anew then; tried again until it succeeds.
     """
 
     def __init__(
@@ -101,12 +103,14 @@ class Service:
         self._lines(line)
 
     async def _set_up(self) -> None:
-        if self._when_started is None:
-            return
-        try:
-            await self._when_started()
-        except SealoraError as error:
-            log.error("%s", error)
+        while self._when_started is not None:
+            try:
+                await self._when_started()
+            except SealoraError as error:
+                log.error("%s: it is tried again", error)
+                await asyncio.sleep(_AGAIN_SECONDS)
+            else:
+                return
 
 
 def _how(status: int) -> str:

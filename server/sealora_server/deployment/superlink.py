@@ -11,14 +11,15 @@ import json
 import logging
 import socket
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sealora_common.health.logs import LogFormat, set_up_logs
-from sealora_server.deployment.fleet_paths import FLEET_PATHS, HEALTH, OPEN_FLEET
+from sealora_server.deployment.gate import FleetGate, signed_by_a_node
 from sealora_server.deployment.processes import die_with
 from sealora_server.deployment.pull_once import PullOnce
 
@@ -43,7 +44,7 @@ class SuperLinkSettings(BaseModel):
     log: LogFormat
 
 
-def superlink_app(settings: SuperLinkSettings) -> ASGIApp:
+def superlink_app(settings: SuperLinkSettings) -> FastAPI:
     """Flower's SuperLink with node authentication and SuperExec authentication on, and telemetry off."""
     from flwr.superlink.auth_plugin import NoOpControlAuthnPlugin
     from flwr.superlink.cli.flower_superlink import SuperLinkLifespan
@@ -78,40 +79,14 @@ def superlink_app(settings: SuperLinkSettings) -> ASGIApp:
     return create_app(config, SuperLinkLifespan)
 
 
-class FleetOnly:
-    """Serves everything on the socket at `trusted_socket`, and what sites need on any other.
+def gated(superlink: FastAPI, trusted_socket: str) -> FleetGate:
+    """The SuperLink behind its gate; all it offers is served on the socket at `trusted_socket` alone."""
+    state = superlink.state.linkstate_factory.state()
 
-    Sites are told to come later (503) until OPEN_FLEET was asked for on the trusted socket: a site whose key is not
-    registered yet would take the refusal for final.
-    """
+    def is_node(headers: Mapping[str, str]) -> bool:
+        return signed_by_a_node(headers, lambda key: state.get_node_id_by_public_key(key) is not None)
 
-    def __init__(self, app: ASGIApp, trusted_socket: str) -> None:
-        self._app = app
-        self._trusted_socket = trusted_socket
-        self._is_open = False
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
-            return
-        asked = (scope.get("method"), scope["path"])
-        if scope.get("server") == (self._trusted_socket, None):
-            if asked == ("POST", OPEN_FLEET):
-                self._is_open = True
-                await _answer(send, 200)
-                return
-        elif asked != ("GET", HEALTH) and not (asked[0] == "POST" and asked[1] in FLEET_PATHS):
-            await _answer(send, 403)
-            return
-        elif not self._is_open:
-            await _answer(send, 503)
-            return
-        await self._app(scope, receive, send)
-
-
-async def _answer(send: Send, status: int) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
-    await send({"type": "http.response.body", "body": b""})
+    return FleetGate(superlink, trusted_socket, is_node)
 
 
 def main() -> None:

@@ -105,7 +105,8 @@ class Supervisor:
             self._front = Service(front_spec(server, listener), self._lines_of("front"))
         self._health = Health(*self._parts)
         self._health_address: str | None = None
-        self._operations: Operations | None = None
+        host = RunHost(server, os.getpid(), self._client, asyncio.Lock(), log_file.take)
+        self._operations = Operations(host, self._identity.public_key)
         self._sites: tuple[SiteStatus, ...] = ()
         self._is_up = False
 
@@ -116,8 +117,6 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._certificates.look)
-        host = RunHost(self._server, os.getpid(), self._client, asyncio.Lock(), self._log_file.take)
-        self._operations = Operations(host, self._identity.public_key)
         self._serve_health()
         operator_listener = self._keep(listen_unix(self._server.operator_socket))
         operator = await serve_operator(operator_listener, self.handle)
@@ -142,7 +141,6 @@ class Supervisor:
         Raises:
             SealoraError: it cannot be done.
         """
-        assert self._operations is not None  # noqa: S101 (made before the socket is served)
         if isinstance(request, AskStatus):
             return (await self._status()).model_dump(mode="json")
         return await self._operations.handle(request)
@@ -155,8 +153,7 @@ class Supervisor:
 
     @property
     def progress(self) -> dict[str, tuple[RunCondition, RunProgress]]:
-        runs = dict(self._operations.runs) if self._operations else {}
-        return {name: (run.condition, run.progress) for name, run in runs.items()}
+        return {name: (run.condition, run.progress) for name, run in list(self._operations.runs.items())}
 
     @property
     def certificate_expiry(self) -> float:
@@ -171,7 +168,6 @@ class Supervisor:
         return [service.name for service in self._services]
 
     async def _superlink_started(self) -> None:
-        assert self._operations is not None  # noqa: S101 (made before the SuperLink is started)
         await asyncio.to_thread(self._client.wait_until_up, _UP_SECONDS)
         if not self._is_up:
             await asyncio.to_thread(self._client.end_runs)
@@ -185,7 +181,6 @@ class Supervisor:
 
     async def _look_around(self) -> None:
         """Keeps progress and health up to date."""
-        assert self._operations is not None  # noqa: S101
         while True:
             for run in self._operations.runs.values():
                 if run.condition == "running":
@@ -196,7 +191,6 @@ class Supervisor:
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _status(self) -> Status:
-        assert self._operations is not None  # noqa: S101
         warnings = list(self._certificates.warnings)
         warnings += [self._operations.node_problem] if self._operations.node_problem else []
         try:
@@ -231,8 +225,7 @@ class Supervisor:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-        if self._operations is not None:
-            await self._operations.pause_runs()
+        await self._operations.pause_runs()
         for service in reversed(self._services):  # the front first: no request is left waiting for the SuperLink
             await service.stop(_STOP_SECONDS)
         # Whoever still waits for the SuperLink is told now that it is gone.

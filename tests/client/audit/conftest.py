@@ -17,6 +17,9 @@ from sealora_common.recipe import Recipe, load_recipe
 
 from tiny_federation import write_federation
 
+# Without sampling the noise is calibrated at once.
+_QUICK = ("training.sample_rate=1.0", "training.micro_batch_size=64", "data.max_tokens=24")
+
 
 @dataclass(frozen=True)
 class TinySite:
@@ -35,7 +38,7 @@ def tiny_site(tiny_base, tmp_path_factory: pytest.TempPathFactory) -> Callable[.
         directory = Path(tmp_path_factory.mktemp("audit"))
         private = {"mechanism": "local", "epsilon": 4.0, "delta": 1e-5, **sections.pop("privacy", {})}
         path = write_federation(directory, tiny_base(), records=records, privacy=private, **sections)
-        recipe = load_recipe(path, ["training.micro_batch_size=64", "data.max_tokens=24", *overrides])
+        recipe = load_recipe(path, [*_QUICK, *overrides])
         model = adapted_model(recipe)
         train = read_records(Path(recipe.sites.simulated["site-0"]), recipe.data).train
         return TinySite(model, recipe, Population.of(to_examples(train, model.tokenizer, recipe.data)))

@@ -226,4 +226,5 @@ recipe = ""
     task_id = superlink.state.get_run_info(run_ids=[run_id])[0].primary_task_id
     assert superlink.state.claim_task(task_id)
     assert superlink.state.activate_task(task_id)
+    superlink.keep_alive(task_id)
     return int(run_id)

@@ -236,6 +236,49 @@ def test_what_is_in_hand_is_given_up_and_refused_when_the_time_is_up(start):
     assert site.journal.in_hand is None
 
 
+def test_an_answer_that_a_stopped_site_cannot_send_any_more_is_told_lost_at_the_next_start(tmp_path):
+    connection = FakeConnection(push=[LOST] * 1000)
+    connection.inbox.append(delivery())
+    with FleetSite(tmp_path, SERVER, connection=connection):
+        wait_until(lambda: connection.calls.count("push") > 3)
+    assert "leave" not in connection.calls
+    again = FakeConnection()
+    with FleetSite(tmp_path, SERVER, connection=again) as site:
+        wait_until(lambda: len(again.pushed) == 1)
+        wait_until(lambda: site.journal.in_hand is None)
+    assert again.pushed[0].envelope.metadata.reply_to_message_id == f"{1:064x}"
+    assert site.app.asked == []
+
+
+def test_a_site_says_goodbye_though_the_run_of_its_last_answer_is_over(tmp_path):
+    def train(message, context):
+        site.loop.stop()
+        return CountingApp()(message, context)
+
+    connection = FakeConnection(push=[RunEndedError("over")])
+    connection.inbox.append(delivery())
+    with FleetSite(tmp_path, SERVER, train, connection=connection) as site:
+        wait_until(lambda: "leave" in connection.calls)
+    assert site.journal.open_node is None
+
+
+def test_a_session_that_is_no_more_this_site_s_is_waited_for(tmp_path):
+    """The journal names a node, and the server holds a session, but not that node's."""
+    FleetSite(tmp_path, SERVER, connection=FakeConnection()).journal.opened(6)
+    connection = FakeConnection(**{"open": reasons("busy", "busy"), "resume 6": reasons("unknown", "unknown")})
+    with FleetSite(tmp_path, SERVER, connection=connection) as site:
+        wait_until(lambda: "busy it is" in site.health.to_json()["parts"]["server"]["said"])
+        wait_until(lambda: site.health.ready)
+
+
+def test_a_heartbeat_that_fails_in_a_way_nobody_thought_of_is_not_the_last(start, monkeypatch, caplog):
+    monkeypatch.setattr("sealora_client.fleet.heartbeat.Heartbeat.__init__.__defaults__", (0.02,))
+    connection = FakeConnection(heartbeat=[KeyError("what")])
+    start(connection)
+    wait_until(lambda: connection.calls.count("heartbeat") > 3)
+    assert "a heartbeat failed" in caplog.text
+
+
 def test_between_the_last_answer_and_the_goodbye_there_is_time_to_fetch_the_answer(tmp_path):
     """Flower drops what it holds of a node that has left."""
     times: dict[str, float] = {}

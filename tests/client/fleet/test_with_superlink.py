@@ -367,7 +367,7 @@ def test_an_order_that_is_no_message_is_refused(server, key, tmp_path, case):
 @pytest.mark.parametrize(("limit", "of"), [("LARGEST_MESSAGE", connection_module), ("_MOST_OBJECTS", flower_module)])
 def test_an_order_larger_than_any_is_refused_before_it_fills_the_memory(server, key, tmp_path, monkeypatch, limit, of):
     def large(size):
-        arrays = ArrayRecord({f"part {number}": Array(np.zeros(size, dtype=np.float32)) for number in range(20)})
+        arrays = ArrayRecord({f"part {number}": Array(np.full(size, number, np.float32)) for number in range(20)})
         return RecordDict({"arrays": arrays})
 
     monkeypatch.setattr(of, limit, 50_000 if limit == "LARGEST_MESSAGE" else 10)

@@ -19,6 +19,7 @@ def logging_as_it_was():
     before = (list(root.handlers), root.level, ours.level)
     yield
     logging.captureWarnings(False)
+    logging.raiseExceptions = True
     root.handlers[:] = before[0]
     root.setLevel(before[1])
     ours.setLevel(before[2])
@@ -82,6 +83,12 @@ def test_what_libraries_say_is_left_out_but_for_errors_and_for_those_that_read_r
     assert stream.getvalue() == ""
     logging.getLogger("flwr").error("flower is in trouble")
     assert stream.getvalue().count("flower is in trouble") == 1
+
+
+def test_a_line_that_cannot_be_formatted_does_not_print_its_arguments(stream, capsys):
+    logging.getLogger("sealora_client").error("round %d", SECRET)
+    assert "Jane" not in stream.getvalue()
+    assert "Jane" not in capsys.readouterr().err
 
 
 def test_our_own_lines_are_told_from_info_on(stream):

@@ -10,18 +10,23 @@ import flwr
 import httpx
 import pytest
 import tomli
+from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, generate_private_key
 from flwr.cli.config_utils import get_fab_metadata
 from flwr.common.config import validate_config
 from flwr.server.superlink.linkstate import InMemoryLinkState
 from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes
+from flwr.supercore.protobuf.client import ProtobufRequestContext
 from flwr.supercore.protobuf.translation import PROTOBUF_REQUEST_TYPES
 from flwr.superlink.main import create_app
 from flwr.superlink.routers.fleet.router import router
+from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from sealora_server.deployment import services
 from sealora_server.deployment.bundle import build_bundle
 from sealora_server.deployment.fleet_paths import FLEET_PATHS, HEALTH, OPEN_FLEET
-from sealora_server.deployment.superlink import FleetOnly, SuperLinkSettings, superlink_app
+from sealora_server.deployment.gate import SMALL_BODY_BYTES
+from sealora_server.deployment.superlink import SuperLinkSettings, gated, superlink_app
 
 TRUSTED, FLEET = "/x/superlink.sock", "/x/fleet.sock"
 
@@ -86,7 +91,7 @@ async def ask(app, socket, method: str, path: str) -> int:
 
 @pytest.fixture
 def gate(superlink):
-    return FleetOnly(superlink, TRUSTED)
+    return gated(superlink, TRUSTED)
 
 
 @pytest.mark.anyio
@@ -133,3 +138,73 @@ def test_the_bundle_is_a_name_without_code_and_the_same_every_time():
         "clientapp": "sealora_client.app:app",
     }
     assert get_fab_metadata(content) == ("sealora/sealora", project["project"]["version"])
+
+
+LARGE = SMALL_BODY_BYTES + 1
+NODE, STRANGER = generate_private_key(SECP384R1()), generate_private_key(SECP384R1())
+
+
+def signed(key, claimed=None) -> dict[str, str]:
+    """The headers that Flower's own client sends: signed with `key`, naming `claimed`."""
+    interceptor = NodeAuthHttpInterceptor(key, (claimed or key).public_key())
+    request = httpx.Request("POST", "http://x")
+    interceptor.intercept(ProtobufRequestContext("", None, request), lambda context: httpx.Response(200))
+    return dict(request.headers)
+
+
+@pytest.fixture
+def opened(superlink):
+    """An open gate, one registered node, and how much of a body the SuperLink was given to read."""
+    state = superlink.state.linkstate_factory.state()
+    pem = public_key_to_bytes(NODE.public_key())
+    if state.get_node_id_by_public_key(pem) is None:
+        state.create_node("<id:none>", "none", pem, 30)
+    read: list[int] = []
+
+    async def app(scope, receive, send):
+        taken = 0
+        while True:
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if not message.get("more_body"):
+                break
+        read.append(taken)
+        await superlink(scope, receive, send)
+
+    gate = gated(superlink, TRUSTED)
+    gate._is_open = True
+    gate._app = app
+    return gate, read
+
+
+async def send_body(opened, size: int, headers: dict[str, str], *, chunked: bool = False) -> tuple[int, list[int]]:
+    gate, read = opened
+
+    async def through(scope, receive, send):
+        await gate({**scope, "server": (FLEET, None)}, receive, send)
+
+    async def chunks():
+        yield bytes(size)
+
+    headers = {"content-type": "application/protobuf", **headers}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(through, raise_app_exceptions=False)) as client:
+        content = chunks() if chunked else bytes(size)
+        answer = await client.post("http://x/v1/fleet/push-object", content=content, headers=headers)
+    return answer.status_code, read
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_large_body_is_read_from_a_node_alone(opened, chunked):
+    for headers in ({}, signed(STRANGER), signed(STRANGER, claimed=NODE), {"flwr-public-key": "?"}):
+        status, read = await send_body(opened, LARGE, headers, chunked=chunked)
+        assert (status, read) == (401, [])
+    _, read = await send_body(opened, LARGE, signed(NODE), chunked=chunked)
+    assert read == [LARGE]
+
+
+@pytest.mark.anyio
+async def test_a_body_of_unknown_length_counts_as_large_and_a_small_one_is_flower_s_to_judge(opened):
+    assert (await send_body(opened, 1, {}, chunked=True)) == (401, [])
+    _, read = await send_body(opened, SMALL_BODY_BYTES, {})
+    assert read == [SMALL_BODY_BYTES]

@@ -200,20 +200,28 @@ def test_a_service_that_keeps_dying_is_given_up_with_its_last_words(monkeypatch)
     )
 
 
-def test_what_is_to_be_done_at_a_start_may_fail_without_harm(monkeypatch):
+def test_what_is_to_be_done_at_a_start_is_tried_until_it_succeeds(monkeypatch):
+    monkeypatch.setattr("sealora_server.deployment.service._AGAIN_SECONDS", 0.01)
+    attempts: list[int] = []
+
     async def run() -> None:
         async def when_started() -> None:
-            raise DeploymentError("not now")
+            attempts.append(1)
+            if len(attempts) < 3:
+                raise DeploymentError("not now")
 
         service = Service(spec("time.sleep(60)"), lambda line: None, when_started)
         keeping = asyncio.create_task(service.keep_running())
-        await asyncio.wait_for(pid_of(service), SECONDS)
-        await asyncio.sleep(0.05)
+        async with asyncio.timeout(SECONDS):
+            while len(attempts) < 3:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
         assert not keeping.done()
         keeping.cancel()
         await service.stop(1.0)
 
     asyncio.run(run())
+    assert len(attempts) == 3
 
 
 def test_quick_deaths_count_and_slow_ones_forgive():

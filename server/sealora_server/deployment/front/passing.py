@@ -22,7 +22,6 @@ Headers = list[tuple[bytes, bytes]]
 _UNANSWERED = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError)
 _URL = b"http://superlink"
 _HEALTH_SECONDS = 3.0
-_UPSTREAM_CONNECTIONS = 64
 # Of one hop only (RFC 9110, section 7.6.1), or said anew here.
 _OWN_HEADERS = frozenset(
     b"connection,keep-alive,proxy-authenticate,proxy-authorization,te,trailer,transfer-encoding,upgrade,host,expect,"
@@ -50,7 +49,7 @@ class Front:
         self._limits = limits
         self._rate = RateLimit(limits.requests_per_second, limits.request_burst)
         self._superlink = httpcore.AsyncConnectionPool(
-            uds=str(fleet_socket), max_connections=_UPSTREAM_CONNECTIONS, keepalive_expiry=30.0
+            uds=str(fleet_socket), max_connections=limits.connections, keepalive_expiry=30.0
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,0 +1,155 @@
+"""Ways to take the same training steps: without privacy, with Sealora's DP-SGD, and with Opacus's.
+
+All take the per-example losses of `sealora_client.model.loss` over the same batches, split into the same micro-batches,
+and step the same optimiser. A round begins with making the optimiser and ends with the adapter trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sealora_client.data.example import Example
+from sealora_client.data.population import Population
+from sealora_client.model.adapted import AdaptedModel
+from sealora_client.model.loss import collate, response_losses
+from sealora_client.training import clipped_sum
+from sealora_client.training.dp_sgd import train_round
+from sealora_client.training.optimizer import make_optimizer
+from sealora_client.training.sampling import poisson_batch
+from sealora_common.entropy import Entropy, SystemEntropy
+from sealora_common.recipe import Recipe
+
+NOISE_MULTIPLIER = 1.0
+
+Samples = Sequence[NDArray[np.int64]]
+"""The indices that each step of a round draws."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every candidate trains: `recipe` says which half of the adapter, and how."""
+
+    model: AdaptedModel
+    examples: Sequence[Example]
+    recipe: Recipe
+
+    @property
+    def expected(self) -> float:
+        """Examples a step is expected to draw."""
+        return self.recipe.training.sample_rate * len(self.examples)
+
+    def draw(self, steps: int) -> Samples:
+        """Poisson samples for a round."""
+        rate = self.recipe.training.sample_rate
+        return [poisson_batch(SystemEntropy(), len(self.examples), rate) for _ in range(steps)]
+
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """Of the half that is trained; nothing else requires a gradient then."""
+        layout = self.model.layout.trained(self.recipe.lora.aggregation, 1)
+        self.model.train_only(layout)
+        self.model.model.train()
+        return self.model.parameters_of(layout)
+
+    def losses(self, sample: NDArray[np.int64]) -> Iterator[tuple[torch.Tensor, bool]]:
+        """Each micro-batch's losses by example, shape (examples,), and whether it is the step's last."""
+        drawn = sorted((self.examples[index] for index in sample), key=lambda example: -len(example.tokens))
+        size = self.recipe.training.micro_batch_size
+        for start in range(0, len(drawn), size):
+            batch = collate(drawn[start : start + size], self.model.pad_id, self.model.device)
+            nll_sum, tokens = response_losses(self.model.model, batch)
+            yield nll_sum / tokens, start + size >= len(drawn)
+
+
+def non_private(bench: Bench, samples: Samples) -> None:
+    """An ordinary backward pass over the sum of the losses."""
+    optimizer = make_optimizer(bench.recipe.training, bench.parameters())
+    for sample in samples:
+        for losses, _ in bench.losses(sample):
+            (losses.sum() / bench.expected).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+
+def sealora(bench: Bench, samples: Samples) -> None:
+    """A round of `train_round`. It samples by itself and is then given the common sample."""
+    planned = iter(samples)
+
+    def sample(entropy: Entropy, population: int, rate: float) -> NDArray[np.int64]:
+        poisson_batch(entropy, population, rate)
+        return next(planned)
+
+    with patch.object(clipped_sum, "poisson_batch", sample):
+        train_round(
+            bench.model,
+            Population.of(bench.examples),
+            recipe=bench.recipe,
+            round_number=1,
+            noise_multiplier=NOISE_MULTIPLIER,
+            entropy=SystemEntropy(),
+        )
+
+
+def opacus_hooks(bench: Bench, samples: Samples) -> None:
+    """Opacus's per-sample gradients by hooks, kept until the step."""
+    from opacus.grad_sample import GradSampleHooks
+    from opacus.optimizers import DPOptimizer
+
+    parameters = bench.parameters()
+    hooks = GradSampleHooks(bench.model.model, loss_reduction="sum", strict=False)
+    optimizer = DPOptimizer(make_optimizer(bench.recipe.training, parameters), **_settings(bench))
+    try:
+        for sample in samples:
+            for losses, last in bench.losses(sample):
+                losses.sum().backward()  # type: ignore[no-untyped-call]
+                optimizer.signal_skip_step(not last)
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+    finally:
+        hooks.cleanup()
+
+
+def opacus_ghost(bench: Bench, samples: Samples) -> None:
+    """Opacus's ghost clipping: norms in one backward pass, the clipped sum in a second one."""
+    from opacus.grad_sample import GradSampleHooksFastGradientClipping
+    from opacus.optimizers import DPOptimizerFastGradientClipping
+    from opacus.utils.fast_gradient_clipping_utils import DPTensorFastGradientClipping
+
+    parameters = bench.parameters()
+    clip_norm = bench.recipe.privacy.clip_norm
+    hooks = GradSampleHooksFastGradientClipping(
+        bench.model.model, loss_reduction="sum", strict=False, max_grad_norm=clip_norm
+    )
+    optimizer = DPOptimizerFastGradientClipping(make_optimizer(bench.recipe.training, parameters), **_settings(bench))
+    try:
+        for sample in samples:
+            for losses, last in bench.losses(sample):
+                DPTensorFastGradientClipping(hooks, optimizer, losses, "sum").backward()
+                optimizer.signal_skip_step(not last)
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+    finally:
+        hooks.cleanup()
+
+
+def _settings(bench: Bench) -> dict[str, Any]:
+    return {
+        "noise_multiplier": NOISE_MULTIPLIER,
+        "max_grad_norm": bench.recipe.privacy.clip_norm,
+        "expected_batch_size": bench.expected,
+        "loss_reduction": "sum",
+    }
+
+
+CANDIDATES: dict[str, Callable[[Bench, Samples], None]] = {
+    "non_private": non_private,
+    "sealora": sealora,
+    "opacus_hooks": opacus_hooks,
+    "opacus_ghost": opacus_ghost,
+}

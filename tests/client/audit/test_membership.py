@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import numpy as np
+
+from sealora_client.audit.membership import membership_attack
+from sealora_client.data.population import Population
+from sealora_client.training.dp_sgd import train_round
+from sealora_common.adapter import initial_adapter
+from sealora_common.entropy import SeededEntropy
+
+
+def halves(site):
+    """Chance splits them, for neighbouring records of the tiny site are alike."""
+    order = np.random.default_rng(0).permutation(len(site.records))
+    units = [site.records.units[index] for index in order]
+    return Population(tuple(units[::2])), Population(tuple(units[1::2]))
+
+
+def test_before_training_the_loss_tells_members_from_nobody(tiny_site):
+    site = tiny_site(records=200)
+    site.model.write(initial_adapter(site.model.layout, 0))
+    roc = membership_attack(site.model, *halves(site), 32)
+    assert roc.auc_interval[0] < 0.5 < roc.auc_interval[1]
+
+
+def test_records_learnt_by_heart_have_a_lower_loss(tiny_site):
+    overrides = ("training.sample_rate=0.5", "training.steps_per_round=60", "training.learning_rate=0.05")
+    site = tiny_site(*overrides, "lora.rank=8", privacy={"mechanism": "none"})
+    members, others = halves(site)
+    site.model.write(initial_adapter(site.model.layout, 0))
+    train_round(site.model, members, recipe=site.recipe, round_number=1, noise_multiplier=0.0, entropy=SeededEntropy(1))
+    roc = membership_attack(site.model, members, others, 32)
+    assert roc.auc > 0.9
+    assert roc.members == len(members)
+    assert roc.non_members == len(others)
