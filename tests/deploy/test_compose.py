@@ -176,7 +176,7 @@ def test_a_site_without_one_of_its_paths_is_refused_with_a_sentence(missing: str
 
 @pytest.mark.parametrize(("file", "program"), [("server", "sealora"), ("site", "sealora-site")])
 def test_the_commands_in_the_opening_comments_are_ones_that_the_program_takes(file: str, program: str) -> None:
-    lines = (DEPLOY / f"compose.{file}.yaml").read_text().splitlines()
+    lines = (DEPLOY / f"compose.{file}.yaml").read_text().replace("\\\n#", "").splitlines()
     runs = [line.partition(f"run --rm {file} ")[2] for line in lines if f"run --rm {file} " in line]
     assert runs
     for arguments in runs:

@@ -14,7 +14,8 @@ from dockerfile import FINAL
 from test_units import EXPOSURE
 
 TEXT = (PROJECT / "docs" / "deployment.md").read_text()
-LINES = [line for block in re.findall(r"```\w*\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines()]
+BLOCKS = re.findall(r"```\w*\n(.*?)```", TEXT, re.DOTALL)
+LINES = [line for block in BLOCKS for line in re.sub(r"\\\n *", "", block).splitlines()]
 
 
 STARTERS = (

@@ -56,6 +56,7 @@ def test_the_server_is_made_once_and_configured_at_every_start(tmp_path: Path) -
     assert prepare(chart, tmp_path) == ""
     assert Identity.load("server", server.identity).public_key == key
     assert ServerDirectory(server.config_file).config.hosts == ("sealora.example.org",)
+    assert stat.S_IMODE(server.config_file.stat().st_mode) == 0o600
 
 
 def test_the_server_takes_the_operator_s_own_certificate(tmp_path: Path) -> None:

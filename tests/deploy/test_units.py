@@ -149,6 +149,17 @@ def test_the_passphrase_is_a_credential_that_the_environment_names() -> None:
     assert variables(path) == {PASSPHRASE_FILE: f"%d/{name}"}
 
 
+def test_the_drop_in_for_a_gpu_opens_nvidia_s_devices_and_no_others() -> None:
+    assert set(lines_of(DEPLOY / "systemd" / "sealora-site.service.d" / "nvidia.conf")) == {
+        "Wants=nvidia-persistenced.service",
+        "After=nvidia-persistenced.service",
+        "PrivateDevices=no",
+        "DeviceAllow=char-nvidia rw",
+        "DeviceAllow=char-nvidia-frontend rw",
+        "DeviceAllow=char-nvidia-uvm rw",
+    }
+
+
 def test_the_server_tells_systemd_when_it_is_ready() -> None:
     """`Type=notify` waits for it, and would end a server that never says it."""
     assert 'notify("READY=1")' in Path(supervisor.__file__).read_text()

@@ -93,8 +93,12 @@ def test_a_site_that_was_silent_and_comes_back_is_greeted_again(enrolment, keys)
     enrolment.grid.tamper = lambda site, action, reply: reply
     with pytest.raises(FederationError, match="missing: site-1"):
         enrolment.wait()  # as long as it is the same silent one, it is not waited for again
+    enrolment.grid.sites[12].recipe = pure_recipe(rounds=7)
     enrolment.grid.sessions[12] = NodeSession(node_key_pem(keys["site-1"]), "second")
-    enrolment.wait()
+    with pytest.raises(FederationError, match="site 'site-1' has another recipe or roster"):
+        enrolment.wait()
+    enrolment.grid.sites[12].recipe = RECIPE
+    enrolment.wait()  # silent no more, it is asked every time
 
 
 def test_a_site_whose_key_the_new_roster_replaces_is_out_until_it_comes_with_the_new_one(enrolment, keys):

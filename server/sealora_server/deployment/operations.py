@@ -24,7 +24,7 @@ from sealora_server.deployment.operator_messages import (
     UseRoster,
 )
 from sealora_server.deployment.runs import ManagedRun, RunHost
-from sealora_server.deployment.submission import create_run
+from sealora_server.deployment.submission import check_submission, create_run
 
 log = logging.getLogger(__name__)
 
@@ -106,8 +106,10 @@ class Operations:
         nodes = self._nodes()
         nodes.check_kept(added)
         nodes = nodes.with_nodes(added)
-        directory = create_run(self._host.server, request.name, recipe, roster, self._server_key)
+        directory = self._host.server.runs / request.name
+        check_submission(directory, recipe, roster, self._server_key)
         await self._change_nodes(nodes)
+        create_run(directory, recipe, roster)
         run = ManagedRun(self._host, directory)
         self.runs[run.name] = run
         run.start()

@@ -10,7 +10,6 @@ from sealora_common.recipe import Recipe
 from sealora_common.roster import Roster
 from sealora_common.secagg import threshold_for
 from sealora_common.storage import write_atomically
-from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.operator_messages import RunCondition
 from sealora_server.run_store import RunStore
@@ -45,40 +44,35 @@ class Operation(BaseModel):
         write_atomically(directory / _WANTED, self.model_dump_json(indent=2).encode() + b"\n")
 
 
-def create_run(server: ServerDirectory, name: str, recipe: Recipe, roster: Roster, server_key: bytes) -> Path:
-    """Makes the directory of a run that is wanted to run.
-
-    Args:
-        server: the server's directory.
-        name: the run's name on this server.
-        recipe: what is run.
-        roster: among whom; its signature must have been checked.
-        server_key: the public key of this server's identity.
-
-    Returns:
-        The run's directory.
+def create_run(directory: Path, recipe: Recipe, roster: Roster) -> None:
+    """Makes the directory of a run that is wanted to run, once `check_submission` has accepted it.
 
     Raises:
-        DeploymentError: recipe and roster do not go together, or not with this server.
-        StorageError: there is a run of this name, or its directory cannot be written.
+        StorageError: there is a run in the directory, or it cannot be written.
     """
-    check_submission(recipe, roster, server_key)
-    directory = server.runs / name
-    if directory.exists():
-        raise DeploymentError(f"{directory} exists: give this run another name with --name, or resume that one")
     RunStore.create(directory, recipe, server_key=_IDENTITY_FROM_RUN)
     roster.save(directory / "roster.json")
     # Last: a directory without it was cut short, and is left alone at the next start.
     Operation(condition="running").save(directory)
-    return directory
 
 
-def check_submission(recipe: Recipe, roster: Roster, server_key: bytes) -> None:
+def check_submission(directory: Path, recipe: Recipe, roster: Roster, server_key: bytes) -> None:
     """Refuses a run that no site would take part in, or that could never open a sum.
+
+    Args:
+        directory: where it would be kept.
+        recipe: what is run.
+        roster: among whom; its signature must have been checked.
+        server_key: the public key of this server's identity.
 
     Raises:
         DeploymentError: the sentence says why, and what to do.
     """
+    if directory.exists():
+        raise DeploymentError(
+            f"{directory} exists: give this run another name with --name, or resume that one, or, if the server was "
+            "killed while it was submitted, delete the directory"
+        )
     if recipe.model.digest is None:
         raise DeploymentError(
             "the recipe's model.digest is missing, so sites could train on different base models: put in what "

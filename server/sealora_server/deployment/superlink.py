@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict
+from starlette.applications import Starlette
 
 from sealora_common.health.logs import LogFormat, set_up_logs
 from sealora_server.deployment.gate import FleetGate, signed_by_a_node
@@ -44,7 +44,7 @@ class SuperLinkSettings(BaseModel):
     log: LogFormat
 
 
-def superlink_app(settings: SuperLinkSettings) -> FastAPI:
+def superlink_app(settings: SuperLinkSettings) -> Starlette:
     """Flower's SuperLink with node authentication and SuperExec authentication on, and telemetry off."""
     from flwr.superlink.auth_plugin import NoOpControlAuthnPlugin
     from flwr.superlink.cli.flower_superlink import SuperLinkLifespan
@@ -79,14 +79,14 @@ def superlink_app(settings: SuperLinkSettings) -> FastAPI:
     return create_app(config, SuperLinkLifespan)
 
 
-def gated(superlink: FastAPI, trusted_socket: str) -> FleetGate:
+def gated(superlink: Starlette, trusted_socket: str) -> FleetGate:
     """The SuperLink behind its gate; all it offers is served on the socket at `trusted_socket` alone."""
     state = superlink.state.linkstate_factory.state()
 
     def is_node(headers: Mapping[str, str]) -> bool:
         return signed_by_a_node(headers, lambda key: state.get_node_id_by_public_key(key) is not None)
 
-    return FleetGate(superlink, trusted_socket, is_node)
+    return FleetGate(PullOnce(superlink), trusted_socket, is_node)
 
 
 def main() -> None:
@@ -96,7 +96,7 @@ def main() -> None:
     app = superlink_app(settings)
     set_up_logs(settings.log)
     listeners = [socket.socket(fileno=number) for number in (settings.superlink_socket, settings.fleet_socket)]
-    served = FleetOnly(PullOnce(app), listeners[0].getsockname())
+    served = gated(app, listeners[0].getsockname())
     options: dict[str, Any] = {"log_config": None, "access_log": False, "server_header": False, "date_header": False}
     # asyncio's own loop: over uvloop a connection does not tell by which Unix socket it came.
     server = uvicorn.Server(uvicorn.Config(served, loop="asyncio", ws="none", timeout_graceful_shutdown=3, **options))

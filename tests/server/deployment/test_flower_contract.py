@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 import io
+import tomllib
 import zipfile
 
 import flwr
 import httpx
 import pytest
-import tomli
 from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, generate_private_key
 from flwr.cli.config_utils import get_fab_metadata
 from flwr.common.config import validate_config
@@ -21,6 +21,8 @@ from flwr.supercore.protobuf.translation import PROTOBUF_REQUEST_TYPES
 from flwr.superlink.main import create_app
 from flwr.superlink.routers.fleet.router import router
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
+from starlette.requests import Request
+from starlette.responses import Response
 
 from sealora_server.deployment import services
 from sealora_server.deployment.bundle import build_bundle
@@ -131,7 +133,7 @@ def test_the_bundle_is_a_name_without_code_and_the_same_every_time():
     assert build_bundle() == (content, digest)
     with zipfile.ZipFile(io.BytesIO(content)) as bundle:
         assert bundle.namelist() == ["pyproject.toml", ".info/CONTENT"]
-        project = tomli.loads(bundle.read("pyproject.toml").decode())
+        project = tomllib.loads(bundle.read("pyproject.toml").decode())
     assert validate_config(project, check_module=True) == (True, [], [])
     assert project["tool"]["flwr"]["app"]["components"] == {
         "serverapp": "sealora_server.app:app",
@@ -149,7 +151,7 @@ def signed(key, claimed=None) -> dict[str, str]:
     interceptor = NodeAuthHttpInterceptor(key, (claimed or key).public_key())
     request = httpx.Request("POST", "http://x")
     interceptor.intercept(ProtobufRequestContext("", None, request), lambda context: httpx.Response(200))
-    return dict(request.headers)
+    return {name: value for name, value in request.headers.items() if name.startswith("flwr-")}
 
 
 @pytest.fixture
@@ -162,14 +164,9 @@ def opened(superlink):
     read: list[int] = []
 
     async def app(scope, receive, send):
-        taken = 0
-        while True:
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if not message.get("more_body"):
-                break
-        read.append(taken)
-        await superlink(scope, receive, send)
+        body = await Request(scope, receive).body()
+        read.append(len(body))
+        await Response(status_code=200)(scope, receive, send)
 
     gate = gated(superlink, TRUSTED)
     gate._is_open = True

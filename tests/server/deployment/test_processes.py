@@ -53,7 +53,7 @@ class Settings(BaseModel):
 @pytest.fixture(autouse=True)
 def module(tmp_path, monkeypatch):
     (tmp_path / "child_of_a_test.py").write_text(CHILD)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
 
 
 def spec(code: str, *, has_children: bool = False) -> ProcessSpec:

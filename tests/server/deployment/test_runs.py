@@ -378,6 +378,21 @@ def test_a_name_is_used_once(bench):
     asyncio.run(run())
 
 
+def test_a_submission_that_finds_no_superlink_leaves_nothing_and_can_be_made_again(bench):
+    async def run() -> None:
+        operations = bench.operations()
+        nodes, bench.superlink.nodes = bench.superlink.nodes, lambda: (_ for _ in ()).throw(DeploymentError("down"))
+        with pytest.raises(DeploymentError, match="down"):
+            await operations.handle(bench.submission())
+        assert list(bench.server.runs.iterdir()) == []
+        bench.superlink.nodes = nodes
+        await operations.handle(bench.submission())
+        await bench.process(1)
+        await operations.pause_runs()
+
+    asyncio.run(run())
+
+
 def test_a_submission_that_was_cut_short_is_left_alone(bench):
     RunStore.create(bench.server.runs / "cut", RECIPE)
     (bench.server.runs / "empty").mkdir()
