@@ -84,11 +84,17 @@ class Run:
                 self.trouble = error
             os.kill(os.getpid(), number)
 
+        # Should the command end before the driver does, the signal must not end the tests.
+        former = {each: signal.signal(each, signal.SIG_IGN) for each in (signal.SIGTERM, signal.SIGINT)}
         driver = threading.Thread(target=drive)
         driver.start()
-        command = ["run", "--config", str(directory / "site.yaml"), *options]
-        self.result = CliRunner().invoke(cli, command)
-        driver.join()
+        try:
+            command = ["run", "--config", str(directory / "site.yaml"), *options]
+            self.result = CliRunner().invoke(cli, command)
+            driver.join()
+        finally:
+            for each, handler in former.items():
+                signal.signal(each, handler)
         if self.trouble is not None:
             raise self.trouble
 
