@@ -1,4 +1,4 @@
-"""How the audit does seed by seed; the tables of docs/privacy-audit.md are what this prints:
+"""How the audit does seed by seed; the tables of docs/privacy.md are what this prints:
 
 pytest tests/client/audit/test_twenty_seeds.py -m slow -s
 """
