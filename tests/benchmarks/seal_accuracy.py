@@ -47,8 +47,8 @@ def measure(length: int, sites: int) -> dict[str, Any]:
 def measure_dp_noise(length: int) -> dict[str, float]:
     """DP noise of the demo recipe on the mean delta, next to the default ring's error in the same mean.
 
-    Every site takes the recipe's AdamW steps in all its rounds along noise alone: the data's gradient is zero. A round's
-    deltas are then encoded, added and decoded as in a real round. The
+    Every site takes the recipe's AdamW steps in all its rounds along noise alone: the data's gradient is zero. A
+    round's deltas are then encoded, added and decoded as in a real round. The
     figure is the least of the rounds' ratios of L2 norms.
     """
     import torch

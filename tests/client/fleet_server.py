@@ -176,7 +176,7 @@ class FleetServer:
         self._store(self._orders[message_id])
         self.state.message_ins_store[message_id].metadata.delivered_at = ""
 
-    def reply(self, run_id: int, message_id: str, timeout: float = 10.0) -> Message:
+    def reply(self, run_id: int, message_id: str, timeout: float = 30.0) -> Message:
         """Waits for the reply to a message."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
@@ -199,7 +199,7 @@ class FleetServer:
         return message
 
 
-def wait_until(condition: Callable[[], bool], timeout: float = 10.0) -> None:
+def wait_until(condition: Callable[[], bool], timeout: float = 30.0) -> None:
     """Waits until `condition` holds."""
     deadline = time.monotonic() + timeout
     while not condition():

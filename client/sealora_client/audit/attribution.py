@@ -128,4 +128,4 @@ def _gradients(model: AdaptedModel, layout: AdapterLayout, units: Population, re
                 nll_sum, token_count = response_losses(model.model, batch)
                 shares = torch.tensor([1.0 / len(chosen[owner]) for owner in owners], device=model.device)
                 (nll_sum / token_count.clamp(min=1) * shares).sum().backward()  # type: ignore[no-untyped-call]
-            yield gradients.flat[: len(chosen)].cpu().clone()
+            yield gradients.rows().cpu()

@@ -64,8 +64,8 @@ def read_records(path: Path, section: DataSection) -> Split:
             )
         if part_of_text.setdefault((record.prompt, record.response), part) != part:
             raise DataError(
-                f'{place}: the same record is in both parts, here as "{part}": what was trained on measures nothing and '
-                "would be paid for twice, so drop one of them"
+                f'{place}: the same record is in both parts, here as "{part}": what was trained on measures nothing '
+                "and would be paid for twice, so drop one of them"
             )
         (split.train if part == "train" else split.heldout).append(record)
     if not split.train and not split.heldout:

@@ -33,6 +33,7 @@ Answer = TypeVar("Answer")
 
 LARGEST_MESSAGE = 4 << 30
 """Bytes of one message: a global adapter of a thousand million parameters in float32."""
+_DATE_SECONDS = 2.0  # how far a `Date` may be behind the moment it was sent
 _NO_INTERVAL = 0.0  # the server refuses it, but only after it has looked up the key
 
 
@@ -227,12 +228,18 @@ def tls_context(ca: Path | None) -> ssl.SSLContext:
 
 
 def clock_ahead(response: httpx.Response) -> float | None:
-    """Seconds by which this machine's clock is ahead of the `Date` of a response that has just come."""
+    """Seconds by which this machine's clock is ahead of the server's, from the `Date` of a response just closed.
+
+    0 if they may agree: the header is cut to whole seconds, may be a second old, and was written at any time while
+    the request took its way. None without such a header.
+    """
     try:
         served = parsedate_to_datetime(response.headers.get_list("date")[0]).timestamp()
     except (IndexError, ValueError):
         return None
-    return time.time() - (served + 0.5)  # the header is cut to whole seconds
+    most = time.time() - served
+    least = most - response.elapsed.total_seconds() - _DATE_SECONDS
+    return 0.0 if least <= 0 <= most else (least + most) / 2
 
 
 def _sorted_out(server: str, error: Exception) -> Exception:
@@ -258,7 +265,7 @@ def _refusal(server: str, error: httpx.HTTPStatusError) -> Exception:
     ahead = clock_ahead(error.response) if status == httpx.codes.UNAUTHORIZED else None
     if code == ApiErrorCode.FLEET_RUN_STATUS_NOT_ALLOWED:
         said: Exception = RunEndedError("the run is over")
-    elif ahead is not None and not -CLOCK_BEHIND_SECONDS < ahead < CLOCK_AHEAD_SECONDS:
+    elif ahead is not None and not _DATE_SECONDS - CLOCK_BEHIND_SECONDS < ahead < CLOCK_AHEAD_SECONDS - _DATE_SECONDS:
         said = SessionRefusedError("clock", clock_sentence(ahead))
     elif status == httpx.codes.UNAUTHORIZED or code in _ABOUT_THE_NODE:
         said = SessionRefusedError("unknown", _UNKNOWN)

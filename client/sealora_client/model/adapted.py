@@ -229,7 +229,7 @@ def _targets(base: PreTrainedModel, lora: LoraSection) -> list[str]:
         raise ModelError(f"lora.last_layers is {lora.last_layers}, but the base model has {count} layers: lower it")
     last = [name for name in chosen if (_layer(name) or 0) >= count - lora.last_layers]
     if not last:
-        raise ModelError("lora.last_layers: none of lora.target_modules is in those layers: name others, or more layers")
+        raise ModelError("lora.last_layers: none of lora.target_modules is in those layers: name more of either")
     return last
 
 

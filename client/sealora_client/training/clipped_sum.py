@@ -125,7 +125,7 @@ class ClippedSum:
         Raises:
             ModelError: the loss does not reach the adapter.
         """
-        total = torch.zeros(self.size, dtype=torch.float64, device=self._gradients.flat.device)
+        total = torch.zeros(self.size, dtype=torch.float64, device=self._gradients.device)
         drawn = poisson_batch(self._entropy, len(self._population), self._recipe.training.sample_rate)
         units = [self._chosen(self._population.units[index]) for index in drawn]
         # Alike in length, which saves padding; longest first: if memory is to run out, it does so at once. Clipping

@@ -2,7 +2,7 @@
 
 A LoRA matrix is a small linear map y = x W^T, so the gradient of example i's loss with respect to W is one small
 product, (dL/dy_i)^T x_i. A custom backward computes it for all examples by one batched product, in float32, and adds
-it to the example's row of a flat buffer G of shape (rows, parameters); W itself receives no gradient. Examples do not
+it to the example's row of a buffer of shape (rows, *W.shape); W itself receives no gradient. Examples do not
 meet anywhere else in a language model's forward pass, so backpropagating the SUM of per-example losses leaves
 example i's gradient, and nothing else, in its row. A row belongs to one unit of privacy: an example, or a person
 whose examples share it, over several backward passes if they are many.
@@ -61,6 +61,38 @@ class ClippedRows:
     non_finite: int
 
 
+@dataclass(frozen=True)
+class _Matrix:
+    """The gradients of one matrix.
+
+    Attributes:
+        columns: its place in the flat vector.
+        turned: whether gradients are kept transposed: a product whose last dimension is the larger one takes less
+            than half the time, and what follows does not care.
+        gradients: float32, shape (max_rows, out, in) or, turned, (max_rows, in, out).
+    """
+
+    columns: slice
+    turned: bool
+    gradients: Tensor
+
+    @classmethod
+    def of(cls, weight: Tensor, start: int, max_rows: int) -> _Matrix:
+        rows, columns = weight.shape
+        turned = rows > columns
+        shape = (max_rows, columns, rows) if turned else (max_rows, rows, columns)
+        gradients = torch.zeros(shape, dtype=torch.float32, device=weight.device)
+        return cls(slice(start, start + weight.numel()), turned, gradients)
+
+    def add_sum_(self, accumulator: Tensor, rows: int) -> None:
+        """Adds the sum over the first `rows` rows in float64 to its place in the flat `accumulator`."""
+        accumulator[self.columns] += self.ordered(self.gradients[:rows].sum(dim=0, dtype=torch.float64)[None])[0]
+
+    def ordered(self, gradients: Tensor) -> Tensor:
+        """Gradients as they are kept here, shape (n, ...), as they stand in the flat vector, shape (n, size)."""
+        return (gradients.transpose(1, 2) if self.turned else gradients).reshape(len(gradients), -1)
+
+
 class PerExampleGradients:
     """Collects per-example gradients of `linears` while it is entered as a context manager.
 
@@ -70,7 +102,8 @@ class PerExampleGradients:
 
     Attributes:
         size: P, number of elements of all matrices together.
-        flat: float32 on the matrices' device, shape (max_rows, P): row i is unit i's gradient.
+        max_rows: as given.
+        device: of the matrices and of the gradients.
 
     Raises:
         ModelError: a module is not a plain, bias-free, unshared `nn.Linear`, or is part of a routed expert.
@@ -82,13 +115,12 @@ class PerExampleGradients:
         require_supported(linears)
         self._modules = [module for _, module in linears]
         self.size = sum(module.weight.numel() for module in self._modules)
-        self.flat = torch.zeros(max_rows, self.size, dtype=torch.float32, device=self._modules[0].weight.device)
-        self._columns: list[slice] = []
-        self._views = []
+        self.max_rows = max_rows
+        self.device = self._modules[0].weight.device
+        self._matrices: list[_Matrix] = []
         start = 0
         for module in self._modules:
-            self._columns.append(slice(start, start + module.weight.numel()))
-            self._views.append(self.flat[:, self._columns[-1]].view(max_rows, *module.weight.shape))
+            self._matrices.append(_Matrix.of(module.weight, start, max_rows))
             start += module.weight.numel()
         self._rows = 0
         self._owners: Tensor | None = None
@@ -119,10 +151,11 @@ class PerExampleGradients:
         Raises:
             ValueError: there are not so many rows, or none is asked for.
         """
-        if not 1 <= rows <= len(self.flat):
-            raise ValueError(f"expected 1 to {len(self.flat)} rows, got {rows=}")
+        if not 1 <= rows <= self.max_rows:
+            raise ValueError(f"expected 1 to {self.max_rows} rows, got {rows=}")
         self._rows, self._arrivals = rows, 0
-        self.flat[:rows].zero_()
+        for matrix in self._matrices:
+            matrix.gradients[:rows].zero_()
 
     def begin(self, owners: Sequence[int], length: int) -> None:
         """Says whose the examples of the next backward pass are.
@@ -139,7 +172,7 @@ class PerExampleGradients:
         self._examples, self._length = len(owners), length
         # None: every example has a row of its own, in order, and products are added in place.
         in_order = list(owners) == list(range(len(owners)))
-        self._owners = None if in_order else torch.tensor(owners, device=self.flat.device)
+        self._owners = None if in_order else torch.tensor(owners, device=self.device)
 
     def truncated_sum_(
         self, accumulator: Tensor, clip_norm: float, units: int, *, per_layer: bool = False
@@ -171,13 +204,11 @@ class PerExampleGradients:
         scales = (units / share * _SHRINK) / lengths.clamp(min=bound)
         # Below float32's normal range a scale could be rounded up by more than rows are made too short.
         scales = torch.where(scales >= _FLOAT32.tiny, scales, 0.0).clamp(max=_FLOAT32.max)
-        scales = scales.to(self.flat.device, torch.float32)
-        rows = self.flat[: self._rows]
-        rows[~finite.to(rows.device)] = 0.0  # 0 * inf would be nan
-        for index, columns in enumerate(self._columns):
-            block = rows[:, columns]  # one matrix at a time stays in the processor's cache
-            block.mul_(scales[:, index, None]).trunc_()
-            accumulator[columns] += block.sum(dim=0, dtype=torch.float64)
+        scales = scales.to(self.device, torch.float32)
+        self._clear(~finite)  # 0 * inf would be nan
+        for index, matrix in enumerate(self._matrices):  # one matrix at a time stays in the processor's cache
+            matrix.gradients[: self._rows].mul_(scales[:, index, None, None]).trunc_()
+            matrix.add_sum_(accumulator, self._rows)
         clipped = int((lengths > bound).any(dim=1).logical_and(finite).sum())
         return ClippedRows(norms=norms, clipped=clipped, non_finite=int((~finite).sum()))
 
@@ -188,23 +219,30 @@ class PerExampleGradients:
             ModelError, ValueError: as for `truncated_sum_`.
         """
         self._require_sum_into(accumulator)
-        norms = self.norms()
+        norms = self._norms_by_matrix().square().sum(dim=1).sqrt()
         finite = norms.isfinite()
-        rows = self.flat[: self._rows]
-        rows[~finite.to(rows.device)] = 0.0
-        for columns in self._columns:
-            accumulator[columns] += rows[:, columns].sum(dim=0, dtype=torch.float64)
+        self._clear(~finite)
+        for matrix in self._matrices:
+            matrix.add_sum_(accumulator, self._rows)
         return ClippedRows(norms=norms, clipped=0, non_finite=int((~finite).sum()))
 
-    def norms(self) -> Tensor:
-        """L2 norms of the started rows: float64 on the CPU, shape (rows,)."""
-        return self._norms_by_matrix().square().sum(dim=1).sqrt()
+    def rows(self) -> Tensor:
+        """A copy of the started rows: float32 on the matrices' device, shape (rows, P), in order of the flat vector."""
+        return torch.cat([matrix.ordered(matrix.gradients[: self._rows]) for matrix in self._matrices], dim=1)
 
     def _norms_by_matrix(self) -> Tensor:
         """Float64 on the CPU, shape (rows, matrices)."""
-        rows = self.flat[: self._rows]
-        norms = [torch.linalg.vector_norm(rows[:, columns], dim=1, dtype=torch.float64) for columns in self._columns]
+        norms = [
+            torch.linalg.vector_norm(matrix.gradients[: self._rows], dim=(1, 2), dtype=torch.float64)
+            for matrix in self._matrices
+        ]
         return torch.stack(norms, dim=1).cpu()
+
+    def _clear(self, which: Tensor) -> None:
+        """Sets the rows where `which`, shape (rows,), is true to zero."""
+        if which.any():
+            for matrix in self._matrices:
+                matrix.gradients[: self._rows][which.to(self.device)] = 0.0
 
     def _require_sum_into(self, accumulator: Tensor) -> None:
         if accumulator.shape != (self.size,) or accumulator.dtype != torch.float64:
@@ -216,14 +254,16 @@ class PerExampleGradients:
             )
 
     def _sink(self, index: int) -> Sink:
+        matrix = self._matrices[index]
+
         def add_example_gradients(inputs: Tensor, grad_output: Tensor) -> None:
             # Added, not stored: a module may run more than once in one forward pass.
-            left = self._by_example(grad_output).transpose(1, 2).float()
-            right = self._by_example(inputs).float()
+            left, right = (inputs, grad_output) if matrix.turned else (grad_output, inputs)
+            left, right = self._by_example(left).transpose(1, 2).float(), self._by_example(right).float()
             if self._owners is None:
-                self._views[index][: self._examples].baddbmm_(left, right)
+                matrix.gradients[: self._examples].baddbmm_(left, right)
             else:
-                self._views[index].index_add_(0, self._owners, torch.bmm(left, right))
+                matrix.gradients.index_add_(0, self._owners, torch.bmm(left, right))
             self._arrivals += 1
 
         return add_example_gradients

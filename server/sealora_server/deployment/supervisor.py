@@ -193,10 +193,11 @@ class Supervisor:
     async def _status(self) -> Status:
         warnings = list(self._certificates.warnings)
         warnings += [self._operations.node_problem] if self._operations.node_problem else []
-        try:
-            self._sites = await self._operations.sites()
-        except SealoraError as error:
-            warnings.append(str(error))
+        if self._is_up:  # before, the SuperLink would be waited for
+            try:
+                self._sites = await self._operations.sites()
+            except SealoraError as error:
+                warnings.append(str(error))
         offline = frozenset(site.name for site in self._sites if not site.online)
         return Status(
             up=self._is_up,

@@ -211,12 +211,15 @@ def test_a_clock_that_is_off_a_little_does_no_harm(server, key, tmp_path, set_cl
         assert site.connection.probe().clock_ahead == pytest.approx(seconds, abs=2)
 
 
-@pytest.mark.parametrize(("seconds", "said"), [(20.0, r"(19|20|21) s ahead of"), (-320.0, r"3(19|20|21) s behind")])
-def test_a_clock_that_flower_refuses_is_told_so_and_by_how_much(server, key, tmp_path, set_clock, seconds, said):
+@pytest.mark.parametrize(("seconds", "side"), [(20.0, "ahead of"), (-320.0, "behind")])
+def test_a_clock_that_flower_refuses_is_told_so_and_by_how_much(server, key, tmp_path, set_clock, seconds, side):
     set_clock(seconds)
     with FleetSite(tmp_path, server.address, key=key) as site:
         wait_until(lambda: "clock" in site.health.to_json()["parts"]["server"]["said"])
-        assert re.search(rf"clock is {said} the server's: set it", site.health.to_json()["parts"]["server"]["said"])
+        said = site.health.to_json()["parts"]["server"]["said"]
+        told = re.search(rf"clock is (\d+) s {side} the server's: set it", said)
+        assert told, said
+        assert float(told[1]) == pytest.approx(abs(seconds), abs=5)
         set_clock(0.0)
         joined(server, site)
 
@@ -228,7 +231,7 @@ def test_a_session_left_open_by_a_crash_is_taken_over_at_once(server, key, tmp_p
     started = time.monotonic()
     with FleetSite(tmp_path, server.address, key=key) as site:
         wait_until(lambda: site.health.ready)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30  # Flower would refuse it for twice as long
 
 
 def test_a_session_of_another_place_is_not_taken_over_but_waited_for(server, key, tmp_path):

@@ -298,7 +298,7 @@ def test_buffers_do_not_grow_with_the_logical_batch(model: AdaptedModel, monkeyp
 
     class Measured(clipped_sum.PerExampleGradients):
         def start(self, count: int) -> None:
-            rows.append(len(self.flat))
+            rows.append(self.max_rows)
             super().start(count)
 
         def begin(self, owners: Sequence[int], length: int) -> None:
