@@ -49,8 +49,8 @@ def test_plain_lines_tell_the_run_one_line_an_event(tmp_path: Path) -> None:
     assert "demo-icd10: 4 rounds, epsilon <= 8, delta <= 1e-5 at every site" in shown
     assert "round 2/4: training at 3 sites ..." in shown
     assert "round 2/4: lost oncology-institute (train): no answer within 3600 seconds" in shown
-    assert "round 2/4: sealed sum of 3 sites opened, held-out loss at its start 4.1" in shown
-    assert "final adapter: held-out loss 2.7" in shown
+    assert "round 2/4: sealed sum of 3 sites opened, noisy held-out loss at its start 4.1" in shown
+    assert "final adapter: noisy held-out loss 2.7" in shown
     assert shown.isascii()
     assert len(shown.splitlines()) == 16
 

@@ -162,7 +162,7 @@ def test_the_published_adapter_is_plain_peft(store):
     configuration = json.loads((store.directory / "adapter" / "adapter_config.json").read_text())
     assert configuration["peft_type"] == "LORA"
     assert (configuration["r"], configuration["lora_alpha"]) == (2, 6.0)
-    assert configuration["target_modules"] == ["q_proj"]
+    assert configuration["target_modules"] == ["layers.0.q_proj"]
 
 
 def test_equal_adapters_are_equal_files(tmp_path):

@@ -142,3 +142,17 @@ def test_a_missing_tokenizer_is_refused(recipe, tiny_base, tmp_path):
         path.unlink()
     with pytest.raises(ModelError, match=r"no tokenizer that loads"):
         AdaptedModel.load(recipe(base=str(copy)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_the_last_layers_get_an_adapter_if_the_recipe_says_so(recipe, kind):
+    every = AdaptedModel.load(recipe(kind)).layout
+    last = AdaptedModel.load(recipe(kind, lora={"last_layers": 1})).layout
+    assert set(last.names) < set(every.names)
+    assert 2 * last.size == every.size  # of two equal layers
+    assert all(".1." in name for name in last.names)
+
+
+def test_more_layers_than_there_are_are_refused(recipe):
+    with pytest.raises(ModelError, match=r"lora\.last_layers is 3, but the base model has 2 layers: lower it"):
+        AdaptedModel.load(recipe(lora={"last_layers": 3}))
