@@ -10,7 +10,7 @@ import pytest
 import yaml
 from flwr.app import ConfigRecord, RecordDict
 
-from sealora_client import participation, round_work
+from sealora_client import round_work
 from sealora_client.evaluation import HeldoutLoss
 from sealora_client.participation import Participation
 from sealora_client.site import Site
@@ -269,7 +269,7 @@ def test_sentences_about_data_files_and_budget_stay_at_the_site_too(bench, monke
     def fail(*arguments, **rest):
         raise error(f"31 training records of {SECRET}")
 
-    monkeypatch.setattr(participation, "train_round", fail)
+    monkeypatch.setattr(round_work, "train_round", fail)
     said = refusal_of(bench.begin("site-0", bench.order()))
     assert "4711" not in said
     assert "31" not in said
@@ -312,12 +312,12 @@ def test_an_order_beyond_the_budget_is_refused_before_training(private_bench, mo
     for round_number in (1, 2):
         bench.play(bench.order(round_number=round_number))
     trained = []
-    monkeypatch.setattr(participation, "train_round", lambda *arguments, **rest: trained.append(1))
+    monkeypatch.setattr(round_work, "train_round", lambda *arguments, **rest: trained.append(1))
     other_run = bench.order(round_number=1, run="cd" * 16)
     for order in (bench.order(round_number=2), other_run):
         said = refusal_of(bench.begin("site-0", order))
         assert "privacy budget does not allow this round" in said
-        assert bench.site.data.fingerprint[:12] not in said
+        assert bench.site.data.train_set.fingerprint[:12] not in said
     assert trained == []
 
 
@@ -332,7 +332,8 @@ def test_a_run_may_not_cost_more_than_its_recipe_promises_whatever_the_policy_al
 
 
 def test_a_held_out_loss_that_is_not_a_number_is_explained(bench, monkeypatch):
-    monkeypatch.setattr(participation, "heldout_loss", lambda *arguments: HeldoutLoss(nll_sum=float("nan"), tokens=1))
+    spoiled = HeldoutLoss(nll_sum=float("nan"), tokens=1, by_unit=np.array([float("nan")]))
+    monkeypatch.setattr(round_work, "heldout_loss", lambda *arguments: spoiled)
     assert "compute in bfloat16 or float32" in refusal_of(bench.begin("site-0", bench.order()))
 
 
@@ -346,10 +347,11 @@ def test_an_order_that_skips_or_repeats_a_round_is_refused(bench):
     assert "differ from this site's" in refusal_of(bench.begin("site-0", bench.order(round_number=1)))
 
 
-def test_evaluating_costs_no_privacy_budget(private_bench):
+def test_evaluating_costs_the_training_records_nothing(private_bench):
     bench = private_bench
     bench.play(bench.order("evaluate", round_number=1))
     with bench.site.ledger() as ledger:
-        assert ledger.history() == []
+        assert ledger.history(bench.site.data.train_set) == []
+        assert len(ledger.history(bench.site.data.heldout_set)) == 1
     line = json.loads((bench.directory() / "history.jsonl").read_text())
     assert (line["kind"], line["epsilon"]) == ("evaluate", 0.0)

@@ -40,6 +40,7 @@ def order_after(receipts: list[Receipt], **changes) -> RoundOrder:
         "adapter_digest": receipts[-1].adapter_digest if receipts else "4" * 64,
         "history": history_of(receipts),
         "clip_range": 0.5,
+        "clip_norm": 1.0,
     }
     return RoundOrder.model_validate(values | changes)
 

@@ -48,6 +48,8 @@ _SEALORA_SITE = [sys.executable, "-c", "from sealora_client.cli import main; mai
 @pytest.fixture
 def volume(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a short path, for the sockets in it; skips where no namespace may be made."""
+    if Path(sys.executable).is_relative_to("/tmp"):
+        pytest.skip("this Python lies under /tmp, which is another file system in there: this check did not run")
     made = tmp_path_factory.mktemp("v")
     tried = confined(made, "server", ["true"]).wait()
     if tried != 0:

@@ -19,6 +19,9 @@ import pytest
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, generate_private_key
 from fleet_sites import FleetFederation
+from flwr.common.constant import Status
+from flwr.proto.control_pb2 import ListRunsRequest
+from flwr.supercore.control import ControlHttpClient
 from front_bench import HAS_NGINX
 from running_server import make_server, run_status, running, said, start, status, until
 from safetensors.numpy import load_file
@@ -29,6 +32,7 @@ from sealora_common.recipe import Recipe
 from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.operator_messages import Resume, RunStatus, Stop, Submit, UseRoster
 from sealora_server.deployment.operator_socket import ask
+from sealora_server.deployment.superlink_client import connected
 from sealora_server.run_store import RunStore
 
 from pure_sites import pure_recipe
@@ -207,6 +211,26 @@ def test_a_superlink_with_a_database_that_is_killed_costs_no_finished_round_eith
     assert killed
     assert shown.condition == "finished"
     bench.is_right()
+
+
+def test_what_an_earlier_server_left_in_the_database_is_ended_before_sites_are_let_in(tmp_path):
+    """Otherwise sites would train for orders whose answers nobody reads any more."""
+
+    def at_work() -> int:
+        with connected(ControlHttpClient, server.superlink_socket, []) as client:
+            runs = client.ListRuns(ListRunsRequest()).run_dict.values()
+            return sum(run.status.status != Status.FINISHED for run in runs)
+
+    server, identity = make_server(tmp_path / "server", superlink_state="sqlite")
+    with running(server) as process:
+        bench = Bench(server, identity, process)
+        bench.submit()
+        until(lambda: at_work() == 1, SECONDS)
+        process.kill()
+        process.wait()
+    with running(server):
+        until(lambda: len(bench.events("run_started")) == 2, SECONDS)
+        assert at_work() == 1
 
 
 def test_a_run_that_is_stopped_is_resumed_where_it_was(bench):
