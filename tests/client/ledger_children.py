@@ -3,7 +3,8 @@
 Run as a program it loads the libraries once, then forks a child for every task it is given as a line of JSON on
 standard input, and answers with a line when they are gone. What a forked child does is what a started one does.
 
-    {"task": "train", "ledger": path, "out": path, "run": name, "delay": seconds}   one child, killed after the delay
+    {"task": "train", "ledger": path, "out": path, "run": name, "lines": n, "delay": seconds}
+        one child, killed the delay after it wrote n lines
     {"task": "race", "ledger": path, "outs": [path, ...], "limit": steps}   a child for each; all start together
 
 A child writes to its file what it was granted: `charged <run> <round> <entry>` once it may train, and
@@ -83,6 +84,7 @@ def _serve() -> None:
         task = json.loads(line)
         if task["task"] == "train":
             child = _fork(partial(train, task), task["out"])
+            _wait_for_lines(Path(task["out"]), task["lines"])
             time.sleep(task["delay"])
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
@@ -92,8 +94,18 @@ def _serve() -> None:
             os.close(gate)
             os.close(start)  # all see the end of the pipe at once
             for child in children:
-                os.waitpid(child, 0)
+                _, status = os.waitpid(child, 0)
+                if status:
+                    raise RuntimeError(f"a racing child ended with {status=}")
         print("done", flush=True)
+
+
+def _wait_for_lines(out: Path, lines: int) -> None:
+    deadline = time.monotonic() + 60
+    while lines and (not out.exists() or out.read_bytes().count(b"\n") < lines):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{lines=} were not written within a minute")
+        time.sleep(0.0005)
 
 
 def _fork(work: Callable[[int], None], out: str, closing: int | None = None) -> int:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from sealora_client.ledger import Ledger
+from sealora_client.ledger import Ledger, journal
+from sealora_client.ledger.head import read_head
 
 from ledger_children import Children
-from ledger_runs import ROUND, SITE, records
+from ledger_runs import ROUND, SITE, charge, records
+
+_LINES = 8  # most that a child writes before it may be killed
 
 
 @pytest.fixture(scope="module")
@@ -30,21 +34,31 @@ def granted(out: Path) -> list[tuple[str, str, int, int]]:
 
 def seconds_for_a_line(children: Children, directory: Path) -> float:
     """How long a child takes to be granted one thing: machines and disks differ."""
-    out = directory / "measured.out"
-    children.run(task="train", ledger=directory / "measured.sqlite", out=out, run="measured", delay=0.5)
-    return 0.5 / max(1, len(granted(out)))
+    started = time.monotonic()
+    children.run(
+        task="train",
+        ledger=directory / "measured.sqlite",
+        out=directory / "measured.out",
+        run="measured",
+        lines=_LINES,
+        delay=0.0,
+    )
+    return (time.monotonic() - started) / _LINES
 
 
 def kill_often(children: Children, directory: Path, kills: int) -> None:
     """Kills a charging process again and again; after each death the ledger holds all that it had granted."""
     generator = random.Random(5)
-    longest = 8 * seconds_for_a_line(children, directory)
+    longest = 2 * seconds_for_a_line(children, directory)
     checked = 0
     for kill in range(kills):
         # A new ledger now and then, so that its making is interrupted as well.
         path = directory / f"{kill // 20}" / "ledger.sqlite"
         out, name = directory / f"{kill}.out", f"run-{kill}"
-        children.run(task="train", ledger=path, out=out, run=name, delay=generator.uniform(0, longest))
+        # Somewhere within a grant, whichever it is, or while the ledger is made or opened; a delay from the start
+        # alone would, on a machine that opens slowly and writes fast, always kill before the first one.
+        lines, delay = generator.randrange(_LINES), generator.uniform(0, longest)
+        children.run(task="train", ledger=path, out=out, run=name, lines=lines, delay=delay)
         with Ledger(path, SITE) as ledger:
             ledger.verify()
             rows = {row.id: row for row in ledger.history()}
@@ -92,4 +106,22 @@ def test_racing_processes_never_overspend_together(children: Children, tmp_path:
     with Ledger(path, SITE) as ledger:
         assert sorted(made) == [row.id for row in ledger.history()]
         assert len(ledger.history(records("shared"))) == 7
+        ledger.verify()
+
+
+def test_a_ledger_made_by_another_process_while_it_is_opened_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other process makes it, and charges, between this one's look for a head and its look at the entries."""
+    path = tmp_path / "ledger.sqlite"
+
+    def none_yet(ledger: Path) -> None:
+        monkeypatch.undo()
+        assert read_head(ledger) is None
+        with Ledger(ledger, SITE) as other:
+            charge(other, 1)
+
+    monkeypatch.setattr(journal, "read_head", none_yet)
+    with Ledger(path, SITE) as ledger:
+        assert len(ledger.history()) == 1
         ledger.verify()

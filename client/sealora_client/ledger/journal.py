@@ -76,6 +76,9 @@ class Journal:
         try:
             self._begin(head)
             with self.reading() as books:
+                # Another process may have made the ledger, its head and more entries since the head was looked for.
+                if head is None and (head := read_head(path)) is not None:
+                    self._catch_up()
                 require_head(head, books, missing_ok=accepting)
                 behind = (head.number if head else 0) < books.number
                 mine = self._may_sign(books)
