@@ -14,7 +14,7 @@ from rich.text import Text
 from sealora_common.recipe import Recipe, load_recipe
 from sealora_common.storage import write_atomically
 from sealora_server.view.audit_summary import AuditSummary, RocSummary, SelfCheckSummary
-from sealora_server.view.quantities import MISSING, count_text, duration_text, target_text
+from sealora_server.view.quantities import MISSING, count_text, duration_text, epsilon_text, target_text
 
 _CANARIES = 400
 _SELF_CHECK_CANARIES = 1000
@@ -111,8 +111,8 @@ def _self_check(recipe: Recipe, site: str | None, canaries: int, directory: Path
     for check in summary.checks:
         table.add_row(
             check.fault or "sound",
-            _epsilon(check.trial.claim),
-            _epsilon(check.trial.lower_bound),
+            _claim(check.trial.claim),
+            f"{check.trial.lower_bound:.2f}",
             "is refuted" if check.trial.refuted else "stands",
             Text("as it should be", style="green") if check.passed else Text("WRONG", style="bold red"),
         )
@@ -135,10 +135,10 @@ def _claim_table(summary: AuditSummary) -> Table:
     table.add_column("")
     for name in ("epsilon", "right\nguesses", "AUC", "TPR at\n1 % FPR", "\n95 % interval"):
         table.add_column(name, justify="right", vertical="bottom")
-    table.add_row("claimed", _epsilon(trial.claim))
+    table.add_row("claimed", _claim(trial.claim))
     for found in trial.adversaries:
         right = f"{found.correct} of {found.guessed_in + found.guessed_out}"
-        table.add_row(found.adversary, f">= {_epsilon(found.lower_bound)}", right, *_rates(found.roc))
+        table.add_row(found.adversary, f">= {found.lower_bound:.2f}", right, *_rates(found.roc))
     table.add_row("loss threshold", "", "", *_rates(summary.membership))
     return table
 
@@ -150,8 +150,8 @@ def _rates(roc: RocSummary) -> tuple[str, str, str]:
     return f"{roc.auc:.3f}", f"{roc.true_positive_rate:.1%}", f"{low:.1%} to {high:.1%}"
 
 
-def _epsilon(value: float | None) -> str:
-    return "none" if value is None else f"{value:.2f}"
+def _claim(epsilon: float | None) -> str:
+    return "none" if epsilon is None else epsilon_text(epsilon)
 
 
 def _write(path: Path, text: str) -> None:

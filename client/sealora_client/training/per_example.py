@@ -33,6 +33,7 @@ import torch
 from torch import Tensor, nn
 
 from sealora_client.training.linear_by_example import Forward, Sink, collecting_forward, require_supported
+from sealora_client.training.matrix_gradients import MatrixGradients
 from sealora_common.errors import ModelError
 
 LARGEST_UNITS = 1 << 26
@@ -61,38 +62,6 @@ class ClippedRows:
     non_finite: int
 
 
-@dataclass(frozen=True)
-class _Matrix:
-    """The gradients of one matrix.
-
-    Attributes:
-        columns: its place in the flat vector.
-        turned: whether gradients are kept transposed: a product whose last dimension is the larger one takes less
-            than half the time, and what follows does not care.
-        gradients: float32, shape (max_rows, out, in) or, turned, (max_rows, in, out).
-    """
-
-    columns: slice
-    turned: bool
-    gradients: Tensor
-
-    @classmethod
-    def of(cls, weight: Tensor, start: int, max_rows: int) -> _Matrix:
-        rows, columns = weight.shape
-        turned = rows > columns
-        shape = (max_rows, columns, rows) if turned else (max_rows, rows, columns)
-        gradients = torch.zeros(shape, dtype=torch.float32, device=weight.device)
-        return cls(slice(start, start + weight.numel()), turned, gradients)
-
-    def add_sum_(self, accumulator: Tensor, rows: int) -> None:
-        """Adds the sum over the first `rows` rows in float64 to its place in the flat `accumulator`."""
-        accumulator[self.columns] += self.ordered(self.gradients[:rows].sum(dim=0, dtype=torch.float64)[None])[0]
-
-    def ordered(self, gradients: Tensor) -> Tensor:
-        """Gradients as they are kept here, shape (n, ...), as they stand in the flat vector, shape (n, size)."""
-        return (gradients.transpose(1, 2) if self.turned else gradients).reshape(len(gradients), -1)
-
-
 class PerExampleGradients:
     """Collects per-example gradients of `linears` while it is entered as a context manager.
 
@@ -117,10 +86,10 @@ class PerExampleGradients:
         self.size = sum(module.weight.numel() for module in self._modules)
         self.max_rows = max_rows
         self.device = self._modules[0].weight.device
-        self._matrices: list[_Matrix] = []
+        self._matrices: list[MatrixGradients] = []
         start = 0
         for module in self._modules:
-            self._matrices.append(_Matrix.of(module.weight, start, max_rows))
+            self._matrices.append(MatrixGradients(module.weight, start, max_rows))
             start += module.weight.numel()
         self._rows = 0
         self._owners: Tensor | None = None
@@ -155,7 +124,7 @@ class PerExampleGradients:
             raise ValueError(f"expected 1 to {self.max_rows} rows, got {rows=}")
         self._rows, self._arrivals = rows, 0
         for matrix in self._matrices:
-            matrix.gradients[:rows].zero_()
+            matrix.start(rows)
 
     def begin(self, owners: Sequence[int], length: int) -> None:
         """Says whose the examples of the next backward pass are.
@@ -207,8 +176,8 @@ class PerExampleGradients:
         scales = scales.to(self.device, torch.float32)
         self._clear(~finite)  # 0 * inf would be nan
         for index, matrix in enumerate(self._matrices):  # one matrix at a time stays in the processor's cache
-            matrix.gradients[: self._rows].mul_(scales[:, index, None, None]).trunc_()
-            matrix.add_sum_(accumulator, self._rows)
+            matrix.rows.mul_(scales[:, index, None, None]).trunc_()
+            matrix.add_sum_(accumulator)
         clipped = int((lengths > bound).any(dim=1).logical_and(finite).sum())
         return ClippedRows(norms=norms, clipped=clipped, non_finite=int((~finite).sum()))
 
@@ -223,26 +192,23 @@ class PerExampleGradients:
         finite = norms.isfinite()
         self._clear(~finite)
         for matrix in self._matrices:
-            matrix.add_sum_(accumulator, self._rows)
+            matrix.add_sum_(accumulator)
         return ClippedRows(norms=norms, clipped=0, non_finite=int((~finite).sum()))
 
     def rows(self) -> Tensor:
         """A copy of the started rows: float32 on the matrices' device, shape (rows, P), in order of the flat vector."""
-        return torch.cat([matrix.ordered(matrix.gradients[: self._rows]) for matrix in self._matrices], dim=1)
+        return torch.cat([matrix.ordered(matrix.rows) for matrix in self._matrices], dim=1)
 
     def _norms_by_matrix(self) -> Tensor:
         """Float64 on the CPU, shape (rows, matrices)."""
-        norms = [
-            torch.linalg.vector_norm(matrix.gradients[: self._rows], dim=(1, 2), dtype=torch.float64)
-            for matrix in self._matrices
-        ]
+        norms = [torch.linalg.vector_norm(matrix.rows, dim=(1, 2), dtype=torch.float64) for matrix in self._matrices]
         return torch.stack(norms, dim=1).cpu()
 
     def _clear(self, which: Tensor) -> None:
         """Sets the rows where `which`, shape (rows,), is true to zero."""
         if which.any():
             for matrix in self._matrices:
-                matrix.gradients[: self._rows][which.to(self.device)] = 0.0
+                matrix.rows[which.to(self.device)] = 0.0
 
     def _require_sum_into(self, accumulator: Tensor) -> None:
         if accumulator.shape != (self.size,) or accumulator.dtype != torch.float64:
@@ -258,12 +224,7 @@ class PerExampleGradients:
 
         def add_example_gradients(inputs: Tensor, grad_output: Tensor) -> None:
             # Added, not stored: a module may run more than once in one forward pass.
-            left, right = (inputs, grad_output) if matrix.turned else (grad_output, inputs)
-            left, right = self._by_example(left).transpose(1, 2).float(), self._by_example(right).float()
-            if self._owners is None:
-                matrix.gradients[: self._examples].baddbmm_(left, right)
-            else:
-                matrix.gradients.index_add_(0, self._owners, torch.bmm(left, right))
+            matrix.add_(self._by_example(inputs), self._by_example(grad_output), self._owners)
             self._arrivals += 1
 
         return add_example_gradients

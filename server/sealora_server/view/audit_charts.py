@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from sealora_server.view.audit_summary import AuditSummary, RocSummary, allowed_rate
 from sealora_server.view.chart import HEIGHT, WIDTH, Bar, Chart, Line, Mark
+from sealora_server.view.quantities import epsilon_text
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, WIDTH - 24, 18, HEIGHT - 40
 _DECADES = 3  # the curves' axes begin at one in a thousand
@@ -43,7 +44,7 @@ def bounds_chart(summary: AuditSummary) -> Chart:
     lines: tuple[Line, ...] = ()
     notes: tuple[Mark, ...] = ()
     if trial.claim is not None:
-        said = f"claimed {trial.claim:.2f}"
+        said = f"claimed {epsilon_text(trial.claim)}"
         lines = (Line(said, "bound", f"M{_LEFT} {up(trial.claim):.1f}H{_RIGHT}", ()),)
         notes = (Mark(_LEFT + 6, up(trial.claim) - 6, said),)
     told = ", ".join(f"{name} {amount:.2f}" for name, amount in amounts)
@@ -51,7 +52,7 @@ def bounds_chart(summary: AuditSummary) -> Chart:
         identifier="bounds",
         title="Epsilon proved and epsilon claimed",
         description=f"Lower bounds on epsilon at 95 % confidence: {told}; "
-        + ("no claim." if trial.claim is None else f"the claim is {trial.claim:.2f}."),
+        + ("no claim." if trial.claim is None else f"the claim is {epsilon_text(trial.claim)}."),
         x_title="",
         x_ticks=tuple(Mark(middle, _BOTTOM + 16, name) for middle, (name, _) in zip(middles, amounts, strict=True)),
         y_ticks=tuple(Mark(_LEFT - 8, up(tick), f"{tick:g}") for tick in ticks),

@@ -8,6 +8,8 @@ from sealora_server.view import quantities
 from sealora_server.view.audit_charts import bounds_chart, roc_chart
 from sealora_server.view.audit_summary import AuditSummary
 
+_WRITERS = ("count_text", "duration_text", "epsilon_text", "target_text")
+
 
 def render_audit(summary: AuditSummary) -> str:
     """The page for an audit."""
@@ -18,7 +20,7 @@ def render_audit(summary: AuditSummary) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pages.globals.update({name: getattr(quantities, name) for name in ("count_text", "duration_text", "target_text")})
+    pages.globals.update({name: getattr(quantities, name) for name in _WRITERS})
     return pages.get_template("audit.html.j2").render(
         audit=summary, trial=summary.trial, charts_drawn=(bounds_chart(summary), roc_chart(summary))
     )

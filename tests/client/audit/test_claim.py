@@ -39,6 +39,13 @@ def test_skellam_noise_is_claimed_to_be_worth_the_gaussian_noise_that_bounds_it(
     assert claim.epsilon < claim.ledger_epsilon <= 2.0
 
 
+def test_skellam_noise_on_a_coarse_grid_is_worth_less():
+    recipe = parse_recipe(RECIPE, overrides=["rounds=1"])
+    coarse = Claim.of(recipe, Mechanism(1.0, 1.0, 1, "skellam", units=2))
+    gaussian = Claim.of(recipe, Mechanism(1.0, 1.0, 1))
+    assert gaussian.epsilon * 1.05 < coarse.epsilon <= coarse.ledger_epsilon
+
+
 def test_without_privacy_there_is_no_claim():
     recipe = parse_recipe(RECIPE, overrides=["privacy.mechanism=none"])
     assert Claim.of(recipe, training_mechanism(recipe, 3)) == Claim(None, None, 0.0)

@@ -74,7 +74,7 @@ def test_clipping_off_sums_gradients_at_full_length():
     def summed():
         gradients = PerExampleGradients([("lora_B.weight", linear)], 2)
         gradients.start(2)
-        gradients._matrices[0].gradients[:] = rows.view(2, 2, 3)
+        gradients._matrices[0].rows[:] = rows.view(2, 2, 3)
         gradients._arrivals = 1
         total = torch.zeros(6, dtype=torch.float64)
         outcome = gradients.truncated_sum_(total, 2.0, LARGEST_UNITS)

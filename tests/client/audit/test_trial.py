@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sealora_client.audit.canaries import Canaries, make_canaries
+from sealora_client.audit.guessing import perfect_guesses
 from sealora_client.audit.trial import Start, run_trial
 from sealora_client.data.population import Population
 from sealora_common.adapter import initial_adapter
@@ -68,9 +69,27 @@ def test_the_coins_reach_the_adversaries_only_by_way_of_training(tiny_site):
 
 
 def test_every_round_s_release_counts(tiny_site):
-    """In either half of `alternating`: what B's round gives away is not overwritten by A's."""
+    """A canary is seen if any of six rounds drew it, which is seven times as likely as that the last one did."""
+    site = tiny_site("rounds=6", *OPEN, "training.sample_rate=0.15", **WITHOUT_PRIVACY)
+    canaries = canaries_of(site)
+    assert found_by(trial_of(site, canaries), "white-box").roc.auc > 0.75
+    for part in ("rounds=1", "rounds=2"):
+        few = tiny_site(part, *OPEN, "training.sample_rate=0.15", **WITHOUT_PRIVACY)
+        assert found_by(trial_of(few, canaries), "white-box").roc.auc < 0.7
+
+
+def test_what_both_halves_of_alternating_rounds_release_is_scored(tiny_site):
     site = tiny_site("rounds=4", "lora.aggregation=alternating", *OPEN, **WITHOUT_PRIVACY)
     assert found_by(trial_of(site, canaries_of(site)), "white-box").roc.auc > 0.9
+
+
+def test_the_adversaries_bounds_hold_together(tiny_site):
+    """Each has half of the probability of a bound that is too high."""
+    site = tiny_site("rounds=1", *OPEN, **WITHOUT_PRIVACY)
+    trial = trial_of(site, canaries_of(site))
+    half = perfect_guesses(128, delta=site.recipe.privacy.delta, significance=0.05 / 2)
+    assert trial.largest_bound == half.lower_bound
+    assert found_by(trial, "white-box").guesses == half
 
 
 def test_the_server_s_optimiser_sees_each_release_and_makes_the_next_adapter(tiny_site):

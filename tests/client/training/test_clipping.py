@@ -31,7 +31,7 @@ def gradients_of(rows: Tensor, *, matrices: Sequence[int] = ()) -> PerExampleGra
         gradients.begin(range(len(rows)), 1)
         sum(linear(torch.zeros(len(rows), linear.in_features)).sum() for linear in linears).backward()
         for matrix, part in zip(gradients._matrices, rows.split(list(sizes), dim=1), strict=True):
-            matrix.gradients.copy_(part[:, None])
+            matrix.rows.copy_(part[:, None])
     assert torch.equal(gradients.rows(), rows.float()) or rows.isnan().any()
     return gradients
 

@@ -229,6 +229,24 @@ def test_rows_of_an_earlier_larger_micro_batch_are_not_summed_again() -> None:
             assert torch.allclose(total, rows.double().sum(0))
 
 
+def test_nothing_of_an_earlier_pass_is_left_where_a_later_one_brings_no_gradient() -> None:
+    reached, unreached = nn.Linear(4, 3, bias=False), nn.Linear(4, 3, bias=False)
+    inputs = torch.randn(2, 4)
+    with PerExampleGradients([("a", reached), ("b", unreached)], 2) as gradients:
+        for both in (True, False):
+            gradients.start(2)
+            gradients.begin([0, 1], 1)
+            loss = reached(inputs).sum() + unreached(inputs).sum() if both else reached(inputs).sum()
+            loss.backward()
+            found = gradients.rows().view(2, 2, 12)
+            assert found[:, 0].any()
+            assert found[:, 1].any() == both
+        gradients.start(2)
+        gradients.begin([0], 1)
+        reached(inputs[:1]).sum().backward()
+        assert not gradients.rows()[1].any()
+
+
 def test_forwards_are_restored_also_after_an_error() -> None:
     linear, replaced = nn.Linear(4, 1, bias=False), nn.Linear(4, 1, bias=False)
     other = lambda inputs: inputs  # noqa: E731

@@ -41,6 +41,7 @@ from flwr.supercore.inflatable.inflatable_utils import (
     push_object_contents_from_iterable,
 )
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
+from flwr.supercore.protobuf.client import ProtobufCall, ProtobufClientInterceptor, ProtobufRequestContext
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
@@ -55,11 +56,34 @@ HEARTBEAT_SECONDS = 30.0
 _IDLE_SECONDS = 0.05
 
 
-def fleet_client(address: str, ca: Path, key: EllipticCurvePrivateKey) -> FleetHttpClient:
+def fleet_client(
+    address: str, ca: Path, key: EllipticCurvePrivateKey, *more: ProtobufClientInterceptor
+) -> FleetHttpClient:
     """Flower's own Fleet client, authenticated by `key`."""
     return FleetHttpClient.from_server_address(
-        address, False, ca.read_bytes(), interceptors=[NodeAuthHttpInterceptor(key, key.public_key())]
+        address, False, ca.read_bytes(), interceptors=[*more, NodeAuthHttpInterceptor(key, key.public_key())]
     )
+
+
+class Patient:
+    """Asks again, as the same node, where a front or a SuperLink is not there for a moment."""
+
+    def __init__(self, stopping: threading.Event) -> None:
+        self._stopping = stopping
+
+    def intercept(self, context: ProtobufRequestContext, call_next: ProtobufCall) -> httpx.Response:
+        """Sends the request, signed anew each time."""
+        plain = context.request.headers.copy()
+        while True:
+            context.request.headers = plain.copy()
+            try:
+                response = call_next(context)
+                if response.status_code not in {502, 503, 504} or self._stopping.is_set():
+                    return response
+            except httpx.TransportError:
+                if self._stopping.is_set():
+                    raise
+            self._stopping.wait(0.1)
 
 
 @dataclass
@@ -84,7 +108,7 @@ class FleetSite:
         """Serves until `stopping` is set."""
         while not stopping.is_set():
             try:
-                with fleet_client(address, ca, self.key) as client:
+                with fleet_client(address, ca, self.key, Patient(stopping)) as client:
                     self._connected(client, stopping)
             except (httpx.HTTPError, ValueError) as error:
                 self.failures.append(f"{type(error).__name__}: {error}")

@@ -47,7 +47,7 @@ def recipe() -> Recipe:
     return pure_recipe(
         rounds=ROUNDS,
         model={"base": "none", "digest": "0" * 64},
-        sites={"stage_timeout": 90.0, "training_timeout": 90.0},
+        sites={"stage_timeout": 30.0, "training_timeout": 30.0},  # what a lost message costs
     )
 
 
@@ -225,7 +225,8 @@ def test_what_an_earlier_server_left_in_the_database_is_ended_before_sites_are_l
     with running(server) as process:
         bench = Bench(server, identity, process)
         bench.submit()
-        until(lambda: at_work() == 1, SECONDS)
+        until(lambda: bench.events("run_started"), SECONDS)
+        assert at_work() == 1
         process.kill()
         process.wait()
     with running(server):
