@@ -5,7 +5,7 @@
 
 SmolLM2-135M in NF4 as the demo recipe trains it (r = 8 on all linear layers), on a hospital's records, Poisson batches
 of 24 records on average in micro-batches of 16. A whole step counts: sampling, per-example gradients, clipping,
-rounding, noise, optimiser. The candidates take turns, on the same batches, in rounds of four steps; ratios are medians
+rounding, noise, optimiser. The candidates take turns, on the same batches, in rounds of two steps; ratios are medians
 over rounds. Peak memory is that of a process of its own, the model in it. Each figure comes for the recipe's default,
 where B is trained (`ffa`), and, with `_ab` at its end, where both halves are (`average`).
 
@@ -29,7 +29,7 @@ from typing import Any
 HALVES = {"ffa": "", "average": "_ab"}
 NAMES = ("non_private", "sealora", "opacus_hooks", "opacus_ghost")
 PEERS = {"sealora": "", "opacus_hooks": "opacus_hooks_", "opacus_ghost": "opacus_ghost_"}
-STEPS = 4
+STEPS = 2
 ROOT = Path(__file__).parents[2]
 
 
@@ -38,7 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
     parser.add_argument("--quick", action="store_true", help="a tiny model: does it run?")
-    parser.add_argument("--rounds", type=int, default=9, help="rounds of each candidate")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds of each candidate")
     parser.add_argument("--threads", type=int, default=1, help="more only on an idle machine")
     parser.add_argument("--memory-of", nargs=2, metavar=("CANDIDATE", "AGGREGATION"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -99,6 +99,8 @@ def _seconds(aggregation: str, *, quick: bool, rounds: int) -> dict[str, dict[st
             if number >= 0:
                 timings[name]["wall"].append((time.perf_counter() - wall) / STEPS)
                 timings[name]["cpu"].append((time.process_time() - cpu) / STEPS)
+        if number >= 0:
+            _progress(", ".join(f"{name} {timings[name]['wall'][-1]:.2f} s" for name in NAMES))
     return timings
 
 
@@ -125,7 +127,7 @@ def _peak_memory(name: str, aggregation: str, *, quick: bool) -> dict[str, float
     Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again from here: loading takes a peak of its own
     import numpy as np
 
-    CANDIDATES[name](bench, [np.array(longest)] * 2)
+    CANDIDATES[name](bench, [np.array(longest)] * STEPS)
     return {"loaded_mb": loaded, "peak_mb": _status("VmHWM")}
 
 

@@ -22,6 +22,7 @@ from sealora_common.health.logs import LogFormat, set_up_logs
 from sealora_server.deployment.gate import FleetGate, signed_by_a_node
 from sealora_server.deployment.processes import die_with
 from sealora_server.deployment.pull_once import PullOnce
+from sealora_server.deployment.replays import RefuseReplays
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ def gated(superlink: Starlette, trusted_socket: str) -> FleetGate:
     def is_node(headers: Mapping[str, str]) -> bool:
         return signed_by_a_node(headers, lambda key: state.get_node_id_by_public_key(key) is not None)
 
-    return FleetGate(PullOnce(superlink), trusted_socket, is_node)
+    return FleetGate(RefuseReplays(PullOnce(superlink)), trusted_socket, is_node)
 
 
 def main() -> None:

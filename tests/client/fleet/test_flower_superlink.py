@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -177,34 +178,72 @@ def test_a_site_without_its_journal_waits_out_the_minute_for_which_flower_refuse
     assert 50 < time.monotonic() - started < 80
 
 
+def test_a_bundle_with_other_code_has_no_effect_at_a_site(superlink: FlowerSuperLink, tmp_path: Path) -> None:
+    """The run's bundle is one in which the server's operator put code of their own under the site's app's name."""
+    code, ran = planted(tmp_path)
+    with FleetSite(tmp_path, superlink.address) as site:
+        wait_until(lambda: site.health.ready, timeout=20)
+        node = superlink.node_of(site.key)
+        assert node is not None
+        run = start_run_with_bundle(superlink, code)
+        assert payload_of(superlink.reply(run, superlink.order(run, node, "train", RecordDict()))) == b"1"
+    assert not ran.exists()
+    assert "GetFab" not in superlink.log.read_text()
+
+
 @pytest.mark.slow
 def test_the_same_app_runs_under_a_stock_supernode(
     superlink: FlowerSuperLink, tiny_base: Callable[..., Path], tmp_path: Path
 ) -> None:
     bench = Bench(tmp_path / "federation", tiny_base(), privacy=PRIVATE)
-    directory = bench.directory()
+    with stock_supernode(superlink, tmp_path, bench.directory()) as node:
+        run = start_run_with_bundle(superlink)
+        order = superlink.order(run, node, "query.hello", RecordDict(), ttl=300)
+        reply = superlink.reply(run, order, timeout=180)
+        assert Hello.parse(payload_of(reply)).site == "site-0", (tmp_path / "supernode.log").read_text()
+
+
+@pytest.mark.slow
+def test_a_stock_supernode_does_run_what_the_server_puts_into_the_bundle(
+    superlink: FlowerSuperLink, tmp_path: Path
+) -> None:
+    """Why a site runs `sealora-site run` instead; and that the test above could fail."""
+    code, ran = planted(tmp_path)
+    with stock_supernode(superlink, tmp_path, tmp_path) as node:
+        run = start_run_with_bundle(superlink, code)
+        superlink.order(run, node, "query.hello", RecordDict(), ttl=300)
+        wait_until(ran.exists, timeout=120)
+
+
+def planted(directory: Path) -> tuple[dict[str, bytes], Path]:
+    """Files for a bundle with code under the name of the site's app, and the file that appears once it ran."""
+    ran = directory / "the-server-s-code-ran"
+    app = f"open({str(ran)!r}, 'w').close()\nfrom flwr.clientapp import ClientApp\napp = ClientApp()\n"
+    return {"sealora_client/__init__.py": b"", "sealora_client/app.py": app.encode()}, ran
+
+
+@contextmanager
+def stock_supernode(superlink: FlowerSuperLink, directory: Path, site: Path) -> Iterator[int]:
+    """A `flower-supernode` process with its own isolation; its node id."""
     command = [str(BIN / "flower-supernode"), "--insecure", "--superlink", superlink.address.removeprefix("http://")]
-    command += ["--node-config", f'site-directory="{directory}"']
+    command += ["--node-config", f'site-directory="{site}"']
     environment = os.environ | {
-        "FLWR_HOME": str(tmp_path / "home"), "FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1",
+        "FLWR_HOME": str(directory / "home"), "FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1",
         "OMP_NUM_THREADS": "1", "PATH": f"{BIN}:{os.environ['PATH']}",
     }  # fmt: skip
-    with (tmp_path / "supernode.log").open("wb") as log:
+    with (directory / "supernode.log").open("wb") as log:
         node = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
     try:
         online: list[Any] = []
         wait_until(lambda: bool(online.append(superlink.state.get_node_info(statuses=["online"])) or online[-1]), 60)
-        run = start_run_with_bundle(superlink)
-        order = superlink.order(run, online[-1][0].node_id, "query.hello", RecordDict(), ttl=300)
-        reply = superlink.reply(run, order, timeout=180)
-        assert Hello.parse(payload_of(reply)).site == "site-0", (tmp_path / "supernode.log").read_text()
+        yield online[-1][0].node_id
     finally:
         os.killpg(node.pid, signal.SIGKILL)
         node.wait()
 
 
-def start_run_with_bundle(superlink: FlowerSuperLink) -> int:
-    """A run whose bundle names the installed app and holds no code, as a stock SuperNode asks for one."""
+def start_run_with_bundle(superlink: FlowerSuperLink, code: dict[str, bytes] | None = None) -> int:
+    """A run whose bundle names the installed app and holds no code, as a stock SuperNode asks for one; or code."""
     project = """
 [project]
 name = "sealora"
@@ -218,7 +257,7 @@ clientapp = "sealora_client.app:app"
 [tool.flwr.app.config]
 recipe = ""
 """
-    content, _ = build_fab_from_files({"pyproject.toml": project.encode()})
+    content, _ = build_fab_from_files({"pyproject.toml": project.encode(), **(code or {})})
     digest = superlink.state.store_fab(Fab(hashlib.sha256(content).hexdigest(), content, {}))
     run_id = superlink.state.create_run(
         "sealora/sealora", "0.1.0", digest, {}, NOOP_FEDERATION_ID, None, NOOP_FLWR_AID, TaskType.SERVER_APP

@@ -59,10 +59,24 @@ _IDLE_SECONDS = 0.05
 def fleet_client(
     address: str, ca: Path, key: EllipticCurvePrivateKey, *more: ProtobufClientInterceptor
 ) -> FleetHttpClient:
-    """Flower's own Fleet client, authenticated by `key`."""
-    return FleetHttpClient.from_server_address(
-        address, False, ca.read_bytes(), interceptors=[*more, NodeAuthHttpInterceptor(key, key.public_key())]
-    )
+    """Flower's own Fleet client, authenticated by `key`. Of `more`, what is an `Eavesdropper` sees signed requests."""
+    before = [each for each in more if not isinstance(each, Eavesdropper)]
+    after = [each for each in more if isinstance(each, Eavesdropper)]
+    signing = NodeAuthHttpInterceptor(key, key.public_key())
+    return FleetHttpClient.from_server_address(address, False, ca.read_bytes(), interceptors=[*before, signing, *after])
+
+
+@dataclass
+class Eavesdropper:
+    """Keeps every request as it went over the wire, signature and all."""
+
+    heard: list[httpx.Request] = field(default_factory=list)
+
+    def intercept(self, context: ProtobufRequestContext, call_next: ProtobufCall) -> httpx.Response:
+        """Sends the request and keeps it."""
+        response = call_next(context)
+        self.heard.append(context.request)
+        return response
 
 
 class Patient:
@@ -95,6 +109,7 @@ class FleetSite:
     before: Callable[[str, str], None] = lambda site, action: None
     """Called with (site, action) before each answer; may block or raise."""
     failures: list[str] = field(default_factory=list)
+    eavesdropper: Eavesdropper = field(default_factory=Eavesdropper)
 
     @property
     def name(self) -> str:
@@ -108,7 +123,7 @@ class FleetSite:
         """Serves until `stopping` is set."""
         while not stopping.is_set():
             try:
-                with fleet_client(address, ca, self.key, Patient(stopping)) as client:
+                with fleet_client(address, ca, self.key, Patient(stopping), self.eavesdropper) as client:
                     self._connected(client, stopping)
             except (httpx.HTTPError, ValueError) as error:
                 self.failures.append(f"{type(error).__name__}: {error}")

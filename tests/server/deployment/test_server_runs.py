@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -10,113 +9,33 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
 import psutil
 import pytest
-import yaml
 from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, generate_private_key
 from fleet_sites import FleetFederation
 from flwr.common.constant import Status
 from flwr.proto.control_pb2 import ListRunsRequest
 from flwr.supercore.control import ControlHttpClient
 from front_bench import HAS_NGINX
+from run_bench import ROUNDS, SECONDS, RunBench
 from running_server import make_server, run_status, running, said, start, status, until
-from safetensors.numpy import load_file
 
-from sealora_common.identity import Identity
-from sealora_common.receipt import check_chain
-from sealora_common.recipe import Recipe
-from sealora_server.deployment.directory import ServerDirectory
-from sealora_server.deployment.operator_messages import Resume, RunStatus, Stop, Submit, UseRoster
+from sealora_server.deployment.operator_messages import Resume, Stop, UseRoster
 from sealora_server.deployment.operator_socket import ask
 from sealora_server.deployment.superlink_client import connected
-from sealora_server.run_store import RunStore
 
 from pure_sites import pure_recipe
 
 pytestmark = pytest.mark.slow
 
-SECONDS = 240.0
-ROUNDS = 2
-
-
-def recipe() -> Recipe:
-    return pure_recipe(
-        rounds=ROUNDS,
-        model={"base": "none", "digest": "0" * 64},
-        sites={"stage_timeout": 30.0, "training_timeout": 30.0},  # what a lost message costs
-    )
-
-
-@dataclass
-class Bench:
-    """A server, the process that runs it, and three sites."""
-
-    server: ServerDirectory
-    identity: Identity
-    process: subprocess.Popen[bytes]
-    recipe: Recipe = field(default_factory=recipe)
-
-    def __post_init__(self) -> None:
-        self.federation = FleetFederation(self.recipe, 3, self.identity.public_key)
-
-    @property
-    def run(self):
-        return self.server.runs / "r1"
-
-    @property
-    def address(self) -> str:
-        return f"localhost:{status(self.server).address.rpartition(':')[2]}"
-
-    def submit(self) -> None:
-        text = yaml.safe_dump(self.recipe.model_dump(mode="json"))
-        roster = self.federation.roster.model_dump_json()
-        ask(self.server.operator_socket, Submit(name="r1", recipe=text, roster=roster))
-
-    def until_over(self) -> RunStatus:
-        """Waits for the run's end."""
-        conditions = {"finished", "failed"}
-        until(lambda: run_status(self.server, "r1").condition in conditions, SECONDS, lambda: said(self.server))
-        return run_status(self.server, "r1")
-
-    def pid(self, name: str) -> int:
-        """The process of this name; `serverapp` is the run's, `supervisor` the server's own."""
-        if name == "supervisor":
-            return self.process.pid
-        if name == "serverapp":
-            family = psutil.Process(self.process.pid).children()
-            return next(each.pid for each in family if each.cmdline()[-1].endswith(".serverapp"))
-        return next(each.pid for each in status(self.server).processes if each.name == name and each.pid)
-
-    def events(self, kind: str) -> list[dict[str, Any]]:
-        path = self.run / "events.jsonl"
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [event for event in map(json.loads, lines) if event["event"] == kind]
-
-    def is_right(self) -> None:
-        """Every round is there once, its receipts hold, and the result is what the sites' deltas make."""
-        assert [event["round"] for event in self.events("round_finished")] == list(range(1, ROUNDS + 1))
-        store = RunStore.open(self.run)
-        assert store.finished_rounds == ROUNDS
-        hashes = {"run": store.run_id, "recipe_hash": self.recipe.hash, "server_key": self.identity.public_key}
-        check_chain(store.receipts(), **hashes)
-        tensors = load_file(self.run / "adapter" / "adapter_model.safetensors")
-        [trained] = [value for name, value in tensors.items() if "lora_B" in name]
-        parts = [site.part for site in self.federation.sites]
-        rounds = range(1, ROUNDS + 1)
-        expected = sum(np.mean([part.deltas(part.name, number) for part in parts], axis=0) for number in rounds)
-        np.testing.assert_allclose(trained.ravel(), expected, atol=1e-5)
-
 
 @pytest.fixture
-def bench(tmp_path, request) -> Iterator[Bench]:
+def bench(tmp_path, request) -> Iterator[RunBench]:
     sections = getattr(request, "param", {})
     server, identity = make_server(tmp_path / "server", **sections)
     with running(server) as process:
-        yield Bench(server, identity, process)
+        yield RunBench(server, identity, process)
 
 
 @pytest.mark.parametrize("bench", [{}, {"superlink_state": "sqlite"}], indirect=True, ids=["memory", "sqlite"])
@@ -135,7 +54,7 @@ def test_a_run_through_nginx_that_is_killed_once(tmp_path):
     port = 20_000 + os.getpid() % 20_000
     server, identity = make_server(tmp_path / "server", front="nginx", listen=f"127.0.0.1:{port}")
     with running(server) as process:
-        bench = Bench(server, identity, process)
+        bench = RunBench(server, identity, process)
         bench.submit()
         killed = kill_once(bench, "front", "query.mask")
         with bench.federation.connected(bench.address, bench.server.ca):
@@ -151,7 +70,7 @@ def test_a_run_through_nginx_that_is_killed_once(tmp_path):
         assert alive == []
 
 
-def kill_once(bench: Bench, victim: str, action: str, at_round: int = ROUNDS) -> list[float]:
+def kill_once(bench: RunBench, victim: str, action: str, at_round: int = ROUNDS) -> list[float]:
     """Has `victim` killed when site-1 is asked for `action` in round `at_round`; returns when, once it was."""
     killed: list[float] = []
 
@@ -185,7 +104,7 @@ def test_a_server_that_is_killed_whole_goes_on_where_it_was(tmp_path, action):
     port = 20_000 + os.getpid() % 20_000
     server, identity = make_server(tmp_path / "server", listen=f"127.0.0.1:{port}")
     with running(server) as process:
-        bench = Bench(server, identity, process)
+        bench = RunBench(server, identity, process)
         bench.submit()
         killed = kill_once(bench, "supervisor", action)
         with bench.federation.connected(f"localhost:{port}", server.ca):
@@ -223,7 +142,7 @@ def test_what_an_earlier_server_left_in_the_database_is_ended_before_sites_are_l
 
     server, identity = make_server(tmp_path / "server", superlink_state="sqlite")
     with running(server) as process:
-        bench = Bench(server, identity, process)
+        bench = RunBench(server, identity, process)
         bench.submit()
         until(lambda: bench.events("run_started"), SECONDS)
         assert at_work() == 1
