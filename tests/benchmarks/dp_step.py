@@ -5,7 +5,7 @@
 
 SmolLM2-135M in NF4 as the demo recipe trains it (r = 8 on all linear layers), on a hospital's records, Poisson batches
 of 24 records on average in micro-batches of 16. A whole step counts: sampling, per-example gradients, clipping,
-rounding, noise, optimiser. The candidates take turns, on the same batches, in rounds of two steps; ratios are medians
+rounding, noise, optimiser. The candidates take turns, on the same batches, in rounds of four steps; ratios are medians
 over rounds. Peak memory is that of a process of its own, the model in it. Each figure comes for the recipe's default,
 where B is trained (`ffa`), and, with `_ab` at its end, where both halves are (`average`).
 
@@ -29,7 +29,7 @@ from typing import Any
 HALVES = {"ffa": "", "average": "_ab"}
 NAMES = ("non_private", "sealora", "opacus_hooks", "opacus_ghost")
 PEERS = {"sealora": "", "opacus_hooks": "opacus_hooks_", "opacus_ghost": "opacus_ghost_"}
-STEPS = 2
+STEPS = 4
 ROOT = Path(__file__).parents[2]
 
 

@@ -21,25 +21,21 @@ from types import TracebackType
 from typing import Any
 
 import yaml
+from faulty_network import FaultyNetwork
+from running_server import make_server, run_status, running, said, status, until
 
-TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(TESTS / "client"), str(TESTS / "server" / "deployment")]
+from sealora_client.ledger import ChargeRow, Ledger
+from sealora_common.card import create_node_key
+from sealora_common.entropy import SystemEntropy
+from sealora_common.identity import Identity
+from sealora_common.receipt import check_chain
+from sealora_common.roster import Member, Roster
+from sealora_server.deployment.operator_messages import RunStatus, Submit
+from sealora_server.deployment.operator_socket import ask
+from sealora_server.events import Event, Recorded, read_events
+from sealora_server.run_store import RunStore
 
-from faulty_network import FaultyNetwork  # noqa: E402
-from running_server import make_server, run_status, running, said, status, until  # noqa: E402
-
-from sealora_client.ledger import ChargeRow, Ledger  # noqa: E402
-from sealora_common.card import create_node_key  # noqa: E402
-from sealora_common.entropy import SystemEntropy  # noqa: E402
-from sealora_common.identity import Identity  # noqa: E402
-from sealora_common.receipt import check_chain  # noqa: E402
-from sealora_common.roster import Member, Roster  # noqa: E402
-from sealora_server.deployment.operator_messages import RunStatus, Submit  # noqa: E402
-from sealora_server.deployment.operator_socket import ask  # noqa: E402
-from sealora_server.events import Event, Recorded, read_events  # noqa: E402
-from sealora_server.run_store import RunStore  # noqa: E402
-
-from tiny_federation import PRIVATE, prepare_run, recipe_of, write_federation  # noqa: E402
+from tiny_federation import PRIVATE, prepare_run, recipe_of, write_federation
 
 SECONDS = 240.0
 ROUNDS = 2
@@ -153,7 +149,7 @@ class Deployed:
         for directory in self._directories.values():
             signed.save(directory / "roster.json")
             _change(directory / "site.yaml", coordinator=keys["coordinator"], health=None)
-            _change(directory / "policy.yaml", epsilon_limit=10_000.0)
+            _change(directory / "policy.yaml", epsilon_limit=1000.0)
         return signed
 
     def _connect(self, directory: Path, network: FaultyNetwork) -> None:

@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import typer
 from flwr.app import Message
 
 from sealora_client import round_work, run_cli
@@ -57,4 +58,7 @@ InstalledApp.answer = _watched  # type: ignore[method-assign]
 round_work.train_round = _paid
 
 if __name__ == "__main__":
-    run_cli.run(_directory / "site.yaml", grace=2.0)
+    try:
+        run_cli.run(_directory / "site.yaml", grace=2.0)
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
