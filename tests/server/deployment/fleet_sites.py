@@ -37,6 +37,7 @@ from flwr.supercore.inflatable.inflatable_protobuf_utils import (
     make_push_object_fn_protobuf,
 )
 from flwr.supercore.inflatable.inflatable_utils import (
+    ObjectPushError,
     pull_and_inflate_object_from_tree,
     push_object_contents_from_iterable,
 )
@@ -162,20 +163,29 @@ class FleetSite:
         self.before(self.name, action)
         reply: Any = Message(self.part.answer(action, message.content), reply_to=message)
         reply.metadata.__dict__["_message_id"] = reply.object_id
-        objects = get_all_nested_objects(reply)
-        pushed = client.PushMessages(
-            PushMessagesRequest(
-                node=node,
-                messages_list=[message_to_proto(remove_content_from_message(reply))],
-                message_object_trees=[get_object_tree(reply)],
-                clientapp_runtime_list=[0.0],
-            )
-        )
-        push_object_contents_from_iterable(
-            ((number, objects[number].deflate()) for number in pushed.objects_to_push),
-            make_push_object_fn_protobuf(client.PushObject, node, run_id, pushed.session_id),
-        )
+        self._push(client, node, reply)
         return True
+
+    def _push(self, client: FleetHttpClient, node: Node, reply: Any) -> None:
+        objects = get_all_nested_objects(reply)
+        envelope, run_id = message_to_proto(remove_content_from_message(reply)), reply.metadata.run_id
+        while True:
+            pushed = client.PushMessages(
+                PushMessagesRequest(
+                    node=node,
+                    messages_list=[envelope],
+                    message_object_trees=[get_object_tree(reply)],
+                    clientapp_runtime_list=[0.0],
+                )
+            )
+            try:
+                push_object_contents_from_iterable(
+                    ((number, objects[number].deflate()) for number in pushed.objects_to_push),
+                    make_push_object_fn_protobuf(client.PushObject, node, run_id, pushed.session_id),
+                )
+                return
+            except ObjectPushError:  # an object that had come before the front died; the server says what it lacks
+                continue
 
 
 class FleetFederation:

@@ -94,6 +94,7 @@ def test_a_process_that_is_killed_costs_no_finished_round(bench, victim, action)
         until(lambda: killed, SECONDS, lambda: said(bench.server))
         first = (bench.run / "rounds" / "0001" / "round.json").read_bytes()
         shown = bench.until_over()
+        print(f"\n{victim} killed at {action}: finished {time.monotonic() - killed[0]:.1f} s later")
     assert shown.condition == "finished"
     assert (bench.run / "rounds" / "0001" / "round.json").read_bytes() == first
     bench.is_right()
@@ -113,6 +114,7 @@ def test_a_server_that_is_killed_whole_goes_on_where_it_was(tmp_path, action):
             bench.process = start(server)
             try:
                 shown = bench.until_over()
+                print(f"\nserver killed whole at {action}: finished {time.monotonic() - killed[0]:.1f} s later")
                 assert [event["first_round"] for event in bench.events("run_started")] == [1, ROUNDS]
             finally:
                 bench.process.terminate()
