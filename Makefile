@@ -49,7 +49,7 @@ style: install
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-# Peers that only the benchmarks need (TenSEAL) are installed here. Prints one JSON object on the last line.
+# Peers that only the benchmarks need (TenSEAL, Opake) are installed here. Prints one JSON object on the last line.
 bench: install
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python tests/benchmarks/seal.py --json

@@ -7,7 +7,8 @@ SmolLM2-135M in NF4 as the demo recipe trains it (r = 8 on all linear layers), o
 of 24 records on average in micro-batches of 16. A whole step counts: sampling, per-example gradients, clipping,
 rounding, noise, optimiser. The candidates take turns, on the same batches, in rounds of four steps; ratios are medians
 over rounds. Peak memory is that of a process of its own, the model in it. Each figure comes for the recipe's default,
-where B is trained (`ffa`), and, with `_ab` at its end, where both halves are (`average`).
+where B is trained (`ffa`), and, with `_ab` at its end, where both halves are (`average`). Opake (of the extra `bench`)
+is asked whether it can take such a step at all.
 
 Progress goes to stderr; with `--json` the last line of stdout is one JSON object.
 """
@@ -60,6 +61,7 @@ def measure(*, quick: bool, rounds: int, threads: int) -> dict[str, Any]:
         "threads": threads,
         "rounds": rounds,
     }
+    figures["opake"] = _opake(quick=quick)
     for aggregation, suffix in HALVES.items():
         timings = _seconds(aggregation, quick=quick, rounds=rounds)
         for name, clocks in timings.items():
@@ -75,6 +77,13 @@ def measure(*, quick: bool, rounds: int, threads: int) -> dict[str, Any]:
             figures[f"{prefix}memory_ratio{suffix}"] = memory[name]["peak_mb"] / memory["non_private"]["peak_mb"]
     figures["benchmark_seconds"] = time.monotonic() - started
     return figures
+
+
+def _opake(*, quick: bool) -> str:
+    """Whether Opake can take these steps; it alone of all has no figures where it cannot."""
+    from dp_step_candidates import opake_verdict
+
+    return opake_verdict(_bench("ffa", quick=quick))
 
 
 def _ratio(candidate: Sequence[float], reference: Sequence[float]) -> float:

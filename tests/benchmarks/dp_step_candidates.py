@@ -6,6 +6,7 @@ and step the same optimiser. A round begins with making the optimiser and ends w
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -136,6 +137,34 @@ def opacus_ghost(bench: Bench, samples: Samples) -> None:
                 optimizer.zero_grad(set_to_none=True)
     finally:
         hooks.cleanup()
+
+
+def opake_verdict(bench: Bench) -> str:
+    """What Opake (`torch.func`) makes of one micro-batch on this model: "works", or why not."""
+    try:
+        from opake.dpsgd.clipping import clipped_grad
+        from opake.patches import apply_model_patches, apply_runtime_patches
+    except ImportError:
+        return "is not installed"
+    bench.parameters()
+    model = copy.deepcopy(bench.model.model)
+    apply_runtime_patches()
+    apply_model_patches(model)
+    batch = collate(bench.examples[:2], bench.model.pad_id, bench.model.device)
+    after = batch.tokens.shape[1] - batch.targets.shape[1]
+
+    def loss(params: dict[str, torch.Tensor], tokens: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        inputs = {"input_ids": tokens[None], "use_cache": False}
+        logits = torch.func.functional_call(model, params, (), inputs).logits[0, after - 1 : -1]
+        return torch.nn.functional.cross_entropy(logits.float(), targets)
+
+    trained = {name: value.detach() for name, value in model.named_parameters() if value.requires_grad}
+    function, state = clipped_grad(loss, clipping_norm=1.0, batch_argnums=(1, 2), normalize_by=bench.expected)
+    try:
+        function(trained, batch.tokens, batch.targets, state=state)
+    except (RuntimeError, NotImplementedError) as error:
+        return f"fails: {str(error).partition('. ')[0]}"
+    return "works"
 
 
 def _settings(bench: Bench) -> dict[str, Any]:

@@ -1,0 +1,54 @@
+"""The long benchmarks run, in small, and print the figures that the documents quote."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+HAS_DEMO = all((ROOT / ".cache" / part).exists() for part in ("smollm2-135m-instruct", "demo"))
+
+pytestmark = pytest.mark.slow
+
+
+def printed(program: str, *arguments: str) -> dict[str, object]:
+    """What a benchmark prints with `--json`."""
+    done = subprocess.run(
+        [sys.executable, str(HERE / program), *arguments, "--json"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "SEALORA_CACHE": os.environ.get("SEALORA_CACHE", str(ROOT / ".cache"))},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert isinstance(figures, dict)
+    return figures
+
+
+def test_dp_step() -> None:
+    figures = printed("dp_step.py", "--quick")
+    for key in ("time_ratio", "memory_ratio", "opacus_hooks_time_ratio", "opacus_ghost_time_ratio"):
+        for suffix in ("", "_ab"):
+            assert 0.5 < float(str(figures[key + suffix])) < 10
+    assert figures["opake"] in {"works", "is not installed"} or str(figures["opake"]).startswith("fails: ")
+
+
+@pytest.mark.skipif(not HAS_DEMO, reason="needs the demo's model and data: `make demo`")
+def test_utility(tmp_path: Path) -> None:
+    figures = printed("utility.py", "--out", str(tmp_path), "--quick", "--seeds", "1", "--only", "none", "local_eps8")
+    assert figures["quick"] is True
+    assert {"loss_before", "loss_none", "loss_local_eps8", "recovered_local_eps8"} <= set(figures)
+
+
+def test_round_trip() -> None:
+    figures = printed("round_trip.py", "--sites", "2")
+    assert 0.1 < float(str(figures["seconds_2_sites"])) < 60
+    assert 0.1 < float(str(figures["flower_seconds_per_message"])) < 60
