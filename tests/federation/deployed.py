@@ -127,6 +127,10 @@ class Deployed:
     ) -> None:
         self._stack.close()
 
+    def directory(self, name: str) -> Path:
+        """A site's directory."""
+        return self._directories[name]
+
     def submit(self, name: str) -> DeployedRun:
         """Starts a run."""
         recipe = yaml.safe_dump(self.recipe.model_dump(mode="json"))
