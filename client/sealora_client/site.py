@@ -64,7 +64,7 @@ class Site:
         self.policy = SitePolicy.load(directory / "policy.yaml")
         self.recipe: Recipe = load_recipe(directory / "recipe.yaml")
         self.roster = Roster.load(directory / "roster.json", coordinator=self.config.coordinator)
-        self.identity = Identity.load(self.config.name, directory / "identity.pem")
+        self.identity = _identity(self.config.name, directory / "identity.pem", _stamp(directory / "identity.pem"))
         index = self.roster.index(self.name)
         if self.roster.public_key(index) != self.identity.public_key:
             raise PolicyError(
@@ -86,8 +86,7 @@ class Site:
 
     def records(self) -> Split:
         """The site's records, read anew."""
-        data = self.config.data
-        return read_records(data if data.is_absolute() else self.directory / data, self.recipe.data)
+        return read_records(self.directory / self.config.data, self.recipe.data)
 
     @cached_property
     def data(self) -> SiteData:
@@ -116,15 +115,39 @@ class Site:
 
 
 def open_site(directory: Path) -> Site:
-    """The site in `directory`, opened once a process and again when one of its files has changed.
+    """The site in `directory`, opened once a process and again when one of its files, or its data file, has changed.
+
+    A caller works on the one `Site` it got: what it charges and what it trains on are then the same records.
 
     Raises:
         PolicyError: a file of the site is missing, malformed, or the policy refuses the recipe.
     """
-    files = [directory / name for name in ("site.yaml", "policy.yaml", "recipe.yaml", "roster.json", "identity.pem")]
-    return _opened(directory, tuple(file.stat().st_mtime_ns if file.exists() else 0 for file in files))
+    config = directory / "site.yaml"
+    data = directory / _config(config, _stamp(config)).data
+    files = [directory / name for name in ("policy.yaml", "recipe.yaml", "roster.json", "identity.pem")]
+    return _opened(directory, tuple(_stamp(file) for file in (config, *files, data)))
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    """Changes with the file: its time of modification in nanoseconds, and its size."""
+    try:
+        found = file.stat()
+    except OSError:  # whoever reads it says what is wrong
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
 
 
 @lru_cache(maxsize=256)
-def _opened(directory: Path, _changed: tuple[int, ...]) -> Site:
+def _config(path: Path, _changed: tuple[int, int]) -> SiteConfig:
+    return SiteConfig.load(path)
+
+
+@lru_cache(maxsize=256)
+def _identity(name: str, path: Path, _changed: tuple[int, int]) -> Identity:
+    """Loaded once, though the site is opened again: its passphrase may have been typed by a person."""
+    return Identity.load(name, path)
+
+
+@lru_cache(maxsize=256)
+def _opened(directory: Path, _changed: tuple[tuple[int, int], ...]) -> Site:
     return Site(directory)

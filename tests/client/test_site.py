@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from sealora_client.simulated import SimulatedSites
-from sealora_client.site import Site
+from sealora_client.site import Site, open_site
+from sealora_common import identity
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import BudgetError, DataError, PolicyError, RecipeError, SealoraError, StorageError
 from sealora_common.identity import Identity
@@ -173,3 +174,41 @@ def test_an_unreadable_key_is_told_from_a_missing_one(directory):
     (directory / "identity.pem").write_bytes(b"-----BEGIN PRIVATE KEY-----\n")
     with pytest.raises(StorageError, match="restore it from a backup"):
         Site(directory)
+
+
+def test_it_is_opened_once_and_again_when_a_file_or_its_records_change(directory):
+    site = open_site(directory)
+    assert len(site.data.train) == 25
+    assert open_site(directory) is site
+    records = site.config.data
+    with records.open("a") as file:
+        file.write('{"prompt": "What is 99?", "response": "99.", "split": "train", "patient": "t99"}\n')
+    grown = open_site(directory)
+    assert len(grown.data.train) == 26
+    assert len(site.data.train) == 25  # whoever works on it charges and trains on the same records
+    assert grown.data.train_set.fingerprint != site.data.train_set.fingerprint
+    os.utime(directory / "policy.yaml", ns=(1, 1))
+    assert open_site(directory) is not grown
+    records.unlink()
+    with pytest.raises(DataError, match="does not exist"):
+        _ = open_site(directory).data
+
+
+def test_a_passphrase_is_asked_for_once_though_the_site_is_opened_again(directory, monkeypatch):
+    Identity.load("site-1", directory / "identity.pem").save(directory / "identity.pem", b"a long passphrase")
+    asked = []
+
+    def typed(path):
+        asked.append(path)
+        return b"a long passphrase"
+
+    monkeypatch.setattr(identity, "read_passphrase", typed)
+    first = open_site(directory)
+    os.utime(directory / "roster.json", ns=(1, 1))
+    second = open_site(directory)
+    assert second is not first
+    assert second.identity is first.identity
+    assert len(asked) == 1
+    os.utime(directory / "identity.pem", ns=(1, 1))  # another key may be there now
+    open_site(directory)
+    assert len(asked) == 2
