@@ -45,8 +45,8 @@ def test_flwr_run_completes_a_federation(tmp_path: Path, tiny_base, environment:
     recipe = write_federation(tmp_path / "federation", tiny_base(), count=3, rounds=2)
     flwr("ls", environment=environment)  # starts the local SuperLink
     flwr("federation", "simulation-config", "@none/default", "local", "--num-supernodes", "3", environment=environment)
-    flwr("run", ".", "--stream", "--run-config", f'recipe="{recipe}"', environment=environment)
+    told = flwr("run", ".", "--stream", "--run-config", f'recipe="{recipe}"', environment=environment)
     run = tmp_path / "state" / "sealora" / "flwr-run"
-    assert events_of(run, "run_finished"), events_of(run)
+    assert events_of(run, "run_finished"), told
     assert isinstance(events_of(run, "run_finished")[0], RunFinished)
     assert (run / "adapter" / "adapter_model.safetensors").exists()
