@@ -49,10 +49,15 @@ style: install
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-# Peers that only the benchmarks need (TenSEAL, Opake) are installed here. Prints one JSON object on the last line.
+# Peers that only the benchmarks need (TenSEAL, Opake) are installed here. Each prints one JSON object on a line; all
+# together an hour, on a machine with nothing else to do. tests/benchmarks/utility.py, some hours, is run by hand.
 bench: install
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/sealora-site model fetch smollm2-135m-instruct
+	$(BIN)/sealora-site demo-data .cache/demo
 	$(BIN)/python tests/benchmarks/seal.py --json
+	$(BIN)/python tests/benchmarks/round_trip.py --json
+	$(BIN)/python tests/benchmarks/dp_step.py --json
 
 clean:
 	rm -rf $(VENV) .cache runs .mypy_cache .ruff_cache .pytest_cache
