@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, RecordDict
+from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 from numpy.typing import NDArray
@@ -146,9 +147,11 @@ class PureGrid(Grid):
         raise NotImplementedError
 
 
-def node_error(reply: Message, reason: str = "the node went away") -> Message:
+def node_error(
+    reply: Message, reason: str = "the node went away", code: int = ErrorCode.CLIENT_APP_RAISED_EXCEPTION
+) -> Message:
     """What Flower hands the server when a node fails."""
-    failed = Message(Error(3, reason), reply_to=reply)
+    failed = Message(Error(code, reason), reply_to=reply)
     failed.metadata.__dict__.update(reply.metadata.__dict__)
     return failed
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
 from sealora_common.wire_format import CONFIG, ERROR, Action, field
@@ -13,6 +14,8 @@ from sealora_common.wire_format import CONFIG, ERROR, Action, field
 # Flower's own wait polls every 3 s. A grid in this process answers at once; a remote one is asked less and less.
 _FIRST_POLL_SECONDS = 0.02
 _LONGEST_POLL_SECONDS = 0.5
+# Flower counts a message's time from when it was made, this module from when it was taken in.
+_EXPIRY_SECONDS = 5.0
 
 
 def exchange(
@@ -52,7 +55,7 @@ def exchange(
         replies = list(grid.pull_messages(list(pending)))
         for reply in replies:
             node_id = pending.pop(reply.metadata.reply_to_message_id, None)
-            if node_id is None:
+            if node_id is None or (_is_unavailable(reply) and time.monotonic() > deadline - _EXPIRY_SECONDS):
                 continue
             waiting.discard(node_id)
             reason = _failure(reply)
@@ -74,8 +77,18 @@ def broadcast(node_ids: Iterable[int], **fields: bytes) -> dict[int, RecordDict]
     return dict.fromkeys(node_ids, content)
 
 
+def _is_unavailable(reply: Message) -> bool:
+    """Whether Flower says, in place of the node, that it has the message no more: its time is up, or it was lost."""
+    unavailable = (ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE)
+    return reply.has_error() and reply.error.code in unavailable
+
+
 def _failure(reply: Message) -> str | None:
     if reply.has_error():
+        if reply.error.code == ErrorCode.NODE_UNAVAILABLE:
+            return "the site is gone: it has given no sign of life for a minute; start it again"
+        if _is_unavailable(reply):
+            return "the message to the site was lost, as when the SuperLink is restarted"
         return f"the site's Flower node reported: {_first_line(reply.error.reason)}"
     refusal = field(reply.content, ERROR)
     return None if refusal is None else str(refusal)

@@ -98,7 +98,10 @@ class Deployed:
 
     def __init__(self, directory: Path, base: Path, **sections: dict[str, Any]) -> None:
         # Enough for every run of a test module: what is asked here is where a charge stands, not when it is too much.
-        several = {"privacy": {**PRIVATE, "spare_rounds": 2}, "sites": {"stage_timeout": TIMEOUT}}
+        several = {
+            "privacy": {**PRIVATE, "spare_rounds": 2},
+            "sites": {"stage_timeout": TIMEOUT, "training_timeout": TIMEOUT},
+        }
         path = write_federation(directory / "data", base, rounds=ROUNDS, **{**several, **sections})
         prepared = directory / "prepared"
         roster = prepare_run(path, prepared)

@@ -16,7 +16,7 @@ import pytest
 from deployed import ROUNDS, SECONDS, TIMEOUT, Deployed, DeployedRun, DeployedSite
 from running_server import said, until
 
-from sealora_server.events import RoundAborted, RoundFinished, Stage
+from sealora_server.events import RoundAborted, RoundFinished, SiteFailed, Stage
 
 pytestmark = pytest.mark.slow
 
@@ -107,4 +107,5 @@ def test_a_site_that_answers_later_than_the_deadline(federation, victim):
     os.kill(victim.process.pid, signal.SIGCONT)
     seconds = finished_after(run, time.time())
     assert victim.name in run.events(RoundAborted)[0].reason
+    assert f"no answer within {TIMEOUT:.0f} s" in {event.reason for event in run.events(SiteFailed)}
     print(f"\nlate: given up after {waited:.1f} s, finished {seconds:.1f} s after it was back")

@@ -6,11 +6,12 @@ import time
 
 import pytest
 from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.common.constant import ErrorCode
 
 from sealora_common.wire_format import Action
 from sealora_server.exchange import exchange
 
-from pure_sites import PureGrid, pure_federation, pure_recipe
+from pure_sites import PureGrid, node_error, pure_federation, pure_recipe
 
 RECIPE = pure_recipe()
 
@@ -98,3 +99,30 @@ def test_a_message_that_flower_did_not_take_is_not_waited_for(grid):
     assert time.monotonic() - started < 2
     assert replies == {11: b"site-0", 12: b"site-1"}
     assert silent == set(errors) == {13}
+
+
+@pytest.mark.parametrize("code", [ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE])
+def test_what_flower_says_of_a_message_whose_time_is_up_is_silence(grid, code):
+    grid.tamper = lambda site, action, reply: node_error(reply, "x", code) if site == "site-2" else reply
+    replies, errors, silent = ask(grid)
+    assert replies == {11: b"site-0", 12: b"site-1"}
+    assert (errors, silent) == ({13: "no answer within 5 s"}, {13})
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (ErrorCode.MESSAGE_UNAVAILABLE, "the message to the site was lost, as when the SuperLink is restarted"),
+        (ErrorCode.REPLY_MESSAGE_UNAVAILABLE, "the message to the site was lost, as when the SuperLink is restarted"),
+        (
+            ErrorCode.NODE_UNAVAILABLE,
+            "the site is gone: it has given no sign of life for a minute; start it again",
+        ),
+        (ErrorCode.CLIENT_APP_CRASHED, "the site's Flower node reported: last line"),
+    ],
+)
+def test_flower_s_errors_in_time_are_told_in_a_sentence(grid, code, said):
+    grid.tamper = lambda site, action, reply: node_error(reply, "x\nlast line", code) if site == "site-2" else reply
+    replies, errors, silent = ask(grid, timeout=60.0)
+    assert replies == {11: b"site-0", 12: b"site-1"}
+    assert (errors, silent) == ({13: said}, set())
