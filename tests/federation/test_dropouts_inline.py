@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from flwr.app import ConfigRecord, Error, Message
+from flwr.common.constant import ErrorCode
 
 from sealora_client import round_work
 from sealora_client.ledger import Ledger
@@ -53,7 +54,7 @@ class FailingGrid(WatchedGrid):
     def exchange(self, site, action, message):
         type(self).delivered.append((site, action))
         if self.failing(site, action):
-            return Message(Error(3, "the node went away"), reply_to=message)
+            return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, "the node went away"), reply_to=message)
         return super().exchange(site, action, message)
 
 
