@@ -89,6 +89,7 @@ def test_the_network_of_all_sites_is_cut_for_half_a_minute(federation, way):
     for site in federation.sites.values():
         site.network.cut(way)
     time.sleep(30)
+    assert [event.round for event in run.events(RoundFinished)] == list(range(1, ROUNDS))  # they were cut off
     for site in federation.sites.values():
         site.network.mend()
     seconds = finished_after(run, time.time())

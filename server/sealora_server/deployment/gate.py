@@ -42,10 +42,10 @@ class FleetGate:
         if scope.get("server") == (self._trusted_socket, None):
             if asked == ("POST", OPEN_FLEET):
                 self._is_open = True
-                await _answer(send, 200)
+                await answer_empty(send, 200)
                 return
         elif refusal := self._refusal(asked, Headers(scope=scope)):
-            await _answer(send, refusal)
+            await answer_empty(send, refusal)
             return
         await self._app(scope, receive, send)
 
@@ -80,7 +80,8 @@ def signed_by_a_node(headers: Mapping[str, str], is_registered: Callable[[bytes]
     return is_registered(key) and verify_signature(bytes_to_public_key(key), timestamp, signature)
 
 
-async def _answer(send: Send, status: int) -> None:
+async def answer_empty(send: Send, status: int) -> None:
+    """Answers a request with a status alone."""
     headers = [(b"content-length", b"0")]
     if status == 401:
         headers.append((b"connection", b"close"))  # its body is not read

@@ -19,6 +19,8 @@ from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sealora_server.deployment.gate import answer_empty
+
 LONGEST_SECONDS = TIMESTAMP_TOLERANCE + 2 * SYSTEM_TIME_TOLERANCE
 """For how long Flower could take a signature, clocks that differ included."""
 
@@ -48,9 +50,7 @@ class RefuseReplays:
             return
         self._forget()
         if signed in self._seen:
-            headers = [(b"content-length", b"0"), (b"connection", b"close")]
-            await send({"type": "http.response.start", "status": 401, "headers": headers})
-            await send({"type": "http.response.body", "body": b""})
+            await answer_empty(send, 401)
             return
         self._seen.add(signed)  # before Flower looks at it: two that come at once are not both let through
         refused = False
