@@ -12,7 +12,7 @@ from flwr.clientapp import ClientApp
 
 from sealora_client.participation import Participation, RoundState
 from sealora_client.site import Site, open_site
-from sealora_common.errors import BudgetError, DataError, PolicyError, SealoraError, StorageError
+from sealora_common.errors import OrderRefusedError, SealoraError
 from sealora_common.hello import Hello
 from sealora_common.order import RoundOrder
 from sealora_common.receipt import chain_from_bytes
@@ -35,6 +35,8 @@ SITE_DIRECTORY = "site-directory"
 """Key of the node configuration that names the site's directory."""
 
 _STATE = "sealora"
+_NOT_TOLD = "the site takes no part in this; its own log says why"
+"""All that the server is told of an error that was not written to travel. Its kind would be a word too."""
 
 log = logging.getLogger(__name__)
 app = ClientApp()
@@ -99,10 +101,10 @@ def _begin(message: Message, context: Context, site: Site) -> RecordDict:
     order = RoundOrder.parse(_bytes(message, ORDER))
     expected = "train" if order.purpose == "train" else "evaluate"
     if message.metadata.message_type != expected:
-        raise PolicyError(f"an order to {order.purpose} came as {message.metadata.message_type}: it was refused")
+        raise OrderRefusedError(f"an order to {order.purpose} came as {message.metadata.message_type}: it was refused")
     adapter = array(message.content, ADAPTER)
     if adapter is None or adapter.dtype != np.float32:
-        raise PolicyError("the order carries no float32 adapter: server and site must run the same version")
+        raise OrderRefusedError("the order carries no float32 adapter: server and site must run the same version")
     receipts = chain_from_bytes(_bytes(message, RECEIPTS))
     part, advertisement = Participation.begin(site, order, adapter.astype(np.float32), receipts)
     return _keep(context, part, message, _payload(advertisement))
@@ -112,7 +114,7 @@ def _stage(work: Callable[[Participation, bytes], RecordDict], *, last: bool = F
     def handle(message: Message, context: Context, site: Site) -> RecordDict:
         kept = context.state.config_records.get(_STATE)
         if kept is None:
-            raise PolicyError(
+            raise OrderRefusedError(
                 "this site is in no round: it was restarted or the order came twice; order the round anew"
             )
         # Forgotten before the work: a stage that fails half-way is not tried again with the same secrets.
@@ -143,30 +145,17 @@ def _remember(context: Context, part: Participation, up: int, down: int) -> None
 
 
 def _answer(message: Message, context: Context, handle: Handler) -> Message:
-    """Runs a handler; a refusal travels as one sentence, all else as nothing but what kind of trouble there was."""
+    """Runs a handler. What was written to travel travels; of all else the server learns that there was an error."""
+    said = _NOT_TOLD
     try:
-        content = handle(message, context, open_site(_site_directory(context)))
+        return Message(handle(message, context, open_site(_site_directory(context))), reply_to=message)
     except SealoraError as error:
         log.warning("refused %s: %s", message.metadata.message_type, error)
-        content = RecordDict({CONFIG: ConfigRecord({ERROR: _told(error)})})
-    except Exception:  # the server must not learn what a traceback may hold
+        if error.travels:
+            said = str(error)
+    except Exception:
         log.exception("failed at %s", message.metadata.message_type)
-        content = RecordDict({CONFIG: ConfigRecord({ERROR: "the site failed at this stage; its own log says why"})})
-    return Message(content, reply_to=message)
-
-
-def _told(error: SealoraError) -> str:
-    """What the server is told: the sentence itself, unless it may speak of the site's records or its other runs."""
-    if isinstance(error, DataError):
-        return "the site cannot use its data as they are; its own log says why"
-    if isinstance(error, BudgetError):
-        return (
-            "the site's privacy budget does not allow this round; its own log says what is left "
-            "(privacy.spare_rounds pays for rounds that are repeated)"
-        )
-    if isinstance(error, StorageError):
-        return "the site cannot read or write its own files; its own log says which"
-    return str(error)
+    return Message(RecordDict({CONFIG: ConfigRecord({ERROR: said})}), reply_to=message)
 
 
 def _site_directory(context: Context) -> Path:
@@ -175,10 +164,12 @@ def _site_directory(context: Context) -> Path:
         return Path(str(named))
     partition = context.node_config.get("partition-id")
     if partition is None:
-        raise PolicyError(f"this node's configuration has no {SITE_DIRECTORY!r}: start it with the site's directory")
+        raise OrderRefusedError(
+            f"this node's configuration has no {SITE_DIRECTORY!r}: start it with the site's directory"
+        )
     directories = sorted(path.parent for path in simulated_sites_directory().glob("*/site.yaml"))
     if not int(partition) < len(directories):
-        raise PolicyError(
+        raise OrderRefusedError(
             f"this simulation has {len(directories)} sites, node {partition} is one too many: start as many nodes as "
             "the recipe names sites (num-supernodes)"
         )
@@ -188,7 +179,7 @@ def _site_directory(context: Context) -> Path:
 def _bytes(message: Message, key: str) -> bytes:
     value = field(message.content, key)
     if not isinstance(value, bytes):
-        raise PolicyError(f"a message of the server lacks its {key}: server and site must run the same version")
+        raise OrderRefusedError(f"a message of the server lacks its {key}: server and site must run the same version")
     return value
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from sealora_common.errors import PolicyError
+from sealora_common.errors import OrderRefusedError, PolicyError
 from sealora_common.order import RoundOrder
 from sealora_common.receipt import (
     Receipt,
@@ -51,21 +51,21 @@ class History:
         """Takes the chain that came with an order, after checking it against all this site knows.
 
         Raises:
-            PolicyError: the chain is broken or not signed, contradicts what this site stored or confirmed, or is
+            OrderRefusedError: the chain is broken or not signed, contradicts what this site stored or confirmed, or is
                 not the one the order was issued under.
         """
         check_chain(told, run=self._run, recipe_hash=recipe_hash, server_key=server_key)
         stored = self.receipts
         differs = first_difference(stored, told)
         if differs is not None or len(told) < len(stored):
-            raise PolicyError(
+            raise OrderRefusedError(
                 f"the server's receipts differ from this site's from round {differs or len(told) + 1} on: "
                 "the order is refused; tell the consortium's coordinator"
             )
         if history_of(told) != order.history or order.round_number != len(told) + 1:
-            raise PolicyError("the order does not follow from the receipts that came with it: it was refused")
+            raise OrderRefusedError("the order does not follow from the receipts that came with it: it was refused")
         if told and told[-1].adapter_digest != order.adapter_digest:
-            raise PolicyError("the order's adapter is not the one of the last receipt: it was refused")
+            raise OrderRefusedError("the order's adapter is not the one of the last receipt: it was refused")
         self._check_own_part(told)
         if len(told) > len(stored):
             write_atomically(self._chain_file, chain_to_bytes(told))
@@ -89,7 +89,7 @@ class History:
             raise PolicyError(f"{self._confirmed_file}: cannot be read: restore it from a backup") from None
         for receipt in told:
             if receipt.order_digest == own.order_digest and receipt.survivors != own.survivors:
-                raise PolicyError(
+                raise OrderRefusedError(
                     f"the receipt of round {receipt.round_number} names other survivors than this site confirmed: "
                     "the order is refused; tell the consortium's coordinator"
                 )

@@ -11,8 +11,8 @@ from sealora_client.site import Site
 from sealora_common import __version__
 from sealora_common.adapter import AdapterLayout, initial_adapter
 from sealora_common.clip_norm import is_allowed
-from sealora_common.clip_range import initial_range
-from sealora_common.errors import PolicyError
+from sealora_common.clip_range import is_allowed_range
+from sealora_common.errors import OrderRefusedError
 from sealora_common.order import RoundOrder, vector_digest
 
 
@@ -26,35 +26,46 @@ def check_order(site: Site, order: RoundOrder, adapter: NDArray[np.float32], lay
         layout: of the whole adapter on this site's base model.
 
     Raises:
-        PolicyError: names what does not fit.
+        OrderRefusedError: names what does not fit.
     """
     recipe = site.recipe
     site.policy.check_hours(datetime.now(UTC))
     if order.release != __version__:
-        raise PolicyError(
+        raise OrderRefusedError(
             f"the order is of Sealora {order.release}, this site runs {__version__}: install the same version at both"
         )
     if order.recipe_hash != recipe.hash:
-        raise PolicyError(
+        raise OrderRefusedError(
             f"the order is for recipe {order.recipe_hash[:12]}, this site agreed to {recipe.hash[:12]} "
             "(recipe.yaml): it was refused"
         )
     if order.roster_hash != site.roster.hash.hex():
-        raise PolicyError("the order is for another roster than this site's roster.json: it was refused")
+        raise OrderRefusedError("the order is for another roster than this site's roster.json: it was refused")
     if order.layout_digest != layout.digest:
-        raise PolicyError("the order is for another base model or adapter than this site's: it was refused")
-    last = recipe.rounds if order.purpose == "train" else recipe.rounds + 1
-    if order.round_number > last:
-        raise PolicyError(f"the order is for round {order.round_number} of a recipe of {recipe.rounds} rounds")
+        raise OrderRefusedError("the order is for another base model or adapter than this site's: it was refused")
+    if order.purpose == "train" and order.round_number > recipe.rounds:
+        raise OrderRefusedError(f"the order is for round {order.round_number} of a recipe of {recipe.rounds} rounds")
+    if order.purpose == "evaluate" and order.round_number != recipe.rounds + 1:
+        raise OrderRefusedError(
+            f"the order is to evaluate in round {order.round_number}, but a run of {recipe.rounds} rounds evaluates by "
+            "itself once, after the last: it was refused"
+        )
+    if order.attempt > recipe.sites.round_attempts:
+        raise OrderRefusedError(
+            f"the order is attempt {order.attempt} of a round, but the recipe's sites.round_attempts is "
+            f"{recipe.sites.round_attempts}: it was refused"
+        )
     shared = layout.shared(recipe.lora.aggregation)
     if adapter.shape != (shared.size,):
-        raise PolicyError(f"the order's adapter has {adapter.size} parameters, not those of this site's layout")
+        raise OrderRefusedError(f"the order's adapter has {adapter.size} parameters, not those of this site's layout")
     initial = vector_digest(shared.flatten(initial_adapter(layout, recipe.lora.seed)))
     if order.round_number == 1 and order.adapter_digest != initial:
-        raise PolicyError("the first round's adapter is not the one the recipe's lora.seed gives: it was refused")
-    if order.clip_range > initial_range(recipe):
-        raise PolicyError(f"the order's range {order.clip_range:g} is wider than the recipe allows: it was refused")
+        raise OrderRefusedError("the first round's adapter is not the one the recipe's lora.seed gives: it was refused")
+    if not is_allowed_range(recipe, order.clip_range):
+        raise OrderRefusedError(
+            f"the order's range {order.clip_range:g} is none that the recipe allows: it was refused"
+        )
     if not is_allowed(recipe, order.clip_norm):
-        raise PolicyError(f"the order's clipping norm {order.clip_norm:g} is not the recipe's: it was refused")
+        raise OrderRefusedError(f"the order's clipping norm {order.clip_norm:g} is not the recipe's: it was refused")
     if order.adapter_digest != vector_digest(adapter) or not np.isfinite(adapter).all():
-        raise PolicyError("the order's adapter is damaged: it was refused")
+        raise OrderRefusedError("the order's adapter is damaged: it was refused")

@@ -14,10 +14,11 @@ from pydantic import BaseModel, ConfigDict
 
 from sealora_client.history import History
 from sealora_client.order_check import check_order
-from sealora_client.round_work import RoundWork
+from sealora_client.outbox import Outbox
+from sealora_client.round_work import PaidRelease, RoundWork
 from sealora_client.site import Site
 from sealora_common.contribution import ContributionLayout
-from sealora_common.entropy import Entropy, site_entropy
+from sealora_common.entropy import site_entropy
 from sealora_common.order import RoundOrder, layout_of, terms_of
 from sealora_common.receipt import Receipt
 from sealora_common.secagg import RingVector, RoundTerms, SiteSession
@@ -30,8 +31,8 @@ class RoundState(BaseModel):
 
     order: RoundOrder
     session: bytes
-    charges: list[int]
-    """Entries of the ledger that the masked vector releases."""
+    releases: list[PaidRelease]
+    """What the masked vector releases, and the entries of the ledger that pay for it."""
     figures: dict[str, Any]
     """The line for the site's own history."""
 
@@ -61,9 +62,8 @@ class Participation:
             The site's part in the round and its signed advertisement.
 
         Raises:
-            PolicyError: the order is not one this site agreed to.
-            BudgetError: the order would spend more privacy than is left.
-            SealoraError: data or model cannot be used.
+            OrderRefusedError: the order is not one this site agreed to, or would spend more privacy than is left.
+            SealoraError: the site's own files cannot be used.
         """
         started = time.monotonic()
         recipe = site.recipe
@@ -71,11 +71,14 @@ class Participation:
         History(site.directory, order.run).extend(receipts, order, recipe.hash, site.server_key)
         contributions = _contributions(site, order)
         work = RoundWork(site, order)
-        vector = contributions.encode(work.do(adapter), _entropy(site, order, "rounding"))
+        # Of the round, not of the attempt: under the tests' seed a vector that is sent again is the same to the bit.
+        rounding = site_entropy(site.name, order.purpose, order.round_number, "rounding")
+        vector = contributions.encode(work.do(adapter), rounding)
         terms = terms_of(order, recipe, site.roster, contributions)
-        session, advertisement = SiteSession.begin(terms, site.roster, site.identity, _entropy(site, order, "keys"))
+        keys = site_entropy(site.name, order.purpose, order.round_number, order.attempt, "keys")
+        session, advertisement = SiteSession.begin(terms, site.roster, site.identity, keys)
         work.figures["seconds"] = time.monotonic() - started
-        state = RoundState(order=order, session=session.to_bytes(), charges=work.charges, figures=work.figures)
+        state = RoundState(order=order, session=session.to_bytes(), releases=work.releases, figures=work.figures)
         return cls(site, state, vector.pack()), advertisement
 
     def share(self, payload: bytes) -> bytes:
@@ -86,13 +89,24 @@ class Participation:
         return answer
 
     def mask(self, payload: bytes) -> bytes:
-        """Answers the mask stage. From here on the round's charges are spent, whatever comes of the round."""
+        """Answers the mask stage. From here on the round's charges are spent, whatever comes of the round.
+
+        The request is checked first, all of it, and the vector is masked; then the charges are marked released, and
+        when that is on the disk the vector leaves. A request that gets no vector spends nothing.
+
+        Raises:
+            ProtocolError, TooFewSitesError: the request is refused.
+            BudgetError: what would leave is not paid for any more.
+            StorageError: that it leaves could not be written down.
+        """
         session = self._session()
-        if self.state.charges:
-            with self._site.ledger() as ledger:
-                for charge in self.state.charges:
-                    ledger.mark_released(charge)
         answer = session.mask(payload, RingVector.unpack(self.encoded, self._terms().segments))
+        if self.state.releases:
+            with self._site.ledger() as ledger:
+                for release in self.state.releases:
+                    ledger.mark_released(release.charge, release.content)
+        if self._site.recipe.privacy.mechanism == "none":
+            Outbox(self._site.directory, self.state.order.run).mark_sent(self.state.order)
         self.state.session = session.to_bytes()
         self.encoded = b""
         return answer
@@ -127,7 +141,3 @@ class Participation:
 
 def _contributions(site: Site, order: RoundOrder) -> ContributionLayout:
     return layout_of(order, site.recipe, site.roster, site.model().layout)
-
-
-def _entropy(site: Site, order: RoundOrder, purpose: str) -> Entropy:
-    return site_entropy(site.name, order.purpose, order.round_number, order.attempt, purpose)

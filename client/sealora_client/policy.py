@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from sealora_client.hours import Window, is_open, next_opening
 from sealora_client.site_config import first_problem
-from sealora_common.errors import PolicyError
+from sealora_common.errors import OrderRefusedError, PolicyError
 from sealora_common.recipe import Recipe
 from sealora_common.recipe.schema import Unit
 from sealora_common.roster import Roster
@@ -121,11 +121,11 @@ class SitePolicy(BaseModel):
         """Refuses a recipe or roster outside the policy.
 
         Raises:
-            PolicyError: names the policy's line and the recipe's value.
+            OrderRefusedError: names the policy's line and the recipe's value.
         """
         for verdict in self.verdicts(recipe, roster):
             if not verdict.allowed:
-                raise PolicyError(f"policy.yaml: {verdict}: the order is refused")
+                raise OrderRefusedError(f"policy.yaml: {verdict}: the order is refused")
 
     def check_hours(self, now: datetime) -> None:
         """Refuses orders outside the policy's hours.
@@ -134,11 +134,11 @@ class SitePolicy(BaseModel):
             now: the time, with its time zone.
 
         Raises:
-            PolicyError: names the line and when the next of the hours begin.
+            OrderRefusedError: names the line and when the next of the hours begin.
         """
         windows, zone = tuple(map(Window.parse, self.hours)), ZoneInfo(self.time_zone)
         if not is_open(windows, zone, now):
-            raise PolicyError(
+            raise OrderRefusedError(
                 f"policy.yaml: hours are {self._hours_in_words()}, but it is {now.astimezone(zone):%H:%M} there: "
                 f"the order is refused until {next_opening(windows, zone, now)}"
             )

@@ -32,6 +32,14 @@ def initial_range(recipe: Recipe) -> float:
     return (6.0 if recipe.sealing.rotation else 1.5) * recipe.training.steps_per_round * per_step
 
 
+def is_allowed_range(recipe: Recipe, clip_range: float) -> bool:
+    """Whether an order may name this range: one that `initial_range` or `next_range` can give."""
+    widest = initial_range(recipe)
+    if recipe.sealing.clip_range != "auto":
+        return clip_range == widest
+    return widest * _NARROWEST <= clip_range <= widest
+
+
 def next_range(recipe: Recipe, used: float, weighted_sum: NDArray[np.float64], clipped_fraction: float) -> float:
     """The range of the next round.
 

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class SealoraError(Exception):
-    """Base of every error Sealora raises on purpose. `str(error)` is one sentence fit for a person."""
+    """Base of every error Sealora raises on purpose. `str(error)` is one sentence fit for a person.
+
+    Attributes:
+        travels: whether the sentence was written to leave a site. A site tells the server such sentences word for word
+            and of every other error nothing but that there was one, so a sentence that travels must follow from the
+            server's messages and from what was agreed (recipe, roster, policy), never from a record.
+    """
+
+    travels: ClassVar[bool] = False
 
 
 class RecipeError(SealoraError):
@@ -25,6 +35,12 @@ class BudgetError(SealoraError):
 
 class PolicyError(SealoraError):
     """An order lies outside what the site's policy allows."""
+
+
+class OrderRefusedError(PolicyError):
+    """A site does not do what the server asks. Written to travel: see `SealoraError.travels`."""
+
+    travels = True
 
 
 class StorageError(SealoraError):

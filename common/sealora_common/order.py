@@ -15,7 +15,7 @@ from sealora_common.adapter import AdapterLayout
 from sealora_common.canonical import canonical_json
 from sealora_common.clip_range import initial_range
 from sealora_common.contribution import ContributionLayout
-from sealora_common.errors import PolicyError
+from sealora_common.errors import OrderRefusedError
 from sealora_common.recipe import Recipe
 from sealora_common.roster import Roster
 from sealora_common.secagg import RoundTerms, threshold_for
@@ -91,19 +91,19 @@ class RoundOrder(BaseModel):
         """Reads an order, refusing any but its canonical bytes.
 
         Raises:
-            PolicyError: it is not a well-formed order.
+            OrderRefusedError: it is not a well-formed order.
         """
         try:
             order = cls.model_validate_json(content)
         except ValidationError as error:
             problem = error.errors(include_url=False)[0]
             field = ".".join(str(part) for part in problem["loc"]) or "order"
-            raise PolicyError(
+            raise OrderRefusedError(
                 f"the server's order is malformed ({field}: {problem['msg']}): "
                 "the server and this site must run the same version of Sealora"
             ) from None
         if order.to_bytes() != content:
-            raise PolicyError("the server's order is not in canonical form: it was refused")
+            raise OrderRefusedError("the server's order is not in canonical form: it was refused")
         return order
 
     def to_bytes(self) -> bytes:

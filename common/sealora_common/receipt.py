@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from sealora_common.canonical import canonical_json
-from sealora_common.errors import PolicyError
+from sealora_common.errors import OrderRefusedError
 from sealora_common.identity import Identity, verify
 from sealora_common.order import GENESIS, RoundOrder
 
@@ -84,13 +84,13 @@ def chain_from_bytes(content: bytes) -> list[Receipt]:
     """The inverse of `chain_to_bytes`.
 
     Raises:
-        PolicyError: it is malformed.
+        OrderRefusedError: it is malformed.
     """
     try:
         return _chain.validate_json(content)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]["msg"]
-        raise PolicyError(f"the chain of receipts is malformed ({problem}): it was refused") from None
+        raise OrderRefusedError(f"the chain of receipts is malformed ({problem}): it was refused") from None
 
 
 def history_of(receipts: Sequence[Receipt]) -> str:
@@ -102,7 +102,7 @@ def check_chain(receipts: Sequence[Receipt], *, run: str, recipe_hash: str, serv
     """Checks that `receipts` are rounds 1, 2, ... of one run, each linked to the one before and signed.
 
     Raises:
-        PolicyError: names the first round that does not fit.
+        OrderRefusedError: names the first round that does not fit.
     """
     previous = GENESIS
     for position, receipt in enumerate(receipts, start=1):
@@ -113,7 +113,7 @@ def check_chain(receipts: Sequence[Receipt], *, run: str, recipe_hash: str, serv
             and receipt.previous == previous
         )
         if not fits or not receipt.is_signed_by(server_key):
-            raise PolicyError(
+            raise OrderRefusedError(
                 f"the receipt of round {position} does not fit the chain or is not signed by the server: "
                 "the order is refused; tell the consortium's coordinator"
             )

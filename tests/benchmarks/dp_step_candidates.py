@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from sealora_client.data.example import Example
 from sealora_client.data.population import Population
+from sealora_client.ledger import Rehearsal
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.loss import collate, response_losses
 from sealora_client.training import clipped_sum
@@ -25,6 +26,7 @@ from sealora_client.training.dp_sgd import train_round
 from sealora_client.training.optimizer import make_optimizer
 from sealora_client.training.sampling import poisson_batch
 from sealora_common.entropy import Entropy, SystemEntropy
+from sealora_common.privacy.accounting import Mechanism
 from sealora_common.recipe import Recipe
 
 NOISE_MULTIPLIER = 1.0
@@ -92,7 +94,9 @@ def sealora(bench: Bench, samples: Samples) -> None:
             Population.of(bench.examples),
             recipe=bench.recipe,
             round_number=1,
-            noise_multiplier=NOISE_MULTIPLIER,
+            leave=Rehearsal(
+                Mechanism(NOISE_MULTIPLIER, bench.recipe.training.sample_rate, bench.recipe.training.steps_per_round)
+            ),
             entropy=SystemEntropy(),
         )
 

@@ -76,6 +76,7 @@ def _serve() -> None:
             for number in range(3):
                 try:
                     paid = ledger_runs.charge(ledger, number, dataset=dataset, run="race", limit=task["limit"])
+                    ledger.mark_released(paid.id)  # or another process's charge has taken its place
                 except charging.BudgetError:
                     continue
                 os.write(out, f"charged race {number} {paid.id}\n".encode())

@@ -48,6 +48,15 @@ def charge(
     )
 
 
+def spend(
+    ledger: Ledger, round_number: int, *, dataset: DataSet = DATA, run: str = "run-1", limit: float = 8.0
+) -> Charge:
+    """Charges one round, and lets what came of it leave."""
+    made = charge(ledger, round_number, limit=limit, dataset=dataset, run=run)
+    ledger.mark_released(made.id)
+    return made
+
+
 def composed(rounds: int) -> float:
     """What so many rounds cost together."""
     return epsilon_rdp([ROUND] * rounds, DELTA)

@@ -17,7 +17,7 @@ from sealora_common.entropy import SEED_VARIABLE
 from sealora_common.errors import BudgetError, StorageError
 from sealora_common.privacy.accounting import Mechanism, epsilon_rdp
 
-from ledger_runs import DATA, DELTA, ROUND, SITE, bodies, charge, composed, records, write_ledger
+from ledger_runs import DATA, DELTA, ROUND, SITE, bodies, charge, composed, persons, records, spend, write_ledger
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_an_order_that_would_overspend_is_refused_and_not_recorded(path: Path) -
 def test_a_refusal_says_how_many_steps_still_fit(path: Path) -> None:
     limit = epsilon_rdp([Mechanism(1.0, 0.05, 14)], DELTA)
     with Ledger(path, SITE) as ledger:
-        charge(ledger, 1, limit=limit)
+        spend(ledger, 1, limit=limit)
         with pytest.raises(BudgetError, match="4 of its 10 steps would"):
             charge(ledger, 2, limit=limit)
 
@@ -106,7 +106,8 @@ def test_a_run_calibrated_to_its_budget_can_be_trained_to_the_end(path: Path) ->
 def test_a_run_may_not_cost_more_than_its_recipe_promises_however_much_the_policy_allows(path: Path) -> None:
     with Ledger(path, SITE) as ledger:
         order = {"dataset": DATA, "mechanism": ROUND, "delta": DELTA, "epsilon_limit": 1000.0}
-        ledger.charge(**order, run="a", round_number=1, run_epsilon_limit=composed(1))
+        first = ledger.charge(**order, run="a", round_number=1, run_epsilon_limit=composed(1))
+        ledger.mark_released(first.id)
         with pytest.raises(BudgetError, match="run a has spent"):
             ledger.charge(**order, run="a", round_number=2, run_epsilon_limit=composed(1))
         ledger.charge(**order, run="b", round_number=1, run_epsilon_limit=composed(1))
@@ -175,6 +176,106 @@ def test_one_charge_pays_for_one_release(path: Path) -> None:
             ledger.mark_released(made.id + 2)
 
 
+CONTENT, ANOTHER = "ab" * 32, "cd" * 32
+
+
+def test_the_same_result_may_leave_again_and_no_other(path: Path) -> None:
+    with Ledger(path, SITE) as ledger:
+        made = charge(ledger, 1)
+        assert ledger.can_release(made.id, CONTENT)
+        ledger.mark_released(made.id, CONTENT)
+    with Ledger(path, SITE) as ledger:
+        before = bodies(path)
+        ledger.mark_released(made.id, CONTENT)
+        assert bodies(path) == before  # a server that asks for ever fills no disk
+        assert ledger.can_release(made.id, CONTENT)
+        for other in (ANOTHER, ""):
+            assert not ledger.can_release(made.id, other)
+            with pytest.raises(BudgetError, match="released already"):
+                ledger.mark_released(made.id, other)
+        assert ledger.spent(DATA, DELTA) == pytest.approx(composed(1))
+        ledger.verify()
+
+
+def test_what_was_released_without_a_digest_never_leaves_again(path: Path) -> None:
+    with Ledger(path, SITE) as ledger:
+        made = spend(ledger, 1)
+        for content in (CONTENT, ""):
+            assert not ledger.can_release(made.id, content)
+            with pytest.raises(BudgetError, match="released already"):
+                ledger.mark_released(made.id, content)
+
+
+def test_rounds_that_were_ordered_and_never_collected_cost_nothing(path: Path) -> None:
+    """A server invents run after run: each is charged, none leaves, and the budget is still there for a real one."""
+    limit = composed(2)
+    with Ledger(path, SITE) as ledger:
+        spend(ledger, 1, limit=limit)
+        invented = [charge(ledger, 1, run=f"invented-{number}", limit=limit) for number in range(20)]
+        real = charge(ledger, 2, limit=limit)
+        assert ledger.spent(DATA, DELTA) == real.epsilon_after == pytest.approx(composed(2))
+        for made in invented:
+            assert not ledger.can_release(made.id, CONTENT)
+            with pytest.raises(BudgetError, match="was voided"):
+                ledger.mark_released(made.id, CONTENT)
+        ledger.mark_released(real.id, CONTENT)
+        with pytest.raises(BudgetError, match="has spent"):
+            charge(ledger, 3, limit=limit)
+        ledger.verify()
+
+
+def test_no_more_is_voided_than_is_in_the_way_and_the_oldest_first(path: Path) -> None:
+    with Ledger(path, SITE) as ledger:
+        made = [charge(ledger, number, limit=composed(3)) for number in (1, 2, 3)]
+        charge(ledger, 4, limit=composed(3))
+        assert [ledger.can_release(each.id, CONTENT) for each in made] == [False, True, True]
+
+
+def test_a_refusal_voids_nothing(path: Path) -> None:
+    with Ledger(path, SITE) as ledger:
+        made = charge(ledger, 1, limit=composed(1))
+        before = bodies(path)
+        with pytest.raises(BudgetError):
+            charge(ledger, 2, mechanism=Mechanism(0.3, 0.5, 100), limit=composed(1))
+        assert bodies(path) == before
+        ledger.mark_released(made.id, CONTENT)
+
+
+def test_a_settled_or_voided_charge_is_not_given_again(path: Path) -> None:
+    with Ledger(path, SITE) as ledger:
+        first = charge(ledger, 1, limit=composed(1))
+        charge(ledger, 2, limit=composed(1))
+        again = charge(ledger, 1, limit=composed(1))
+        assert again.id != first.id
+
+
+def test_a_delta_that_would_allow_publishing_a_unit_is_refused(path: Path) -> None:
+    with Ledger(path, SITE) as ledger:
+        order = {"run": "a", "round_number": 1, "mechanism": ROUND, "epsilon_limit": 100.0}
+        for dataset in (records("a", "b"), persons(one=["a", "b"], two=["c", "d", "e"])):
+            with pytest.raises(BudgetError, match=r"below 1 / 2 = 0\.5"):
+                ledger.charge(dataset=dataset, delta=0.5, **order)
+        assert ledger.history() == []
+
+
+def test_a_charge_says_what_it_pays_for(path: Path) -> None:
+    with Ledger(path, SITE) as ledger:
+        made = charge(ledger, 3)
+    assert (made.run, made.round_number, made.dataset) == ("run-1", 3, DATA.fingerprint)
+    assert (made.mechanism, made.delta) == (ROUND, DELTA)
+
+
+def test_a_ledger_of_the_version_before_goes_on(path: Path) -> None:
+    with Ledger(path, SITE) as ledger:
+        made = charge(ledger, 1)
+    with sqlite3.connect(path) as earlier:
+        earlier.execute("PRAGMA user_version=2")
+    with Ledger(path, SITE) as ledger:
+        ledger.mark_released(made.id, CONTENT)
+        ledger.verify()
+    assert sqlite3.connect(path).execute("PRAGMA user_version").fetchone() == (3,)
+
+
 @pytest.mark.parametrize(
     ("run", "round_number", "mechanism"),
     [("run-2", 1, ROUND), ("run-1", 2, ROUND), ("run-1", 1, Mechanism(1.0, 0.05, 11))],
@@ -222,16 +323,16 @@ def test_a_charge_under_the_insecure_seed_is_marked(path: Path, monkeypatch: pyt
 
 
 def test_a_clock_set_back_changes_no_order_and_is_noted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    times = iter(["2031-01-01", "2031-01-02", "2031-01-03", "2030-06-01", "2030-06-02", "2031-01-03"])
+    times = iter(["2031-01-01", "2031-01-02", "2031-01-03", "2031-01-03", "2030-06-01", "2030-06-02", "2031-01-03"])
     monkeypatch.setattr(journal, "now", lambda: f"{next(times)}T00:00:00.000+00:00")
     with Ledger(path, SITE) as ledger:
-        charge(ledger, 1, limit=composed(2))
+        spend(ledger, 1, limit=composed(2))
         ledger.mark_released(charge(ledger, 2, limit=composed(2)).id)
         with pytest.raises(BudgetError):
             charge(ledger, 3, limit=composed(2))
     with Ledger(path, SITE) as ledger:
-        assert ledger.backwards() == [4, 5]
-        assert [(row.id, row.created[:10]) for row in ledger.history()] == [(3, "2031-01-03"), (4, "2030-06-01")]
+        assert ledger.backwards() == [5, 6]
+        assert [(row.id, row.created[:10]) for row in ledger.history()] == [(3, "2031-01-03"), (5, "2030-06-01")]
         ledger.verify()
 
 
@@ -241,9 +342,9 @@ def test_threads_sharing_a_ledger_do_not_overspend(path: Path) -> None:
 
         def work(number: int) -> None:
             try:
-                charge(ledger, number, limit=composed(3))
+                spend(ledger, number, limit=composed(3))
                 results.append(True)
-            except BudgetError:
+            except BudgetError:  # there was no room, or another thread's charge took it
                 results.append(False)
 
         threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
@@ -251,7 +352,8 @@ def test_threads_sharing_a_ledger_do_not_overspend(path: Path) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        assert sorted(results) == [False] * 5 + [True] * 3
+        released = [row for row in ledger.history() if row.released is not None]
+        assert len(released) == sum(results) == 3
         ledger.verify()
 
 
@@ -328,7 +430,7 @@ def test_a_ledger_of_another_version_is_refused(path: Path, version: int) -> Non
     Ledger(path, SITE).close()
     with sqlite3.connect(path) as later:
         later.execute(f"PRAGMA user_version={version}")
-    with pytest.raises(StorageError, match=f"has version {version} where this Sealora reads version 2: use the"):
+    with pytest.raises(StorageError, match=f"has version {version} where this Sealora reads version 3: use the"):
         Ledger(path, SITE)
 
 

@@ -42,8 +42,11 @@ class LedgerMachine(RuleBasedStateMachine):
         self.ledger = Ledger(self.directory / "ledger.sqlite", SITE)
         self.paid: dict[int, Paid] = {}
 
+    def rows(self, members: str) -> list[Paid]:
+        return [paid for paid in self.paid.values() if set(paid.members) & set(members) and paid.state != "voided"]
+
     def against(self, members: str) -> list[Mechanism]:
-        return [paid.mechanism for paid in self.paid.values() if set(paid.members) & set(members)]
+        return [paid.mechanism for paid in self.rows(members)]
 
     @rule(
         members=st.sampled_from(sorted(DATASETS)),
@@ -54,7 +57,14 @@ class LedgerMachine(RuleBasedStateMachine):
     def charge(self, members: str, run: str, round_number: int, mechanism: Mechanism) -> None:
         order = Paid(members, run, round_number, mechanism)
         taken_up = next((number for number, paid in self.paid.items() if paid == order), None)
-        after = epsilon_rdp([*self.against(members), *([] if taken_up else [mechanism])], DELTA)
+        in_the_way: list[Paid] = []
+        left = [paid for paid in self.rows(members) if paid.state == "open"]
+        while True:
+            counted = [paid.mechanism for paid in self.rows(members) if not any(paid is out for out in in_the_way)]
+            after = epsilon_rdp([*counted, *([] if taken_up else [mechanism])], DELTA)
+            if taken_up or after <= LIMIT + 1e-9 or not left:
+                break
+            in_the_way.append(left.pop(0))
         try:
             made = charge(
                 self.ledger, round_number, dataset=DATASETS[members], run=run, mechanism=mechanism, limit=LIMIT
@@ -67,6 +77,8 @@ class LedgerMachine(RuleBasedStateMachine):
         if taken_up is None:
             assert after <= LIMIT + 1e-9
             assert made.id > max(self.paid, default=0)
+            for paid in in_the_way:
+                paid.state = "voided"
             self.paid[made.id] = order
         else:
             assert made.id == taken_up
@@ -104,7 +116,7 @@ class LedgerMachine(RuleBasedStateMachine):
             (number, paid.run, paid.round_number, paid.mechanism) for number, paid in self.paid.items()
         ]
         for row, paid in zip(rows, self.paid.values(), strict=True):
-            state = "open" if row.is_open else "released" if row.released else "settled"
+            state = "open" if row.is_open else "released" if row.released else "settled" if row.settled else "voided"
             assert state == paid.state
         for members, dataset in DATASETS.items():
             assert abs(self.ledger.spent(dataset, DELTA) - epsilon_rdp(self.against(members), DELTA)) < 1e-12

@@ -16,7 +16,7 @@ from sealora_client.ledger.members import KeyedMembers, new_member_key
 from sealora_common.errors import BudgetError
 from sealora_common.privacy.accounting import Mechanism, epsilon_rdp
 
-from ledger_runs import DELTA, ROUND, SITE, bodies, charge, composed, persons, records
+from ledger_runs import DELTA, ROUND, SITE, bodies, charge, composed, persons, records, spend
 
 KEY = new_member_key()
 names = st.sets(st.sampled_from("abcdefgh"), min_size=1)
@@ -34,11 +34,11 @@ def ledger(tmp_path: Path):
     ids=["grown", "shrunk", "one changed", "nearly all changed"],
 )
 def test_changed_data_goes_on_where_it_stood(ledger: Ledger, changed: tuple[str, ...]) -> None:
-    charge(ledger, 1, dataset=records("a", "b"), limit=composed(2))
+    spend(ledger, 1, dataset=records("a", "b"), limit=composed(2))
     after = records(*changed)
     assert ledger.spent(after, DELTA) == pytest.approx(composed(1))
     assert ledger.rounds_left(after, ROUND, DELTA, composed(2)) == 1
-    assert charge(ledger, 2, dataset=after, limit=composed(2)).epsilon_after == pytest.approx(composed(2))
+    assert spend(ledger, 2, dataset=after, limit=composed(2)).epsilon_after == pytest.approx(composed(2))
     for dataset in (records("a", "b"), after):
         assert ledger.spent(dataset, DELTA) == pytest.approx(composed(2))
         with pytest.raises(BudgetError, match="no round of this kind fits any more"):
@@ -87,7 +87,7 @@ def test_a_limit_holds_for_every_member_in_whatever_order_overlapping_data_are_c
             for members in order:
                 for round_number in (1, 2):
                     try:
-                        charge(ledger, round_number, dataset=records(*members), limit=composed(3))
+                        spend(ledger, round_number, dataset=records(*members), limit=composed(3))
                     except BudgetError:
                         continue
                     for member in members:
@@ -104,7 +104,8 @@ def test_a_round_taken_up_with_other_data_is_charged_anew(ledger: Ledger) -> Non
 
 def test_the_run_s_own_promise_counts_every_state_of_its_data(ledger: Ledger) -> None:
     order = {"run": "run-1", "mechanism": ROUND, "delta": DELTA, "epsilon_limit": 1000.0}
-    ledger.charge(dataset=records("a"), round_number=1, run_epsilon_limit=composed(1), **order)
+    first = ledger.charge(dataset=records("a"), round_number=1, run_epsilon_limit=composed(1), **order)
+    ledger.mark_released(first.id)
     with pytest.raises(BudgetError, match="run run-1 has spent"):
         ledger.charge(dataset=records("a", "b"), round_number=2, run_epsilon_limit=composed(1), **order)
 

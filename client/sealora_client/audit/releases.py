@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sealora_client.data.population import Population
+from sealora_client.ledger import Rehearsal
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.training.distributed import noised_sum
 from sealora_client.training.dp_sgd import train_round
@@ -63,14 +64,13 @@ def release_round(
     Raises:
         SealoraError: the data or the model cannot be used.
     """
-    noise_multiplier = 0.0 if mechanism is None else mechanism.noise_multiplier
-    if recipe.privacy.mechanism != "distributed":
+    if mechanism is None or recipe.privacy.mechanism != "distributed":
         trained = train_round(
             model,
             population,
             recipe=recipe,
             round_number=round_number,
-            noise_multiplier=noise_multiplier,
+            leave=None if mechanism is None else Rehearsal(mechanism),
             entropy=entropy,
             clip_norm=clip_norm,
         )
@@ -83,11 +83,11 @@ def release_round(
         round_number=round_number,
         grid=grid,
         clip_norm=clip_norm,
-        noise_multiplier=noise_multiplier,
+        leave=Rehearsal(mechanism),
         entropy=entropy,
     ).values
     for _ in range(grid.honest_survivors - 1):
-        total += skellam(entropy, len(total), grid.noise_variance(noise_multiplier))
+        total += skellam(entropy, len(total), grid.noise_variance(mechanism.noise_multiplier))
     opened = grid.decode(grid.encode(total)).astype(np.float64)
     expected = recipe.training.sample_rate * len(population)
     votes = recipe.privacy.target_quantile is not None

@@ -18,7 +18,7 @@ from sealora_common.wire_format import CONFIG, ERROR, ORDER, content_bytes, fiel
 SITE_DIRECTORY = "site-directory"
 """Key of the node configuration that names the site's directory, as `sealora_client.app` reads it."""
 _RUNS_KEPT = 4
-_FAILED = "the site failed at this stage; its own log says why"
+_FAILED = "the site takes no part in this; its own log says why"
 
 log = logging.getLogger(__name__)
 

@@ -1,17 +1,20 @@
 """The site's privacy ledger: every charge against each of its data sets, across runs, recipes and restarts.
 
-A charge is committed to the disk before training begins, so that no noisy gradient exists that is not paid for,
-and it is marked released before a masked delta leaves the site. A process killed at any instant can therefore
-only have charged too much.
+A charge is committed to the disk before training begins, so that no noisy gradient exists that is not paid for, and it
+is marked released, with the digest of what leaves, before a masked vector leaves the site. A process killed at any
+instant can therefore only have charged too much. The same vector may leave again under its charge, no other may. A
+charge under which nothing left can be taken back to make room for another: it is voided first, and then nothing can
+leave under it any more.
 
     with Ledger(path, identity) as ledger:
         charge = ledger.charge(dataset=dataset, run=run, round_number=3, mechanism=mechanism,
                                delta=1e-5, epsilon_limit=8.0)
-        trained = train_round(...)
-        ledger.mark_released(charge.id)
+        trained = train_round(..., leave=charge)
+        ledger.mark_released(charge.id, digest_of(trained))
         send(trained)
 
 `ledger`     what may be spent: charging, releasing, refusing
+`charge`     leave to compute one release, which training asks for
 `overspend`  the refusal's sentence, and how many rounds still fit
 `members`    who is in a data set, as keyed digests, and whether two data sets share somebody
 `books`      what follows from the entries: data sets, charges, keys
@@ -31,7 +34,8 @@ they were at an earlier time. Only a copy kept elsewhere shows that: `sealora-si
 from __future__ import annotations
 
 from sealora_client.ledger.books import ChargeRow, DataSetRow
+from sealora_client.ledger.charge import Charge, Leave, Rehearsal
 from sealora_client.ledger.journal import Verified
-from sealora_client.ledger.ledger import Charge, Ledger
+from sealora_client.ledger.ledger import Ledger
 
-__all__ = ["Charge", "ChargeRow", "DataSetRow", "Ledger", "Verified"]
+__all__ = ["Charge", "ChargeRow", "DataSetRow", "Leave", "Ledger", "Rehearsal", "Verified"]

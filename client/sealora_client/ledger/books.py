@@ -18,6 +18,7 @@ from sealora_client.ledger.entries import (
     Restored,
     SealedEntry,
     Settled,
+    Voided,
 )
 from sealora_common.errors import BudgetError
 from sealora_common.privacy.accounting import Mechanism
@@ -49,7 +50,7 @@ class DataSetRow:
 
 @dataclass(frozen=True)
 class ChargeRow:
-    """One charge. It is open until it is released or settled, and spent in any case.
+    """One charge. It is open until it is released, settled or voided, and spent unless it is voided.
 
     Attributes:
         id: number of its entry, so increasing in order of charging.
@@ -60,10 +61,14 @@ class ChargeRow:
         created: when it was charged, UTC, ISO 8601.
         released: when its result was about to leave the site, UTC, ISO 8601; None if it never was.
         settled: when it was closed unreleased, UTC, ISO 8601; None if it was not.
+        voided: when it was taken back, nothing having left under it, UTC, ISO 8601; None if it was not.
+        content: SHA-256 (hex) of what was released; empty if nothing was, or if it may not leave again.
         repeats: how often it was taken up again while it was open.
         delta: at which its limits were meant.
         epsilon_limit: the data set's limit at the time; None if there was none.
         insecure: whether its noise came from the insecure test seed and so protects nothing.
+        uncertain: whether the ledger may have lost entries after it: it was restored from an export, or its head was
+            lost. Something may have left under it though it seems open.
     """
 
     id: int
@@ -74,15 +79,23 @@ class ChargeRow:
     created: str
     released: str | None
     settled: str | None
+    voided: str | None
+    content: str
     repeats: int
     delta: float
     epsilon_limit: float | None
     insecure: bool
+    uncertain: bool = False
 
     @property
     def is_open(self) -> bool:
-        """Whether its result may still leave the site."""
-        return self.released is None and self.settled is None
+        """Whether it is neither released nor settled nor voided."""
+        return self.released is None and self.settled is None and self.voided is None
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether it is sure that nothing has left under it, so that something may, or it may be taken back."""
+        return self.is_open and not self.uncertain
 
 
 class Books:
@@ -165,12 +178,17 @@ class Books:
                 insecure = row.insecure or entry.insecure
                 self.charges[row.id] = replace(row, repeats=row.repeats + 1, insecure=insecure)
             case Released():
-                self.charges[entry.charge] = replace(self._open(entry.number, entry.charge), released=entry.created)
+                row = self._open(entry.number, entry.charge)
+                self.charges[row.id] = replace(row, released=entry.created, content=entry.content)
             case Settled():
                 self.charges[entry.charge] = replace(self._open(entry.number, entry.charge), settled=entry.created)
+            case Voided():
+                self.charges[entry.charge] = replace(self._open(entry.number, entry.charge), voided=entry.created)
             case Accepted() | Restored():
                 self._keys.append((entry.number, bytes.fromhex(entry.public_key)))
                 self.marks.append(entry)
+                if isinstance(entry, Restored) or "head lost" in entry.reason:
+                    self.charges = {number: replace(row, uncertain=row.is_open) for number, row in self.charges.items()}
         if entry.created < self._latest:
             self.backwards.append(entry.number)
         self._latest = max(self._latest, entry.created)
@@ -178,9 +196,9 @@ class Books:
         self.last = entry
 
     def against(self, overlaps: frozenset[int]) -> list[ChargeRow]:
-        """The charges of the data sets with these ids, in order of charging."""
+        """The charges of the data sets with these ids that are spent, in order of charging."""
         fingerprints = {self._fingerprints[number] for number in overlaps}
-        return [row for row in self.charges.values() if row.dataset in fingerprints]
+        return [row for row in self.charges.values() if row.dataset in fingerprints and row.voided is None]
 
     def _require_signature(self, sealed: SealedEntry) -> None:
         if not sealed.is_signed_by(self.key):
@@ -220,6 +238,8 @@ class Books:
             created=entry.created,
             released=None,
             settled=None,
+            voided=None,
+            content="",
             repeats=0,
             delta=entry.delta,
             epsilon_limit=entry.epsilon_limit,

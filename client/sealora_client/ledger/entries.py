@@ -114,12 +114,21 @@ class Released(_Fields):
 
     kind: Literal["release"] = "release"
     charge: int
+    content: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+    """SHA-256 (hex) of the result: the same result may leave again, another may not. Empty: none may."""
 
 
 class Settled(_Fields):
     """A charge is closed though nothing left the site. It stays spent, and nothing can leave under it any more."""
 
     kind: Literal["settle"] = "settle"
+    charge: int
+
+
+class Voided(_Fields):
+    """A charge is taken back: nothing that was computed under it has left the site, and nothing can any more."""
+
+    kind: Literal["void"] = "void"
     charge: int
 
 
@@ -141,7 +150,8 @@ class Restored(_Fields):
 
 
 Entry = Annotated[
-    Begun | DataSetAdded | Charged | Repeated | Released | Settled | Accepted | Restored, Field(discriminator="kind")
+    Begun | DataSetAdded | Charged | Repeated | Released | Settled | Voided | Accepted | Restored,
+    Field(discriminator="kind"),
 ]
 _entry: TypeAdapter[Entry] = TypeAdapter(Entry)
 

@@ -12,28 +12,31 @@ new identifiers, presents members that the ledger cannot know again; that is for
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
 from sealora_client.data.fingerprint import DataSet
 from sealora_client.ledger.books import Books, ChargeRow, DataSetRow
-from sealora_client.ledger.entries import Accepted, Charged, DataSetAdded, Released, Repeated, Restored, Settled
+from sealora_client.ledger.charge import Charge
+from sealora_client.ledger.entries import (
+    Accepted,
+    Charged,
+    DataSetAdded,
+    Released,
+    Repeated,
+    Restored,
+    Settled,
+    Voided,
+)
 from sealora_client.ledger.journal import Journal, Verified
 from sealora_client.ledger.members import KeyedMembers
 from sealora_client.ledger.overspend import repeats_that_fit, require_room
 from sealora_common.entropy import insecure_seed_in_use
 from sealora_common.errors import BudgetError
 from sealora_common.identity import Identity
-from sealora_common.privacy.accounting import Mechanism, epsilon_rdp
-
-
-@dataclass(frozen=True)
-class Charge:
-    """Leave to train one round: the entry that pays for it, and what the data set will have spent with it."""
-
-    id: int
-    epsilon_after: float
+from sealora_common.privacy.accounting import Mechanism, check_delta, epsilon_rdp
 
 
 class Ledger:
@@ -84,6 +87,10 @@ class Ledger:
         counted. It holds only if nothing of the lost attempt is used again: the caller starts the repeat from the
         adapter and optimiser state of the last released round, and never trains twice to pick one result.
 
+        Open charges of other rounds or runs stand in nobody's way for longer than there is room: where there is none,
+        they are voided, the oldest first. Nothing has left under them, and once voided nothing can, so they cost
+        nobody's privacy anything; what a server orders and never collects does not spend the budget.
+
         Args:
             dataset: the units that take part.
             run: the run's identity.
@@ -95,24 +102,29 @@ class Ledger:
             run_epsilon_limit: most that this run's charges of them may cost: what its recipe promises.
 
         Raises:
-            BudgetError: the charge would overspend, or shares records with a data set charged by another unit of
-                privacy. Nothing is charged.
+            BudgetError: the charge would overspend, delta is not below 1 / (number of units), or the data set shares
+                records with one charged by another unit of privacy. Nothing is charged.
         """
         # Outside the lock: the first cost takes seconds (it loads torch), and other processes wait for the lock.
         epsilon_rdp([mechanism], delta)
         keyed = self._keyed(dataset)
+        check_delta(delta, len(dataset))
         with self._journal.writing() as books:
             overlaps = self._overlaps(books, dataset, keyed)
             rows = books.against(overlaps)
-            spent = [row.mechanism for row in rows]
             insecure = insecure_seed_in_use()
+
+            def leave(charge_id: int, epsilon_after: float) -> Charge:
+                return Charge(charge_id, run, round_number, dataset.fingerprint, mechanism, delta, epsilon_after)
+
             for row in rows:
-                if row.is_open and _same_round(row, dataset, run, round_number, mechanism):
+                if row.is_unused and _same_round(row, dataset, run, round_number, mechanism):
                     self._journal.append(Repeated, charge=row.id, insecure=insecure)
-                    return Charge(row.id, epsilon_rdp(spent, delta))
-            after = require_room(f"data set {dataset.fingerprint[:12]}", spent, mechanism, delta, epsilon_limit)
-            of_run = [row.mechanism for row in rows if row.run == run]
-            require_room(f"run {run[:12]}", of_run, mechanism, delta, run_epsilon_limit)
+                    return leave(row.id, epsilon_rdp([other.mechanism for other in rows], delta))
+            limits = _Limits(f"data set {dataset.fingerprint[:12]}", epsilon_limit, run, run_epsilon_limit)
+            after, in_the_way = limits.make_room(rows, mechanism, delta)
+            for row in in_the_way:
+                self._journal.append(Voided, charge=row.id)
             known = books.datasets.get(dataset.fingerprint)
             dataset_id = self._add(dataset, keyed, overlaps) if known is None else known.id
             charge_id = self._journal.append(
@@ -126,29 +138,41 @@ class Ledger:
                 run_epsilon_limit=_finite(run_epsilon_limit),
                 insecure=insecure,
             )
-            return Charge(charge_id, after)
+            return leave(charge_id, after)
 
-    def mark_released(self, charge_id: int) -> None:
-        """Records, durably, that the charge's result is about to leave the site. A charge pays for one release.
+    def mark_released(self, charge_id: int, content: str = "") -> None:
+        """Records, durably, that the charge's result is about to leave the site. A charge pays for one result.
 
         A site that dies between this and sending has paid for nothing; the other order could release unpaid.
 
+        Args:
+            charge_id: the charge.
+            content: SHA-256 (hex) of the result. It may leave again under the same charge, since whoever has it learns
+                nothing more from a second copy; no other result may. Empty: nothing may leave again.
+
         Raises:
-            BudgetError: the charge is released already (as when the same site runs twice and both trained under
-                it), settled, or not in this ledger. The result must not leave.
+            BudgetError: the charge released another result already (as when the same site runs twice and both trained
+                under it), was settled or voided, or is not in this ledger. The result must not leave.
         """
         with self._journal.writing() as books:
             row = books.charges.get(charge_id)
-            if row is None or not row.is_open:
-                was = "unknown" if row is None else "settled" if row.settled else "released already"
+            if row is not None and content and row.content == content:
+                return
+            if row is None or not row.is_unused:
                 raise BudgetError(
-                    f"charge {charge_id} of the privacy ledger {self.path} is {was}, so this round's result stays "
-                    "here: check that the site does not run twice, then let it train again"
+                    f"charge {charge_id} of the privacy ledger {self.path} {_state_of(row)}, so this round's result "
+                    "stays here: check that the site does not run twice, then let it train again"
                 )
-            self._journal.append(Released, charge=charge_id)
+            self._journal.append(Released, charge=charge_id, content=content)
+
+    def can_release(self, charge_id: int, content: str) -> bool:
+        """Whether `mark_released` would let this result of the charge leave, for the first time or again."""
+        with self._journal.reading() as books:
+            row = books.charges.get(charge_id)
+            return row is not None and (row.is_unused or (bool(content) and row.content == content))
 
     def settle(self, charge_id: int) -> None:
-        """Closes an open charge whose round is over and lost. It stays spent; nothing is ever given back.
+        """Closes an open charge whose round is over and lost. It stays spent for good, unlike one that is voided.
 
         From then on no result can leave under it, and the same round would be charged anew.
 
@@ -162,7 +186,7 @@ class Ledger:
             self._journal.append(Settled, charge=charge_id)
 
     def spent(self, dataset: DataSet | str, delta: float) -> float:
-        """The epsilon, at `delta`, of all charges that count against the data set, released or not.
+        """The epsilon, at `delta`, of all charges that count against the data set, released or still open.
 
         Args:
             dataset: a data set, or the fingerprint of one that was charged.
@@ -178,7 +202,7 @@ class Ledger:
         return repeats_that_fit([row.mechanism for row in self.history(dataset)], mechanism, delta, epsilon_limit)
 
     def history(self, dataset: DataSet | str | None = None) -> list[ChargeRow]:
-        """The charges that count against one data set (as for `spent`), or all, in order of charging."""
+        """The charges that count against one data set (as for `spent`), or all and the voided ones, in order."""
         if isinstance(dataset, DataSet):
             keyed = self._keyed(dataset)
             with self._journal.reading() as books:
@@ -251,6 +275,55 @@ class Ledger:
         )
         self._journal.append_members(number, keyed)
         return number
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """What one charge must stay within.
+
+    Attributes:
+        dataset: the data set, as a refusal names it.
+        epsilon: most that may count against the data set.
+        run: the run's identity.
+        run_epsilon: most that the run's own charges may cost.
+    """
+
+    dataset: str
+    epsilon: float
+    run: str
+    run_epsilon: float
+
+    def make_room(self, rows: Sequence[ChargeRow], mechanism: Mechanism, delta: float) -> tuple[float, list[ChargeRow]]:
+        """What is spent with the charge, and which open charges among `rows` must be voided for it, oldest first.
+
+        Raises:
+            BudgetError: there is no room even without the open ones.
+        """
+        in_the_way: list[ChargeRow] = []
+        for row in [*(row for row in rows if row.is_unused), None]:
+            counted = [other for other in rows if other not in in_the_way]
+            try:
+                spent = [other.mechanism for other in counted]
+                after = require_room(self.dataset, spent, mechanism, delta, self.epsilon)
+                of_run = [other.mechanism for other in counted if other.run == self.run]
+                require_room(f"run {self.run[:12]}", of_run, mechanism, delta, self.run_epsilon)
+            except BudgetError:
+                if row is None:
+                    raise
+                in_the_way.append(row)
+            else:
+                return after, in_the_way
+        raise AssertionError("the last trial returns or raises")
+
+
+def _state_of(row: ChargeRow | None) -> str:
+    if row is None:
+        return "is unknown"
+    if row.released is not None:
+        return "is released already"
+    if row.uncertain:
+        return "may have been released before the ledger was restored"
+    return "is settled" if row.settled is not None else "was voided"
 
 
 def _same_round(row: ChargeRow, dataset: DataSet, run: str, round_number: int, mechanism: Mechanism) -> bool:

@@ -17,7 +17,9 @@ from sealora_client.ledger.entries import SealedEntry
 from sealora_common.errors import StorageError
 from sealora_common.storage import storage_error
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+_READ_AS_IT_IS = 2
+"""The version before: its tables are the same, and its entries are among those of today."""
 _APPLICATION_ID = 0x5EA10A01  # marks the file as a Sealora ledger, for `file` and for us
 _BUSY_SECONDS = 30.0
 
@@ -185,6 +187,10 @@ def _agree_on_schema(connection: sqlite3.Connection, path: Path) -> None:
                 connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
     if number("application_id") != _APPLICATION_ID:
         raise StorageError(f"{path} is a database of something else: name another file for the ledger")
+    if number("user_version") == _READ_AS_IT_IS:
+        with immediate(connection, path):
+            # From now on it may get entries that the version before cannot read, and would call damaged.
+            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
     if (version := number("user_version")) != SCHEMA_VERSION:
         raise StorageError(
             f"the privacy ledger {path} has version {version} where this Sealora reads version {SCHEMA_VERSION}: "

@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sealora_client.data.population import Population
+from sealora_client.ledger import Leave
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.training.clipped_sum import ClippedSum, ClippingFigures
+from sealora_client.training.payment import paid_noise
 from sealora_client.training.skellam import skellam
 from sealora_common.entropy import Entropy
-from sealora_common.errors import BudgetError
+from sealora_common.privacy.accounting import Mechanism
 from sealora_common.recipe import Recipe
 from sealora_common.sum_grid import SumGrid
 
@@ -44,13 +46,12 @@ def noised_sum(
     round_number: int,
     grid: SumGrid,
     clip_norm: float,
-    noise_multiplier: float,
+    leave: Leave,
     entropy: Entropy,
 ) -> NoisedSum:
     """Sums a Poisson sample's clipped gradients at the adapter that is in `model` now, and adds this site's noise.
 
-    The caller has charged the ledger for this step, and holds `model.lock` where others may use the model. The
-    adapter is left as it is.
+    The caller holds `model.lock` where others may use the model. The adapter is left as it is.
 
     Args:
         model: a base model with the adapter on it.
@@ -59,16 +60,17 @@ def noised_sum(
         round_number: first round is 1.
         grid: of the recipe and roster.
         clip_norm: C of this round.
-        noise_multiplier: sigma of the opened sum.
+        leave: the ledger's charge for this step on this grid, or a rehearsal of it; its mechanism's sigma is the opened
+            sum's.
         entropy: keys the sample and the noise, and seeds dropout.
 
     Raises:
-        BudgetError: there is no noise.
+        BudgetError: the leave is not for what would run.
         DataError: there are no examples.
         ModelError: the adapter cannot be trained by example.
     """
-    if not noise_multiplier > 0:
-        raise BudgetError(f"noise_multiplier is {noise_multiplier}: it must be above 0 with mechanism: distributed")
+    due = Mechanism(0.0, recipe.training.sample_rate, recipe.training.steps_per_round, "skellam", grid.units)
+    noise_multiplier = paid_noise(leave, due, recipe=recipe, round_number=round_number)
     layout = model.layout.trained(recipe.lora.aggregation, round_number)
     sums = ClippedSum(model, layout, population, recipe=recipe, clip_norm=clip_norm, units=grid.units, entropy=entropy)
     with sums:

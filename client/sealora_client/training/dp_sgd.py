@@ -24,13 +24,16 @@ import torch
 from numpy.typing import NDArray
 
 from sealora_client.data.population import Population
+from sealora_client.ledger import Leave
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.training.clipped_sum import ClippedSum, ClippingFigures
 from sealora_client.training.optimizer import make_optimizer
+from sealora_client.training.payment import paid_noise
 from sealora_client.training.rounded_gaussian import MAX_STD, rounded_gaussian
 from sealora_common.clip_norm import unclipped_share
 from sealora_common.entropy import Entropy
-from sealora_common.errors import BudgetError, ModelError
+from sealora_common.errors import BudgetError
+from sealora_common.privacy.accounting import Mechanism
 from sealora_common.recipe.schema import Recipe
 
 log = logging.getLogger(__name__)
@@ -63,15 +66,14 @@ def train_round(
     *,
     recipe: Recipe,
     round_number: int,
-    noise_multiplier: float,
+    leave: Leave | None,
     entropy: Entropy,
     clip_norm: float | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> TrainedRound:
     """Trains `recipe.training.steps_per_round` steps from the adapter that is in `model` now.
 
-    The caller has written the global adapter into the model, charged the ledger for exactly these steps at this
-    noise multiplier and `recipe.training.sample_rate`, and holds `model.lock` where others may use the model.
+    The caller has written the global adapter into the model, and holds `model.lock` where others may use the model.
     The model is left with the trained adapter in it. Every round starts its optimiser afresh: moments carried
     through a lost attempt would tie two attempts' noise to one charge.
 
@@ -82,17 +84,18 @@ def train_round(
         population: the site's units of privacy, all of them: sampling is done here.
         recipe: sections `training`, `privacy` and `lora.aggregation` are read.
         round_number: first round is 1; with `alternating` it says which half is trained.
-        noise_multiplier: sigma; the noise on a step's sum has standard deviation sigma * clip_norm.
+        leave: the ledger's charge for these steps at this sampling rate, or a rehearsal of it; its mechanism's sigma is
+            the noise: a standard deviation of sigma * clip_norm on a step's sum. None without privacy.
         entropy: keys the sampling and the noise of each step, and seeds dropout.
         clip_norm: C of this round; None for the recipe's.
         on_step: called after each step with (steps done, steps in all).
 
     Raises:
-        BudgetError: the noise multiplier does not fit the mechanism (local: above 0, none: 0), or it is another one.
+        BudgetError: the leave is not for what would run, or there is none, or the mechanism is another one.
         DataError: there are no examples.
-        ModelError: the adapter cannot be trained by example, or its weights diverged.
+        ModelError: the adapter cannot be trained by example.
     """
-    _require_noise(recipe, noise_multiplier)
+    noise_multiplier = _noise(recipe, round_number, leave)
     training = recipe.training
     units = LOCAL_UNITS if recipe.privacy.mechanism == "local" else 0
     norm = recipe.privacy.clip_norm if clip_norm is None else clip_norm
@@ -120,11 +123,15 @@ def train_round(
     delta = np.concatenate(
         [(now.detach() - then).reshape(-1).cpu().numpy() for now, then in zip(parameters, start, strict=True)]
     )
+    delta = _finite(delta, recipe, round_number)
+    moved = bool(delta.any())
+    if not moved:
+        log.warning("round %d did not change the adapter at all: its delta is zero", round_number)
     adapts = recipe.privacy.target_quantile is not None
     return TrainedRound(
         delta=delta,
         unclipped=unclipped_share(votes, units, expected * training.steps_per_round) if adapts else None,
-        moved=_require_finite(delta, recipe, round_number),
+        moved=moved,
         figures=sums.figures,
     )
 
@@ -149,28 +156,37 @@ def _apply(
     optimizer.zero_grad(set_to_none=True)
 
 
-def _require_noise(recipe: Recipe, noise_multiplier: float) -> None:
-    mechanism = recipe.privacy.mechanism
+def _noise(recipe: Recipe, round_number: int, leave: Leave | None) -> float:
+    """Sigma; 0 without privacy."""
+    mechanism, training = recipe.privacy.mechanism, recipe.training
     if mechanism == "distributed":
         raise BudgetError("privacy.mechanism: distributed trains no delta at a site: see `training.distributed`")
-    if mechanism == "none" and noise_multiplier != 0:
-        raise BudgetError(f"noise_multiplier is {noise_multiplier}: it must be 0 with privacy.mechanism: none")
-    most = MAX_STD / LOCAL_UNITS
-    if mechanism == "local" and not 0 < noise_multiplier <= most:
-        raise BudgetError(
-            f"noise_multiplier is {noise_multiplier}: it must be above 0 and at most {most:g} with "
-            "privacy.mechanism: local"
-        )
+    if (leave is None) != (mechanism == "none"):
+        needed = "must not be paid for" if mechanism == "none" else "must be paid for first"
+        raise BudgetError(f"a round with privacy.mechanism: {mechanism} {needed}")
+    if leave is None:
+        return 0.0
+    due = Mechanism(0.0, training.sample_rate, training.steps_per_round)
+    noise_multiplier = paid_noise(leave, due, recipe=recipe, round_number=round_number)
+    if noise_multiplier > (most := MAX_STD / LOCAL_UNITS):
+        raise BudgetError(f"noise_multiplier is {noise_multiplier}: more than {most:g} cannot be drawn")
+    return noise_multiplier
 
 
-def _require_finite(delta: NDArray[np.float32], recipe: Recipe, round_number: int) -> bool:
-    """Whether the adapter moved at all; it must have stayed finite."""
-    if not np.isfinite(delta).all():
-        raise ModelError(
-            f"the adapter's weights diverged in round {round_number}: lower training.learning_rate, which is "
-            f"{recipe.training.learning_rate}"
+def _finite(delta: NDArray[np.float32], recipe: Recipe, round_number: int) -> NDArray[np.float32]:
+    """The delta, with 0 for coordinates that are no number any more.
+
+    Whether any is can depend on a record, so it is no reason for a site not to answer; it is said loudly at the site.
+    """
+    spoilt = int(np.count_nonzero(~np.isfinite(delta)))
+    if spoilt:
+        log.error(
+            "round %d: %d of %d adapter weights diverged and are sent as unchanged: agree on a lower "
+            "training.learning_rate, which is %g",
+            round_number,
+            spoilt,
+            delta.size,
+            recipe.training.learning_rate,
         )
-    moved = bool(delta.any())
-    if not moved:
-        log.warning("round %d did not change the adapter at all: its delta is zero", round_number)
-    return moved
+        delta = np.where(np.isfinite(delta), delta, np.float32(0.0))
+    return delta

@@ -7,6 +7,7 @@ from sealora_client.audit.attribution import _clipped
 from sealora_client.audit.faults import applied
 from sealora_client.audit.releases import release_round
 from sealora_client.evaluation import heldout_loss
+from sealora_client.ledger import Rehearsal
 from sealora_client.training.dp_sgd import train_round
 from sealora_common.adapter import initial_adapter
 from sealora_common.entropy import SeededEntropy
@@ -42,7 +43,7 @@ def test_a_site_that_trains_by_itself_releases_its_change(tiny_site, mechanism):
         site.records,
         recipe=site.recipe,
         round_number=1,
-        noise_multiplier=0.0 if noise is None else noise.noise_multiplier,
+        leave=None if noise is None else Rehearsal(noise),
         entropy=SeededEntropy(3),
         clip_norm=0.5,
     )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from sealora_client.data.population import Population
+from sealora_client.ledger import Rehearsal
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.training import clipped_sum, distributed
 from sealora_client.training.clipped_sum import ClippedSum
@@ -24,6 +25,7 @@ from sealora_client.training.per_example import LARGEST_UNITS
 from sealora_common.clip_norm import VOTE, gradient_units
 from sealora_common.entropy import SeededEntropy
 from sealora_common.errors import BudgetError
+from sealora_common.privacy.accounting import Mechanism
 from sealora_common.recipe.schema import Recipe
 from sealora_common.secagg import RingVector, Segment
 from sealora_common.sum_grid import SumGrid
@@ -50,14 +52,16 @@ def site_sum(
     model: AdaptedModel, count: int = 4, *, seed: int = 0, noise: float = 1.0, grid: SumGrid = GRID, **changes: Any
 ) -> NoisedSum:
     """The noised sum of a site that has `count` records of its own."""
+    recipe = shared_recipe(**changes)
+    step = Mechanism(noise, recipe.training.sample_rate, 1, "skellam", grid.units)
     return noised_sum(
         model,
         Population.of(some_examples(count, seed)),
-        recipe=shared_recipe(**changes),
+        recipe=recipe,
         round_number=1,
         grid=grid,
         clip_norm=1.0,
-        noise_multiplier=noise,
+        leave=Rehearsal(step),
         entropy=SeededEntropy("site", seed),
     )
 

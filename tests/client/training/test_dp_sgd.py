@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from scipy import stats
 from sealora_client.data.example import Example
 from sealora_client.data.population import Population
 from sealora_client.evaluation import heldout_loss
+from sealora_client.ledger import Charge, Leave, Rehearsal
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.training import clipped_sum, dp_sgd
 from sealora_client.training.dp_sgd import LOCAL_UNITS, TrainedRound, train_round
 from sealora_common.entropy import Entropy, SeededEntropy
 from sealora_common.errors import BudgetError, DataError, ModelError
+from sealora_common.privacy.accounting import Mechanism
 from sealora_common.recipe.schema import Recipe
 
 from single_examples import clipped_sum_of, load, recipe_for, reference_gradients, some_examples, write_random_adapter
@@ -58,7 +61,13 @@ def train(
     population = examples if isinstance(examples, Population) else Population.of(examples)
     more.setdefault("round_number", 1)
     entropy = SeededEntropy("s") if entropy is None else entropy
-    return train_round(model, population, recipe=recipe, noise_multiplier=noise, entropy=entropy, **more)
+    return train_round(model, population, recipe=recipe, leave=rehearsal(recipe, noise), entropy=entropy, **more)
+
+
+def rehearsal(recipe: Recipe, noise: float) -> Rehearsal | None:
+    """Leave for the recipe's steps; none without privacy."""
+    steps = Mechanism(noise, recipe.training.sample_rate, recipe.training.steps_per_round)
+    return None if recipe.privacy.mechanism == "none" else Rehearsal(steps)
 
 
 def sampled(monkeypatch: pytest.MonkeyPatch, *indices: int) -> None:
@@ -312,14 +321,60 @@ def test_without_a_mechanism_nothing_is_clipped_and_the_loss_falls(model: Adapte
     assert heldout_loss(model, population, 4).mean < 0.7 * before
 
 
-def test_noise_that_does_not_fit_the_mechanism_is_refused(model: AdaptedModel, base: Path) -> None:
+def train_with(model: AdaptedModel, recipe: Recipe, leave: Leave | None, round_number: int = 1) -> TrainedRound:
+    population = Population.of(some_examples(3))
+    entropy = SeededEntropy("s")
+    return train_round(model, population, recipe=recipe, leave=leave, round_number=round_number, entropy=entropy)
+
+
+def test_a_leave_that_does_not_fit_the_mechanism_is_refused(model: AdaptedModel, base: Path) -> None:
     none = recipe_for(base, privacy={"mechanism": "none"})
     private = recipe_for(base)
     shared = recipe_for(base, privacy={"mechanism": "distributed"}, training=SGD, sealing={"ring_bits": 24})
-    pairs = [(none, 1.0), (shared, 1.0), *((private, noise) for noise in (0.0, -1.0, math.nan, math.inf, 1e6))]
-    for recipe, noise in pairs:
-        with pytest.raises(BudgetError, match=r"noise_multiplier is|trains no delta"):
-            train(model, recipe, some_examples(3), noise=noise)
+    cases = [
+        (none, rehearsal(private, 1.0), "must not be paid for"),
+        (private, None, "must be paid for first"),
+        (shared, rehearsal(shared, 1.0), "trains no delta"),
+        (private, rehearsal(private, 0.0), "noise_multiplier is 0"),
+        (private, rehearsal(private, 1e6), "more than .* cannot be drawn"),
+    ]
+    for recipe, leave, said in cases:
+        with pytest.raises(BudgetError, match=said):
+            train_with(model, recipe, leave)
+
+
+def test_only_what_was_paid_for_is_trained(model: AdaptedModel, base: Path) -> None:
+    """Fewer steps, a lower rate, another round or delta: each charge pays for itself and for nothing else."""
+    recipe = recipe_for(base)
+    training, delta = recipe.training, recipe.privacy.delta
+    due = Mechanism(1.0, training.sample_rate, training.steps_per_round)
+    paid = Charge(1, "run", 1, "dataset", due, delta, 1.0)
+    train_with(model, recipe, paid)
+    wrong = [
+        replace(paid, mechanism=replace(due, steps=due.steps - 1)),
+        replace(paid, mechanism=replace(due, sample_rate=due.sample_rate / 2)),
+        replace(paid, mechanism=Mechanism(1.0, due.sample_rate, due.steps, "skellam", 4096)),
+        replace(paid, mechanism=replace(due, noise_multiplier=0.0)),
+        replace(paid, round_number=2),
+        replace(paid, delta=delta / 2),
+    ]
+    for charge in wrong:
+        with pytest.raises(BudgetError):
+            train_with(model, recipe, charge)
+
+
+def test_the_noise_is_what_was_paid_for_and_no_argument(model: AdaptedModel, base: Path, monkeypatch) -> None:
+    drawn: list[float] = []
+
+    def watched(entropy: Entropy, size: int, std: float) -> NDArray[np.int64]:
+        drawn.append(std / LOCAL_UNITS)
+        return np.zeros(size, dtype=np.int64)
+
+    monkeypatch.setattr(dp_sgd, "rounded_gaussian", watched)
+    recipe = recipe_for(base)
+    due = Mechanism(1.375, recipe.training.sample_rate, recipe.training.steps_per_round)
+    train_with(model, recipe, Charge(1, "run", 1, "dataset", due, recipe.privacy.delta, 1.0))
+    assert drawn == [1.375] * recipe.training.steps_per_round
 
 
 def test_no_records_are_refused(model: AdaptedModel, base: Path) -> None:
