@@ -15,7 +15,7 @@ from sealora_client.evaluation import HeldoutLoss
 from sealora_client.participation import Participation
 from sealora_client.site import Site
 from sealora_common.canonical import canonical_json
-from sealora_common.errors import BudgetError, DataError, StorageError
+from sealora_common.errors import SealoraError
 from sealora_common.hello import Hello
 
 from site_bench import Bench, payload_of, refusal_of
@@ -32,7 +32,8 @@ def bench(shared_bench) -> Bench:
     """Sites without privacy, in no round, with no past."""
     for name, context in shared_bench.contexts.items():
         context.state = RecordDict()
-        shutil.rmtree(shared_bench.directory(name) / "receipts", ignore_errors=True)
+        for kept in ("receipts", "outbox"):
+            shutil.rmtree(shared_bench.directory(name) / kept, ignore_errors=True)
     shared_bench.receipts.clear()
     return shared_bench
 
@@ -69,6 +70,9 @@ BAD_ORDERS = {
     "another model": ({"layout_digest": ZEROS}, "another base model or adapter"),
     "another adapter than it says": ({"adapter_digest": ZEROS}, "adapter"),
     "a round too many": ({"round_number": 4}, "the order is for round 4 of a recipe of 3 rounds"),
+    "an attempt too many": ({"attempt": 4}, "attempt 4 of a round, but the recipe's sites.round_attempts is 3"),
+    "a range too wide": ({"clip_range": 1e3}, "the order's range 1000 is none that the recipe allows"),
+    "a range too narrow": ({"clip_range": 1e-300}, "the order's range 1e-300 is none that the recipe allows"),
 }
 
 
@@ -84,8 +88,10 @@ def test_the_last_adapter_may_be_evaluated_and_no_later_one(bench):
         bench.play(bench.order(round_number=round_number))
     order = bench.order("evaluate", round_number=4)
     assert payload_of(bench.begin("site-0", order, action="evaluate"))
-    later = bench.order("evaluate", round_number=5)
-    assert "round 5 of a recipe of 3" in refusal_of(bench.begin("site-0", later, action="evaluate"))
+    for other in (1, 3, 5):
+        order = bench.order("evaluate", round_number=other)
+        said = refusal_of(bench.begin("site-0", order, action="evaluate"))
+        assert f"to evaluate in round {other}, but a run of 3 rounds evaluates by itself once, after the last" in said
 
 
 @pytest.mark.parametrize(("purpose", "action"), [("train", "evaluate"), ("evaluate", "train")])
@@ -243,6 +249,7 @@ def test_once_masked_the_plain_contribution_is_gone(bench):
 
 
 SECRET = "patient 4711, pneumonia"
+NOT_TOLD = "the site takes no part in this; its own log says why"
 
 
 @pytest.mark.parametrize("error", [RuntimeError, ValueError, MemoryError, KeyError, OSError, ZeroDivisionError])
@@ -255,25 +262,35 @@ def test_the_words_of_an_unexpected_error_stay_at_the_site(bench, monkeypatch, s
         monkeypatch.setattr(Site, "model", fail)
         content = bench.ask("site-0", "query.hello", RecordDict())
     elif stage in ("train", "evaluate"):
+        if stage == "evaluate":
+            for round_number in (1, 2, 3):
+                bench.play(bench.order(round_number=round_number))
         monkeypatch.setattr(round_work, "heldout_loss", fail)
-        content = bench.begin("site-0", bench.order(stage), action=stage)
+        order = bench.order(stage, round_number=len(bench.receipts) + 1)
+        content = bench.begin("site-0", order, action=stage)
     else:
         bench.play(bench.order(), until=stage)
         monkeypatch.setattr(Participation, stage, fail)
         content = bench.stage("site-0", stage, b"")
-    assert refusal_of(content) == "the site failed at this stage; its own log says why"
+    assert refusal_of(content) == NOT_TOLD
 
 
-@pytest.mark.parametrize("error", [DataError, BudgetError, StorageError])
-def test_sentences_about_data_files_and_budget_stay_at_the_site_too(bench, monkeypatch, error, caplog):
+def all_errors(base: type[SealoraError] = SealoraError) -> list[type[SealoraError]]:
+    return [base, *(each for kind in base.__subclasses__() for each in all_errors(kind))]
+
+
+@pytest.mark.parametrize("error", all_errors())
+def test_a_sentence_travels_if_it_was_written_to_and_no_other_does(bench, monkeypatch, error, caplog):
+    """Whatever kinds of error there are, or will be: of one that does not travel not even its kind is told."""
+    sentence = f"31 training records of {SECRET}"
+
     def fail(*arguments, **rest):
-        raise error(f"31 training records of {SECRET}")
+        raise error(sentence)
 
     monkeypatch.setattr(round_work, "train_round", fail)
     said = refusal_of(bench.begin("site-0", bench.order()))
-    assert "4711" not in said
-    assert "31" not in said
-    assert "its own log says" in said
+    travels = {"OrderRefusedError", "ProtocolError", "TooFewSitesError"}
+    assert said == (sentence if error.__name__ in travels else NOT_TOLD)
     assert "4711" in caplog.text
 
 
@@ -286,7 +303,7 @@ def test_a_missing_data_file_is_not_described_to_the_server(bench, monkeypatch):
         said = refusal_of(bench.begin("site-2", bench.order()))
     finally:
         path.write_text(before)
-    assert said == "the site cannot use its data as they are; its own log says why"
+    assert said == NOT_TOLD
 
 
 def test_a_node_without_a_site_s_directory_says_so(bench):
@@ -313,11 +330,9 @@ def test_an_order_beyond_the_budget_is_refused_before_training(private_bench, mo
         bench.play(bench.order(round_number=round_number))
     trained = []
     monkeypatch.setattr(round_work, "train_round", lambda *arguments, **rest: trained.append(1))
-    other_run = bench.order(round_number=1, run="cd" * 16)
-    for order in (bench.order(round_number=2), other_run):
-        said = refusal_of(bench.begin("site-0", order))
-        assert "privacy budget does not allow this round" in said
-        assert bench.site.data.train_set.fingerprint[:12] not in said
+    said = refusal_of(bench.begin("site-0", bench.order(round_number=1, run="cd" * 16)))
+    assert "privacy budget does not allow this" in said
+    assert bench.site.data.train_set.fingerprint[:12] not in said
     assert trained == []
 
 
@@ -327,14 +342,20 @@ def test_a_run_may_not_cost_more_than_its_recipe_promises_whatever_the_policy_al
     policy.write_text(yaml.safe_dump(yaml.safe_load(policy.read_text()) | {"epsilon_limit": 1000.0}))
     for round_number in (1, 2):
         bench.play(bench.order(round_number=round_number))
+    shutil.rmtree(bench.directory() / "outbox")  # so that round 2 cannot be sent again as it was
     assert "privacy budget does not allow" in refusal_of(bench.begin("site-0", bench.order(round_number=2)))
     assert payload_of(bench.begin("site-0", bench.order(round_number=1, run="cd" * 16)))
 
 
-def test_a_held_out_loss_that_is_not_a_number_is_explained(bench, monkeypatch):
-    spoiled = HeldoutLoss(nll_sum=float("nan"), tokens=1, by_unit=np.array([float("nan")]))
+@pytest.mark.parametrize("loss", [float("nan"), float("inf"), -float("inf")])
+def test_a_held_out_loss_that_is_not_a_number_is_told_to_the_site_and_to_nobody_else(bench, monkeypatch, caplog, loss):
+    """It depends on the held-out records: an answer that does too would be an unnoised release of them."""
+    spoiled = HeldoutLoss(nll_sum=loss, tokens=1, by_unit=np.array([1.0, loss]))
     monkeypatch.setattr(round_work, "heldout_loss", lambda *arguments: spoiled)
-    assert "compute in bfloat16 or float32" in refusal_of(bench.begin("site-0", bench.order()))
+    bench.play(bench.order())
+    assert "site site-0, round 1: 1 of 2 held-out losses are not finite and say nothing" in caplog.text
+    assert "agree on bfloat16 or float32" in caplog.text
+    assert json.loads((bench.directory() / "history.jsonl").read_text().splitlines()[-1])["heldout_loss"] is None
 
 
 def test_an_order_that_skips_or_repeats_a_round_is_refused(bench):
@@ -349,9 +370,12 @@ def test_an_order_that_skips_or_repeats_a_round_is_refused(bench):
 
 def test_evaluating_costs_the_training_records_nothing(private_bench):
     bench = private_bench
-    bench.play(bench.order("evaluate", round_number=1))
+    for round_number in (1, 2):
+        bench.play(bench.order(round_number=round_number))
+    bench.play(bench.order("evaluate", round_number=3))
     with bench.site.ledger() as ledger:
-        assert ledger.history(bench.site.data.train_set) == []
-        assert len(ledger.history(bench.site.data.heldout_set)) == 1
-    line = json.loads((bench.directory() / "history.jsonl").read_text())
-    assert (line["kind"], line["epsilon"]) == ("evaluate", 0.0)
+        assert len(ledger.history(bench.site.data.train_set)) == 2
+        assert len(ledger.history(bench.site.data.heldout_set)) == 3
+    lines = [json.loads(line) for line in (bench.directory() / "history.jsonl").read_text().splitlines()]
+    assert [line["kind"] for line in lines] == ["train", "train", "evaluate"]
+    assert lines[1]["epsilon"] == lines[2]["epsilon"]

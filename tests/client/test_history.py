@@ -286,7 +286,11 @@ def played(tiny_base, tmp_path_factory) -> Bench:
 def bench(played):
     """As it was after round 1, whatever the test does."""
     receipts, adapter = list(played.receipts), played.adapter
-    before = {name: played.directory(name) / "receipts" for name in played.roster.names}
+    before = {
+        f"{name}-{part}": played.directory(name) / part
+        for name in played.roster.names
+        for part in ("receipts", "outbox")
+    }
     for name, directory in before.items():
         shutil.copytree(directory, played.run / f"kept-{name}")
     yield played
@@ -371,4 +375,4 @@ def test_no_bytes_as_receipts_make_a_site_fail(bench, content):
 
     fields = {"order": bench.order(round_number=2).to_bytes(), "receipts": content}
     told = RecordDict({"arrays": ArrayRecord({"adapter": Array(bench.adapter)}), "config": ConfigRecord(fields)})
-    assert "failed" not in refusal_of(bench.ask("site-0", "train", told))
+    assert "its own log says why" not in refusal_of(bench.ask("site-0", "train", told))

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from flwr.app import RecordDict
 
-from sealora_client import participation, round_work
+from sealora_client import round_work
 from sealora_client.ledger import Ledger
 from sealora_client.participation import Participation, RoundState
 from sealora_client.training.clipped_sum import ClippingFigures
 from sealora_client.training.dp_sgd import TrainedRound
 from sealora_common.contribution import ContributionLayout
-from sealora_common.errors import BudgetError, ModelError
+from sealora_common.errors import BudgetError, ModelError, StorageError
 from sealora_common.secagg import ProtocolError
 from sealora_common.secagg.messages import bundle
 
@@ -59,25 +60,41 @@ def test_a_round_that_never_left_is_trained_again_for_nothing(bench):
     assert charges(bench) == [("held out", "ab", 1, False), ("train", "ab", 1, False)]
 
 
-def test_the_charge_is_released_before_the_vector_is_masked(bench, monkeypatch):
+@pytest.mark.parametrize("request_", [b"", b"\x00", b"\xff" * 40, bytes(5000)])
+def test_a_request_that_gets_no_vector_spends_nothing(bench, request_):
+    """One byte, twice: the charge stays open, and pays for the round when it is asked for as it should be."""
+    for attempt in (1, 2):
+        bench.play(bench.order(attempt=attempt), until="mask")
+        refusal_of(bench.stage("site-0", "mask", request_))
+        refusal_of(bench.stage("site-0", "mask", request_))
+    assert charges(bench) == [("held out", "ab", 1, False), ("train", "ab", 1, False)]
+    bench.play(bench.order(attempt=3))
+    assert charges(bench) == [("held out", "ab", 1, True), ("train", "ab", 1, True)]
+
+
+def test_the_charge_is_released_on_the_disk_before_the_vector_leaves(bench, monkeypatch):
     _, requests = bench.play(bench.order(), until="mask")
-    seen = []
-    monkeypatch.setattr(
-        participation.SiteSession, "mask", lambda *arguments: (seen.append(charges(bench)), bytes(1 // 0))[1]
-    )
-    refusal_of(bench.stage("site-0", "mask", requests["site-0"]))
-    assert seen == [[("held out", "ab", 1, True), ("train", "ab", 1, True)]]
+
+    def full(*arguments):
+        raise StorageError("the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Ledger, "mark_released", full)
+        refusal_of(bench.stage("site-0", "mask", requests["site-0"]))
+    assert charges(bench) == [("held out", "ab", 1, False), ("train", "ab", 1, False)]
+    _, requests = bench.play(bench.order(attempt=2), until="mask")
+    assert payload_of(bench.stage("site-0", "mask", requests["site-0"]))
+    assert charges(bench) == [("held out", "ab", 1, True), ("train", "ab", 1, True)]
 
 
-def test_a_released_charge_releases_no_second_vector(bench):
-    """Two processes of one site, both trained under one charge: one vector leaves."""
+def test_a_released_charge_releases_no_other_vector(bench):
     order = bench.order()
     _, requests = bench.play(order, until="mask")
     bench.stage("site-0", "mask", requests["site-0"])
-    twin = RoundState.model_validate_json(bench.contexts["site-1"].state.config_records["sealora"]["round"])
-    with Ledger(bench.directory() / "ledger.sqlite") as ledger, pytest.raises(BudgetError, match="released already"):
-        ledger.mark_released(ledger.history()[0].id)
-    assert len(twin.charges) == 2
+    with Ledger(bench.directory() / "ledger.sqlite", bench.site.identity) as ledger:
+        for row in ledger.history():
+            with pytest.raises(BudgetError, match="released already"):
+                ledger.mark_released(row.id, "ab" * 32)
 
 
 def test_the_noise_is_that_of_all_the_recipe_s_rounds(bench, monkeypatch):
@@ -93,7 +110,7 @@ def test_the_noise_is_that_of_all_the_recipe_s_rounds(bench, monkeypatch):
     with pytest.raises(ModelError):
         Participation.begin(bench.site, bench.order(), bench.adapter, [])
     expected = calibrate_noise(PRIVATE["epsilon"], PRIVATE["delta"], bench.recipe.training.sample_rate, steps=2)
-    assert seen["noise_multiplier"] == expected
+    assert seen["leave"].mechanism.noise_multiplier == expected
     assert seen["round_number"] == 1
 
 
@@ -156,9 +173,10 @@ def test_a_held_out_record_is_protected_as_a_training_record_is(tiny_base, tmp_p
     with Ledger(bench.directory() / "ledger.sqlite") as ledger:
         spent = ledger.spent(bench.site.data.heldout_set, PRIVATE["delta"])
     assert 0.9 * PRIVATE["epsilon"] < spent <= PRIVATE["epsilon"]
-    assert "budget does not allow" in refusal_of(
-        bench.begin("site-0", bench.order("evaluate", round_number=3, attempt=2), action="evaluate")
-    )
+    again = bench.order("evaluate", round_number=3, attempt=2)
+    assert payload_of(bench.begin("site-0", again, action="evaluate"))  # the same loss, which is paid for
+    shutil.rmtree(bench.directory() / "outbox")
+    assert "budget does not allow" in refusal_of(bench.begin("site-0", again, action="evaluate"))
 
 
 def test_an_order_with_another_clipping_norm_is_refused(bench):
@@ -174,7 +192,10 @@ def test_an_evaluation_sends_no_delta(bench, monkeypatch):
         return encode(self, contribution, entropy)
 
     monkeypatch.setattr(ContributionLayout, "encode", spied)
-    Participation.begin(bench.site, bench.order("evaluate", round_number=1), bench.adapter, [])
+    for round_number in (1, 2):
+        bench.play(bench.order(round_number=round_number))
+    seen.clear()
+    Participation.begin(bench.site, bench.order("evaluate", round_number=3), bench.adapter, bench.receipts)
     assert seen == [(0, 0)]
 
 
