@@ -122,6 +122,13 @@ def test_another_recipe_takes_others():
     assert len(taken["one"] & taken["two"]) < 10
 
 
+@pytest.mark.parametrize("name", ["one", "two", "three", "four"])
+def test_equal_records_are_taken_or_not_each_by_itself(name):
+    """Were they taken together, one text that stands there often would fill the sample, or not be in it at all."""
+    some = [Record("often", "r")] * 500 + [Record(f"text {number}", "r") for number in range(500)]
+    assert 25 < Counter(evaluated(some, recipe(100, by_person=False, name=name)))[Record("often", "r")] < 75
+
+
 @pytest.mark.parametrize("by_person", [False, True])
 def test_every_unit_is_as_likely_to_be_taken(by_person):
     """By the mean place of those taken: a preference for the beginning or the end would show."""
