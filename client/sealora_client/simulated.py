@@ -7,8 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from sealora_client.data.chat import to_examples
-from sealora_client.data.load import read_records_of
+from sealora_client.data.load import examples_of, read_records_of
 from sealora_client.data.records import Record
 from sealora_client.model.adapted import AdaptedModel, adapted_model
 from sealora_client.model.base import digest_of
@@ -126,7 +125,7 @@ class SimulatedSites:
 def _usable(site: Site, model: AdaptedModel) -> list[Record]:
     """The held-out records that can be shown to the model."""
     records = site.records().heldout
-    examples = to_examples(records, model.tokenizer, site.recipe.data)
+    examples = examples_of(records, site.recipe, model)
     return [record for record, example in zip(records, examples, strict=True) if example.unusable is None]
 
 

@@ -430,7 +430,7 @@ def test_records_that_cannot_be_shown_to_the_model_are_said(
     ((told, check, said),) = [entry for entry in not_passed(site) if entry[1] == "records"]
     assert (told, check) == (status, "records")
     assert f"{bad} of 28 records" in said
-    assert f"the chat template fails on them (line {', '.join(map(str, range(25 - bad, 25)))})" in said
+    assert f"the chat template fails on them (lines {', '.join(map(str, range(25 - bad, 25)))})" in said
 
 
 def test_too_few_records_for_the_recipe_are_said(site: EnrolledSite) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from sealora_client.model.adapted import adapted_model
+from sealora_client.simulated import SimulatedSites
 from sealora_client.site import open_site
+from sealora_common.adapter import initial_adapter
 
 from site_bench import Bench
 from tiny_federation import PRIVATE
@@ -74,3 +76,11 @@ def test_a_round_goes_on_and_such_records_are_charged_like_others(bench_of, mech
     figures = json.loads((bench.directory() / "history.jsonl").read_text())
     assert figures["records" if part == "train" else "heldout_records"] == population.examples
     assert population.examples == (24 if part == "train" else 4) + len(HOSTILE)
+
+
+def test_completions_are_of_records_that_can_be_shown(bench_of):
+    bench = bench_of(HOSTILE[:2] * 3, "heldout", data={"max_tokens": 64})
+    final = initial_adapter(bench.layout, bench.recipe.lora.seed)
+    made = SimulatedSites.completions(bench.recipe, bench.run / "sites", final, 24)
+    assert len(made) == 24
+    assert {completion.prompt for completion in made} == {f"What is {number}?" for number in range(4)}

@@ -101,12 +101,10 @@ def load_data(path: Path, recipe: Recipe, model: AdaptedModel) -> SiteData:
         DataError: the file cannot be used, or none of its records can be shown to the model.
         ModelError: the model cannot take as many tokens as the recipe shows it.
     """
-    from sealora_client.data.chat import to_examples
-
     _require_positions(model, recipe)
     records = read_records_of(path, recipe)
     both = [*records.train, *records.heldout]
-    examples = to_examples(both, model.tokenizer, recipe.data, _vocabulary(model))
+    examples = examples_of(both, recipe, model)
     warning = _warning(path, both, examples)
     by_person = recipe.data.unit == "person"
 
@@ -121,6 +119,13 @@ def load_data(path: Path, recipe: Recipe, model: AdaptedModel) -> SiteData:
         heldout_set=records.heldout_set,
         warning=warning,
     )
+
+
+def examples_of(records: Sequence[Record], recipe: Recipe, model: AdaptedModel) -> list[Example]:
+    """The records as this model sees them, in order; a placeholder for each that it cannot be shown."""
+    from sealora_client.data.chat import to_examples  # here, because counting units needs no tokenizer
+
+    return to_examples(records, model.tokenizer, recipe.data, _vocabulary(model))
 
 
 def _vocabulary(model: AdaptedModel) -> int:
@@ -157,7 +162,7 @@ def _warning(path: Path, records: Sequence[Record], examples: Sequence[Example])
             lines.setdefault(example.unusable, []).append(record.line)
     if not lines:
         return None
-    whys = "; ".join(f"{_REASONS[reason]} (line {_listed(places)})" for reason, places in lines.items())
+    whys = "; ".join(f"{_REASONS[reason]} ({_listed(places)})" for reason, places in lines.items())
     count = sum(map(len, lines.values()))
     if count == len(records):
         raise DataError(
@@ -170,6 +175,6 @@ def _warning(path: Path, records: Sequence[Record], examples: Sequence[Example])
     )
 
 
-def _listed(places: Sequence[int]) -> str:
-    named = ", ".join(map(str, sorted(places)[:_PLACES]))
-    return f"{named} and {len(places) - _PLACES} more" if len(places) > _PLACES else named
+def _listed(lines: Sequence[int]) -> str:
+    named = ("line " if len(lines) == 1 else "lines ") + ", ".join(map(str, sorted(lines)[:_PLACES]))
+    return f"{named} and {len(lines) - _PLACES} more" if len(lines) > _PLACES else named

@@ -122,7 +122,7 @@ def test_a_record_that_cannot_be_shown_still_counts_and_changes_no_other(touchy,
     assert units.pop(3)[0].unusable == "template"
     assert [unit[0].tokens.tolist() for unit in units] == [unit[0].tokens.tolist() for unit in plain.train.units]
     assert loaded.warning == (
-        f"{path}: 2 of 20 records (10.0%) teach and measure nothing, the chat template fails on them (line 4, 20): "
+        f"{path}: 2 of 20 records (10.0%) teach and measure nothing, the chat template fails on them (lines 4, 20): "
         "correct or drop them"
     )
 
@@ -131,7 +131,7 @@ def test_a_warning_names_the_first_places_and_no_text(touchy, tmp_path):
     content = [line | {"response": "refuse me, Ada" if number % 2 else "yes"} for number, line in enumerate(lines(40))]
     warning = load_data(write(tmp_path / "site.jsonl", content), recipe_on(), touchy).warning
     assert "23 of 46 records (50.0%)" in warning
-    assert "(line 2, 4, 6, 8, 10 and 18 more)" in warning
+    assert "(lines 2, 4, 6, 8, 10 and 18 more)" in warning
     assert "Ada" not in warning
     assert "\n" not in warning
 
@@ -184,6 +184,7 @@ SOURCES = Path(load_data.__code__.co_filename).parents[1]
     ("reader", "only"),
     [
         (r"\bread_records\(", {"data/records.py", "data/load.py"}),
+        (r"\bto_examples\(", {"data/chat.py", "data/load.py"}),
         (r"\bDataSet\.of\(", {"data/load.py"}),
         (r"\bPopulation\.of\(", {"data/load.py", "data/population.py"}),
         (r"\bevaluated\(", {"data/selection.py", "data/load.py"}),
