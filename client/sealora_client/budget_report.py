@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from sealora_client.data.fingerprint import DataSet
-from sealora_client.data.records import read_records
+from sealora_client.data.load import read_records_of
 from sealora_client.ledger import ChargeRow, DataSetRow, Ledger
 from sealora_client.policy import SitePolicy
 from sealora_client.site_config import SiteConfig
@@ -134,12 +134,12 @@ class RecipeAtSite:
             DataError: the records cannot be used.
             PolicyError: the roster cannot.
         """
-        records = read_records(config.data if config.data.is_absolute() else directory / config.data, recipe.data)
+        records = read_records_of(directory / config.data, recipe)
         roster_file = directory / "roster.json"
         return cls(
             recipe=recipe,
-            train=DataSet.of(records.train),
-            heldout=DataSet.of(records.heldout[: recipe.data.heldout_limit]),
+            train=records.train_set,
+            heldout=records.heldout_set,
             roster=Roster.load(roster_file, coordinator=config.coordinator) if roster_file.exists() else None,
         )
 

@@ -84,7 +84,7 @@ def _run(directory: Path, settings: SiteConfig, server: str, stop: Stop) -> None
         site = open_site(directory)
         log.info("site %s: loading the model and the records", site.name)
         # Now, so that what is wrong with them is told at the start and not in the midst of a round.
-        _ = site.model(), site.data
+        site.prepare()
         _tell_privacy(directory, metrics)
         health.report(SITE, True, "model and records are loaded")
         log.info("site %s is ready, with recipe %s (%s)", site.name, site.recipe.name, site.recipe.hash[:12])

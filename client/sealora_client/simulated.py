@@ -7,8 +7,9 @@ from pathlib import Path
 
 import yaml
 
-from sealora_client.data.records import Record, read_records
-from sealora_client.model.adapted import adapted_model
+from sealora_client.data.load import examples_of, read_records_of
+from sealora_client.data.records import Record
+from sealora_client.model.adapted import AdaptedModel, adapted_model
 from sealora_client.model.base import digest_of
 from sealora_client.model.fetch import locate_base
 from sealora_client.model.generate import complete
@@ -55,9 +56,9 @@ class SimulatedSites:
                 "add sites or lower the minimum (three is the least that hides each from the others)"
             )
         for name, data in sites.items():
-            records = read_records(Path(data), recipe.data)
+            records = read_records_of(Path(data), recipe)
             if recipe.privacy.mechanism != "none":
-                _check_delta(name, recipe.privacy.delta, _units(records.train))
+                _check_delta(name, recipe.privacy.delta, len(records.train_set))
         training_mechanism(recipe, len(sites))
         heldout_mechanism(recipe)
 
@@ -97,14 +98,17 @@ class SimulatedSites:
 
     @staticmethod
     def completions(recipe: Recipe, directory: Path, final: Tensors, count: int) -> list[Completion]:
-        """Held-out prompts completed by the untrained and by the final adapter, one site after another."""
+        """Held-out prompts completed by the untrained and by the final adapter, one site after another.
+
+        A site whose held-out records all cannot be shown to the model has none.
+        """
         model = adapted_model(recipe)
-        names = sorted(recipe.sites.simulated)
+        usable = {name: _usable(Site(directory / name), model) for name in sorted(recipe.sites.simulated)}
+        names = [name for name, records in usable.items() if records]
         chosen = []
-        for position in range(count):
+        for position in range(count if names else 0):
             name = names[position % len(names)]
-            heldout = Site(directory / name).records().heldout
-            chosen.append((name, heldout[(position // len(names)) % len(heldout)]))
+            chosen.append((name, usable[name][(position // len(names)) % len(usable[name])]))
         prompts = [record.prompt for _, record in chosen]
         system = recipe.data.system_prompt
         with model.lock:
@@ -118,9 +122,11 @@ class SimulatedSites:
         ]
 
 
-def _units(records: list[Record]) -> int:
-    """Number of persons; of records if they belong to nobody."""
-    return len({record.person for record in records} - {None}) or len(records)
+def _usable(site: Site, model: AdaptedModel) -> list[Record]:
+    """The held-out records that can be shown to the model."""
+    records = site.records().heldout
+    examples = examples_of(records, site.recipe, model)
+    return [record for record, example in zip(records, examples, strict=True) if example.unusable is None]
 
 
 def _check_delta(site: str, delta: float, records: int) -> None:

@@ -12,53 +12,35 @@ history.jsonl    this site's own figures, round by round
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import logging
+import threading
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from sealora_client.data.chat import to_examples
-from sealora_client.data.fingerprint import DataSet
-from sealora_client.data.population import Population
-from sealora_client.data.records import Record, Split, read_records
+from sealora_client.data.load import SiteData, SiteRecords, load_data, read_records_of
 from sealora_client.ledger import Ledger
 from sealora_client.model.adapted import AdaptedModel, adapted_model
 from sealora_client.policy import SitePolicy
 from sealora_client.site_config import SiteConfig
-from sealora_common.errors import PolicyError
+from sealora_common.errors import PolicyError, SealoraError
 from sealora_common.identity import Identity
 from sealora_common.recipe import Recipe, load_recipe
 from sealora_common.roster import Roster
 from sealora_common.storage import append_line
 
-
-@dataclass(frozen=True)
-class SiteData:
-    """The site's records as the model sees them, by unit of privacy.
-
-    Attributes:
-        train: the units that are trained on.
-        heldout: the units that are evaluated.
-        train_set: what the ledger knows the training records by.
-        heldout_set: what the ledger knows the evaluated records by.
-    """
-
-    train: Population
-    heldout: Population
-    train_set: DataSet
-    heldout_set: DataSet
-
-    @property
-    def truncated(self) -> int:
-        """How many examples were cut to the recipe's `data.max_tokens`."""
-        units = [*self.train.units, *self.heldout.units]
-        return sum(example.truncated for unit in units for example in unit)
+log = logging.getLogger(__name__)
 
 
 class Site:
-    """One site, opened from its directory."""
+    """One site, opened from its directory.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        directory: the site's.
+        before: the site as it was opened there before, whose data are kept if the file now holds none that can be used.
+    """
+
+    def __init__(self, directory: Path, before: Site | None = None) -> None:
         self.directory = directory
         self.config = SiteConfig.load(directory / "site.yaml")
         self.policy = SitePolicy.load(directory / "policy.yaml")
@@ -75,6 +57,10 @@ class Site:
             raise PolicyError(f"{directory / 'roster.json'}: names no server key, so receipts prove nothing: add it")
         self.server_key = bytes.fromhex(self.roster.server)
         self.policy.check(self.recipe, self.roster)
+        self._loaded: SiteData | None = None
+        # Under another recipe, or of another file, the records would be others: that is a new start.
+        if before is not None and (before.recipe.hash, before.data_file) == (self.recipe.hash, self.data_file):
+            self._loaded = before._loaded
 
     @property
     def name(self) -> str:
@@ -84,26 +70,53 @@ class Site:
         """The base model with the recipe's adapter on it; one for all sites of this process."""
         return adapted_model(self.recipe)
 
-    def records(self) -> Split:
-        """The site's records, read anew."""
-        return read_records(self.directory / self.config.data, self.recipe.data)
+    def prepare(self) -> None:
+        """Loads the model and the records, so that what is wrong with them is told now and not in a round.
+
+        Raises:
+            DataError: the records cannot be used.
+            ModelError: the model cannot, or not with this recipe.
+        """
+        self.model()
+        _ = self.data
+
+    @property
+    def data_file(self) -> Path:
+        """Where the site's records are."""
+        return self.directory / self.config.data
+
+    def records(self) -> SiteRecords:
+        """The site's records as text, read anew."""
+        return read_records_of(self.data_file, self.recipe)
 
     @cached_property
     def data(self) -> SiteData:
-        """The site's records, tokenised."""
-        records = self.records()
-        heldout = records.heldout[: self.recipe.data.heldout_limit]
-        return SiteData(
-            train=self._population(records.train),
-            heldout=self._population(heldout),
-            train_set=DataSet.of(records.train),
-            heldout_set=DataSet.of(heldout),
-        )
+        """The site's records, tokenised.
 
-    def _population(self, records: list[Record]) -> Population:
-        examples = to_examples(records, self.model().tokenizer, self.recipe.data)
-        by_person = self.recipe.data.unit == "person"
-        return Population.of(examples, [record.person for record in records] if by_person else None)
+        A file that was changed into one that cannot be used stops no site that has loaded it before: whether a site
+        answers an order would then tell of a record. It goes on with what it has, and says so in its log.
+
+        Raises:
+            DataError: the records cannot be used, and were not loaded before under this recipe.
+            ModelError: the model cannot be loaded, or not with this recipe.
+        """
+        model = self.model()
+        try:
+            data = load_data(self.data_file, self.recipe, model)
+        except Exception as error:
+            if self._loaded is None:
+                raise
+            log.error(
+                "site %s: the data file has changed and cannot be used (%s): until that is put right, rounds go on "
+                "with the records that were read before the change",
+                self.name,
+                error if isinstance(error, SealoraError) else f"reading it failed with {type(error).__name__}",
+            )
+            return self._loaded
+        if data.warning is not None:
+            log.warning("site %s: %s", self.name, data.warning)
+        self._loaded = data
+        return data
 
     def ledger(self) -> Ledger:
         """The site's privacy ledger; close it after use."""
@@ -112,6 +125,11 @@ class Site:
     def note(self, figures: dict[str, Any]) -> None:
         """Appends a line of this site's own figures. They stay here."""
         append_line(self.directory / "history.jsonl", json.dumps(figures))
+
+
+Stamps = tuple[tuple[int, int], ...]
+_opened: dict[Path, tuple[Stamps, Site]] = {}
+_opening = threading.RLock()
 
 
 def open_site(directory: Path) -> Site:
@@ -125,7 +143,13 @@ def open_site(directory: Path) -> Site:
     config = directory / "site.yaml"
     data = directory / _config(config, _stamp(config)).data
     files = [directory / name for name in ("policy.yaml", "recipe.yaml", "roster.json", "identity.pem")]
-    return _opened(directory, tuple(_stamp(file) for file in (config, *files, data)))
+    stamps = tuple(_stamp(file) for file in (config, *files, data))
+    with _opening:
+        known, site = _opened.get(directory, (None, None))
+        if site is None or known != stamps:
+            site = Site(directory, before=site)
+            _opened[directory] = stamps, site
+        return site
 
 
 def _stamp(file: Path) -> tuple[int, int]:
@@ -146,8 +170,3 @@ def _config(path: Path, _changed: tuple[int, int]) -> SiteConfig:
 def _identity(name: str, path: Path, _changed: tuple[int, int]) -> Identity:
     """Loaded once, though the site is opened again: its passphrase may have been typed by a person."""
     return Identity.load(name, path)
-
-
-@lru_cache(maxsize=256)
-def _opened(directory: Path, _changed: tuple[tuple[int, int], ...]) -> Site:
-    return Site(directory)

@@ -167,13 +167,12 @@ def _bench(aggregation: str, *, quick: bool) -> Any:
 
 
 def _records(model: Any, recipe: Any) -> Any:
-    from sealora_client.data.chat import to_examples
-    from sealora_client.data.records import read_records
+    from sealora_client.data.load import load_data
 
     path = ROOT / ".cache" / "demo" / "heart-hospital.jsonl"
     if not path.is_file():
         raise SystemExit(f"{path} is missing: make it with `sealora-site demo-data .cache/demo`")
-    return to_examples(read_records(path, recipe.data).train, model.tokenizer, recipe.data)
+    return [example for unit in load_data(path, recipe, model).train.units for example in unit]
 
 
 def _tiny_model() -> Path:

@@ -28,6 +28,7 @@ from sealora_client.data.population import Population
 from sealora_client.fleet import connection as connection_module
 from sealora_client.fleet.node_key import load_node_key
 from sealora_client.ledger import Ledger
+from sealora_client.model.adapted import adapted_model
 from sealora_client.site import Site
 from sealora_common.card import create_node_key
 from sealora_common.entropy import SystemEntropy
@@ -412,6 +413,24 @@ def test_records_that_are_cut_are_warned_of(site: EnrolledSite) -> None:
     records(site, [*long, *(record(number, "heldout") for number in range(100, 104))])
     found = [entry for entry in not_passed(site) if entry[1] == "records"]
     assert [(status, "18% are cut to data.max_tokens 64" in said) for status, _, said in found] == [("warn", True)]
+
+
+@pytest.mark.parametrize(("bad", "status"), [(2, "warn"), (3, "fail")])
+def test_records_that_cannot_be_shown_to_the_model_are_said(
+    site: EnrolledSite, monkeypatch: pytest.MonkeyPatch, bad: int, status: str
+) -> None:
+    template = adapted_model(Site(site.directory).recipe).tokenizer
+    refusing = (
+        "{% for m in messages %}{% if 'refuse' in m['content'] %}{{ raise_exception('no') }}{% endif %}{% endfor %}"
+    )
+    monkeypatch.setattr(template, "chat_template", refusing + template.chat_template)
+    train = [record(number, "train") for number in range(24 - bad)]
+    refused = [record(number, "train").replace("yes", "refuse") for number in range(24 - bad, 24)]
+    records(site, [*train, *refused, *(record(number, "heldout") for number in range(100, 104))])
+    ((told, check, said),) = [entry for entry in not_passed(site) if entry[1] == "records"]
+    assert (told, check) == (status, "records")
+    assert f"{bad} of 28 records" in said
+    assert f"the chat template fails on them (lines {', '.join(map(str, range(25 - bad, 25)))})" in said
 
 
 def test_too_few_records_for_the_recipe_are_said(site: EnrolledSite) -> None:

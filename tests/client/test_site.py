@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
 import os
 import shutil
+from unittest import mock
 
 import pytest
 import yaml
 
+from sealora_client.model.adapted import AdaptedModel
 from sealora_client.simulated import SimulatedSites
 from sealora_client.site import Site, open_site
 from sealora_common import identity
@@ -189,9 +192,89 @@ def test_it_is_opened_once_and_again_when_a_file_or_its_records_change(directory
     assert grown.data.train_set.fingerprint != site.data.train_set.fingerprint
     os.utime(directory / "policy.yaml", ns=(1, 1))
     assert open_site(directory) is not grown
-    records.unlink()
-    with pytest.raises(DataError, match="does not exist"):
+
+
+def spoil_twins(path):
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[-1]["patient"] = lines[-2]["patient"].upper()
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+SPOILED = {
+    "not JSON": lambda path: path.write_text("hello"),
+    "no records": lambda path: path.write_text(""),
+    "half written": lambda path: path.write_bytes(path.read_bytes()[:-20]),
+    "gone": lambda path: path.unlink(),
+    "a person twice": spoil_twins,
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILED.values(), ids=SPOILED)
+def test_a_data_file_that_was_spoiled_stops_no_site_that_has_loaded_it(tiny_base, tmp_path, spoil, caplog):
+    """Whether a site answers an order would else depend on a record."""
+    by_person = {"person_field": "patient"}
+    prepare_run(write_federation(tmp_path, tiny_base(), privacy=PRIVATE, data=by_person), tmp_path / "run")
+    directory = tmp_path / "run" / "sites" / "site-1"
+    records = open_site(directory).config.data
+    good, before = records.read_bytes(), open_site(directory).data
+    spoil(records)
+    assert open_site(directory).data is before
+    assert open_site(directory).data is before
+    said = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert len(said) == 1  # once a change
+    assert "the data file has changed and cannot be used" in said[0].getMessage()
+    assert str(records) in said[0].getMessage()
+    records.write_bytes(b"still bad")
+    assert open_site(directory).data is before
+    assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 2
+    records.write_bytes(good + b'{"prompt": "new", "response": "99.", "split": "train", "patient": "t99"}\n')
+    assert open_site(directory).data.train.examples == before.train.examples + 1
+
+
+def test_whatever_a_changed_file_does_to_the_reader_the_site_goes_on(directory, monkeypatch, caplog):
+    before = open_site(directory).data
+    monkeypatch.setattr("sealora_client.site.load_data", mock.Mock(side_effect=MemoryError("of Ada's record")))
+    os.utime(open_site(directory).config.data, ns=(1, 1))
+    assert open_site(directory).data is before
+    assert "reading it failed with MemoryError" in caplog.text
+    assert "Ada" not in caplog.text
+
+
+def test_a_site_that_never_loaded_its_data_refuses_to_start(directory):
+    open_site(directory).config.data.write_text("hello")
+    with pytest.raises(DataError, match="line 1: not JSON"):
+        open_site(directory).prepare()
+
+
+@pytest.mark.parametrize("change", ["recipe", "file"])
+def test_under_another_recipe_or_of_another_file_there_is_nothing_to_go_on_with(directory, change):
+    open_site(directory).prepare()
+    records = open_site(directory).config.data
+    if change == "recipe":
+        recipe = yaml.safe_load((directory / "recipe.yaml").read_text())
+        recipe["data"]["person_field"] = "patient"
+        (directory / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+        records.write_text("hello")
+    else:
+        reconfigure(directory, data="elsewhere.jsonl")
+    with pytest.raises(DataError):
         _ = open_site(directory).data
+
+
+def test_preparing_loads_model_and_records_and_tells_of_those_that_cannot_be_shown(directory, caplog):
+    site = open_site(directory)
+    with site.config.data.open("a") as file:
+        file.write(json.dumps({"prompt": "x", "response": "<odd>", "split": "train"}) + "\n")
+    site = open_site(directory)
+    tokenizer = site.model().tokenizer
+    model = AdaptedModel.load(site.recipe)
+    model.tokenizer.add_tokens(["<odd>"])
+    assert len(tokenizer) < len(model.tokenizer)
+    site.model = lambda: model
+    site.prepare()
+    assert "1 of 30 records (3.3%) teach and measure nothing" in caplog.text
+    assert "(line 30)" in caplog.text
+    assert len(site.data.train) == 26
 
 
 def test_a_passphrase_is_asked_for_once_though_the_site_is_opened_again(directory, monkeypatch):

@@ -201,6 +201,7 @@ def test_every_field_enters_the_hash_but_the_simulated_sites():
         "privacy.target_quantile=0.5",
         "privacy.honest_survivors=1",
         "data.person_field=patient",
+        "data.heldout_limit=48",
         "sealing.adversary=curious",
         "sealing.weighting=uniform",
         "sealing.clip_range=0.1",
@@ -267,6 +268,7 @@ CLASHES = {
     "distributed with a rotation": ((*SHARED, "sealing.rotation=true"), "leave out sealing.rotation and"),
     "distributed with a range": ((*SHARED, "sealing.clip_range=0.5"), "leave out sealing.rotation and"),
     "distributed with sites alike": ((*SHARED, "sealing.weighting=uniform"), "set sealing.weighting to records"),
+    "folding nobody": (("data.fold_persons=true",), "fold_persons folds identifiers of persons: name their field"),
     "adapting without privacy": (
         ("privacy.mechanism=none", "privacy.target_quantile=0.5"),
         "privacy.target_quantile adapts one clipping norm to noisy counts",

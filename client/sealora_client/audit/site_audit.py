@@ -13,10 +13,9 @@ from sealora_client.audit.membership import membership_attack
 from sealora_client.audit.roc import Roc
 from sealora_client.audit.self_check import Check, run_self_check
 from sealora_client.audit.trial import ServerStep, Trial, run_trial
-from sealora_client.data.chat import to_examples
+from sealora_client.data.load import load_data
 from sealora_client.data.population import Population
-from sealora_client.data.records import Record, read_records
-from sealora_client.model.adapted import AdaptedModel, adapted_model
+from sealora_client.model.adapted import adapted_model
 from sealora_client.training.sampling import choose
 from sealora_common.entropy import Entropy, site_entropy
 from sealora_common.errors import DataError, RecipeError
@@ -77,10 +76,9 @@ class Audits:
         started = time.monotonic()
         _require_enough(canaries)
         name, path = _chosen_site(recipe, site)
-        records = read_records(path, recipe.data)
         model = adapted_model(recipe)
-        members = _population(records.train, model, recipe)
-        others = _population(records.heldout, model, recipe)
+        data = load_data(path, recipe, model)
+        members, others = data.train, data.heldout
         if min(len(members), len(others)) < 2:
             raise DataError(
                 f"{path} has {len(members)} training and {len(others)} held-out {recipe.data.unit}s: the membership "
@@ -115,12 +113,11 @@ class Audits:
         """
         _require_enough(canaries)
         name, path = _chosen_site(recipe, site)
-        records = read_records(path, recipe.data)
         model = adapted_model(recipe)
         return run_self_check(
             model,
             recipe,
-            _population(records.train, model, recipe),
+            load_data(path, recipe, model).train,
             canaries=canaries,
             roster_size=_roster_size(recipe),
             entropy=site_entropy(name, "audit", "self-check"),
@@ -153,9 +150,3 @@ def _roster_size(recipe: Recipe) -> int:
 def _some(population: Population, entropy: Entropy) -> Population:
     """Enough for the membership attack: all would take long and tell little more."""
     return Population(tuple(population.units[index] for index in choose(entropy, len(population), _ATTACKED)))
-
-
-def _population(records: list[Record], model: AdaptedModel, recipe: Recipe) -> Population:
-    examples = to_examples(records, model.tokenizer, recipe.data)
-    by_person = recipe.data.unit == "person"
-    return Population.of(examples, [record.person for record in records] if by_person else None)

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sealora_client.check.finding import Finding, failed, passed, warned
-from sealora_client.data.chat import to_examples
+from sealora_client.data.load import load_data
 from sealora_client.data.population import Population
-from sealora_client.data.records import Record, read_records
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.base import digest_of
 from sealora_client.model.fetch import is_here, locate_base
@@ -21,6 +20,7 @@ from sealora_common.privacy.accounting import check_delta
 from sealora_common.recipe import Recipe
 
 _MUCH_TRUNCATED = 0.1
+_MANY_UNUSABLE = 0.1
 _LONGEST_HEAD = 100 << 20
 
 
@@ -46,29 +46,25 @@ def check_base_model(recipe: Recipe) -> tuple[Finding, int]:
 
 @dataclass(frozen=True)
 class Workload:
-    """A site's records as the model sees them."""
+    """A site's records as the model sees them, and what is wrong with some of them."""
 
     train: Population
     heldout: Population
+    warning: str | None = None
 
     @classmethod
-    def read(cls, data: Path, recipe: Recipe, model: AdaptedModel) -> Workload:
-        """Reads and tokenises the records.
+    def read(cls, path: Path, recipe: Recipe, model: AdaptedModel) -> Workload:
+        """What a round would work on.
 
         Raises:
-            DataError: they cannot be used.
+            DataError: the records cannot be used.
+            ModelError: the model cannot be, with this recipe.
         """
-        records = read_records(data, recipe.data)
-
-        def population(part: list[Record]) -> Population:
-            examples = to_examples(part, model.tokenizer, recipe.data)
-            by_person = recipe.data.unit == "person"
-            return Population.of(examples, [record.person for record in part] if by_person else None)
-
-        return cls(population(records.train), population(records.heldout[: recipe.data.heldout_limit]))
+        data = load_data(path, recipe, model)
+        return cls(data.train, data.heldout, data.warning)
 
     def check(self, recipe: Recipe) -> Iterator[Finding]:
-        """Counts, truncated share, and what follows from the number of records for the recipe."""
+        """Counts, truncated and unusable shares, and what follows from the number of records for the recipe."""
         examples = [example for part in (self.train, self.heldout) for unit in part.units for example in unit]
         persons = f" of {len(self.train)} persons" if recipe.data.unit == "person" else ""
         said = f"{self.train.examples}{persons} to train on, {self.heldout.examples} held out"
@@ -81,6 +77,10 @@ class Workload:
             )
         else:
             yield passed("records", f"{said}, {share:.1%} cut to data.max_tokens {recipe.data.max_tokens}")
+        if self.warning is not None:
+            unusable = sum(example.unusable is not None for example in examples)
+            tell = failed if unusable > _MANY_UNUSABLE * len(examples) else warned
+            yield tell("records", self.warning)
         drawn = recipe.training.sample_rate * len(self.train)
         if drawn < 1:
             yield warned(

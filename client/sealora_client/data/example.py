@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+Unusable = Literal["template", "tokenizer", "prompt", "response", "vocabulary"]
+"""Why a record cannot be shown to the model. `template`, `tokenizer`: it fails on this text. `prompt`, `response`:
+nothing of it is left as tokens. `vocabulary`: a token that the model has no embedding for."""
 
 
 @dataclass(frozen=True)
@@ -13,15 +18,27 @@ class Example:
     """A chat-templated record: prompt tokens followed by response tokens. Loss is taken on the response alone.
 
     Attributes:
-        tokens: int32, shape (length,), the whole example.
-        prompt_length: how many of them are prompt; the response is `tokens[prompt_length:]`, never empty.
+        tokens: int32, shape (length,), the whole example, never empty.
+        prompt_length: how many of them are prompt, 1 or more; the response is `tokens[prompt_length:]`, empty in a
+            placeholder only.
         truncated: whether the example was cut to the recipe's `data.max_tokens`.
+        unusable: None, or why this is only a placeholder.
     """
 
     tokens: NDArray[np.int32]
     prompt_length: int
     truncated: bool = False
+    unusable: Unusable | None = None
 
     @property
     def response_length(self) -> int:
         return len(self.tokens) - self.prompt_length
+
+    @classmethod
+    def placeholder(cls, reason: Unusable) -> Example:
+        """Stands for a record that cannot be shown to the model, so that it breaks nothing and still counts.
+
+        One prompt token and no response: its loss is a sum over no tokens, 0 with a gradient of 0. Its unit stays in
+        the population, is sampled, charged and counted like any other; leaving it out would tell of it.
+        """
+        return cls(np.zeros(1, dtype=np.int32), prompt_length=1, unusable=reason)

@@ -20,7 +20,7 @@ DIGEST_BYTES = 32
 class DataSet:
     """What is charged: a set of units of privacy, each a record or all records of one person.
 
-    A record is its text: one that is changed is another record. A person is their identifier, exactly as written.
+    A record is its text: one that is changed is another record. A person is their identifier, as `records` reads it.
 
     Attributes:
         fingerprint: SHA-256 (hex) over the sorted digests of all content, the same for any order and any file name.
@@ -77,7 +77,7 @@ class DataSet:
         >>> one == DataSet.of_records([("a", "bc"), ("", "d")])
         False
         """
-        digests = tuple(sorted(_digest_of_record(prompt, response) for prompt, response in records))
+        digests = tuple(sorted(digest_of_record(prompt, response) for prompt, response in records))
         return cls(_fingerprint(b"sealora dataset v1\n", digests), "record", digests, digests)
 
     @classmethod
@@ -96,8 +96,8 @@ class DataSet:
         texts: list[bytes] = []
         content: list[bytes] = []
         for person, prompt, response in records:
-            persons.add(_sha256(b"sealora person v1\n", person))
-            texts.append(_digest_of_record(prompt, response))
+            persons.add(digest_of_person(person))
+            texts.append(digest_of_record(prompt, response))
             content.append(_sha256(texts[-1], person))
         return cls(
             _fingerprint(b"sealora dataset by person v1\n", sorted(content)),
@@ -107,13 +107,19 @@ class DataSet:
         )
 
 
-def _fingerprint(domain: bytes, digests: Iterable[bytes]) -> str:
-    return hashlib.sha256(domain + b"".join(digests)).hexdigest()
-
-
-def _digest_of_record(prompt: str, response: str) -> bytes:
+def digest_of_record(prompt: str, response: str) -> bytes:
+    """SHA-256 of a record's text, 32 bytes."""
     first, second = _encoded(prompt), _encoded(response)
     return hashlib.sha256(len(first).to_bytes(8, "big") + first + second).digest()
+
+
+def digest_of_person(person: str) -> bytes:
+    """SHA-256 of a person's identifier, 32 bytes."""
+    return _sha256(b"sealora person v1\n", person)
+
+
+def _fingerprint(domain: bytes, digests: Iterable[bytes]) -> str:
+    return hashlib.sha256(domain + b"".join(digests)).hexdigest()
 
 
 def _sha256(prefix: bytes, text: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Who is protected: the units of privacy of a site's training data, and the examples that each brings."""
+"""Who is protected: the units of privacy of a site's data, and the examples that each brings."""
 
 from __future__ import annotations
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sealora_client.data.persons import Persons
 from sealora_common.errors import DataError
 from sealora_common.recipe.schema import DataSection
 
@@ -21,11 +22,13 @@ class Record:
         prompt: what the model is given.
         response: what it is to say.
         person: whose record it is, if the recipe names a field for that.
+        line: where it stands in its file, for messages; equal records may stand anywhere.
     """
 
     prompt: str
     response: str
     person: str | None = None
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -48,13 +51,16 @@ def read_records(path: Path, section: DataSection) -> Split:
             of the two parts is empty.
     """
     split = Split([], [])
+    persons = Persons(path, section) if section.person_field is not None else None
     part_of_person: dict[str, str] = {}
     part_of_text: dict[tuple[str, str], str] = {}
-    for place, value in _objects(path):
+    for line, value in _objects(path):
+        place = f"{path}, line {line}"
         record = Record(
             _text(place, value, section.prompt_field, "prompt_field"),
             _text(place, value, section.response_field, "response_field"),
-            _person(place, value, section.person_field),
+            None if persons is None else persons.of(line, value),
+            line,
         )
         part = _part(place, value, record, section)
         if record.person is not None and part_of_person.setdefault(record.person, part) != part:
@@ -83,8 +89,8 @@ def read_records(path: Path, section: DataSection) -> Split:
     return split
 
 
-def _objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The file's objects, each with its place (`file, line n`) for messages."""
+def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The file's objects, each with the number of its line."""
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
@@ -102,7 +108,7 @@ def _objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                     raise DataError(f"{place}: not JSON ({said}): write one JSON object a line") from error
                 if not isinstance(value, dict):
                     raise DataError(f"{place}: not a JSON object: write one object of fields a line, like {{...}}")
-                yield place, value
+                yield number, value
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist: check the path of this site's records") from error
     except OSError as error:
@@ -124,18 +130,6 @@ def _text(place: str, value: dict[str, Any], field: str, setting: str) -> str:
             f'{place}: the field "{field}" holds half of a surrogate pair, which is no text: write the whole character'
         ) from error
     return text
-
-
-def _person(place: str, value: dict[str, Any], field: str | None) -> str | None:
-    if field is None:
-        return None
-    person = value.get(field)
-    if isinstance(person, bool) or not isinstance(person, str | int) or person == "":
-        raise DataError(
-            f'{place}: the field "{field}" names no person: give it a text or a whole number, or leave '
-            "data.person_field out of the recipe"
-        )
-    return str(person)
 
 
 def _part(place: str, value: dict[str, Any], record: Record, section: DataSection) -> str:

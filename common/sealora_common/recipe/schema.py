@@ -67,9 +67,21 @@ class DataSection(Section):
     """Longer examples are truncated at the end, counted and reported."""
     heldout_fraction: float = Field(default=0.1, gt=0, lt=1)
     heldout_limit: int = Field(default=512, ge=1)
-    """At most so many held-out records are evaluated each time."""
+    """At most so many held-out records (with `person_field`: persons) are evaluated, the same ones each time. They are
+    chosen by a hash under the recipe's own, wherever they stand in the file. Of one person, at most
+    `privacy.records_per_person` records are, chosen likewise."""
     person_field: str | None = None
     """A field that says whose record it is (patient, customer). If set, privacy is by person, else by record."""
+    fold_persons: bool = False
+    """Whether identifiers of persons that differ in nothing but case, white space, invisible characters or Unicode
+    form are one person; false refuses such data. To be agreed before the first run: a ledger knows persons by their
+    identifiers, folded or as they are written, and does not recognise the one in the other."""
+
+    @model_validator(mode="after")
+    def _folds_what_is_there(self) -> DataSection:
+        if self.fold_persons and self.person_field is None:
+            raise ValueError("fold_persons folds identifiers of persons: name their field in data.person_field")
+        return self
 
     @property
     def unit(self) -> Unit:

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from sealora_client.data.chat import to_examples
+from sealora_client.data.load import load_data
 from sealora_client.data.population import Population
-from sealora_client.data.records import read_records
 from sealora_client.model.adapted import AdaptedModel, adapted_model
 from sealora_common.recipe import Recipe, load_recipe
 
@@ -40,7 +39,6 @@ def tiny_site(tiny_base, tmp_path_factory: pytest.TempPathFactory) -> Callable[.
         path = write_federation(directory, tiny_base(), records=records, privacy=private, **sections)
         recipe = load_recipe(path, [*_QUICK, *overrides])
         model = adapted_model(recipe)
-        train = read_records(Path(recipe.sites.simulated["site-0"]), recipe.data).train
-        return TinySite(model, recipe, Population.of(to_examples(train, model.tokenizer, recipe.data)))
+        return TinySite(model, recipe, load_data(Path(recipe.sites.simulated["site-0"]), recipe, model).train)
 
     return make

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pytest
+from tokenizers import normalizers
+from transformers import PreTrainedTokenizerBase
 
+from sealora_client.data import chat
 from sealora_client.data.chat import prompt_tokens, to_examples
 from sealora_client.data.records import Record
 from sealora_common.recipe.schema import DataSection
@@ -113,3 +117,133 @@ def test_ten_thousand_records_take_seconds():
     examples = to_examples(records, tiny_tokenizer(), DataSection(system_prompt="Be brief."))
     assert len(examples) == 10_000
     assert time.monotonic() - started < 20
+
+
+# Nothing a record holds breaks the others.
+
+# As a record may: the template raises, or asks for what a text of this content does not have.
+TOUCHY = (
+    "{% for message in messages %}{% if 'refuse me' in message['content'] %}{{ raise_exception('no') }}{% endif %}"
+    "{% if 'divide me' in message['content'] %}{{ 1 // 0 }}{% endif %}{% endfor %}" + CHATML
+)
+
+
+class Panic(BaseException):
+    """What the tokenizer's Rust raises is no `Exception`."""
+
+
+Panic.__module__ = "pyo3_runtime"
+
+
+def failing_tokenizer(error: type[BaseException]) -> PreTrainedTokenizerBase:
+    """Fails as a whole for a batch with the text `break me` in it."""
+    tokenizer = tiny_tokenizer()
+
+    class Failing(type(tokenizer)):
+        def __call__(self, texts, **options):
+            if any("break me" in text for text in texts):
+                raise error("on one of them")
+            return super().__call__(texts, **options)
+
+    tokenizer.__class__ = Failing
+    return tokenizer
+
+
+HOSTILE: list[tuple[str, Callable[[], PreTrainedTokenizerBase], Record, str]] = [
+    ("template raises", lambda: tiny_tokenizer(TOUCHY), Record("refuse me", "a"), "template"),
+    ("template divides by zero", lambda: tiny_tokenizer(TOUCHY), Record("a", "divide me"), "template"),
+    ("tokenizer fails", lambda: failing_tokenizer(ValueError), Record("break me", "a"), "tokenizer"),
+    ("tokenizer is out of memory", lambda: failing_tokenizer(MemoryError), Record("a", "break me"), "tokenizer"),
+    ("tokenizer panics", lambda: failing_tokenizer(Panic), Record("break me", "break me"), "tokenizer"),
+]
+
+
+@pytest.mark.parametrize(("tokenizer", "record", "reason"), [case[1:] for case in HOSTILE], ids=[c[0] for c in HOSTILE])
+@pytest.mark.parametrize("system_prompt", [None, "Be brief."])
+def test_a_record_on_which_template_or_tokenizer_fail_is_a_placeholder_and_the_rest_as_without_it(
+    tokenizer, record, reason, system_prompt
+):
+    section = DataSection(system_prompt=system_prompt)
+    others = [Record(f"Describe code I21.{number}.", f"Infarction {number}") for number in range(700)]
+    expected = to_examples(others, tokenizer(), section)
+    found = to_examples([*others[:300], record, *others[300:], record], tokenizer(), section)
+    assert all(example.unusable is None for example in expected)
+    for position in (300, -1):
+        placeholder = found[position]
+        assert (placeholder.unusable, placeholder.response_length) == (reason, 0)
+        assert (placeholder.tokens.tolist(), placeholder.prompt_length) == ([0], 1)
+    rest = [*found[:300], *found[301:-1]]
+    assert [example.tokens.tolist() for example in rest] == [example.tokens.tolist() for example in expected]
+
+
+def test_a_wish_to_stop_is_no_failure_of_a_record():
+    with pytest.raises(KeyboardInterrupt):
+        to_examples([Record("break me", "a")], failing_tokenizer(KeyboardInterrupt), DataSection())
+
+
+def test_a_record_of_which_nothing_is_left_as_tokens_is_a_placeholder():
+    tokenizer = tiny_tokenizer(None)
+    gone = [normalizers.Replace(character, "") for character in "\n~"]
+    tokenizer.backend_tokenizer.normalizer = normalizers.Sequence(gone)
+    prompt, fine = to_examples([Record("~~", "yes"), Record("a~", "~yes")], tokenizer, DataSection())
+    assert prompt.unusable == "prompt"
+    assert fine.unusable is None
+    tokenizer.eos_token = None
+    (response,) = to_examples([Record("a", "~~")], tokenizer, DataSection())
+    assert response.unusable == "response"
+
+
+def test_a_token_that_the_model_does_not_have_makes_a_placeholder_unless_it_is_cut_off():
+    tokenizer = tiny_tokenizer()
+    vocabulary = len(tokenizer)
+    tokenizer.add_tokens(["<odd>"])
+    section = DataSection(max_tokens=40)
+    texts = [Record("a", "<odd>"), Record("<odd>", "a"), Record("a", "b"), Record("a", "word " * 200 + "<odd>")]
+    found = to_examples(texts, tokenizer, section, vocabulary)
+    assert [example.unusable for example in found] == ["vocabulary", "vocabulary", None, None]
+    assert all(example.unusable is None for example in to_examples(texts, tokenizer, section, vocabulary + 1))
+
+
+# Records that are longer than any example.
+
+
+@pytest.mark.parametrize("template", [CHATML, THINKING, ENDLESS, None])
+@pytest.mark.parametrize("record", [("long", "long"), ("long", "a"), ("a", "long")], ids=" and ".join)
+def test_what_is_cut_before_it_is_tokenised_does_not_show(template, record, monkeypatch):
+    """Against the same without that cut, on words that no two share."""
+    text = " ".join(f"word{number * 7919 % 10007}" for number in range(4000))
+    prompt, response = (text if part == "long" else part for part in record)
+    tokenizer, section = tiny_tokenizer(template), DataSection(max_tokens=64, system_prompt="Be brief.")
+    room = 2 * section.max_tokens * max(map(len, tokenizer.get_vocab()))
+    assert len(text) > 10 * room
+    (cut,) = to_examples([Record(prompt, response)], tokenizer, section)
+    monkeypatch.setattr(chat, "_shortened", lambda record, room: record)
+    (whole,) = to_examples([Record(prompt, response)], tokenizer, section)
+    assert cut.tokens.tolist() == whole.tokens.tolist()
+    assert (cut.prompt_length, cut.truncated) == (whole.prompt_length, True)
+
+
+def test_a_tokenizer_never_sees_more_of_a_record_than_an_example_can_need():
+    tokenizer = tiny_tokenizer()
+    seen = []
+
+    class Watched(type(tokenizer)):
+        def __call__(self, texts, **options):
+            seen.extend(map(len, texts))
+            return super().__call__(texts, **options)
+
+    tokenizer.__class__ = Watched
+    section = DataSection(max_tokens=64)
+    to_examples([Record("p" * 5_000_000, "r" * 5_000_000)] * 3, tokenizer, section)
+    room = 2 * section.max_tokens * max(map(len, tokenizer.get_vocab()))
+    assert max(seen) < 2 * room + 200
+
+
+def test_a_block_of_texts_is_bounded_in_records_and_characters(monkeypatch):
+    monkeypatch.setattr(chat, "_BLOCK_CHARACTERS", 100)
+    records = [Record("p" * length, "r") for length in (30, 30, 30, 500, 5, 5)]
+    blocks = [[len(record.prompt) for record in block] for block in chat._blocks(records)]
+    assert blocks == [[30, 30, 30], [500], [5, 5]]
+    monkeypatch.setattr(chat, "_BLOCK_RECORDS", 2)
+    blocks = [[len(record.prompt) for record in block] for block in chat._blocks(records)]
+    assert blocks == [[30, 30], [30], [500], [5, 5]]

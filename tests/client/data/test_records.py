@@ -129,6 +129,32 @@ def test_a_split_field_that_divides_a_person_is_refused(write, number):
         read_records(path, BY_PERSON)
 
 
+def test_twins_are_found_across_both_parts_with_their_lines(write):
+    path = write(TRAIN | {"patient": "Ada"}, "", TRAIN | {"patient": "Bob"}, HELDOUT | {"patient": "ADA"})
+    with pytest.raises(DataError, match=rf"^{path}, lines 1 and 4: the identifiers in the field "):
+        read_records(path, BY_PERSON)
+
+
+def test_folded_persons_stay_in_one_part_however_they_are_spelled(write):
+    folding = BY_PERSON.model_copy(update={"fold_persons": True})
+    spelled = [line | {"patient": f" {line['patient'].upper()}"} for line in patients(100)]
+    path = write(*patients(100), *[line | {"prompt": f"again {line['prompt']}"} for line in spelled])
+    split = read_records(path, folding)
+    train, heldout = ({record.person for record in part} for part in (split.train, split.heldout))
+    assert train | heldout == {f"p{patient}" for patient in range(100)}
+    assert not train & heldout
+    assert train == {record.person for record in read_records(write(*patients(100)), BY_PERSON).train}
+    path = write(TRAIN | {"patient": "Ada"}, HELDOUT | {"patient": "ada"})
+    with pytest.raises(DataError, match="line 2: this person is in both parts"):
+        read_records(path, folding)
+
+
+def test_a_record_knows_its_line_and_is_equal_wherever_it_stands(write):
+    split = read_records(write("", TRAIN, HELDOUT, TRAIN), SECTION)
+    assert [record.line for record in split.train] == [2, 4]
+    assert split.train[0] == split.train[1]
+
+
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [

@@ -1,0 +1,199 @@
+"""The one path from a data file to what rounds work on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sealora_client.data.load import load_data, read_records_of
+from sealora_client.model.adapted import AdaptedModel
+from sealora_common.errors import DataError, ModelError
+from sealora_common.recipe import Recipe
+
+from tiny_models import CHATML
+
+Line = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def model(tiny_base: Callable[..., Path]) -> AdaptedModel:
+    return AdaptedModel.load(recipe_on(tiny_base()))
+
+
+@pytest.fixture
+def touchy(model: AdaptedModel, monkeypatch: pytest.MonkeyPatch) -> AdaptedModel:
+    """Its template fails on what says `refuse me`."""
+    refusing = "{% for m in messages %}{% if 'refuse me' in m['content'] %}{{ raise_exception('no') }}{% endif %}"
+    monkeypatch.setattr(model.tokenizer, "chat_template", refusing + "{% endfor %}" + CHATML)
+    return model
+
+
+def recipe_on(base: Path | str = "none", **changes: Any) -> Recipe:
+    model = {"base": str(base), "quantization": "none", "compute_dtype": "float32"}
+    values: dict[str, Any] = {"name": "tiny", "rounds": 1, "model": model, "data": {"max_tokens": 64}}
+    for section, fields in changes.items():
+        values[section] = {**values.get(section, {}), **fields}
+    return Recipe.model_validate(values)
+
+
+BY_PERSON = {"person_field": "patient", "max_tokens": 64}
+
+
+def lines(train: int = 12, heldout: int = 6, each: int = 1) -> list[Line]:
+    return [
+        {"prompt": f"{part} {number} {own}", "response": "yes", "split": part, "patient": f"{part}-{number}"}
+        for part, count in (("train", train), ("heldout", heldout))
+        for number in range(count)
+        for own in range(each)
+    ]
+
+
+def write(path: Path, content: list[Line]) -> Path:
+    path.write_text("".join(json.dumps(line) + "\n" for line in content))
+    return path
+
+
+@pytest.mark.parametrize("data", [{"max_tokens": 64, "heldout_limit": 4}, BY_PERSON | {"heldout_limit": 2}])
+def test_what_is_charged_are_the_units_that_are_used_and_the_cheap_way_says_the_same(model, tmp_path, data):
+    recipe = recipe_on(data=data, privacy={"records_per_person": 3})
+    path = write(tmp_path / "site.jsonl", lines(each=5))
+    loaded, records = load_data(path, recipe, model), read_records_of(path, recipe)
+    assert (loaded.train_set, loaded.heldout_set) == (records.train_set, records.heldout_set)
+    assert (len(loaded.train), len(loaded.heldout)) == (len(loaded.train_set), len(loaded.heldout_set))
+    assert loaded.train.examples == len(records.train) == len(loaded.train_set.records) == 60
+    assert loaded.heldout.examples == len(records.heldout) == len(loaded.heldout_set.records)
+    assert len(loaded.heldout) == data["heldout_limit"]
+    if "person_field" in data:
+        assert all(len(unit) == 3 for unit in loaded.heldout.units)
+        assert all(len(unit) == 5 for unit in loaded.train.units)  # of them some are drawn anew in each step
+    shown = {model.tokenizer.decode(unit[0].tokens).split("\n")[1] for unit in loaded.heldout.units}
+    assert shown <= {f"{record.prompt}<|im_end|>" for record in records.heldout}
+
+
+def test_the_order_of_the_file_decides_nothing(tmp_path):
+    recipe = recipe_on(data=BY_PERSON | {"heldout_limit": 3}, privacy={"records_per_person": 2})
+    content = lines(each=4)
+    before = read_records_of(write(tmp_path / "one.jsonl", content), recipe)
+    random.Random(1).shuffle(content)
+    after = read_records_of(write(tmp_path / "two.jsonl", content), recipe)
+    assert (before.train_set, before.heldout_set) == (after.train_set, after.heldout_set)
+
+
+def test_one_person_in_two_spellings_is_one_unit_if_the_recipe_folds_and_refused_if_not(model, tmp_path):
+    content = lines(each=2)
+    content[1] |= {"patient": "  TRAIN-0\u200b"}
+    path = write(tmp_path / "site.jsonl", content)
+    with pytest.raises(DataError, match=r"line 2: the identifier .* data\.fold_persons: true"):
+        read_records_of(path, recipe_on(data=BY_PERSON))
+    folding = load_data(path, recipe_on(data=BY_PERSON | {"fold_persons": True}), model)
+    assert (len(folding.train), folding.train.examples) == (12, 24)
+    content[1] |= {"patient": "train-0"}
+    assert load_data(write(path, content), recipe_on(data=BY_PERSON), model).train_set == folding.train_set
+
+
+def test_without_folding_the_ledger_knows_a_person_by_the_same_digest_as_ever(tmp_path):
+    content = [
+        line | {"patient": "Zoë Straße" if line["patient"] == "train-0" else line["patient"]} for line in lines()
+    ]
+    records = read_records_of(write(tmp_path / "site.jsonl", content), recipe_on(data=BY_PERSON))
+    assert hashlib.sha256(b"sealora person v1\n" + "Zoë Straße".encode()).digest() in records.train_set.members
+
+
+def test_a_record_that_cannot_be_shown_still_counts_and_changes_no_other(touchy, tmp_path):
+    content = lines()
+    plain = load_data(write(tmp_path / "plain.jsonl", content), recipe_on(), touchy)
+    assert plain.warning is None
+    content[3:3] = [lines()[3] | {"prompt": "refuse me"}]
+    content.append({"prompt": "refuse me too", "response": "r", "split": "heldout"})
+    path = write(tmp_path / "site.jsonl", content)
+    loaded = load_data(path, recipe_on(), touchy)
+    assert (len(loaded.train), len(loaded.train_set)) == (13, 13)
+    assert (len(loaded.heldout), len(loaded.heldout_set)) == (7, 7)
+    units = list(loaded.train.units)
+    assert units.pop(3)[0].unusable == "template"
+    assert [unit[0].tokens.tolist() for unit in units] == [unit[0].tokens.tolist() for unit in plain.train.units]
+    assert loaded.warning == (
+        f"{path}: 2 of 20 records (10.0%) teach and measure nothing, the chat template fails on them (lines 4, 20): "
+        "correct or drop them"
+    )
+
+
+def test_a_warning_names_the_first_places_and_no_text(touchy, tmp_path):
+    content = [line | {"response": "refuse me, Ada" if number % 2 else "yes"} for number, line in enumerate(lines(40))]
+    warning = load_data(write(tmp_path / "site.jsonl", content), recipe_on(), touchy).warning
+    assert "23 of 46 records (50.0%)" in warning
+    assert "(lines 2, 4, 6, 8, 10 and 18 more)" in warning
+    assert "Ada" not in warning
+    assert "\n" not in warning
+
+
+def test_if_no_record_can_be_shown_it_is_the_model_or_the_recipe_that_is_wrong(touchy, tmp_path):
+    path = write(tmp_path / "site.jsonl", [line | {"response": "refuse me"} for line in lines()])
+    with pytest.raises(DataError, match=r"none of the 18 records can be shown to the model, the chat template fails"):
+        load_data(path, recipe_on(), touchy)
+
+
+def test_a_token_beyond_the_model_s_embedding_makes_a_placeholder(tiny_base, tmp_path):
+    model = AdaptedModel.load(recipe_on(tiny_base()))
+    model.tokenizer.add_tokens(["<odd>"])
+    content = [*lines(), {"prompt": "p", "response": "an <odd> one", "split": "train"}]
+    loaded = load_data(write(tmp_path / "site.jsonl", content), recipe_on(), model)
+    assert [unit[0].unusable for unit in loaded.train.units] == [None] * 12 + ["vocabulary"]
+
+
+def test_a_recipe_that_shows_a_model_more_than_the_positions_it_learned_is_refused(tiny_base, tmp_path):
+    """Else one long record would fail in the midst of a round."""
+    learned = AdaptedModel.load(recipe_on(tiny_base("gpt2")))
+    path = write(tmp_path / "site.jsonl", lines())
+    with pytest.raises(ModelError, match=r"data\.max_tokens is 513, but the base model has 512 positions: agree on"):
+        load_data(path, recipe_on(data={"max_tokens": 513}), learned)
+    assert len(load_data(path, recipe_on(data={"max_tokens": 512}), learned).train) == 12
+
+
+def test_rotary_positions_go_on(model, tmp_path):
+    path = write(tmp_path / "site.jsonl", lines())
+    assert len(load_data(path, recipe_on(data={"max_tokens": 4096}), model).train) == 12
+
+
+def test_counting_units_needs_no_torch(tmp_path):
+    """`sealora-site budget` answers at once."""
+    path = write(tmp_path / "site.jsonl", lines())
+    program = (
+        "import sys; from pathlib import Path; from sealora_common.recipe import parse_recipe\n"
+        "from sealora_client.data.load import read_records_of\n"
+        "recipe = parse_recipe('{name: tiny, rounds: 1, model: {base: none}}')\n"
+        f"print(len(read_records_of(Path({str(path)!r}), recipe).train_set), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["12", "False"]
+
+
+SOURCES = Path(load_data.__code__.co_filename).parents[1]
+
+
+@pytest.mark.parametrize(
+    ("reader", "only"),
+    [
+        (r"\bread_records\(", {"data/records.py", "data/load.py"}),
+        (r"\bto_examples\(", {"data/chat.py", "data/load.py"}),
+        (r"\bDataSet\.of\(", {"data/load.py"}),
+        (r"\bPopulation\.of\(", {"data/load.py", "data/population.py"}),
+        (r"\bevaluated\(", {"data/selection.py", "data/load.py"}),
+        (r"heldout_limit", {"data/selection.py"}),
+    ],
+)
+def test_there_is_no_other_path(reader, only):
+    """It was written three times once, and had drifted."""
+    found = {
+        str(path.relative_to(SOURCES)) for path in SOURCES.rglob("*.py") if re.search(reader, path.read_text("utf-8"))
+    }
+    assert found == only
