@@ -5,7 +5,8 @@ PosixPath('/tmp/tiny')
 
 The directory holds what a base model's directory holds (config.json, model.safetensors, tokenizer.json, ...), so
 `model.base` of a recipe can name it. Two layers of width 64 (NF4 quantises in blocks of 64), float32, a byte-level
-BPE tokenizer of 384 tokens, and a ChatML template; `gemma` has a template that refuses a system message.
+BPE tokenizer of 384 tokens, and a ChatML template; `gemma` has a template that refuses a system message. The kinds in
+`UNMASKED` do not leave padding out and are there to be refused.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 KINDS = ("llama", "gpt2", "qwen2", "gemma")
+UNMASKED = ("rwkv", "recurrent_gemma")
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -36,7 +38,7 @@ _CORPUS = [
 
 
 def make_tiny_model(directory: Path, kind: str = "llama", seed: int = 0) -> Path:
-    """Saves a random model of `kind` (one of `KINDS`) into `directory` and returns it.
+    """Saves a random model of `kind` (one of `KINDS` or `UNMASKED`) into `directory` and returns it.
 
     Equal arguments give equal weights. The global generator of torch is left as it was.
     """
@@ -79,6 +81,10 @@ def _config(kind: str, tokenizer: Any) -> transformers.PretrainedConfig:
     if kind == "gpt2":
         no_dropout = {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0}
         return transformers.GPT2Config(n_embd=64, n_layer=2, n_head=4, n_positions=512, **no_dropout, **tokens)
+    if kind == "rwkv":
+        return transformers.RwkvConfig(
+            hidden_size=64, attention_hidden_size=64, num_hidden_layers=2, context_length=512, rescale_every=0, **tokens
+        )
     decoder: dict[str, Any] = {
         "hidden_size": 64,
         "intermediate_size": 128,
@@ -87,6 +93,10 @@ def _config(kind: str, tokenizer: Any) -> transformers.PretrainedConfig:
         "num_key_value_heads": 2,
         "max_position_embeddings": 512,
     }
+    if kind == "recurrent_gemma":
+        return transformers.RecurrentGemmaConfig(
+            lru_width=64, attention_window_size=32, **decoder | {"num_hidden_layers": 3}, **tokens
+        )
     if kind == "gemma":
         return transformers.GemmaConfig(head_dim=16, **decoder, **tokens)
     configs = {"llama": transformers.LlamaConfig, "qwen2": transformers.Qwen2Config}

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sealora_client.data.example import Example
 from sealora_client.data.population import Population
 from sealora_client.model.adapted import AdaptedModel
+from sealora_client.model.fixed_shape import micro_batches
 from sealora_client.model.loss import collate, response_losses
 from sealora_client.training.rounded_gaussian import rounded_gaussian
 from sealora_common.entropy import Entropy
@@ -50,42 +49,47 @@ class HeldoutLoss:
             noise_multiplier: the noise's standard deviation over `clip`.
             entropy: keys the noise.
         """
-        steps = np.trunc(np.clip(np.nan_to_num(self.by_unit, nan=clip), 0.0, clip) * (_UNITS / clip))
+        steps = np.trunc(self._clipped(clip) * (_UNITS / clip))
         noisy = int(steps.sum()) + int(rounded_gaussian(entropy, 1, noise_multiplier * _UNITS)[0])
         return noisy * clip / _UNITS / len(self.by_unit)
 
     def clipped_mean(self, clip: float) -> float:
         """What `noisy_mean` is a noisy version of."""
-        return float(np.clip(self.by_unit, 0.0, clip).mean())
+        return float(self._clipped(clip).mean())
+
+    def _clipped(self, clip: float) -> NDArray[np.float64]:
+        """A loss that is not finite counts as the largest: the model knows nothing of such a unit."""
+        return np.where(np.isfinite(self.by_unit), np.clip(self.by_unit, 0.0, clip), clip)
 
 
 def heldout_loss(model: AdaptedModel, population: Population, micro_batch_size: int) -> HeldoutLoss:
     """Evaluates the adapter that is in `model` now, without dropout and without gradients.
+
+    Micro-batches have the fixed shapes of training, so that a unit's loss is the same to the last bit whatever the
+    other units are. An example without response tokens has a loss of zero.
 
     Args:
         model: left in the mode it was in.
         population: any number of held-out units.
         micro_batch_size: examples in memory at once.
     """
-    examples = [(example, owner) for owner, unit in enumerate(population.units) for example in unit]
-    examples.sort(key=lambda pair: -len(pair[0].tokens))
+    owners = [owner for owner, unit in enumerate(population.units) for _ in unit]
+    examples = [example for unit in population.units for example in unit]
     nll_sum, tokens = 0.0, 0
     by_unit = np.zeros(len(population))
     was_training = model.model.training
     model.model.eval()
     try:
         with torch.no_grad():
-            for start in range(0, len(examples), micro_batch_size):
-                batch, owners = _unzip(examples[start : start + micro_batch_size])
-                nll, counts = response_losses(model.model, collate(batch, model.pad_id, model.device))
+            for places in micro_batches(examples, micro_batch_size):
+                own = [examples[place] for place in places]
+                batch = collate(own, model.pad_id, model.device, micro_batch_size)
+                nll, counts = (part[: len(own)].cpu() for part in response_losses(model.model, batch))
                 nll_sum += float(nll.double().sum())
                 tokens += int(counts.sum())
-                means = (nll.double() / counts.clamp(min=1)).cpu().numpy()
-                np.add.at(by_unit, owners, means / [len(population.units[owner]) for owner in owners])
+                means = (nll.double() / counts.clamp(min=1)).numpy()
+                for place, mean in zip(places, means, strict=True):  # a unit's sum is in the order of its own examples
+                    by_unit[owners[place]] += mean / len(population.units[owners[place]])
     finally:
         model.model.train(was_training)
     return HeldoutLoss(nll_sum=nll_sum, tokens=tokens, by_unit=by_unit)
-
-
-def _unzip(pairs: Sequence[tuple[Example, int]]) -> tuple[list[Example], list[int]]:
-    return [example for example, _ in pairs], [owner for _, owner in pairs]

@@ -1,11 +1,15 @@
-"""A small piece of a round's work, done and timed: what memory it takes, and how long a round will be."""
+"""A small piece of a round's work, done and timed: what memory it takes, and how long a round will be.
+
+Before that the model is asked whether examples meet in its micro-batches (`training.batch_invariance`), on the device
+that will train.
+"""
 
 from __future__ import annotations
 
-import math
 import resource
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,6 +21,8 @@ from sealora_client.check.workload import Workload
 from sealora_client.data.population import Population
 from sealora_client.evaluation import heldout_loss
 from sealora_client.model.adapted import AdaptedModel
+from sealora_client.model.fixed_shape import micro_batches, padded_length
+from sealora_client.training.batch_invariance import require_batch_invariant
 from sealora_client.training.clipped_sum import ClippedSum
 from sealora_client.training.dp_sgd import LOCAL_UNITS
 from sealora_client.training.rounded_gaussian import rounded_gaussian
@@ -47,17 +53,24 @@ class Trial:
 
     def round_seconds(self, recipe: Recipe, workload: Workload) -> float:
         """An estimate for a whole round of training with an evaluation."""
-        size = recipe.training.micro_batch_size
-        kept = recipe.privacy.records_per_person
-        drawn = recipe.training.sample_rate * sum(min(len(unit), kept) for unit in workload.train.units)
-        step = drawn / size * self.batch + self.noise
-        return recipe.training.steps_per_round * step + math.ceil(workload.heldout.examples / size) * self.forward
+        training, kept = recipe.training, recipe.privacy.records_per_person
+        used: dict[int, float] = defaultdict(float)
+        for unit in workload.train.units:
+            share = min(len(unit), kept) / len(unit)
+            for length in (padded_length(len(example.tokens)) for example in unit):
+                used[length] += share
+        drawn = [training.sample_rate * count for count in used.values()]
+        # The last micro-batch of each length is half full on average.
+        batches = sum(count / training.micro_batch_size + min(1.0, count) / 2 for count in drawn)
+        evaluation = _count_batches(workload.heldout, training.micro_batch_size) * self.forward
+        return training.steps_per_round * (batches * self.batch + self.noise) + evaluation
 
 
 def check_trial(recipe: Recipe, model: AdaptedModel, workload: Workload, roster_size: int) -> Iterator[Finding]:
     """Computes the gradients of one micro-batch and evaluates another. Nothing is charged, nothing leaves."""
     try:
         with model.lock:
+            require_batch_invariant(model, recipe)
             trial = _try(recipe, model, workload, roster_size)
     except (torch.OutOfMemoryError, MemoryError):
         yield failed(
@@ -75,21 +88,27 @@ def check_trial(recipe: Recipe, model: AdaptedModel, workload: Workload, roster_
 
 
 def _try(recipe: Recipe, model: AdaptedModel, workload: Workload, roster_size: int) -> Trial:
-    by_length = sorted(workload.train.units, key=lambda unit: -max(len(example.tokens) for example in unit))
-    size = min(recipe.training.micro_batch_size, len(by_length))
-    longest = by_length[:size]  # what will need most memory; its time is that of a start, and not counted
-    middle = (len(by_length) - size) // 2
-    typical = by_length[middle : middle + size]
-    seconds = [_gradients(recipe, model, Population(tuple(units))) for units in (longest, typical)]
-    count = sum(min(len(unit), recipe.privacy.records_per_person) for unit in typical)
-    batches = math.ceil(count / recipe.training.micro_batch_size)
-    heldout = Population(workload.heldout.units[:size])
-    heldout_loss(model, heldout, recipe.training.micro_batch_size)
+    size = recipe.training.micro_batch_size
+    heldout = _typical(workload.heldout, 1)
+    _gradients(recipe, model, _typical(workload.train, size))  # a start takes longer, and is not counted
+    batch = _gradients(recipe, model, _typical(workload.train, size))
+    heldout_loss(model, heldout, size)
     started = time.perf_counter()
-    heldout_loss(model, heldout, recipe.training.micro_batch_size)
+    heldout_loss(model, heldout, size)
     _finish(model)
-    forward = time.perf_counter() - started
-    return Trial(seconds[1] / batches, forward, _noise(recipe, model, roster_size))
+    return Trial(batch, time.perf_counter() - started, _noise(recipe, model, roster_size))
+
+
+def _typical(population: Population, count: int) -> Population:
+    """Up to so many examples of middling length, all of one padded length: one micro-batch, each a unit."""
+    examples = sorted((e for unit in population.units for e in unit), key=lambda example: len(example.tokens))
+    length = padded_length(len(examples[len(examples) // 2].tokens))
+    alike = [example for example in examples if padded_length(len(example.tokens)) == length]
+    return Population.of(alike[:count])
+
+
+def _count_batches(population: Population, size: int) -> int:
+    return sum(1 for _ in micro_batches([example for unit in population.units for example in unit], size))
 
 
 def _gradients(recipe: Recipe, model: AdaptedModel, population: Population) -> float:

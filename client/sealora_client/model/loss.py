@@ -3,15 +3,18 @@
 A loss belongs to an example, never to a batch. The mean over a batch's tokens (what `model(labels=...)` returns)
 lets the length of one example scale the gradient of another, which would break per-example clipping.
 
-Examples are padded on the LEFT: all responses end at the last position, so the output layer, the widest of the
-model, runs for the last few positions only.
+An example's loss and gradient are the same to the last bit whatever the other rows of the micro-batch hold: shapes are
+fixed (see `fixed_shape`), and the output layer, the widest of the model, which need only run for the states that
+predict a response token, is given `POSITIONS` of them at a time, the last ones filled up with zeros. Dropout is the one
+exception: its masks are drawn for the whole micro-batch. They are independent of each other and of the records, so a
+row's distribution does not depend on the others, and the sensitivity holds for every fixed outcome of the masks.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,91 +23,148 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from sealora_client.data.example import Example
+from sealora_client.model.fixed_shape import padded_length
 
 _IGNORED = -100
-_ROWS_AT_ONCE = 256
-"""Positions whose float32 log-probabilities are in memory at once (50 MB at a vocabulary of 49k)."""
+POSITIONS = 64
+"""Positions the output layer is given at a time; their float32 log-probabilities are in memory at once (12 MB at a
+vocabulary of 49k)."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B examples, left-padded to the length T of the longest; R is the length of the longest response.
+    """B rows, left-padded to a common length T. Rows past the examples are dummies, which predict nothing.
 
     Attributes:
         tokens: int64 (B, T).
         attention_mask: int64 (B, T), 0 on padding.
         position_ids: int64 (B, T), counted from each example's own first token; 0 on padding.
-        targets: int64 (B, R), the response tokens, -100 elsewhere. Target j is predicted at position T - 1 - R + j.
+        predicting: int64 (H,): the places, in the (B * T) flattened states, of those that predict a response token.
+        targets: int64, those tokens and then -100, a multiple of `POSITIONS` of them and at least one.
+        token_count: int64 (B,), the response tokens predicted in each row.
     """
 
     tokens: torch.Tensor
     attention_mask: torch.Tensor
     position_ids: torch.Tensor
+    predicting: torch.Tensor
     targets: torch.Tensor
+    token_count: torch.Tensor
 
 
-def collate(examples: Sequence[Example], pad_id: int, device: torch.device | str) -> Batch:
-    """Makes one batch of at least one example."""
-    count = len(examples)
-    length = max(len(example.tokens) for example in examples)
-    longest_response = max(example.response_length for example in examples)
+def collate(
+    examples: Sequence[Example],
+    pad_id: int,
+    device: torch.device | str,
+    rows: int | None = None,
+    length: int | None = None,
+) -> Batch:
+    """Makes one batch.
+
+    A token is predicted from those before it, so one that has none, a response without a prompt, begins with the
+    second. An example without tokens becomes a row like a dummy: a single token and nothing to predict.
+
+    Args:
+        examples: at most `rows`; for fixed shapes, all of one padded length.
+        pad_id: the token id on padding.
+        device: where the batch is to lie.
+        rows: B; None for as many as there are examples.
+        length: T; None for what `padded_length` says of the longest.
+    """
+    count = max(1, len(examples)) if rows is None else rows
+    if length is None:
+        length = padded_length(max((len(example.tokens) for example in examples), default=0))
     tokens = torch.full((count, length), pad_id, dtype=torch.int64)
     attention_mask = torch.zeros((count, length), dtype=torch.int64)
-    targets = torch.full((count, longest_response), _IGNORED, dtype=torch.int64)
+    attention_mask[:, -1] = 1  # attention over nothing at all has no meaning, not even in a dummy
+    wanted = torch.zeros((count, length), dtype=torch.bool)
     for row, example in enumerate(examples):
         own = torch.from_numpy(example.tokens.astype("int64"))
-        tokens[row, length - len(own) :] = own
-        attention_mask[row, length - len(own) :] = 1
-        targets[row, longest_response - example.response_length :] = own[example.prompt_length :]
+        start = length - len(own)
+        tokens[row, start:] = own
+        attention_mask[row, start:] = 1
+        wanted[row, start + max(example.prompt_length, 1) :] = True
     position_ids = (attention_mask.cumsum(dim=1) - 1).clamp(min=0)
-    return Batch(*(part.to(device) for part in (tokens, attention_mask, position_ids, targets)))
+    found = wanted.flatten().nonzero()[:, 0]
+    targets = torch.full((_whole_blocks(len(found)),), _IGNORED, dtype=torch.int64)
+    targets[: len(found)] = tokens.flatten()[found]
+    # The state one place before a token predicts it. It is the row's own, as every row begins with padding.
+    parts = (tokens, attention_mask, position_ids, found - 1, targets, wanted.sum(dim=1))
+    return Batch(*(part.to(device) for part in parts))
 
 
 def response_losses(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Each example's negative log-likelihood of its response, in nats.
+    """Each row's negative log-likelihood of its response, in nats.
 
     Args:
         model: a causal language model of transformers, or a PEFT model around one.
-        batch: B examples from `collate`, on the model's device.
+        batch: B rows from `collate`, on the model's device.
 
     Returns:
-        nll_sum: float32 (B,), summed over the example's response tokens, differentiable.
+        nll_sum: float32 (B,), summed over the row's response tokens, differentiable; 0 where there are none.
         token_count: int64 (B,), the number of those tokens.
     """
-    wanted = batch.targets != _IGNORED
-    rows = _response_logits(model, batch, wanted)
-    targets = batch.targets[wanted]
-    pieces = zip(torch.split(rows, _ROWS_AT_ONCE), torch.split(targets, _ROWS_AT_ONCE), strict=True)
-    nll = torch.cat([_nll(*piece) for piece in pieces])
-    owner = wanted.nonzero()[:, 0]
-    nll_sum = torch.zeros(len(wanted), dtype=torch.float32, device=nll.device).index_add(0, owner, nll)
-    return nll_sum, wanted.sum(dim=1)
+    logits = _response_logits(model, batch)
+    pieces = zip(torch.split(logits, POSITIONS), torch.split(batch.targets, POSITIONS), strict=True)
+    nll = torch.cat([_nll(*piece) for piece in pieces])[: len(batch.predicting)]
+    # Back to where they were predicted: a row then sums as many numbers whatever the others predict.
+    by_place = torch.zeros(batch.tokens.numel(), dtype=torch.float32, device=nll.device)
+    by_place = by_place.index_copy(0, batch.predicting, nll)
+    return by_place.view(batch.tokens.shape).sum(dim=1), batch.token_count
 
 
-def _response_logits(model: Any, batch: Batch, wanted: torch.Tensor) -> torch.Tensor:
-    """Logits (rows, vocabulary) that predict the `wanted` targets, in row-major order.
-
-    The output layer is by far the widest of a small model, so it is given only the hidden states that predict a
-    response token: a hook picks them out on their way in. Besides the work saved, torch multiplies the picked,
-    contiguous rows in one product where it would expand the whole layer for each example of a strided slice.
-    """
+def _response_logits(model: Any, batch: Batch) -> torch.Tensor:
+    """Logits (len(targets), vocabulary) of the predicting states, and of zeros where there is nothing to predict."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     accepted = inspect.signature(base.forward).parameters
     options = {"position_ids": batch.position_ids} if "position_ids" in accepted else {}
-    responses = wanted.shape[1]
-    picked = False
-
-    def pick(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        nonlocal picked
-        picked = True
-        # The state one place before a token predicts it, so the last state predicts nothing that is wanted.
-        return (inputs[0][:, -responses - 1 : -1][wanted].unsqueeze(0), *inputs[1:])
-
     head = base.get_output_embeddings() if hasattr(base, "get_output_embeddings") else None
-    with nullcontext() if head is None else head.register_forward_pre_hook(pick):
+    with _picking(head, batch) as was_used:
         output = model(input_ids=batch.tokens, attention_mask=batch.attention_mask, use_cache=False, **options)
     logits: torch.Tensor = output.logits
-    return logits[0] if picked else logits[:, -responses - 1 : -1][wanted]
+    return logits[0] if was_used else _pick(logits, batch)
+
+
+def _pick(states: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """The predicting ones of `states` (B, T, features), as many as there are targets.
+
+    The filling is of zeros that belong to nobody: taken from a row, it could carry a gradient that is not a number
+    back into it.
+    """
+    picked = states.flatten(0, 1).index_select(0, batch.predicting)
+    return functional.pad(picked, (0, 0, 0, len(batch.targets) - len(picked)))
+
+
+@contextmanager
+def _picking(head: torch.nn.Module | None, batch: Batch) -> Iterator[list[bool]]:
+    """Within it the output layer computes the wanted positions only; what is yielded is empty until it was used.
+
+    The model's own forward pass may still scale or cap its output, which treats every position by itself.
+    """
+    used: list[bool] = []
+    if head is None:
+        yield used
+        return
+    replaced = head.__dict__.get("forward")
+    forward = head.forward
+
+    def picked(states: torch.Tensor, *more: Any, **options: Any) -> torch.Tensor:
+        used.append(True)
+        blocks = torch.split(_pick(states, batch), POSITIONS)
+        return torch.cat([forward(block[None], *more, **options) for block in blocks], dim=1)
+
+    head.__dict__["forward"] = picked
+    try:
+        yield used
+    finally:
+        if replaced is None:
+            del head.__dict__["forward"]
+        else:
+            head.__dict__["forward"] = replaced
+
+
+def _whole_blocks(positions: int) -> int:
+    return max(1, -(-positions // POSITIONS)) * POSITIONS
 
 
 def _nll(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -116,4 +176,4 @@ def _nll(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 def _cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    return functional.cross_entropy(logits.float(), targets, reduction="none")
+    return functional.cross_entropy(logits.float(), targets, reduction="none", ignore_index=_IGNORED)

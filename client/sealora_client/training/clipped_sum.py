@@ -4,6 +4,11 @@ The sum is a vector of integers (see `per_example`), so it is exact, and so is n
 adaptive clipping it has one more coordinate, a count of the units that were not clipped, so that one draw of noise
 covers both (Andrew et al. 2021, arXiv:1905.03871, sec. 2): a unit brings its gradient at a length of at most
 sqrt(1 - s^2) and its vote, +s or -s, which together are no longer than one clipping norm.
+
+That a unit changes the sum by its own integers and nothing else takes more: that the other units' gradients are the
+same to the last bit whether it was drawn or not. So every micro-batch has a fixed shape (`fixed_shape`), gradients are
+added up, measured and clipped in a buffer with a fixed number of rows, and a person's row is added up in an order that
+follows from their own records. Who was drawn decides how many micro-batches there are, and which row is whose.
 """
 
 from __future__ import annotations
@@ -12,6 +17,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from types import TracebackType
 
 import torch
@@ -19,6 +25,7 @@ import torch
 from sealora_client.data.example import Example
 from sealora_client.data.population import Population
 from sealora_client.model.adapted import AdaptedModel
+from sealora_client.model.fixed_shape import micro_batches, padded_length
 from sealora_client.model.loss import collate, response_losses
 from sealora_client.training.per_example import PerExampleGradients
 from sealora_client.training.sampling import choose, poisson_batch
@@ -103,7 +110,7 @@ class ClippedSum:
         self._entropy = entropy
         self._votes = recipe.privacy.target_quantile is not None
         linears = dict(model.lora_linears())
-        self._rows = min(recipe.training.micro_batch_size, len(population))
+        self._rows = recipe.training.micro_batch_size
         self._gradients = PerExampleGradients([(name, linears[name]) for name in layout.names], self._rows)
         self.size = layout.size + self._votes
         self.figures = ClippingFigures([])
@@ -128,11 +135,8 @@ class ClippedSum:
         total = torch.zeros(self.size, dtype=torch.float64, device=self._gradients.device)
         drawn = poisson_batch(self._entropy, len(self._population), self._recipe.training.sample_rate)
         units = [self._chosen(self._population.units[index]) for index in drawn]
-        # Alike in length, which saves padding; longest first: if memory is to run out, it does so at once. Clipping
-        # is by unit, so grouping does not change the sum.
-        units.sort(key=lambda unit: -max(len(example.tokens) for example in unit))
-        for start in range(0, len(units), self._rows):
-            self._add(units[start : start + self._rows], total)
+        for together in _alike(units, self._rows):
+            self._add(together, total)
         return total
 
     def _chosen(self, unit: Unit) -> Unit:
@@ -141,13 +145,18 @@ class ClippedSum:
 
     def _add(self, units: Sequence[Unit], total: torch.Tensor) -> None:
         gradients = self._gradients
-        gradients.start(len(units))
-        for examples, owners, shares in _micro_batches(units, self._recipe.training.micro_batch_size):
-            batch = collate(examples, self._model.pad_id, self._model.device)
-            gradients.begin(owners, batch.tokens.shape[1])
+        gradients.start(self._rows)  # all of them, whatever there is: norms and sums are kernels of a shape, too
+        # A unit's loss is the mean over its examples.
+        flat = [(example, row, 1.0 / len(unit)) for row, unit in enumerate(units) for example in unit]
+        for places in micro_batches([example for example, _, _ in flat], self._rows):
+            examples, owners, shares = zip(*(flat[place] for place in places), strict=True)
+            batch = collate(examples, self._model.pad_id, self._model.device, self._rows)
+            gradients.begin(owners, batch.tokens.shape[1], self._rows)
             nll_sum, token_count = response_losses(self._model.model, batch)
             losses = nll_sum / token_count.clamp(min=1)
-            (losses * torch.tensor(shares, device=losses.device)).sum().backward()  # type: ignore[no-untyped-call]
+            weights = torch.zeros_like(losses)
+            weights[: len(shares)] = torch.tensor(shares, device=losses.device)
+            (losses * weights).sum().backward()  # type: ignore[no-untyped-call]
         sums = total[: gradients.size]
         if not self._units:
             outcome = gradients.sum_(sums)
@@ -155,24 +164,30 @@ class ClippedSum:
             units_of_gradient = gradient_units(self._units) if self._votes else self._units
             per_layer = self._recipe.privacy.clipping == "per_layer"
             outcome = gradients.truncated_sum_(sums, self._clip_norm, units_of_gradient, per_layer=per_layer)
+        norms = outcome.norms[: len(units)]
         if self._votes:
-            unclipped = int((outcome.norms <= self._clip_norm).sum())
+            unclipped = int((norms <= self._clip_norm).sum())
             total[-1] += math.floor(VOTE * self._units) * (2 * unclipped - len(units))
-        self.figures.norms += outcome.norms.tolist()
+        self.figures.norms += norms.tolist()
         self.figures.clipped += outcome.clipped
         self.figures.non_finite += outcome.non_finite
         self.figures.examples += sum(len(unit) for unit in units)
 
 
-def _micro_batches(units: Sequence[Unit], size: int) -> Iterator[tuple[list[Example], list[int], list[float]]]:
-    """The examples of `units`, at most `size` at a time, with their units' positions and their shares in the mean.
+def _alike(units: Sequence[Unit], size: int) -> Iterator[list[Unit]]:
+    """At most `size` units at a time whose longest examples are alike in padded length, the longest first.
 
-    A unit's loss is the mean over its examples.
+    Their micro-batches have few dummies then. Clipping is by unit, so grouping does not change the sum.
     """
-    flat = [(example, row, 1.0 / len(unit)) for row, unit in enumerate(units) for example in unit]
-    for start in range(0, len(flat), size):
-        examples, owners, shares = zip(*flat[start : start + size], strict=True)
-        yield list(examples), list(owners), list(shares)
+
+    def lengths(unit: Unit) -> list[int]:
+        return sorted((padded_length(len(example.tokens)) for example in unit), reverse=True)
+
+    longest_first = sorted(units, key=lengths, reverse=True)
+    for _, alike in groupby(longest_first, key=lambda unit: lengths(unit)[0]):
+        group = list(alike)
+        for start in range(0, len(group), size):
+            yield group[start : start + size]
 
 
 @contextmanager

@@ -2,8 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
+
+
+_ODD_STEP = 0x1E3779B97F4A7C16
+"""Between the weights of a fingerprint: even, so that all of them are odd."""
+
+
+@dataclass(frozen=True)
+class Owners:
+    """Whose the rows of a micro-batch are; rows past the examples are dummies and nobody's.
+
+    Attributes:
+        examples: how many of the rows are examples.
+        in_order: whether example i owns row i, for all of them.
+        waves: (places in the micro-batch, rows of the buffer), int64: first each owner's first example, then each
+            owner's second, and so on. Within a wave all owners differ, so that adding it up has no order to choose,
+            and a row is added up in the order of its own examples, also where a device adds in parallel.
+    """
+
+    examples: int
+    in_order: bool
+    waves: tuple[tuple[Tensor, Tensor], ...]
+
+    @classmethod
+    def of(cls, owners: Sequence[int], device: torch.device) -> Owners:
+        """Of examples whose rows in the buffer are `owners`."""
+        waves: list[tuple[list[int], list[int]]] = []
+        seen: dict[int, int] = {}
+        for place, owner in enumerate(owners):
+            wave = seen.get(owner, 0)
+            seen[owner] = wave + 1
+            if wave == len(waves):
+                waves.append(([], []))
+            waves[wave][0].append(place)
+            waves[wave][1].append(owner)
+        on_device = tuple(
+            (torch.tensor(places, device=device), torch.tensor(rows, device=device)) for places, rows in waves
+        )
+        return cls(len(owners), list(owners) == list(range(len(owners))), on_device)
 
 
 class MatrixGradients:
@@ -33,23 +74,27 @@ class MatrixGradients:
         """Clears the first `rows` rows, which are the started ones then."""
         self._rows, self._stale = rows, True
 
-    def add_(self, inputs: Tensor, grad_output: Tensor, owners: Tensor | None) -> None:
-        """Adds the examples' gradients, from tensors of shape (examples, positions, features), to their rows.
+    def add_(self, inputs: Tensor, grad_output: Tensor, owners: Owners) -> None:
+        """Adds the examples' gradients, from tensors of shape (rows, positions, features), to their rows.
+
+        The product is the same for all ways of adding, and a sum is begun with zero, so a row does not depend on
+        which way the others made necessary.
 
         Args:
             inputs: of the matrix.
             grad_output: the gradient of its outputs.
-            owners: int64, shape (examples,): each example's row; None for the first rows in order.
+            owners: of the micro-batch.
         """
         left, right = (inputs, grad_output) if self._turned else (grad_output, inputs)
         left, right = left.transpose(1, 2).float(), right.float()
-        if self._stale and owners is None and len(left) == self._rows:  # written over: no need to clear first
+        if self._stale and owners.in_order and len(left) == self._rows:  # written over: no need to clear first
             torch.bmm(left, right, out=self._gradients[: self._rows])
+            self._gradients[owners.examples : self._rows].zero_()
             self._stale = False
-        elif owners is None:
-            self.rows[: len(left)].baddbmm_(left, right)
-        else:
-            self.rows.index_add_(0, owners, torch.bmm(left, right))
+            return
+        products, rows = torch.bmm(left, right), self.rows
+        for places, of_rows in owners.waves:
+            rows.index_add_(0, of_rows, products.index_select(0, places))
 
     @property
     def rows(self) -> Tensor:
@@ -63,6 +108,12 @@ class MatrixGradients:
     def ordered(self, rows: Tensor) -> Tensor:
         """Rows as they are kept here, shape (n, ...), as they stand in the flat vector, shape (n, size)."""
         return (rows.transpose(1, 2) if self._turned else rows).reshape(len(rows), -1)
+
+    def fingerprints(self) -> Tensor:
+        """Int64, shape (rows,): sums of the rows' bits with odd weights, modulo 2^64."""
+        bits = self.rows.flatten(1).view(torch.int32).to(torch.int64)
+        weights = torch.arange(bits.shape[1], device=bits.device) * _ODD_STEP + 1
+        return (bits * weights).sum(dim=1)
 
     def add_sum_(self, accumulator: Tensor) -> None:
         """Adds the sum of the rows in float64 to its place in the flat `accumulator`."""

@@ -3,9 +3,11 @@
 A LoRA matrix is a small linear map y = x W^T, so the gradient of example i's loss with respect to W is one small
 product, (dL/dy_i)^T x_i. A custom backward computes it for all examples by one batched product, in float32, and adds
 it to the example's row of a buffer of shape (rows, *W.shape); W itself receives no gradient. Examples do not
-meet anywhere else in a language model's forward pass, so backpropagating the SUM of per-example losses leaves
-example i's gradient, and nothing else, in its row. A row belongs to one unit of privacy: an example, or a person
-whose examples share it, over several backward passes if they are many.
+meet anywhere else in a language model's forward pass (`batch_invariance` asks the model at hand), so backpropagating
+the SUM of per-example losses leaves example i's gradient, and nothing else, in its row. A row belongs to one unit of
+privacy: an example, or a person whose examples share it, over several backward passes if they are many. Where
+micro-batches have fixed shapes and all rows are started whatever is in them, a row is the same to the last bit
+whatever the others are.
 
     gradients = PerExampleGradients(linears, max_rows=8)
     with gradients:
@@ -33,7 +35,7 @@ import torch
 from torch import Tensor, nn
 
 from sealora_client.training.linear_by_example import Forward, Sink, collecting_forward, require_supported
-from sealora_client.training.matrix_gradients import MatrixGradients
+from sealora_client.training.matrix_gradients import MatrixGradients, Owners
 from sealora_common.errors import ModelError
 
 LARGEST_UNITS = 1 << 26
@@ -82,6 +84,7 @@ class PerExampleGradients:
         if not linears or max_rows < 1:
             raise ValueError(f"expected matrices and a number of rows, got {len(linears)=} and {max_rows=}")
         require_supported(linears)
+        self._names = [name for name, _ in linears]
         self._modules = [module for _, module in linears]
         self.size = sum(module.weight.numel() for module in self._modules)
         self.max_rows = max_rows
@@ -92,8 +95,8 @@ class PerExampleGradients:
             self._matrices.append(MatrixGradients(module.weight, start, max_rows))
             start += module.weight.numel()
         self._rows = 0
-        self._owners: Tensor | None = None
-        self._examples = 0
+        self._owners = Owners.of([], self.device)
+        self._batch_rows = 0
         self._length = 0
         self._arrivals = 0
         self._replaced: list[tuple[nn.Module, Forward | None]] = []
@@ -126,22 +129,25 @@ class PerExampleGradients:
         for matrix in self._matrices:
             matrix.start(rows)
 
-    def begin(self, owners: Sequence[int], length: int) -> None:
+    def begin(self, owners: Sequence[int], length: int, batch_rows: int | None = None) -> None:
         """Says whose the examples of the next backward pass are.
 
         Args:
             owners: the row of each example of the micro-batch, in its order, each below the number of rows started.
             length: tokens to which the examples are padded.
+            batch_rows: rows of the micro-batch; those past the examples are dummies, whose gradients are dropped.
+                None if there are none.
 
         Raises:
-            ValueError: there is no example, or an owner has no row.
+            ValueError: there is no example, an owner has no row, or the micro-batch has no room for the examples.
         """
         if not owners or not all(0 <= owner < self._rows for owner in owners):
             raise ValueError(f"expected owners among {self._rows} rows, got {list(owners)}")
-        self._examples, self._length = len(owners), length
-        # None: every example has a row of its own, in order, and products are added in place.
-        in_order = list(owners) == list(range(len(owners)))
-        self._owners = None if in_order else torch.tensor(owners, device=self.device)
+        self._batch_rows = len(owners) if batch_rows is None else batch_rows
+        if self._batch_rows < len(owners):
+            raise ValueError(f"expected {len(owners)} rows in the micro-batch or more, got {batch_rows=}")
+        self._length = length
+        self._owners = Owners.of(owners, self.device)
 
     def truncated_sum_(
         self, accumulator: Tensor, clip_norm: float, units: int, *, per_layer: bool = False
@@ -164,7 +170,7 @@ class PerExampleGradients:
         if not (math.isfinite(clip_norm) and clip_norm > 0 and 1 <= units <= LARGEST_UNITS):
             raise ValueError(f"expected a finite norm and 1 to {LARGEST_UNITS} units, got {clip_norm=} {units=}")
         self._require_sum_into(accumulator)
-        by_matrix = self._norms_by_matrix()
+        by_matrix = self.norms_by_matrix()
         norms = by_matrix.square().sum(dim=1).sqrt()
         finite = norms.isfinite()
         share = math.sqrt(len(self._modules)) if per_layer else 1.0
@@ -188,7 +194,7 @@ class PerExampleGradients:
             ModelError, ValueError: as for `truncated_sum_`.
         """
         self._require_sum_into(accumulator)
-        norms = self._norms_by_matrix().square().sum(dim=1).sqrt()
+        norms = self.norms_by_matrix().square().sum(dim=1).sqrt()
         finite = norms.isfinite()
         self._clear(~finite)
         for matrix in self._matrices:
@@ -199,8 +205,15 @@ class PerExampleGradients:
         """A copy of the started rows: float32 on the matrices' device, shape (rows, P), in order of the flat vector."""
         return torch.cat([matrix.ordered(matrix.rows) for matrix in self._matrices], dim=1)
 
-    def _norms_by_matrix(self) -> Tensor:
-        """Float64 on the CPU, shape (rows, matrices)."""
+    def fingerprints(self) -> Tensor:
+        """Int64 on the matrices' device, shape (rows, matrices): of the bits of each started row in each matrix.
+
+        Equal rows have equal fingerprints, and others hardly: it is a sum with odd weights, modulo 2^64.
+        """
+        return torch.stack([matrix.fingerprints() for matrix in self._matrices], dim=1)
+
+    def norms_by_matrix(self) -> Tensor:
+        """Float64 on the CPU, shape (rows, matrices): the norms of the started rows in each matrix."""
         norms = [torch.linalg.vector_norm(matrix.rows, dim=(1, 2), dtype=torch.float64) for matrix in self._matrices]
         return torch.stack(norms, dim=1).cpu()
 
@@ -213,6 +226,14 @@ class PerExampleGradients:
     def _require_sum_into(self, accumulator: Tensor) -> None:
         if accumulator.shape != (self.size,) or accumulator.dtype != torch.float64:
             raise ValueError(f"expected float64 of shape ({self.size},), got {accumulator.dtype} {accumulator.shape}")
+        self.require_arrived()
+
+    def require_arrived(self) -> None:
+        """Refuses a model in which no gradient arrived since `start`.
+
+        Raises:
+            ModelError: the loss does not depend on the matrices.
+        """
         if self._arrivals == 0:
             raise ModelError(
                 "the loss does not reach the adapter, so training would learn nothing but noise: if "
@@ -220,24 +241,25 @@ class PerExampleGradients:
             )
 
     def _sink(self, index: int) -> Sink:
-        matrix = self._matrices[index]
+        matrix, name = self._matrices[index], self._names[index]
 
         def add_example_gradients(inputs: Tensor, grad_output: Tensor) -> None:
             # Added, not stored: a module may run more than once in one forward pass.
-            matrix.add_(self._by_example(inputs), self._by_example(grad_output), self._owners)
+            matrix.add_(self._by_example(inputs, name), self._by_example(grad_output, name), self._owners)
             self._arrivals += 1
 
         return add_example_gradients
 
-    def _by_example(self, rows: Tensor) -> Tensor:
+    def _by_example(self, rows: Tensor, name: str) -> Tensor:
         """`rows` as (examples, positions, features); examples come first in any layout a language model uses."""
-        if rows.dim() > 2 and rows.shape[0] == self._examples:
-            return rows.reshape(self._examples, -1, rows.shape[-1])
+        examples = self._batch_rows
+        if rows.dim() > 2 and rows.shape[0] == examples:
+            return rows.reshape(examples, -1, rows.shape[-1])
         # Some models flatten tokens before a linear map. Any other number of rows has mixed the examples.
-        if rows.dim() == 2 and len(rows) in (self._examples, self._examples * self._length):
-            return rows.reshape(self._examples, -1, rows.shape[-1])
+        if rows.dim() == 2 and len(rows) in (examples, examples * self._length):
+            return rows.reshape(examples, -1, rows.shape[-1])
+        # The sentence may leave the site: it tells no shape, which the records drawn have a part in.
         raise ModelError(
-            f"a LoRA matrix saw a tensor of shape {tuple(rows.shape)} in a micro-batch of {self._examples} examples of "
-            f"{self._length} tokens, so gradients cannot be told apart by example: leave that module out of "
-            "lora.target_modules"
+            f"{name} saw a tensor whose rows are not those of the micro-batch, so gradients cannot be told apart by "
+            "example: leave that module out of lora.target_modules"
         )
