@@ -7,7 +7,9 @@ compared; what is drawn from the system all the same (the encrypted shares) is c
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -70,8 +72,15 @@ class Asked:
         return RecordDict({"arrays": ArrayRecord({"adapter": Array(self.adapter)}), "config": ConfigRecord(fields)})
 
 
-def scaled(bench: Bench, exponent: float) -> NDArray[np.float32]:
-    noise = np.random.default_rng(5).standard_normal(bench.adapter.size)
+def scaled(bench: Bench, exponent: float, seed: int | None = None) -> NDArray[np.float32]:
+    """A random adapter of this size; with a seed, in one of its tensors alone."""
+    noise = np.random.default_rng(seed or 0).standard_normal(bench.adapter.size)
+    if seed is not None:
+        specs = bench.layout.shared(bench.aggregation).tensors
+        ends = np.cumsum([math.prod(spec.shape) for spec in specs])
+        part = seed % len(specs)
+        noise[: ends[part] - math.prod(specs[part].shape)] = 0.0
+        noise[ends[part] :] = 0.0
     return (noise * 10.0**exponent).astype(np.float32)
 
 
@@ -88,23 +97,33 @@ def hostile_adapters(bench: Bench) -> Iterator[tuple[str, NDArray[np.float32]]]:
     yield "one enormous value", one
 
 
-def crafted_adapters(bench: Bench, *worlds: World) -> list[tuple[str, NDArray[np.float32]]]:
-    """Some that overflow for the records of one world and not for those of another: what a server would ask with.
+def crafted_adapters(bench: Bench, *worlds: World, tries: int = 8) -> list[tuple[str, NDArray[np.float32]]]:
+    """One for each two worlds that overflows for the held-out records of one and not for those of the other.
 
-    It would craft them from the base model and a token; here they are looked for with the sites' own records.
+    A server would craft it from the base model and a token; here it is looked for with the sites' own records.
     """
+    for seed in range(tries):
+        ends = sorted({_last_finite(bench, world, seed) for world in worlds})
+        if len(ends) > 1:
+            middles = [(low + high) / 2 for low, high in itertools.pairwise(ends)]
+            return [("one that overflows for some", scaled(bench, exponent, seed)) for exponent in middles]
+    return []
+
+
+def _last_finite(bench: Bench, world: World, seed: int) -> float:
+    """The exponent up to which a site's held-out losses are finite, to a thousandth."""
     model = bench.site.model()
     shared = bench.layout.shared(bench.aggregation)
-    all_data = [open_site(world.directory).data for world in worlds]
-    found = []
-    for exponent in np.arange(17.8, 18.8, 0.04):
-        adapter = scaled(bench, exponent)
+    heldout = open_site(world.directory).data.heldout
+    finite, overflowing = 9.0, 38.0
+    while overflowing - finite > 1e-3:
+        exponent = (finite + overflowing) / 2
         with model.lock:
-            model.write(initial_adapter(bench.layout, bench.recipe.lora.seed) | shared.unflatten(adapter))
-            losses = [heldout_loss(model, each.heldout, 4).by_unit for each in all_data]
-        if len({bool(np.isfinite(each).all()) for each in losses}) > 1:
-            found.append((f"one that overflows for some, 1e{exponent:.2f}", adapter))
-    return found[:2]
+            tensors = initial_adapter(bench.layout, bench.recipe.lora.seed)
+            model.write(tensors | shared.unflatten(scaled(bench, exponent, seed)))
+            losses = heldout_loss(model, heldout, 4).by_unit
+        finite, overflowing = (exponent, overflowing) if np.isfinite(losses).all() else (finite, exponent)
+    return finite
 
 
 def questions(bench: Bench, crafted: list[tuple[str, NDArray[np.float32]]]) -> Iterator[Asked]:
@@ -389,7 +408,7 @@ def test_a_leak_that_is_put_back_is_found(worlds, monkeypatch, leak):
         "one record more",
     )
     bench, alone, others = worlds("local", "ffa", *names)
-    crafted = crafted_adapters(bench, alone, *others.values())
+    crafted = crafted_adapters(bench, alone, *others.values(), tries=200)
     assert crafted
     site._opened.clear()  # so that records are loaded anew
     leak(monkeypatch)
