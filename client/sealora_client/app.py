@@ -49,6 +49,7 @@ def hello(message: Message, context: Context) -> Message:
     """Says who this site is and which adapter its base model takes."""
 
     def handle(message: Message, context: Context, site: Site) -> RecordDict:
+        site.prepare()
         layout = site.model().layout
         greeting = Hello(
             site=site.name,
@@ -106,6 +107,7 @@ def _begin(message: Message, context: Context, site: Site) -> RecordDict:
     if adapter is None or adapter.dtype != np.float32:
         raise OrderRefusedError("the order carries no float32 adapter: server and site must run the same version")
     receipts = chain_from_bytes(_bytes(message, RECEIPTS))
+    site.prepare()
     part, advertisement = Participation.begin(site, order, adapter.astype(np.float32), receipts)
     return _keep(context, part, message, _payload(advertisement))
 

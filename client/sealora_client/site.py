@@ -23,7 +23,7 @@ from sealora_client.ledger import Ledger
 from sealora_client.model.adapted import AdaptedModel, adapted_model
 from sealora_client.policy import SitePolicy
 from sealora_client.site_config import SiteConfig
-from sealora_common.errors import PolicyError, SealoraError
+from sealora_common.errors import ModelError, PolicyError, SealoraError
 from sealora_common.identity import Identity
 from sealora_common.recipe import Recipe, load_recipe
 from sealora_common.roster import Roster
@@ -73,11 +73,24 @@ class Site:
     def prepare(self) -> None:
         """Loads the model and the records, so that what is wrong with them is told now and not in a round.
 
+        The model is asked, on the device it will train on, whether examples meet in a micro-batch of it.
+
         Raises:
             DataError: the records cannot be used.
             ModelError: the model cannot, or not with this recipe.
         """
-        self.model()
+        import torch
+
+        from sealora_client.training.batch_invariance import require_batch_invariant
+
+        try:
+            require_batch_invariant(self.model(), self.recipe)
+        except torch.OutOfMemoryError:
+            raise ModelError(
+                f"a micro-batch of {self.recipe.training.micro_batch_size} records of "
+                f"{self.recipe.data.max_tokens} tokens does not fit this machine's memory: use a larger GPU, or agree on "
+                "a smaller training.micro_batch_size or data.max_tokens"
+            ) from None
         _ = self.data
 
     @property

@@ -148,7 +148,7 @@ def _require_apart(model: AdaptedModel, layout: AdapterLayout, rows: int, exampl
 
 
 def _require_free_of_length(model: AdaptedModel, rows: int, lengths: Sequence[int]) -> None:
-    """An example of the shortest micro-batches, padded to the longest as well: its loss must differ by rounding only."""
+    """An example of the shortest micro-batches, padded to the longest as well: its loss may differ by rounding only."""
     examples = _examples(model, 1, lengths[0] - 1, lengths[0])
     own, padded = (_losses(model, examples, rows, model.pad_id, length) for length in (lengths[0], lengths[-1]))
     tolerance = _LENGTH_TOLERANCE.get(_compute_dtype(model), max(_LENGTH_TOLERANCE.values()))

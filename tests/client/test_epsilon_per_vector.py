@@ -1,0 +1,284 @@
+"""Epsilon is spent for a vector that left the site and for nothing else, whoever disturbs a round at whatever stage."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flwr.app import RecordDict
+
+from sealora_client import round_work, site
+from sealora_client.ledger import ChargeRow, Ledger
+from sealora_client.outbox import Outbox
+from sealora_client.participation import Participation, RoundState
+from sealora_common.contribution import ContributionLayout
+from sealora_common.errors import OrderRefusedError
+from sealora_common.order import RoundOrder
+from sealora_common.secagg import ProtocolError
+from sealora_common.secagg.errors import TooFewSitesError
+from sealora_common.secagg.messages import Envelopes, Kind
+
+from site_bench import Bench, payload_of, refusal_of
+from tiny_federation import PRIVATE
+
+STAGES = ("share", "mask", "confirm", "open")
+MECHANISMS = ("local", "distributed")
+VICTIM, LIAR = "site-0", "site-2"
+
+
+class Watch:
+    """The victim's ledger, and the vectors that it let go."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.vectors = 0
+
+    def charges(self) -> list[ChargeRow]:
+        """Those of the training records, but for voided ones."""
+        with Ledger(self.bench.directory(VICTIM) / "ledger.sqlite") as ledger:
+            return ledger.history(self.bench.site.data.train_set)
+
+    def paid(self) -> int:
+        """Rounds of epsilon that are gone for good."""
+        return sum(not row.is_unused for row in self.charges())
+
+    def ask(self, name: str, stage: str, payload: bytes) -> bytes | None:
+        """A stage of one site; None if it refuses."""
+        content = self.bench.stage(name, stage, payload)
+        if name == VICTIM and stage == "mask" and content.array_records:
+            self.vectors += 1
+        if "error" in content.config_records.get("config", {}):
+            refusal_of(content)
+            return None
+        return payload_of(content)
+
+    def play(self, order: RoundOrder, disturb: Callable[[Watch, str, str, bytes], bytes | None] | None = None) -> bool:
+        """A round; `disturb` may answer in a site's place, or let it say nothing. Whether the sum could be opened."""
+        bench = self.bench
+        session = bench.session(order)
+        for name in bench.roster.names:
+            bench.contexts[name].state = RecordDict()
+            session.add_advertisement(payload_of(bench.begin(name, order)))
+        steps = (
+            (session.close_advertisements, session.add_shares),
+            (session.close_shares, session.add_masked),
+            (session.close_masked, session.add_confirmation),
+            (session.close_confirmations, session.add_opening),
+        )
+        try:
+            for stage, (close, take) in zip(STAGES, steps, strict=True):
+                requests = {bench.roster.names[index]: payload for index, payload in close().items()}
+                for name, payload in requests.items():
+                    answer = (disturb or Watch.ask)(self, name, stage, payload)
+                    if answer is not None:
+                        take(answer)
+            session.open()
+        except (ProtocolError, TooFewSitesError):
+            return False
+        return True
+
+
+def stalls(at: str) -> Callable[[Watch, str, str, bytes], bytes | None]:
+    """From this stage on the server asks nobody any more."""
+    return lambda watch, name, stage, payload: (
+        None if STAGES.index(stage) >= STAGES.index(at) else watch.ask(name, stage, payload)
+    )
+
+
+def lies(at: str) -> Callable[[Watch, str, str, bytes], bytes | None]:
+    """At this stage the server asks for it with one byte, with noise, and with another stage's message."""
+
+    def disturb(watch: Watch, name: str, stage: str, payload: bytes) -> bytes | None:
+        if stage == at:
+            answers = [watch.ask(name, stage, lie) for lie in (b"\x00", secrets.token_bytes(200), payload[:-1])]
+            assert answers == [None, None, None]
+            return None
+        return watch.ask(name, stage, payload)
+
+    return disturb
+
+
+def repeats(at: str) -> Callable[[Watch, str, str, bytes], bytes | None]:
+    """This stage is asked for three times."""
+
+    def disturb(watch: Watch, name: str, stage: str, payload: bytes) -> bytes | None:
+        answer = watch.ask(name, stage, payload)
+        if stage == at:
+            assert [watch.ask(name, stage, payload) for _ in range(2)] == [None, None]
+        return answer
+
+    return disturb
+
+
+def one_site_lies(at: str) -> Callable[[Watch, str, str, bytes], bytes | None]:
+    """One member answers this stage with random envelopes of the right form, or with noise."""
+
+    def disturb(watch: Watch, name: str, stage: str, payload: bytes) -> bytes | None:
+        if (name, stage) != (LIAR, at):
+            return watch.ask(name, stage, payload)
+        if stage != "share":
+            watch.ask(name, stage, payload)
+            return None  # noise is refused by an honest server: the site counts as gone
+        kept = watch.bench.contexts[name].state.config_records["sealora"]
+        state = RoundState.model_validate_json(bytes(kept["round"]))  # type: ignore[arg-type]
+        session = Participation(site.open_site(watch.bench.directory(name)), state, b"")._session()
+        honest = watch.ask(name, stage, payload)
+        assert honest is not None
+        envelopes = {index: secrets.token_bytes(110) for index in range(2)}
+        return session._sign(Kind.SHARE, Envelopes(envelopes).to_bytes())
+
+    return disturb
+
+
+def a_stranger_stalls(at: str) -> Callable[[Watch, str, str, bytes], bytes | None]:
+    """A member's connection is held up at this stage: it did its part, and its answer never comes."""
+
+    def disturb(watch: Watch, name: str, stage: str, payload: bytes) -> bytes | None:
+        answer = watch.ask(name, stage, payload)
+        return None if (name, stage) == (LIAR, at) else answer
+
+    return disturb
+
+
+def the_victim_is_stalled(at: str) -> Callable[[Watch, str, str, bytes], bytes | None]:
+    """The victim's own answer never arrives; what it sent has left all the same."""
+
+    def disturb(watch: Watch, name: str, stage: str, payload: bytes) -> bytes | None:
+        answer = watch.ask(name, stage, payload)
+        return None if (name, stage) == (VICTIM, at) else answer
+
+    return disturb
+
+
+DISTURBANCES = (stalls, lies, repeats, one_site_lies, a_stranger_stalls, the_victim_is_stalled)
+
+
+@pytest.fixture
+def bench_of(tiny_base: Callable[..., Path], tmp_path: Path) -> Callable[[str], Bench]:
+    def make(mechanism: str) -> Bench:
+        privacy = {"mechanism": "none"} if mechanism == "none" else {**PRIVATE, "mechanism": mechanism}
+        sealing = {}
+        if mechanism == "distributed":
+            privacy["spare_rounds"], sealing = 2, {"ring_bits": 24}
+        return Bench(tmp_path / mechanism, tiny_base(), records=6, rounds=1, privacy=privacy, sealing=sealing)
+
+    return make
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("disturbance", DISTURBANCES)
+def test_epsilon_is_spent_per_vector_that_left_and_none_otherwise(bench_of, mechanism, stage, disturbance):
+    bench = bench_of(mechanism)
+    watch = Watch(bench)
+    opened = 0
+    for attempt in (1, 2):
+        opened += watch.play(bench.order(attempt=attempt), disturbance(stage))
+        # Under `local` it is the same vector each time; a sum of `distributed` is new each time it leaves.
+        assert watch.paid() == (min(1, watch.vectors) if mechanism == "local" else watch.vectors)
+    assert watch.vectors <= 2
+    assert watch.play(bench.order(attempt=3))  # and an undisturbed attempt still finds its budget
+    assert watch.paid() == (1 if mechanism == "local" else watch.vectors)
+    assert sum(row.is_unused for row in watch.charges()) == 0
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_orders_that_are_never_followed_up_cost_nothing(bench_of, mechanism):
+    """Run after run is invented, each trained for and dropped; the real one then has all of its budget."""
+    bench = bench_of(mechanism)
+    watch = Watch(bench)
+    for number in range(12):
+        payload_of(bench.begin(VICTIM, bench.order(run=f"{number:032x}")))
+    assert watch.paid() == 0
+    assert watch.play(bench.order())
+    assert watch.paid() == watch.vectors == 1
+
+
+def test_a_sum_is_sent_no_more_often_than_the_recipe_tries_a_round(bench_of):
+    """However much budget there is: under `distributed` each time is new noise, and the server could average."""
+    bench = bench_of("distributed")
+    watch = Watch(bench)
+    for attempt in (1, 2, 3):
+        watch.play(bench.order(attempt=attempt), stalls("confirm"))
+    said = refusal_of(bench.begin(VICTIM, bench.order(attempt=3)))
+    assert "has sent its sum of round 1 3 times, which is as often as the recipe's sites.round_attempts allows" in said
+    assert watch.paid() == watch.vectors == 3
+
+
+@pytest.mark.parametrize(("mechanism", "vectors"), [("local", 2), ("distributed", 1), ("none", 1)])
+def test_a_round_under_way_twice_is_paid_for_once(bench_of, mechanism, vectors):
+    """The server opens two Flower runs for one round, so that the site remembers two: both trained for, then masked."""
+    bench = bench_of(mechanism)
+    watch = Watch(bench)
+    _, first = bench.play(bench.order(attempt=1), until="mask")
+    remembered = bench.contexts[VICTIM].state
+    bench.contexts[VICTIM].state = RecordDict()
+    _, second = bench.play(bench.order(attempt=2), until="mask")
+    assert watch.ask(VICTIM, "mask", second[VICTIM]) is not None
+    bench.contexts[VICTIM].state = remembered
+    watch.ask(VICTIM, "mask", first[VICTIM])
+    # Under `local` both carry the same noised delta. Where the seal alone protects it, a second one stays.
+    assert watch.vectors == vectors
+    assert watch.paid() == (0 if mechanism == "none" else 1)
+
+
+def test_without_privacy_one_vector_of_a_round_leaves(bench_of):
+    """Two sums over different survivors could be subtracted: one site's delta, its weight and its loss, exactly."""
+    bench = bench_of("none")
+    watch = Watch(bench)
+    assert not watch.play(bench.order(attempt=1), stalls("confirm"))
+    said = refusal_of(bench.begin(VICTIM, bench.order(attempt=2)))
+    assert "has sent its vector of round 1, and without privacy.mechanism sends no second one" in said
+    assert watch.vectors == 1
+
+
+def test_a_vector_that_leaves_again_is_the_same(bench_of, monkeypatch):
+    seen = []
+    encode = ContributionLayout.encode
+
+    def spied(self, contribution, entropy):
+        seen.append(contribution)
+        return encode(self, contribution, entropy)
+
+    monkeypatch.setattr(ContributionLayout, "encode", spied)
+    bench = bench_of("local")
+    for attempt in (1, 2):
+        bench.begin(VICTIM, bench.order(attempt=attempt))
+    one, other = seen
+    np.testing.assert_array_equal(one.values, other.values)
+    assert one.values.any()
+    assert (one.weight, one.heldout_loss, one.unclipped) == (other.weight, other.heldout_loss, other.unclipped)
+
+
+def test_a_vector_is_on_the_disk_before_it_leaves_and_survives_a_restart(bench_of, monkeypatch):
+    bench = bench_of("local")
+    watch = Watch(bench)
+    assert not watch.play(bench.order(attempt=1), stalls("confirm"))
+    site._opened.clear()  # as a new process would
+    monkeypatch.setattr(round_work, "train_round", None)
+    monkeypatch.setattr(round_work, "heldout_loss", None)
+    assert watch.play(bench.order(attempt=2))
+    assert watch.paid() == 1
+
+
+@pytest.mark.parametrize("change", [{"clip_norm": 2.0}, {"adapter_digest": "0" * 64}])
+def test_a_round_ordered_again_as_another_is_refused(bench_of, change):
+    bench = bench_of("local")
+    bench.begin(VICTIM, bench.order())
+    kept = Outbox(bench.directory(VICTIM), bench.order().run).find(bench.order())
+    assert kept is not None
+    with pytest.raises(OrderRefusedError, match="round 1 was ordered before with another adapter or clipping norm"):
+        kept.require_of(bench.order(attempt=2, **change))
+
+
+def test_what_only_the_seal_protects_is_never_written_down(bench_of):
+    for mechanism, kept_loss in (("distributed", True), ("none", False)):
+        bench = bench_of(mechanism)
+        Watch(bench).play(bench.order())
+        kept = Outbox(bench.directory(VICTIM), bench.order().run).find(bench.order())
+        assert kept is not None
+        assert kept.values is None
+        assert (kept.heldout_loss is not None) == kept_loss
