@@ -88,8 +88,8 @@ class Site:
         except torch.OutOfMemoryError:
             raise ModelError(
                 f"a micro-batch of {self.recipe.training.micro_batch_size} records of "
-                f"{self.recipe.data.max_tokens} tokens does not fit this machine's memory: use a larger GPU, or agree on "
-                "a smaller training.micro_batch_size or data.max_tokens"
+                f"{self.recipe.data.max_tokens} tokens does not fit this machine's memory: use a larger GPU, or agree "
+                "on a smaller training.micro_batch_size or data.max_tokens"
             ) from None
         _ = self.data
 
