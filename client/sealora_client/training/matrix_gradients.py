@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-
 _ODD_STEP = 0x1E3779B97F4A7C16
 """Between the weights of a fingerprint: even, so that all of them are odd."""
 
