@@ -384,11 +384,11 @@ def test_a_round_s_time_is_estimated_from_its_parts() -> None:
     example = Example(np.zeros(5, dtype=np.int32), prompt_length=2)
     workload = Workload(Population.of([example] * 24), Population.of([example] * 9))
     trial = Trial(batch=2.0, forward=1.0, noise=0.5)
-    # The last micro-batch of each length is half full on average.
-    assert trial.round_seconds(recipe, workload) == 4 * ((12 / 8 + 0.5) * 2.0 + 0.5) + 2 * 1.0
+    # Of the last micro-batch of each length 3.5 rows are dummies on average.
+    assert trial.round_seconds(recipe, workload) == 4 * ((12 + 3.5) / 8 * 2.0 + 0.5) + 2 * 1.0
     longer = Example(np.zeros(60, dtype=np.int32), prompt_length=2)
     workload = Workload(Population.of([example] * 20 + [longer] * 4), Population.of([example] * 9 + [longer]))
-    assert trial.round_seconds(recipe, workload) == 4 * ((10 / 8 + 0.5 + 2 / 8 + 0.5) * 2.0 + 0.5) + 3 * 1.0
+    assert trial.round_seconds(recipe, workload) == 4 * ((10 + 3.5 + 2 + 3.5) / 8 * 2.0 + 0.5) + 3 * 1.0
 
 
 def test_of_a_person_with_many_records_the_estimate_counts_those_that_are_used() -> None:
@@ -399,7 +399,7 @@ def test_of_a_person_with_many_records_the_estimate_counts_those_that_are_used()
     )
     example = Example(np.zeros(5, dtype=np.int32), prompt_length=2)
     workload = Workload(Population.of([example] * 12, ["a"] * 10 + ["b"] * 2), Population.of([example]))
-    assert Trial(batch=1.0, forward=0.0, noise=0.0).round_seconds(recipe, workload) == 3 + 2 + 0.5
+    assert Trial(batch=1.0, forward=0.0, noise=0.0).round_seconds(recipe, workload) == 3 + 2
 
 
 def records(site: EnrolledSite, lines: list[str]) -> None:

@@ -15,12 +15,13 @@ from scipy import stats
 from torch.nn import functional
 
 from sealora_client import evaluation
+from sealora_client.data.example import Example
 from sealora_client.data.population import Population
 from sealora_client.evaluation import HeldoutLoss, heldout_loss
 from sealora_client.model.adapted import AdaptedModel
 from sealora_common.entropy import SeededEntropy, SystemEntropy
 
-from single_examples import in_float64, load, some_examples
+from single_examples import in_float64, load, random_examples, some_examples
 
 Base = Callable[..., Path]
 
@@ -78,6 +79,37 @@ def test_no_units_have_no_mean(model: AdaptedModel) -> None:
     assert math.isnan(heldout_loss(model, Population.of([]), 4).mean)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("quantization", "dtype"), [("none", "float32"), ("none", "float16"), ("nf4", "bfloat16")])
+def test_a_unit_s_loss_is_the_same_to_the_last_bit_whatever_the_others_are(
+    tiny_base: Base, quantization: str, dtype: str, threads: int
+) -> None:
+    model = load(tiny_base("llama"), model={"quantization": quantization, "compute_dtype": dtype})
+    examples = random_examples([(5, 9), (12, 3), (46, 1), (45, 2), (20, 30), (3, 17), (60, 4), (30, 20), (2, 1)])
+    persons = ["a", "b", "a", "c", "d", "a", "c", "b", "e"]
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for population in (Population.of(examples), Population.of(examples, persons)):
+            alone = [heldout_loss(model, Population((unit,)), 4).by_unit[0] for unit in population.units]
+            generator = np.random.default_rng(0)
+            for _ in range(5):
+                kept = generator.permutation(len(population))[: generator.integers(1, len(population) + 1)]
+                among = heldout_loss(model, Population(tuple(population.units[place] for place in kept)), 4)
+                assert among.by_unit.tolist() == [alone[place] for place in kept]
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_examples_that_yield_nothing_to_predict_have_a_loss_of_zero(model: AdaptedModel) -> None:
+    empty, unanswered = Example(np.array([], np.int32), 0), Example(np.array([5, 6], np.int32), 2)
+    examples = some_examples(3)
+    loss = heldout_loss(model, Population.of([empty, *examples, unanswered]), 2)
+    assert loss.by_unit.tolist() == [0.0, *heldout_loss(model, Population.of(examples), 2).by_unit, 0.0]
+    assert loss.tokens == sum(example.response_length for example in examples)
+    assert heldout_loss(model, Population.of([empty]), 2).by_unit.tolist() == [0.0]
+
+
 # What leaves the site.
 
 
@@ -109,6 +141,13 @@ def test_one_unit_more_moves_the_clipped_sum_by_at_most_the_clip(others: list[fl
     before, after = (round(summed(losses_of(*losses), clip) * units) for losses in (others, [*others, one]))
     assert 0 <= after - before <= units
     assert after <= units * (len(others) + 1)
+
+
+@pytest.mark.parametrize("broken", [math.inf, -math.inf, math.nan])
+def test_a_loss_that_is_not_finite_counts_as_the_largest(broken: float) -> None:
+    loss = losses_of(1.0, broken, 3.0)
+    assert loss.clipped_mean(8.0) == 4.0
+    assert loss.noisy_mean(8.0, 0.0, SystemEntropy()) == pytest.approx(4.0, abs=1e-5)
 
 
 @given(st.lists(st.floats(0, 10), min_size=1, max_size=20), clips)

@@ -60,8 +60,9 @@ class Trial:
             for length in (padded_length(len(example.tokens)) for example in unit):
                 used[length] += share
         drawn = [training.sample_rate * count for count in used.values()]
-        # The last micro-batch of each length is half full on average.
-        batches = sum(count / training.micro_batch_size + min(1.0, count) / 2 for count in drawn)
+        # Dummies fill up the last micro-batch of each length, half of it on average.
+        dummies = (training.micro_batch_size - 1) / 2
+        batches = sum((count + min(1.0, count) * dummies) / training.micro_batch_size for count in drawn)
         evaluation = _count_batches(workload.heldout, training.micro_batch_size) * self.forward
         return training.steps_per_round * (batches * self.batch + self.noise) + evaluation
 

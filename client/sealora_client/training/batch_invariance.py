@@ -127,15 +127,15 @@ def _require_apart(model: AdaptedModel, layout: AdapterLayout, rows: int, exampl
             return
         # That something differs is known; why, takes two passes more to tell.
         again = _compute(model, gradients, examples[:1], model.pad_id)
-        padded = _compute(model, gradients, examples[:1], other_pad)
+        turned = _compute(model, gradients, examples[::-1], model.pad_id)
     if not again.equals(alone, [0], [0]):
         raise ModelError(
             f"the model's kernels on {model.device.type} give the same example another gradient each time, so no "
             "record's influence is bounded exactly: choose another model.attention, eager or sdpa"
         )
-    if not padded.equals(alone, [0], [0]):
+    if alone.equals(full, [0], [0]) and turned.equals(full, mirrored, there):
         raise ModelError(f"{_UNMASKED}: {_CHOOSE}")
-    if max(alone.distance(full, [0], [0]), moved.distance(full, mirrored, there)) > _MIXED:
+    if max(alone.distance(full, [0], [0]), turned.distance(full, mirrored, there)) > _MIXED:
         raise ModelError(
             "the base model mixes the examples of a batch, so one record changes the gradients of others: choose one "
             "without statistics over the batch and without experts of limited capacity"

@@ -101,20 +101,37 @@ def test_a_forward_without_the_two_options_gives_the_same(model, examples):
 
 
 @pytest.mark.parametrize("model", [("llama", "sdpa")], indirect=True)
-def test_the_output_layer_runs_for_the_response_only(model, examples):
+def test_the_output_layer_runs_for_responses_only_and_for_a_fixed_number_of_positions_at_a_time(
+    model, examples, monkeypatch
+):
     shapes = []
-    model.lm_head.register_forward_hook(lambda module, inputs, output: shapes.append(tuple(output.shape)))
-    with torch.no_grad():
-        response_losses(model, collate(examples, 0, "cpu"))
-    assert shapes == [(1, sum(response for _, response in LENGTHS), model.config.vocab_size)]
+    original = model.lm_head.forward
+    monkeypatch.setattr(model.lm_head, "forward", lambda states: shapes.append(tuple(states.shape)) or original(states))
+    monkeypatch.setattr(loss, "POSITIONS", 16)
+    width = model.config.hidden_size
+    for count in (5, 2, 0):  # 36, 5 and 0 tokens of response
+        with torch.no_grad():
+            response_losses(model, collate(examples[:count], 0, "cpu", rows=8))
+    assert shapes == [(1, 16, width)] * (3 + 1 + 1)
+    assert "forward" in model.lm_head.__dict__  # the one that was there
+
+
+@pytest.mark.parametrize("model", [("llama", "sdpa")], indirect=True)
+def test_rows_without_anything_to_predict_have_no_loss(model, examples):
+    empty, unanswered = Example(np.array([], np.int32), 0), Example(np.array([5, 6], np.int32), 2)
+    batch = collate([unanswered, examples[0], empty], 0, "cpu", rows=5)
+    nll_sum, token_count = response_losses(model, batch)
+    assert token_count.tolist() == [0, 4, 0, 0, 0]
+    assert nll_sum[[0, 2, 3, 4]].tolist() == [0.0] * 4
+    torch.testing.assert_close(nll_sum[1], alone(model, examples[0]), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("model", [("llama", "sdpa")], indirect=True)
 def test_losses_do_not_depend_on_the_size_of_the_pieces(model, examples, monkeypatch):
     batch = collate(examples, 0, "cpu")
     whole = response_losses(model, batch)[0]
-    monkeypatch.setattr(loss, "_ROWS_AT_ONCE", 3)
-    pieces = response_losses(model, batch)[0]
+    monkeypatch.setattr(loss, "POSITIONS", 3)
+    pieces = response_losses(model, collate(examples, 0, "cpu"))[0]
     torch.testing.assert_close(pieces, whole)
     head = model.get_input_embeddings().weight
     for one, other in zip(torch.autograd.grad(pieces.sum(), head), torch.autograd.grad(whole.sum(), head), strict=True):
@@ -124,8 +141,10 @@ def test_losses_do_not_depend_on_the_size_of_the_pieces(model, examples, monkeyp
 def test_collate_pads_on_the_left_and_counts_positions_from_the_first_token():
     short = Example(np.array([5, 6, 7], np.int32), prompt_length=2)
     long = Example(np.array([1, 2, 3, 4], np.int32), prompt_length=1)
-    batch = collate([short, long], pad_id=9, device="cpu")
-    assert batch.tokens.tolist() == [[9, 5, 6, 7], [1, 2, 3, 4]]
-    assert batch.attention_mask.tolist() == [[0, 1, 1, 1], [1, 1, 1, 1]]
-    assert batch.position_ids.tolist() == [[0, 0, 1, 2], [0, 1, 2, 3]]
-    assert batch.targets.tolist() == [[-100, -100, 7], [2, 3, 4]]
+    batch = collate([short, long], pad_id=9, device="cpu", rows=3, length=5)
+    assert batch.tokens.tolist() == [[9, 9, 5, 6, 7], [9, 1, 2, 3, 4], [9] * 5]
+    assert batch.attention_mask.tolist() == [[0, 0, 1, 1, 1], [0, 1, 1, 1, 1], [0, 0, 0, 0, 1]]
+    assert batch.position_ids.tolist() == [[0, 0, 0, 1, 2], [0, 0, 1, 2, 3], [0] * 5]
+    assert batch.predicting.tolist() == [3, 6, 7, 8]
+    assert batch.targets.tolist() == [7, 2, 3, 4, *[-100] * (loss.POSITIONS - 4)]
+    assert batch.token_count.tolist() == [1, 3, 0]

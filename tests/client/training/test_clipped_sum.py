@@ -209,9 +209,9 @@ def test_one_person_moves_the_sum_by_no_more_than_one_clipping_norm(model: Adapt
 def test_a_person_more_changes_the_sum_by_a_vector_no_longer_than_the_units(
     model: AdaptedModel, privacy: dict[str, Any]
 ) -> None:
-    """To the last bit where every example is computed by itself; in one micro-batch up to the model's rounding."""
+    """To the last bit, also where examples share a micro-batch: its shape does not depend on them."""
     population, _ = persons_of([3, 2, 5, 1])
-    settings = {"training": {"micro_batch_size": 1}, "privacy": privacy, **BY_PERSON}
+    settings = {"privacy": privacy, **BY_PERSON}
     (whole,) = draw(sums_of(model, population, clip_norm=3.0, **settings))
     for left_out in range(4):
         others = Population(population.units[:left_out] + population.units[left_out + 1 :])
@@ -243,6 +243,64 @@ def test_at_most_so_many_records_of_a_person_count_and_they_are_drawn_anew(
     for total, chosen in list(zip(totals, seen, strict=True))[:3]:
         expected = person_gradients(model, [[of_person[0][index] for index in chosen], of_person[1]])
         assert relative_error(total / UNITS, clipped_sum_of(expected, 1.0)) < 1e-5
+
+
+@pytest.mark.parametrize(("records", "used"), [(2, 2), (3, 3), (4, 3)])
+def test_a_person_with_one_record_too_many_is_cut_to_the_limit(model: AdaptedModel, records: int, used: int) -> None:
+    population, _ = persons_of([records])
+    sums = sums_of(model, population, privacy={"records_per_person": 3}, **BY_PERSON)
+    draw(sums)
+    assert sums.figures.examples == used
+
+
+# What may be handed over in place of a record.
+
+
+@pytest.mark.parametrize("privacy", [{}, {"target_quantile": 0.5}])
+@pytest.mark.parametrize(
+    "placeholder",
+    [
+        Example(np.array([], np.int32), 0),
+        Example(np.array([5, 6, 7], np.int32), 3),
+        Example(np.array([5], np.int32), 0),
+    ],
+    ids=["no tokens", "no response", "one token"],
+)
+def test_an_example_that_yields_nothing_to_predict_adds_nothing(
+    model: AdaptedModel, placeholder: Example, privacy: dict[str, Any]
+) -> None:
+    examples = some_examples(5)
+    (expected,) = draw(sums_of(model, Population.of(examples), privacy=privacy))
+    sums = sums_of(model, Population.of([*examples[:2], placeholder, *examples[2:]]), privacy=privacy)
+    (total,) = draw(sums)
+    assert torch.equal(total[: model.layout.trained("ffa", 1).size], expected[: model.layout.trained("ffa", 1).size])
+    assert (len(sums.figures.norms), sums.figures.norms.count(0.0), sums.figures.non_finite) == (6, 1, 0)
+    if privacy:  # it votes as a unit whose gradient is short
+        assert float(total[-1] - expected[-1]) == math.floor(VOTE * UNITS)
+
+
+def test_a_response_without_a_prompt_is_learnt_from_its_second_token(model: AdaptedModel) -> None:
+    tokens = random_examples([(1, 6)])[0].tokens
+    (bare,), (prompted,) = (draw(sums_of(model, Population.of([Example(tokens, start)]))) for start in (0, 1))
+    assert prompted.any()
+    assert torch.equal(bare, prompted)
+
+
+def test_dummies_add_nothing_even_where_they_overflow(model: AdaptedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def overflowing(on: Any, batch: Any) -> tuple[Tensor, Tensor]:
+        nll, count = response_losses(on, batch)
+        dummies = (batch.token_count == 0)[:, None, None]
+        assert int(dummies.sum()) == 1
+        hidden = on.get_input_embeddings().weight[batch.tokens]
+        return nll + (hidden * torch.where(dummies, math.inf, 0.0)).sum(dim=(1, 2)), count
+
+    examples = some_examples(3)
+    expected = sums_of(model, Population.of(examples))
+    (total,) = draw(expected)
+    monkeypatch.setattr(clipped_sum, "response_losses", overflowing)
+    sums = sums_of(model, Population.of(examples))
+    assert torch.equal(draw(sums)[0], total)
+    assert sums.figures == expected.figures
 
 
 # Adaptive clipping.
@@ -298,12 +356,13 @@ def test_buffers_do_not_grow_with_the_logical_batch(model: AdaptedModel, monkeyp
 
     class Measured(clipped_sum.PerExampleGradients):
         def start(self, count: int) -> None:
+            assert count == 4  # kernels that measure and clip rows have a fixed shape, too
             rows.append(self.max_rows)
             super().start(count)
 
-        def begin(self, owners: Sequence[int], length: int) -> None:
-            assert len(owners) <= 4
-            super().begin(owners, length)
+        def begin(self, owners: Sequence[int], length: int, batch_rows: int | None = None) -> None:
+            assert len(owners) <= 4 == batch_rows
+            super().begin(owners, length, batch_rows)
 
     monkeypatch.setattr(clipped_sum, "PerExampleGradients", Measured)
     for count in (8, 40):

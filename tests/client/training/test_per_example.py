@@ -213,8 +213,56 @@ def test_inputs_that_mix_examples_are_refused(shape: tuple[int, ...]) -> None:
     with PerExampleGradients([("w", linear)], 3) as gradients:
         gradients.start(3)
         gradients.begin([0, 1, 2], 2)
-        with pytest.raises(ModelError, match="cannot be told apart by example"):
+        with pytest.raises(ModelError, match="cannot be told apart by example") as refusal:
             linear(torch.randn(shape)).sum().backward()
+    assert not any(character.isdigit() for character in str(refusal.value))  # a shape would tell of the records drawn
+
+
+@pytest.mark.parametrize("owners", [(0, 1), (1, 0), (1, 1)])
+def test_what_arrives_for_dummies_is_dropped(owners: tuple[int, ...]) -> None:
+    linear = nn.Linear(4, 2, bias=False)
+    inputs = torch.randn(3, 5, 4)
+    inputs[2] = torch.inf
+    with PerExampleGradients([("w", linear)], 3) as gradients:
+        gradients.start(3)
+        gradients.begin(owners, 5, batch_rows=3)
+        linear(inputs).sum().backward()
+        expected = torch.zeros(3, 8)
+        for owner, example in zip(owners, inputs, strict=False):
+            expected[owner] += example.sum(dim=0).repeat(2)
+        assert torch.allclose(gradients.rows(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_row_is_the_same_however_its_examples_are_spread_over_backward_passes() -> None:
+    """Also where some of them share a pass with each other, or with another owner's: to the last bit."""
+    linear = nn.Linear(4, 2, bias=False)
+    inputs = torch.randn(6, 5, 4, generator=torch.Generator().manual_seed(0))
+    rows = []
+    for passes in ([(0, 1, 2)], [(0,), (1, 2)], [(3, 0), (1, 4), (5, 2)], [(0, 1), (2,)], [(3, 4, 0), (5, 1, 2)]):
+        with PerExampleGradients([("w", linear)], 3) as gradients:
+            gradients.start(3)
+            for places in passes:
+                batch = torch.zeros(3, 5, 4)
+                batch[: len(places)] = inputs[list(places)]
+                gradients.begin([1 if place < 3 else 2 for place in places], 5, batch_rows=3)
+                linear(batch).square().sum().backward()
+            rows.append(gradients.rows()[1])
+    assert all(torch.equal(row, rows[0]) for row in rows)
+
+
+def test_fingerprints_tell_rows_apart_by_any_bit() -> None:
+    linear = nn.Linear(4, 3, bias=False)
+    with PerExampleGradients([("w", linear)], 2) as gradients:
+        found = []
+        for change in (0.0, 0.0, 1e-7, -1e-7):
+            gradients.start(2)
+            gradients.begin([0, 1], 1)
+            inputs = torch.ones(2, 4)
+            inputs[1, 2] += change
+            linear(inputs).sum().backward()
+            found.append(gradients.fingerprints())
+    assert all(fingerprint.shape == (2, 1) and fingerprint[0] == found[0][0] for fingerprint in found)
+    assert len({int(fingerprint[1]) for fingerprint in found}) == 3
 
 
 def test_rows_of_an_earlier_larger_micro_batch_are_not_summed_again() -> None:
@@ -288,6 +336,8 @@ def test_arguments_that_do_not_fit_are_refused() -> None:
         for owners in ([], [0, 1], [-1]):
             with pytest.raises(ValueError, match="owners among 1 rows"):
                 gradients.begin(owners, 1)
+        with pytest.raises(ValueError, match="1 rows in the micro-batch or more"):
+            gradients.begin([0], 1, batch_rows=0)
         gradients.begin([0], 1)
         linear(torch.randn(1, 4)).sum().backward()
         wrong: Tensor
