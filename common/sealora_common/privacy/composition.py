@@ -36,7 +36,7 @@ def epsilon_pld(mechanisms: Sequence[Mechanism], delta: float) -> float:
         BudgetError: delta is not between 0 and 1.
     """
     require_delta(delta)
-    return _pld(tuple(sorted(_merged(mechanisms).items())), delta)
+    return _pld(tuple(sorted(merged_steps(mechanisms).items())), delta)
 
 
 def epsilon_rdp(mechanisms: Sequence[Mechanism], delta: float) -> float:
@@ -49,7 +49,7 @@ def epsilon_rdp(mechanisms: Sequence[Mechanism], delta: float) -> float:
         BudgetError: delta is not between 0 and 1.
     """
     require_delta(delta)
-    return _rdp(_merged(mechanisms), delta)
+    return _rdp(merged_steps(mechanisms), delta)
 
 
 def require_delta(delta: float) -> None:
@@ -60,6 +60,19 @@ def require_delta(delta: float) -> None:
     """
     if not 0 < delta < 1:
         raise BudgetError(f"privacy.delta is {delta}: it must be above 0 and below 1")
+
+
+def merged_steps(mechanisms: Sequence[Mechanism]) -> dict[SampledStep, int]:
+    """Gaussian steps that cost at least as much, and how many of each: those alike joined, free ones left out."""
+    steps: dict[SampledStep, int] = {}
+    for mechanism in mechanisms:
+        if not mechanism.is_free:
+            noise = mechanism.noise_multiplier
+            if mechanism.noise == "skellam":
+                noise = gaussian_equivalent(noise, mechanism.units)
+            step = SampledStep(noise, mechanism.sample_rate)
+            steps[step] = steps.get(step, 0) + mechanism.steps
+    return steps
 
 
 @lru_cache(maxsize=4096)  # a round asks what the round before it asked, and versions of growing data alike
@@ -82,16 +95,3 @@ def _rdp(steps: Mapping[SampledStep, int], delta: float) -> float:
     for step, count in steps.items():
         total += count * gaussian_step(step.noise_multiplier, step.sample_rate)
     return epsilon_of_rdp(total, delta)
-
-
-def _merged(mechanisms: Sequence[Mechanism]) -> dict[SampledStep, int]:
-    """Gaussian steps that cost at least as much, and how many of each: those alike joined, free ones left out."""
-    steps: dict[SampledStep, int] = {}
-    for mechanism in mechanisms:
-        if not mechanism.is_free:
-            noise = mechanism.noise_multiplier
-            if mechanism.noise == "skellam":
-                noise = gaussian_equivalent(noise, mechanism.units)
-            step = SampledStep(noise, mechanism.sample_rate)
-            steps[step] = steps.get(step, 0) + mechanism.steps
-    return steps
