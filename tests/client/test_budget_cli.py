@@ -18,7 +18,7 @@ from sealora_client.ledger import Ledger, journal
 from sealora_client.ledger.head import head_path
 from sealora_common.entropy import SEED_VARIABLE, SeededEntropy
 from sealora_common.identity import Identity
-from sealora_common.privacy.accounting import Mechanism, epsilon_prv, epsilon_rdp
+from sealora_common.privacy.accounting import Mechanism, epsilon_pld, epsilon_rdp
 from sealora_common.privacy.plan import heldout_mechanism, training_mechanism
 from sealora_common.recipe import load_recipe
 from sealora_common.roster import Roster
@@ -129,7 +129,7 @@ def test_each_data_set_is_shown_with_what_it_spent_by_both_bounds(site: Path) ->
     assert row["fingerprint"] == training_set(site).fingerprint
     assert (row["unit"], row["size"], row["part"]) == ("record", 20, "train")
     assert row["spent"] == pytest.approx(epsilon_rdp(mechanisms, DELTA))
-    assert row["spent_prv"] == pytest.approx(epsilon_prv(mechanisms, DELTA))
+    assert row["spent_prv"] == pytest.approx(epsilon_pld(mechanisms, DELTA))
     assert row["spent_prv"] < row["spent"]
     assert row["left"] == pytest.approx(8.0 - row["spent"])
     assert (row["open"], row["released"], row["settled"]) == (0, 3, 0)
@@ -170,7 +170,7 @@ def test_the_tables_show_it_to_a_person(site: Path, monkeypatch: pytest.MonkeyPa
         "site-0: epsilon spent at delta 0.001, limit 8",
         training_set(site).fingerprint[:8] + "  train",
         f"{epsilon_rdp([ROUND] * 3, DELTA):.4g}",
-        f"{epsilon_prv([ROUND] * 3, DELTA):.4g}",
+        f"{epsilon_pld([ROUND] * 3, DELTA):.4g}",
         "recipe tiny: what it would cost at delta 0.001, limit 8",
         "released",
         "ab" * 4,

@@ -1,7 +1,7 @@
 """What may be spent: charging a data set, releasing, settling, and refusing.
 
-What a data set has spent is measured by exact Rényi composition (`sealora_common.privacy.accounting`) of all charges
-against it and against any data set that shares somebody with it, whatever runs they belong to; never by adding
+What a data set has spent is measured by composing the privacy losses (`sealora_common.privacy.accounting`) of all
+charges against it and against any data set that shares somebody with it, whatever runs they belong to; never by adding
 epsilons up. No member of the data set is in more than that, so it bounds what each of them has lost; and data that
 grows, shrinks or is corrected goes on where it stood. A data set without a common member starts afresh.
 
@@ -25,7 +25,7 @@ from sealora_client.ledger.overspend import repeats_that_fit, require_room
 from sealora_common.entropy import insecure_seed_in_use
 from sealora_common.errors import BudgetError
 from sealora_common.identity import Identity
-from sealora_common.privacy.accounting import Mechanism, epsilon_rdp
+from sealora_common.privacy.accounting import Mechanism, epsilon_pld
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,11 @@ class Ledger:
             BudgetError: the charge would overspend, or shares records with a data set charged by another unit of
                 privacy. Nothing is charged.
         """
-        # Outside the lock: the first cost takes seconds (it loads torch), and other processes wait for the lock.
-        epsilon_rdp([mechanism], delta)
+        # Outside the lock: costs take a while (the first loads libraries), and other processes wait for the lock. What
+        # is asked again under it is remembered, unless somebody charged meanwhile.
+        history = self.history(dataset)
+        for rows in (history, [row for row in history if row.run == run]):
+            epsilon_pld([*(row.mechanism for row in rows), mechanism], delta)
         keyed = self._keyed(dataset)
         with self._journal.writing() as books:
             overlaps = self._overlaps(books, dataset, keyed)
@@ -109,7 +112,7 @@ class Ledger:
             for row in rows:
                 if row.is_open and _same_round(row, dataset, run, round_number, mechanism):
                     self._journal.append(Repeated, charge=row.id, insecure=insecure)
-                    return Charge(row.id, epsilon_rdp(spent, delta))
+                    return Charge(row.id, epsilon_pld(spent, delta))
             after = require_room(f"data set {dataset.fingerprint[:12]}", spent, mechanism, delta, epsilon_limit)
             of_run = [row.mechanism for row in rows if row.run == run]
             require_room(f"run {run[:12]}", of_run, mechanism, delta, run_epsilon_limit)
@@ -171,7 +174,7 @@ class Ledger:
         Raises:
             BudgetError: a fingerprint is not in the ledger, or the units of privacy do not go together.
         """
-        return epsilon_rdp([row.mechanism for row in self.history(dataset)], delta)
+        return epsilon_pld([row.mechanism for row in self.history(dataset)], delta)
 
     def rounds_left(self, dataset: DataSet | str, mechanism: Mechanism, delta: float, epsilon_limit: float) -> int:
         """How many more rounds of `mechanism` the limit leaves room for, at most a million."""

@@ -23,8 +23,8 @@ def epsilon_pld(mechanisms: Sequence[Mechanism], delta: float) -> float:
     """The epsilon, at `delta`, of all `mechanisms` together, by composing privacy losses: the one that is enforced.
 
     A unit removed and a unit added, whichever costs more. Skellam segments count as the Gaussian ones they are never
-    worse than (`sealora_common.privacy.skellam`). Where RDP's bound is smaller (epsilons of a few hundredths and
-    below) or losses cannot be composed on the grid (above 100), RDP's is returned: the smaller of two upper bounds is one.
+    worse than (`sealora_common.privacy.skellam`). Where RDP's bound is smaller (epsilons of a few hundredths and below)
+    or losses cannot be composed (above 100), RDP's is returned: the smaller of two upper bounds is one.
 
     Leaving mechanisms out never makes it larger, but for rounding errors far below `calibration.HEADROOM`: the grid
     of losses is the same for all (`sealora_common.privacy.privacy_loss`). So any part of what fits under a limit fits.

@@ -31,7 +31,8 @@ Values = NDArray[np.float64]
 class SampledStep:
     """Noise on a sum that holds a unit of privacy up to `sites` times, each time with an independent probability.
 
-    With the unit the released sum is a mixture of N(j, s^2) with binomial weights, j = 0 to `sites`; without, N(0, s^2).
+    With the unit the sum that is released is a mixture of N(j, s^2), j = 0 to `sites`, with binomial weights; without
+    it, N(0, s^2).
 
     Attributes:
         noise_multiplier: s, above 0.
@@ -61,7 +62,7 @@ class LossGrid:
     @property
     def losses(self) -> Values:
         """The loss of each probability, shape (n,)."""
-        return (self.first + np.arange(len(self.masses))) * GRID
+        return GRID * np.arange(self.first, self.first + len(self.masses), dtype=np.float64)
 
 
 class TooFineError(ValueError):
@@ -85,7 +86,7 @@ def loss_grid(step: SampledStep, *, added: bool) -> LossGrid:
     least, most = _loss(ends, step).tolist()
     if not max(-least, most) < _LARGEST_LOSS:
         raise TooFineError(step)
-    points = np.arange(math.floor(least / GRID), math.ceil(most / GRID) + 1)
+    points = np.arange(math.floor(least / GRID), math.ceil(most / GRID) + 1, dtype=np.int64)
     edges = _outcomes(points * GRID, step, ends)
     absent = _between(edges / noise)
     present = np.zeros_like(absent)
@@ -117,7 +118,8 @@ def _between(edges: Values) -> Values:
     from scipy.special import ndtr
 
     right = edges[:-1] > 0
-    return np.where(right, ndtr(-edges[:-1]) - ndtr(-edges[1:]), ndtr(edges[1:]) - ndtr(edges[:-1]))
+    masses: Values = np.where(right, ndtr(-edges[:-1]) - ndtr(-edges[1:]), ndtr(edges[1:]) - ndtr(edges[:-1]))
+    return masses
 
 
 def _log_weights(step: SampledStep) -> Values:

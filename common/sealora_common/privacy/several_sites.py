@@ -16,8 +16,8 @@ each of which tells of it:
 
 Skellam noise is a post-processing of Gaussian noise where there are two alternatives (`skellam`); here there are k + 1.
 Where all sites contribute alike, as for one and the same record, it costs no more than Gaussian noise all the same.
-delta is the most that sum_j u_j P_j(A) reaches over events A, P_j the law when j sites drew the unit, u_0 of one sign and
-the others of the other. Given all other coordinates, a coordinate is shifted by j g, the u_j are weighted but keep
+delta is the most that sum_j u_j P_j(A) reaches over events A, P_j the law when j sites drew the unit, u_0 of one sign
+and the others of the other. Given all other coordinates, a coordinate is shifted by j g, the u_j are weighted but keep
 their signs, and as the noise is log-concave the best A is a threshold k. Normal noise shifted by a j g has a threshold
 that is passed as often for j = 0, and for every other j at least as often, as Phi^-1(F(k)) grows by at most a (step 2
 of the proof in `skellam`). So one coordinate after the other may be replaced by a normal one. Contributions that differ

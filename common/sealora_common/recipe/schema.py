@@ -196,8 +196,8 @@ class Recipe(Section):
             _require_distributable(self)
         elif self.privacy.spare_rounds > 0:
             raise ValueError(
-                f"privacy.spare_rounds is {self.privacy.spare_rounds}, but only with privacy.mechanism: distributed does "
-                f"a repeated round cost anything, and here it is {self.privacy.mechanism}: leave spare_rounds out"
+                f"privacy.spare_rounds is {self.privacy.spare_rounds}, but only with privacy.mechanism: distributed "
+                f"does a repeated round cost anything, and here it is {self.privacy.mechanism}: leave spare_rounds out"
             )
         if self.privacy.target_quantile is not None:
             _require_adaptable(self)
