@@ -252,10 +252,9 @@ def _show_plan(console: Console, report: BudgetReport, plan: Plan) -> None:
 
 def _at_several_sites(plan: Plan, several: SeveralSites) -> str:
     unit = plan.parts[0].unit
-    promised = max(part.whole_run for part in plan.parts)
     return (
         f"A {unit} in the data of {several.sites} sites is promised epsilon {several.epsilon:.4g} by a run, not "
-        f"{promised:.4g}: each site's promise is its own."
+        f"{plan.epsilon:g}: each site's promise is its own."
     )
 
 

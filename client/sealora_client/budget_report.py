@@ -99,6 +99,8 @@ class Plan(_Figures):
     """What a recipe would cost."""
 
     recipe: str
+    epsilon: float
+    """What the recipe promises, each site to its own data."""
     delta: float
     roster_size: int
     parts: tuple[PlannedCost, ...]
@@ -242,6 +244,7 @@ def _plan(ledger: Ledger, policy: SitePolicy, at_site: RecipeAtSite, sites: int)
     several = at_several_sites(recipe, size, sites) if judged.parts else None
     return Plan(
         recipe=recipe.name,
+        epsilon=recipe.privacy.epsilon,
         delta=recipe.privacy.delta,
         roster_size=size,
         parts=tuple(map(_cost, judged.parts)),

@@ -13,12 +13,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from sealora_client.ledger import Ledger
 from sealora_common.errors import BudgetError
-from sealora_common.privacy.accounting import Mechanism, epsilon_rdp
+from sealora_common.privacy.accounting import Mechanism, epsilon_pld
 
 from ledger_runs import DELTA, SITE, charge, records
 
 MECHANISMS = [Mechanism(1.0, 0.05, 10), Mechanism(2.0, 0.1, 5)]
-LIMIT = epsilon_rdp([MECHANISMS[0]] * 3, DELTA)
+LIMIT = epsilon_pld([MECHANISMS[0]] * 3, DELTA)
 DATASETS = {members: records(*members) for members in ("a", "ab", "bc", "d")}
 
 
@@ -54,7 +54,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def charge(self, members: str, run: str, round_number: int, mechanism: Mechanism) -> None:
         order = Paid(members, run, round_number, mechanism)
         taken_up = next((number for number, paid in self.paid.items() if paid == order), None)
-        after = epsilon_rdp([*self.against(members), *([] if taken_up else [mechanism])], DELTA)
+        after = epsilon_pld([*self.against(members), *([] if taken_up else [mechanism])], DELTA)
         try:
             made = charge(
                 self.ledger, round_number, dataset=DATASETS[members], run=run, mechanism=mechanism, limit=LIMIT
@@ -107,7 +107,7 @@ class LedgerMachine(RuleBasedStateMachine):
             state = "open" if row.is_open else "released" if row.released else "settled"
             assert state == paid.state
         for members, dataset in DATASETS.items():
-            assert abs(self.ledger.spent(dataset, DELTA) - epsilon_rdp(self.against(members), DELTA)) < 1e-12
+            assert abs(self.ledger.spent(dataset, DELTA) - epsilon_pld(self.against(members), DELTA)) < 1e-12
 
     def teardown(self) -> None:
         self.ledger.verify()
