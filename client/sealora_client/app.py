@@ -10,6 +10,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
+from sealora_client.admission import admit
 from sealora_client.participation import Participation, RoundState
 from sealora_client.site import Site, open_site
 from sealora_common.errors import OrderRefusedError, SealoraError
@@ -26,6 +27,7 @@ from sealora_common.wire_format import (
     ORDER,
     PAYLOAD,
     RECEIPTS,
+    RUN,
     array,
     content_bytes,
     field,
@@ -50,6 +52,8 @@ def hello(message: Message, context: Context) -> Message:
 
     def handle(message: Message, context: Context, site: Site) -> RecordDict:
         site.prepare()
+        run = field(message.content, RUN)
+        admit(site, run if isinstance(run, str) else None)
         layout = site.model().layout
         greeting = Hello(
             site=site.name,

@@ -15,7 +15,7 @@ from sealora_common.errors import PolicyError
 from sealora_common.identity import Identity
 
 if TYPE_CHECKING:
-    from sealora_client.budget_report import BudgetReport, Plan
+    from sealora_client.budget_report import BudgetReport, Plan, SeveralSites
     from sealora_client.ledger import Verified
 
 budget_cli = typer.Typer(invoke_without_command=True, help="Privacy spent and left, and care of the privacy ledger.")
@@ -40,8 +40,9 @@ def budget(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
     every: Annotated[bool, typer.Option("--all", help=f"Show all charges, not the last {_SHOWN} only.")] = False,
+    sites: Annotated[int, typer.Option(min=1, help="Say what is promised to somebody at so many sites.")] = 2,
 ) -> None:
-    """Show what each data set has spent, by the enforced RDP bound and by PRV, and what a recipe would cost."""
+    """Show what each data set has spent, and what a recipe would cost and promise."""
     context.obj = directory
     if context.invoked_subcommand is not None:
         return
@@ -57,7 +58,7 @@ def budget(
     file = recipe or site / "recipe.yaml"
     at_site = RecipeAtSite.read(site, config, load_recipe(file)) if recipe or file.exists() else None
     with Ledger(site / LEDGER, identity) as ledger:
-        report = budget_report(ledger, config.name, policy, at_site)
+        report = budget_report(ledger, config.name, policy, at_site, sites)
     if as_json:
         typer.echo(report.model_dump_json(indent=2))
     else:
@@ -186,7 +187,7 @@ def _show(report: BudgetReport, every: bool) -> None:
 
 def _datasets(report: BudgetReport) -> Table:
     title = f"{report.site}: epsilon spent at delta {report.delta:g}, limit {report.epsilon_limit:g}"
-    table = _table(title, "data set", "now", "unit", "size", "RDP", "PRV", "left", "open", "released", "settled")
+    table = _table(title, "data set", "now", "unit", "size", "spent", "left", "open", "released", "settled")
     for row in report.datasets:
         table.add_row(
             row.fingerprint[:_NAME],
@@ -194,7 +195,6 @@ def _datasets(report: BudgetReport) -> Table:
             row.unit,
             str(row.size),
             f"{row.spent:.4g}",
-            f"{row.spent_prv:.4g}",
             f"{row.left:.4g}",
             str(row.open),
             str(row.released),
@@ -241,8 +241,21 @@ def _show_plan(console: Console, report: BudgetReport, plan: Plan) -> None:
         console.print(table)
     elif plan.refused is None:
         console.print(f"recipe {plan.recipe}: no privacy mechanism, so nothing would be charged", highlight=False)
+    if plan.runs is not None:
+        runs = "1 such run" if plan.runs == 1 else f"{plan.runs} such runs"
+        console.print(f"The limit allows {runs} over this data's lifetime.", highlight=False)
+    if plan.several_sites is not None:
+        console.print(_at_several_sites(plan, plan.several_sites), highlight=False)
     if plan.refused is not None:
         console.print(f"This site would refuse: {plan.refused}", style="bold", highlight=False, markup=False)
+
+
+def _at_several_sites(plan: Plan, several: SeveralSites) -> str:
+    unit = plan.parts[0].unit
+    return (
+        f"A {unit} in the data of {several.sites} sites is promised epsilon {several.epsilon:.4g} by a run, not "
+        f"{plan.epsilon:g}: each site's promise is its own."
+    )
 
 
 def _table(title: str, *columns: str) -> Table:

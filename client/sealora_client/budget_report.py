@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from sealora_client.admission import Part, PlannedPart, admission, runs_in_lifetime
 from sealora_client.data.fingerprint import DataSet
 from sealora_client.data.load import read_records_of
 from sealora_client.ledger import ChargeRow, DataSetRow, Ledger
 from sealora_client.policy import SitePolicy
 from sealora_client.site_config import SiteConfig
-from sealora_common.errors import BudgetError, PolicyError
-from sealora_common.privacy.accounting import Mechanism, check_delta, epsilon_prv, epsilon_rdp
-from sealora_common.privacy.plan import heldout_mechanism, training_mechanism
+from sealora_common.errors import PolicyError
+from sealora_common.privacy.accounting import epsilon_pld
+from sealora_common.privacy.several_sites import at_several_sites
 from sealora_common.recipe import Recipe
 from sealora_common.recipe.schema import Unit
 from sealora_common.roster import Roster
-
-Part = Literal["train", "heldout"]
 
 
 class _Figures(BaseModel):
@@ -40,12 +38,10 @@ class SpentOnDataSet(_Figures):
     """What the site's data file holds it as now; null: it is an earlier state of the data, or other data."""
     first_charged: str
     spent: float
-    """By RDP, as the limit is enforced; infinite (null in JSON) if anything was charged that adds no noise."""
-    spent_prv: float
-    """By PRV: the smaller bound, for statements."""
+    """As the limit is enforced; infinite (null in JSON) if anything was charged that adds no noise."""
     left: float
     open: int
-    """Charges of this data set itself that were neither released nor settled."""
+    """Charges of this data set itself that were neither released nor settled nor voided."""
     released: int
     settled: int
 
@@ -65,15 +61,16 @@ class ChargeLine(_Figures):
     units: int
     delta: float
     epsilon_limit: float | None
-    state: Literal["open", "released", "settled"]
+    state: Literal["open", "released", "settled", "voided"]
+    """A voided charge costs nothing: nothing left under it, and nothing can."""
     since: str
     """When it came into that state."""
     repeats: int
     insecure: bool
 
 
-class PlannedPart(_Figures):
-    """What a recipe would cost one part of the site's data. Epsilons are at the recipe's delta, by RDP."""
+class PlannedCost(_Figures):
+    """What a recipe would cost one part of the site's data. Epsilons are at the recipe's delta."""
 
     part: Part
     fingerprint: str
@@ -91,16 +88,29 @@ class PlannedPart(_Figures):
     """How many still fit under the policy's limit."""
 
 
+class SeveralSites(_Figures):
+    """The promise to somebody who is in the data of several sites. The recipe's is each site's own."""
+
+    sites: int
+    epsilon: float
+    """Of all that these sites release about them, at the recipe's delta; infinite (null in JSON) if none is known."""
+
+
 class Plan(_Figures):
     """What a recipe would cost."""
 
     recipe: str
+    epsilon: float
+    """What the recipe promises, each site to its own data."""
     delta: float
     roster_size: int
-    parts: tuple[PlannedPart, ...]
+    parts: tuple[PlannedCost, ...]
     """Empty if the recipe has no privacy mechanism: nothing would be charged."""
     refused: str | None
     """Why this site would refuse the run or its end; null if it would not."""
+    runs: int | None
+    """How many such runs the policy's limit allows over the data's lifetime, those that were charged included."""
+    several_sites: SeveralSites | None
 
 
 class BudgetReport(_Figures):
@@ -149,10 +159,20 @@ class RecipeAtSite:
         return self.recipe.sites.minimum if self.roster is None else len(self.roster)
 
 
-def budget_report(ledger: Ledger, site: str, policy: SitePolicy, at_site: RecipeAtSite | None) -> BudgetReport:
+def budget_report(
+    ledger: Ledger, site: str, policy: SitePolicy, at_site: RecipeAtSite | None, sites: int = 2
+) -> BudgetReport:
     """Reads the ledger and works out what is spent, what is left, and what the recipe would cost.
 
+    Args:
+        ledger: the site's.
+        site: its name.
+        policy: its policy.
+        at_site: the recipe and the data it would find; None for no plan.
+        sites: the promise to somebody in the data of so many sites is worked out as well.
+
     Raises:
+        BudgetError: the federation has fewer than `sites` sites.
         StorageError: the ledger is damaged.
     """
     parts: dict[str, Part] = {}
@@ -166,7 +186,7 @@ def budget_report(ledger: Ledger, site: str, policy: SitePolicy, at_site: Recipe
         epsilon_limit=policy.epsilon_limit,
         datasets=datasets,
         history=tuple(_line(row) for row in history),
-        plan=None if at_site is None else _plan(ledger, policy, at_site),
+        plan=None if at_site is None else _plan(ledger, policy, at_site, sites),
         notes=tuple(_notes(ledger, history)),
     )
 
@@ -174,9 +194,9 @@ def budget_report(ledger: Ledger, site: str, policy: SitePolicy, at_site: Recipe
 def _spent_on(
     ledger: Ledger, row: DataSetRow, history: Sequence[ChargeRow], part: Part | None, policy: SitePolicy
 ) -> SpentOnDataSet:
-    mechanisms = tuple(charge.mechanism for charge in ledger.history(row.fingerprint))
+    mechanisms = [charge.mechanism for charge in ledger.history(row.fingerprint)]
     own = [charge for charge in history if charge.dataset == row.fingerprint]
-    spent = epsilon_rdp(mechanisms, policy.delta_limit)
+    spent = epsilon_pld(mechanisms, policy.delta_limit)
     return SpentOnDataSet(
         fingerprint=row.fingerprint,
         unit=row.unit,
@@ -184,7 +204,6 @@ def _spent_on(
         part=part,
         first_charged=row.created,
         spent=spent,
-        spent_prv=_prv(mechanisms, policy.delta_limit),
         left=max(0.0, policy.epsilon_limit - spent),
         open=sum(charge.is_open for charge in own),
         released=sum(charge.released is not None for charge in own),
@@ -192,13 +211,9 @@ def _spent_on(
     )
 
 
-@lru_cache(maxsize=1024)  # seconds each; versions of growing data have the same charges against them
-def _prv(mechanisms: tuple[Mechanism, ...], delta: float) -> float:
-    return epsilon_prv(mechanisms, delta)
-
-
 def _line(row: ChargeRow) -> ChargeLine:
-    state: Literal["open", "released", "settled"] = "released" if row.released else "settled" if row.settled else "open"
+    ends = {"released": row.released, "settled": row.settled, "voided": row.voided}
+    state, since = next(((end, when) for end, when in ends.items() if when is not None), ("open", row.created))
     return ChargeLine(
         entry=row.id,
         created=row.created,
@@ -213,63 +228,47 @@ def _line(row: ChargeRow) -> ChargeLine:
         delta=row.delta,
         epsilon_limit=row.epsilon_limit,
         state=state,
-        since=row.released or row.settled or row.created,
+        since=since,
         repeats=row.repeats,
         insecure=row.insecure,
     )
 
 
-def _plan(ledger: Ledger, policy: SitePolicy, at_site: RecipeAtSite) -> Plan:
-    recipe = at_site.recipe
-    delta = recipe.privacy.delta
-    parts: list[PlannedPart] = []
-    refused = None
+def _plan(ledger: Ledger, policy: SitePolicy, at_site: RecipeAtSite, sites: int) -> Plan:
+    recipe, size = at_site.recipe, at_site.roster_size
+    judged = admission(ledger, policy, recipe, size, at_site.train, at_site.heldout)
+    refused = judged.refused
     try:
         if at_site.roster is not None:
             policy.check(recipe, at_site.roster)
-        if recipe.privacy.mechanism != "none":
-            for dataset in (at_site.train, at_site.heldout):
-                check_delta(delta, len(dataset))
-        rounds = recipe.rounds + recipe.privacy.spare_rounds
-        evaluations = recipe.accounted_evaluations
-        train, heldout = training_mechanism(recipe, at_site.roster_size), heldout_mechanism(recipe)
-        if train is not None and heldout is not None:
-            parts.append(_planned(ledger, "train", at_site.train, train, rounds, delta, policy.epsilon_limit))
-            parts.append(
-                _planned(ledger, "heldout", at_site.heldout, heldout, evaluations, delta, policy.epsilon_limit)
-            )
-    except (PolicyError, BudgetError) as error:
+    except PolicyError as error:
         refused = str(error)
-    if refused is None:
-        refused = next((_does_not_fit(part, policy) for part in parts if part.rounds_left < part.rounds), None)
-    return Plan(recipe=recipe.name, delta=delta, roster_size=at_site.roster_size, parts=tuple(parts), refused=refused)
-
-
-def _planned(
-    ledger: Ledger, part: Part, dataset: DataSet, mechanism: Mechanism, rounds: int, delta: float, limit: float
-) -> PlannedPart:
-    spent = [row.mechanism for row in ledger.history(dataset)]
-    run = replace(mechanism, steps=mechanism.steps * rounds)
-    return PlannedPart(
-        part=part,
-        fingerprint=dataset.fingerprint,
-        unit=dataset.unit,
-        size=len(dataset),
-        noise_multiplier=mechanism.noise_multiplier,
-        rounds=rounds,
-        one_round=epsilon_rdp([mechanism], delta),
-        whole_run=epsilon_rdp([run], delta),
-        spent=epsilon_rdp(spent, delta),
-        after_run=epsilon_rdp([*spent, run], delta),
-        rounds_left=ledger.rounds_left(dataset, mechanism, delta, limit),
+    several = at_several_sites(recipe, size, sites) if judged.parts else None
+    return Plan(
+        recipe=recipe.name,
+        epsilon=recipe.privacy.epsilon,
+        delta=recipe.privacy.delta,
+        roster_size=size,
+        parts=tuple(map(_cost, judged.parts)),
+        refused=refused,
+        runs=runs_in_lifetime(recipe, size, policy.epsilon_limit) if judged.parts else None,
+        several_sites=None if several is None else SeveralSites(sites=several.sites, epsilon=several.epsilon),
     )
 
 
-def _does_not_fit(part: PlannedPart, policy: SitePolicy) -> str:
-    what = "training round" if part.part == "train" else "evaluation"
-    return (
-        f"the {part.part} data would reach epsilon {part.after_run:.4g} of {policy.epsilon_limit:.4g}: "
-        f"{part.rounds_left} of {part.rounds} {what}s fit"
+def _cost(part: PlannedPart) -> PlannedCost:
+    return PlannedCost(
+        part=part.part,
+        fingerprint=part.dataset.fingerprint,
+        unit=part.dataset.unit,
+        size=len(part.dataset),
+        noise_multiplier=part.mechanism.noise_multiplier,
+        rounds=part.rounds,
+        one_round=part.one_round,
+        whole_run=part.whole_run,
+        spent=part.spent,
+        after_run=part.after_run,
+        rounds_left=part.rounds_left,
     )
 
 

@@ -29,6 +29,8 @@ def explain(
 
     The roster is judged as well if roster.json is there.
     """
+    from sealora_client.admission import only_one_run
+
     own = SitePolicy.load(directory / "policy.yaml")
     asked = load_recipe(recipe)
     roster_file = directory / "roster.json"
@@ -36,6 +38,9 @@ def explain(
     verdicts = [*own.verdicts(asked, roster), *over_the_run(own, asked)]
     for verdict in verdicts:
         typer.echo(f"{'allowed' if verdict.allowed else 'REFUSED'}  {verdict}")
+    size = asked.sites.minimum if roster is None else len(roster)
+    if (only_one := only_one_run(asked, size, own.epsilon_limit)) is not None:
+        typer.echo(f"note     {only_one}")
     if own.hours:
         typer.echo(f"note     hours are {', '.join(own.hours)} ({own.time_zone}): orders at other times are refused")
     if not all(verdict.allowed for verdict in verdicts):

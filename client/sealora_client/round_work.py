@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sealora_client.admission import admit
 from sealora_client.evaluation import heldout_loss
 from sealora_client.ledger import Charge
 from sealora_client.outbox import Kept, Noised, Outbox
@@ -83,6 +84,7 @@ class RoundWork:
                 kept.require_unsent()
             kept = self._without_what_is_void(kept)
         else:
+            self._admit_a_new_run()
             kept = self._nothing_yet()
         self.figures = dict(kept.figures)
         model = site.model()
@@ -109,6 +111,14 @@ class RoundWork:
             heldout_loss=0.0 if kept.heldout_loss is None else kept.heldout_loss.value,
             unclipped=kept.unclipped,
         )
+
+    def _admit_a_new_run(self) -> None:
+        """A run that has charged nothing yet is judged as a whole, whether or not the server greeted the site first."""
+        data = self.site.data
+        with self.site.ledger() as ledger:
+            rows = [*ledger.history(data.train_set), *ledger.history(data.heldout_set)]
+        if all(row.run != self.order.run for row in rows):
+            admit(self.site, self.order.run)
 
     def _nothing_yet(self) -> Kept:
         site, order = self.site, self.order

@@ -55,10 +55,10 @@ def _serve() -> None:
 
     import ledger_runs
 
-    # Children are spared the import of Opacus (seconds) by an accountant of the same shape. Which bound is computed
+    # Children are spared the import of SciPy by an accountant of the same shape. Which bound is computed
     # does not matter to what is tested with them.
     for module in (charging, overspend):
-        module.epsilon_rdp = lambda mechanisms, delta: float(sum(m.steps for m in mechanisms))  # type: ignore[assignment]
+        module.epsilon_pld = lambda mechanisms, delta: float(sum(m.steps for m in mechanisms))  # type: ignore[assignment]
 
     def train(task: dict[str, Any], out: int) -> None:
         with charging.Ledger(Path(task["ledger"]), ledger_runs.SITE) as ledger:

@@ -11,7 +11,7 @@ from sealora_client.data.fingerprint import DataSet
 from sealora_client.ledger import Charge, Ledger
 from sealora_common.entropy import SeededEntropy
 from sealora_common.identity import Identity
-from sealora_common.privacy.accounting import Mechanism, epsilon_rdp
+from sealora_common.privacy.accounting import Mechanism, epsilon_pld
 
 DELTA = 1e-5
 ROUND = Mechanism(noise_multiplier=1.0, sample_rate=0.05, steps=10)
@@ -59,7 +59,7 @@ def spend(
 
 def composed(rounds: int) -> float:
     """What so many rounds cost together."""
-    return epsilon_rdp([ROUND] * rounds, DELTA)
+    return epsilon_pld([ROUND] * rounds, DELTA)
 
 
 def write_ledger(path: Path, identity: Identity | None = SITE) -> Path:

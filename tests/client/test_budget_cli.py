@@ -18,8 +18,9 @@ from sealora_client.ledger import Ledger, journal
 from sealora_client.ledger.head import head_path
 from sealora_common.entropy import SEED_VARIABLE, SeededEntropy
 from sealora_common.identity import Identity
-from sealora_common.privacy.accounting import Mechanism, epsilon_prv, epsilon_rdp
+from sealora_common.privacy.accounting import Mechanism, epsilon_pld, epsilon_rdp
 from sealora_common.privacy.plan import heldout_mechanism, training_mechanism
+from sealora_common.privacy.several_sites import at_several_sites
 from sealora_common.recipe import load_recipe
 from sealora_common.roster import Roster
 
@@ -27,6 +28,7 @@ from ledger_runs import FORGER, SITE, bodies, copy_ledger, tamper
 
 DELTA = 1e-3
 COORDINATOR = Identity.create("coordinator", SeededEntropy("coordinator"))
+DISTRIBUTED = {"mechanism": "distributed"}
 ROUND = Mechanism(noise_multiplier=4.0, sample_rate=0.5, steps=2)
 
 
@@ -48,7 +50,8 @@ def write_site(directory: Path, *, roster: bool = True, person: bool = False, **
         "rounds": 4,
         "model": {"base": "smollm2-135m-instruct"},
         "data": {"person_field": "patient"} if person else {},
-        "training": {"sample_rate": 0.5, "steps_per_round": 2},
+        "training": {"sample_rate": 0.5, "steps_per_round": 1 if "mechanism" in privacy else 2},
+        "sealing": {"ring_bits": 24},
         "privacy": {"epsilon": 6.0, "delta": DELTA, **privacy},
     }
     files = {
@@ -122,15 +125,15 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 # What is spent
 
 
-def test_each_data_set_is_shown_with_what_it_spent_by_both_bounds(site: Path) -> None:
+def test_each_data_set_is_shown_with_what_it_spent(site: Path) -> None:
     spend(site, 3)
     (row,) = report(site)["datasets"]
     mechanisms = [ROUND] * 3
     assert row["fingerprint"] == training_set(site).fingerprint
     assert (row["unit"], row["size"], row["part"]) == ("record", 20, "train")
-    assert row["spent"] == pytest.approx(epsilon_rdp(mechanisms, DELTA))
-    assert row["spent_prv"] == pytest.approx(epsilon_prv(mechanisms, DELTA))
-    assert row["spent_prv"] < row["spent"]
+    assert row["spent"] == pytest.approx(epsilon_pld(mechanisms, DELTA))
+    assert row["spent"] < epsilon_rdp(mechanisms, DELTA)
+    assert not any(name.startswith("spent_") for name in row)  # one fact, one figure
     assert row["left"] == pytest.approx(8.0 - row["spent"])
     assert (row["open"], row["released"], row["settled"]) == (0, 3, 0)
 
@@ -140,7 +143,7 @@ def test_an_earlier_state_of_the_data_is_shown_and_counts(site: Path) -> None:
     shown = report(site)
     (row,) = shown["datasets"]
     assert (row["size"], row["part"]) == (15, None)
-    assert shown["plan"]["parts"][0]["spent"] == pytest.approx(epsilon_rdp([ROUND] * 2, DELTA))
+    assert shown["plan"]["parts"][0]["spent"] == pytest.approx(epsilon_pld([ROUND] * 2, DELTA))
 
 
 def test_the_history_has_every_charge_and_what_became_of_it(site: Path) -> None:
@@ -169,8 +172,7 @@ def test_the_tables_show_it_to_a_person(site: Path, monkeypatch: pytest.MonkeyPa
     for part in (
         "site-0: epsilon spent at delta 0.001, limit 8",
         training_set(site).fingerprint[:8] + "  train",
-        f"{epsilon_rdp([ROUND] * 3, DELTA):.4g}",
-        f"{epsilon_prv([ROUND] * 3, DELTA):.4g}",
+        f"  {epsilon_pld([ROUND] * 3, DELTA):.4g}  {8 - epsilon_pld([ROUND] * 3, DELTA):.4g}  ",
         "recipe tiny: what it would cost at delta 0.001, limit 8",
         "released",
         "ab" * 4,
@@ -222,20 +224,21 @@ def test_a_recipe_s_cost_is_told_before_it_runs(site: Path) -> None:
         assert mechanism is not None
         assert part["rounds"] == rounds
         assert part["noise_multiplier"] == mechanism.noise_multiplier
-        assert part["one_round"] == pytest.approx(epsilon_rdp([mechanism], DELTA))
-        assert part["whole_run"] == pytest.approx(epsilon_rdp([mechanism] * rounds, DELTA))
+        assert part["one_round"] == pytest.approx(epsilon_pld([mechanism], DELTA))
+        assert part["whole_run"] == pytest.approx(epsilon_pld([mechanism] * rounds, DELTA))
         assert part["whole_run"] <= 6.0
         assert (part["spent"], part["after_run"]) == (0, part["whole_run"])
         fitting = part["rounds_left"]
-        assert epsilon_rdp([mechanism] * fitting, DELTA) <= 8.0 < epsilon_rdp([mechanism] * (fitting + 1), DELTA)
+        assert epsilon_pld([mechanism] * fitting, DELTA) <= 8.0 < epsilon_pld([mechanism] * (fitting + 1), DELTA)
+    assert shown["plan"]["runs"] == 1
     assert (train["size"], heldout["size"]) == (20, 5)
     assert shown["plan"]["refused"] is None
     assert bodies(site / "ledger.sqlite")[1:] == []  # asking costs nothing
 
 
 def test_spare_rounds_count_to_the_whole_run(tmp_path: Path) -> None:
-    site = write_site(tmp_path / "site", spare_rounds=2)
-    assert [part["rounds"] for part in report(site)["plan"]["parts"]] == [6, 7]
+    site = write_site(tmp_path / "site", **DISTRIBUTED, spare_rounds=2)
+    assert [part["rounds"] for part in report(site)["plan"]["parts"]] == [6, 5]
 
 
 def test_a_run_that_does_not_fit_any_more_is_told_beforehand(site: Path) -> None:
@@ -252,10 +255,42 @@ def test_a_run_that_does_not_fit_any_more_is_told_beforehand(site: Path) -> None
     assert "This site would refuse: the train data would reach" in run("--directory", site)
 
 
+@pytest.mark.parametrize(("privacy", "person"), [({}, False), ({}, True), (DISTRIBUTED, False), (DISTRIBUTED, True)])
+def test_what_is_promised_to_somebody_at_several_sites_is_told(
+    tmp_path: Path, privacy: dict[str, str], person: bool
+) -> None:
+    site = write_site(tmp_path / "site", person=person, **privacy)
+    recipe = load_recipe(site / "recipe.yaml")
+    found = report(site)["plan"]["several_sites"]
+    expected = at_several_sites(recipe, 3, 2)
+    assert expected is not None
+    assert found == {"sites": 2, "epsilon": pytest.approx(expected.epsilon)}
+    said = " ".join(run("--directory", site).split())
+    unit = "person" if person else "record"
+    assert f"A {unit} in the data of 2 sites is promised epsilon {expected.epsilon:.4g} by a run, not 6:" in said
+    three = report(site, "--sites", "3")["plan"]["several_sites"]
+    assert (three["sites"], three["epsilon"] > found["epsilon"]) == (3, True)
+
+
+def test_more_sites_than_the_federation_has_are_refused(
+    site: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = refused(monkeypatch, capsys, "--directory", site, "--sites", "4")
+    assert said == "a unit at 4 sites is asked for, but the roster has 3: ask for 1 to that"
+
+
+def test_how_many_such_runs_the_limit_allows_is_told(site: Path) -> None:
+    assert "The limit allows 1 such run over this data's lifetime." in run("--directory", site)
+    (site / "policy.yaml").write_text(yaml.safe_dump({"epsilon_limit": 20.0, "delta_limit": DELTA}))
+    runs = report(site)["plan"]["runs"]
+    assert runs > 2
+    assert f"The limit allows {runs} such runs over this data's lifetime." in run("--directory", site)
+
+
 def test_another_recipe_can_be_asked_about(site: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.yaml"
     changed = yaml.safe_load((site / "recipe.yaml").read_text()) | {"name": "other"}
-    changed["privacy"]["spare_rounds"] = 2
+    changed["rounds"] = 6
     other.write_text(yaml.safe_dump(changed))
     plan = report(site, "--recipe", other)["plan"]
     assert (plan["recipe"], plan["parts"][0]["rounds"]) == ("other", 6)
@@ -323,7 +358,7 @@ def test_settle_closes_an_open_charge(site: Path) -> None:
     assert f"charge {made.id}: settled" in run("settle", str(made.id), "--directory", site)
     shown = report(site)
     assert shown["history"][0]["state"] == "settled"
-    assert shown["datasets"][0]["spent"] == pytest.approx(epsilon_rdp([ROUND], DELTA))
+    assert shown["datasets"][0]["spent"] == pytest.approx(epsilon_pld([ROUND], DELTA))
 
 
 def test_accept_takes_the_key_the_site_had_before(site: Path) -> None:

@@ -94,9 +94,10 @@ def test_a_site_in_order_passes_every_check(site: EnrolledSite, server: FleetSer
     assert code == 0
     assert [finding["check"] for finding in findings] == [
         "site.yaml", "recipe", "roster", "policy", "disk", "server", "certificate", "clock", "node key", "privacy",
-        "privacy", "base model", "device", "memory", "records", "memory", "time",
+        "privacy", "privacy", "base model", "device", "memory", "records", "memory", "time",
     ]  # fmt: skip
     said = {finding["check"]: finding["said"] for finding in findings}
+    assert said["privacy"].endswith(": one run in this data's lifetime")
     assert site.roster.fingerprint in said["roster"]
     assert said["records"].startswith("24 to train on, 4 held out, 0.0% cut")
     assert re.match(r"a round takes about [\d.]+ s here, all 2 about [\d.]+ s", said["time"])
@@ -111,7 +112,7 @@ def test_it_says_the_same_to_a_person(site: EnrolledSite) -> None:
     result = CliRunner().invoke(cli, ["check", "--config", str(site.config), "--quick"])
     assert result.exit_code == 1
     assert "fail  server       site.yaml names none: add `server: https://host:port`" in result.stdout
-    assert result.stdout.splitlines()[-1] == "1 of 11 checks failed."
+    assert result.stdout.splitlines()[-1] == "1 of 12 checks failed."
 
 
 def test_it_charges_nothing_and_opens_no_session(site: EnrolledSite, server: FleetServer) -> None:

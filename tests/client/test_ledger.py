@@ -15,7 +15,7 @@ from sealora_client.ledger import ChargeRow, Ledger, journal, store
 from sealora_client.ledger.head import Head, read_head
 from sealora_common.entropy import SEED_VARIABLE
 from sealora_common.errors import BudgetError, StorageError
-from sealora_common.privacy.accounting import Mechanism, epsilon_rdp
+from sealora_common.privacy.accounting import Mechanism, epsilon_pld
 
 from ledger_runs import DATA, DELTA, ROUND, SITE, bodies, charge, composed, persons, records, spend, write_ledger
 
@@ -58,8 +58,8 @@ def test_charges_of_all_runs_and_recipes_compose_exactly(path: Path) -> None:
     with Ledger(path, SITE) as ledger:
         charge(ledger, 1)
         after = charge(ledger, 1, run="run-2", mechanism=other).epsilon_after
-        assert after == pytest.approx(epsilon_rdp([ROUND, other], DELTA))
-        assert after < epsilon_rdp([ROUND], DELTA) + epsilon_rdp([other], DELTA)
+        assert after == pytest.approx(epsilon_pld([ROUND, other], DELTA))
+        assert after < epsilon_pld([ROUND], DELTA) + epsilon_pld([other], DELTA)
 
 
 def test_an_order_that_would_overspend_is_refused_and_not_recorded(path: Path) -> None:
@@ -78,7 +78,7 @@ def test_an_order_that_would_overspend_is_refused_and_not_recorded(path: Path) -
 
 
 def test_a_refusal_says_how_many_steps_still_fit(path: Path) -> None:
-    limit = epsilon_rdp([Mechanism(1.0, 0.05, 14)], DELTA)
+    limit = epsilon_pld([Mechanism(1.0, 0.05, 14)], DELTA)
     with Ledger(path, SITE) as ledger:
         spend(ledger, 1, limit=limit)
         with pytest.raises(BudgetError, match="4 of its 10 steps would"):

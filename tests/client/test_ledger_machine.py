@@ -13,12 +13,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from sealora_client.ledger import Ledger
 from sealora_common.errors import BudgetError
-from sealora_common.privacy.accounting import Mechanism, epsilon_rdp
+from sealora_common.privacy.accounting import Mechanism, epsilon_pld
 
 from ledger_runs import DELTA, SITE, charge, records
 
 MECHANISMS = [Mechanism(1.0, 0.05, 10), Mechanism(2.0, 0.1, 5)]
-LIMIT = epsilon_rdp([MECHANISMS[0]] * 3, DELTA)
+LIMIT = epsilon_pld([MECHANISMS[0]] * 3, DELTA)
 DATASETS = {members: records(*members) for members in ("a", "ab", "bc", "d")}
 
 
@@ -61,7 +61,7 @@ class LedgerMachine(RuleBasedStateMachine):
         left = [paid for paid in self.rows(members) if paid.state == "open"]
         while True:
             counted = [paid.mechanism for paid in self.rows(members) if not any(paid is out for out in in_the_way)]
-            after = epsilon_rdp([*counted, *([] if taken_up else [mechanism])], DELTA)
+            after = epsilon_pld([*counted, *([] if taken_up else [mechanism])], DELTA)
             if taken_up or after <= LIMIT + 1e-9 or not left:
                 break
             in_the_way.append(left.pop(0))
@@ -119,7 +119,7 @@ class LedgerMachine(RuleBasedStateMachine):
             state = "open" if row.is_open else "released" if row.released else "settled" if row.settled else "voided"
             assert state == paid.state
         for members, dataset in DATASETS.items():
-            assert abs(self.ledger.spent(dataset, DELTA) - epsilon_rdp(self.against(members), DELTA)) < 1e-12
+            assert abs(self.ledger.spent(dataset, DELTA) - epsilon_pld(self.against(members), DELTA)) < 1e-12
 
     def teardown(self) -> None:
         self.ledger.verify()

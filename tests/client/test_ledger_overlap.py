@@ -14,7 +14,7 @@ from sealora_client.data.fingerprint import DataSet
 from sealora_client.ledger import Ledger
 from sealora_client.ledger.members import KeyedMembers, new_member_key
 from sealora_common.errors import BudgetError
-from sealora_common.privacy.accounting import Mechanism, epsilon_rdp
+from sealora_common.privacy.accounting import Mechanism, epsilon_pld
 
 from ledger_runs import DELTA, ROUND, SITE, bodies, charge, composed, persons, records, spend
 
@@ -77,7 +77,7 @@ def test_no_member_has_lost_more_than_its_data_set_is_said_to_have_spent(tmp_pat
                 lost.setdefault(member, []).append(mechanism)
         for members, _ in charges:
             spent = ledger.spent(records(*members), DELTA)
-            assert spent >= max(epsilon_rdp(lost[member], DELTA) for member in members) - 1e-12
+            assert spent >= max(epsilon_pld(lost[member], DELTA) for member in members) - 1e-12
 
 
 def test_a_limit_holds_for_every_member_in_whatever_order_overlapping_data_are_charged(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import yaml
 
@@ -22,6 +24,12 @@ def check(policy: dict, count: int = 3, **sections) -> None:
 def test_what_the_policy_allows_passes():
     check({})
     check({}, count=7, sealing=STRICT | {"min_survivors": 5}, sites={"minimum": 6})
+
+
+def test_a_delta_is_allowed_up_to_the_limit_and_not_a_last_digit_above_it():
+    check({"delta_limit": 1e-5}, privacy=PRIVATE | {"delta": 1e-5})
+    with pytest.raises(PolicyError, match="delta_limit is 1e-05, but"):
+        check({"delta_limit": 1e-5}, privacy=PRIVATE | {"delta": math.nextafter(1e-5, 1)})
 
 
 REFUSED = {

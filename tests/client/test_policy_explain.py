@@ -71,7 +71,15 @@ def test_a_recipe_that_is_allowed_is_allowed_line_by_line(explain):
         "epsilon_limit",
     ]
     assert "allowed  rank is 1 to 16, and the recipe's lora.rank is 8" in lines
+    assert not any("lifetime" in line for line in lines)  # two such runs fit
     assert lines[-1] == "note     hours are 20:00-06:00 (UTC): orders at other times are refused"
+
+
+def test_a_limit_that_allows_one_run_only_is_noted(explain):
+    result = explain({"epsilon_limit": 4.5})
+    assert result.exit_code == 0
+    said = "note     epsilon_limit is 4.5 and this recipe spends 4: one run in this data's lifetime"
+    assert said in result.output.splitlines()
 
 
 MODULES = {"target_modules": ["q_proj"]}

@@ -231,14 +231,27 @@ def test_a_recipe_cannot_be_changed():
         parse_recipe(MINIMAL).rounds = 9
 
 
-def test_the_noise_covers_spare_rounds_too():
-    recipe = parse_recipe(MINIMAL, overrides=["privacy.spare_rounds=3", "training.steps_per_round=7"])
-    assert recipe.accounted_steps == 35
+def test_the_noise_covers_the_steps_of_all_rounds():
+    recipe = parse_recipe(MINIMAL, overrides=["training.steps_per_round=7"])
+    assert (recipe.accounted_rounds, recipe.accounted_steps) == (recipe.rounds, 7 * recipe.rounds)
 
 
-@pytest.mark.parametrize(("rounds", "every", "spare", "evaluations"), [(5, 1, 0, 6), (5, 2, 3, 7), (1, 9, 0, 2)])
-def test_the_noise_on_evaluations_covers_all_there_will_be(rounds, every, spare, evaluations):
-    overrides = [f"rounds={rounds}", f"training.evaluate_every={every}", f"privacy.spare_rounds={spare}"]
+def test_the_noise_of_a_distributed_recipe_covers_spare_rounds_too():
+    recipe = parse_recipe(MINIMAL, overrides=[*SHARED, "privacy.spare_rounds=3"])
+    assert recipe.accounted_rounds == recipe.accounted_steps == recipe.rounds + 3
+
+
+@pytest.mark.parametrize("mechanism", ["local", "none"])
+def test_spare_rounds_are_refused_where_a_repeat_costs_nothing(mechanism):
+    overrides = [f"privacy.mechanism={mechanism}", "privacy.spare_rounds=1"]
+    said = f"spare_rounds is 1, but only with .* distributed .* here it is {mechanism}: leave spare_rounds out"
+    with pytest.raises(RecipeError, match=said):
+        parse_recipe(MINIMAL, overrides=overrides)
+
+
+@pytest.mark.parametrize(("rounds", "every", "spare", "evaluations"), [(5, 1, 0, 6), (5, 2, 3, 4), (1, 9, 0, 2)])
+def test_the_noise_on_evaluations_covers_all_there_will_be_and_no_repeats(rounds, every, spare, evaluations):
+    overrides = [f"rounds={rounds}", f"training.evaluate_every={every}", *SHARED, f"privacy.spare_rounds={spare}"]
     assert parse_recipe(MINIMAL, overrides=overrides).accounted_evaluations == evaluations
 
 

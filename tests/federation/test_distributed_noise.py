@@ -8,7 +8,7 @@ import pytest
 from sealora_client.ledger import Ledger
 from sealora_client.site import open_site
 from sealora_common.contribution import ContributionLayout
-from sealora_common.privacy.accounting import epsilon_rdp
+from sealora_common.privacy.accounting import epsilon_pld
 from sealora_common.privacy.plan import training_mechanism
 from sealora_common.sum_grid import SumGrid
 from sealora_server.run_store import RunStore
@@ -62,7 +62,7 @@ def test_every_site_is_charged_for_the_sum_s_skellam_noise(tiny_base, tmp_path):
     assert mechanism.noise == "skellam"
     for site in SITES:
         assert [row.mechanism for row in training_charges(run, site)] == [mechanism] * 2
-        assert history_of(run, site)[1]["epsilon"] == pytest.approx(epsilon_rdp([mechanism] * 2, PRIVATE["delta"]))
+        assert history_of(run, site)[1]["epsilon"] == pytest.approx(epsilon_pld([mechanism] * 2, PRIVATE["delta"]))
         assert history_of(run, site)[1]["epsilon"] <= PRIVATE["epsilon"]
 
 

@@ -26,8 +26,7 @@ def trial_of(white, black, claim, largest=4.4):
         Finding("white-box", Guesses(white, 25, 25, 41), roc),
         Finding("black-box", Guesses(black, 25, 0, 20), roc),
     )
-    ledger = None if claim is None else claim + 0.2
-    return Trial(Claim(claim, ledger, 1.3), findings, 400, 203, largest)
+    return Trial(Claim(claim, 1.3), findings, 400, 203, largest)
 
 
 def summary_of(trial, site="st-mary"):
@@ -40,7 +39,6 @@ def test_the_summary_holds_every_figure():
     assert (summary.site, summary.units, summary.unit) == ("st-mary", 1234, "record")
     assert (summary.rounds, summary.steps, summary.delta) == (3, 12, 1e-5)
     assert (summary.trial.claim, summary.trial.lower_bound) == (1.85, 0.7)
-    assert summary.trial.ledger_epsilon == 1.85 + 0.2
     assert (summary.trial.canaries, summary.trial.included, summary.trial.largest_bound) == (400, 203, 4.4)
     white, black = summary.trial.adversaries
     assert (white.adversary, white.guessed_in, white.guessed_out, white.correct) == ("white-box", 25, 25, 41)

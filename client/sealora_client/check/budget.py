@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sealora_client.budget_report import RecipeAtSite, budget_report
+from sealora_client.admission import admission, only_one_run
+from sealora_client.budget_report import RecipeAtSite
 from sealora_client.check.agreement import Agreement
 from sealora_client.check.finding import Finding, failed, passed
 from sealora_client.ledger import Ledger
@@ -24,18 +25,19 @@ def check_budget(agreement: Agreement, policy: SitePolicy, recipe: Recipe, ident
     try:
         at_site = RecipeAtSite.read(agreement.directory, agreement.config, recipe)
         with Ledger(agreement.directory / LEDGER, identity) as ledger:
-            plan = budget_report(ledger, agreement.config.name, policy, at_site).plan
+            judged = admission(ledger, policy, recipe, at_site.roster_size, at_site.train, at_site.heldout)
+        only_one = only_one_run(recipe, at_site.roster_size, policy.epsilon_limit)
     except SealoraError as error:
         yield failed("privacy", str(error))
         return
-    if plan is None:
+    if judged.refused is not None:
+        yield failed("privacy", f"{judged.refused}: see `sealora-site budget`, and agree on another recipe")
         return
-    if plan.refused is not None:
-        yield failed("privacy", f"{plan.refused}: see `sealora-site budget`, and agree on another recipe")
-        return
-    for part in plan.parts:
+    for part in judged.parts:
         yield passed(
             "privacy",
-            f"{part.part} data: {part.rounds} rounds cost epsilon {part.whole_run:.3g} at delta {plan.delta:g}; with "
+            f"{part.part} data: {part.rounds} rounds cost epsilon {part.whole_run:.3g} at delta {part.delta:g}; with "
             f"what is spent, {part.after_run:.3g} of {policy.epsilon_limit:g}",
         )
+    if only_one is not None:
+        yield passed("privacy", only_one)

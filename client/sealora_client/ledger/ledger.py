@@ -1,7 +1,7 @@
 """What may be spent: charging a data set, releasing, settling, and refusing.
 
-What a data set has spent is measured by exact Rényi composition (`sealora_common.privacy.accounting`) of all charges
-against it and against any data set that shares somebody with it, whatever runs they belong to; never by adding
+What a data set has spent is measured by composing the privacy losses (`sealora_common.privacy.accounting`) of all
+charges against it and against any data set that shares somebody with it, whatever runs they belong to; never by adding
 epsilons up. No member of the data set is in more than that, so it bounds what each of them has lost; and data that
 grows, shrinks or is corrected goes on where it stood. A data set without a common member starts afresh.
 
@@ -12,8 +12,7 @@ new identifiers, presents members that the ledger cannot know again; that is for
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 
@@ -32,11 +31,11 @@ from sealora_client.ledger.entries import (
 )
 from sealora_client.ledger.journal import Journal, Verified
 from sealora_client.ledger.members import KeyedMembers
-from sealora_client.ledger.overspend import repeats_that_fit, require_room
+from sealora_client.ledger.overspend import Limits, repeats_that_fit
 from sealora_common.entropy import insecure_seed_in_use
 from sealora_common.errors import BudgetError
 from sealora_common.identity import Identity
-from sealora_common.privacy.accounting import Mechanism, check_delta, epsilon_rdp
+from sealora_common.privacy.accounting import Mechanism, check_delta, epsilon_pld
 
 
 class Ledger:
@@ -105,8 +104,11 @@ class Ledger:
             BudgetError: the charge would overspend, delta is not below 1 / (number of units), or the data set shares
                 records with one charged by another unit of privacy. Nothing is charged.
         """
-        # Outside the lock: the first cost takes seconds (it loads torch), and other processes wait for the lock.
-        epsilon_rdp([mechanism], delta)
+        # Outside the lock: costs take a while (the first loads libraries), and other processes wait for the lock. What
+        # is asked again under it is remembered, unless somebody charged meanwhile.
+        history = self.history(dataset)
+        for rows in (history, [row for row in history if row.run == run]):
+            epsilon_pld([*(row.mechanism for row in rows), mechanism], delta)
         keyed = self._keyed(dataset)
         check_delta(delta, len(dataset))
         with self._journal.writing() as books:
@@ -120,9 +122,9 @@ class Ledger:
             for row in rows:
                 if row.is_unused and _same_round(row, dataset, run, round_number, mechanism):
                     self._journal.append(Repeated, charge=row.id, insecure=insecure)
-                    return leave(row.id, epsilon_rdp([other.mechanism for other in rows], delta))
-            limits = _Limits(f"data set {dataset.fingerprint[:12]}", epsilon_limit, run, run_epsilon_limit)
-            after, in_the_way = limits.make_room(rows, mechanism, delta)
+                    return leave(row.id, epsilon_pld([other.mechanism for other in rows], delta))
+            limits = Limits(f"data set {dataset.fingerprint[:12]}", epsilon_limit, run, run_epsilon_limit, delta)
+            after, in_the_way = limits.make_room(rows, mechanism)
             for row in in_the_way:
                 self._journal.append(Voided, charge=row.id)
             known = books.datasets.get(dataset.fingerprint)
@@ -195,7 +197,7 @@ class Ledger:
         Raises:
             BudgetError: a fingerprint is not in the ledger, or the units of privacy do not go together.
         """
-        return epsilon_rdp([row.mechanism for row in self.history(dataset)], delta)
+        return epsilon_pld([row.mechanism for row in self.history(dataset)], delta)
 
     def rounds_left(self, dataset: DataSet | str, mechanism: Mechanism, delta: float, epsilon_limit: float) -> int:
         """How many more rounds of `mechanism` the limit leaves room for, at most a million."""
@@ -275,45 +277,6 @@ class Ledger:
         )
         self._journal.append_members(number, keyed)
         return number
-
-
-@dataclass(frozen=True)
-class _Limits:
-    """What one charge must stay within.
-
-    Attributes:
-        dataset: the data set, as a refusal names it.
-        epsilon: most that may count against the data set.
-        run: the run's identity.
-        run_epsilon: most that the run's own charges may cost.
-    """
-
-    dataset: str
-    epsilon: float
-    run: str
-    run_epsilon: float
-
-    def make_room(self, rows: Sequence[ChargeRow], mechanism: Mechanism, delta: float) -> tuple[float, list[ChargeRow]]:
-        """What is spent with the charge, and which open charges among `rows` must be voided for it, oldest first.
-
-        Raises:
-            BudgetError: there is no room even without the open ones.
-        """
-        in_the_way: list[ChargeRow] = []
-        for row in [*(row for row in rows if row.is_unused), None]:
-            counted = [other for other in rows if other not in in_the_way]
-            try:
-                spent = [other.mechanism for other in counted]
-                after = require_room(self.dataset, spent, mechanism, delta, self.epsilon)
-                of_run = [other.mechanism for other in counted if other.run == self.run]
-                require_room(f"run {self.run[:12]}", of_run, mechanism, delta, self.run_epsilon)
-            except BudgetError:
-                if row is None:
-                    raise
-                in_the_way.append(row)
-            else:
-                return after, in_the_way
-        raise AssertionError("the last trial returns or raises")
 
 
 def _state_of(row: ChargeRow | None) -> str:

@@ -3,13 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from sealora_client.ledger.books import ChargeRow
 from sealora_common.errors import BudgetError
-from sealora_common.privacy.accounting import Mechanism, epsilon_rdp
+from sealora_common.privacy.accounting import Mechanism, epsilon_pld
 
 TOLERANCE = 1e-9  # of epsilon: a run calibrated to its budget must not fail on its last round by a rounding
 _MANY = 1_000_000  # rounds or steps beyond which counting further tells nobody anything
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one charge must stay within.
+
+    Attributes:
+        dataset: the data set, as a refusal names it.
+        epsilon: most that may count against the data set.
+        run: the run's identity.
+        run_epsilon: most that the run's own charges may cost.
+        delta: at which both are meant.
+    """
+
+    dataset: str
+    epsilon: float
+    run: str
+    run_epsilon: float
+    delta: float
+
+    def make_room(self, rows: Sequence[ChargeRow], mechanism: Mechanism) -> tuple[float, list[ChargeRow]]:
+        """What is spent with the charge, and which unused charges among `rows` must be voided for it, oldest first.
+
+        Args:
+            rows: all charges that count against the data set.
+            mechanism: what is to be charged.
+
+        Raises:
+            BudgetError: there is no room, even without the unused ones.
+        """
+        unused = [row for row in rows if row.is_unused]
+        in_the_way: list[ChargeRow] = []
+        while not self._fits(counted := [row for row in rows if row not in in_the_way], mechanism):
+            if not unused:
+                break  # and the refusal is said below
+            in_the_way.append(unused.pop(0))
+        spent, of_run = self._mechanisms(counted)
+        after = require_room(self.dataset, spent, mechanism, self.delta, self.epsilon)
+        require_room(f"run {self.run[:12]}", of_run, mechanism, self.delta, self.run_epsilon)
+        return after, in_the_way
+
+    def _fits(self, rows: Sequence[ChargeRow], mechanism: Mechanism) -> bool:
+        spent, of_run = self._mechanisms(rows)
+        return all(
+            epsilon_pld([*earlier, mechanism], self.delta) <= limit + TOLERANCE
+            for earlier, limit in ((spent, self.epsilon), (of_run, self.run_epsilon))
+        )
+
+    def _mechanisms(self, rows: Sequence[ChargeRow]) -> tuple[list[Mechanism], list[Mechanism]]:
+        """Of all rows, and of the run's own."""
+        return [row.mechanism for row in rows], [row.mechanism for row in rows if row.run == self.run]
 
 
 def require_room(
@@ -20,12 +72,12 @@ def require_room(
     Raises:
         BudgetError: it is not; says how much is spent, what `what` may spend, and how much of the order still fits.
     """
-    after = epsilon_rdp([*spent, mechanism], delta)
+    after = epsilon_pld([*spent, mechanism], delta)
     if after <= epsilon_limit + TOLERANCE:
         return after
-    before = epsilon_rdp(spent, delta)
-    alone = epsilon_rdp([mechanism], delta)
-    fitting = repeats_that_fit(spent, replace(mechanism, steps=1), delta, epsilon_limit)
+    before = epsilon_pld(spent, delta)
+    alone = epsilon_pld([mechanism], delta)
+    fitting = repeats_that_fit(spent, replace(mechanism, steps=1), delta, epsilon_limit, most=mechanism.steps)
     raise BudgetError(
         f"{what} has spent epsilon {before:.4g} of {epsilon_limit:.4g} at delta {delta:.2g}, and this "
         f"round (noise multiplier {mechanism.noise_multiplier:.4g}, sample rate {mechanism.sample_rate:.4g}, "
@@ -35,16 +87,19 @@ def require_room(
     )
 
 
-def repeats_that_fit(spent: Sequence[Mechanism], mechanism: Mechanism, delta: float, epsilon_limit: float) -> int:
-    """How often `mechanism` can still be composed with what is spent, at most a million."""
+def repeats_that_fit(
+    spent: Sequence[Mechanism], mechanism: Mechanism, delta: float, epsilon_limit: float, most: int = _MANY
+) -> int:
+    """How often `mechanism` can still be composed with what is spent, at most `most` times."""
 
     def fits(repeats: int) -> bool:
         more = replace(mechanism, steps=mechanism.steps * repeats)
-        return epsilon_rdp([*spent, more], delta) <= epsilon_limit + TOLERANCE
+        return epsilon_pld([*spent, more], delta) <= epsilon_limit + TOLERANCE
 
-    if not fits(1):
-        return 0
-    low, high = 1, _MANY + 1  # fits(low) holds throughout, and costs only grow with repeats
+    low, high = 0, 1  # fits(low) holds throughout, and costs only grow with repeats
+    while high <= most and fits(high):
+        low, high = high, 2 * high
+    high = min(high, most + 1)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle) else (low, middle)

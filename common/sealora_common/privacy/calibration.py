@@ -7,12 +7,16 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from sealora_common.errors import BudgetError
-from sealora_common.privacy.composition import epsilon_prv, epsilon_rdp, require_delta
+from sealora_common.privacy.composition import epsilon_pld, epsilon_rdp, require_delta
 from sealora_common.privacy.mechanism import Mechanism, Noise
 
-Accountant = Literal["rdp", "prv"]
+Accountant = Literal["pld", "rdp"]
 
-_ACCOUNTANTS: dict[str, Callable[[Sequence[Mechanism], float], float]] = {"rdp": epsilon_rdp, "prv": epsilon_prv}
+HEADROOM = 1e-5
+"""Share of a limit that plans leave free. Rounding errors stay far below it, so that no part of what was planned, or
+admitted, as a whole is refused when its turn comes."""
+
+_ACCOUNTANTS: dict[str, Callable[[Sequence[Mechanism], float], float]] = {"pld": epsilon_pld, "rdp": epsilon_rdp}
 _NOISE_GRID = 10_000  # noise multipliers are calibrated in units of 1e-4
 _LARGEST_NOISE = 1_000_000 * _NOISE_GRID
 
@@ -22,18 +26,18 @@ def calibrate_noise(
     delta: float,
     sample_rate: float,
     steps: int,
-    accountant: Accountant = "rdp",
+    accountant: Accountant = "pld",
     noise: Noise = "gaussian",
     units: int = 0,
 ) -> float:
-    """The smallest noise multiplier, in whole units of 1e-4, whose cost is at most `epsilon` at `delta`.
+    """The smallest noise multiplier, in whole units of 1e-4, whose cost at `delta` leaves `HEADROOM` of `epsilon`.
 
     Args:
         epsilon: the budget of all `steps` together, above 0.
         delta: above 0 and below 1.
         sample_rate: Poisson sampling rate q.
         steps: DP-SGD steps.
-        accountant: `rdp`, which budgets are enforced with, or `prv`.
+        accountant: `pld`, which budgets are enforced with, or `rdp`.
         noise: `gaussian` or `skellam`.
         units: Skellam only: the L2 sensitivity in integer grid units (see `Mechanism`).
 
@@ -51,22 +55,35 @@ def calibrate_noise(
         raise BudgetError(f"privacy.epsilon is {epsilon}: it must be above 0")
     if Mechanism(1.0, sample_rate, steps, noise, units).is_free:
         return 0.0
-    enough = _NOISE_GRID
-    while cost(enough) > epsilon:
+    budget = epsilon * (1 - HEADROOM)
+    too_little, excess, enough = 0, math.inf, _NOISE_GRID
+    while (shown := cost(enough)) > budget:
+        too_little, excess = enough, shown
         enough *= 2
         if enough > _LARGEST_NOISE:
             raise BudgetError(
                 f"no amount of noise gives privacy.epsilon {epsilon} at privacy.delta {delta} over {steps} steps at "
-                f"sample_rate {sample_rate} (the accountant shows {cost(enough):.2g} at best): raise epsilon or delta"
+                f"sample_rate {sample_rate} (the accountant shows {shown:.2g} at best): raise epsilon or delta"
             )
-    too_little = 0
     while enough - too_little > 1:
-        middle = (enough + too_little) // 2
-        if cost(middle) <= epsilon:
-            enough = middle
+        middle = _between((too_little, excess), (enough, shown), budget)
+        if (found := cost(middle)) <= budget:
+            enough, shown = middle, found
         else:
-            too_little = middle
+            too_little, excess = middle, found
     return enough / _NOISE_GRID
+
+
+def _between(low: tuple[int, float], high: tuple[int, float], budget: float) -> int:
+    """A noise multiplier between two, in grid units, to be tried next: where a power law through both costs would
+    meet the budget, a little past it towards the farther end, so that both ends close in."""
+    (least, excess), (most, cost) = low, high
+    guess = (least + most) // 2
+    if least > 0 and cost > 0 and excess < math.inf and most < 2 * least:
+        exponent = math.log(excess / budget) / math.log(excess / cost)
+        guess = round(least * (most / least) ** exponent)
+        guess += max(1, (most - least) // 50) * (1 if guess - least < most - guess else -1)
+    return min(max(guess, least + 1), most - 1)
 
 
 def check_delta(delta: float, records: int) -> None:

