@@ -145,7 +145,7 @@ def test_a_round_goes_on_without_a_site_whose_handler_raises_and_its_words_stay_
     run_inline(recipe, run)
     failed = events_of(run, "site_failed")
     assert {(event.stage, event.site) for event in failed} == {(stage, "site-2")}
-    assert failed[0].reason == "the site failed at this stage; its own log says why"
+    assert failed[0].reason == "the site takes no part in this; its own log says why"
     assert "pneumonia" not in (run / "events.jsonl").read_text()
     survivors = SITES if stage in ("confirm", "open") else tuple(site for site in SITES if site != "site-2")
     assert_round_is_the_mean_of(survivors, deltas, run)
@@ -173,7 +173,7 @@ def test_a_silent_site_costs_the_round_its_timeout_and_no_more(federation, delta
 def test_below_the_threshold_the_round_is_given_up_with_nothing_opened(federation, monkeypatch, stage):
     opened = []
     monkeypatch.setattr(ContributionLayout, "decode", lambda *arguments: opened.append(arguments))
-    recipe, run = federation(sites={"round_attempts": 2})
+    recipe, run = federation(sites={"round_attempts": 2}, privacy=PRIVATE)
     grid = failing_grid({"site-0", "site-1", "site-2"}, STAGES[stage])
     with pytest.raises(FederationError) as caught:
         run_inline(recipe, run, grid=grid)
@@ -210,15 +210,35 @@ def test_an_aborted_round_is_tried_again_and_charged_once(federation, deltas):
         assert charged == [(1, True)]
 
 
+@pytest.mark.filterwarnings("ignore:SEALORA_INSECURE_SEED")
+@pytest.mark.parametrize("stage", ["mask", "confirm", "open"])
+def test_a_round_aborted_after_vectors_were_sent_sends_them_again_for_nothing(
+    federation, monkeypatch, tmp_path, stage
+):
+    """Under `local` a repeat costs nothing, and ends in the adapter of an undisturbed run with the same seeds."""
+    monkeypatch.setenv("SEALORA_INSECURE_SEED", "repeat")
+    recipe, run = federation(privacy=PRIVATE, rounds=2, sites={"round_attempts": 2})
+    whole = run_inline(recipe, tmp_path / "whole")
+    grid = failing_grid({"site-0", "site-1", "site-2"}, f"query.{stage}", attempts=(1,), rounds=(1, 2))
+    run_inline(recipe, run, grid=grid)
+    assert [(event.round, event.attempt) for event in events_of(run, "round_aborted")] == [(1, 1), (2, 1)]
+    assert adapter_bytes(run) == adapter_bytes(whole)
+    for site in SITES:
+        assert [row.round_number for row in training_charges(run, site) if row.voided is None] == [1, 2]
+        with Ledger(run / "sites" / site / "ledger.sqlite") as ledger:
+            assert len(ledger.history()) == 5  # two rounds, three evaluations
+
+
 @pytest.mark.parametrize("spare_rounds", [0, 1])
-def test_a_round_aborted_after_vectors_were_sent_is_charged_anew(federation, spare_rounds):
-    recipe, run = federation(privacy={**PRIVATE, "spare_rounds": spare_rounds}, sites={"round_attempts": 2})
+def test_a_distributed_round_aborted_after_sums_were_sent_needs_a_spare_round(federation, spare_rounds):
+    privacy = {**PRIVATE, "mechanism": "distributed", "spare_rounds": spare_rounds}
+    recipe, run = federation(privacy=privacy, sealing={**CURIOUS, "ring_bits": 24}, sites={"round_attempts": 2})
     grid = failing_grid({"site-0", "site-1", "site-2"}, "query.confirm", attempts=(1,))
     if spare_rounds:
         run_inline(recipe, run, grid=grid)
         assert events_of(run, "round_finished")[0].survivors == SITES
     else:
-        with pytest.raises(FederationError, match="only 0 of 5 sites are ready"):
+        with pytest.raises(FederationError, match="only 0 of 5 sites are ready.*privacy budget does not allow"):
             run_inline(recipe, run, grid=grid)
         assert events_of(run, "round_finished") == []
     with Ledger(run / "sites" / "site-4" / "ledger.sqlite") as ledger:
@@ -226,6 +246,25 @@ def test_a_round_aborted_after_vectors_were_sent_is_charged_anew(federation, spa
         assert len(rows) == 1 + spare_rounds
         assert all(row.released for row in rows)
         assert ledger.spent(rows[0].dataset, PRIVATE["delta"]) <= PRIVATE["epsilon"] + 1e-6
+
+
+def test_a_recipe_submitted_again_is_refused_before_its_first_round(federation, tmp_path):
+    """The data have been in one run; a second would end half way with the budget gone. Nobody is charged for it."""
+    recipe, run = federation(privacy=PRIVATE, rounds=2)
+    run_inline(recipe, run)
+    before = {site: [row.id for row in training_charges(run, site)] for site in SITES}
+    again = tmp_path / "again"
+    prepare_run(recipe, again)
+    for site in SITES:  # the same sites, with what they have spent
+        shutil.rmtree(again / "sites" / site)
+        shutil.copytree(run / "sites" / site, again / "sites" / site)
+        shutil.copy(again / "roster.json", again / "sites" / site)
+    shutil.copy(run / "roster.json", again / "roster.json")
+    with pytest.raises(FederationError, match="privacy budget does not allow this whole run") as caught:
+        run_inline(recipe, again, resume=True)
+    assert "0 of at least 3 sites" in str(caught.value)
+    assert events_of(again, "stage") == []
+    assert {site: [row.id for row in training_charges(again, site)] for site in SITES} == before
 
 
 def test_a_failed_final_evaluation_is_tried_again(federation):

@@ -108,33 +108,28 @@ def test_a_run_stopped_anywhere_before_vectors_are_sent_resumes_and_charges_no_r
         np.testing.assert_array_equal(value, adapter_of(run, 3)[name])
 
 
-def test_a_round_whose_vectors_were_sent_needs_a_spare_round(federation):
-    recipe, run = federation(privacy=PRIVATE | {"spare_rounds": 1})
-    with pytest.raises(KeyboardInterrupt):
-        run_inline(recipe, run, grid=stopping_grid("query.mask", at_round=2, after=1))
-    run_inline(recipe, run, resume=True)
-    assert [event.round for event in events_of(run, "round_finished")] == [1, 2, 3]
-    charges = {site: [row.round_number for row in training_charges(run, site)] for site in SITES}
-    # One site had released its vector and pays for the repeat, the others reuse what they had paid.
-    assert sorted(charges.values()) == [[1, 2, 2, 3], [1, 2, 3], [1, 2, 3]]
-    for site in SITES:
-        assert history_of(run, site)[-1]["epsilon"] <= PRIVATE["epsilon"] + 1e-6
-
-
-def test_without_a_spare_round_a_site_that_sent_its_vector_refuses_to_train_it_again(federation):
+@pytest.mark.parametrize(("action", "after"), [("query.mask", 1), ("query.confirm", 0), ("query.open", 2)])
+def test_a_round_whose_vectors_were_sent_is_resumed_at_no_charge(federation, action, after):
     recipe, run = federation(sites={"round_attempts": 1})
     with pytest.raises(KeyboardInterrupt):
-        run_inline(recipe, run, grid=stopping_grid("query.confirm", at_round=3))
-    with pytest.raises(FederationError, match="spare_rounds") as caught:
-        run_inline(recipe, run, resume=True)
-    assert "privacy budget" in str(caught.value)
-    assert RunStore.open(run).finished_rounds == 2
+        run_inline(recipe, run, grid=stopping_grid(action, at_round=3, after=after))
+    run_inline(recipe, run, resume=True)
+    assert [event.round for event in events_of(run, "round_finished")] == [1, 2, 3]
     for site in SITES:
         assert [(row.round_number, bool(row.released)) for row in training_charges(run, site)] == [
             (1, True),
             (2, True),
             (3, True),
         ]
+        assert history_of(run, site)[-1]["epsilon"] <= PRIVATE["epsilon"] + 1e-6
+
+
+def test_without_a_mechanism_a_round_whose_vectors_were_sent_cannot_be_resumed(federation):
+    recipe, run = federation(privacy={"mechanism": "none"}, sites={"round_attempts": 1})
+    with pytest.raises(KeyboardInterrupt):
+        run_inline(recipe, run, grid=stopping_grid("query.confirm", at_round=2))
+    with pytest.raises(FederationError, match="sends no second one: start a new run"):
+        run_inline(recipe, run, resume=True)
 
 
 def test_a_server_killed_between_storing_a_round_and_saying_so_does_not_repeat_it(federation, monkeypatch):
@@ -159,7 +154,7 @@ def test_a_server_killed_between_storing_a_round_and_saying_so_does_not_repeat_i
 
 @pytest.mark.parametrize("file", ["adapter_model.safetensors", "adapter_config.json", "optimizer", "round.json"])
 def test_a_server_killed_while_it_stores_a_round_stores_it_again(federation, monkeypatch, file):
-    recipe, run = federation(privacy=PRIVATE | {"spare_rounds": 1}, rounds=2, server={"optimizer": "fedavgm"})
+    recipe, run = federation(rounds=2, server={"optimizer": "fedavgm"})
     write = run_store.write_atomically
 
     def killed(path, content, **rest):
@@ -179,7 +174,7 @@ def test_a_server_killed_while_it_stores_a_round_stores_it_again(federation, mon
 
 
 def test_a_disk_that_fills_up_ends_the_run_in_one_sentence_and_the_round_can_be_resumed(federation, monkeypatch):
-    recipe, run = federation(privacy=PRIVATE | {"spare_rounds": 1}, rounds=2)
+    recipe, run = federation(rounds=2)
 
     def full(path, content, **rest):
         raise run_store.storage_error(path, OSError(28, "No space left on device"))
