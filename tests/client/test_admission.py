@@ -147,7 +147,8 @@ def test_a_thousand_rounds_admitted_are_charged_to_the_last(ledger: Ledger) -> N
 def test_what_somebody_else_spends_meanwhile_counts(ledger: Ledger) -> None:
     own = recipe(*LOCAL)
     train(ledger, own, 2, run="own")
-    charge(ledger, own, Mechanism(0.5, 0.3, 4), 1, dataset=records("c", "d"), run="other", limit=100.0)
+    another = recipe("privacy.epsilon=50")
+    charge(ledger, another, Mechanism(0.5, 0.3, 4), 1, dataset=records("c", "d"), run="other", limit=100.0)
     assert "of 2 training rounds fit" in judged(ledger, own, run="own").refused
 
 

@@ -10,13 +10,13 @@ import numpy as np
 
 from sealora_common.errors import BudgetError
 from sealora_common.privacy.gaussian import gaussian_step
-from sealora_common.privacy.loss_composition import epsilon_of_losses
+from sealora_common.privacy.loss_composition import LARGEST_EPSILON, epsilon_of_losses
 from sealora_common.privacy.mechanism import Mechanism
 from sealora_common.privacy.privacy_loss import SampledStep, TooFineError
 from sealora_common.privacy.renyi import ORDERS, epsilon_of_rdp
 from sealora_common.privacy.skellam import gaussian_equivalent
 
-_LARGEST_EPSILON = 100.0  # above it there is no promise left to tighten
+_RDP_MAY_BE_SMALLER = 1.0  # below it, where the grid of losses is coarse for what is measured
 
 
 def epsilon_pld(mechanisms: Sequence[Mechanism], delta: float) -> float:
@@ -77,13 +77,15 @@ def merged_steps(mechanisms: Sequence[Mechanism]) -> dict[SampledStep, int]:
 
 @lru_cache(maxsize=4096)  # a round asks what the round before it asked, and versions of growing data alike
 def _pld(steps: tuple[tuple[SampledStep, int], ...], delta: float) -> float:
-    bound = _rdp(dict(steps), delta)
-    if bound == 0 or bound > _LARGEST_EPSILON:
-        return bound
+    if any(step.noise_multiplier == 0 for step, _ in steps):
+        return math.inf
     try:
-        return min(bound, epsilon_of_losses(dict(steps), delta))
+        epsilon = epsilon_of_losses(dict(steps), delta) if steps else 0.0
     except TooFineError:
-        return bound
+        epsilon = math.inf
+    if _RDP_MAY_BE_SMALLER <= epsilon <= LARGEST_EPSILON:
+        return epsilon
+    return min(epsilon, _rdp(dict(steps), delta))
 
 
 def _rdp(steps: Mapping[SampledStep, int], delta: float) -> float:

@@ -16,6 +16,8 @@ import numpy as np
 
 from sealora_common.privacy.privacy_loss import GRID, LossGrid, SampledStep, Values, loss_grid
 
+LARGEST_EPSILON = 100.0  # above it there is no promise left to tighten
+
 _OUTSIDE = 36.0  # the tilted sum falls outside its window with probability exp(-36) on either side
 _ROUNDING = 1e-13  # of all tilted probabilities together, for each step: some hundred times what float64 loses
 _TILTS = np.geomspace(0.02, 5000, 60)
@@ -23,7 +25,6 @@ _COARSE = 8192  # sums that stand for a loss while a tilt is looked for
 _LEAST_TILT = 1e-9
 _TRIES = 6
 _SMALL = 1e-8  # of delta: an allowance that is not worth trying another tilt for
-_LARGEST_EPSILON = 500.0
 _SLOPES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 
 Steps = tuple[LossGrid, int]
@@ -40,7 +41,7 @@ def epsilon_of_losses(steps: Mapping[SampledStep, int], delta: float) -> float:
         delta: above 0 and below 1.
 
     Returns:
-        An upper bound, 0 or more; infinity if more than delta lies beyond the grid.
+        An upper bound, 0 or more; infinity if it is above `LARGEST_EPSILON` or more than delta lies beyond the grid.
 
     Raises:
         TooFineError: see `privacy_loss.loss_grid`.
@@ -54,7 +55,7 @@ def _one_direction(steps: Mapping[SampledStep, int], delta: float, *, added: boo
     if left <= 0:
         return math.inf
     tilt, bound = _best_tilt(grids, left)
-    if bound > _LARGEST_EPSILON:
+    if bound > LARGEST_EPSILON:
         return math.inf
     best, tries = math.inf, _TRIES
     while tries and tilt > _LEAST_TILT:

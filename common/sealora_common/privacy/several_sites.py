@@ -93,7 +93,7 @@ def epsilon_in_one_sum(summed: Mechanism, sites: int, apart: Mechanism, delta: f
         delta: above 0 and below 1.
 
     Returns:
-        An upper bound, infinity if it is above 500.
+        An upper bound, infinity if it is above 100.
     """
     require_delta(delta)
     steps = merged_steps([apart])

@@ -75,8 +75,13 @@ def test_a_fault_that_is_none_is_not_caught(tiny_site, monkeypatch):
     "overrides",
     [
         ("lora.aggregation=alternating", "lora.dropout=0.1"),
-        ("privacy.clipping=per_layer", "training.proximal_mu=0.5", "privacy.spare_rounds=3"),
-        ("privacy.mechanism=distributed", "sealing.ring_bits=24", "training.steps_per_round=1"),
+        ("privacy.clipping=per_layer", "training.proximal_mu=0.5"),
+        (
+            "privacy.mechanism=distributed",
+            "sealing.ring_bits=24",
+            "training.steps_per_round=1",
+            "privacy.spare_rounds=3",
+        ),
     ],
 )
 def test_the_adjusted_recipe_is_a_recipe(tiny_site, overrides):

@@ -123,8 +123,11 @@ def test_it_falls_back_on_rdp_where_losses_cannot_be_composed(monkeypatch: pytes
         ([Mechanism(4.0, 1.0, 3)], 1e-60),  # a delta smaller than what lies beyond the grid
     ):
         assert 0 < epsilon_pld(segments, delta) == epsilon_rdp(segments, delta) < math.inf
-    monkeypatch.setattr(composition, "epsilon_of_losses", lambda *_: 1e9)
-    assert epsilon_pld([Mechanism(1.0, 0.05, 7)], 1e-5) == epsilon_rdp([Mechanism(1.0, 0.05, 7)], 1e-5)
+    for answer in (1e9, math.inf):
+        monkeypatch.setattr(composition, "epsilon_of_losses", lambda *_, answer=answer: answer)
+        composition._pld.cache_clear()
+        assert epsilon_pld([Mechanism(1.0, 0.05, 7)], 1e-5) == epsilon_rdp([Mechanism(1.0, 0.05, 7)], 1e-5)
+    composition._pld.cache_clear()
 
 
 @pytest.mark.parametrize("delta", [0.0, 1.0, -1e-5, math.nan])
