@@ -51,11 +51,46 @@ class RunStarted(RunEvent):
     """Noise or masks came from a fixed seed, for a test: nothing of this run is private."""
 
 
-class SitesReady(RunEvent):
-    """Every site the run waits for has connected."""
+class TurnedAway(BaseModel):
+    """A site that is connected and takes no part: it refused when it was greeted, or it does not fit the run."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True)
+
+    site: str | None
+    """Null where nothing tells whose the node is: in a simulation, whose nodes have no keys, a refusal has no name."""
+    node: int
+    """Flower's number of the node."""
+    reason: str
+    """The site's own sentence, or what is wrong with its greeting: one printable line of bounded length."""
+
+    @property
+    def name(self) -> str:
+        """The site's name as far as it is known."""
+        return self.site or f"node {self.node}"
+
+
+class Attendance(RunEvent):
+    """Base of what is known once the sites have been greeted."""
+
+    sites: tuple[str, ...]
+    """Those that take part."""
+    needed: int | None = None
+    """As many as can open a sum, and as the recipe demands; null in the logs of older versions."""
+    turned_away: tuple[TurnedAway, ...] = ()
+    missing: tuple[str, ...] = ()
+    """Sites of the roster of which nothing else is known: they are not connected, or are a node without a name."""
+
+
+class SitesReady(Attendance):
+    """The round can begin. Written before the first one, and later whenever other sites are turned away than before."""
 
     event: Literal["sites_ready"] = "sites_ready"
-    sites: tuple[str, ...]
+
+
+class TooFewSites(Attendance):
+    """No round can begin: no site has been given an order, so none has been charged for one."""
+
+    event: Literal["too_few_sites"] = "too_few_sites"
 
 
 class Stage(RunEvent):
@@ -149,6 +184,7 @@ class RunInterrupted(RunEvent):
 Event = (
     RunStarted
     | SitesReady
+    | TooFewSites
     | Stage
     | SiteReplied
     | SiteFailed

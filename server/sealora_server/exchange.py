@@ -17,6 +17,9 @@ _LONGEST_POLL_SECONDS = 0.5
 # Flower counts a message's time from when it was made, this module from when it was taken in.
 _EXPIRY_SECONDS = 5.0
 
+LONGEST_REASON = 400
+"""Characters of a site's sentence that are kept: it is told to people and written into the run's events."""
+
 
 def exchange(
     grid: Grid,
@@ -71,6 +74,13 @@ def exchange(
     return waiting
 
 
+def one_line(said: str) -> str:
+    """What a site said, fit to be logged, stored and printed: one line, no control characters, of bounded length."""
+    seen = said[: 2 * LONGEST_REASON]
+    line = " ".join("".join(mark if mark.isprintable() else " " for mark in seen).split())
+    return line if len(line) <= LONGEST_REASON and len(said) == len(seen) else f"{line[: LONGEST_REASON - 3]}..."
+
+
 def broadcast(node_ids: Iterable[int], **fields: bytes) -> dict[int, RecordDict]:
     """The same fields of a configuration record for every node."""
     content = RecordDict({CONFIG: ConfigRecord(dict(fields))})
@@ -89,11 +99,11 @@ def _failure(reply: Message) -> str | None:
             return "the site is gone: it has given no sign of life for a minute; start it again"
         if _is_unavailable(reply):
             return "the message to the site was lost, as when the SuperLink is restarted"
-        return f"the site's Flower node reported: {_first_line(reply.error.reason)}"
+        return one_line(f"the site's Flower node reported: {_last_line(reply.error.reason)}")
     refusal = field(reply.content, ERROR)
-    return None if refusal is None else str(refusal)
+    return None if refusal is None else one_line(str(refusal))
 
 
-def _first_line(reason: str | None) -> str:
+def _last_line(reason: str | None) -> str:
     lines = [line.strip() for line in (reason or "").splitlines() if line.strip()]
     return lines[-1] if lines else "no reason given"

@@ -29,6 +29,8 @@ from sealora_server.events import (
     RunFinished,
     RunStarted,
     SitesReady,
+    TooFewSites,
+    TurnedAway,
     read_events,
 )
 from sealora_server.run_store import RoundRecord, RunStore
@@ -54,15 +56,15 @@ class _Run:
         self._recipe = store.recipe
         self._roster = roster
         self._grid = grid
-        self._enrolment = Enrolment(grid, self._recipe, roster)
+        self._enrolment = Enrolment(grid, self._recipe, roster, store.run_id)
+        self._told_away: tuple[TurnedAway, ...] | None = None
 
     def run(self) -> None:
         started = time.monotonic()
         done = self._store.finished_rounds
         self._announce(first_round=done + 1)
         self._report_unreported(done)
-        layout = self._enrolment.wait()
-        self._store.events.write(SitesReady(sites=tuple(sorted(self._enrolment.sites.values()))))
+        layout = self._gather()
         shared = layout.shared(self._recipe.lora.aggregation)
         tensors = self._store.adapter(done, layout)
         current = shared.flatten(tensors)
@@ -168,7 +170,7 @@ class _Run:
             sealed.attempt = attempt
             try:
                 self._take_new_roster(sealed)
-                self._enrolment.wait()
+                self._gather()
                 return work()
             except FederationError as error:
                 self._store.events.write(RoundAborted(round=number, attempt=attempt, reason=str(error)))
@@ -178,6 +180,34 @@ class _Run:
                         f"{name} failed {times} because {error}: mend that, then resume the run"
                     ) from error
         raise RuntimeError("a recipe allows at least one attempt")
+
+    def _gather(self) -> AdapterLayout:
+        """Waits for the sites, and tells who takes no part and why: at first, and whenever that is no longer the same.
+
+        Raises:
+            FederationError: they are too few.
+        """
+        try:
+            layout = self._enrolment.wait()
+        except FederationError:
+            self._told_away = None
+            self._tell_attendance(TooFewSites)
+            raise
+        if self._told_away != self._enrolment.turned_away:
+            self._told_away = self._enrolment.turned_away
+            self._tell_attendance(SitesReady)
+        return layout
+
+    def _tell_attendance(self, kind: type[SitesReady] | type[TooFewSites]) -> None:
+        enrolled = self._enrolment
+        self._store.events.write(
+            kind(
+                sites=enrolled.ready,
+                needed=enrolled.needed,
+                turned_away=enrolled.turned_away,
+                missing=enrolled.missing,
+            )
+        )
 
     def _take_new_roster(self, sealed: SealedGrid) -> None:
         """From the next round on, the sites are those of the roster that lies in the run's directory now."""

@@ -18,6 +18,7 @@ from sealora_common.recipe import load_recipe
 from sealora_common.roster import Roster
 from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.errors import DeploymentError
+from sealora_server.view.quantities import printable
 
 if TYPE_CHECKING:
     from sealora_server.deployment.operator_messages import Request, Status
@@ -99,9 +100,10 @@ def submit(
         list[str] | None, typer.Argument(metavar="[KEY.PATH=VALUE]...", help="For example privacy.epsilon=4.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="The run's name. [default: the recipe's]")] = None,
+    wait: Annotated[bool, typer.Option(help="Wait until it is known which sites take part.")] = True,
     config: ConfigFile = CONFIG,
 ) -> None:
-    """Start a run of a recipe among the sites of a roster, and let these sites connect."""
+    """Start a run of a recipe among the sites of a roster, let these sites connect, and show which take part."""
     import yaml
 
     from sealora_server.deployment.operator_messages import Submit
@@ -113,6 +115,8 @@ def submit(
     _ask(config, Submit(name=named, recipe=text, roster=Roster.load(roster).model_dump_json()))
     typer.echo(f"run {named}: started. Its recipe hash, which every site must have: {parsed.hash}")
     typer.echo(f"Follow it with:  sealora server logs {named} --follow --config {config}")
+    if wait:
+        _show_sites(config, named, parsed.sites.stage_timeout)
 
 
 @server_cli.command()
@@ -209,6 +213,26 @@ def logs(
         raise SystemExit(130) from None
 
 
+def _show_sites(config: Path, run: str, stage_timeout: float) -> None:
+    """Waits until the run's sites are known and shows them; Ctrl-C ends the waiting and not the run."""
+    from sealora_server.deployment.admission import START_SECONDS, attendance_lines, wait_for_sites
+    from sealora_server.deployment.operator_messages import AskStatus, Status
+
+    seconds = stage_timeout + START_SECONDS
+    typer.echo(f"Waiting for its sites, {seconds:.0f} s at most. Ctrl-C ends the waiting, not the run.")
+    try:
+        told = wait_for_sites(
+            ServerDirectory(config).runs / run, lambda: Status.model_validate(_ask(config, AskStatus())), seconds
+        )
+    except KeyboardInterrupt:
+        typer.echo(f"run {run}: goes on")
+        raise SystemExit(130) from None
+    if told is None:
+        typer.echo(f"run {run}: not all of its sites have answered yet; it goes on, see `sealora server status`")
+    for line in attendance_lines(told) if told else ():
+        typer.echo(f"run {run}: {line}")
+
+
 def _ask(config: Path, request: Request) -> dict[str, object]:
     from sealora_server.deployment.operator_socket import ask
 
@@ -268,3 +292,6 @@ def _show(status: Status, console: Console) -> None:
         rounds = f"{run.finished_rounds} of {run.rounds}"
         runs.add_row(run.name, run.condition, rounds, run.said, ", ".join(run.waiting_for))
     console.print(runs)
+    for run in status.runs:
+        for away in run.turned_away:
+            line("no part", f"{printable(away.name)} in run {run.name}: {printable(away.reason)}")

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from sealora_server.deployment.errors import DeploymentError
+from sealora_server.events import TurnedAway
 
 RunName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 RunCondition = Literal["running", "stopped", "failed", "finished"]
@@ -109,6 +110,8 @@ class RunStatus(Message):
     rounds: int
     waiting_for: tuple[str, ...] = ()
     """Sites whose answer to the present stage is out."""
+    turned_away: tuple[TurnedAway, ...] = ()
+    """Sites that are connected and take no part, and why."""
 
 
 class Status(Message):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sealora_server.events import (
+    Attendance,
     EventTail,
     Recorded,
     RoundAborted,
@@ -17,8 +18,8 @@ from sealora_server.events import (
     RunStarted,
     SiteFailed,
     SiteReplied,
-    SitesReady,
     Stage,
+    TurnedAway,
 )
 
 
@@ -52,6 +53,7 @@ class RunProgress:
         bytes_up: site -> bytes of its answers.
         bytes_down: site -> bytes of the orders it was sent and answered.
         failures: (site, stage) -> how often it failed there or did not answer.
+        turned_away: sites that are connected and take no part, as the server last told.
     """
 
     path: Path
@@ -69,6 +71,7 @@ class RunProgress:
     bytes_up: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     bytes_down: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     failures: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    turned_away: tuple[TurnedAway, ...] = ()
 
     def __post_init__(self) -> None:
         self._tail = EventTail(self.path)
@@ -104,10 +107,12 @@ class RunProgress:
             case RunStarted() as event:
                 self.rounds = event.rounds
                 self.failure = ""
+                self.turned_away = ()
                 self.finished = max(self.finished, event.first_round - 1)
                 self._leave_stage()
-            case SitesReady() as event:
+            case Attendance() as event:
                 self._asked = set(event.sites)
+                self.turned_away = event.turned_away
             case Stage() as event:
                 self._enter(event, recorded.time)
             case SiteReplied() as event:
@@ -141,9 +146,10 @@ class RunProgress:
 
     def _enter(self, stage: Stage, time: float) -> None:
         self._end_stage(time)
-        # The first stage of a round is for every site that is there, a later one for those that answered the last.
+        # The first stage of a round is for every site that takes part, a later one for those that answered the last.
         first = self._stage is None or self._stage.round != stage.round or stage.stage in {"train", "evaluate"}
-        self._asked = set(self.sites) if first else set(self._heard)
+        away = {refusal.site for refusal in self.turned_away}
+        self._asked = set(self.sites) - away if first else set(self._heard)
         self._stage, self._stage_began = stage, time
         self._heard, self._gone = set(), set()
 

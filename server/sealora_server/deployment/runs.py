@@ -150,6 +150,7 @@ class ManagedRun:
             finished_rounds=self.progress.finished,
             rounds=self.progress.rounds,
             waiting_for=waiting,
+            turned_away=() if self.condition == "finished" else self.progress.turned_away,
         )
 
     async def _keep_running(self) -> None:

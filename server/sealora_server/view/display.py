@@ -18,7 +18,16 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from sealora_server.events import EventTail, Recorded, RoundAborted, RoundFinished, RunFailed, SiteFailed
+from sealora_server.events import (
+    Event,
+    EventTail,
+    Recorded,
+    RoundAborted,
+    RoundFinished,
+    RunFailed,
+    SiteFailed,
+    SitesReady,
+)
 from sealora_server.view.figures import HistoryTails, SiteHistory, federation_curve
 from sealora_server.view.live_view import Snapshot, frame
 from sealora_server.view.plain_lines import PlainLines
@@ -111,7 +120,7 @@ class RunDisplay:
 
     def _draw(self, live: Live, new: list[Recorded], histories: dict[str, SiteHistory]) -> None:
         for recorded in new:
-            if isinstance(recorded.event, SiteFailed | RoundAborted | RunFailed):
+            if _needs_notice(recorded.event):
                 self._notice = self._lines.line(recorded.event, histories) or self._notice
             else:
                 self._lines.line(recorded.event, histories)  # it counts the rounds
@@ -125,3 +134,8 @@ class RunDisplay:
         )
         width, height = self._console.size
         live.update(frame(snapshot, width=width, height=height), refresh=True)
+
+
+def _needs_notice(event: Event) -> bool:
+    turned_away = isinstance(event, SitesReady) and bool(event.turned_away)
+    return turned_away or isinstance(event, SiteFailed | RoundAborted | RunFailed)

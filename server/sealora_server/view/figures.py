@@ -17,6 +17,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError, field_validator
 
 from sealora_server.events import (
+    Attendance,
     EvaluationFinished,
     Recorded,
     RoundFinished,
@@ -169,6 +170,12 @@ def site_names(events: Sequence[Recorded]) -> tuple[str, ...]:
             case _:
                 pass
     return tuple(names)
+
+
+def last_attendance(events: Sequence[Recorded]) -> Attendance | None:
+    """Who took part and who did not when the server last said so."""
+    told = (recorded.event for recorded in reversed(events) if isinstance(recorded.event, Attendance))
+    return next(told, None)
 
 
 def seconds_of(events: Sequence[Recorded]) -> float:

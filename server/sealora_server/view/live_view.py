@@ -43,7 +43,13 @@ _ANSWERED: dict[StageName, str] = {
 }
 _WIDTH = 80
 _LINES_AROUND_SITES = 12
-_MARKS = {"waiting": ("·", "dim"), "working": ("○", "cyan"), "answered": ("●", "green"), "lost": ("✕", "red")}
+_MARKS = {
+    "waiting": ("·", "dim"),
+    "working": ("○", "cyan"),
+    "answered": ("●", "green"),
+    "lost": ("✕", "red"),
+    "away": ("✕", "red"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,13 +162,13 @@ def _site_table(snapshot: Snapshot, width: int) -> Table:
 
 def _stage_text(site: SiteProgress, progress: RunProgress) -> Text:
     mark, style = _MARKS[site.state]
-    if site.state == "lost":
-        words = "lost"
+    if site.state in {"lost", "away"}:
+        words = "lost" if site.state == "lost" else "takes no part"
     elif site.state == "waiting" or progress.stage is None:
         words = "ready" if progress.ended is None else "done"
     else:
         words = (_ANSWERED if site.state == "answered" else _WORKING)[progress.stage]
-    return Text.assemble((mark, style), " ", (words, "" if site.state != "lost" else "red"))
+    return Text.assemble((mark, style), " ", (words, "red" if site.state in {"lost", "away"} else ""))
 
 
 def _loss_cell(history: SiteHistory | None) -> Text:
@@ -192,7 +198,8 @@ def _site_summary(snapshot: Snapshot) -> Table:
     table.add_column(style="dim", width=14)
     table.add_column()
     answered, working = f"{states['answered']} answered", f"{states['working']} at work"
-    table.add_row("Sites", Text(f"{len(sites)}: {answered}, {working}, {states['lost']} lost"))
+    away = f", {states['away']} not taking part" if states["away"] else ""
+    table.add_row("Sites", Text(f"{len(sites)}: {answered}, {working}, {states['lost']} lost{away}"))
     lost = [printable(site.name) for site in sites if site.state == "lost"]
     if lost:
         more = f" and {len(lost) - 4} more" if len(lost) > 4 else ""

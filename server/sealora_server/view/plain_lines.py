@@ -24,6 +24,7 @@ from sealora_server.view.quantities import (
     duration_text,
     epsilon_text,
     loss_text,
+    names_text,
     printable,
     target_text,
 )
@@ -109,9 +110,10 @@ def _started_line(event: RunStarted) -> str:
 
 
 def _ready_line(event: SitesReady) -> str:
-    names = event.sites
-    shown = ", ".join(names) if len(names) <= 12 else f"{', '.join(names[:11])} and others"
-    return f"{count_text(len(names), 'site')} ready: {printable(shown)}"
+    line = f"{count_text(len(event.sites), 'site')} ready: {names_text(event.sites)}"
+    if event.turned_away:
+        line += f"; not taking part: {names_text([f'{away.name} ({away.reason})' for away in event.turned_away])}"
+    return f"{line}; missing: {names_text(event.missing)}" if event.missing else line
 
 
 def _finished_line(event: RunFinished, loss_name: str) -> str:

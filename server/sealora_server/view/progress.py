@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from sealora_server.events import (
+    Attendance,
     EvaluationFinished,
     Recorded,
     RoundFinished,
@@ -16,12 +17,12 @@ from sealora_server.events import (
     RunStarted,
     SiteFailed,
     SiteReplied,
-    SitesReady,
     Stage,
     StageName,
 )
 
-SiteState = Literal["waiting", "working", "answered", "lost"]
+SiteState = Literal["waiting", "working", "answered", "lost", "away"]
+"""`away`: connected, and takes no part; `lost`: failed in a stage, and counts again once it answers."""
 
 # Share of a round that is over when the stage begins: training is nearly all of it.
 _STAGE_BEGINS: dict[StageName, float] = {
@@ -102,7 +103,7 @@ class RunProgress:
         for recorded in entries:
             self._take(recorded)
 
-    def _take(self, recorded: Recorded) -> None:  # noqa: PLR0912 - one case an event
+    def _take(self, recorded: Recorded) -> None:
         match recorded.event:
             case RunStarted() as started:
                 self.started = started
@@ -111,9 +112,8 @@ class RunProgress:
                 self.round, self.stage, self.ended = started.first_round, None, None
                 for site in self.sites.values():
                     site.state = "waiting"
-            case SitesReady(sites=names):
-                for name in names:
-                    self._site(name)
+            case Attendance() as attendance:
+                self._take_attendance(attendance)
             case Stage(round=number, stage=stage):
                 self._begin_stage(number, stage, recorded.time)
             case SiteReplied(site=name) as reply:
@@ -140,8 +140,15 @@ class RunProgress:
     def _begin_stage(self, number: int, stage: StageName, time: float) -> None:
         self.round, self.stage, self.stage_began_at = number, stage, time
         for site in self.sites.values():
-            if site.state != "lost":  # a lost site counts again once it answers
+            if site.state not in {"lost", "away"}:  # a lost site counts again once it answers
                 site.state = "working"
+
+    def _take_attendance(self, attendance: Attendance) -> None:
+        for name in attendance.sites:
+            site = self._site(name)
+            site.state = "waiting" if site.state == "away" else site.state
+        for away in attendance.turned_away:
+            self._site(away.name).state = "away"
 
     def _site(self, name: str) -> SiteProgress:
         return self.sites.setdefault(name, SiteProgress(name))

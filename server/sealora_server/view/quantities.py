@@ -64,6 +64,12 @@ def count_text(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def names_text(names: Sequence[str]) -> str:
+    """`a, b, c`; of more than twelve the first eleven and how many others there are."""
+    shown = names if len(names) <= 12 else (*names[:11], f"{len(names) - 11} others")
+    return printable(", ".join(shown))
+
+
 def sparkline(values: Sequence[float], width: int) -> str:
     """A curve in one line of block characters, scaled to its own range, thinned to at most `width`."""
     if not values or width < 1:

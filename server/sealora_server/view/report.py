@@ -79,6 +79,7 @@ _WRITERS = (
     "duration_text",
     "epsilon_text",
     "loss_text",
+    "names_text",
     "target_text",
 )
 

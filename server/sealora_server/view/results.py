@@ -18,6 +18,7 @@ from sealora_server.view.quantities import (
     duration_text,
     epsilon_text,
     loss_text,
+    names_text,
     printable,
     target_text,
 )
@@ -92,6 +93,13 @@ def _site_row(site: SiteSummary) -> tuple[Text | str, ...]:
 
 
 def _print_trouble(summary: Summary, console: Console) -> None:
+    for away in summary.turned_away[:8]:
+        console.print(Text(f"{printable(away.name)} took no part: {printable(away.reason)}", "yellow"))
+    if len(summary.turned_away) > 8:
+        more = len(summary.turned_away) - 8
+        console.print(Text(f"and {count_text(more, 'site')} more took no part: see summary.json", "yellow"))
+    if summary.missing_sites:
+        console.print(Text(f"missing: {names_text(summary.missing_sites)}", "yellow"))
     for dropped in summary.dropped_sites[:8]:
         where = f"round {dropped.round}, {dropped.stage}"
         console.print(Text(f"lost {printable(dropped.site)} ({where}): {printable(dropped.reason)}", "yellow"))

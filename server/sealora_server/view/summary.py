@@ -26,11 +26,13 @@ from sealora_server.events import (
     RunStarted,
     SiteFailed,
     SiteReplied,
+    TurnedAway,
     read_events,
 )
 from sealora_server.view.figures import (
     SiteHistory,
     federation_curve,
+    last_attendance,
     last_started,
     read_histories,
     seconds_of,
@@ -105,6 +107,10 @@ class Summary(BaseModel):
     bytes_up: int
     """All sites together, sent to the server."""
     bytes_down: int
+    turned_away: tuple[TurnedAway, ...] = ()
+    """Sites that were connected and took no part when it was last told who does."""
+    missing_sites: tuple[str, ...] = ()
+    """Sites of the roster of which nothing else was known then."""
     dropped_sites: tuple[DroppedSite, ...] = ()
     aborted_rounds: tuple[AbortedRound, ...] = ()
     insecure: bool = False
@@ -131,6 +137,7 @@ def summarize(run_dir: Path) -> Summary:
     finished = [event for event in events if isinstance(event, RoundFinished)]
     final = next((event for event in reversed(events) if isinstance(event, RunFinished)), None)
     up, down = _bytes(sites, events)
+    attendance = last_attendance(recorded)
     return Summary(
         name=started.name,
         run_id=started.run_id,
@@ -149,6 +156,8 @@ def summarize(run_dir: Path) -> Summary:
         seconds=round(seconds_of(recorded), 3),
         bytes_up=up,
         bytes_down=down,
+        turned_away=attendance.turned_away if attendance else (),
+        missing_sites=attendance.missing if attendance else (),
         dropped_sites=tuple(
             DroppedSite.model_validate(event.model_dump()) for event in events if isinstance(event, SiteFailed)
         ),
