@@ -53,7 +53,7 @@ def hello(message: Message, context: Context) -> Message:
     def handle(message: Message, context: Context, site: Site) -> RecordDict:
         site.prepare()
         run = field(message.content, RUN)
-        admit(site, run if isinstance(run, str) else None)
+        admit(site, run.decode("ascii", "replace") if isinstance(run, bytes) else None)
         layout = site.model().layout
         greeting = Hello(
             site=site.name,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 from flwr.app import ConfigRecord, Error, Message
@@ -20,8 +23,10 @@ from sealora_common.secagg.encoding import FixedPoint
 from tiny_federation import (
     PRIVATE,
     WatchedGrid,
+    adapter_bytes,
     adapter_of,
     events_of,
+    prepare_run,
     recipe_of,
     run_inline,
     training_charges,
@@ -212,9 +217,7 @@ def test_an_aborted_round_is_tried_again_and_charged_once(federation, deltas):
 
 @pytest.mark.filterwarnings("ignore:SEALORA_INSECURE_SEED")
 @pytest.mark.parametrize("stage", ["mask", "confirm", "open"])
-def test_a_round_aborted_after_vectors_were_sent_sends_them_again_for_nothing(
-    federation, monkeypatch, tmp_path, stage
-):
+def test_a_round_aborted_after_vectors_were_sent_sends_them_again_for_nothing(federation, monkeypatch, tmp_path, stage):
     """Under `local` a repeat costs nothing, and ends in the adapter of an undisturbed run with the same seeds."""
     monkeypatch.setenv("SEALORA_INSECURE_SEED", "repeat")
     recipe, run = federation(privacy=PRIVATE, rounds=2, sites={"round_attempts": 2})
@@ -238,7 +241,7 @@ def test_a_distributed_round_aborted_after_sums_were_sent_needs_a_spare_round(fe
         run_inline(recipe, run, grid=grid)
         assert events_of(run, "round_finished")[0].survivors == SITES
     else:
-        with pytest.raises(FederationError, match="only 0 of 5 sites are ready.*privacy budget does not allow"):
+        with pytest.raises(FederationError, match=r"only 0 of 5 sites are ready.*privacy budget does not allow"):
             run_inline(recipe, run, grid=grid)
         assert events_of(run, "round_finished") == []
     with Ledger(run / "sites" / "site-4" / "ledger.sqlite") as ledger:
@@ -251,15 +254,15 @@ def test_a_distributed_round_aborted_after_sums_were_sent_needs_a_spare_round(fe
 def test_a_recipe_submitted_again_is_refused_before_its_first_round(federation, tmp_path):
     """The data have been in one run; a second would end half way with the budget gone. Nobody is charged for it."""
     recipe, run = federation(privacy=PRIVATE, rounds=2)
-    run_inline(recipe, run)
-    before = {site: [row.id for row in training_charges(run, site)] for site in SITES}
+    prepare_run(recipe, run)
     again = tmp_path / "again"
-    prepare_run(recipe, again)
-    for site in SITES:  # the same sites, with what they have spent
-        shutil.rmtree(again / "sites" / site)
-        shutil.copytree(run / "sites" / site, again / "sites" / site)
-        shutil.copy(again / "roster.json", again / "sites" / site)
-    shutil.copy(run / "roster.json", again / "roster.json")
+    shutil.copytree(run, again)  # the same sites, server and recipe, and another run
+    (again / "run.json").write_text(json.dumps(json.loads((run / "run.json").read_text()) | {"run_id": "cd" * 16}))
+    run_inline(recipe, run, resume=True)
+    before = {site: [row.id for row in training_charges(run, site)] for site in SITES}
+    for site in SITES:
+        for ledger in (run / "sites" / site).glob("ledger.*"):
+            shutil.copy(ledger, again / "sites" / site)
     with pytest.raises(FederationError, match="privacy budget does not allow this whole run") as caught:
         run_inline(recipe, again, resume=True)
     assert "0 of at least 3 sites" in str(caught.value)

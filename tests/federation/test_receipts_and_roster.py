@@ -38,7 +38,7 @@ from sealora_server.run_store import RunStore
 from sealora_server.simulation import engine
 from sealora_server.simulation.sites import prepare_sites
 
-from tiny_federation import WatchedGrid, adapter_of, events_of, recipe_of, run_inline, write_federation
+from tiny_federation import PRIVATE, WatchedGrid, adapter_of, events_of, recipe_of, run_inline, write_federation
 
 SITES = ("site-0", "site-1", "site-2")
 
@@ -57,7 +57,7 @@ def typed(cli, *words: object) -> str:
 def interrupted(tiny_base, tmp_path_factory) -> tuple[Path, list[bytes]]:
     """A run of three rounds that was killed in the second one and resumed; and the chains it had before."""
     directory = tmp_path_factory.mktemp("receipts")
-    recipe, run = write_federation(directory, tiny_base(), rounds=3), directory / "run"
+    recipe, run = write_federation(directory, tiny_base(), rounds=3, privacy=PRIVATE), directory / "run"
 
     class Killed(WatchedGrid):
         def exchange(self, site, action, message):
@@ -478,6 +478,6 @@ def test_an_order_with_a_wider_range_than_the_recipe_s_is_refused_by_every_site(
 
     with pytest.raises(FederationError, match="none that the recipe allows: it was refused"):
         run_inline(recipe, run, grid=Widening)
-    refused = {event.site for event in events_of(run, "site_failed") if "wider" in event.reason}
+    refused = {event.site for event in events_of(run, "site_failed") if "none that the recipe allows" in event.reason}
     assert refused == set(SITES)
     assert not list((run / "sites").glob("*/ledger.sqlite"))
