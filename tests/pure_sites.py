@@ -156,6 +156,12 @@ def node_error(
     return failed
 
 
+def refusal(reply: Message, reason: str) -> Message:
+    """The answer of a site that refuses, in place of `reply`."""
+    reply.content["config"] = ConfigRecord({"error": reason})
+    return reply
+
+
 def pure_recipe(**sections: Any) -> Recipe:
     """A recipe for sites without a model; 32-bit words, so that rounding hardly shows."""
     values: dict[str, Any] = {

@@ -90,7 +90,7 @@ from sealora_server.strategy import build_strategy
 
 recipe = pure_recipe()
 roster, sites = pure_federation(recipe, 3)
-enrolment = Enrolment(PureGrid(sites), recipe, roster)
+enrolment = Enrolment(PureGrid(sites), recipe, roster, "ab" * 16)
 layout = enrolment.wait()
 grid = SealedGrid(
     enrolment.grid, recipe=recipe, roster=roster, layout=layout, enrolment=enrolment, run_id="ab" * 16,

@@ -20,6 +20,7 @@ from sealora_server.events import (
     SitesReady,
     Stage,
     StageName,
+    TurnedAway,
 )
 
 SITES = ("cardiology-north", "oncology-institute", "maternity-st-anna")
@@ -84,6 +85,8 @@ def write_run(
     mechanism: str = "local",
     stop_after: int | None = None,
     with_trouble: bool = False,
+    turned_away: tuple[TurnedAway, ...] = (),
+    missing: tuple[str, ...] = (),
 ) -> Path:
     """Writes a run and returns its directory.
 
@@ -95,6 +98,8 @@ def write_run(
         mechanism: the recipe's.
         stop_after: leave the run in the training of the round after this one.
         with_trouble: in round 2 a site is lost, the round aborted and tried again.
+        turned_away: who was connected and took no part.
+        missing: who was on the roster and not connected.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / "recipe.yaml").write_text(
@@ -114,7 +119,7 @@ def write_run(
             mechanism=mechanism,
         )
     )
-    log.write(SitesReady(sites=sites))
+    log.write(SitesReady(sites=sites, needed=3, turned_away=turned_away, missing=missing))
     for number in range(1, rounds + 1):
         if stop_after is not None and number > stop_after:
             log.write(Stage(round=number, stage="train", sites=len(sites)))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sealora_server.events import EventLog, RunFailed, read_events
+from sealora_server.events import EventLog, RunFailed, SitesReady, TurnedAway, read_events
 from sealora_server.view.display import RunDisplay
 from sealora_server.view.figures import federation_curve, read_completions, read_histories
 from sealora_server.view.live_view import Snapshot, frame
@@ -18,6 +18,10 @@ from sealora_server.view.summary import summarize
 from run_fixture import SITES, write_run
 
 MANY = tuple(f"hospital-{index:02d}" for index in range(12))
+
+
+BUDGET = "the site's privacy budget does not allow this whole run"
+AWAY = (TurnedAway(site="clinic-east", node=7, reason=BUDGET), TurnedAway(site=None, node=9, reason="no\x1b[2J"))
 
 
 def plain_console() -> Console:
@@ -53,6 +57,51 @@ def test_plain_lines_tell_the_run_one_line_an_event(tmp_path: Path) -> None:
     assert "final adapter: noisy held-out loss 2.7" in shown
     assert shown.isascii()
     assert len(shown.splitlines()) == 16
+
+
+def test_who_takes_no_part_is_told_with_the_reason_beside_those_who_do(tmp_path: Path) -> None:
+    console = plain_console()
+    with RunDisplay(tmp_path, console):
+        write_run(tmp_path, stop_after=0, turned_away=AWAY, missing=("clinic-west",))
+
+    (line,) = [line for line in shown_on(console).splitlines() if "ready" in line]
+    assert line == (
+        f"3 sites ready: {', '.join(SITES)}; not taking part: clinic-east ({BUDGET}), node 9 (no [2J); "
+        "missing: clinic-west"
+    )
+
+
+def test_a_frame_shows_who_takes_no_part_until_it_does(tmp_path: Path) -> None:
+    write_run(tmp_path, stop_after=1, turned_away=AWAY)
+    row = next(line for line in frame_of(tmp_path).splitlines() if line.startswith("clinic-east"))
+    assert "✕ takes no part" in row
+
+    EventLog(tmp_path / "events.jsonl").write(SitesReady(sites=(*SITES, "clinic-east")))
+    row = next(line for line in frame_of(tmp_path).splitlines() if line.startswith("clinic-east"))
+    assert "takes no part" not in row
+
+
+def test_a_frame_of_many_sites_counts_those_that_take_no_part(tmp_path: Path) -> None:
+    many = tuple(f"clinic-{n:03d}" for n in range(40))
+    shown = frame_of(write_run(tmp_path, sites=many, own_files=False, stop_after=1, turned_away=AWAY))
+    assert "42: 1 answered, 39 at work, 0 lost, 2 not taking part" in shown
+
+
+def test_the_live_display_says_why_a_site_takes_no_part(tmp_path: Path) -> None:
+    console = Console(file=Utf8Text(), width=80, height=24, force_terminal=True)
+    with RunDisplay(tmp_path, console):
+        write_run(tmp_path, stop_after=0, turned_away=AWAY)
+    assert f"clinic-east ({BUDGET[:20]}" in " ".join(shown_on(console).split())
+
+
+def test_the_results_name_who_took_no_part(tmp_path: Path) -> None:
+    console = plain_console()
+    write_run(tmp_path, turned_away=AWAY, missing=("clinic-west",))
+    print_results(summarize(tmp_path), (), tmp_path, console)
+    shown = " ".join(shown_on(console).split())
+    assert f"clinic-east took no part: {BUDGET}" in shown
+    assert "node 9 took no part: no [2J" in shown
+    assert "missing: clinic-west" in shown
 
 
 def test_plain_lines_of_a_resumed_run_do_not_repeat_its_past(tmp_path: Path) -> None:

@@ -6,7 +6,17 @@ from pathlib import Path
 import pytest
 
 from sealora_common.errors import StorageError
-from sealora_server.events import EventLog, EventTail, RoundFinished, RunInterrupted, Stage, read_events
+from sealora_server.events import (
+    EventLog,
+    EventTail,
+    RoundFinished,
+    RunInterrupted,
+    SitesReady,
+    Stage,
+    TooFewSites,
+    TurnedAway,
+    read_events,
+)
 
 
 def test_an_event_reads_back_as_it_was_written(tmp_path: Path) -> None:
@@ -17,6 +27,20 @@ def test_an_event_reads_back_as_it_was_written(tmp_path: Path) -> None:
 
     assert recorded.event == event
     assert recorded.time == 12.5
+
+
+def test_who_takes_no_part_reads_back_and_a_log_of_before_that_was_told_still_does(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    away = (TurnedAway(site="c", node=2**63 + 1, reason="no budget"), TurnedAway(site=None, node=4, reason="no answer"))
+    for kind in (SitesReady, TooFewSites):
+        EventLog(path).write(kind(sites=("a", "b"), needed=3, turned_away=away, missing=("d",)))
+    with path.open("a") as file:
+        file.write('{"time": 1, "event": "sites_ready", "sites": ["a"]}\n')
+
+    first, second, old = (recorded.event for recorded in read_events(path))
+    assert first == SitesReady(sites=("a", "b"), needed=3, turned_away=away, missing=("d",))
+    assert second == TooFewSites(sites=("a", "b"), needed=3, turned_away=away, missing=("d",))
+    assert old == SitesReady(sites=("a",), needed=None, turned_away=(), missing=())
 
 
 def test_a_line_is_one_json_object_with_time_and_event(tmp_path: Path) -> None:

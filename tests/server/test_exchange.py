@@ -9,9 +9,9 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.common.constant import ErrorCode
 
 from sealora_common.wire_format import Action
-from sealora_server.exchange import exchange
+from sealora_server.exchange import LONGEST_REASON, exchange, one_line
 
-from pure_sites import PureGrid, node_error, pure_federation, pure_recipe
+from pure_sites import PureGrid, node_error, pure_federation, pure_recipe, refusal
 
 RECIPE = pure_recipe()
 
@@ -126,3 +126,20 @@ def test_flower_s_errors_in_time_are_told_in_a_sentence(grid, code, said):
     replies, errors, silent = ask(grid, timeout=60.0)
     assert replies == {11: b"site-0", 12: b"site-1"}
     assert (errors, silent) == ({13: said}, set())
+
+
+@pytest.mark.parametrize("fails", [refusal, node_error])
+def test_what_a_site_says_of_a_failure_is_one_printable_line_of_bounded_length(grid, fails):
+    said = "no\x1b[2J" + "\u202ex" * 100_000
+    grid.tamper = lambda site, action, reply: fails(reply, said) if site == "site-2" else reply
+    _, errors, _ = ask(grid)
+    assert len(errors[13]) == LONGEST_REASON
+    assert errors[13].isprintable()
+
+
+def test_a_sentence_is_kept_word_for_word_if_it_is_one():
+    for sentence in ("the order is for round 3: it was refused", "x" * LONGEST_REASON, "ümläut, 日本"):
+        assert one_line(sentence) == sentence
+    assert one_line("a\n  b\tc\x00") == "a b c"
+    assert one_line("x" * (LONGEST_REASON + 1)) == "x" * (LONGEST_REASON - 3) + "..."
+    assert one_line("a" + " " * 10_000 + "b") == "a..."

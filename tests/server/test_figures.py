@@ -7,7 +7,7 @@ from statistics import fmean
 import pytest
 
 from sealora_common.errors import StorageError
-from sealora_server.events import EventLog, RoundFinished, RunStarted, read_events
+from sealora_server.events import EventLog, RoundFinished, RunStarted, TooFewSites, TurnedAway, read_events
 from sealora_server.view.figures import HistoryTails, federation_curve, read_completions, read_histories
 from sealora_server.view.quantities import bytes_text, duration_text, epsilon_text, sparkline, target_text
 from sealora_server.view.summary import summarize, write_summary
@@ -78,6 +78,19 @@ def test_sites_lost_and_rounds_given_up_are_listed(tmp_path: Path) -> None:
 
     assert [(lost.round, lost.site) for lost in summary.dropped_sites] == [(2, SITES[1])]
     assert [(aborted.round, aborted.attempt) for aborted in summary.aborted_rounds] == [(2, 1)]
+
+
+def test_the_summary_holds_who_took_no_part_as_it_was_last_told(tmp_path: Path) -> None:
+    away = TurnedAway(site="clinic-east", node=7, reason="no budget")
+    write_run(tmp_path, stop_after=2, turned_away=(away,), missing=("clinic-west",))
+    summary = summarize(tmp_path)
+    assert (summary.turned_away, summary.missing_sites) == ((away,), ("clinic-west",))
+    assert "clinic-east" not in [site.name for site in summary.sites]
+
+    log = EventLog(tmp_path / "events.jsonl")
+    log.write(TooFewSites(sites=SITES[:1], needed=3, missing=("clinic-east", "clinic-west", *SITES[1:])))
+    summary = summarize(tmp_path)
+    assert (summary.turned_away, len(summary.missing_sites)) == ((), 4)
 
 
 def test_a_run_that_is_still_going_is_summed_up_as_far_as_it_is(tmp_path: Path) -> None:

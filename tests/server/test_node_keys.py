@@ -8,12 +8,14 @@ from sealora_common.card import create_node_key
 from sealora_common.errors import FederationError
 from sealora_common.roster import Roster
 from sealora_server.enrolment import Enrolment
+from sealora_server.events import TurnedAway
 from sealora_server.node_keys import KeyedGrid, NodeSession, node_key_pem, sites_by_node_key
 
-from pure_sites import PureGrid, pure_federation, pure_recipe
+from pure_sites import PureGrid, pure_federation, pure_recipe, refusal
 
 RECIPE = pure_recipe()
 STRANGER = 99
+BUDGET = "the site's privacy budget does not allow this whole run"
 
 
 class AuthenticatedGrid(PureGrid):
@@ -37,7 +39,7 @@ def enrolment(keys):
         site.roster = roster
     grid = AuthenticatedGrid(sites)
     grid.sessions = {node: NodeSession(node_key_pem(keys[site.name]), "first") for node, site in sites.items()}
-    return Enrolment(grid, RECIPE, roster)
+    return Enrolment(grid, RECIPE, roster, "ab" * 16)
 
 
 def greeted(enrolment) -> list[str]:
@@ -60,7 +62,7 @@ def test_a_registered_node_that_is_not_on_the_roster_is_not_even_greeted(enrolme
 
 def test_a_node_that_calls_itself_by_another_site_s_name_displaces_nobody(enrolment):
     enrolment.grid.sites[13] = enrolment.grid.sites[11]  # answers as site-0 does, with the key of site-2
-    with pytest.raises(FederationError, match="the node of site 'site-2' calls itself 'site-0': it takes no part"):
+    with pytest.raises(FederationError, match="; site-2: its node calls itself 'site-0': give it its own identity"):
         enrolment.wait()
     assert enrolment.sites == {11: "site-0", 12: "site-1"}
 
@@ -78,7 +80,7 @@ def test_a_site_that_comes_back_with_its_old_number_is_greeted_anew(enrolment, k
 def test_a_site_that_was_turned_away_and_comes_back_mended_takes_part(enrolment, keys):
     other = pure_recipe(rounds=7)
     enrolment.grid.sites[12].recipe = other
-    with pytest.raises(FederationError, match="site 'site-1' has another recipe or roster"):
+    with pytest.raises(FederationError, match="; site-1: it has another recipe or roster"):
         enrolment.wait()
     enrolment.grid.sites[12].recipe = RECIPE
     enrolment.grid.sessions[12] = NodeSession(node_key_pem(keys["site-1"]), "second")
@@ -95,7 +97,7 @@ def test_a_site_that_was_silent_and_comes_back_is_greeted_again(enrolment, keys)
         enrolment.wait()  # as long as it is the same silent one, it is not waited for again
     enrolment.grid.sites[12].recipe = pure_recipe(rounds=7)
     enrolment.grid.sessions[12] = NodeSession(node_key_pem(keys["site-1"]), "second")
-    with pytest.raises(FederationError, match="site 'site-1' has another recipe or roster"):
+    with pytest.raises(FederationError, match="; site-1: it has another recipe or roster"):
         enrolment.wait()
     enrolment.grid.sites[12].recipe = RECIPE
     enrolment.wait()  # silent no more, it is asked every time
@@ -116,10 +118,20 @@ def test_a_site_whose_key_the_new_roster_replaces_is_out_until_it_comes_with_the
     assert sorted(enrolment.sites.values()) == ["site-0", "site-1", "site-2"]
 
 
+def test_a_node_that_refuses_is_known_by_its_key(enrolment):
+    """An answer that is an error says nothing of who sends it, and a name in it would prove nothing."""
+    enrolment.grid.tamper = lambda site, action, reply: refusal(reply, BUDGET) if site == "site-1" else reply
+    with pytest.raises(FederationError) as caught:
+        enrolment.wait()
+    assert f"(missing: site-1; site-1: {BUDGET}): mend what keeps them away, then resume" in str(caught.value)
+    assert enrolment.turned_away == (TurnedAway(site="site-1", node=12, reason=BUDGET),)
+    assert enrolment.missing == ()
+
+
 def test_a_grid_whose_nodes_have_no_keys_goes_by_what_they_say():
     roster, sites = pure_federation(RECIPE, 3)
     assert not isinstance(PureGrid(sites), KeyedGrid)
-    enrolled = Enrolment(PureGrid(sites), RECIPE, roster)
+    enrolled = Enrolment(PureGrid(sites), RECIPE, roster, "ab" * 16)
     enrolled.wait()
     assert len(enrolled.sites) == 3
 

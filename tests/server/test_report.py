@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sealora_common.errors import StorageError
+from sealora_server.events import TurnedAway
 from sealora_server.view.report import render_report, write_report
 
 from run_fixture import SITES, write_run
@@ -100,6 +101,15 @@ def test_a_recipe_this_version_cannot_read_is_shown_as_written(tmp_path: Path) -
     (tmp_path / "recipe.yaml").write_text("name: <later>\nfrom_the_future: 1\n")
 
     assert "name: &lt;later&gt;\nfrom_the_future: 1" in render_report(tmp_path)
+
+
+def test_who_took_no_part_stands_in_the_report_as_text(tmp_path: Path) -> None:
+    away = TurnedAway(site="clinic-east", node=7, reason="<script>no budget")
+    page = render_report(write_run(tmp_path, turned_away=(away,), missing=("clinic-west",)))
+
+    assert "clinic-east took no part (&lt;script&gt;no budget)" in page
+    assert "Missing: clinic-west" in page
+    assert "Every site answered in every stage" not in page
 
 
 def test_no_run_is_told_in_one_sentence(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ class Federation:
         self.recipe = recipe or pure_recipe()
         self.roster, self.sites = pure_federation(self.recipe, count, layout=layout)
         self.grid = PureGrid(self.sites)
-        self.enrolment = Enrolment(self.grid, self.recipe, self.roster)
+        self.enrolment = Enrolment(self.grid, self.recipe, self.roster, "ab" * 16)
         self.events = EventLog(directory / "events.jsonl")
         self.sealed = SealedGrid(
             self.grid,

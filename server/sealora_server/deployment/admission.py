@@ -7,13 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sealora_server.deployment.errors import DeploymentError
-from sealora_server.deployment.operator_messages import RunStatus, Status
+from sealora_server.deployment.operator_messages import RunCondition, RunStatus, Status
 from sealora_server.events import Attendance, EventTail, SitesReady
 from sealora_server.view.quantities import count_text, names_text, printable
 
 START_SECONDS = 60.0
 """What a run takes at most, besides the sites' own time, until it greets them: a process and its libraries."""
 _POLL_SECONDS = 0.5
+_ENDED: dict[RunCondition, str] = {"failed": "has failed", "stopped": "was stopped", "finished": "is finished"}
 
 
 def wait_for_sites(directory: Path, status: Callable[[], Status], seconds: float) -> SitesReady | None:
@@ -38,8 +39,8 @@ def wait_for_sites(directory: Path, status: Callable[[], Status], seconds: float
         if told is not None:
             return told
         if run.condition != "running":
-            why = run.said or "resume it, to see which sites take part"
-            raise DeploymentError(f"run {run.name} is {run.condition}: {why}")
+            how = _ENDED[run.condition]
+            raise DeploymentError(f"run {run.name} {how}: {run.said or 'resume it to see which sites take part'}")
         if time.monotonic() >= deadline:
             return None
         time.sleep(_POLL_SECONDS)

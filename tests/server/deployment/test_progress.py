@@ -21,6 +21,8 @@ from sealora_server.events import (
     SiteReplied,
     SitesReady,
     Stage,
+    TooFewSites,
+    TurnedAway,
 )
 
 SITES = ("a", "b", "c", "d")
@@ -71,6 +73,16 @@ def test_in_a_first_stage_it_waits_for_every_site_that_has_neither_answered_nor_
     assert progress.waiting_for == ("b", "c", "d")
     failed = SiteFailed(round=1, stage="train", site="d", reason="r")
     assert after(failed).waiting_for == ("b", "c")
+
+
+def test_a_site_that_takes_no_part_is_not_waited_for(after):
+    away = TurnedAway(site="d", node=4, reason="no budget")
+    progress = after(started(), SitesReady(sites=("a", "b", "c"), turned_away=(away,)))
+    assert progress.turned_away == (away,)
+    assert after(Stage(round=1, stage="train", sites=3)).waiting_for == ("a", "b", "c")
+    assert after(SitesReady(sites=SITES)).turned_away == ()
+    assert after(TooFewSites(sites=("a",), turned_away=(away,))).turned_away == (away,)
+    assert after(started(first_round=2)).turned_away == ()
 
 
 def test_in_a_later_stage_it_waits_for_those_that_answered_the_last(after):

@@ -34,7 +34,7 @@ from sealora_server.deployment.runs import RunHost
 from sealora_server.deployment.serverapp_process import Outcome
 from sealora_server.deployment.submission import Operation
 from sealora_server.deployment.superlink_client import Node
-from sealora_server.events import RunFailed, RunFinished
+from sealora_server.events import RunFailed, RunFinished, SitesReady, TurnedAway
 from sealora_server.run_store import RunStore
 
 from pure_sites import pure_recipe
@@ -174,6 +174,26 @@ def test_every_run_of_a_server_signs_its_receipts_with_the_server_s_own_identity
             assert store.server_identity().public_key == bench.identity.public_key
             assert not (store.directory / "server.pem").exists()
         await operations.pause_runs()
+
+    asyncio.run(run())
+
+
+def test_who_takes_no_part_stands_in_the_status_while_the_run_goes_on_and_where_it_failed(bench):
+    async def run() -> None:
+        operations = bench.operations()
+        await operations.handle(bench.submission())
+        process = await bench.process(1)
+        away = TurnedAway(site="site-2", node=7, reason="no budget")
+        events = RunStore.open(bench.server.runs / "r1").events
+        events.write(SitesReady(sites=("site-0", "site-1"), turned_away=(away,)))
+        assert operations.runs["r1"].status().turned_away == (away,)
+        process.end(Outcome.FAILED)
+        await bench.until(lambda: bench.saved().condition == "failed")
+        assert operations.runs["r1"].status().turned_away == (away,)
+        await operations.handle(Resume(run="r1"))
+        (await bench.process(2)).end(Outcome.FINISHED)
+        await bench.until(lambda: bench.saved().condition == "finished")
+        assert operations.runs["r1"].status().turned_away == ()
 
     asyncio.run(run())
 

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from sealora_common.errors import PolicyError, RecipeError, SealoraError
 from sealora_server import server_cli
 from sealora_server.cli import cli, main
+from sealora_server.deployment import admission
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.operator_messages import (
     ProcessStatus,
@@ -24,6 +25,7 @@ from sealora_server.deployment.operator_messages import (
     Status,
     Submit,
 )
+from sealora_server.events import EventLog, SitesReady, TooFewSites, TurnedAway
 
 from pure_sites import pure_recipe
 
@@ -49,6 +51,7 @@ STATUS = Status(
             finished_rounds=1,
             rounds=3,
             waiting_for=("lyon", "porto"),
+            turned_away=(TurnedAway(site="rome", node=9, reason="no budget\x1b[2J"),),
         ),
     ),
 )
@@ -119,7 +122,7 @@ def test_an_error_is_one_line_on_stderr_and_exit_code_1(files, monkeypatch, caps
 
 
 def test_a_submission_carries_the_recipe_with_its_overrides_and_the_roster(files, asked):
-    said = types(*commands(files)["submit"], "rounds=9", "--name", "mine")
+    said = types(*commands(files)["submit"], "rounds=9", "--name", "mine", "--no-wait")
     [request] = asked
     assert isinstance(request, Submit)
     assert (request.name, yaml.safe_load(request.recipe)["rounds"]) == ("mine", 9)
@@ -129,8 +132,64 @@ def test_a_submission_carries_the_recipe_with_its_overrides_and_the_roster(files
 
 
 def test_a_run_is_called_like_its_recipe_unless_it_is_named(files, asked):
-    types(*commands(files)["submit"])
+    types(*commands(files)["submit"], "--no-wait")
     assert asked[0].name == "pure"
+    assert len(asked) == 1  # nothing is waited for
+
+
+AWAY = TurnedAway(site="lyon", node=7, reason="the site's privacy budget does not allow this whole run")
+
+
+def submits(files, monkeypatch, condition="running", said="", *, events=()):
+    """`submit` without options, where the server then says that the run is in `condition`."""
+    run = RunStatus(name="pure", condition=condition, said=said, finished_rounds=0, rounds=3)
+
+    def ask(config, request):
+        if isinstance(request, Submit):
+            log = EventLog(files / "runs" / "pure" / "events.jsonl")
+            log.path.parent.mkdir(parents=True)
+            for event in events:
+                log.write(event)
+        return STATUS.model_copy(update={"runs": (run,)}).model_dump(mode="json")
+
+    monkeypatch.setattr(server_cli, "_ask", ask)
+    monkeypatch.setattr(admission, "_POLL_SECONDS", 0.01)
+    return types(*commands(files)["submit"])
+
+
+def test_a_submission_shows_who_takes_part_and_why_others_do_not(files, monkeypatch):
+    ready = SitesReady(sites=("berlin", "oslo", "porto"), needed=3, turned_away=(AWAY,), missing=("rome",))
+    said = submits(files, monkeypatch, events=[ready]).splitlines()
+    assert said[-3:] == [
+        "run pure: taking part (3 sites, 3 needed): berlin, oslo, porto",
+        f"run pure: lyon takes no part: {AWAY.reason}",
+        "run pure: not connected: rome",
+    ]
+
+
+def test_a_submission_whose_run_fails_for_want_of_sites_is_an_error_with_their_reasons(files, monkeypatch):
+    told = TooFewSites(sites=("berlin",), needed=3, turned_away=(AWAY,), missing=("rome",))
+    why = f"1 of at least 3 sites are ready after 0 s (missing: lyon, rome; lyon: {AWAY.reason}): mend that"
+    with pytest.raises(DeploymentError) as caught:
+        submits(files, monkeypatch, "failed", why, events=[told])
+    assert str(caught.value) == f"run pure has failed: {why}"
+
+
+def test_a_submission_waits_no_longer_than_the_recipe_does(files, monkeypatch):
+    monkeypatch.setattr(admission, "START_SECONDS", 0.0)  # the recipe's own deadline is 0.3 s
+    said = submits(files, monkeypatch)
+    assert said.endswith("run pure: not all of its sites have answered yet; it goes on, see `sealora server status`\n")
+
+
+def test_interrupting_the_wait_stops_nothing(files, monkeypatch):
+    def interrupt(seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(admission.time, "sleep", interrupt)
+    result = None
+    with pytest.raises(SystemExit) as left:
+        result = submits(files, monkeypatch)
+    assert (result, left.value.code) == (None, 130)
 
 
 FAULTS = {
@@ -182,6 +241,7 @@ def test_the_status_shows_everything_an_operator_must_see(files, asked):
         assert each in said
     for each in ("berlin", "yes", "lyon", "no", "r1", "running", "1 of 3", "stage mask", "lyon, porto"):
         assert each in said
+    assert "no part      rome in run r1: no budget [2J" in said
 
 
 def test_the_status_as_json_is_one_object(files, asked):
