@@ -29,6 +29,7 @@ LOCAL = "configs/demo-icd10.yaml"
 
 NO_NOISE = [
     "privacy.mechanism=none",
+    "privacy.spare_rounds=0",
     # A plain gradient, which the server's optimiser steps on, as it does on the distributed sum.
     "training.optimizer=sgd",
     "training.learning_rate=1.0",
