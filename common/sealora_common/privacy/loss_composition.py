@@ -96,8 +96,9 @@ def _epsilon_at(tilt: float, grids: Sequence[Steps], delta: float) -> tuple[floa
     if last + 1 == len(losses):
         return None
     # Between two points delta falls as above - exp(epsilon) others, both taken at the upper one.
-    share = (above[last + 1] + slack[last] - delta) / others[last + 1]
-    epsilon = min(math.log(share), float(losses[last + 1])) if 0 < share < math.inf else float(losses[last + 1])
+    epsilon, rest = float(losses[last + 1]), above[last + 1] + slack[last] - delta
+    if rest > 0 and others[last + 1] > 0:
+        epsilon = min(epsilon, math.log(rest) - math.log(others[last + 1]))
     return epsilon, float(slack[last])
 
 
