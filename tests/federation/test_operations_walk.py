@@ -61,6 +61,11 @@ def test_the_run_is_finished_and_equals_the_inline_simulation(walked):
         assert value.tobytes() == inline[name].tobytes(), name
 
 
+def test_the_operator_was_shown_who_takes_part_before_the_walk_went_on(walked):
+    said = (walked / "output").read_text().splitlines()
+    assert f"run first: taking part (3 sites, 3 needed): {', '.join(SITES)}" in said
+
+
 def test_every_round_has_a_receipt_of_the_one_server_key(walked):
     store = RunStore.open(walked / "federation/server/runs/first")
     receipts: list[Receipt] = store.receipts()

@@ -12,16 +12,19 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
+import yaml
 from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, generate_private_key
 from fleet_sites import FleetFederation
+from flwr.app import ConfigRecord, RecordDict
 from flwr.common.constant import Status
 from flwr.proto.control_pb2 import ListRunsRequest
 from flwr.supercore.control import ControlHttpClient
 from front_bench import HAS_NGINX
 from run_bench import ROUNDS, SECONDS, RunBench
-from running_server import make_server, run_status, running, said, start, status, until
+from running_server import SEALORA, make_server, run_status, running, said, start, status, until
 
-from sealora_server.deployment.operator_messages import Resume, Stop, UseRoster
+from sealora_server.deployment.nodes import nodes_of
+from sealora_server.deployment.operator_messages import Register, Resume, Stop, UseRoster
 from sealora_server.deployment.operator_socket import ask
 from sealora_server.deployment.superlink_client import connected
 
@@ -183,6 +186,54 @@ def test_without_enough_sites_a_run_fails_in_time_and_says_who_is_missing(bench)
     assert shown.condition == "failed"
     assert f"missing: {missing.name}" in shown.said
     assert "2 of at least 3 sites are ready" in shown.said
+
+
+BUDGET = "the site's privacy budget does not allow this whole run; `sealora-site budget` at the site says why"
+
+
+def submit_by_hand(bench, directory):
+    """`sealora server submit`, as an operator types it."""
+    text = yaml.safe_dump(bench.recipe.model_dump(mode="json"))
+    (directory / "recipe.yaml").write_text(text)
+    bench.federation.roster.save(directory / "roster.json")
+    files = ["recipe.yaml", "--roster", "roster.json", "--name", "r1", "--config", str(bench.server.config_file)]
+    command = [sys.executable, "-c", SEALORA, "server", "submit", *files]
+    return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=120, check=False)
+
+
+def refuse(site) -> None:
+    """Has the site say no when it is greeted."""
+    answer = site.part.answer
+    no = RecordDict({"config": ConfigRecord({"error": BUDGET})})
+    site.part.answer = lambda action, content: no if action == "query.hello" else answer(action, content)
+
+
+@pytest.mark.parametrize("count", [4, 3])
+def test_the_operator_who_submits_sees_before_the_first_round_which_site_refuses_it(bench, tmp_path, count):
+    bench.federation = FleetFederation(bench.recipe, count, bench.identity.public_key)
+    refuse(bench.federation.sites[1])
+    hold = threading.Event()  # the first round does not begin before the operator has been told
+    for site in bench.federation.sites:
+        site.before = lambda name, action: action == "train" and hold.wait(timeout=SECONDS)
+    ask(bench.server.operator_socket, Register(nodes=nodes_of(bench.federation.roster)))
+    with bench.federation.connected(bench.address, bench.server.ca):
+        done = submit_by_hand(bench, tmp_path)
+        if count == 4:
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.splitlines()[-2:] == [
+                "run r1: taking part (3 sites, 3 needed): site-0, site-2, site-3",
+                f"run r1: site-1 takes no part: {BUDGET}",
+            ]
+            assert run_status(bench.server, "r1").turned_away[0].site == "site-1"
+            hold.set()
+            assert bench.until_over().condition == "finished"
+        else:
+            assert done.returncode == 1
+            assert done.stderr.startswith("Error: run r1 has failed: 2 of at least 3 sites are ready")
+            assert f"(missing: site-1; site-1: {BUDGET})" in done.stderr
+            assert done.stderr.count("\n") == 1
+            assert bench.events("stage") == []
+        hold.set()
 
 
 def test_one_site_s_keys_are_rotated_in_the_middle_of_a_run(bench):
