@@ -136,8 +136,8 @@ def _window(grids: Sequence[Steps]) -> tuple[int, int]:
     """Chernoff bounds on the sum of all losses, below and above, in units of GRID."""
     variance = 0.0
     for grid, count in grids:
-        mean = float(grid.masses @ grid.losses)
-        variance += count * float(grid.masses @ (grid.losses - mean) ** 2)
+        mean = float((grid.masses * grid.losses).sum())
+        variance += count * float((grid.masses * (grid.losses - mean) ** 2).sum())
     slopes = [slope / math.sqrt(variance) for slope in _SLOPES]
     highs, lows = (
         [(sum(count * _log_moment(grid, sign * slope) for grid, count in grids) + _OUTSIDE) / slope for slope in slopes]
@@ -154,5 +154,6 @@ def _log_moment(grid: LossGrid, tilt: float) -> float:
 def _log_sum(masses: Values, exponents: Values) -> float:
     """log(sum(masses exp(exponents)))."""
     peak = float(exponents[masses > 0].max())
-    scaled = float(masses @ np.exp(np.minimum(exponents - peak, 0.0)))
+    # No dot product: BLAS would sum in an order of its own, by as many threads as there are cores.
+    scaled = float((masses * np.exp(np.minimum(exponents - peak, 0.0))).sum())
     return peak + math.log(scaled)
