@@ -50,7 +50,7 @@ style: install
 	$(BIN)/ruff format
 
 # Peers that only the benchmarks need (TenSEAL, Opake) are installed here. Each prints one JSON object on a line; all
-# together an hour, on a machine with nothing else to do. tests/benchmarks/utility.py, some hours, is run by hand.
+# together an hour and a half, on a machine with nothing else to do. tests/benchmarks/utility.py, some hours, is run by hand.
 bench: install
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/sealora-site model fetch smollm2-135m-instruct
@@ -58,6 +58,7 @@ bench: install
 	$(BIN)/python tests/benchmarks/seal.py --json
 	$(BIN)/python tests/benchmarks/round_trip.py --json
 	$(BIN)/python tests/benchmarks/dp_step.py --json
+	$(BIN)/python tests/benchmarks/coupling.py --json
 
 clean:
 	rm -rf $(VENV) .cache runs .mypy_cache .ruff_cache .pytest_cache

@@ -4,7 +4,7 @@
     python tests/benchmarks/dp_step.py --quick --json      # seconds, on a tiny model; the figures mean nothing
 
 SmolLM2-135M in NF4 as the demo recipe trains it (r = 8 on all linear layers), on a hospital's records, Poisson batches
-of 24 records on average in micro-batches of 16. A whole step counts: sampling, per-example gradients, clipping,
+of 24 records on average in micro-batches of 12 rows. A whole step counts: sampling, per-example gradients, clipping,
 rounding, noise, optimiser. The candidates take turns, on the same batches, in rounds of four steps; ratios are medians
 over rounds. Peak memory is that of a process of its own, the model in it. Each figure comes for the recipe's default,
 where B is trained (`ffa`), and, with `_ab` at its end, where both halves are (`average`). Opake (of the extra `bench`)

@@ -1,7 +1,8 @@
 """Ways to take the same training steps: without privacy, with Sealora's DP-SGD, and with Opacus's.
 
-All take the per-example losses of `sealora_client.model.loss` over the same batches, split into the same micro-batches,
-and step the same optimiser. A round begins with making the optimiser and ends with the adapter trained.
+All take the per-example losses of `sealora_client.model.loss` over the same batches, split into the same micro-batches
+of fixed shapes, dummies included, and step the same optimiser. A round begins with making the optimiser and ends with
+the adapter trained.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from sealora_client.data.example import Example
 from sealora_client.data.population import Population
 from sealora_client.ledger import Rehearsal
 from sealora_client.model.adapted import AdaptedModel
+from sealora_client.model.fixed_shape import micro_batches
 from sealora_client.model.loss import collate, response_losses
 from sealora_client.training import clipped_sum
 from sealora_client.training.dp_sgd import train_round
@@ -61,13 +63,14 @@ class Bench:
         return self.model.parameters_of(layout)
 
     def losses(self, sample: NDArray[np.int64]) -> Iterator[tuple[torch.Tensor, bool]]:
-        """Each micro-batch's losses by example, shape (examples,), and whether it is the step's last."""
-        drawn = sorted((self.examples[index] for index in sample), key=lambda example: -len(example.tokens))
-        size = self.recipe.training.micro_batch_size
-        for start in range(0, len(drawn), size):
-            batch = collate(drawn[start : start + size], self.model.pad_id, self.model.device)
+        """Each micro-batch's losses by row, 0 for dummies, and whether it is the step's last."""
+        drawn = [self.examples[index] for index in sample]
+        rows = self.recipe.training.micro_batch_size
+        planned = list(micro_batches(drawn, rows))
+        for places in planned:
+            batch = collate([drawn[place] for place in places], self.model.pad_id, self.model.device, rows)
             nll_sum, tokens = response_losses(self.model.model, batch)
-            yield nll_sum / tokens, start + size >= len(drawn)
+            yield nll_sum / tokens.clamp(min=1), places is planned[-1]
 
 
 def non_private(bench: Bench, samples: Samples) -> None:
@@ -155,7 +158,8 @@ def opake_verdict(bench: Bench) -> str:
     apply_runtime_patches()
     apply_model_patches(model)
     batch = collate(bench.examples[:2], bench.model.pad_id, bench.model.device)
-    after = batch.tokens.shape[1] - batch.targets.shape[1]
+    responses = min(example.response_length for example in bench.examples[:2])
+    after = batch.tokens.shape[1] - responses
 
     def loss(params: dict[str, torch.Tensor], tokens: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         inputs = {"input_ids": tokens[None], "use_cache": False}
@@ -165,7 +169,7 @@ def opake_verdict(bench: Bench) -> str:
     trained = {name: value.detach() for name, value in model.named_parameters() if value.requires_grad}
     function, state = clipped_grad(loss, clipping_norm=1.0, batch_argnums=(1, 2), normalize_by=bench.expected)
     try:
-        function(trained, batch.tokens, batch.targets, state=state)
+        function(trained, batch.tokens, batch.tokens[:, after:], state=state)
     except (RuntimeError, NotImplementedError) as error:
         return f"fails: {str(error).partition('. ')[0]}"
     return "works"

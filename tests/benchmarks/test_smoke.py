@@ -41,6 +41,18 @@ def test_dp_step() -> None:
     assert figures["opake"] in {"works", "is not installed"} or str(figures["opake"]).startswith("fails: ")
 
 
+def test_coupling() -> None:
+    figures = printed("coupling.py", "--quick")
+    assert float(str(figures["worst_sum_change"])) <= 1.0
+    assert figures["others_changed"] == 0
+    assert int(str(figures["others_changed_variable_shapes"])) > 0  # it would be seen
+    assert float(str(figures["time_ratio_fixed_shape"])) > 0
+    refused = figures["refused"]
+    assert isinstance(refused, dict)
+    assert all("does not leave padding out" in said for said in refused.values())
+    assert set(refused) == {"rwkv", "recurrent_gemma"}
+
+
 @pytest.mark.skipif(not HAS_DEMO, reason="needs the demo's model and data: `make demo`")
 def test_utility(tmp_path: Path) -> None:
     figures = printed("utility.py", "--out", str(tmp_path), "--quick", "--seeds", "1", "--only", "none", "local_eps8")

@@ -12,14 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from sealora_client.model.adapted import AdaptedModel
+from sealora_client.model.fetch import is_here
 from sealora_client.training import batch_invariance
 from sealora_client.training.batch_invariance import require_batch_invariant
 from sealora_common.errors import ModelError
+from sealora_common.recipe import load_recipe
 
 from single_examples import load, recipe_for
 from tiny_models import KINDS, UNMASKED
 
 Base = Callable[..., Path]
+DEMO = Path(__file__).parents[3] / "configs" / "demo-icd10.yaml"
 RECIPE = recipe_for(Path("unused"), data={"max_tokens": 100}, lora={"aggregation": "alternating"})
 
 
@@ -106,7 +109,7 @@ def test_the_longest_micro_batch_is_tried_in_full(tiny_base: Base) -> None:
     seen: list[tuple[int, ...]] = []
     model.model.get_input_embeddings().register_forward_hook(lambda _, inputs, output: seen.append(inputs[0].shape))
     require_batch_invariant(model, RECIPE)
-    assert set(seen) == {(4, 48), (4, 112)}
+    assert set(seen) == {(4, 48), (4, 136)}
 
 
 def test_the_model_is_left_as_it_was(tiny_base: Base) -> None:
@@ -179,3 +182,14 @@ def test_a_loss_that_does_not_reach_the_adapter_is_found(tiny_base: Base) -> Non
     final.register_forward_hook(lambda _, inputs, output: output.detach().requires_grad_())
     with pytest.raises(ModelError, match="does not reach the adapter"):
         require_batch_invariant(model, RECIPE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_demo_s_model_passes(threads: int) -> None:
+    recipe = load_recipe(DEMO, [])
+    if not is_here(recipe.model):
+        pytest.skip("needs the demo's model: `sealora-site model fetch smollm2-135m-instruct`")
+    model = AdaptedModel.load(recipe)
+    torch.set_num_threads(threads)  # `_one_thread` puts it back
+    require_batch_invariant(model, recipe)
