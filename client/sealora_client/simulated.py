@@ -21,6 +21,7 @@ from sealora_common.errors import BudgetError, RecipeError
 from sealora_common.identity import Identity
 from sealora_common.privacy.accounting import check_delta
 from sealora_common.privacy.plan import heldout_mechanism, training_mechanism
+from sealora_common.privacy.several_sites import at_several_sites
 from sealora_common.recipe import Recipe
 from sealora_common.roster import Roster
 from sealora_common.storage import write_atomically
@@ -95,6 +96,12 @@ class SimulatedSites:
         for name, data in sites.items():
             _write_site(directory / name, name, Path(data).resolve(), recipe, roster)
         return roster
+
+    @staticmethod
+    def epsilon_at_two_sites(recipe: Recipe) -> float | None:
+        """What a run promises a record (person) that two of the simulated sites hold; None without privacy."""
+        promised = at_several_sites(recipe, len(recipe.sites.simulated), 2)
+        return None if promised is None else promised.epsilon
 
     @staticmethod
     def completions(recipe: Recipe, directory: Path, final: Tensors, count: int) -> list[Completion]:

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import yaml
 
 from sealora_common.errors import StorageError
 from sealora_server.events import TurnedAway
@@ -183,3 +184,22 @@ def _chromium(*options: str) -> str:
     command = [str(CHROMIUM), "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", *offline]
     done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=120, check=True)
     return done.stdout
+
+
+def test_the_promise_names_its_unit_and_what_is_left_to_somebody_at_two_sites(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+
+    def text_of(page: str) -> str:
+        return re.sub(r"<[^>]*>", "", page)
+
+    told = text_of(write_report(run, 12.5).read_text())
+    assert "A record that two sites hold is promised ε ≤ 12.5 by this run." in told
+    assert "losses carry noise of their own" in told
+    assert "sealora-site budget says how much" in text_of(write_report(run).read_text())
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    recipe["data"] = recipe.get("data", {}) | {"person_field": "patient"}
+    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    told = text_of(write_report(run, 12.5).read_text())
+    assert "The promise to every person trained on" in told
+    assert "A person that two sites hold is promised" in told
+    assert "The unit is one record" not in told

@@ -82,8 +82,9 @@ class Simulation:
         completions = sites.completions(store.recipe, store.directory / "sites", final, _COMPLETIONS)
         text = json.dumps([asdict(completion) for completion in completions], indent=2, ensure_ascii=False)
         write_atomically(store.directory / "completions.json", text.encode())
-        summary = write_summary(store.directory)
-        write_report(store.directory)
+        at_two_sites = sites.epsilon_at_two_sites(store.recipe)
+        summary = write_summary(store.directory, at_two_sites)
+        write_report(store.directory, at_two_sites)
         print_results(summary, completions, store.directory, console)
 
 

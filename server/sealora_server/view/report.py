@@ -23,19 +23,23 @@ _COLOURS = 8
 _FEDERATION = "Federation (mean)"
 
 
-def write_report(run_dir: Path) -> Path:
+def write_report(run_dir: Path, epsilon_at_two_sites: float | None = None) -> Path:
     """Writes `report.html` into the run directory and returns its path.
+
+    Args:
+        run_dir: of the run.
+        epsilon_at_two_sites: what the run promises somebody whom two sites hold; None if nobody worked it out.
 
     Raises:
         StorageError: there is no run there, or the file could not be written.
     """
     path = run_dir / "report.html"
-    write_atomically(path, render_report(run_dir).encode())
+    write_atomically(path, render_report(run_dir, epsilon_at_two_sites).encode())
     return path
 
 
-def render_report(run_dir: Path) -> str:
-    """The page for the run at `run_dir`, as far as the run has come.
+def render_report(run_dir: Path, epsilon_at_two_sites: float | None = None) -> str:
+    """The page for the run at `run_dir`, as far as the run has come; see `write_report`.
 
     Raises:
         StorageError: there is no run there.
@@ -63,6 +67,8 @@ def render_report(run_dir: Path) -> str:
         started_at=f"{datetime.fromtimestamp(events[0].time, UTC):%d %b %Y, %H:%M} UTC",
         simulated=bool(histories),
         epsilon_spent=spent,
+        epsilon_at_two_sites=epsilon_at_two_sites,
+        unit=recipe.data.unit if recipe is not None else "record",
         factor=_factor_text(spent if spent is not None else summary.epsilon),
         curve=curve,
         loss_chart=_loss_chart(summary, histories, curve),

@@ -45,6 +45,9 @@ def print_results(summary: Summary, completions: Sequence[Completion], run_dir: 
     console.print(_site_table(summary))
     if all(site.records is None for site in summary.sites):
         console.print(Text("A site's own figures stay at the site; the server knows the federation's.", style="dim"))
+    if summary.epsilon_at_two_sites is not None:
+        promised = target_text(summary.epsilon_at_two_sites)
+        console.print(Text(f"Epsilon is each site's; who is in the data of two sites is promised {promised}.", "dim"))
     _print_trouble(summary, console)
     for completion in completions:
         console.print()

@@ -99,6 +99,8 @@ class Summary(BaseModel):
     mechanism: str
     epsilon: float | None
     """The recipe's bound for every site."""
+    epsilon_at_two_sites: float | None = None
+    """What the run promises a record (person) that two sites hold; null if nobody worked it out."""
     delta: float | None
     sites: tuple[SiteSummary, ...]
     adapter_sha256: str | None
@@ -168,13 +170,17 @@ def summarize(run_dir: Path) -> Summary:
     )
 
 
-def write_summary(run_dir: Path) -> Summary:
+def write_summary(run_dir: Path, epsilon_at_two_sites: float | None = None) -> Summary:
     """Sums the run up, stores that as `summary.json` and returns it.
+
+    Args:
+        run_dir: of the run.
+        epsilon_at_two_sites: what the run promises somebody whom two sites hold; None if nobody worked it out.
 
     Raises:
         StorageError: there is no run there, or the file could not be written.
     """
-    summary = summarize(run_dir)
+    summary = summarize(run_dir).model_copy(update={"epsilon_at_two_sites": epsilon_at_two_sites})
     write_atomically(run_dir / "summary.json", summary.model_dump_json(indent=2).encode() + b"\n")
     return summary
 
