@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 from flwr.app import ConfigRecord, RecordDict
+from test_epsilon_per_vector import VICTIM, Watch, stalls
 
 from sealora_client import round_work
 from sealora_client.ledger import Ledger, export, journal, recovery
@@ -22,7 +23,6 @@ from sealora_common.order import GENESIS, RoundOrder, vector_digest
 from sealora_common.receipt import Receipt
 
 from site_bench import Bench, payload_of, refusal_of
-from test_epsilon_per_vector import VICTIM, Watch, stalls
 from tiny_federation import PRIVATE
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_attacks_on_charges import allow, begin_invented
+from test_epsilon_per_vector import VICTIM, Watch
 
 from sealora_client.ledger import Ledger
 
 from site_bench import Bench, payload_of
-from test_attacks_on_charges import allow, begin_invented
-from test_epsilon_per_vector import VICTIM, Watch
 from tiny_federation import PRIVATE
 
 
