@@ -18,7 +18,7 @@ from sealora_common.canonical import canonical_json
 from sealora_common.errors import SealoraError
 from sealora_common.hello import Hello
 
-from site_bench import Bench, payload_of, refusal_of
+from site_bench import RUN_ID, Bench, payload_of, refusal_of
 from tiny_federation import PRIVATE
 
 
@@ -334,6 +334,24 @@ def test_an_order_beyond_the_budget_is_refused_before_training(private_bench, mo
     assert "privacy budget does not allow this" in said
     assert bench.site.data.train_set.fingerprint[:12] not in said
     assert trained == []
+    with bench.site.ledger() as ledger:  # nor is an evaluation paid for, which alone would still fit
+        assert {row.run for row in ledger.history()} == {RUN_ID}
+
+
+def test_a_run_that_does_not_fit_as_a_whole_is_refused_at_the_greeting_by_one_constant_sentence(private_bench, caplog):
+    """What was charged before depends on records: the figures stay in the site's own log."""
+    bench = private_bench
+    for round_number in (1, 2):
+        bench.play(bench.order(round_number=round_number))
+
+    def greet(run: str) -> RecordDict:
+        return bench.ask("site-0", "query.hello", RecordDict({"config": ConfigRecord({"run": run.encode()})}))
+
+    assert refusal_of(greet("cd" * 16)) == (
+        "the site's privacy budget does not allow this whole run: `sealora-site budget` at the site says why"
+    )
+    assert "run cdcdcdcdcdcd: the train data would reach epsilon" in caplog.text
+    assert Hello.parse(payload_of(greet(RUN_ID))).site == "site-0"  # what a run has charged itself is no reason
 
 
 def test_a_run_may_not_cost_more_than_its_recipe_promises_whatever_the_policy_allows(private_bench):

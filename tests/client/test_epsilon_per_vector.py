@@ -14,6 +14,7 @@ from sealora_client import round_work, site
 from sealora_client.ledger import ChargeRow, Ledger
 from sealora_client.outbox import Outbox
 from sealora_client.participation import Participation, RoundState
+from sealora_client.round_work import RoundWork
 from sealora_common.contribution import ContributionLayout
 from sealora_common.errors import OrderRefusedError
 from sealora_common.order import RoundOrder
@@ -268,10 +269,8 @@ def test_a_vector_is_on_the_disk_before_it_leaves_and_survives_a_restart(bench_o
 def test_a_round_ordered_again_as_another_is_refused(bench_of, change):
     bench = bench_of("local")
     bench.begin(VICTIM, bench.order())
-    kept = Outbox(bench.directory(VICTIM), bench.order().run).find(bench.order())
-    assert kept is not None
     with pytest.raises(OrderRefusedError, match="round 1 was ordered before with another adapter or clipping norm"):
-        kept.require_of(bench.order(attempt=2, **change))
+        RoundWork(bench.site, bench.order(attempt=2, **change)).do(bench.adapter)
 
 
 def test_what_only_the_seal_protects_is_never_written_down(bench_of):

@@ -60,6 +60,20 @@ def test_a_round_that_never_left_is_trained_again_for_nothing(bench):
     assert charges(bench) == [("held out", "ab", 1, False), ("train", "ab", 1, False)]
 
 
+def test_what_its_charges_do_not_pay_for_any_more_is_done_and_paid_for_anew(bench):
+    """Somebody settled the round's charges at the site: what was kept under them may not leave."""
+    first, _ = Participation.begin(bench.site, bench.order(), bench.adapter, [])
+    with bench.site.ledger() as ledger:
+        for release in first.state.releases:
+            ledger.settle(release.charge)
+    second, _ = Participation.begin(bench.site, bench.order(attempt=2), bench.adapter, [])
+    assert len(charges(bench)) == 4
+    assert len(second.state.releases) == 2
+    for mine, theirs in zip(second.state.releases, first.state.releases, strict=True):
+        assert mine.charge > theirs.charge
+        assert mine.content != theirs.content
+
+
 @pytest.mark.parametrize("request_", [b"", b"\x00", b"\xff" * 40, bytes(5000)])
 def test_a_request_that_gets_no_vector_spends_nothing(bench, request_):
     """One byte, twice: the charge stays open, and pays for the round when it is asked for as it should be."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from sealora_client.data.population import Population
-from sealora_client.ledger import Rehearsal
+from sealora_client.ledger import Charge, Rehearsal
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.training import clipped_sum, distributed
 from sealora_client.training.clipped_sum import ClippedSum
@@ -187,3 +188,35 @@ def test_a_vote_and_a_gradient_are_together_no_longer_than_the_sensitivity(
 def test_a_sum_without_noise_is_refused(model: AdaptedModel, noise: float) -> None:
     with pytest.raises(BudgetError, match="noise_multiplier"):
         site_sum(model, noise=noise)
+
+
+def test_only_the_step_that_was_paid_for_is_summed(model: AdaptedModel) -> None:
+    """On a coarser grid the same multiplier would be another mechanism, whose noise costs more."""
+    recipe = shared_recipe()
+    due = Mechanism(1.0, recipe.training.sample_rate, 1, "skellam", GRID.units)
+    paid = Charge(1, "run", 1, "dataset", due, recipe.privacy.delta, 1.0)
+    wrong = [
+        replace(paid, mechanism=replace(due, units=2 * due.units)),
+        replace(paid, mechanism=Mechanism(1.0, due.sample_rate, 1)),
+        replace(paid, mechanism=replace(due, sample_rate=due.sample_rate / 2)),
+        replace(paid, mechanism=replace(due, steps=2)),
+        replace(paid, round_number=2),
+        replace(paid, delta=recipe.privacy.delta / 2),
+    ]
+
+    def summed(leave: Charge) -> NoisedSum:
+        return noised_sum(
+            model,
+            Population.of(some_examples(2)),
+            recipe=recipe,
+            round_number=1,
+            grid=GRID,
+            clip_norm=1.0,
+            leave=leave,
+            entropy=SeededEntropy("site"),
+        )
+
+    assert summed(paid).values.any()
+    for leave in wrong:
+        with pytest.raises(BudgetError):
+            summed(leave)
