@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from sealora_common.errors import FederationError
-from sealora_server.events import RoundFinished, SitesReady, TooFewSites, TurnedAway, read_events
+from sealora_server.events import RoundAborted, RoundFinished, SitesReady, TooFewSites, TurnedAway, read_events
 from sealora_server.rounds import run_rounds
 from sealora_server.run_store import RunStore
 
@@ -110,3 +110,21 @@ def test_what_has_not_changed_is_not_told_again(tmp_path):
     federation.run()
     assert federation.grid.delivered.count(("site-1", HELLO)) == 4  # it may have mended it: once a round it is asked
     assert len(federation.events(SitesReady)) == 1
+
+
+def test_after_a_round_that_too_few_came_to_it_is_told_again_who_takes_part(tmp_path):
+    federation = Federation(tmp_path, 4)
+    federation.refusing = {"site-1"}
+    connected = federation.grid.get_node_ids
+
+    def without_site_3():
+        """It is away from the end of round 1 until an attempt at round 2 was given up."""
+        away = federation.events(RoundFinished) and not federation.events(RoundAborted)
+        return [node for node in connected() if not (away and node == 14)]
+
+    federation.grid.get_node_ids = without_site_3
+    federation.run()
+    told = federation.events(SitesReady, TooFewSites)
+    assert [type(event) for event in told] == [SitesReady, TooFewSites, SitesReady]
+    assert [event.missing for event in told] == [("site-1",), ("site-1", "site-3"), ("site-1",)]
+    assert len(federation.events(RoundAborted)) == 1
