@@ -9,8 +9,9 @@ admitted run is refused by a rounding when its turn comes.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Literal
 
@@ -25,6 +26,9 @@ from sealora_common.privacy.plan import heldout_mechanism, training_mechanism, w
 from sealora_common.recipe import Recipe
 
 Part = Literal["train", "heldout"]
+_SILENT = timedelta(days=7)
+"""A run that has not been charged for so long is over, whatever it had planned."""
+
 log = logging.getLogger(__name__)
 
 _WHAT: dict[Part, str] = {"train": "training round", "heldout": "evaluation"}
@@ -41,6 +45,7 @@ class PlannedPart:
         rounds: how many of it the run may take in all, the spare ones among them.
         charged: how many of these it has charged already.
         history: all charges that count against the data set.
+        reserved: what other runs that have begun may yet charge it.
         own: the run's own among them.
         delta: the recipe's.
         epsilon_limit: the policy's, for the data's lifetime.
@@ -53,6 +58,7 @@ class PlannedPart:
     rounds: int
     charged: int
     history: tuple[Mechanism, ...]
+    reserved: tuple[Mechanism, ...]
     own: tuple[Mechanism, ...]
     delta: float
     epsilon_limit: float
@@ -81,12 +87,14 @@ class PlannedPart:
     @cached_property
     def after_run(self) -> float:
         """Epsilon spent when the run is over."""
-        return epsilon_pld([*self.history, _times(self.mechanism, self.remaining)], self.delta)
+        return epsilon_pld([*self.history, *self.reserved, _times(self.mechanism, self.remaining)], self.delta)
 
     @cached_property
     def rounds_left(self) -> int:
         """How many more rounds fit under the policy's limit, at most a million."""
-        return repeats_that_fit(self.history, self.mechanism, self.delta, self.epsilon_limit * (1 - HEADROOM))
+        return repeats_that_fit(
+            [*self.history, *self.reserved], self.mechanism, self.delta, self.epsilon_limit * (1 - HEADROOM)
+        )
 
     @cached_property
     def refused(self) -> str | None:
@@ -97,6 +105,7 @@ class PlannedPart:
             return (
                 f"the {self.part} data would reach epsilon {self.after_run:.4g} of {self.epsilon_limit:.4g}: "
                 f"{self.rounds_left} of {self.remaining} {_WHAT[self.part]}s fit"
+                + (" beside what runs that have begun may yet take" if self.reserved else "")
             )
         of_run = epsilon_pld([*self.own, _times(self.mechanism, self.remaining)], self.delta)
         if of_run > self.run_epsilon * (1 - HEADROOM):
@@ -137,6 +146,7 @@ def admission(
     train: DataSet,
     heldout: DataSet,
     run: str | None = None,
+    now: datetime | None = None,
 ) -> Admission:
     """Judges what is left of a run: the recipe's rounds, spare rounds and evaluations, less those it has charged.
 
@@ -148,6 +158,7 @@ def admission(
         train: the training records, as they would be charged.
         heldout: the held-out records, as they would be charged.
         run: the run's identity; None for one that has not begun.
+        now: the time, with its time zone; None for this machine's.
 
     Raises:
         StorageError: the ledger is damaged.
@@ -165,8 +176,9 @@ def admission(
         )
         for part, dataset, mechanism, rounds in of_parts:
             if mechanism is not None:
+                rows = ledger.history(dataset)
                 # What other runs were charged for and never sent would be voided, so it takes no room.
-                history = [row for row in ledger.history(dataset) if row.run == run or not row.is_unused]
+                history = [row for row in rows if row.run == run or not row.is_unused]
                 own = [row for row in history if row.run == run]
                 parts.append(
                     PlannedPart(
@@ -174,8 +186,9 @@ def admission(
                         dataset=dataset,
                         mechanism=mechanism,
                         rounds=rounds,
-                        charged=_of_kind(own, mechanism),
+                        charged=sum(row.is_of_kind(mechanism) for row in own),
                         history=tuple(row.mechanism for row in history),
+                        reserved=tuple(_reserved([row for row in history if row.run != run], now or datetime.now(UTC))),
                         own=tuple(row.mechanism for row in own),
                         delta=recipe.privacy.delta,
                         epsilon_limit=policy.epsilon_limit,
@@ -213,6 +226,22 @@ def admit(site: Site, run: str | None) -> None:
         )
 
 
+def admit_unless_begun(site: Site, run: str) -> None:
+    """As `admit`, but for a run of which something has left: that is not stopped half way for a later one.
+
+    Raises:
+        OrderRefusedError: the run does not fit.
+        SealoraError: the site's own files cannot be used.
+    """
+    if site.recipe.privacy.mechanism == "none":
+        return
+    data = site.data
+    with site.ledger() as ledger:
+        rows = [*ledger.history(data.train_set), *ledger.history(data.heldout_set)]
+    if not any(row.run == run and row.released is not None for row in rows):
+        admit(site, run)
+
+
 def runs_in_lifetime(recipe: Recipe, roster_size: int, epsilon_limit: float) -> int | None:
     """How many runs of `recipe` the limit over a data set's lifetime allows in all; None without privacy.
 
@@ -242,9 +271,19 @@ def only_one_run(recipe: Recipe, roster_size: int, epsilon_limit: float) -> str 
     )
 
 
-def _of_kind(rows: Sequence[ChargeRow], mechanism: Mechanism) -> int:
-    """How many charges are for rounds like `mechanism`, whatever their noise: an earlier version added more."""
-    return sum(replace(row.mechanism, noise_multiplier=mechanism.noise_multiplier) == mechanism for row in rows)
+def _reserved(rows: Sequence[ChargeRow], now: datetime) -> Iterator[Mechanism]:
+    """What other runs may yet charge: those of which something has left, and that are not silent for long.
+
+    A run of which nothing has left reserves nothing, or a server could block a site with runs that it invents.
+    """
+    for run in {row.run for row in rows if row.released is not None}:
+        own = [row for row in rows if row.run == run]
+        if now - datetime.fromisoformat(own[-1].created) < _SILENT:
+            for mechanism in {row.mechanism for row in own}:
+                of_kind = [row for row in own if row.mechanism == mechanism]
+                left = max(row.planned for row in of_kind) - len(of_kind)
+                if left > 0:
+                    yield _times(mechanism, left)
 
 
 def _times(mechanism: Mechanism, count: int) -> Mechanism:

@@ -48,7 +48,17 @@ class History:
         return _read_chain(self._chain_file) if self._chain_file.exists() else []
 
     def extend(self, told: list[Receipt], order: RoundOrder, recipe_hash: str, server_key: bytes) -> None:
-        """Takes the chain that came with an order, after checking it against all this site knows.
+        """Takes the chain that came with an order, after checking it: `check` and `take`."""
+        self.check(told, order, recipe_hash, server_key)
+        self.take(told)
+
+    def take(self, told: list[Receipt]) -> None:
+        """Writes a chain that was checked, durably, if it tells more than the one that is here."""
+        if len(told) > len(self.receipts):
+            write_atomically(self._chain_file, chain_to_bytes(told))
+
+    def check(self, told: list[Receipt], order: RoundOrder, recipe_hash: str, server_key: bytes) -> None:
+        """Checks the chain that came with an order against all this site knows.
 
         Raises:
             OrderRefusedError: the chain is broken or not signed, contradicts what this site stored or confirmed, or is
@@ -67,8 +77,6 @@ class History:
         if told and told[-1].adapter_digest != order.adapter_digest:
             raise OrderRefusedError("the order's adapter is not the one of the last receipt: it was refused")
         self._check_own_part(told)
-        if len(told) > len(stored):
-            write_atomically(self._chain_file, chain_to_bytes(told))
 
     def confirm(self, order: RoundOrder, survivors: tuple[str, ...]) -> None:
         """Notes, durably, what this site is about to confirm."""

@@ -6,14 +6,14 @@ differ by more than the survivors in them, and each would cost privacy. So what 
 is protected by the seal alone is never kept: a sum of `distributed` carries a share of the noise only, and without
 privacy there is none.
 
-One file a run: `outbox/<run>`, a line of JSON and the bytes of the delta. The next round's takes its place.
+One file a run: `outbox/<run>`, a line of JSON and the bytes of the delta. The next round's takes its place. That a
+vector has left is an empty file beside it, made once and never rewritten.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from sealora_client.ledger import ChargeReference, PaidRelease
 from sealora_common.errors import OrderRefusedError, StorageError
 from sealora_common.order import Purpose, RoundOrder
-from sealora_common.storage import storage_error, write_atomically
+from sealora_common.storage import create_once, storage_error, write_atomically
 
 _RUNS_KEPT = 8
-"""Runs whose last round is kept. A server that invents runs fills no disk."""
+"""Runs of which nothing has left and whose last round is kept. A server that invents runs fills no disk, and does not
+have a site forget what it has sent: a run of which something left is kept."""
 _FLOAT32 = np.dtype("<f4")
 
 
@@ -36,8 +38,13 @@ class Noised(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     value: float
-    charge: int | None
-    """Entry of the ledger; None where nothing is charged."""
+    charge: ChargeReference | None
+    """None where nothing is charged."""
+
+    @property
+    def release(self) -> PaidRelease | None:
+        """What leaves with it, and what pays; None where nothing is charged."""
+        return None if self.charge is None else PaidRelease(charge=self.charge, content=self.digest)
 
     @property
     def digest(self) -> str:
@@ -53,13 +60,13 @@ class _Head(BaseModel):
     version: int = 1
     purpose: Purpose
     round_number: int
+    recipe_hash: str
     adapter_digest: str
     clip_norm: float
     weight: float
     heldout_loss: Noised | None
-    charge: int | None
+    charge: ChargeReference | None
     unclipped: float
-    sent: bool
     figures: dict[str, Any]
     values: str
     """SHA-256 (hex) of the bytes after the line; empty: there is no delta."""
@@ -72,26 +79,28 @@ class Kept:
     Attributes:
         purpose: of the order.
         round_number: first round is 1.
+        recipe_hash: of the recipe that the work was done by.
         adapter_digest: of the global adapter that was evaluated and trained from.
         clip_norm: C of the round.
         weight: the site's weight when it did the work.
         figures: the line of the site's own history. LOCAL: no noise protects them.
         heldout_loss: the noisy held-out loss; None if the round does not evaluate.
         values: float32, shape (P,), the noised delta; None where only the seal protects it.
-        charge: entry of the ledger that paid for `values`; None if there is none.
+        charge: what paid for `values`; None if nothing did.
         unclipped: noisy share of unclipped gradients; covered by the same charge.
         sent: whether a vector of this round has left the site.
     """
 
     purpose: Purpose
     round_number: int
+    recipe_hash: str
     adapter_digest: str
     clip_norm: float
     weight: float
     figures: dict[str, Any]
     heldout_loss: Noised | None = None
     values: NDArray[np.float32] | None = None
-    charge: int | None = None
+    charge: ChargeReference | None = None
     unclipped: float = 0.0
     sent: bool = False
 
@@ -99,25 +108,19 @@ class Kept:
         """Refuses an order for the same round that asks for something else.
 
         Raises:
-            OrderRefusedError: it names another adapter or clipping norm than the first order for this round.
+            OrderRefusedError: it names another recipe, adapter or clipping norm than the first order for this round.
         """
-        if (self.adapter_digest, self.clip_norm) != (order.adapter_digest, order.clip_norm):
+        kept = (self.recipe_hash, self.adapter_digest, self.clip_norm)
+        if kept != (order.recipe_hash, order.adapter_digest, order.clip_norm):
             raise OrderRefusedError(
-                f"round {self.round_number} was ordered before with another adapter or clipping norm: it was refused; "
-                "tell the consortium's coordinator"
+                f"round {self.round_number} was ordered before with another recipe, adapter or clipping norm: it was "
+                "refused; tell the consortium's coordinator"
             )
 
-    def require_unsent(self) -> None:
-        """Refuses a second vector of the round: where no noise protects them, two can be subtracted.
-
-        Raises:
-            OrderRefusedError: one has left.
-        """
-        if self.sent:
-            raise OrderRefusedError(
-                f"this site has sent its vector of round {self.round_number}, and without privacy.mechanism sends no "
-                "second one: start a new run"
-            )
+    @property
+    def release(self) -> PaidRelease | None:
+        """What leaves with the delta, and what pays; None if nothing does."""
+        return None if self.charge is None else PaidRelease(charge=self.charge, content=self.values_digest)
 
     @property
     def values_digest(self) -> str:
@@ -161,6 +164,7 @@ class Outbox:
         return Kept(
             purpose=head.purpose,
             round_number=head.round_number,
+            recipe_hash=head.recipe_hash,
             adapter_digest=head.adapter_digest,
             clip_norm=head.clip_norm,
             weight=head.weight,
@@ -169,7 +173,7 @@ class Outbox:
             values=np.frombuffer(body, dtype=_FLOAT32).astype(np.float32) if head.values else None,
             charge=head.charge,
             unclipped=head.unclipped,
-            sent=head.sent,
+            sent=self._mark(order).exists(),
         )
 
     def keep(self, kept: Kept) -> None:
@@ -182,40 +186,36 @@ class Outbox:
         head = _Head(
             purpose=kept.purpose,
             round_number=kept.round_number,
+            recipe_hash=kept.recipe_hash,
             adapter_digest=kept.adapter_digest,
             clip_norm=kept.clip_norm,
             weight=kept.weight,
             heldout_loss=kept.heldout_loss,
             charge=kept.charge,
             unclipped=kept.unclipped,
-            sent=kept.sent,
             figures=kept.figures,
             values="" if kept.values is None else hashlib.sha256(body).hexdigest(),
         )
         write_atomically(self._file, head.model_dump_json().encode() + b"\n" + body, mode=0o600)
         self._forget_oldest()
 
-    def mark_sent(self, order: RoundOrder) -> None:
-        """Notes, durably, that a vector of the order's round is about to leave.
+    def mark_sent(self, order: RoundOrder) -> bool:
+        """Notes, durably, that a vector of the order's round is about to leave; whether it is the first one.
 
         Raises:
-            OrderRefusedError: one has left already.
-            StorageError: it could not be written, or nothing is kept of the round. The vector must not leave.
+            StorageError: it could not be written. The vector must not leave.
         """
-        kept = self.find(order)
-        if kept is None:
-            raise StorageError(
-                f"{self._file} is not there any more: let no other program write in the site's directory"
-            )
-        kept.require_unsent()
-        self.keep(replace(kept, sent=True))
+        return create_once(self._mark(order))
+
+    def _mark(self, order: RoundOrder) -> Path:
+        return self._directory / f"{self._file.name}.{order.purpose}-{order.round_number}.sent"
 
     def _forget_oldest(self) -> None:
-        for path in sorted(self._others(), key=lambda path: path.stat().st_mtime_ns)[: 1 - _RUNS_KEPT]:
+        files = [path for path in self._directory.iterdir() if not path.name.startswith(".")]
+        sent = {path.name.partition(".")[0] for path in files if path.suffix == ".sent"}
+        unsent = [path for path in files if path.suffix != ".sent" and path.name not in sent and path != self._file]
+        for path in sorted(unsent, key=lambda path: path.stat().st_mtime_ns)[: 1 - _RUNS_KEPT]:
             path.unlink(missing_ok=True)
-
-    def _others(self) -> Iterator[Path]:
-        return (path for path in self._directory.iterdir() if path != self._file and not path.name.startswith("."))
 
     def _damaged(self) -> StorageError:
         return StorageError(f"{self._file} is damaged: move it away, and the site does the round anew, at a new charge")

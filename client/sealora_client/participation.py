@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from sealora_client.admission import admit_unless_begun
 from sealora_client.history import History
+from sealora_client.ledger import PaidRelease
 from sealora_client.order_check import check_order
 from sealora_client.outbox import Outbox
-from sealora_client.round_work import PaidRelease, RoundWork
+from sealora_client.round_work import RoundWork, second_vector
 from sealora_client.site import Site
 from sealora_common.contribution import ContributionLayout
 from sealora_common.entropy import site_entropy
@@ -68,12 +70,14 @@ class Participation:
         started = time.monotonic()
         recipe = site.recipe
         check_order(site, order, adapter, site.model().layout)
-        History(site.directory, order.run).extend(receipts, order, recipe.hash, site.server_key)
+        history = History(site.directory, order.run)
+        history.check(receipts, order, recipe.hash, site.server_key)
         contributions = _contributions(site, order)
         work = RoundWork(site, order)
         # Of the round, not of the attempt: under the tests' seed a vector that is sent again is the same to the bit.
         rounding = site_entropy(site.name, order.purpose, order.round_number, "rounding")
         vector = contributions.encode(work.do(adapter), rounding)
+        history.take(receipts)  # not before: an order that is refused leaves nothing on the disk
         terms = terms_of(order, recipe, site.roster, contributions)
         keys = site_entropy(site.name, order.purpose, order.round_number, order.attempt, "keys")
         session, advertisement = SiteSession.begin(terms, site.roster, site.identity, keys)
@@ -96,17 +100,20 @@ class Participation:
 
         Raises:
             ProtocolError, TooFewSitesError: the request is refused.
+            OrderRefusedError: the run does not fit any more, or a vector has left and no second one may.
             BudgetError: what would leave is not paid for any more.
             StorageError: that it leaves could not be written down.
         """
         session = self._session()
         answer = session.mask(payload, RingVector.unpack(self.encoded, self._terms().segments))
-        if self.state.releases:
-            with self._site.ledger() as ledger:
-                for release in self.state.releases:
-                    ledger.mark_released(release.charge, release.content)
-        if self._site.recipe.privacy.mechanism == "none":
-            Outbox(self._site.directory, self.state.order.run).mark_sent(self.state.order)
+        site, order = self._site, self.state.order
+        # Judged again: another run may have begun since this one was ordered, and only one of them may fit.
+        admit_unless_begun(site, order.run)
+        with site.ledger() as ledger:
+            ledger.release(self.state.releases)
+        is_first = Outbox(site.directory, order.run).mark_sent(order)
+        if site.recipe.privacy.mechanism == "none" and not is_first:
+            raise second_vector(order)
         self.state.session = session.to_bytes()
         self.encoded = b""
         return answer

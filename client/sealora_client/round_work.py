@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sealora_client.admission import admit
+from sealora_client.admission import admit_unless_begun
 from sealora_client.evaluation import heldout_loss
-from sealora_client.ledger import Charge
+from sealora_client.ledger import Charge, PaidRelease
 from sealora_client.outbox import Kept, Noised, Outbox
 from sealora_client.site import Site
 from sealora_client.training.clipped_sum import ClippingFigures
@@ -26,7 +26,7 @@ from sealora_client.training.dp_sgd import train_round
 from sealora_common.adapter import initial_adapter
 from sealora_common.contribution import Contribution, site_weight
 from sealora_common.entropy import Entropy, site_entropy
-from sealora_common.errors import BudgetError, OrderRefusedError
+from sealora_common.errors import AlreadyReleasedError, BudgetError, OrderRefusedError
 from sealora_common.order import RoundOrder, evaluates
 from sealora_common.privacy.accounting import Mechanism
 from sealora_common.privacy.plan import heldout_mechanism, training_mechanism
@@ -35,19 +35,6 @@ from sealora_common.sum_grid import SumGrid
 _MOSTLY = 0.5
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class PaidRelease:
-    """What leaves under a charge of the ledger.
-
-    Attributes:
-        charge: the ledger's entry.
-        content: SHA-256 (hex) of what it pays for.
-    """
-
-    charge: int
-    content: str
 
 
 @dataclass
@@ -76,15 +63,15 @@ class RoundWork:
             SealoraError: the site's own files cannot be used.
         """
         site, order, recipe = self.site, self.order, self.site.recipe
+        admit_unless_begun(site, order.run)
         outbox = Outbox(site.directory, order.run)
         kept = outbox.find(order)
         if kept is not None:
             kept.require_of(order)
-            if recipe.privacy.mechanism == "none":
-                kept.require_unsent()
+            if recipe.privacy.mechanism == "none" and kept.sent:
+                raise second_vector(order)
             kept = self._without_what_is_void(kept)
         else:
-            self._admit_a_new_run()
             kept = self._nothing_yet()
         self.figures = dict(kept.figures)
         model = site.model()
@@ -112,14 +99,6 @@ class RoundWork:
             unclipped=kept.unclipped,
         )
 
-    def _admit_a_new_run(self) -> None:
-        """A run that has charged nothing yet is judged as a whole, whether or not the server greeted the site first."""
-        data = self.site.data
-        with self.site.ledger() as ledger:
-            rows = [*ledger.history(data.train_set), *ledger.history(data.heldout_set)]
-        if all(row.run != self.order.run for row in rows):
-            admit(self.site, self.order.run)
-
     def _nothing_yet(self) -> Kept:
         site, order = self.site, self.order
         data = site.data
@@ -136,6 +115,7 @@ class RoundWork:
         return Kept(
             purpose=order.purpose,
             round_number=order.round_number,
+            recipe_hash=order.recipe_hash,
             adapter_digest=order.adapter_digest,
             clip_norm=order.clip_norm,
             weight=site_weight(site.recipe, len(data.train)),
@@ -144,17 +124,17 @@ class RoundWork:
 
     def _without_what_is_void(self, kept: Kept) -> Kept:
         """What is kept, less what the ledger would not let leave any more."""
-        if kept.heldout_loss is not None and not self._is_paid(kept.heldout_loss.charge, kept.heldout_loss.digest):
+        if kept.heldout_loss is not None and not self._is_paid(kept.heldout_loss.release):
             kept = replace(kept, heldout_loss=None)
-        if kept.values is not None and not self._is_paid(kept.charge, kept.values_digest):
+        if kept.values is not None and not self._is_paid(kept.release):
             kept = replace(kept, values=None, charge=None, unclipped=0.0)
         return kept
 
-    def _is_paid(self, charge: int | None, content: str) -> bool:
-        if charge is None:
+    def _is_paid(self, paid: PaidRelease | None) -> bool:
+        if paid is None:
             return False
         with self.site.ledger() as ledger:
-            return ledger.can_release(charge, content)
+            return ledger.can_release(paid)
 
     def _what_may_be_kept(self, kept: Kept) -> Kept:
         """What carries its own noise; of a sum that the seal protects, and of what has no noise, nothing."""
@@ -163,10 +143,9 @@ class RoundWork:
         return kept
 
     def _note_paid(self, kept: Kept) -> None:
-        if kept.heldout_loss is not None and kept.heldout_loss.charge is not None:
-            self.releases.append(PaidRelease(kept.heldout_loss.charge, kept.heldout_loss.digest))
-        if kept.values is not None and kept.charge is not None:
-            self.releases.append(PaidRelease(kept.charge, kept.values_digest))
+        paid = [None if kept.heldout_loss is None else kept.heldout_loss.release]
+        paid += [None if kept.values is None else kept.release]
+        self.releases += [release for release in paid if release is not None]
 
     def _evaluate(self) -> Noised:
         """The held-out loss that leaves the site; notes the exact one."""
@@ -179,7 +158,7 @@ class RoundWork:
         if charge is None:
             return Noised(value=loss.clipped_mean(privacy.heldout_clip), charge=None)
         noisy = loss.noisy_mean(privacy.heldout_clip, charge.mechanism.noise_multiplier, self._entropy("evaluation"))
-        return Noised(value=noisy, charge=charge.id)
+        return Noised(value=noisy, charge=charge.reference)
 
     def _train(self, kept: Kept) -> Kept:
         """Pays for the round and trains it: what is kept, with what training made."""
@@ -203,7 +182,7 @@ class RoundWork:
                 order.round_number,
             )
         self._note(trained.figures, moved=trained.moved)
-        paid = None if charge is None else charge.id
+        paid = None if charge is None else charge.reference
         return replace(kept, values=trained.delta, charge=paid, unclipped=trained.unclipped or 0.0)
 
     def _sum(self) -> NDArray[np.int64]:
@@ -227,7 +206,7 @@ class RoundWork:
         )
         self._note(summed.figures, moved=True)
         # Without a digest: a sum that has left may not leave again, not even the same.
-        self.releases.append(PaidRelease(charge.id, ""))
+        self.releases.append(PaidRelease(charge=charge.reference, content=""))
         return summed.values
 
     def _require_attempts_left(self) -> None:
@@ -244,7 +223,7 @@ class RoundWork:
 
     def _charge(self, mechanism: Mechanism, *, heldout: bool) -> Charge:
         """Charges the ledger, durably, before anything is computed."""
-        site, privacy = self.site, self.site.recipe.privacy
+        site, recipe, privacy = self.site, self.site.recipe, self.site.recipe.privacy
         try:
             with site.ledger() as ledger:
                 return ledger.charge(
@@ -255,7 +234,16 @@ class RoundWork:
                     delta=privacy.delta,
                     epsilon_limit=site.policy.epsilon_limit,
                     run_epsilon_limit=privacy.epsilon,
+                    planned=recipe.accounted_evaluations if heldout else recipe.accounted_rounds,
+                    # What carries its own noise leaves once; a sum that the seal protects is new each time it leaves.
+                    once=heldout or privacy.mechanism == "local",
                 )
+        except AlreadyReleasedError as error:
+            log.warning("refused round %d: %s", self.order.round_number, error)
+            raise OrderRefusedError(
+                f"this site has sent what it had for round {self.order.round_number}, and does not have it any more to "
+                "send it again: go on without this site, or start a new run"
+            ) from error
         except BudgetError as error:
             log.warning("refused round %d: %s", self.order.round_number, error)
             raise OrderRefusedError(
@@ -301,6 +289,14 @@ class RoundWork:
     def _entropy(self, purpose: str, *attempt: int) -> Entropy:
         order = self.order
         return site_entropy(self.site.name, order.purpose, order.round_number, *attempt, purpose)
+
+
+def second_vector(order: RoundOrder) -> OrderRefusedError:
+    """The refusal of a second vector of a round without privacy: two of them could be subtracted."""
+    return OrderRefusedError(
+        f"this site has sent its vector of round {order.round_number}, and without privacy.mechanism sends no second "
+        "one: start a new run"
+    )
 
 
 def _round(order: RoundOrder) -> tuple[str, int]:

@@ -33,6 +33,10 @@ class BudgetError(SealoraError):
     """An order would spend more privacy than the ledger and the policy allow."""
 
 
+class AlreadyReleasedError(BudgetError):
+    """What an order asks for has left the site already, and cannot be sent again."""
+
+
 class PolicyError(SealoraError):
     """An order lies outside what the site's policy allows."""
 

@@ -33,7 +33,7 @@ class Receipt(BaseModel):
     recipe_hash: Hex32
     roster_hash: Hex32
     order_digest: Hex32
-    survivors: tuple[str, ...]
+    survivors: Annotated[tuple[Annotated[str, Field(max_length=64)], ...], Field(max_length=1000)]
     """Names of the sites in the opened sum, in the roster's order."""
     adapter_digest: Hex32
     """SHA-256 of the shared part of the adapter that came out of the round."""

@@ -39,6 +39,27 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:
         raise storage_error(path, error) from error
 
 
+def create_once(path: Path) -> bool:
+    """Makes an empty file, durably; whether it was not there before. Of several who try at once one succeeds.
+
+    Raises:
+        StorageError: the file could not be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        _sync_directory(path.parent)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise storage_error(path, error) from error
+    return True
+
+
 def append_line(path: Path, line: str) -> None:
     """Appends one line of text to `path` and flushes it to the disk.
 

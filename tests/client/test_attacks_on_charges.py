@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,13 @@ from flwr.app import ConfigRecord, RecordDict
 from test_epsilon_per_vector import VICTIM, Watch, stalls
 
 from sealora_client import round_work
+from sealora_client.admission import admission
 from sealora_client.ledger import Ledger, export, journal, recovery
 from sealora_client.site import open_site
 from sealora_common.contribution import ContributionLayout
 from sealora_common.errors import StorageError
 from sealora_common.order import GENESIS, RoundOrder, vector_digest
+from sealora_common.privacy.accounting import epsilon_pld
 from sealora_common.receipt import Receipt
 
 from site_bench import Bench, payload_of, refusal_of
@@ -112,19 +116,6 @@ def test_without_privacy_invented_runs_do_not_make_a_site_forget_what_it_sent(be
         begin_invented(bench, number, 1)
     answer = bench.begin(VICTIM, bench.order(attempt=2))
     assert "error" in answer.config_records["config"], "a second vector of the round is on its way, without any noise"
-
-
-def test_without_privacy_a_second_sum_of_one_round_does_not_open(bench_of):
-    """The whole of it: the victim's vector leaves twice."""
-    bench = bench_of("none")
-    watch = Watch(bench)
-    watch.play(bench.order(attempt=1), stalls("confirm"))
-    for number in range(8):
-        begin_invented(bench, number, 1)
-    for name in bench.roster.names[1:]:
-        shutil.rmtree(bench.directory(name) / "outbox")  # as eight invented runs do there
-    watch.play(bench.order(attempt=2), stalls("confirm"))
-    assert watch.vectors == 1
 
 
 def test_under_local_a_round_has_one_vector_whatever_else_is_ordered(bench_of, contributions):
@@ -255,14 +246,34 @@ def test_two_runs_are_not_both_admitted_where_one_fits(bench_of):
             refused.append(run)
             continue
         states[run] = {name: context.state for name, context in bench.contexts.items()}
-    for run in states:
-        for name, state in states[run].items():
+    assert refused == []
+    for run, of_sites in states.items():
+        for name, state in of_sites.items():
             bench.contexts[name].state = state
-        payload_of(bench.stage(VICTIM, "mask", requests[run][VICTIM]))
-    if refused:
-        return
-    released = {row.run for row in charges(bench) if row.released is not None}
-    assert released != {first, second}, "each has spent one round, and neither can be finished"
+        answer = bench.stage(VICTIM, "mask", requests[run][VICTIM])
+        if run == second:
+            assert "does not allow this whole run" in refusal_of(answer)
+    assert {row.run for row in charges(bench) if row.released is not None} == {first}
+
+
+def test_what_a_run_that_has_begun_may_yet_take_is_no_other_run_s(bench_of):
+    """Two runs and a half fit. Two have begun, and a third is not admitted though there is room for a whole one now."""
+    bench = bench_of("local", rounds=2)
+    with Ledger(bench.directory(VICTIM) / "ledger.sqlite") as ledger:
+        kind = (ledger, bench.site.policy, bench.recipe, 3, bench.site.data.train_set, bench.site.data.heldout_set)
+        parts = admission(*kind).parts
+    allow(bench, max(epsilon_pld([replace(each.mechanism, steps=5 * each.rounds // 2)], each.delta) for each in parts))
+    for run in ("1" * 32, "2" * 32):
+        _, requests = bench.play(bench.order(run=run), until="mask")
+        payload_of(bench.stage(VICTIM, "mask", requests[VICTIM]))
+    assert "does not allow this whole run" in refusal_of(bench.begin(VICTIM, bench.order(run="3" * 32)))
+    with Ledger(bench.directory(VICTIM) / "ledger.sqlite") as ledger:
+        policy = open_site(bench.directory(VICTIM)).policy
+        kind = (ledger, policy, bench.recipe, 3, bench.site.data.train_set, bench.site.data.heldout_set)
+        refused = admission(*kind, "3" * 32)
+        assert "beside what runs that have begun may yet take" in str(refused.refused)
+        # A run that has been silent for long is over, and what it had planned is free.
+        assert admission(*kind, "3" * 32, datetime.now(UTC) + timedelta(days=8)).parts[0].reserved == ()
 
 
 # 8: a refused order fills the disk.
@@ -274,7 +285,7 @@ def test_an_order_that_is_refused_leaves_nothing_on_the_disk(bench_of):
     before = sum(file.stat().st_size for file in bench.directory(VICTIM).rglob("*") if file.is_file())
     for number in range(3):
         order, _ = invented(bench, number, 1)
-        huge = Receipt.issue(order, ("x" * 1_000_000,), vector_digest(bench.adapter), GENESIS, bench.server)
+        huge = Receipt.issue(order, ("x" * 64,) * 1000, vector_digest(bench.adapter), GENESIS, bench.server)
         second = RoundOrder.issue(
             "train",
             run=order.run,
@@ -293,21 +304,10 @@ def test_an_order_that_is_refused_leaves_nothing_on_the_disk(bench_of):
     assert after - before < 100_000
 
 
-# 9: without privacy a run that the server invents asks the same question again.
+# 9: a full disk under the head.
 
 
-def test_without_privacy_another_run_does_not_send_the_same_exact_loss(bench_of, contributions):
-    bench = bench_of("none")
-    watch = Watch(bench)
-    for run in ("1" * 32, "2" * 32):
-        watch.play(bench.order(run=run), stalls("confirm"))
-    assert watch.vectors == 1, "the difference of two sums of round 1 is one site's exact loss and weight"
-
-
-# 10: the head cannot be written.
-
-
-def test_a_head_that_cannot_be_written_spends_nothing(bench_of, monkeypatch):
+def test_a_head_that_cannot_be_written_stops_no_vector_that_is_paid_for(bench_of, monkeypatch):
     bench = bench_of("distributed")
     _, requests = bench.play(bench.order(), until="mask")
 
@@ -316,8 +316,10 @@ def test_a_head_that_cannot_be_written_spends_nothing(bench_of, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(journal, "write_head", full)
-        refusal_of(bench.stage(VICTIM, "mask", requests[VICTIM]))
-    assert [row for row in charges(bench) if row.released is not None] == []
+        payload_of(bench.stage(VICTIM, "mask", requests[VICTIM]))
+    assert len([row for row in charges(bench) if row.released is not None]) == 1
+    with Ledger(bench.directory(VICTIM) / "ledger.sqlite", bench.site.identity) as ledger:
+        ledger.verify()  # and the head has caught up
 
 
 # 11: `sent` is overwritten by a round that began before it was set.

@@ -354,14 +354,14 @@ def test_a_run_that_does_not_fit_as_a_whole_is_refused_at_the_greeting_by_one_co
     assert Hello.parse(payload_of(greet(RUN_ID))).site == "site-0"  # what a run has charged itself is no reason
 
 
-def test_a_run_may_not_cost_more_than_its_recipe_promises_whatever_the_policy_allows(private_bench):
+def test_a_round_costs_once_whatever_the_policy_allows(private_bench):
     bench = private_bench
     policy = bench.directory() / "policy.yaml"
     policy.write_text(yaml.safe_dump(yaml.safe_load(policy.read_text()) | {"epsilon_limit": 1000.0}))
     for round_number in (1, 2):
         bench.play(bench.order(round_number=round_number))
     shutil.rmtree(bench.directory() / "outbox")  # so that round 2 cannot be sent again as it was
-    assert "privacy budget does not allow" in refusal_of(bench.begin("site-0", bench.order(round_number=2)))
+    assert "does not have it any more" in refusal_of(bench.begin("site-0", bench.order(round_number=2)))
     assert payload_of(bench.begin("site-0", bench.order(round_number=1, run="cd" * 16)))
 
 

@@ -269,7 +269,9 @@ def test_a_vector_is_on_the_disk_before_it_leaves_and_survives_a_restart(bench_o
 def test_a_round_ordered_again_as_another_is_refused(bench_of, change):
     bench = bench_of("local")
     bench.begin(VICTIM, bench.order())
-    with pytest.raises(OrderRefusedError, match="round 1 was ordered before with another adapter or clipping norm"):
+    with pytest.raises(
+        OrderRefusedError, match="round 1 was ordered before with another recipe, adapter or clipping norm"
+    ):
         RoundWork(bench.site, bench.order(attempt=2, **change)).do(bench.adapter)
 
 

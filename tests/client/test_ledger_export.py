@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sealora_client.ledger import Ledger, recovery
+from sealora_client.ledger import ChargeReference, Ledger, PaidRelease, recovery
 from sealora_client.ledger.export import export_ledger, read_export
 from sealora_client.ledger.head import head_path, read_head
 from sealora_client.ledger.recovery import accept_ledger, restore_ledger
@@ -90,8 +90,10 @@ def test_a_restored_ledger_goes_on_where_the_lost_one_stood(path: Path, export: 
         with pytest.raises(BudgetError):
             charge(ledger, 4, limit=composed(3))
         charge(ledger, 4)
-        (uncertain,) = [row.id for row in ledger.history() if row.uncertain]
-        assert not ledger.can_release(uncertain, "ab" * 32)
+        (row,) = [row for row in ledger.history() if row.uncertain]
+        uncertain = row.id
+        reference = ChargeReference(id=row.id, hash=row.hash)
+        assert not ledger.can_release(PaidRelease(charge=reference, content="ab" * 32))
         with pytest.raises(BudgetError, match="may have been released before the ledger was restored"):
             ledger.mark_released(uncertain, "ab" * 32)
         assert charge(ledger, 3, dataset=records("b", "c")).id > uncertain  # nor is its round taken up again

@@ -65,12 +65,12 @@ def test_what_its_charges_do_not_pay_for_any_more_is_done_and_paid_for_anew(benc
     first, _ = Participation.begin(bench.site, bench.order(), bench.adapter, [])
     with bench.site.ledger() as ledger:
         for release in first.state.releases:
-            ledger.settle(release.charge)
+            ledger.settle(release.charge.id)
     second, _ = Participation.begin(bench.site, bench.order(attempt=2), bench.adapter, [])
     assert len(charges(bench)) == 4
     assert len(second.state.releases) == 2
     for mine, theirs in zip(second.state.releases, first.state.releases, strict=True):
-        assert mine.charge > theirs.charge
+        assert mine.charge.id > theirs.charge.id
         assert mine.content != theirs.content
 
 
@@ -93,7 +93,7 @@ def test_the_charge_is_released_on_the_disk_before_the_vector_leaves(bench, monk
         raise StorageError("the disk is full")
 
     with monkeypatch.context() as broken:
-        broken.setattr(Ledger, "mark_released", full)
+        broken.setattr(Ledger, "release", full)
         refusal_of(bench.stage("site-0", "mask", requests["site-0"]))
     assert charges(bench) == [("held out", "ab", 1, False), ("train", "ab", 1, False)]
     _, requests = bench.play(bench.order(attempt=2), until="mask")
@@ -190,7 +190,8 @@ def test_a_held_out_record_is_protected_as_a_training_record_is(tiny_base, tmp_p
     again = bench.order("evaluate", round_number=3, attempt=2)
     assert payload_of(bench.begin("site-0", again, action="evaluate"))  # the same loss, which is paid for
     shutil.rmtree(bench.directory() / "outbox")
-    assert "budget does not allow" in refusal_of(bench.begin("site-0", again, action="evaluate"))
+    said = refusal_of(bench.begin("site-0", again, action="evaluate"))
+    assert "this site has sent what it had for round 3, and does not have it any more to send it again" in said
 
 
 def test_an_order_with_another_clipping_norm_is_refused(bench):

@@ -10,7 +10,7 @@ leave under it any more.
         charge = ledger.charge(dataset=dataset, run=run, round_number=3, mechanism=mechanism,
                                delta=1e-5, epsilon_limit=8.0)
         trained = train_round(..., leave=charge)
-        ledger.mark_released(charge.id, digest_of(trained))
+        ledger.release([PaidRelease(charge=charge.reference, content=digest_of(trained))])
         send(trained)
 
 `ledger`     what may be spent: charging, releasing, refusing
@@ -34,8 +34,18 @@ they were at an earlier time. Only a copy kept elsewhere shows that: `sealora-si
 from __future__ import annotations
 
 from sealora_client.ledger.books import ChargeRow, DataSetRow
-from sealora_client.ledger.charge import Charge, Leave, Rehearsal
+from sealora_client.ledger.charge import Charge, ChargeReference, Leave, PaidRelease, Rehearsal
 from sealora_client.ledger.journal import Verified
 from sealora_client.ledger.ledger import Ledger
 
-__all__ = ["Charge", "ChargeRow", "DataSetRow", "Leave", "Ledger", "Rehearsal", "Verified"]
+__all__ = [
+    "Charge",
+    "ChargeReference",
+    "ChargeRow",
+    "DataSetRow",
+    "Leave",
+    "Ledger",
+    "PaidRelease",
+    "Rehearsal",
+    "Verified",
+]

@@ -63,6 +63,8 @@ class ChargeRow:
         settled: when it was closed unreleased, UTC, ISO 8601; None if it was not.
         voided: when it was taken back, nothing having left under it, UTC, ISO 8601; None if it was not.
         content: SHA-256 (hex) of what was released; empty if nothing was, or if it may not leave again.
+        hash: SHA-256 (hex) of its entry and all before it.
+        planned: how many charges of its kind its run may take in all; 0 if the ledger does not know.
         repeats: how often it was taken up again while it was open.
         delta: at which its limits were meant.
         epsilon_limit: the data set's limit at the time; None if there was none.
@@ -86,11 +88,17 @@ class ChargeRow:
     epsilon_limit: float | None
     insecure: bool
     uncertain: bool = False
+    hash: str = ""
+    planned: int = 0
 
     @property
     def is_open(self) -> bool:
         """Whether it is neither released nor settled nor voided."""
         return self.released is None and self.settled is None and self.voided is None
+
+    def is_of_kind(self, mechanism: Mechanism) -> bool:
+        """Whether it pays for the same as `mechanism` but for the noise, of which an earlier version added more."""
+        return replace(self.mechanism, noise_multiplier=mechanism.noise_multiplier) == mechanism
 
     @property
     def is_unused(self) -> bool:
@@ -172,7 +180,7 @@ class Books:
             case DataSetAdded():
                 self._add(entry)
             case Charged():
-                self.charges[entry.number] = self._charged(entry)
+                self.charges[entry.number] = self._charged(entry, sealed.hash)
             case Repeated():
                 row = self._open(entry.number, entry.charge)
                 insecure = row.insecure or entry.insecure
@@ -222,7 +230,7 @@ class Books:
             overlaps=frozenset((*entry.overlaps, entry.number)),
         )
 
-    def _charged(self, entry: Charged) -> ChargeRow:
+    def _charged(self, entry: Charged, link: bytes) -> ChargeRow:
         if entry.dataset not in self._fingerprints:
             raise DamageError(entry.number, f"it charges data set {entry.dataset}, which is not there")
         try:
@@ -244,6 +252,8 @@ class Books:
             delta=entry.delta,
             epsilon_limit=entry.epsilon_limit,
             insecure=entry.insecure,
+            hash=link.hex(),
+            planned=entry.planned,
         )
 
     def _open(self, number: int, charge: int) -> ChargeRow:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pydantic import BaseModel, ConfigDict
+
 from sealora_common.privacy.accounting import Mechanism
 
 
@@ -17,6 +19,8 @@ class Charge:
 
     Attributes:
         id: number of the ledger's entry.
+        hash: SHA-256 (hex) of the entry and all before it. A number is given out anew when a ledger is restored; this
+            is not.
         run: the run's identity.
         round_number: first round is 1.
         dataset: fingerprint of the data set that was charged.
@@ -26,12 +30,37 @@ class Charge:
     """
 
     id: int
+    hash: str
     run: str
     round_number: int
     dataset: str
     mechanism: Mechanism
     delta: float
     epsilon_after: float
+
+    @property
+    def reference(self) -> ChargeReference:
+        """What stands for it in files."""
+        return ChargeReference(id=self.id, hash=self.hash)
+
+
+class ChargeReference(BaseModel):
+    """One charge of one ledger, and no other's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: int
+    hash: str
+
+
+class PaidRelease(BaseModel):
+    """Something that is about to leave the site, and the charge that pays for it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    charge: ChargeReference
+    content: str
+    """SHA-256 (hex) of it: the same may leave again under the same charge. Empty: nothing may leave again."""
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,8 @@ class Charged(_Fields):
     epsilon_limit: float | None
     """Of the data set, at the time; null: none."""
     run_epsilon_limit: float | None
+    planned: int = Field(default=0, ge=0)
+    """How many charges of this kind the run may take in all; 0: an earlier version did not say."""
     insecure: bool
     """Whether its noise came from the insecure test seed and so protects nothing."""
 

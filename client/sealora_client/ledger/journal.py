@@ -6,6 +6,7 @@ all before it. `verify` reads everything again and checks every signature and ev
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ from sealora_client.ledger.store import (
 )
 from sealora_common.errors import StorageError
 from sealora_common.identity import Identity
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -109,10 +112,11 @@ class Journal:
             yield self._books
 
     @contextmanager
-    def writing(self) -> Iterator[Books]:
+    def writing(self, *, head_may_lag: bool = False) -> Iterator[Books]:
         """The books, while no other process can add to them; what is appended is on the disk at the end, or nothing is.
 
-        Should the head then not be written, the entries are there all the same, and `StorageError` is raised.
+        Should the head then not be written, the entries are there all the same, and `StorageError` is raised; with
+        `head_may_lag` that is logged, and the head catches up when the ledger is written to or opened next.
         """
         with self._lock:
             try:
@@ -125,7 +129,12 @@ class Journal:
                 self._books = Books()  # they may be ahead of the disk now, so they are read anew
                 raise
             if added:
-                self._advance_head()
+                try:
+                    self._advance_head()
+                except StorageError as error:
+                    if not head_may_lag:
+                        raise
+                    log.warning("%s", error)
 
     def append(self, kind: Callable[..., Entry], **fields: Any) -> int:
         """Adds an entry of this kind with these fields, within `writing`; returns its number."""

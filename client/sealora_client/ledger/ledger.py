@@ -12,13 +12,14 @@ new identifiers, presents members that the ledger cannot know again; that is for
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 
 from sealora_client.data.fingerprint import DataSet
 from sealora_client.ledger.books import Books, ChargeRow, DataSetRow
-from sealora_client.ledger.charge import Charge
+from sealora_client.ledger.charge import Charge, ChargeReference, PaidRelease
 from sealora_client.ledger.entries import (
     Accepted,
     Charged,
@@ -33,7 +34,7 @@ from sealora_client.ledger.journal import Journal, Verified
 from sealora_client.ledger.members import KeyedMembers
 from sealora_client.ledger.overspend import Limits, repeats_that_fit
 from sealora_common.entropy import insecure_seed_in_use
-from sealora_common.errors import BudgetError
+from sealora_common.errors import AlreadyReleasedError, BudgetError
 from sealora_common.identity import Identity
 from sealora_common.privacy.accounting import Mechanism, check_delta, epsilon_pld
 
@@ -77,6 +78,8 @@ class Ledger:
         delta: float,
         epsilon_limit: float,
         run_epsilon_limit: float = math.inf,
+        planned: int = 0,
+        once: bool = False,
     ) -> Charge:
         """Pays for one round's training, durably, or refuses it. Call it before training starts.
 
@@ -99,8 +102,12 @@ class Ledger:
             epsilon_limit: most that all charges that count against this data set may cost together; infinity for no
                 limit.
             run_epsilon_limit: most that this run's charges of them may cost: what its recipe promises.
+            planned: how many charges of this kind the run may take in all, for the judgement of other runs.
+            once: refuse if something of this kind, round and run has left already: it may leave again, but nothing else
+                in its place.
 
         Raises:
+            AlreadyReleasedError: see `once`.
             BudgetError: the charge would overspend, delta is not below 1 / (number of units), or the data set shares
                 records with one charged by another unit of privacy. Nothing is charged.
         """
@@ -117,8 +124,11 @@ class Ledger:
             insecure = insecure_seed_in_use()
 
             def leave(charge_id: int, epsilon_after: float) -> Charge:
-                return Charge(charge_id, run, round_number, dataset.fingerprint, mechanism, delta, epsilon_after)
+                link = books.hashes[charge_id - 1].hex()
+                return Charge(charge_id, link, run, round_number, dataset.fingerprint, mechanism, delta, epsilon_after)
 
+            if once:
+                _require_unreleased(rows, run, round_number, mechanism)
             for row in rows:
                 if row.is_unused and _same_round(row, dataset, run, round_number, mechanism):
                     self._journal.append(Repeated, charge=row.id, insecure=insecure)
@@ -138,6 +148,7 @@ class Ledger:
                 delta=delta,
                 epsilon_limit=_finite(epsilon_limit),
                 run_epsilon_limit=_finite(run_epsilon_limit),
+                planned=planned,
                 insecure=insecure,
             )
             return leave(charge_id, after)
@@ -156,22 +167,42 @@ class Ledger:
             BudgetError: the charge released another result already (as when the same site runs twice and both trained
                 under it), was settled or voided, or is not in this ledger. The result must not leave.
         """
-        with self._journal.writing() as books:
-            row = books.charges.get(charge_id)
-            if row is not None and content and row.content == content:
-                return
-            if row is None or not row.is_unused:
-                raise BudgetError(
-                    f"charge {charge_id} of the privacy ledger {self.path} {_state_of(row)}, so this round's result "
-                    "stays here: check that the site does not run twice, then let it train again"
-                )
-            self._journal.append(Released, charge=charge_id, content=content)
+        with self._journal.writing(head_may_lag=True) as books:
+            self._release(books, charge_id, content)
 
-    def can_release(self, charge_id: int, content: str) -> bool:
-        """Whether `mark_released` would let this result of the charge leave, for the first time or again."""
+    def release(self, releases: Sequence[PaidRelease]) -> None:
+        """As `mark_released`, for all that leaves in one message: all of it is recorded, or nothing.
+
+        Raises:
+            BudgetError: one of them may not leave, or its charge is of another ledger. Nothing is recorded.
+        """
+        with self._journal.writing(head_may_lag=True) as books:
+            for paid in releases:
+                if not _is_here(books, paid.charge):
+                    raise BudgetError(
+                        f"charge {paid.charge.id} is not the one of this privacy ledger {self.path}, so this round's "
+                        "result stays here: let the site train again"
+                    )
+                self._release(books, paid.charge.id, paid.content)
+
+    def can_release(self, paid: PaidRelease) -> bool:
+        """Whether `release` would let it leave, for the first time or again."""
         with self._journal.reading() as books:
-            row = books.charges.get(charge_id)
-            return row is not None and (row.is_unused or (bool(content) and row.content == content))
+            row = books.charges.get(paid.charge.id)
+            if row is None or not _is_here(books, paid.charge):
+                return False
+            return row.is_unused or (bool(paid.content) and row.content == paid.content)
+
+    def _release(self, books: Books, charge_id: int, content: str) -> None:
+        row = books.charges.get(charge_id)
+        if row is not None and content and row.content == content:
+            return
+        if row is None or not row.is_unused:
+            raise BudgetError(
+                f"charge {charge_id} of the privacy ledger {self.path} {_state_of(row)}, so this round's result "
+                "stays here: check that the site does not run twice, then let it train again"
+            )
+        self._journal.append(Released, charge=charge_id, content=content)
 
     def settle(self, charge_id: int) -> None:
         """Closes an open charge whose round is over and lost. It stays spent for good, unlike one that is voided.
@@ -277,6 +308,21 @@ class Ledger:
         )
         self._journal.append_members(number, keyed)
         return number
+
+
+def _require_unreleased(rows: Sequence[ChargeRow], run: str, round_number: int, mechanism: Mechanism) -> None:
+    for row in rows:
+        same = (row.run, row.round_number) == (run, round_number) and row.is_of_kind(mechanism)
+        if same and (row.released is not None or row.uncertain):
+            raise AlreadyReleasedError(
+                f"charge {row.id} of run {run[:12]} has released round {round_number} already, or may have, and what "
+                "was released is not here any more to be sent again"
+            )
+
+
+def _is_here(books: Books, reference: ChargeReference) -> bool:
+    row = books.charges.get(reference.id)
+    return row is not None and row.hash == reference.hash
 
 
 def _state_of(row: ChargeRow | None) -> str:

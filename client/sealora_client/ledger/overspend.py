@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -42,15 +43,17 @@ class Limits:
             BudgetError: there is no room, even without the unused ones.
         """
         unused = [row for row in rows if row.is_unused]
-        in_the_way: list[ChargeRow] = []
-        while not self._fits(counted := [row for row in rows if row not in in_the_way], mechanism):
-            if not unused:
-                break  # and the refusal is said below
-            in_the_way.append(unused.pop(0))
-        spent, of_run = self._mechanisms(counted)
+
+        def counted(voided: int) -> list[ChargeRow]:
+            gone = {row.id for row in unused[:voided]}
+            return [row for row in rows if row.id not in gone]
+
+        # Costs only fall as charges go, and there may be hundreds: the least number is searched for, not counted up to.
+        enough = bisect_left(range(len(unused)), True, key=lambda voided: self._fits(counted(voided), mechanism))
+        spent, of_run = self._mechanisms(counted(enough))
         after = require_room(self.dataset, spent, mechanism, self.delta, self.epsilon)
         require_room(f"run {self.run[:12]}", of_run, mechanism, self.delta, self.run_epsilon)
-        return after, in_the_way
+        return after, unused[:enough]
 
     def _fits(self, rows: Sequence[ChargeRow], mechanism: Mechanism) -> bool:
         spent, of_run = self._mechanisms(rows)

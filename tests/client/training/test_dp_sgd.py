@@ -349,7 +349,7 @@ def test_only_what_was_paid_for_is_trained(model: AdaptedModel, base: Path) -> N
     recipe = recipe_for(base)
     training, delta = recipe.training, recipe.privacy.delta
     due = Mechanism(1.0, training.sample_rate, training.steps_per_round)
-    paid = Charge(1, "run", 1, "dataset", due, delta, 1.0)
+    paid = Charge(1, "00" * 32, "run", 1, "dataset", due, delta, 1.0)
     train_with(model, recipe, paid)
     wrong = [
         replace(paid, mechanism=replace(due, steps=due.steps - 1)),
@@ -374,7 +374,7 @@ def test_the_noise_is_what_was_paid_for_and_no_argument(model: AdaptedModel, bas
     monkeypatch.setattr(dp_sgd, "rounded_gaussian", watched)
     recipe = recipe_for(base)
     due = Mechanism(1.375, recipe.training.sample_rate, recipe.training.steps_per_round)
-    train_with(model, recipe, Charge(1, "run", 1, "dataset", due, recipe.privacy.delta, 1.0))
+    train_with(model, recipe, Charge(1, "00" * 32, "run", 1, "dataset", due, recipe.privacy.delta, 1.0))
     assert drawn == [1.375] * recipe.training.steps_per_round
 
 
