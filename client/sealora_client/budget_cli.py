@@ -252,6 +252,8 @@ def _show_plan(console: Console, report: BudgetReport, plan: Plan) -> None:
 
 def _at_several_sites(plan: Plan, several: SeveralSites) -> str:
     unit = plan.parts[0].unit
+    if several.sites == 1:
+        return f"A {unit} in the data of this site alone is promised epsilon {several.epsilon:.4g} by a run."
     return (
         f"A {unit} in the data of {several.sites} sites is promised epsilon {several.epsilon:.4g} by a run, not "
         f"{plan.epsilon:g}: each site's promise is its own."

@@ -270,6 +270,9 @@ def test_what_is_promised_to_somebody_at_several_sites_is_told(
     assert f"A {unit} in the data of 2 sites is promised epsilon {expected.epsilon:.4g} by a run, not 6:" in said
     three = report(site, "--sites", "3")["plan"]["several_sites"]
     assert (three["sites"], three["epsilon"] > found["epsilon"]) == (3, True)
+    alone = " ".join(run("--directory", site, "--sites", "1").split())
+    assert f"A {unit} in the data of this site alone is promised epsilon " in alone
+    assert "of 1 sites" not in alone
 
 
 def test_more_sites_than_the_federation_has_are_refused(

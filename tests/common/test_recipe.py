@@ -82,6 +82,12 @@ def test_a_missing_field_is_named():
     assert refusal("name: a\nrounds: 1\nmodel: {}\n") == "my.yaml: model.base: missing: add it"
 
 
+def test_a_rule_on_a_section_is_said_without_repeating_the_section():
+    said = refusal(MINIMAL, "data.fold_persons=true")
+    assert said == "my.yaml: data: fold_persons folds identifiers of persons: name their field in data.person_field"
+    assert "privacy.epsilon: {'a': 1} will not do" in refusal(MINIMAL, "privacy.epsilon.a=1")
+
+
 def test_further_problems_are_counted():
     assert refusal("name: a\nrounds: 0\nmodel: {base: b, x: 1}\n").endswith("(1 more below it)")
 

@@ -10,7 +10,7 @@ from sealora_client.check.agreement import Agreement
 from sealora_client.check.finding import Finding, failed, passed
 from sealora_client.ledger import Ledger
 from sealora_client.policy import SitePolicy
-from sealora_common.errors import SealoraError
+from sealora_common.errors import DataError, SealoraError
 from sealora_common.identity import Identity
 from sealora_common.recipe import Recipe
 
@@ -27,6 +27,9 @@ def check_budget(agreement: Agreement, policy: SitePolicy, recipe: Recipe, ident
         with Ledger(agreement.directory / LEDGER, identity) as ledger:
             judged = admission(ledger, policy, recipe, at_site.roster_size, at_site.train, at_site.heldout)
         only_one = only_one_run(recipe, at_site.roster_size, policy.epsilon_limit)
+    except DataError as error:
+        yield failed("records", str(error))
+        return
     except SealoraError as error:
         yield failed("privacy", str(error))
         return

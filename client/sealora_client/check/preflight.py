@@ -8,7 +8,7 @@ from pathlib import Path
 from sealora_client.check.agreement import Agreement, check_agreement
 from sealora_client.check.finding import Finding, failed, passed, warned
 from sealora_client.site_config import SiteConfig
-from sealora_common.errors import SealoraError
+from sealora_common.errors import DataError, SealoraError
 from sealora_common.recipe import Recipe
 
 
@@ -47,8 +47,11 @@ def _with_recipe(agreement: Agreement, recipe: Recipe, trial: bool) -> Iterator[
     from sealora_client.check.machine import check_device, check_memory
     from sealora_client.check.workload import check_base_model
 
+    readable = True
     if agreement.policy is not None and agreement.identity is not None:
-        yield from check_budget(agreement, agreement.policy, recipe, agreement.identity)
+        privacy = list(check_budget(agreement, agreement.policy, recipe, agreement.identity))
+        yield from privacy
+        readable = all(finding.check != "records" for finding in privacy)
     base, parameters = check_base_model(recipe)
     yield base
     yield check_device(recipe, parameters)
@@ -56,6 +59,8 @@ def _with_recipe(agreement: Agreement, recipe: Recipe, trial: bool) -> Iterator[
     yield memory
     if "fail" in (base.status, memory.status):
         yield warned("training", "not tried, because the base model is not there or does not fit: put that right first")
+    elif trial and not readable:
+        yield warned("training", "not tried, because the records cannot be read: put that right first")
     elif trial:
         yield from _on_training(agreement, recipe)
 
@@ -69,6 +74,9 @@ def _on_training(agreement: Agreement, recipe: Recipe) -> Iterator[Finding]:
     try:
         model = adapted_model(recipe)
         workload = Workload.read(agreement.directory / agreement.config.data, recipe, model)
+    except DataError as error:
+        yield failed("records", str(error))
+        return
     except SealoraError as error:
         yield failed("training", str(error))
         return

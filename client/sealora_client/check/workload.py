@@ -66,8 +66,11 @@ class Workload:
     def check(self, recipe: Recipe) -> Iterator[Finding]:
         """Counts, truncated and unusable shares, and what follows from the number of records for the recipe."""
         examples = [example for part in (self.train, self.heldout) for unit in part.units for example in unit]
-        persons = f" of {len(self.train)} persons" if recipe.data.unit == "person" else ""
-        said = f"{self.train.examples}{persons} to train on, {self.heldout.examples} held out"
+        trained, evaluated = (
+            f"{part.examples} of {len(part)} persons" if recipe.data.unit == "person" else f"{part.examples}"
+            for part in (self.train, self.heldout)
+        )
+        said = f"{trained} to train on, {evaluated} held out"
         share = sum(example.truncated for example in examples) / len(examples)
         if share > _MUCH_TRUNCATED:
             yield warned(
@@ -90,7 +93,7 @@ class Workload:
             )
         if recipe.privacy.mechanism != "none":
             try:
-                check_delta(recipe.privacy.delta, min(len(self.train), len(self.heldout)))
+                check_delta(recipe.privacy.delta, max(len(self.train), len(self.heldout)))
             except BudgetError as error:
                 yield failed("records", str(error))
 

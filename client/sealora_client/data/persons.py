@@ -66,8 +66,8 @@ class Persons:
         folded = fold(written)
         if not folded:
             raise DataError(
-                f'{place}: the field "{self._field}" names no person: give it a text or a whole number, or leave '
-                "data.person_field out of the recipe"
+                f'{place}: the field "{self._field}" names no person, as {self._why_nobody(record)}: give it a text or '
+                "a whole number, or name the right field in the recipe's data.person_field"
             )
         if self._folds:
             return folded
@@ -85,6 +85,16 @@ class Persons:
                 "differently if they are two, or agree on data.fold_persons: true, which takes them for one"
             )
         return written
+
+    def _why_nobody(self, record: Mapping[str, Any]) -> str:
+        """In words, and without the value: what is said of a person's identifier is read by others."""
+        if self._field not in record:
+            return "it is missing"
+        value = record[self._field]
+        if value is None or isinstance(value, str):
+            return "it is blank"
+        kinds = {bool: "a truth value", float: "a number with a decimal point", list: "a list", dict: "an object"}
+        return f"it is {kinds[type(value)]}"
 
 
 def _folded_once(text: str) -> str:

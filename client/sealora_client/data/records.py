@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,8 +53,8 @@ def read_records(path: Path, section: DataSection) -> Split:
     """
     split = Split([], [])
     persons = Persons(path, section) if section.person_field is not None else None
-    part_of_person: dict[str, str] = {}
-    part_of_text: dict[tuple[str, str], str] = {}
+    first_of_person: dict[str, tuple[str, int]] = {}
+    first_of_text: dict[tuple[str, str], tuple[str, int]] = {}
     for line, value in _objects(path):
         place = f"{path}, line {line}"
         record = Record(
@@ -63,15 +64,18 @@ def read_records(path: Path, section: DataSection) -> Split:
             line,
         )
         part = _part(place, value, record, section)
-        if record.person is not None and part_of_person.setdefault(record.person, part) != part:
+        if record.person is not None:
+            before, first = first_of_person.setdefault(record.person, (part, line))
+            if before != part:
+                raise DataError(
+                    f'{path}, lines {first} and {line}: one person is in both parts, there as "{before}" and here as '
+                    f'"{part}": give all their records the same "{section.split_field}", or leave that field out'
+                )
+        before, first = first_of_text.setdefault((record.prompt, record.response), (part, line))
+        if before != part:
             raise DataError(
-                f'{place}: this person is in both parts, here as "{part}": give all records of one person the same '
-                f'"{section.split_field}", or leave that field out'
-            )
-        if part_of_text.setdefault((record.prompt, record.response), part) != part:
-            raise DataError(
-                f'{place}: the same record is in both parts, here as "{part}": what was trained on measures nothing '
-                "and would be paid for twice, so drop one of them"
+                f'{path}, lines {first} and {line}: the same record is in both parts, there as "{before}" and here as '
+                f'"{part}": what was trained on measures nothing and would be paid for twice, so drop one of them'
             )
         (split.train if part == "train" else split.heldout).append(record)
     if not split.train and not split.heldout:
@@ -92,6 +96,9 @@ def read_records(path: Path, section: DataSection) -> Split:
 def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The file's objects, each with the number of its line."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            # It is read anew for every message, and opening a pipe waits for whoever writes to it.
+            raise DataError(f"{path} is no file, but a directory, pipe or device: name a file of records")
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 place = f"{path}, line {number}"

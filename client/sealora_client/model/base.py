@@ -68,6 +68,10 @@ def load_base(section: ModelSection, directory: Path) -> PreTrainedModel:
             **options,
         )
     except Exception as error:  # whatever a damaged or unsupported model makes the libraries raise
+        if "attn_implementation" in str(error) and section.attention != "eager":
+            raise ModelError(
+                f"the base model in {directory} has no {section.attention} attention: agree on model.attention: eager"
+            ) from error
         raise ModelError(
             f"the base model in {directory} cannot be loaded ({_first_line(error)}): "
             "check that its files are complete and that it is a causal language model"

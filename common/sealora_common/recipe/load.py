@@ -89,6 +89,9 @@ def _first_problem(where: str, error: ValidationError) -> str:
     message = str(first["msg"]).removeprefix("Value error, ")
     if not field:
         return f"{where}: {message}{more}"
+    if first["type"] == "value_error" and isinstance(first["input"], dict):
+        # A rule on a whole section, whose sentence names what is wrong in it.
+        return f"{where}: {field}: {_lower_first(message)}{more}"
     return f"{where}: {field}: {first['input']!r} will not do: {_lower_first(message)}{more}"
 
 

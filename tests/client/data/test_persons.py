@@ -75,7 +75,9 @@ def test_what_a_reader_tells_apart_or_cannot_is_two_persons(others):
 @pytest.mark.parametrize("blank", ["", " ", "\t\n", "\u00a0", "\u200b", "\ufeff \u2800", "\u00ad\u2060", "\u3164"])
 @pytest.mark.parametrize("folds", [False, True])
 def test_a_blank_identifier_names_nobody(blank, folds):
-    with pytest.raises(DataError, match=r'site\.jsonl, line 2: the field "patient" names no person: give it'):
+    with pytest.raises(
+        DataError, match=r'site\.jsonl, line 2: the field "patient" names no person, as it is blank: give it'
+    ):
         persons("Ada", blank, folds=folds)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from pathlib import Path
 
@@ -71,7 +72,9 @@ def test_equal_records_fall_into_the_same_part(write):
 
 def test_a_record_in_both_parts_is_refused(write):
     path = write(TRAIN, HELDOUT, TRAIN | {"split": "heldout"})
-    with pytest.raises(DataError, match=r'line 3: the same record is in both parts, here as "heldout"'):
+    with pytest.raises(
+        DataError, match=r'lines 1 and 3: the same record is in both parts, there as "train" and here as "heldout"'
+    ):
         read_records(path, SECTION)
 
 
@@ -113,19 +116,46 @@ def test_a_person_may_be_a_whole_number_and_is_read_as_text(write):
     assert read_records(path, SECTION).train[0].person is None
 
 
-@pytest.mark.parametrize("person", [None, "", True, 1.5, ["p"], {"id": 3}])
-def test_a_record_without_a_person_is_refused_by_its_line(write, person):
+@pytest.mark.parametrize(
+    ("person", "why"),
+    [
+        (None, "it is blank"),
+        ("", "it is blank"),
+        (True, "it is a truth value"),
+        (7.0, "it is a number with a decimal point"),  # what a table with gaps makes of the number 7
+        (1.5, "it is a number with a decimal point"),
+        (["p"], "it is a list"),
+        ({"id": 3}, "it is an object"),
+    ],
+)
+def test_a_record_without_a_person_is_refused_by_its_line_and_why(write, person, why):
     path = write(TRAIN | {"patient": "a"}, HELDOUT | {"patient": person})
-    with pytest.raises(DataError, match=r'line 2: the field "patient" names no person: give it .* data\.person_field'):
+    said = rf'line 2: the field "patient" names no person, as {why}: give it .* data\.person_field'
+    with pytest.raises(DataError, match=said):
         read_records(path, BY_PERSON)
-    with pytest.raises(DataError, match=r'line 1: the field "patient" names no person'):
+    with pytest.raises(DataError, match=r'line 1: the field "patient" names no person, as it is missing: give it'):
         read_records(write(TRAIN), BY_PERSON)
+
+
+def test_what_is_no_file_is_refused_without_waiting_for_it(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe", Path(os.devnull)):
+        with pytest.raises(DataError, match=rf"^{path} is no file, but a directory, pipe or device: name a file"):
+            read_records(path, SECTION)
+
+
+def test_a_link_to_a_file_is_followed(write, tmp_path):
+    (tmp_path / "link.jsonl").symlink_to(write(TRAIN, HELDOUT))
+    assert read_records(tmp_path / "link.jsonl", SECTION).train == [Record("p", "r")]
 
 
 @pytest.mark.parametrize("number", [7, "7"])
 def test_a_split_field_that_divides_a_person_is_refused(write, number):
     path = write(TRAIN | {"patient": "7"}, HELDOUT | {"patient": "8"}, HELDOUT | {"prompt": "x", "patient": number})
-    with pytest.raises(DataError, match=r'line 3: this person is in both parts, here as "heldout": give all records'):
+    with pytest.raises(
+        DataError,
+        match=r'lines 1 and 3: one person is in both parts, there as "train" and here as "heldout": give all their',
+    ):
         read_records(path, BY_PERSON)
 
 
@@ -145,7 +175,7 @@ def test_folded_persons_stay_in_one_part_however_they_are_spelled(write):
     assert not train & heldout
     assert train == {record.person for record in read_records(write(*patients(100)), BY_PERSON).train}
     path = write(TRAIN | {"patient": "Ada"}, HELDOUT | {"patient": "ada"})
-    with pytest.raises(DataError, match="line 2: this person is in both parts"):
+    with pytest.raises(DataError, match="lines 1 and 2: one person is in both parts"):
         read_records(path, folding)
 
 
@@ -198,11 +228,6 @@ def test_a_data_set_without_both_parts_is_refused(write, lines, sentence):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"nowhere\.jsonl does not exist: check the path"):
         read_records(tmp_path / "nowhere.jsonl", SECTION)
-
-
-def test_a_directory_in_the_place_of_the_file_is_refused(tmp_path):
-    with pytest.raises(DataError, match=r"cannot be read \(Is a directory\): check the path"):
-        read_records(tmp_path, SECTION)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)

@@ -17,6 +17,8 @@ from sealora_client.model.loss import collate, response_losses
 from sealora_common.errors import ModelError
 from sealora_common.recipe.schema import ModelSection, Recipe
 
+from tiny_models import make_tiny_model
+
 
 def section(directory: Path, **fields):
     return ModelSection(base=str(directory), **{"quantization": "none", "compute_dtype": "float32"} | fields)
@@ -42,6 +44,13 @@ def evaluate(model: AdaptedModel) -> None:
     model.model.eval()
     with torch.no_grad():
         model.model(input_ids=torch.arange(3, 11, device=model.device)[None])
+
+
+def test_an_attention_that_the_model_has_not_is_said_with_what_to_do(tmp_path):
+    directory = make_tiny_model(tmp_path / "rwkv", "rwkv")
+    with pytest.raises(ModelError, match=r"rwkv has no sdpa attention: agree on model\.attention: eager$"):
+        load_base(section(directory), directory)
+    load_base(section(directory, attention="eager"), directory)
 
 
 @pytest.mark.parametrize("quantization", ["none", "nf4"])
