@@ -145,6 +145,25 @@ def test_a_thousand_rounds_admitted_are_charged_to_the_last(ledger: Ledger) -> N
         charge(ledger, own, mechanism, 2, dataset=TRAIN, run="own", limit=1.0)
 
 
+def test_what_another_run_was_charged_for_and_never_sent_takes_no_room(ledger: Ledger) -> None:
+    """A server that orders rounds and never collects them keeps no other run out."""
+    own = recipe(*LOCAL)
+    mechanism = training_mechanism(own, 3)
+    assert mechanism is not None
+    for round_number in range(1, own.rounds + 1):
+        ledger.charge(
+            dataset=TRAIN,
+            run="never collected",
+            round_number=round_number,
+            mechanism=mechanism,
+            delta=DELTA,
+            epsilon_limit=8.0,
+        )
+    assert judged(ledger, own, run="next").refused is None
+    assert judged(ledger, own, run="next").parts[0].spent == 0.0
+    assert judged(ledger, own, run="never collected").parts[0].charged == own.rounds
+
+
 def test_what_somebody_else_spends_meanwhile_counts(ledger: Ledger) -> None:
     own = recipe(*LOCAL)
     train(ledger, own, 2, run="own")

@@ -78,6 +78,31 @@ def test_an_order_that_would_overspend_is_refused_and_not_recorded(path: Path) -
     assert "0 of its 10 steps" in message
 
 
+def test_a_limit_is_passed_by_a_rounding_at_most(path: Path) -> None:
+    """Of the data set and of the run: what fits to the last digit fits, and a millionth more does not."""
+    enough, too_little = composed(2), composed(2) * (1 - 1e-6)
+    with Ledger(path, SITE) as ledger:
+
+        def second_round(epsilon_limit: float, run_epsilon_limit: float) -> None:
+            ledger.charge(
+                dataset=DATA,
+                run="run-1",
+                round_number=2,
+                mechanism=ROUND,
+                delta=DELTA,
+                epsilon_limit=epsilon_limit,
+                run_epsilon_limit=run_epsilon_limit,
+            )
+
+        spend(ledger, 1, limit=enough)
+        for limits in ((too_little, math.inf), (enough, too_little)):
+            with pytest.raises(BudgetError):
+                second_round(*limits)
+        assert ledger.rounds_left(DATA, ROUND, DELTA, too_little) == 0
+        assert ledger.rounds_left(DATA, ROUND, DELTA, enough) == 1
+        second_round(enough, enough)
+
+
 def test_a_refusal_says_how_many_steps_still_fit(path: Path) -> None:
     limit = epsilon_pld([Mechanism(1.0, 0.05, 14)], DELTA)
     with Ledger(path, SITE) as ledger:

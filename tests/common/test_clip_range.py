@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sealora_common.clip_range import initial_range, next_range
+from sealora_common.clip_range import initial_range, is_allowed_range, next_range
 from sealora_common.recipe import Recipe
 from sealora_common.secagg.rotation import BLOCK, rotate
 
@@ -33,6 +33,30 @@ def test_the_first_range_follows_from_the_recipe():
     sgd = recipe(training={"optimizer": "sgd"}, privacy={"clip_norm": 0.5})
     assert initial_range(sgd) == pytest.approx(WIDEST / 2)
     assert initial_range(FIXED) == 0.25
+
+
+@pytest.mark.parametrize("own", [AUTO, ROTATED])
+def test_an_order_may_name_the_ranges_that_rounds_can_come_to_and_none_beyond(own):
+    widest = initial_range(own)
+    for allowed in (widest, widest / 64, widest / 3):
+        assert is_allowed_range(own, allowed)
+    for beyond in (np.nextafter(widest, np.inf), np.nextafter(widest / 64, 0.0), 0.0, -widest, np.inf, np.nan):
+        assert not is_allowed_range(own, float(beyond))
+
+
+def test_where_the_recipe_fixes_the_range_an_order_may_name_that_one_alone():
+    assert is_allowed_range(FIXED, 0.25)
+    for other in (np.nextafter(0.25, 0.0), np.nextafter(0.25, 1.0), 0.1):
+        assert not is_allowed_range(FIXED, float(other))
+
+
+@given(sums, fractions)
+def test_every_range_that_follows_from_a_round_may_be_ordered(total, clipped):
+    for own in (AUTO, FIXED, ROTATED):
+        used = initial_range(own)
+        for _ in range(8):
+            used = next_range(own, used, total, clipped)
+            assert is_allowed_range(own, used)
 
 
 def test_with_the_rotation_six_standard_deviations_of_a_full_step_fit_into_the_first_range():

@@ -36,6 +36,7 @@ TWINS = [
     ("7", "\uff17"),
     ("A7", "\uff21\uff17"),
     ("ᾳ", "α\u0345"),
+    ("Zoë", "Zoe\u200d\u0308"),  # alike only once what cannot be seen is gone
 ]
 
 
