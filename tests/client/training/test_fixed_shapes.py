@@ -71,7 +71,6 @@ class Draws:
         return wrong
 
 
-@pytest.mark.usefixtures("_threads")
 @pytest.mark.parametrize("by_person", [False, True], ids=["records", "persons"])
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize(("quantization", "dtype"), DTYPES)
@@ -89,10 +88,11 @@ def test_a_sum_is_that_of_its_units_one_by_one_to_the_last_bit(
     assert Draws(monkeypatch, load(tiny_base(kind), model=settings), by_person).differing() == 0
 
 
+@pytest.mark.usefixtures("_threads")
 @pytest.mark.parametrize("privacy", [{"clipping": "per_layer"}, {"target_quantile": 0.5}], ids=["per layer", "votes"])
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize(("quantization", "dtype"), DTYPES)
-def test_so_it_is_under_checkpointing_and_every_way_of_clipping(
+def test_so_it_is_under_checkpointing_on_more_threads_and_with_every_way_of_clipping(
     tiny_base: Base,
     monkeypatch: pytest.MonkeyPatch,
     quantization: str,
