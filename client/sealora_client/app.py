@@ -27,6 +27,7 @@ from sealora_common.wire_format import (
     ORDER,
     PAYLOAD,
     RECEIPTS,
+    RECIPE_HASH,
     RUN,
     array,
     content_bytes,
@@ -52,8 +53,11 @@ def hello(message: Message, context: Context) -> Message:
 
     def handle(message: Message, context: Context, site: Site) -> RecordDict:
         site.prepare()
-        run = field(message.content, RUN)
-        admit(site, run.decode("ascii", "replace") if isinstance(run, bytes) else None)
+        asked = field(message.content, RECIPE_HASH)
+        # A server that runs another recipe is told so by the answer; this site's budget is judged for its own alone.
+        if asked in (None, site.recipe.hash.encode()):
+            run = field(message.content, RUN)
+            admit(site, run.decode("ascii", "replace") if isinstance(run, bytes) else None)
         layout = site.model().layout
         greeting = Hello(
             site=site.name,

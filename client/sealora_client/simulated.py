@@ -15,6 +15,7 @@ from sealora_client.model.fetch import locate_base
 from sealora_client.model.generate import complete
 from sealora_client.policy import SitePolicy
 from sealora_client.site import Site
+from sealora_client.training.batch_invariance import require_batch_invariant
 from sealora_common.adapter import Tensors, initial_adapter
 from sealora_common.entropy import site_entropy
 from sealora_common.errors import BudgetError, RecipeError
@@ -68,10 +69,11 @@ class SimulatedSites:
         """Fetches the base model if need be, binds the recipe to its digest, and tries the adapter on it.
 
         Raises:
-            ModelError: the base model cannot be had, or does not take the recipe's adapter.
+            ModelError: the base model cannot be had, does not take the recipe's adapter, or lets examples meet in a
+                batch.
         """
         bound = recipe.with_model_digest(digest_of(locate_base(recipe.model)))
-        adapted_model(bound)
+        require_batch_invariant(adapted_model(bound), bound)
         return bound
 
     @staticmethod

@@ -22,6 +22,8 @@ RECEIPTS = "receipts"
 """Key of the run's chain of receipts so far, which comes with an order in CONFIG."""
 PAYLOAD = "payload"
 """Key of a protocol message's bytes in CONFIG."""
+RECIPE_HASH = "recipe_hash"
+"""Key of the recipe's hash (hex, ASCII) in the greeting's CONFIG."""
 RUN = "run"
 """Key of the run's identifier (32 hexadecimal digits, ASCII) in the greeting's CONFIG: a site that judges the whole run
 when it is greeted leaves out what the same run has been charged already."""

@@ -15,7 +15,7 @@ from sealora_common.hello import Hello
 from sealora_common.recipe import Recipe
 from sealora_common.roster import Roster
 from sealora_common.secagg import threshold_for
-from sealora_common.wire_format import PAYLOAD, RUN, Action
+from sealora_common.wire_format import PAYLOAD, RECIPE_HASH, RUN, Action
 from sealora_common.wire_format import field as wire_field
 from sealora_server.events import TurnedAway
 from sealora_server.exchange import broadcast, exchange, one_line
@@ -136,7 +136,7 @@ class Enrolment:
         if new:
             about = {
                 RUN: self.run_id.encode(),
-                "recipe_hash": self.recipe.hash.encode(),
+                RECIPE_HASH: self.recipe.hash.encode(),
                 "roster_hash": self.roster.hash,
             }
             self._silent |= exchange(

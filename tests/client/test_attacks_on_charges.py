@@ -259,7 +259,7 @@ def test_two_runs_are_not_both_admitted_where_one_fits(bench_of):
 def test_what_a_run_that_has_begun_may_yet_take_is_no_other_run_s(bench_of):
     """Two runs and a half fit. Two have begun, and a third is not admitted though there is room for a whole one now."""
     bench = bench_of("local", rounds=2)
-    with Ledger(bench.directory(VICTIM) / "ledger.sqlite") as ledger:
+    with Ledger(bench.directory(VICTIM) / "ledger.sqlite", bench.site.identity) as ledger:
         kind = (ledger, bench.site.policy, bench.recipe, 3, bench.site.data.train_set, bench.site.data.heldout_set)
         parts = admission(*kind).parts
     allow(bench, max(epsilon_pld([replace(each.mechanism, steps=5 * each.rounds // 2)], each.delta) for each in parts))
@@ -267,7 +267,7 @@ def test_what_a_run_that_has_begun_may_yet_take_is_no_other_run_s(bench_of):
         _, requests = bench.play(bench.order(run=run), until="mask")
         payload_of(bench.stage(VICTIM, "mask", requests[VICTIM]))
     assert "does not allow this whole run" in refusal_of(bench.begin(VICTIM, bench.order(run="3" * 32)))
-    with Ledger(bench.directory(VICTIM) / "ledger.sqlite") as ledger:
+    with Ledger(bench.directory(VICTIM) / "ledger.sqlite", bench.site.identity) as ledger:
         policy = open_site(bench.directory(VICTIM)).policy
         kind = (ledger, policy, bench.recipe, 3, bench.site.data.train_set, bench.site.data.heldout_set)
         refused = admission(*kind, "3" * 32)

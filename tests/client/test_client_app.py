@@ -397,3 +397,15 @@ def test_evaluating_costs_the_training_records_nothing(private_bench):
     lines = [json.loads(line) for line in (bench.directory() / "history.jsonl").read_text().splitlines()]
     assert [line["kind"] for line in lines] == ["train", "train", "evaluate"]
     assert lines[1]["epsilon"] == lines[2]["epsilon"]
+
+
+def test_a_site_that_is_greeted_for_another_recipe_says_which_it_has_and_judges_no_budget(private_bench):
+    """Or the operator would be told of a budget where the recipes differ."""
+    bench = private_bench
+    for round_number in (1, 2):
+        bench.play(bench.order(round_number=round_number))
+    own, other = (
+        RecordDict({"config": ConfigRecord({"recipe_hash": each.encode()})}) for each in (bench.recipe.hash, ZEROS)
+    )
+    assert "does not allow this whole run" in refusal_of(bench.ask("site-0", "query.hello", own))
+    assert Hello.parse(payload_of(bench.ask("site-0", "query.hello", other))).recipe_hash == bench.recipe.hash

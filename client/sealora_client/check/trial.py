@@ -105,7 +105,7 @@ def _typical(population: Population, count: int) -> Population:
     examples = sorted((e for unit in population.units for e in unit), key=lambda example: len(example.tokens))
     length = padded_length(len(examples[len(examples) // 2].tokens))
     alike = [example for example in examples if padded_length(len(example.tokens)) == length]
-    return Population.of(alike[:count])
+    return Population(tuple((example,) for example in alike[:count]))
 
 
 def _count_batches(population: Population, size: int) -> int:
