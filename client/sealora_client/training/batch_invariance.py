@@ -94,7 +94,7 @@ def require_batch_invariant(model: AdaptedModel, recipe: Recipe) -> None:
     """
     rows, lengths = recipe.training.micro_batch_size, padded_lengths(recipe.data.max_tokens)
     halves = {layout.names: layout for layout in (model.layout.trained(recipe.lora.aggregation, n) for n in (1, 2))}
-    asked = (rows, lengths[-1], *halves, torch.get_num_threads(), model.model.is_gradient_checkpointing)
+    asked = (rows, lengths[-1], *halves, torch.get_num_threads(), len(_checkpointing(model)))
     with model.lock:
         if asked in _passed.setdefault(model, set()):
             return
@@ -213,14 +213,17 @@ def _undisturbed(model: AdaptedModel) -> Iterator[None]:
 @contextmanager
 def _recomputing(model: AdaptedModel) -> Iterator[None]:
     """Gradient checkpointing happens in training mode only: the modules that do it are put into it, and no others."""
-    checkpointing = [module for module in model.model.modules() if getattr(module, "gradient_checkpointing", False)]
-    for module in checkpointing:
+    for module in _checkpointing(model):
         module.training = True
     try:
         yield
     finally:
-        for module in checkpointing:
+        for module in _checkpointing(model):
             module.training = False
+
+
+def _checkpointing(model: AdaptedModel) -> list[torch.nn.Module]:
+    return [module for module in model.model.modules() if getattr(module, "gradient_checkpointing", False)]
 
 
 def _compute_dtype(model: AdaptedModel) -> torch.dtype:
