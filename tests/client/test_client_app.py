@@ -15,7 +15,7 @@ from sealora_client.evaluation import HeldoutLoss
 from sealora_client.participation import Participation
 from sealora_client.site import Site
 from sealora_common.canonical import canonical_json
-from sealora_common.errors import SealoraError
+from sealora_common.errors import ModelError, SealoraError
 from sealora_common.hello import Hello
 
 from site_bench import RUN_ID, Bench, payload_of, refusal_of
@@ -292,6 +292,19 @@ def test_a_sentence_travels_if_it_was_written_to_and_no_other_does(bench, monkey
     travels = {"OrderRefusedError", "ProtocolError", "TooFewSitesError"}
     assert said == (sentence if error.__name__ in travels else NOT_TOLD)
     assert "4711" in caplog.text
+
+
+def test_what_makes_a_site_unfit_is_asked_before_an_order_too_whether_or_not_it_was_greeted(bench, monkeypatch):
+    begun = []
+
+    def unfit(site):
+        raise ModelError("the base model mixes the examples of a batch")
+
+    monkeypatch.setattr(Site, "prepare", unfit)
+    monkeypatch.setattr(Participation, "begin", lambda *arguments: begun.append(arguments))
+    refusal_of(bench.begin("site-0", bench.order()))
+    refusal_of(bench.ask("site-0", "query.hello", RecordDict()))
+    assert begun == []
 
 
 def test_a_missing_data_file_is_not_described_to_the_server(bench, monkeypatch):

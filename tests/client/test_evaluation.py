@@ -101,6 +101,17 @@ def test_a_unit_s_loss_is_the_same_to_the_last_bit_whatever_the_others_are(
         torch.set_num_threads(before)
 
 
+def test_every_micro_batch_is_filled_up_whatever_is_left_of_the_units(tiny_base: Base) -> None:
+    """On some device a product of fewer rows rounds otherwise; shapes are public."""
+    model = load(tiny_base("llama"))
+    seen: list[tuple[int, ...]] = []
+    model.model.get_input_embeddings().register_forward_hook(lambda _, inputs, output: seen.append(inputs[0].shape))
+    for count in (1, 4, 9):
+        heldout_loss(model, Population.of(some_examples(count)), 4)
+    assert len(seen) >= 5
+    assert {shape[0] for shape in seen} == {4}
+
+
 def test_examples_that_yield_nothing_to_predict_have_a_loss_of_zero(model: AdaptedModel) -> None:
     empty, unanswered = Example(np.array([], np.int32), 0), Example(np.array([5, 6], np.int32), 2)
     examples = some_examples(3)
@@ -141,6 +152,11 @@ def test_one_unit_more_moves_the_clipped_sum_by_at_most_the_clip(others: list[fl
     before, after = (round(summed(losses_of(*losses), clip) * units) for losses in (others, [*others, one]))
     assert 0 <= after - before <= units
     assert after <= units * (len(others) + 1)
+
+
+def test_a_loss_below_zero_counts_as_zero() -> None:
+    assert losses_of(-5.0, 1.0).clipped_mean(8.0) == 0.5
+    assert losses_of(-5.0, 1.0).noisy_mean(8.0, 0.0, SystemEntropy()) == 0.5
 
 
 @pytest.mark.parametrize("broken", [math.inf, -math.inf, math.nan])

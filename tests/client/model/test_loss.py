@@ -148,3 +148,15 @@ def test_collate_pads_on_the_left_and_counts_positions_from_the_first_token():
     assert batch.predicting.tolist() == [3, 6, 7, 8]
     assert batch.targets.tolist() == [7, 2, 3, 4, *[-100] * (loss.POSITIONS - 4)]
     assert batch.token_count.tolist() == [1, 3, 0]
+
+
+def test_what_fills_up_the_output_layer_belongs_to_no_row(examples):
+    """Taken from a row, it could carry a gradient back that is no number, as often as the others predict little."""
+    batch = collate(examples, 0, "cpu")
+    states = torch.ones(*batch.tokens.shape, 3, requires_grad=True)
+    picked = loss._pick(states, batch)
+    assert len(picked) == len(batch.targets) > len(batch.predicting)
+    assert not picked[len(batch.predicting) :].any()
+    picked.sum().backward()
+    touched = states.grad.flatten(0, 1).any(dim=1).nonzero()[:, 0]
+    assert torch.equal(touched, batch.predicting)

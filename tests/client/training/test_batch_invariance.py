@@ -106,10 +106,20 @@ def test_an_evaluation_that_differs_from_training_is_asked_as_well(tiny_base: Ba
 
 def test_the_longest_micro_batch_is_tried_in_full(tiny_base: Base) -> None:
     model = load(tiny_base("llama"))
-    seen: list[tuple[int, ...]] = []
-    model.model.get_input_embeddings().register_forward_hook(lambda _, inputs, output: seen.append(inputs[0].shape))
+    shapes: set[tuple[bool, tuple[int, ...]]] = set()
+    fullest: dict[int, int] = {}
+
+    def seen(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        rows, length = inputs[0].shape
+        shapes.add((torch.is_grad_enabled(), (rows, length)))
+        if torch.is_grad_enabled():  # rows that hold more than their padding
+            held = int((inputs[0] != inputs[0][:, :1]).any(dim=1).sum())
+            fullest[length] = max(fullest.get(length, 0), held)
+
+    model.model.get_input_embeddings().register_forward_hook(seen)
     require_batch_invariant(model, RECIPE)
-    assert set(seen) == {(4, 48), (4, 136)}
+    assert shapes == {(backwards, (4, length)) for backwards in (False, True) for length in (48, 136)}
+    assert fullest == {48: 4, 136: 4}
 
 
 def test_the_model_is_left_as_it_was(tiny_base: Base) -> None:

@@ -16,6 +16,7 @@ from sealora_client.model import fixed_shape, loss
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.training import clipped_sum
 from sealora_client.training.clipped_sum import ClippedSum
+from sealora_client.training.per_example import PerExampleGradients
 from sealora_common.entropy import SeededEntropy
 
 from single_examples import load, random_examples, recipe_for
@@ -126,7 +127,11 @@ def test_every_micro_batch_and_every_call_of_the_output_layer_has_a_shape_known_
     forward = head.forward
     monkeypatch.setattr(head, "forward", lambda states: seen.add(tuple(states.shape)) or forward(states))
     model.model.get_input_embeddings().register_forward_hook(lambda _, inputs, output: seen.add(tuple(inputs[0].shape)))
+    started: set[int] = set()  # rows that norms and sums are taken over
+    start = PerExampleGradients.start
+    monkeypatch.setattr(PerExampleGradients, "start", lambda self, rows: started.add(rows) or start(self, rows))
     draws = Draws(monkeypatch, model, True)
     for sample in ([], [0], [1, 2, 3], list(range(len(draws.population)))):
         draws.sum_of(sample)
+    assert started == {4}
     assert seen == {(4, 48), (4, 64), (4, 96), (1, loss.POSITIONS, 64)}
