@@ -6,14 +6,24 @@ import shutil
 from unittest import mock
 
 import pytest
+import torch
 import yaml
 
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.simulated import SimulatedSites
 from sealora_client.site import Site, open_site
+from sealora_client.training import batch_invariance
 from sealora_common import identity
 from sealora_common.entropy import SystemEntropy
-from sealora_common.errors import BudgetError, DataError, PolicyError, RecipeError, SealoraError, StorageError
+from sealora_common.errors import (
+    BudgetError,
+    DataError,
+    ModelError,
+    PolicyError,
+    RecipeError,
+    SealoraError,
+    StorageError,
+)
 from sealora_common.identity import Identity
 from sealora_common.recipe import load_recipe
 from sealora_common.roster import Roster
@@ -295,3 +305,25 @@ def test_a_passphrase_is_asked_for_once_though_the_site_is_opened_again(director
     os.utime(directory / "identity.pem", ns=(1, 1))  # another key may be there now
     open_site(directory)
     assert len(asked) == 2
+
+
+def test_a_site_asks_its_model_whether_examples_meet_before_it_takes_part(directory, monkeypatch):
+    """One sentence, whether the model says no or does not fit; and nothing is greeted or trained until it is asked."""
+    site, asked = Site(directory), []
+
+    def refuses(model, recipe):
+        asked.append(recipe.hash)
+        raise ModelError("the base model mixes the examples of a batch")
+
+    monkeypatch.setattr(batch_invariance, "require_batch_invariant", refuses)
+    with pytest.raises(ModelError, match="mixes the examples"):
+        site.prepare()
+    assert asked == [site.recipe.hash]
+
+    def does_not_fit(model, recipe):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(batch_invariance, "require_batch_invariant", does_not_fit)
+    with pytest.raises(ModelError, match="does not fit this machine's memory: use a larger GPU") as caught:
+        site.prepare()
+    assert "\n" not in str(caught.value)
