@@ -284,8 +284,12 @@ def test_a_sentence_travels_if_it_was_written_to_and_no_other_does(bench, monkey
     """Whatever kinds of error there are, or will be: of one that does not travel not even its kind is told."""
     sentence = f"31 training records of {SECRET}"
 
+    class Raised(error):
+        def __init__(self):
+            Exception.__init__(self, sentence)  # some kinds take other arguments
+
     def fail(*arguments, **rest):
-        raise error(sentence)
+        raise Raised
 
     monkeypatch.setattr(round_work, "train_round", fail)
     said = refusal_of(bench.begin("site-0", bench.order()))

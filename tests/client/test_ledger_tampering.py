@@ -90,6 +90,7 @@ CHANGES = {
     "delta": 1e-6,
     "epsilon_limit": 80.0,
     "run_epsilon_limit": 8.0,
+    "planned": 3,
     "insecure": True,
 }
 

@@ -22,7 +22,7 @@ from sealora_client.evaluation import heldout_loss
 from sealora_client.model.adapted import AdaptedModel
 
 from cli_server import CliServer, Done
-from tiny_federation import PRIVATE, adapter_of, events_of, recipe_of, write_federation
+from tiny_federation import PRIVATE, adapter_of, events_of, prepare_run, recipe_of, write_federation
 
 SEALORA = Path(sys.executable).with_name("sealora")
 
@@ -266,8 +266,9 @@ def test_an_out_that_is_a_file(cli, recipe, tmp_path):
 
 
 @pytest.mark.parametrize("room", ["40k", "112k", "184k"])
-def test_a_full_disk(cli, recipe, tmp_path, room):
+def test_a_full_disk(cli, tiny_base, tmp_path, room):
     """At whatever file the disk is full: one sentence, and the run goes on when there is space again."""
+    recipe = write_federation(tmp_path, tiny_base(), rounds=1, privacy=PRIVATE)
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={room}", "tmpfs", disk]
@@ -275,7 +276,9 @@ def test_a_full_disk(cli, recipe, tmp_path, room):
         pytest.skip("only root can mount a small disk")
     try:
         done = cli.run("simulate", recipe, "--out", "disk/run", "rounds=2", cwd=tmp_path)
-        assert "the disk is full: free some space" in one_sentence(done)
+        # A site's own trouble stays in its own log, as in a deployment; that is where the run says to look.
+        said = one_sentence(done)
+        assert "the disk is full: free some space" in said or "its own log says why" in said
         subprocess.run(["mount", "-o", "remount,size=32m", disk], check=True)
         resume = ["--resume"] if (disk / "run" / "run.json").exists() else []
         again = cli.run("simulate", recipe, "--out", "disk/run", "rounds=2", *resume, cwd=tmp_path)
@@ -287,7 +290,7 @@ def test_a_full_disk(cli, recipe, tmp_path, room):
 
 def test_ctrl_c_stops_cleanly_and_the_command_it_names_goes_on(tiny_base, tmp_path):
     directory = tmp_path / "a directory"
-    recipe = write_federation(directory, tiny_base(), rounds=40, training={"steps_per_round": 2})
+    recipe = write_federation(directory, tiny_base(), rounds=40, privacy=PRIVATE, training={"steps_per_round": 2})
     overrides = ["rounds=12", "lora.target_modules=[q_proj, v_proj]"]
     run = tmp_path / "my run"
     command = [SEALORA, "simulate", recipe, *overrides, "--out", run]
@@ -320,3 +323,15 @@ def test_ctrl_c_stops_cleanly_and_the_command_it_names_goes_on(tiny_base, tmp_pa
     summary = json.loads((run / "summary.json").read_text())
     assert (summary["status"], summary["rounds_finished"]) == ("finished", 12)
     assert [event.first_round for event in events_of(run, "run_started")] == [1, stored + 1]
+
+
+def test_what_a_site_does_not_tell_the_server_stands_in_the_sites_log(cli, tiny_base, tmp_path):
+    recipe = write_federation(tmp_path, tiny_base(), rounds=1, privacy=PRIVATE)
+    run = tmp_path / "run"
+    prepare_run(recipe, run)
+    for site in (run / "sites").glob("*/"):
+        (site / "ledger.sqlite").write_bytes(b"no ledger at all, but long enough to be looked at" * 40)
+    done = cli.run("simulate", recipe, "--out", run, "--resume", cwd=tmp_path)
+    assert "the site takes no part in this; its own log says why" in one_sentence(done)
+    assert f"What the sites' own logs say: {run / 'sites.log'}" in done.stdout
+    assert "it is not a ledger" in (run / "sites.log").read_text()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -55,11 +57,14 @@ class Simulation:
         )
         store = self._store(sites.resolve(self.recipe))
         roster = prepare_sites(sites, store)
+        sites_log = store.directory / "sites.log"
         try:
-            with RunDisplay(store.directory, console):
+            with _logged(sites_log), RunDisplay(store.directory, console):
                 run_engine(self.engine, store.directory, list(roster.names))
         except SealoraError as error:
             _note(store, RunFailed(reason=str(error)))
+            if sites_log.exists():
+                console.print(f"What the sites' own logs say: {sites_log}", highlight=False, soft_wrap=True)
             raise
         except KeyboardInterrupt:
             _note(store, RunInterrupted(round=store.finished_rounds + 1))
@@ -86,6 +91,35 @@ class Simulation:
         summary = write_summary(store.directory, at_two_sites)
         write_report(store.directory, at_two_sites)
         print_results(summary, completions, store.directory, console)
+
+
+class _SitesLog(logging.FileHandler):
+    """The logs of all sites, which in a deployment stay at each. A full disk must not hide what the run says."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, a name of logging's
+        del record
+
+
+@contextlib.contextmanager
+def _logged(path: Path) -> Iterator[None]:
+    """Writes what the sites of this process log as warnings or worse to `path`, made when there is something."""
+    handler = _SitesLog(path, encoding="utf-8", delay=True)
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    sites, app = logging.getLogger("sealora_client"), logging.getLogger("sealora_client.app")
+    former = app.level, app.propagate
+    # Its refusals are the sites' own, and would be in the way on the console; what travels of them is shown there.
+    app.setLevel(logging.WARNING)
+    app.propagate = False
+    for logger in (sites, app):
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for logger in (sites, app):
+            logger.removeHandler(handler)
+        app.level, app.propagate = former
+        handler.close()
 
 
 def _note(store: RunStore, event: RunFailed | RunInterrupted) -> None:

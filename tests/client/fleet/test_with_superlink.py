@@ -339,7 +339,7 @@ def test_an_app_that_fails_tells_the_server_nothing_of_why(server, key, tmp_path
     with FleetSite(tmp_path, server.address, failing, key=key) as site:
         run = server.start_run()
         reply = server.reply(run, server.order(run, joined(server, site), "train", content()))
-        assert refusal_of(reply) == "the site failed at this stage; its own log says why"
+        assert refusal_of(reply) == "the site takes no part in this; its own log says why"
     assert site.sample("sealora_site_messages_total", stage="train", outcome="refused") == 1
 
 

@@ -194,7 +194,7 @@ def test_only_the_step_that_was_paid_for_is_summed(model: AdaptedModel) -> None:
     """On a coarser grid the same multiplier would be another mechanism, whose noise costs more."""
     recipe = shared_recipe()
     due = Mechanism(1.0, recipe.training.sample_rate, 1, "skellam", GRID.units)
-    paid = Charge(1, "run", 1, "dataset", due, recipe.privacy.delta, 1.0)
+    paid = Charge(1, "00" * 32, "run", 1, "dataset", due, recipe.privacy.delta, 1.0)
     wrong = [
         replace(paid, mechanism=replace(due, units=2 * due.units)),
         replace(paid, mechanism=Mechanism(1.0, due.sample_rate, 1)),
