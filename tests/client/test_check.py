@@ -30,6 +30,7 @@ from sealora_client.fleet.node_key import load_node_key
 from sealora_client.ledger import Ledger
 from sealora_client.model.adapted import adapted_model
 from sealora_client.site import Site
+from sealora_client.training import batch_invariance
 from sealora_common.card import create_node_key
 from sealora_common.entropy import SystemEntropy
 from sealora_common.identity import Identity
@@ -357,6 +358,23 @@ def test_training_that_does_not_fit_is_said(site: EnrolledSite, monkeypatch: pyt
     ((status, name, said),) = not_passed(site)
     assert (status, name) == ("fail", "memory")
     assert "agree on a smaller training.micro_batch_size" in said
+
+
+def test_a_model_in_which_examples_meet_is_said_before_there_is_a_round(site: EnrolledSite) -> None:
+    model = adapted_model(Site(site.directory).recipe)
+    hooks = [
+        module.register_forward_hook(lambda _, inputs, output: output - output.mean(dim=0, keepdim=True))
+        for name, module in model.model.named_modules()
+        if name.endswith("up_proj")
+    ]
+    batch_invariance._passed.pop(model, None)  # as in the new process that a person's `check` is
+    try:
+        ((status, name, said),) = not_passed(site)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    assert (status, name) == ("fail", "training")
+    assert "mixes the examples of a batch" in said
 
 
 def test_another_base_model_is_said(site: EnrolledSite) -> None:

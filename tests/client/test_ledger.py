@@ -478,6 +478,25 @@ def test_commits_reach_the_disk_before_they_return(path: Path) -> None:
         assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
+def test_a_new_ledger_s_name_reaches_the_disk_too(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power cut, a file that no directory names would be a site that has spent nothing."""
+    flushed: list[Path] = []
+    monkeypatch.setattr(store, "sync_directory", flushed.append)
+    store.open_store(path).close()
+    assert flushed == [path.parent]
+
+
+def test_nobody_else_writes_between_what_is_read_and_what_is_charged_for_it(path: Path) -> None:
+    """Or two processes would both find room for the last round."""
+    connection = store.open_store(path)
+    other = sqlite3.connect(path, timeout=0, isolation_level=None)
+    with store.immediate(connection, path), pytest.raises(sqlite3.OperationalError, match="locked"):
+        other.execute("BEGIN IMMEDIATE")
+    other.execute("BEGIN IMMEDIATE")
+    other.close()
+    connection.close()
+
+
 @pytest.mark.parametrize("statement", ["UPDATE entries SET body = ''", "DELETE FROM entries", "DELETE FROM members"])
 def test_the_table_takes_additions_only(path: Path, statement: str) -> None:
     write_ledger(path)

@@ -287,6 +287,32 @@ def test_preparing_loads_model_and_records_and_tells_of_those_that_cannot_be_sho
     assert len(site.data.train) == 26
 
 
+def mixes_rows(_, inputs, output):
+    return output - output.mean(dim=0, keepdim=True)
+
+
+def needs_too_much(_, inputs, output):
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (mixes_rows, "the base model mixes the examples of a batch"),
+        (needs_too_much, "a micro-batch of 8 records of 64 tokens does not fit this machine's memory"),
+    ],
+)
+def test_preparing_asks_the_model_at_hand_whether_examples_meet_and_whether_they_fit(directory, fault, said):
+    site = open_site(directory)
+    model = AdaptedModel.load(site.recipe)
+    for name, module in model.model.named_modules():
+        if name.endswith("up_proj"):
+            module.register_forward_hook(fault)
+    site.model = lambda: model
+    with pytest.raises(ModelError, match=said):
+        site.prepare()
+
+
 def test_a_passphrase_is_asked_for_once_though_the_site_is_opened_again(directory, monkeypatch):
     Identity.load("site-1", directory / "identity.pem").save(directory / "identity.pem", b"a long passphrase")
     asked = []
