@@ -119,7 +119,8 @@ def _logged(path: Path) -> Iterator[None]:
         for logger in (sites, app):
             logger.removeHandler(handler)
         app.level, app.propagate = former
-        handler.close()
+        with contextlib.suppress(OSError):  # the disk may be full
+            handler.close()
 
 
 def _note(store: RunStore, event: RunFailed | RunInterrupted) -> None:
