@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,12 @@ def last_bits_by_fill(output: Tensor) -> Tensor:
     return output * (1 + 2e-7 * (output[-1].detach().abs().sum() % 7))
 
 
-@pytest.mark.parametrize("change", [last_bits_by_row, last_bits_by_fill])
+def last_bits_by_number_of_dummies(output: Tensor) -> Tensor:
+    alike = (output == output[-1:]).flatten(1).all(dim=1).sum()  # dummies are; where there are none, the last row alone
+    return output * (1 + 2e-7 * alike)
+
+
+@pytest.mark.parametrize("change", [last_bits_by_row, last_bits_by_fill, last_bits_by_number_of_dummies])
 def test_kernels_that_round_by_place_or_by_what_else_is_there_are_found(
     tiny_base: Base, change: Callable[[Tensor], Tensor]
 ) -> None:
@@ -102,6 +108,20 @@ def test_an_evaluation_that_differs_from_training_is_asked_as_well(tiny_base: Ba
     spoil(model, lambda output: output if torch.is_grad_enabled() else last_bits_by_row(output))
     with pytest.raises(ModelError, match="round an example by its place"):
         require_batch_invariant(model, RECIPE)
+
+
+@pytest.mark.parametrize("part", ["fingerprints", "norms", "losses"])
+def test_rows_are_the_same_if_their_gradients_bits_their_norms_and_their_losses_are(part: str) -> None:
+    """A gradient that only points elsewhere has the same norm and comes of the same loss."""
+    rows = batch_invariance._Rows(
+        fingerprints=torch.tensor([[1], [2]]), norms=torch.tensor([[1.0], [1.0]]), losses=torch.ones(2, 2)
+    )
+    changed = getattr(rows, part).clone()
+    changed[(0, 1) if part == "losses" else (1, 0)] += 1
+    other = replace(rows, **{part: changed})
+    assert rows.equals(rows, [0, 1], [0, 1])
+    assert rows.equals(other, [0], [0])
+    assert not rows.equals(other, [0, 1], [0, 1])
 
 
 def test_the_longest_micro_batch_is_tried_in_full(tiny_base: Base) -> None:

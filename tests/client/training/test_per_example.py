@@ -17,6 +17,7 @@ from sealora_client.evaluation import heldout_loss
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.loss import collate, response_losses
 from sealora_client.training.dp_sgd import LOCAL_UNITS
+from sealora_client.training.matrix_gradients import Owners
 from sealora_client.training.per_example import LARGEST_UNITS, PerExampleGradients
 from sealora_common.adapter import AdapterLayout
 from sealora_common.errors import ModelError
@@ -263,6 +264,30 @@ def test_fingerprints_tell_rows_apart_by_any_bit() -> None:
             found.append(gradients.fingerprints())
     assert all(fingerprint.shape == (2, 1) and fingerprint[0] == found[0][0] for fingerprint in found)
     assert len({int(fingerprint[1]) for fingerprint in found}) == 3
+
+
+def test_fingerprints_tell_rows_apart_by_the_order_of_their_elements() -> None:
+    linear = nn.Linear(4, 1, bias=False)
+    with PerExampleGradients([("w", linear)], 2) as gradients:
+        gradients.start(2)
+        gradients.begin([0, 1], 1)
+        linear(torch.tensor([[1.0, 2.0, 3.0, 4.0], [1.0, 3.0, 2.0, 4.0]])).sum().backward()
+        one, other = gradients.fingerprints()[:, 0].tolist()
+    assert one != other
+
+
+@pytest.mark.parametrize("owners", [(0, 1, 0, 0, 1), (2, 2, 2), (1, 0), (0,)])
+def test_within_a_wave_no_two_examples_add_to_the_same_row_and_an_owner_s_come_in_order(
+    owners: tuple[int, ...],
+) -> None:
+    """A device that adds in parallel has no order to choose then."""
+    waves = [(places.tolist(), rows.tolist()) for places, rows in Owners.of(owners, torch.device("cpu")).waves]
+    assert all(len(set(rows)) == len(rows) for _, rows in waves)
+    added = [(row, place) for places, rows in waves for place, row in zip(places, rows, strict=True)]
+    for owner in set(owners):
+        own = [place for row, place in added if row == owner]
+        assert own == [place for place, of in enumerate(owners) if of == owner]
+    assert len(added) == len(owners)
 
 
 def test_rows_of_an_earlier_larger_micro_batch_are_not_summed_again() -> None:
