@@ -120,6 +120,29 @@ def test_an_adapter_that_is_none_is_refused(bench, case):
     assert "adapter" in refusal_of(bench.begin("site-0", order, adapter))
 
 
+def test_a_run_begins_with_the_adapter_of_the_recipe_s_seed_and_with_no_other(bench):
+    chosen = bench.adapter + np.float32(1)
+    said = refusal_of(bench.begin("site-0", bench.order(adapter=chosen), chosen))
+    assert said == "the first round's adapter is not the one the recipe's lora.seed gives: it was refused"
+
+
+@pytest.mark.parametrize("round_number", [1, 2])
+def test_an_adapter_that_is_not_the_one_the_order_names_is_refused(bench, round_number):
+    if round_number == 2:
+        bench.play(bench.order())
+    other = bench.adapter.copy()
+    other[-1] = np.nextafter(other[-1], np.float32(1))
+    said = refusal_of(bench.begin("site-0", bench.order(round_number=round_number), other))
+    assert said == "the order's adapter is damaged: it was refused"
+
+
+def test_an_adapter_that_is_no_number_is_refused_in_later_rounds_too_though_it_is_the_receipt_s(bench, monkeypatch):
+    monkeypatch.setattr(bench, "adapter", bench.adapter)  # what `play` makes of it is undone
+    bench.play(bench.order(), step=float("inf"))
+    said = refusal_of(bench.begin("site-0", bench.order(round_number=2)))
+    assert said == "the order's adapter is damaged: it was refused"
+
+
 def test_an_order_without_an_adapter_is_refused(bench):
     content = RecordDict({"config": ConfigRecord({"order": bench.order().to_bytes()})})
     assert "carries no float32 adapter" in refusal_of(bench.ask("site-0", "train", content))

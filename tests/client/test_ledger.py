@@ -14,6 +14,7 @@ import pytest
 
 from sealora_client.ledger import Charge, ChargeRow, Ledger, PaidRelease, journal, store
 from sealora_client.ledger.head import Head, read_head
+from sealora_client.ledger.overspend import repeats_that_fit
 from sealora_common.entropy import SEED_VARIABLE
 from sealora_common.errors import AlreadyReleasedError, BudgetError, StorageError
 from sealora_common.privacy.accounting import Mechanism, epsilon_pld
@@ -101,6 +102,11 @@ def test_a_limit_is_passed_by_a_rounding_at_most(path: Path) -> None:
         assert ledger.rounds_left(DATA, ROUND, DELTA, too_little) == 0
         assert ledger.rounds_left(DATA, ROUND, DELTA, enough) == 1
         second_round(enough, enough)
+
+
+@pytest.mark.parametrize("most", range(1, 9))
+def test_no_more_repeats_are_counted_than_are_asked_for(most: int) -> None:
+    assert repeats_that_fit([], ROUND, DELTA, 1000.0, most=most) == most
 
 
 def test_a_refusal_says_how_many_steps_still_fit(path: Path) -> None:
