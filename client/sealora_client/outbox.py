@@ -218,7 +218,9 @@ class Outbox:
             path.unlink(missing_ok=True)
 
     def _damaged(self) -> StorageError:
-        return StorageError(f"{self._file} is damaged: move it away, and the site does the round anew, at a new charge")
+        return StorageError(
+            f"{self._file} is damaged: move it away, and the site does the round anew, or sits it out if it was sent"
+        )
 
 
 def _bytes_of(values: NDArray[np.float32]) -> bytes:
