@@ -20,17 +20,28 @@ from sealora_common.roster import Roster
 from sealora_common.secagg import OpenedSum, RingVector, RoundTerms, Segment, ServerSession, SiteSession, threshold_for
 from sealora_common.secagg.graph import Neighbourhood
 
-STAGES = ("advertise", "share", "mask", "confirm", "open")
-"""The stages of a round, in order; a site answers each of them once."""
+STAGES = ("advertise", "share", "check", "disclose", "mask", "confirm", "open")
+"""The stages of a round, in order; a site answers each of them once, but disclose, which only the accused do."""
 SMALL = (Segment(5, 16), Segment(2, 32))
 """A vector that is quick to mask and still has two kinds of word."""
 
-_ADD = dict(
-    zip(STAGES, ("add_advertisement", "add_shares", "add_masked", "add_confirmation", "add_opening"), strict=True)
-)
-_CLOSE = dict(
-    zip(STAGES[1:], ("close_advertisements", "close_shares", "close_masked", "close_confirmations"), strict=True)
-)
+_ADD = {
+    "advertise": "add_advertisement",
+    "share": "add_shares",
+    "check": "add_check",
+    "disclose": "add_disclosure",
+    "mask": "add_masked",
+    "confirm": "add_confirmation",
+    "open": "add_opening",
+}
+_CLOSE = {
+    "share": "close_advertisements",
+    "check": "close_shares",
+    "disclose": "close_checks",
+    "mask": "close_disclosures",
+    "confirm": "close_masked",
+    "open": "close_confirmations",
+}
 
 Hook = Callable[[str, int, bytes], bytes | None]
 
@@ -235,7 +246,7 @@ def gone_by(stage: str, drops: Mapping[int, str]) -> set[int]:
 
 def clone_site(site: SiteSession) -> SiteSession:
     """A copy of a session, which goes its own way from here on."""
-    return type(site)(site._terms, site._roster, site._identity, site._secrets.model_copy(deep=True))
+    return type(site)(site._terms, site._roster, site._identity, site._state.model_copy(deep=True))
 
 
 def clone_server(server: ServerSession) -> ServerSession:

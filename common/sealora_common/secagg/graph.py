@@ -5,7 +5,8 @@ site draws its own k, from its own randomness, after all keys of the round are f
 other site can steer an honest site's choice. It tells its neighbours, inside the encrypted shares, whom it drew.
 
 k and the threshold t of a neighbourhood (k neighbours and the site itself, k + 1 shares) are the least for which,
-with c sites corrupted and colluding with the server, each of these has probability at most 2^-40:
+with c sites corrupted and colluding with the server, the probability that either of these happens in any of the sealed
+sessions that a site takes part in under one run is at most 2^-40 (a union bound over both and all sessions):
 
 - some honest site has t or more corrupted neighbours, who could restore its secrets;
 - the honest survivors can be parted into two groups with no mask between them, whose sums the server could then
@@ -48,25 +49,32 @@ class Neighbourhood:
     threshold: int
 
 
-def neighbourhood(participants: int, roster_size: int) -> Neighbourhood | None:
+def neighbourhood(participants: int, roster_size: int, sessions: int = 1) -> Neighbourhood | None:
     """The neighbourhood for `participants` of `roster_size` sites, or None where the complete graph is needed.
 
-    >>> neighbourhood(100, 100)
-    Neighbourhood(neighbours=41, threshold=32)
+    Args:
+        participants: sites that advertised keys.
+        roster_size: sites on the roster.
+        sessions: most sealed sessions that a site takes part in under one run.
     """
     if participants <= SPARSE_ABOVE:
         return None
-    return least_neighbourhood(participants, int(roster_size * CORRUPTED), int(participants * DROPOUTS))
+    # The next power of two: one table for all runs of about that length.
+    bits = (sessions - 1).bit_length()
+    return least_neighbourhood(participants, int(roster_size * CORRUPTED), int(participants * DROPOUTS), bits)
 
 
 @lru_cache(maxsize=1024)
-def least_neighbourhood(participants: int, corrupted: int, dropouts: int) -> Neighbourhood | None:
+def least_neighbourhood(
+    participants: int, corrupted: int, dropouts: int, session_bits: int = 0
+) -> Neighbourhood | None:
     """The least neighbourhood with the three properties of this module, or None if there is none.
 
     Args:
         participants: n, sites that advertised keys.
         corrupted: c, how many of them may be corrupted.
         dropouts: d, how many of them may drop out at random.
+        session_bits: log2 of the number of sessions over which the chances add up.
     """
     honest = participants - corrupted
     if honest < 2:
@@ -83,7 +91,7 @@ def least_neighbourhood(participants: int, corrupted: int, dropouts: int) -> Nei
         for t in range(2, k + 1):
             taken = np.log(participants) + at_least[0, t]
             parted = np.logaddexp.reduce(choices + groups * at_least[:, t - 1])
-            if max(taken, parted) > -_SECRECY_BITS * _LOG2:
+            if np.logaddexp(taken, parted) > -(_SECRECY_BITS + session_bits) * _LOG2:
                 continue
             # Of the k + 1 shares of a survivor fewer than t are left when k + 2 - t neighbours dropped out, of the k
             # of a dropout when k + 1 - t did.

@@ -1,7 +1,8 @@
 """The server's part in one sealed round (Bonawitz et al., CCS 2017, figure 4, the server's side).
 
 The server is honest here for its own sake only: it checks what it receives so that one bad message costs one
-site and not the round. Nothing the sites' secrecy rests on depends on these checks.
+site and not the round, and keeps what shows to others that a site broke the protocol. Nothing the sites' secrecy rests
+on depends on these checks.
 """
 
 from __future__ import annotations
@@ -11,26 +12,30 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from sealora_common.roster import Roster
-from sealora_common.secagg import keys, shares
-from sealora_common.secagg.errors import ProtocolError, TooFewSitesError
-from sealora_common.secagg.graph import Neighbourhood
-from sealora_common.secagg.masks import apply_masks
-from sealora_common.secagg.messages import (
+from sealora_common.secagg.bodies import (
     Advertisement,
-    Envelopes,
-    Kind,
+    Checked,
+    CheckRequest,
+    Disclosure,
+    Envelope,
     MaskRequest,
     MaskStatement,
     Opening,
     ShareKind,
+    ShareMessage,
+    ShareStatement,
     Survivors,
-    bundle,
-    open_signed,
     split_masked,
-    transcript_digest,
 )
+from sealora_common.secagg.errors import ProtocolError, TooFewSitesError
+from sealora_common.secagg.faults import Fault, FaultKind
+from sealora_common.secagg.graph import Neighbourhood
+from sealora_common.secagg.masks import apply_masks
+from sealora_common.secagg.messages import Kind, bundle, content_digest, open_signed
 from sealora_common.secagg.ring import RingVector
 from sealora_common.secagg.terms import RoundTerms
+from sealora_common.secagg.transcript import Shared, Transcript, keys_digest
+from sealora_common.secagg.unmasking import Unmasking
 
 
 class Collecting(IntEnum):
@@ -38,37 +43,50 @@ class Collecting(IntEnum):
 
     ADVERTISEMENTS = 1
     SHARES = 2
-    MASKED = 3
-    CONFIRMATIONS = 4
-    OPENINGS = 5
-    NOTHING = 6
+    CHECKS = 3
+    DISCLOSURES = 4
+    MASKED = 5
+    CONFIRMATIONS = 6
+    OPENINGS = 7
+    NOTHING = 8
 
 
 @dataclass(frozen=True)
 class OpenedSum:
-    """The sum of the survivors' vectors, unmasked, and who they are (indices of the roster)."""
+    """The sum of the survivors' vectors, unmasked, who they are (indices of the roster), and what they signed.
+
+    `confirmations` are the signed messages by which sites confirmed the survivors, for the receipt.
+    """
 
     vector: RingVector
     survivors: tuple[int, ...]
+    confirmations: tuple[bytes, ...] = ()
 
 
 class ServerSession:
     """The server in a round: collect one kind of message, close the stage, send what it returns, and so on.
 
     Its memory is one accumulator of the vector's size, whatever the number of sites.
+
+    Attributes:
+        faults: sites that broke the protocol so far, with evidence.
     """
 
     def __init__(self, terms: RoundTerms, roster: Roster) -> None:
+        self.faults: list[Fault] = []
         self._terms = terms
         self._roster = roster
         self._collecting = Collecting.ADVERTISEMENTS
         self._advertised: dict[int, tuple[Advertisement, bytes]] = {}
-        self._shared: dict[int, dict[int, bytes]] = {}
-        self._transcript = b""  # known once the sharers are
+        self._shared: dict[int, ShareMessage] = {}
+        self._statements: dict[int, ShareStatement] = {}
+        self._transcript = Transcript({}, {})
+        self._checks: dict[int, tuple[Checked, bytes]] = {}
+        self._disclosed: dict[int, tuple[Disclosure, bytes]] = {}
         self._masked: dict[int, bytes] = {}
         self._sum = RingVector.zeros(terms.segments)
         self._confirmed: dict[int, bytes] = {}
-        self._openings: dict[int, Opening] = {}
+        self._openings: dict[int, tuple[Opening, bytes]] = {}
 
     @property
     def survivors(self) -> tuple[int, ...]:
@@ -80,9 +98,9 @@ class ServerSession:
         sender, body = self._open(message, Kind.ADVERTISE, Collecting.ADVERTISEMENTS)
         self._refuse_second(sender in self._advertised)
         advertisement = Advertisement.from_bytes(body)
-        new = (advertisement.share_public, advertisement.mask_public)
-        taken = {key for known, _ in self._advertised.values() for key in (known.share_public, known.mask_public)}
-        if len({*new} - taken) < len(new) or not all(map(keys.is_usable, new)):
+        new = set(advertisement.parts)
+        taken = {part for known, _ in self._advertised.values() for part in known.parts}
+        if len(new - taken) < len(advertisement.parts) or not advertisement.is_usable:
             raise ProtocolError("a site advertised a key that every site would refuse: it is left out")
         self._advertised[sender] = (advertisement, message)
         return sender
@@ -90,30 +108,99 @@ class ServerSession:
     def close_advertisements(self) -> dict[int, bytes]:
         """Returns the request for the next stage by site: everyone's keys. Raises TooFewSitesError."""
         self._close(Collecting.SHARES, len(self._advertised), "are ready")
+        digests = {sender: advertisement.digest for sender, (advertisement, _) in self._advertised.items()}
+        self._transcript = Transcript(digests, {})
         everyone = bundle([message for _, (_, message) in sorted(self._advertised.items())])
         return dict.fromkeys(self._advertised, everyone)
 
     def add_shares(self, message: bytes) -> int:
         """Takes a site's encrypted shares; returns its index. Raises ProtocolError."""
-        sender, body = self._open(message, Kind.SHARE, Collecting.SHARES)
+        share = ShareMessage.from_bytes(message)
+        sender, body = self._open(share.signed, Kind.SHARE, Collecting.SHARES)
         self._refuse_second(sender in self._shared)
-        ciphertexts = Envelopes.from_bytes(body).ciphertexts
-        drawn = set(ciphertexts)
+        statement = ShareStatement.from_bytes(body)
+        drawn = set(statement.neighbours)
         if sender in drawn or not drawn <= set(self._advertised) or len(drawn) != self._neighbourhood.neighbours:
             raise ProtocolError("a site did not share with as many of the others as it should: it is left out")
-        self._shared[sender] = ciphertexts
+        sent = tuple(envelope.digest for _, envelope in sorted(share.envelopes.items()))
+        told_keys = keys_digest(self._transcript.keys)
+        if set(share.envelopes) != drawn or sent != statement.envelopes or statement.keys_digest != told_keys:
+            raise ProtocolError("a site's envelopes are not those of its statement: it is left out")
+        self._shared[sender] = share
+        self._statements[sender] = statement
         return sender
 
     def close_shares(self) -> dict[int, bytes]:
-        """Returns the request for the next stage by site: the shares meant for it. Raises TooFewSitesError."""
-        self._close(Collecting.MASKED, len(self._shared), "shared their keys")
-        sharers = tuple(sorted(self._shared))
-        advertised = {sender: advertisement for sender, (advertisement, _) in self._advertised.items()}
-        self._transcript = transcript_digest(advertised, sharers)
+        """Returns the request for the next stage by site: the envelopes meant for it. Raises TooFewSitesError."""
+        self._close(Collecting.CHECKS, len(self._shared), "shared their keys")
+        table = {
+            sender: Shared(content_digest(share.signed), self._statements[sender].neighbours)
+            for sender, share in self._shared.items()
+        }
+        self._transcript = Transcript(self._transcript.keys, table)
         requests = {}
-        for recipient in sharers:
-            meant = {sender: sent[recipient] for sender, sent in self._shared.items() if recipient in sent}
-            requests[recipient] = MaskRequest(sharers, Envelopes(meant)).to_bytes()
+        for recipient in self._shared:
+            meant: dict[int, tuple[bytes, Envelope]] = {
+                sender: (share.signed, share.envelopes[recipient])
+                for sender, share in self._shared.items()
+                if recipient in share.envelopes
+            }
+            requests[recipient] = CheckRequest(table, meant).to_bytes()
+        return requests
+
+    def add_check(self, message: bytes) -> int:
+        """Takes a site's word that it has checked its envelopes; returns its index. Raises ProtocolError."""
+        sender, body = self._open(message, Kind.CHECK, Collecting.CHECKS)
+        self._refuse_second(sender in self._checks)
+        checked = Checked.from_bytes(body)
+        if sender not in self._shared or checked.transcript != self._transcript.shared_digest:
+            raise ProtocolError("a site checked other keys or shares: it is left out")
+        if not all(site in self._shared and sender in self._shared[site].envelopes for site in checked.complaints):
+            raise ProtocolError("a site complains of one that sent it nothing: it is left out")
+        self._checks[sender] = (checked, message)
+        return sender
+
+    def close_checks(self) -> dict[int, bytes]:
+        """Returns the complaints to answer by site, of those that are complained of. Raises TooFewSitesError."""
+        self._close(Collecting.DISCLOSURES, len(self._checks), "checked their shares")
+        requests = {}
+        for accused in sorted({site for checked, _ in self._checks.values() for site in checked.complaints}):
+            complaints = [message for checked, message in self._checks.values() if accused in checked.complaints]
+            if len(complaints) > max(1, self._terms.corrupted):
+                self._fault(accused, FaultKind.COMPLAINTS, tuple(complaints))
+            elif accused in self._checks:
+                requests[accused] = bundle(complaints)
+        return requests
+
+    def add_disclosure(self, message: bytes) -> int:
+        """Takes what a site disclosed; returns its index. Raises ProtocolError."""
+        sender, body = self._open(message, Kind.DISCLOSE, Collecting.DISCLOSURES)
+        self._refuse_second(sender in self._disclosed)
+        disclosure = Disclosure.from_bytes(body)
+        if sender not in self._checks or disclosure.transcript != self._transcript.shared_digest:
+            raise ProtocolError("a site disclosed what belongs to another session: it is left out")
+        statement = self._statements[sender]
+        for holder, given in disclosure.given.items():
+            fits = holder in statement.neighbours
+            if not fits or given.commitments(sender, holder, self._terms.digest) != statement.of(holder)[1]:
+                self._fault(sender, FaultKind.DISCLOSURE, (self._shared[sender].signed, message))
+                raise ProtocolError("a site disclosed other shares than it committed to: it is left out")
+        if set(disclosure.given) != self._complainers(sender):
+            raise ProtocolError("a site did not answer all complaints of it: it is left out")
+        self._disclosed[sender] = (disclosure, message)
+        return sender
+
+    def close_disclosures(self) -> dict[int, bytes]:
+        """Returns the request for the next stage by site: who goes on. Raises TooFewSitesError."""
+        going_on = sorted(site for site in self._checks if not self._complainers(site) or site in self._disclosed)
+        self._close(Collecting.MASKED, len(going_on), "have shares that the others can use")
+        self._transcript = Transcript(self._transcript.keys, self._transcript.shared, tuple(going_on))
+        checks = [self._checks[site][1] for site in going_on]
+        requests = {}
+        for recipient in going_on:
+            asked = self._checks[recipient][0].complaints
+            disclosed = [self._disclosed[site][1] for site in asked if site in self._disclosed]
+            requests[recipient] = MaskRequest(checks, disclosed).to_bytes()
         return requests
 
     def add_masked(self, message: bytes) -> int:
@@ -122,8 +209,8 @@ class ServerSession:
         sender, body = self._open(signed, Kind.MASK, Collecting.MASKED)
         self._refuse_second(sender in self._masked)
         statement = MaskStatement.from_bytes(body)
-        if sender not in self._shared or statement.transcript != self._transcript:
-            raise ProtocolError("a site masked under other keys or sharers: its vector was refused")
+        if sender not in self._transcript.checked or statement.transcript != self._transcript.digest:
+            raise ProtocolError("a site masked under other keys, shares or sites: its vector was refused")
         if statement.vector_digest != hashlib.sha256(packed).digest():
             raise ProtocolError("a site's masked vector is not the one it signed: it was refused")
         self._sum.add_(RingVector.unpack(packed, self._terms.segments))
@@ -140,7 +227,8 @@ class ServerSession:
         """Takes a site's signature over the survivors; returns its index. Raises ProtocolError."""
         sender, body = self._open(message, Kind.CONFIRM, Collecting.CONFIRMATIONS)
         self._refuse_second(sender in self._confirmed)
-        if sender not in self._masked or Survivors.from_bytes(body) != Survivors(self._transcript, self.survivors):
+        expected = Survivors(self._transcript.digest, self.survivors)
+        if sender not in self._masked or Survivors.from_bytes(body) != expected:
             raise ProtocolError("a site confirmed another set of survivors: it was refused")
         self._confirmed[sender] = message
         return sender
@@ -152,58 +240,56 @@ class ServerSession:
         return dict.fromkeys(self._confirmed, everyone)
 
     def add_opening(self, message: bytes) -> int:
-        """Takes a site's shares of its peers' secrets; returns its index. Raises ProtocolError."""
+        """Takes what a site opens of its peers' secrets and its own; returns its index. Raises ProtocolError."""
         sender, body = self._open(message, Kind.OPEN, Collecting.OPENINGS)
         self._refuse_second(sender in self._openings)
         opening = Opening.from_bytes(body)
         expected = {
-            owner: ShareKind.SELF_MASK if owner in self._masked else ShareKind.MASK_KEY
-            for owner, sent in self._shared.items()
-            if sender == owner or sender in sent
+            owner: ShareKind.SELF_MASK if owner in self._masked else ShareKind.MASK_SEED
+            for owner in self._transcript.checked
+            if self._transcript.drew(owner, sender)
         }
-        if {owner: kind for owner, (kind, _, _) in opening.shares.items()} != expected:
+        told = {owner: kind for owner, (kind, _) in opening.shares.items()}
+        if sender not in self._masked or opening.transcript != self._transcript.digest or told != expected:
             raise ProtocolError("a site opened other shares than it was asked for: it was refused")
-        self._openings[sender] = opening
+        self._openings[sender] = (opening, message)
         return sender
 
     def open(self) -> OpenedSum:
         """Restores the secrets, takes the masks off and returns the sum.
 
+        A false share is found by the owner's commitment, another one is taken in its place, and who sent it is among
+        the `faults`.
+
         Raises:
-            TooFewSitesError: fewer openings came in than the threshold.
-            ProtocolError: a restored mask key does not fit the advertised one: a site sent a false share.
+            TooFewSitesError: fewer openings came in than the threshold, or true shares of some secret.
+            ProtocolError: a site had handed out shares that restore nothing, or a contribution that does not open.
         """
         self._close(Collecting.NOTHING, len(self._openings), "sent their shares")
-        minus: list[bytes] = []
-        plus: list[bytes] = []
-        for survivor in self.survivors:
-            seed = self._restore(survivor)
-            minus.append(keys.self_mask_key(seed, survivor, self._terms.digest))
-        for dropped in sorted(set(self._shared) - set(self._masked)):
-            private = self._restore(dropped)
-            if keys.public_key(private) != self._advertised[dropped][0].mask_public:
-                name = self._roster.names[dropped]
-                raise ProtocolError(f"the shares of dropped site {name!r} do not restore its key: the round is void")
-            for survivor in self.survivors:
-                if survivor not in self._shared[dropped] and dropped not in self._shared[survivor]:
-                    continue  # not neighbours
-                public = self._advertised[survivor][0].mask_public
-                key = keys.mask_key(private, public, dropped, survivor, self._terms.digest)
-                # The survivor added this mask if its index is the lower one.
-                (minus if survivor < dropped else plus).append(key)
+        unmasking = Unmasking(
+            terms=self._terms,
+            roster=self._roster,
+            transcript=self._transcript,
+            survivors=self.survivors,
+            advertised={site: advertisement for site, (advertisement, _) in self._advertised.items()},
+            shared=self._shared,
+            statements=self._statements,
+            openings=self._openings,
+            disclosed={site: disclosure for site, (disclosure, _) in self._disclosed.items()},
+        )
+        try:
+            plus, minus = unmasking.masks()
+        finally:
+            self.faults += unmasking.faults
         apply_masks(self._sum, plus, minus)
         self._sum.reduce_()
-        return OpenedSum(self._sum, self.survivors)
+        return OpenedSum(self._sum, self.survivors, tuple(message for _, message in sorted(self._confirmed.items())))
 
-    def _restore(self, owner: int) -> bytes:
-        openings = [opening.shares[owner] for opening in self._openings.values() if owner in opening.shares]
-        held = {point: share for _, point, share in openings}
-        if len(held) < self._neighbourhood.threshold:
-            raise TooFewSitesError(
-                f"only {len(held)} holders of site {self._roster.names[owner]!r} sent their shares, "
-                f"{self._neighbourhood.threshold} are needed: the round is aborted and nothing was opened"
-            )
-        return shares.combine(held, self._neighbourhood.threshold)
+    def _complainers(self, accused: int) -> set[int]:
+        return {site for site, (checked, _) in self._checks.items() if accused in checked.complaints}
+
+    def _fault(self, site: int, kind: FaultKind, messages: tuple[bytes, ...]) -> None:
+        self.faults.append(Fault(site, kind, self._terms, self._transcript, messages))
 
     @property
     def _neighbourhood(self) -> Neighbourhood:

@@ -2,97 +2,64 @@
 
 The site checks for itself everything that its secrecy rests on: who takes part, how many, that survivors and
 dropouts are told apart once and for all, and that enough sites were told the same before it opens anything.
-Among many sites it shares and masks with neighbours of its own choice (Bell et al., CCS 2020; see `graph`).
+
+Between sharing and masking each site checks what it was sent, and complains of what it cannot use; whoever is
+complained of discloses that one piece or takes no further part. So a member that sends rubbish costs nobody a vector:
+none has left yet. The steps are those of verifiable secret sharing with complaints (Gennaro, Jarecki, Krawczyk, Rabin,
+"Secure Distributed Key Generation for Discrete-Log Based Cryptosystems", EUROCRYPT 1999, section 4).
 """
 
 from __future__ import annotations
 
 import hashlib
-import secrets as system_random
-from enum import IntEnum
-
-from pydantic import BaseModel, ConfigDict
+import random as system_random
 
 from sealora_common.entropy import Entropy
 from sealora_common.identity import Identity
 from sealora_common.roster import Roster
 from sealora_common.secagg import keys, shares
-from sealora_common.secagg.errors import ProtocolError, TooFewSitesError
-from sealora_common.secagg.graph import Neighbourhood
-from sealora_common.secagg.masks import apply_masks
-from sealora_common.secagg.messages import (
+from sealora_common.secagg.bodies import (
+    ADVERTISEMENT_LIMIT,
+    CHECK_LIMIT,
+    MASK_STATEMENT_BYTES,
+    SURVIVORS_LIMIT,
     Advertisement,
-    Envelopes,
-    Kind,
+    Checked,
+    CheckRequest,
+    Disclosure,
+    Envelope,
+    Given,
     MaskRequest,
     MaskStatement,
     Opening,
     ShareKind,
-    SharePair,
+    ShareMessage,
+    ShareStatement,
     Survivors,
-    open_signed,
-    sign,
-    transcript_digest,
-    unbundle,
 )
+from sealora_common.secagg.errors import ProtocolError
+from sealora_common.secagg.masks import apply_masks
+from sealora_common.secagg.messages import Kind, content_digest, open_signed, sign, unbundle
 from sealora_common.secagg.ring import RingVector
+from sealora_common.secagg.site_review import Review, two_stories
+from sealora_common.secagg.site_state import SiteState, Stage
 from sealora_common.secagg.terms import RoundTerms
-
-_MESSAGE_LIMIT = 4096  # the largest signed message a site reads: a confirmation over a thousand sites
-
-
-class Stage(IntEnum):
-    """What the site has answered so far."""
-
-    REFUSED = 0
-    ADVERTISED = 1
-    SHARED = 2
-    MASKED = 3
-    CONFIRMED = 4
-    OPENED = 5
-
-
-class _Held(BaseModel):
-    """What this site holds of one owner, see `SharePair`."""
-
-    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
-
-    point: int
-    self_mask: bytes
-    mask_key: bytes
-    holders: tuple[int, ...]
-
-
-class _Secrets(BaseModel):
-    """All that a session must remember from one stage to the next. Holds secrets: never log it."""
-
-    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
-
-    stage: Stage
-    share_private: bytes
-    mask_private: bytes
-    self_mask_seed: bytes
-    peers: dict[int, Advertisement] = {}  # the keys of the sites that advertised, this one too
-    chosen: tuple[int, ...] = ()  # this site's neighbours by its own choice
-    sharers: tuple[int, ...] = ()  # the sites that shared, as the server told it
-    transcript: bytes = b""  # digest of the peers' keys and the sharers
-    held: dict[int, _Held] = {}  # by owner, this site too
-    statement: bytes = b""  # digest of the vector this site sent
-    survivors: tuple[int, ...] = ()
+from sealora_common.secagg.transcript import Transcript, keys_digest
 
 
 class SiteSession:
     """A site in a round. Answers each stage once, in order, and forgets its secrets at the end."""
 
-    def __init__(self, terms: RoundTerms, roster: Roster, identity: Identity, secrets: _Secrets) -> None:
+    def __init__(self, terms: RoundTerms, roster: Roster, identity: Identity, state: SiteState) -> None:
         self._terms = terms
         self._roster = roster
         self._identity = identity
-        self._secrets = secrets
+        self._state = state
         self._index = roster.index(identity.name)
+        self._review = Review(terms, roster, self._index, state)
 
     def __repr__(self) -> str:
-        return f"SiteSession(site={self._identity.name!r}, stage={self._secrets.stage.name})"
+        return f"SiteSession(site={self._identity.name!r}, stage={self._state.stage.name})"
 
     @classmethod
     def begin(
@@ -103,15 +70,14 @@ class SiteSession:
         Returns:
             The session and the signed advertisement for the server.
         """
-        secrets = _Secrets(
+        state = SiteState(
             stage=Stage.ADVERTISED,
-            share_private=entropy.bytes(keys.KEY_BYTES),
-            mask_private=entropy.bytes(keys.KEY_BYTES),
-            self_mask_seed=entropy.bytes(keys.KEY_BYTES),
+            share_seed=entropy.bytes(keys.SEED_BYTES),
+            mask_seed=entropy.bytes(keys.SEED_BYTES),
+            self_mask_seed=entropy.bytes(keys.SEED_BYTES),
         )
-        session = cls(terms, roster, identity, secrets)
-        advertisement = session._own_advertisement()
-        return session, session._sign(Kind.ADVERTISE, advertisement.to_bytes())
+        session = cls(terms, roster, identity, state)
+        return session, session._sign(Kind.ADVERTISE, session._own_advertisement().to_bytes())
 
     def share(self, advertisements: bytes) -> bytes:
         """Checks every peer's keys and shares this site's secrets among its neighbours and itself.
@@ -120,96 +86,141 @@ class SiteSession:
             advertisements: the signed advertisements of all sites that take part, as `messages.bundle` made it.
 
         Returns:
-            The signed, encrypted shares for the server to pass on.
+            The signed statement and the envelopes for the server to pass on.
 
         Raises:
             ProtocolError: a key is forged, replayed or missing, or this site's own keys are not among them.
             TooFewSitesError: too few sites take part.
         """
-        secrets = self._asked_after(Stage.ADVERTISED)
-        limit = len(self._roster)
-        for message in unbundle(advertisements, limit=limit, message_limit=_MESSAGE_LIMIT):
+        state = self._asked_after(Stage.ADVERTISED)
+        for message in unbundle(advertisements, limit=len(self._roster), message_limit=ADVERTISEMENT_LIMIT):
             sender, body = open_signed(message, Kind.ADVERTISE, self._terms, self._roster)
-            if sender in secrets.peers:
+            if sender in state.peers:
                 raise ProtocolError("a site advertised two sets of keys: the round is refused")
-            secrets.peers[sender] = Advertisement.from_bytes(body)
-        if secrets.peers.get(self._index) != self._own_advertisement():
+            state.peers[sender] = Advertisement.from_bytes(body)
+        if state.peers.get(self._index) != self._own_advertisement():
             raise ProtocolError("this site's own keys are not among the advertised: the round is refused")
-        public_keys = [key for peer in secrets.peers.values() for key in (peer.share_public, peer.mask_public)]
+        public_keys = [part for peer in state.peers.values() for part in peer.parts]
         if len(set(public_keys)) != len(public_keys):
             raise ProtocolError("a public key is advertised twice: the round is refused")
-        self._require(len(secrets.peers), "advertised keys")
+        if not all(
+            keys.is_usable(key) for peer in state.peers.values() for key in (peer.share_public, peer.mask_public)
+        ):
+            raise ProtocolError("a peer's key is unusable: the round is refused")
+        self._review.require(len(state.peers), "advertised keys")
 
-        neighbourhood = self._neighbourhood()
-        others = sorted(set(secrets.peers) - {self._index})
+        others = sorted(set(state.peers) - {self._index})
         # Drawn from this site's own randomness, now that every key of the round is fixed.
-        chosen = tuple(sorted(system_random.SystemRandom().sample(others, neighbourhood.neighbours)))
-        secrets.chosen = chosen
-        holders = sorted([*chosen, self._index])
-        seed_shares = shares.split(secrets.self_mask_seed, neighbourhood.threshold, len(holders))
-        key_shares = shares.split(secrets.mask_private, neighbourhood.threshold, len(holders))
-        ciphertexts = {}
-        for point, holder in enumerate(holders, start=1):
-            pair = SharePair(point, seed_shares[point - 1], key_shares[point - 1], neighbourhood.threshold, chosen)
-            if holder == self._index:
-                self._hold(self._index, pair)
-                continue
-            share_public = secrets.peers[holder].share_public
-            ciphertexts[holder] = keys.seal_for_peer(
-                secrets.share_private, share_public, self._index, holder, self._terms.digest, pair.to_bytes()
-            )
-        secrets.stage = Stage.SHARED
-        return self._sign(Kind.SHARE, Envelopes(ciphertexts).to_bytes())
+        drawn = system_random.SystemRandom().sample(others, self._review.neighbourhood.neighbours)
+        state.neighbours = tuple(sorted(drawn))
+        shared = self._give()
+        state.stage = Stage.SHARED
+        return shared.to_bytes()
 
-    def mask(self, request: bytes, vector: RingVector) -> bytes:
-        """Takes the peers' shares and masks this site's vector.
+    def check(self, request: bytes) -> bytes:
+        """Checks who shared with whom, opens the envelopes meant for this site, and says whose it cannot use.
 
         Args:
-            request: who shared, and the shares meant for this site, as `MaskRequest.to_bytes` made it.
+            request: as `CheckRequest.to_bytes` made it.
+
+        Returns:
+            The signed transcript and complaints.
+
+        Raises:
+            ProtocolError: what the server tells cannot be what the sites sent: an envelope is withheld or altered, or
+                sites were told other keys. A site that sent rubbish is no such error: it is complained of.
+            TooFewSitesError: too few sites shared.
+        """
+        state = self._asked_after(Stage.SHARED)
+        told = CheckRequest.from_bytes(request)
+        self._review.table(told.table)
+        self._review.require(len(told.table), "shared their keys")
+        digests = {site: peer.digest for site, peer in state.peers.items()}
+        state.transcript = Transcript(digests, told.table)
+        drew_this = {site for site in told.table if state.transcript.drew(site, self._index)}
+        if set(told.sent) != drew_this:
+            raise ProtocolError("a site's share for this one was withheld, or comes from none: the round is refused")
+        self._review.require_holders(self._index, tuple(told.table))
+        share_pair, mask_pair = state.share_pair(), state.mask_pair()
+        for sender, (signed, envelope) in told.sent.items():
+            statement = self._review.statement(sender, signed)
+            digest, committed = statement.of(self._index)
+            if envelope.digest != digest:
+                raise ProtocolError("an envelope is not the one its sender signed for: the round is refused")
+            try:
+                given = envelope.unseal(share_pair, mask_pair, sender, self._index, self._terms.digest)
+            except ProtocolError:
+                given = None
+            if given is None or given.commitments(sender, self._index, self._terms.digest) != committed:
+                state.accused[sender] = signed
+            else:
+                state.held[sender] = given
+        state.stage = Stage.CHECKED
+        return self._sign(Kind.CHECK, self._own_check().to_bytes())
+
+    def disclose(self, complaints: bytes) -> bytes:
+        """Shows what this site gave to those who cannot use it.
+
+        Args:
+            complaints: the signed checks that complain of this site, as `messages.bundle` made it.
+
+        Raises:
+            ProtocolError: somebody does not complain, or so many do that what they were given would restore a secret.
+        """
+        state = self._asked_after(Stage.CHECKED)
+        given = {}
+        for message in unbundle(complaints, limit=len(self._roster), message_limit=CHECK_LIMIT):
+            sender, checked = self._review.checked(message)
+            if self._index not in checked.complaints or sender not in state.given:
+                raise ProtocolError("a site is said to complain that does not: nothing is disclosed")
+            given[sender] = state.given[sender]
+        if len(given) >= self._review.neighbourhood.threshold:
+            raise ProtocolError("so many sites complain of this one that its secrets would be known: it discloses none")
+        state.stage = Stage.DISCLOSED
+        return self._sign(Kind.DISCLOSE, Disclosure(state.transcript.shared_digest, given).to_bytes())
+
+    def mask(self, request: bytes, vector: RingVector) -> bytes:
+        """Learns who goes on, and masks this site's vector.
+
+        Args:
+            request: as `MaskRequest.to_bytes` made it.
             vector: this site's encoded vector, of the terms' segments; it is masked in place.
 
         Returns:
             The signed statement and the masked vector.
 
         Raises:
-            ProtocolError: a share was altered or withheld, or comes from a site that did not advertise.
-            TooFewSitesError: too few sites shared.
+            ProtocolError: sites were told different things, or one goes on whose shares this site cannot use.
+            TooFewSitesError: too few sites go on.
         """
-        secrets = self._asked_after(Stage.SHARED)
+        state = self._asked_after(Stage.CHECKED, Stage.DISCLOSED)
         if vector.segments != self._terms.segments:
             raise ValueError(f"Expected a vector of {self._terms.segments}, got {vector.segments}")
-        told = MaskRequest.from_bytes(request)
-        senders = told.envelopes.ciphertexts
-        if self._index not in told.sharers or not set(told.sharers) <= set(secrets.peers):
-            raise ProtocolError("the sites said to have shared are not those of this round: it was refused")
-        if self._index in senders or not set(senders) <= set(told.sharers):
-            raise ProtocolError("a share comes from a site that takes no part in the round: it was refused")
-        for sender, ciphertext in senders.items():
-            peer_public = secrets.peers[sender].share_public
-            plaintext = keys.open_from_peer(
-                secrets.share_private, peer_public, sender, self._index, self._terms.digest, ciphertext
-            )
-            pair = SharePair.from_bytes(plaintext)
-            self._check_neighbours(sender, pair)
-            self._hold(sender, pair)
-        if self._complete and len(senders) != len(told.sharers) - 1:
-            raise ProtocolError("a site's share for this one was withheld: the round is refused")
-        self._require(len(told.sharers), "shared their keys")
-        self._require_holders(self._index, told.sharers)
-        secrets.sharers = told.sharers
-        secrets.transcript = transcript_digest(secrets.peers, told.sharers)
+        told = MaskRequest.from_bytes(request, limit=len(self._roster))
+        checks = dict(map(self._review.checked, told.checks))
+        if len(checks) != len(told.checks) or checks.get(self._index) != self._own_check():
+            raise ProtocolError("the sites said to go on are not those that checked: the round is refused")
+        for message in told.disclosures:
+            self._review.take_disclosure(message)
+        present = tuple(sorted(checks))
+        if {site for site in present if state.transcript.drew(site, self._index)} - set(state.held):
+            raise ProtocolError("a site goes on whose shares this one cannot use: the round is refused")
+        self._review.require(len(present), "checked their shares")
+        state.held = {owner: given for owner, given in state.held.items() if owner in checks}
+        for owner in (self._index, *state.held):
+            self._review.require_holders(owner, present)
+        state.transcript = Transcript(state.transcript.keys, state.transcript.shared, present)
 
-        plus = [keys.self_mask_key(secrets.self_mask_seed, self._index, self._terms.digest)]
+        plus = [keys.self_mask_key(state.self_mask_seed, self._index, self._terms.digest)]
         minus: list[bytes] = []
-        for peer in sorted((set(secrets.chosen) & set(told.sharers)) | set(senders)):
-            public = secrets.peers[peer].mask_public
-            key = keys.mask_key(secrets.mask_private, public, self._index, peer, self._terms.digest)
-            (plus if self._index < peer else minus).append(key)
+        for peer in present:
+            if peer != self._index and state.transcript.are_neighbours(self._index, peer):
+                (plus if self._index < peer else minus).append(self._mask_key(peer))
         apply_masks(vector, plus, minus)
         packed = vector.pack()
-        secrets.statement = hashlib.sha256(packed).digest()
-        statement = MaskStatement(secrets.transcript, secrets.statement)
-        secrets.stage = Stage.MASKED
+        state.masked = hashlib.sha256(packed).digest()
+        statement = MaskStatement(state.transcript.digest, state.masked)
+        state.stage = Stage.MASKED
         return self._sign(Kind.MASK, statement.to_bytes()) + packed
 
     def confirm(self, statements: bytes) -> bytes:
@@ -219,32 +230,29 @@ class SiteSession:
             statements: the survivors' signed mask statements, as `messages.bundle` made it.
 
         Raises:
-            ProtocolError: a statement is forged, or made under other keys or sharers; or this site is left out.
+            ProtocolError: a statement is forged, or made under another transcript; or this site is left out.
             TooFewSitesError: the set, or a survivor's neighbourhood in it, is too small.
         """
-        secrets = self._asked_after(Stage.MASKED)
+        state = self._asked_after(Stage.MASKED)
         survivors: dict[int, bytes] = {}
-        for message in unbundle(statements, limit=len(self._roster), message_limit=_MESSAGE_LIMIT):
+        for message in unbundle(statements, limit=len(self._roster), message_limit=MASK_STATEMENT_BYTES):
             sender, body = open_signed(message, Kind.MASK, self._terms, self._roster)
             statement = MaskStatement.from_bytes(body)
-            if sender in survivors or sender not in secrets.sharers:
+            if sender in survivors or sender not in state.transcript.checked:
                 raise ProtocolError("the survivors include a site that took no part: the round is refused")
-            if statement.transcript != secrets.transcript:
-                raise ProtocolError(
-                    "the server told two sites two different sets of keys or sharers: nothing is opened; "
-                    "tell the consortium's coordinator"
-                )
+            if statement.transcript != state.transcript.digest:
+                raise two_stories("keys, shares or sites")
             survivors[sender] = statement.vector_digest
-        if survivors.get(self._index) != secrets.statement:
+        if survivors.get(self._index) != state.masked:
             raise ProtocolError("this site's vector is not among the survivors': it opens nothing")
         told = tuple(sorted(survivors))
-        self._require(len(told), "survived")
-        for owner in secrets.held:
+        self._review.require(len(told), "survived")
+        for owner in (self._index, *state.held):
             if owner in survivors:
-                self._require_holders(owner, told)
-        secrets.survivors = told
-        secrets.stage = Stage.CONFIRMED
-        return self._sign(Kind.CONFIRM, Survivors(secrets.transcript, told).to_bytes())
+                self._review.require_holders(owner, told)
+        state.survivors = told
+        state.stage = Stage.CONFIRMED
+        return self._sign(Kind.CONFIRM, Survivors(state.transcript.digest, told).to_bytes())
 
     def open(self, confirmations: bytes) -> bytes:
         """Releases one share for every owner, once enough sites have signed the same set of survivors.
@@ -259,99 +267,95 @@ class SiteSession:
             ProtocolError: a confirmation is forged, or names another set of survivors.
             TooFewSitesError: fewer sites than the threshold confirmed.
         """
-        secrets = self._asked_after(Stage.CONFIRMED)
-        expected = Survivors(secrets.transcript, secrets.survivors)
+        state = self._asked_after(Stage.CONFIRMED)
+        expected = Survivors(state.transcript.digest, state.survivors)
         agreed = set()
-        for message in unbundle(confirmations, limit=len(self._roster), message_limit=_MESSAGE_LIMIT):
+        for message in unbundle(confirmations, limit=len(self._roster), message_limit=SURVIVORS_LIMIT):
             sender, body = open_signed(message, Kind.CONFIRM, self._terms, self._roster)
-            if sender not in secrets.survivors or Survivors.from_bytes(body) != expected:
-                raise ProtocolError(
-                    "the server told two sites two different sets of survivors: nothing is opened; "
-                    "tell the consortium's coordinator"
-                )
+            if sender not in state.survivors or Survivors.from_bytes(body) != expected:
+                raise two_stories("survivors")
             agreed.add(sender)
-        self._require(len(agreed), "confirmed the survivors")
+        self._review.require(len(agreed), "confirmed the survivors")
 
         opened = {}
-        for owner, held in secrets.held.items():
-            if owner in secrets.survivors:
-                opened[owner] = (ShareKind.SELF_MASK, held.point, held.self_mask)
+        for owner, held in state.held.items():
+            if owner in state.survivors:
+                opened[owner] = (ShareKind.SELF_MASK, held.self_mask)
             else:
-                opened[owner] = (ShareKind.MASK_KEY, held.point, held.mask_key)
-        self._forget()
-        return self._sign(Kind.OPEN, Opening(opened).to_bytes())
+                opened[owner] = (ShareKind.MASK_SEED, held.mask_seed)
+        opening = Opening(state.transcript.digest, state.self_mask_seed, opened)
+        self._state = state.forgotten()
+        return self._sign(Kind.OPEN, opening.to_bytes())
 
     @property
     def survivors(self) -> tuple[int, ...]:
         """The survivors this site has confirmed; empty before it has, and after it has opened."""
-        return self._secrets.survivors
+        return self._state.survivors
+
+    @property
+    def complaints(self) -> tuple[int, ...]:
+        """The sites whose envelopes this one could not use, once it has checked them."""
+        return tuple(sorted(self._state.accused))
 
     def to_bytes(self) -> bytes:
         """The session's secrets, to be kept by the site between two stages and nowhere else."""
-        return self._secrets.model_dump_json().encode()
+        return self._state.model_dump_json().encode()
 
     @classmethod
     def from_bytes(cls, content: bytes, terms: RoundTerms, roster: Roster, identity: Identity) -> SiteSession:
         """The inverse of `to_bytes`, under the same terms."""
-        return cls(terms, roster, identity, _Secrets.model_validate_json(content))
+        return cls(terms, roster, identity, SiteState.model_validate_json(content))
 
-    @property
-    def _complete(self) -> bool:
-        """Whether every participant is every other's neighbour."""
-        return self._neighbourhood().neighbours == len(self._secrets.peers) - 1
-
-    def _neighbourhood(self) -> Neighbourhood:
-        return self._terms.neighbourhood(len(self._secrets.peers))
-
-    def _hold(self, owner: int, pair: SharePair) -> None:
-        holders = tuple(sorted([*pair.neighbours, owner]))
-        self._secrets.held[owner] = _Held(
-            point=pair.point, self_mask=pair.self_mask, mask_key=pair.mask_key, holders=holders
+    def _give(self) -> ShareMessage:
+        """Splits this site's secrets among its neighbours, and signs what each of them gets."""
+        state, digest = self._state, self._terms.digest
+        holders = tuple(sorted((*state.neighbours, self._index)))
+        threshold = self._review.neighbourhood.threshold
+        self_masks = shares.split(state.self_mask_seed, threshold, len(holders))
+        mask_seeds = shares.split(state.mask_seed, threshold, len(holders))
+        envelopes = {}
+        for place, holder in enumerate(holders):
+            if holder == self._index:  # its own shares never leave: it opens its seed itself, or is gone
+                continue
+            contribution = keys.contribution(state.mask_seed, self._index, holder, digest)
+            given = Given(self_masks[place], mask_seeds[place], contribution)
+            state.given[holder] = given
+            envelopes[holder] = Envelope.seal(given, state.peers[holder], self._index, holder, digest)
+        statement = ShareStatement(
+            keys_digest({site: peer.digest for site, peer in state.peers.items()}),
+            keys.commitment(b"seed", self._index, self._index, state.self_mask_seed, digest),
+            state.neighbours,
+            tuple(envelopes[holder].digest for holder in state.neighbours),
+            tuple(state.given[holder].commitments(self._index, holder, digest) for holder in state.neighbours),
         )
+        signed = self._sign(Kind.SHARE, statement.to_bytes())
+        state.statement = content_digest(signed)
+        return ShareMessage(signed, envelopes)
 
-    def _check_neighbours(self, owner: int, pair: SharePair) -> None:
-        neighbourhood = self._neighbourhood()
-        drawn = set(pair.neighbours)
-        if (
-            (len(drawn), pair.threshold) != (neighbourhood.neighbours, neighbourhood.threshold)
-            or owner in drawn
-            or self._index not in drawn
-            or not drawn <= set(self._secrets.peers)
-        ):
-            raise ProtocolError("a site shared its secrets among other neighbours than it should: it was refused")
+    def _own_check(self) -> Checked:
+        return Checked(self._state.transcript.shared_digest, self.complaints)
 
-    def _require_holders(self, owner: int, present: tuple[int, ...]) -> None:
-        """Refuses to go on if too few of an owner's holders are left: the server may be cutting it off."""
-        left = len(set(self._secrets.held[owner].holders) & set(present))
-        if left < self._neighbourhood().threshold:
-            raise TooFewSitesError(
-                f"only {left} holders of site {self._roster.names[owner]!r} are left, "
-                f"{self._neighbourhood().threshold} are needed: nothing is opened"
-            )
+    def _mask_key(self, peer: int) -> bytes:
+        state = self._state
+        own = keys.contribution(state.mask_seed, self._index, peer, self._terms.digest)
+        mine = own if peer in state.neighbours else None
+        theirs = state.held[peer].contribution if peer in state.held else None
+        lower, higher = sorted((self._index, peer))
+        of_lower, of_higher = (mine, theirs) if self._index == lower else (theirs, mine)
+        return keys.mask_key(of_lower, of_higher, lower, higher, self._terms.digest)
 
-    def _asked_after(self, expected: Stage) -> _Secrets:
-        if self._secrets.stage is not expected:
+    def _asked_after(self, *expected: Stage) -> SiteState:
+        if self._state.stage not in expected:
             raise ProtocolError(
-                f"site {self._identity.name!r} was asked for what follows {expected.name.lower()} after "
-                f"{self._secrets.stage.name.lower()}: each stage is answered once, in order"
+                f"site {self._identity.name!r} was asked for what follows {expected[0].name.lower()} after "
+                f"{self._state.stage.name.lower()}: each stage is answered once, in order"
             )
         # Until all checks have passed: a refused request leaves the session unusable, so it cannot be probed twice.
-        self._secrets.stage = Stage.REFUSED
-        return self._secrets
-
-    def _require(self, count: int, did: str) -> None:
-        if count < self._terms.needed:
-            raise TooFewSitesError(
-                f"only {count} of {self._terms.roster_size} sites {did}, {self._terms.needed} are needed: "
-                "nothing is opened"
-            )
+        self._state.stage = Stage.REFUSED
+        return self._state
 
     def _own_advertisement(self) -> Advertisement:
-        secrets = self._secrets
-        return Advertisement(keys.public_key(secrets.share_private), keys.public_key(secrets.mask_private))
+        return Advertisement(self._state.share_pair().public, self._state.mask_pair().public)
 
     def _sign(self, kind: Kind, body: bytes) -> bytes:
         return sign(kind, body, self._terms, self._identity, self._index)
-
-    def _forget(self) -> None:
-        self._secrets = _Secrets(stage=Stage.OPENED, share_private=b"", mask_private=b"", self_mask_seed=b"")

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from sealora_common.secagg.errors import ProtocolError
 from sealora_common.secagg.graph import Neighbourhood, neighbourhood
 from sealora_common.secagg.ring import Segment
-from sealora_common.secagg.wire import Writer
+from sealora_common.secagg.wire import Reader, Writer
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,9 @@ class RoundTerms:
         threshold: number of sites that must confirm, and of shares that restore a secret.
         min_survivors: fewest sites in a sum that may be opened.
         segments: shape of the vector that is summed.
-        sparse: whether a site has k neighbours instead of all, where sites are many (see `graph`).
+        sessions: most sealed sessions that a site takes part in under one run, over which what may go wrong by chance
+            adds up (see `graph`).
+        sparse: whether a site has k neighbours instead of all, where sites are many.
     """
 
     run: bytes
@@ -48,6 +51,7 @@ class RoundTerms:
     threshold: int
     min_survivors: int
     segments: tuple[Segment, ...]
+    sessions: int = 1
     sparse: bool = True
 
     def __post_init__(self) -> None:
@@ -55,23 +59,66 @@ class RoundTerms:
             raise ValueError(f"Expected 2 <= {self.min_survivors=} <= {self.roster_size=} < 2^16")
         if not self.roster_size / 2 < self.threshold <= self.roster_size:
             raise ValueError(f"Expected a threshold above half of {self.roster_size=}, got {self.threshold=}")
+        if not 1 <= self.sessions < 2**32:
+            raise ValueError(f"Expected at least one session, got {self.sessions=}")
 
     @cached_property
     def digest(self) -> bytes:
         """SHA-256 of the canonical bytes of the terms."""
+        return hashlib.sha256(b"sealora secagg terms" + self.to_bytes()).digest()
+
+    def to_bytes(self) -> bytes:
+        """The canonical bytes."""
         writer = Writer().unsigned(VERSION, 1).fixed(self.run, 16)
         writer.unsigned(self.round_number, 4).unsigned(self.attempt, 4)
         writer.fixed(self.recipe_hash, 32).fixed(self.roster_hash, 32).fixed(self.order_digest, 32)
         writer.unsigned(self.roster_size, 2).unsigned(self.threshold, 2).unsigned(self.min_survivors, 2)
-        writer.unsigned(self.sparse, 1).unsigned(len(self.segments), 1)
+        writer.unsigned(self.sessions, 4).unsigned(self.sparse, 1).unsigned(len(self.segments), 1)
         for segment in self.segments:
             writer.unsigned(segment.length, 5).unsigned(segment.bits, 1)
-        return hashlib.sha256(b"sealora secagg terms" + writer.getvalue()).digest()
+        return writer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> RoundTerms:
+        """The inverse of `to_bytes`.
+
+        Raises:
+            ProtocolError: the bytes are no terms, or not in their one form.
+        """
+        reader = Reader(content)
+        if reader.unsigned(1) != VERSION:
+            raise ProtocolError("the terms of a round are of another version of the protocol: they were refused")
+        try:
+            terms = cls(
+                run=reader.fixed(16),
+                round_number=reader.unsigned(4),
+                attempt=reader.unsigned(4),
+                recipe_hash=reader.fixed(32),
+                roster_hash=reader.fixed(32),
+                order_digest=reader.fixed(32),
+                roster_size=reader.unsigned(2),
+                threshold=reader.unsigned(2),
+                min_survivors=reader.unsigned(2),
+                sessions=reader.unsigned(4),
+                sparse=bool(reader.unsigned(1)),
+                segments=tuple(Segment(reader.unsigned(5), reader.unsigned(1)) for _ in range(reader.unsigned(1))),
+            )
+        except ValueError as error:
+            raise ProtocolError(f"the terms of a round make no sense ({error}): they were refused") from None
+        reader.finish()
+        if terms.to_bytes() != content:
+            raise ProtocolError("the terms of a round are not in canonical form: they were refused")
+        return terms
 
     def neighbourhood(self, participants: int) -> Neighbourhood:
         """Neighbours of a site, and shares that restore its secrets, when so many sites advertised keys."""
-        sparse = neighbourhood(participants, self.roster_size) if self.sparse else None
+        sparse = neighbourhood(participants, self.roster_size, self.sessions) if self.sparse else None
         return sparse or Neighbourhood(participants - 1, self.threshold)
+
+    @property
+    def corrupted(self) -> int:
+        """Most sites that are taken to be corrupted and to collude: fewer than a third of the roster."""
+        return (self.roster_size - 1) // 3
 
     @property
     def needed(self) -> int:

@@ -46,6 +46,12 @@ class Writer:
             self.unsigned(value, 2)
         return self
 
+    def digests(self, values: tuple[bytes, ...]) -> Writer:
+        """Appends 32-byte digests, without their count."""
+        for value in values:
+            self.fixed(value, 32)
+        return self
+
     def getvalue(self) -> bytes:
         """The bytes so far."""
         return b"".join(self._parts)
@@ -80,6 +86,10 @@ class Reader:
         if any(left >= right for left, right in pairwise(values)):
             raise ProtocolError("a message of the sealing protocol lists sites out of order: it was refused")
         return values
+
+    def digests(self, count: int) -> tuple[bytes, ...]:
+        """Takes `count` 32-byte digests."""
+        return tuple(self.fixed(32) for _ in range(count))
 
     def finish(self) -> None:
         """Refuses trailing bytes."""
