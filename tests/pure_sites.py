@@ -49,6 +49,8 @@ class PureSite:
     deltas: Deltas
     weight: float = 1.0
     heldout_loss: float = 2.0
+    session_class: type[SiteSession] = SiteSession
+    """Another for a member that has turned."""
     session: SiteSession | None = None
     vector: Any = None
 
@@ -90,7 +92,7 @@ class PureSite:
         contribution = Contribution(delta, self.weight, self.heldout_loss)
         self.vector = contributions.encode(contribution, SystemEntropy())
         terms = terms_of(order, self.recipe, self.roster, contributions)
-        self.session, advertisement = SiteSession.begin(terms, self.roster, self.identity, SystemEntropy())
+        self.session, advertisement = self.session_class.begin(terms, self.roster, self.identity, SystemEntropy())
         return advertisement
 
 
@@ -180,7 +182,12 @@ def pure_recipe(**sections: Any) -> Recipe:
 
 
 def pure_federation(
-    recipe: Recipe, count: int, *, deltas: Deltas | None = None, layout: AdapterLayout = LAYOUT
+    recipe: Recipe,
+    count: int,
+    *,
+    deltas: Deltas | None = None,
+    layout: AdapterLayout = LAYOUT,
+    server: Identity | None = None,
 ) -> tuple[Roster, dict[int, PureSite]]:
     """A roster of `count` sites, site-0 and so on, and the sites by node id (11, 12, ...)."""
     trained = layout.trained(recipe.lora.aggregation, 1)
@@ -191,7 +198,8 @@ def pure_federation(
 
     identities = [Identity.create(f"site-{index}", SystemEntropy()) for index in range(count)]
     coordinator = Identity.create("coordinator", SystemEntropy())
-    roster = Roster.create("pure", {identity.name: identity.public_key for identity in identities}, coordinator)
+    public_keys = {identity.name: identity.public_key for identity in identities}
+    roster = Roster.create("pure", public_keys, coordinator, None if server is None else server.public_key)
     sites = {
         11 + index: PureSite(identity, recipe, roster, layout, deltas or random_deltas)
         for index, identity in enumerate(identities)

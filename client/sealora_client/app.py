@@ -88,6 +88,18 @@ def share(message: Message, context: Context) -> Message:
     return _answer(message, context, _stage(lambda part, payload: _payload(part.share(payload))))
 
 
+@app.query("check")
+def check(message: Message, context: Context) -> Message:
+    """Checks what the peers shared with this site, before anything of it leaves."""
+    return _answer(message, context, _stage(lambda part, payload: _payload(part.check(payload))))
+
+
+@app.query("disclose")
+def disclose(message: Message, context: Context) -> Message:
+    """Answers complaints of what this site shared."""
+    return _answer(message, context, _stage(lambda part, payload: _payload(part.disclose(payload))))
+
+
 @app.query("mask")
 def mask(message: Message, context: Context) -> Message:
     """Sends the masked vector."""

@@ -13,7 +13,7 @@ from sealora_common.adapter import AdapterLayout, initial_adapter
 from sealora_common.clip_norm import is_allowed
 from sealora_common.clip_range import is_allowed_range
 from sealora_common.errors import OrderRefusedError
-from sealora_common.order import RoundOrder, vector_digest
+from sealora_common.order import RoundOrder, most_attempts, vector_digest
 
 
 def check_order(site: Site, order: RoundOrder, adapter: NDArray[np.float32], layout: AdapterLayout) -> None:
@@ -50,10 +50,11 @@ def check_order(site: Site, order: RoundOrder, adapter: NDArray[np.float32], lay
             f"the order is to evaluate in round {order.round_number}, but a run of {recipe.rounds} rounds evaluates by "
             "itself once, after the last: it was refused"
         )
-    if order.attempt > recipe.sites.round_attempts:
+    if order.attempt > most_attempts(recipe, site.roster):
         raise OrderRefusedError(
-            f"the order is attempt {order.attempt} of a round, but the recipe's sites.round_attempts is "
-            f"{recipe.sites.round_attempts}: it was refused"
+            f"the order is attempt {order.attempt} of a round, but with the recipe's sites.round_attempts of "
+            f"{recipe.sites.round_attempts} and {len(site.roster)} sites there are no more than "
+            f"{most_attempts(recipe, site.roster)}: it was refused"
         )
     shared = layout.shared(recipe.lora.aggregation)
     if adapter.shape != (shared.size,):

@@ -5,6 +5,7 @@ Between two stages all that the round needs is in a `RoundState`, which the call
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -24,6 +25,8 @@ from sealora_common.entropy import site_entropy
 from sealora_common.order import RoundOrder, layout_of, terms_of
 from sealora_common.receipt import Receipt
 from sealora_common.secagg import RingVector, RoundTerms, SiteSession
+
+log = logging.getLogger(__name__)
 
 
 class RoundState(BaseModel):
@@ -89,6 +92,34 @@ class Participation:
         """Answers the share stage."""
         session = self._session()
         answer = session.share(payload)
+        self.state.session = session.to_bytes()
+        return answer
+
+    def check(self, payload: bytes) -> bytes:
+        """Answers the check stage; tells this site's operator whose shares it could not use."""
+        session = self._session()
+        answer = session.check(payload)
+        for accused in session.complaints:
+            log.warning(
+                "site %s, round %d: what site %s shared cannot be used; it must answer for that, or takes no part in "
+                "this round",
+                self._site.name,
+                self.state.order.round_number,
+                self._site.roster.names[accused],
+            )
+        self.state.session = session.to_bytes()
+        return answer
+
+    def disclose(self, payload: bytes) -> bytes:
+        """Answers complaints of what this site shared."""
+        session = self._session()
+        answer = session.disclose(payload)
+        log.warning(
+            "site %s, round %d: another site complained of what this one shared, which was disclosed to it; if that "
+            "goes on, tell the consortium's coordinator",
+            self._site.name,
+            self.state.order.round_number,
+        )
         self.state.session = session.to_bytes()
         return answer
 

@@ -121,6 +121,15 @@ def evaluates(order: RoundOrder, recipe: Recipe) -> bool:
     return order.purpose == "evaluate" or recipe.evaluates(order.round_number)
 
 
+def most_attempts(recipe: Recipe, roster: Roster) -> int:
+    """Most attempts of one round that a site takes part in.
+
+    An attempt that shows who broke the protocol is not counted against the recipe's, and each can show it of a site
+    that had not been found out before.
+    """
+    return recipe.sites.round_attempts + len(roster)
+
+
 def layout_of(order: RoundOrder, recipe: Recipe, roster: Roster, adapter: AdapterLayout) -> ContributionLayout:
     """The layout of the round's contributions; `adapter` is the layout of the whole adapter."""
     trained = adapter.trained(recipe.lora.aggregation, order.round_number) if order.purpose == "train" else None
@@ -148,6 +157,7 @@ def terms_of(order: RoundOrder, recipe: Recipe, roster: Roster, layout: Contribu
         threshold=threshold_for(len(roster), recipe.sealing.adversary),
         min_survivors=recipe.sealing.min_survivors,
         segments=layout.segments,
+        sessions=(recipe.rounds + 1) * most_attempts(recipe, roster),
     )
 
 

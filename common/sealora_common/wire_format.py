@@ -40,6 +40,8 @@ class Action(StrEnum):
     TRAIN = "train"
     EVALUATE = "evaluate"
     SHARE = "query.share"
+    CHECK = "query.check"
+    DISCLOSE = "query.disclose"
     MASK = "query.mask"
     CONFIRM = "query.confirm"
     OPEN = "query.open"

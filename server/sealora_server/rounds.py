@@ -21,6 +21,7 @@ from sealora_common.order import vector_digest
 from sealora_common.receipt import Receipt, history_of
 from sealora_common.roster import Roster
 from sealora_common.wire_format import ADAPTER
+from sealora_server.blame import Blame
 from sealora_server.enrolment import Enrolment
 from sealora_server.events import (
     EvaluationFinished,
@@ -56,7 +57,8 @@ class _Run:
         self._recipe = store.recipe
         self._roster = roster
         self._grid = grid
-        self._enrolment = Enrolment(grid, self._recipe, roster, store.run_id)
+        self._blame = Blame(store.directory, store.events)
+        self._enrolment = Enrolment(grid, self._recipe, roster, store.run_id, self._blame.sites)
         self._told_away: tuple[TurnedAway, ...] | None = None
 
     def run(self) -> None:
@@ -76,6 +78,7 @@ class _Run:
             roster=self._roster,
             layout=layout,
             enrolment=self._enrolment,
+            blame=self._blame,
             run_id=self._store.run_id,
             events=self._store.events,
         )
@@ -164,22 +167,27 @@ class _Run:
         return sealed.opened.heldout_loss
 
     def _until_it_succeeds(self, work: Callable[[], T], number: int, name: str, sealed: SealedGrid) -> T:
-        """Does one round's `work`, as often as the recipe allows; `sealed.attempt` says which attempt succeeded."""
-        last = self._recipe.sites.round_attempts
-        for attempt in range(1, last + 1):
+        """Does one round's `work`, as often as the recipe allows; `sealed.attempt` says which attempt succeeded.
+
+        An attempt that shows who broke the protocol is not counted: the next one goes on without that site.
+        """
+        failed = attempt = 0
+        while True:
+            attempt += 1
             sealed.attempt = attempt
+            blamed = self._blame.sites()
             try:
                 self._take_new_roster(sealed)
                 self._gather()
                 return work()
             except FederationError as error:
                 self._store.events.write(RoundAborted(round=number, attempt=attempt, reason=str(error)))
-                if attempt == last:
+                failed += self._blame.sites() == blamed
+                if failed == self._recipe.sites.round_attempts:
                     times = "once" if attempt == 1 else f"{attempt} times, last"
                     raise FederationError(
                         f"{name} failed {times} because {error}: mend that, then resume the run"
                     ) from error
-        raise RuntimeError("a recipe allows at least one attempt")
 
     def _gather(self) -> AdapterLayout:
         """Waits for the sites, and tells who takes no part and why: at first, and whenever that is no longer the same.

@@ -37,6 +37,7 @@ from sealora_common.wire_format import (
     content_bytes,
     field,
 )
+from sealora_server.blame import Blame
 from sealora_server.enrolment import Enrolment
 from sealora_server.events import EventLog, SiteFailed, SiteReplied, Stage, StageName
 from sealora_server.exchange import exchange
@@ -56,6 +57,7 @@ class SealedGrid(Grid):
         roster: Roster,
         layout: AdapterLayout,
         enrolment: Enrolment,
+        blame: Blame,
         run_id: str,
         events: EventLog,
     ) -> None:
@@ -64,6 +66,7 @@ class SealedGrid(Grid):
         self._roster = roster
         self._layout = layout
         self._enrolment = enrolment
+        self._blame = blame
         self._run_id = run_id
         self._events = events
         self.attempt = 1
@@ -152,6 +155,7 @@ class _SealedRound:
         self._recipe = sealed._recipe
         self._roster = sealed._roster
         self._events = sealed._events
+        self._blame = sealed._blame
         self._sites = {node: sealed._enrolment.sites[node] for node in nodes}
         self._purpose = purpose
         self._round = round_number
@@ -182,6 +186,9 @@ class _SealedRound:
         except FederationError as error:
             reasons = "".join(f"; {site}: {reason}" for site, reason in sorted(self._failures.items()))
             raise FederationError(f"{error}{reasons}") from None
+        finally:
+            for fault in self._session.faults:
+                self._blame.note(fault, self._roster)
 
     def _stages(self) -> OpenedRound:
         session = self._session
@@ -196,7 +203,11 @@ class _SealedRound:
         timeout = self._recipe.sites.training_timeout
         self._stage(self._purpose, action, requests, session.add_advertisement, timeout=timeout)
         self._stage("share", Action.SHARE, self._by_node(session.close_advertisements()), session.add_shares)
-        self._stage("mask", Action.MASK, self._by_node(session.close_shares()), session.add_masked)
+        self._stage("check", Action.CHECK, self._by_node(session.close_shares()), session.add_check)
+        complaints = session.close_checks()
+        if complaints:
+            self._stage("disclose", Action.DISCLOSE, self._by_node(complaints), session.add_disclosure)
+        self._stage("mask", Action.MASK, self._by_node(session.close_disclosures()), session.add_masked)
         self._stage("confirm", Action.CONFIRM, self._by_node(session.close_masked()), session.add_confirmation)
         self._stage("open", Action.OPEN, self._by_node(session.close_confirmations()), session.add_opening)
         return self._contributions.decode(session.open())

@@ -112,7 +112,9 @@ class Bench:
             session.add_advertisement(payload_of(self.begin(name, order, action=purpose)))
         steps = (
             ("share", session.close_advertisements, session.add_shares),
-            ("mask", session.close_shares, session.add_masked),
+            ("check", session.close_shares, session.add_check),
+            ("disclose", session.close_checks, session.add_disclosure),
+            ("mask", session.close_disclosures, session.add_masked),
             ("confirm", session.close_masked, session.add_confirmation),
             ("open", session.close_confirmations, session.add_opening),
         )
