@@ -37,6 +37,7 @@ STATUS = Status(
     server_key="ab" * 32,
     health="127.0.0.1:9180",
     certificate_expires="2030-01-01T00:00:00+00:00",
+    tls="TLSv1.3, key exchange of the test",
     warnings=("tls/server.pem expires in 3 days",),
     processes=(
         ProcessStatus(name="superlink", pid=5, restarts=1, seconds=61.0),
