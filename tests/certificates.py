@@ -12,7 +12,6 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-
 # From Python 3.13 on a client demands what RFC 5280 does: an authority's use of its key, and both key identifiers.
 _SIGNS = x509.KeyUsage(
     digital_signature=False,
