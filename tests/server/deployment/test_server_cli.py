@@ -243,6 +243,7 @@ def test_the_status_shows_everything_an_operator_must_see(files, asked):
     for each in ("berlin", "yes", "lyon", "no", "r1", "running", "1 of 3", "stage mask", "lyon, porto"):
         assert each in said
     assert "no part      rome in run r1: no budget [2J" in said
+    assert "tls          TLSv1.3, key exchange of the test\n" in said
 
 
 def test_the_status_as_json_is_one_object(files, asked):
