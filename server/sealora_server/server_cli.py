@@ -275,6 +275,7 @@ def _show(status: Status, console: Console) -> None:
         line("WARNING", "the server is starting: sites cannot connect yet")
     line("receipts", status.server_key)
     line("certificate", f"until {status.certificate_expires}")
+    line("tls", status.tls)
     line("health", status.health or "not served")
     for warning in status.warnings:
         line("WARNING", warning)

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from certificates import Authority
 from enrolled_site import EnrolledSite
 from fleet_server import FleetServer
 from typer.testing import CliRunner
 
+from certificates import Authority
+from handshakes import needs_hybrid
 from sealora_client.check import machine as machine_module
 from sealora_client.check import trial as trial_module
 from sealora_client.check.trial import Trial
@@ -94,12 +95,13 @@ def test_a_site_in_order_passes_every_check(site: EnrolledSite, server: FleetSer
     assert [finding for finding in findings if finding["status"] != "pass"] == []
     assert code == 0
     assert [finding["check"] for finding in findings] == [
-        "site.yaml", "recipe", "roster", "policy", "disk", "server", "certificate", "clock", "node key", "privacy",
-        "privacy", "privacy", "base model", "device", "memory", "records", "memory", "time",
+        "site.yaml", "recipe", "roster", "policy", "disk", "server", "certificate", "tls", "clock", "node key",
+        "privacy", "privacy", "privacy", "base model", "device", "memory", "records", "memory", "time",
     ]  # fmt: skip
     said = {finding["check"]: finding["said"] for finding in findings}
     assert said["privacy"].endswith(": one run in this data's lifetime")
     assert site.roster.fingerprint in said["roster"]
+    assert re.match(r"TLSv1\.3, TLS_\w+, key exchange X25519", said["tls"])
     assert said["records"].startswith("24 to train on, 4 held out, 0.0% cut")
     assert re.match(r"a round takes about [\d.]+ s here, all 2 about [\d.]+ s", said["time"])
 
@@ -256,6 +258,20 @@ def test_a_roster_without_a_node_key_is_warned_of(site: EnrolledSite) -> None:
 def server_findings(site: EnrolledSite) -> list[tuple[str, str, str]]:
     names = ("server", "certificate", "clock", "node key")
     return [entry for entry in not_passed(site, "--quick") if entry[1] in names]
+
+
+@needs_hybrid
+def test_a_key_exchange_that_withstands_a_later_quantum_computer_is_said(site: EnrolledSite) -> None:
+    _, findings = check(site, "--quick")
+    (said,) = [finding["said"] for finding in findings if finding["check"] == "tls"]
+    assert said.endswith("X25519MLKEM768: recorded traffic is protected against a later quantum computer")
+
+
+def test_a_server_without_tls_has_no_line_on_it(site: EnrolledSite) -> None:
+    with FleetServer() as plain:
+        site.configure(server=plain.address)
+        _, findings = check(site, "--quick")
+    assert "tls" not in [finding["check"] for finding in findings]
 
 
 def test_a_server_that_is_not_there_is_said(site: EnrolledSite) -> None:

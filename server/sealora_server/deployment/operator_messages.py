@@ -128,6 +128,8 @@ class Status(Message):
     """`host:port` of probes and metrics."""
     certificate_expires: str
     """ISO 8601."""
+    tls: str
+    """A sentence on what a handshake with the front from this machine agrees on, or why that is not known."""
     warnings: tuple[str, ...]
     processes: tuple[ProcessStatus, ...]
     sites: tuple[SiteStatus, ...]

@@ -37,6 +37,7 @@ STATUS = Status(
     server_key="ab" * 32,
     health="127.0.0.1:9180",
     certificate_expires="2030-01-01T00:00:00+00:00",
+    tls="TLSv1.3, key exchange of the test",
     warnings=("tls/server.pem expires in 3 days",),
     processes=(
         ProcessStatus(name="superlink", pid=5, restarts=1, seconds=61.0),
@@ -242,6 +243,7 @@ def test_the_status_shows_everything_an_operator_must_see(files, asked):
     for each in ("berlin", "yes", "lyon", "no", "r1", "running", "1 of 3", "stage mask", "lyon, porto"):
         assert each in said
     assert "no part      rome in run r1: no budget [2J" in said
+    assert "tls          TLSv1.3, key exchange of the test\n" in said
 
 
 def test_the_status_as_json_is_one_object(files, asked):
