@@ -17,6 +17,8 @@ from sealora_client.site import Site
 from sealora_common.canonical import canonical_json
 from sealora_common.errors import ModelError, SealoraError
 from sealora_common.hello import Hello
+from sealora_common.secagg.keys import PUBLIC_KEY_BYTES
+from sealora_common.secagg.messages import signed_bytes
 
 from site_bench import RUN_ID, Bench, payload_of, refusal_of
 from tiny_federation import PRIVATE
@@ -59,8 +61,8 @@ def test_a_whole_round_opens(bench):
 
 
 def test_a_site_keeps_its_delta_until_it_is_masked(bench):
-    """The answer to an order is a pair of keys: 168 bytes, whatever the model."""
-    assert len(payload_of(bench.begin("site-0", bench.order()))) < 200
+    """The answer to an order is two public keys, signed, whatever the model."""
+    assert len(payload_of(bench.begin("site-0", bench.order()))) == signed_bytes(2 * PUBLIC_KEY_BYTES)
 
 
 ZEROS = "0" * 64
@@ -70,7 +72,7 @@ BAD_ORDERS = {
     "another model": ({"layout_digest": ZEROS}, "another base model or adapter"),
     "another adapter than it says": ({"adapter_digest": ZEROS}, "adapter"),
     "a round too many": ({"round_number": 4}, "the order is for round 4 of a recipe of 3 rounds"),
-    "an attempt too many": ({"attempt": 4}, "attempt 4 of a round, but the recipe's sites.round_attempts is 3"),
+    "an attempt too many": ({"attempt": 7}, "attempt 7 of a round, but with the recipe's sites.round_attempts of 3"),
     "a range too wide": ({"clip_range": 1e3}, "the order's range 1000 is none that the recipe allows"),
     "a range too narrow": ({"clip_range": 1e-300}, "the order's range 1e-300 is none that the recipe allows"),
 }
@@ -195,7 +197,7 @@ def test_a_message_without_its_fields_is_refused(bench):
     assert "lacks its payload" in refusal_of(bench.ask("site-0", "query.share", RecordDict()))
 
 
-STAGES = ["share", "mask", "confirm", "open"]
+STAGES = ["share", "check", "mask", "confirm", "open"]
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -217,6 +219,9 @@ def test_a_stage_is_answered_once(bench, stage):
     ("reached", "asked"),
     [
         ("share", "mask"),
+        ("share", "check"),
+        ("check", "mask"),
+        ("check", "disclose"),
         ("share", "confirm"),
         ("share", "open"),
         ("mask", "open"),

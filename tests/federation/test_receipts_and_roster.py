@@ -29,9 +29,10 @@ from sealora_common.order import RoundOrder, layout_of, terms_of, vector_digest
 from sealora_common.receipt import chain_to_bytes, check_chain
 from sealora_common.recipe import load_recipe
 from sealora_common.roster import Roster
+from sealora_common.secagg.bodies import Advertisement
 from sealora_common.secagg.encoding import FixedPoint
-from sealora_common.secagg.keys import public_key
-from sealora_common.secagg.messages import Advertisement, Kind, bundle, sign, unbundle
+from sealora_common.secagg.keys import KeyPair
+from sealora_common.secagg.messages import Kind, bundle, sign, unbundle
 from sealora_common.secagg.rotation import BLOCK
 from sealora_server.cli import cli as server_cli
 from sealora_server.run_store import RunStore
@@ -290,7 +291,7 @@ def test_a_server_that_forwards_a_removed_site_s_messages_gets_no_sum_with_it(ti
             if action == "train":
                 self.order = RoundOrder.parse(config["order"])
             if action == "query.share" and self.round == 2 and self.attempt <= 3:
-                shown = unbundle(config["payload"], limit=10, message_limit=1000)
+                shown = unbundle(config["payload"], limit=10, message_limit=1 << 16)
                 roster = outsider.roster if self.attempt == 1 else Roster.load(consortium.roster)
                 shown[2] = self.advertisement(roster, 3 if self.attempt == 2 else 2)
                 config["payload"] = bundle(shown)
@@ -299,7 +300,7 @@ def test_a_server_that_forwards_a_removed_site_s_messages_gets_no_sum_with_it(ti
         def advertisement(self, roster, index):
             layout = layout_of(self.order, outsider.recipe, roster, outsider.model().layout)
             terms = terms_of(self.order, outsider.recipe, roster, layout)
-            keys = Advertisement(public_key(os.urandom(32)), public_key(os.urandom(32)))
+            keys = Advertisement(KeyPair(os.urandom(32)).public, KeyPair(os.urandom(32)).public)
             return sign(Kind.ADVERTISE, keys.to_bytes(), terms, outsider.identity, index)
 
     consortium.runs(Forwarding, lambda number: consortium.removes("site-2") if number == 1 else None)
