@@ -8,6 +8,7 @@ on depends on these checks.
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -36,6 +37,8 @@ from sealora_common.secagg.ring import RingVector
 from sealora_common.secagg.terms import RoundTerms
 from sealora_common.secagg.transcript import Shared, Transcript, keys_digest
 from sealora_common.secagg.unmasking import Unmasking
+
+_MOST_THREADS = 8
 
 
 class Collecting(IntEnum):
@@ -281,7 +284,8 @@ class ServerSession:
             plus, minus = unmasking.masks()
         finally:
             self.faults += unmasking.faults
-        apply_masks(self._sum, plus, minus)
+        # Thousands of streams where a tenth of hundreds of sites was lost; OpenSSL lets other threads run meanwhile.
+        apply_masks(self._sum, plus, minus, threads=min(_MOST_THREADS, os.cpu_count() or 1))
         self._sum.reduce_()
         return OpenedSum(self._sum, self.survivors, tuple(message for _, message in sorted(self._confirmed.items())))
 
