@@ -46,7 +46,7 @@ def private_bench(tiny_base, tmp_path) -> Bench:
 def test_a_greeting_says_who_and_what_model_and_nothing_of_the_data(bench):
     content = bench.ask("site-1", "query.hello", RecordDict())
     said = json.loads(payload_of(content))
-    assert set(said) == {"site", "version", "recipe_hash", "roster_hash", "layout"}
+    assert set(said) == {"site", "version", "recipe_hash", "roster_hash", "layout", "receipts"}
     hello = Hello.parse(payload_of(content))
     assert (hello.site, hello.recipe_hash) == ("site-1", bench.recipe.hash)
     assert hello.roster_hash == bench.roster.hash.hex()

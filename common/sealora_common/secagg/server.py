@@ -46,10 +46,17 @@ class Collecting(IntEnum):
 
 @dataclass(frozen=True)
 class OpenedSum:
-    """The sum of the survivors' vectors, unmasked, and who they are (indices of the roster)."""
+    """The sum of the survivors' vectors, unmasked.
+
+    Attributes:
+        vector: the sum.
+        survivors: whose vectors are in it (indices of the roster).
+        confirmations: the survivors' signed confirmations, by sender; a receipt shows them.
+    """
 
     vector: RingVector
     survivors: tuple[int, ...]
+    confirmations: tuple[bytes, ...] = ()
 
 
 class ServerSession:
@@ -193,7 +200,8 @@ class ServerSession:
                 (minus if survivor < dropped else plus).append(key)
         apply_masks(self._sum, plus, minus)
         self._sum.reduce_()
-        return OpenedSum(self._sum, self.survivors)
+        confirmations = tuple(message for _, message in sorted(self._confirmed.items()))
+        return OpenedSum(self._sum, self.survivors, confirmations)
 
     def _restore(self, owner: int) -> bytes:
         openings = [opening.shares[owner] for opening in self._openings.values() if owner in opening.shares]

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from sealora_common.secagg.errors import ProtocolError
 from sealora_common.secagg.graph import Neighbourhood, neighbourhood
 from sealora_common.secagg.ring import Segment
-from sealora_common.secagg.wire import Writer
+from sealora_common.secagg.wire import Reader, Writer
 
 VERSION = 1
 
@@ -59,6 +60,10 @@ class RoundTerms:
     @cached_property
     def digest(self) -> bytes:
         """SHA-256 of the canonical bytes of the terms."""
+        return hashlib.sha256(b"sealora secagg terms" + self.to_bytes()).digest()
+
+    def to_bytes(self) -> bytes:
+        """The canonical bytes."""
         writer = Writer().unsigned(VERSION, 1).fixed(self.run, 16)
         writer.unsigned(self.round_number, 4).unsigned(self.attempt, 4)
         writer.fixed(self.recipe_hash, 32).fixed(self.roster_hash, 32).fixed(self.order_digest, 32)
@@ -66,7 +71,42 @@ class RoundTerms:
         writer.unsigned(self.sparse, 1).unsigned(len(self.segments), 1)
         for segment in self.segments:
             writer.unsigned(segment.length, 5).unsigned(segment.bits, 1)
-        return hashlib.sha256(b"sealora secagg terms" + writer.getvalue()).digest()
+        return writer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> RoundTerms:
+        """The inverse of `to_bytes`.
+
+        Raises:
+            ProtocolError: they are no terms, or not in their one canonical form.
+        """
+        reader = Reader(content)
+        version = reader.unsigned(1)
+        run, round_number, attempt = reader.fixed(16), reader.unsigned(4), reader.unsigned(4)
+        recipe_hash, roster_hash, order_digest = reader.fixed(32), reader.fixed(32), reader.fixed(32)
+        roster_size, threshold, min_survivors = reader.unsigned(2), reader.unsigned(2), reader.unsigned(2)
+        sparse = reader.unsigned(1)
+        lengths = [(reader.unsigned(5), reader.unsigned(1)) for _ in range(reader.unsigned(1))]
+        reader.finish()
+        try:
+            terms = cls(
+                run=run,
+                round_number=round_number,
+                attempt=attempt,
+                recipe_hash=recipe_hash,
+                roster_hash=roster_hash,
+                order_digest=order_digest,
+                roster_size=roster_size,
+                threshold=threshold,
+                min_survivors=min_survivors,
+                segments=tuple(Segment(length, bits) for length, bits in lengths),
+                sparse=bool(sparse),
+            )
+        except ValueError:
+            raise ProtocolError("the terms of a round cannot be: they were refused") from None
+        if version != VERSION or terms.to_bytes() != content:
+            raise ProtocolError("the terms of a round are not in canonical form: they were refused")
+        return terms
 
     def neighbourhood(self, participants: int) -> Neighbourhood:
         """Neighbours of a site, and shares that restore its secrets, when so many sites advertised keys."""
