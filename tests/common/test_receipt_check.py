@@ -213,12 +213,12 @@ def test_with_the_recipe_its_own_threshold_and_floor_are_asked_for():
         if holds:
             check_chain([receipt], six.rosters, recipe=recipe)
         else:
-            with pytest.raises(ReceiptError, match="its terms ask for 4 confirmations and 3 survivors, the least of 6 sites is 5 and 3"):
+            with pytest.raises(ReceiptError, match=r"ask for 4 confirmations .* least of 6 sites is 5 and 3"):
                 check_chain([receipt], six.rosters, recipe=recipe)
         check_chain([receipt], six.rosters)
     four = Consortium(recipe_hash=curious.hash)
     receipt = four.receipt(order := four.order(), terms=terms_for(order, four.roster, threshold=3, min_survivors=2))
-    with pytest.raises(ReceiptError, match="its terms ask for 3 confirmations and 2 survivors, the least of 4 sites is 3 and 3"):
+    with pytest.raises(ReceiptError, match="and 2 survivors, the least of 4 sites is 3 and 3"):
         check_chain([receipt], four.rosters, recipe=curious)
 
 
