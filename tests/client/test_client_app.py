@@ -144,7 +144,8 @@ def test_an_adapter_that_is_no_number_is_refused_in_later_rounds_too_though_it_i
 
 
 def test_an_order_without_an_adapter_is_refused(bench):
-    content = RecordDict({"config": ConfigRecord({"order": bench.order().to_bytes()})})
+    content = bench.content(bench.order(), bench.adapter)
+    del content["arrays"]
     assert "carries no float32 adapter" in refusal_of(bench.ask("site-0", "train", content))
 
 
@@ -316,7 +317,7 @@ def test_a_sentence_travels_if_it_was_written_to_and_no_other_does(bench, monkey
 
     monkeypatch.setattr(round_work, "train_round", fail)
     said = refusal_of(bench.begin("site-0", bench.order()))
-    travels = {"OrderRefusedError", "ProtocolError", "TooFewSitesError"}
+    travels = {"OrderRefusedError", "ProtocolError", "ReceiptError", "TooFewSitesError"}
     assert said == (sentence if error.__name__ in travels else NOT_TOLD)
     assert "4711" in caplog.text
 
