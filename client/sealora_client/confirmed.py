@@ -88,7 +88,8 @@ class ConfirmedRounds:
             of_order = [each for each in of_round if each.order_digest == digest]
             if of_order and receipt.survivors not in [each.survivors for each in of_order]:
                 raise _contradicted(receipt.round_number, "other survivors")
-            if of_order and proof.transcript.hex() not in [each.transcript for each in of_order]:
+            told = proof.transcript.hex(), receipt.survivors
+            if of_order and told not in [(each.transcript, each.survivors) for each in of_order]:
                 raise _contradicted(receipt.round_number, "another session")
             if not of_order:
                 notes += [

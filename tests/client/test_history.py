@@ -403,7 +403,8 @@ def test_a_greeting_says_how_many_receipts_of_the_run_the_site_has(bench):
     assert told(RUN.encode()) == 0
     payload_of(bench.begin("site-0", bench.order(round_number=2)))
     assert told(RUN.encode()) == 1
-    assert [told(run) for run in (b"cd" * 16, b"../" + RUN.encode(), b"", b"\xff")] == [0] * 4
+    through_a_file = f"{RUN}.jsonl/../{RUN}".encode()
+    assert [told(run) for run in (b"cd" * 16, b"../" + RUN.encode(), through_a_file, b"", b"\xff")] == [0] * 5
 
 
 def test_another_adapter_than_the_receipt_s_reaches_no_training(bench):
