@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from sealora_common.adapter import AdapterLayout, TensorSpec
 from sealora_common.contribution import Contribution, ContributionLayout
 from sealora_common.entropy import SystemEntropy
+from sealora_common.errors import OrderRefusedError
 from sealora_common.hello import Hello
 from sealora_common.identity import Identity
 from sealora_common.order import RoundOrder, evaluates, terms_of
+from sealora_common.receipt import chain_from_bytes
 from sealora_common.recipe import Recipe, parse_recipe
 from sealora_common.roster import Roster
 from sealora_common.secagg import SiteSession
@@ -51,6 +53,10 @@ class PureSite:
     heldout_loss: float = 2.0
     session_class: type[SiteSession] = SiteSession
     """Another for a member that has turned."""
+    receipts: int = 0
+    """How many receipts of the run it has; a test may make it forget some."""
+    told: list[int] = field(default_factory=list)
+    """How many receipts came with each order."""
     session: SiteSession | None = None
     vector: Any = None
 
@@ -67,9 +73,11 @@ class PureSite:
                 recipe_hash=self.recipe.hash,
                 roster_hash=self.roster.hash.hex(),
                 layout=self.layout.to_json(),  # type: ignore[arg-type]
+                receipts=self.receipts,
             )
             return _payload(hello.to_bytes())
         if action in ("train", "evaluate"):
+            self._take_receipts(config["receipts"])  # type: ignore[arg-type]
             return _payload(self._begin(RoundOrder.parse(config["order"])))  # type: ignore[arg-type]
         assert self.session is not None
         payload: bytes = config["payload"]  # type: ignore[assignment]
@@ -77,6 +85,13 @@ class PureSite:
             masked = self.session.mask(payload, self.vector)
             return RecordDict({"arrays": ArrayRecord({"masked": Array(np.frombuffer(masked, dtype=np.uint8))})})
         return _payload(getattr(self.session, action.removeprefix("query."))(payload))
+
+    def _take_receipts(self, content: bytes) -> None:
+        told = chain_from_bytes(content)
+        self.told.append(len(told))
+        if told and told[0].round_number > self.receipts + 1:
+            raise OrderRefusedError(f"this site has {self.receipts} receipts and lacks some")
+        self.receipts = max([self.receipts, *(receipt.round_number for receipt in told)])
 
     def _begin(self, order: RoundOrder) -> bytes:
         trained = self.layout.trained(self.recipe.lora.aggregation, order.round_number)

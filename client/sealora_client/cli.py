@@ -20,8 +20,9 @@ from rich.console import Console
 
 from sealora_client.budget_cli import budget_cli
 from sealora_client.check_cli import check
-from sealora_client.enrol_cli import init, receipts_cli, roster
+from sealora_client.enrol_cli import init, roster
 from sealora_client.policy_cli import policy_cli
+from sealora_client.receipts_cli import receipts_cli
 from sealora_client.rotate_cli import rotate
 from sealora_client.run_cli import run
 from sealora_common.errors import SealoraError

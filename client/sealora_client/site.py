@@ -54,8 +54,9 @@ class Site:
                 "send the coordinator this site's card again"
             )
         if self.roster.server is None:
-            raise PolicyError(f"{directory / 'roster.json'}: names no server key, so receipts prove nothing: add it")
-        self.server_key = bytes.fromhex(self.roster.server)
+            raise PolicyError(
+                f"{directory / 'roster.json'}: names no server key, so orders and receipts prove nothing: add it"
+            )
         self.policy.check(self.recipe, self.roster)
         self._loaded: SiteData | None = None
         # Under another recipe, or of another file, the records would be others: that is a new start.

@@ -16,6 +16,7 @@ from sealora_common.canonical import canonical_json
 from sealora_common.clip_range import initial_range
 from sealora_common.contribution import ContributionLayout
 from sealora_common.errors import OrderRefusedError
+from sealora_common.identity import Identity, verify
 from sealora_common.recipe import Recipe
 from sealora_common.roster import Roster
 from sealora_common.secagg import RoundTerms, threshold_for
@@ -23,13 +24,18 @@ from sealora_common.secagg import RoundTerms, threshold_for
 GENESIS = "0" * 64
 """The history before the first receipt, see `sealora_common.receipt`."""
 
+_SIGNED_AS = b"sealora order v1\n"
+
 Purpose = Literal["train", "evaluate"]
 Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Hex16 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
 
 class RoundOrder(BaseModel):
-    """What the server asks of every site in a round. Its digest is part of the terms, so all sites get the same."""
+    """What the server asks of every site in a round. Its digest is part of the terms, so all sites get the same.
+
+    The server signs it; the signature travels beside the canonical bytes and lies in the round's receipt.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -105,6 +111,33 @@ class RoundOrder(BaseModel):
         if order.to_bytes() != content:
             raise OrderRefusedError("the server's order is not in canonical form: it was refused")
         return order
+
+    @classmethod
+    def parse_signed(cls, content: bytes, signature: bytes, server_key: bytes) -> RoundOrder:
+        """Reads an order that the server signed; nothing of any other is looked at.
+
+        Args:
+            content: the order's canonical bytes.
+            signature: the server's, over them.
+            server_key: the public key that the roster names.
+
+        Raises:
+            OrderRefusedError: the signature does not hold, or what is signed is no well-formed order.
+        """
+        if not verify(server_key, signature, _SIGNED_AS + content):
+            raise OrderRefusedError(
+                "the order is not signed by the server that this site's roster names: it was refused; "
+                "tell the consortium's coordinator"
+            )
+        return cls.parse(content)
+
+    def signed_by(self, server: Identity) -> bytes:
+        """The server's signature of this order."""
+        return server.sign(_SIGNED_AS + self.to_bytes())
+
+    def is_signed_by(self, server_key: bytes, signature: bytes) -> bool:
+        """Whether `signature` over this order was made by the server with this public key."""
+        return verify(server_key, signature, _SIGNED_AS + self.to_bytes())
 
     def to_bytes(self) -> bytes:
         """The canonical bytes."""

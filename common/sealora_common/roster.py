@@ -41,7 +41,7 @@ class Roster(BaseModel):
     consortium: str
     coordinator: HexKey
     server: HexKey | None = None
-    """Ed25519 key of the server, which signs the receipts."""
+    """Ed25519 key of the server, which signs orders and receipts."""
     members: tuple[Member, ...] = Field(default=(), max_length=1000)
     signature: str = Field(default="", pattern=r"^([0-9a-f]{128})?$")
 
@@ -173,6 +173,19 @@ class Roster(BaseModel):
     def public_key(self, index: int) -> bytes:
         """The 32-byte public key of the site with this index."""
         return bytes.fromhex(self.members[index].public_key)
+
+    @property
+    def server_key(self) -> bytes:
+        """The server's public key.
+
+        Raises:
+            PolicyError: the roster names none.
+        """
+        if self.server is None:
+            raise PolicyError(
+                "the roster names no server key, so orders and receipts prove nothing: have the coordinator add it"
+            )
+        return bytes.fromhex(self.server)
 
     def __len__(self) -> int:
         return len(self.members)

@@ -38,6 +38,7 @@ class Enrolment:
         sites: node id -> site name. A name is what the node says; only its signature in a round proves it.
         layout: the adapter's layout, once the first sites have come: what most of them say.
         refusals: node id -> who takes no part, and why.
+        receipts: node id -> how many of the run's receipts its site has, as far as it has said.
     """
 
     grid: Grid
@@ -48,6 +49,7 @@ class Enrolment:
     sites: dict[int, str] = field(default_factory=dict)
     layout: AdapterLayout | None = None
     refusals: dict[int, TurnedAway] = field(default_factory=dict)
+    receipts: dict[int, int] = field(default_factory=dict)
     _told: dict[int, AdapterLayout] = field(default_factory=dict)
     _owners: dict[int, str] = field(default_factory=dict)
     _since: dict[int, str] = field(default_factory=dict)
@@ -187,6 +189,7 @@ class Enrolment:
             del self.sites[earlier]  # a site that crashed comes back as a new node
         self.sites[node_id] = hello.site
         self._told[node_id] = hello.adapter_layout
+        self.receipts[node_id] = hello.receipts
 
     def _check(self, hello: Hello, owner: str) -> None:
         if hello.site != owner:

@@ -27,7 +27,9 @@ COORDINATOR = Path("coordinator.pem")
 def create(
     roster: RosterFile,
     consortium: Annotated[str, typer.Option(help="The federation's name.")],
-    server: Annotated[str | None, typer.Option(help="The server's public key (hex), which signs receipts.")] = None,
+    server: Annotated[
+        str | None, typer.Option(help="The server's public key (hex), which signs orders and receipts.")
+    ] = None,
     key: KeyFile = COORDINATOR,
     lock: Annotated[bool, typer.Option("--lock", help="Ask for a passphrase that locks a new key.")] = False,
 ) -> None:
@@ -85,7 +87,7 @@ def show(roster: RosterFile) -> None:
     console.print(table)
     console.print(f"consortium   {shown.consortium}", highlight=False)
     console.print(f"coordinator  {shown.coordinator}", highlight=False)
-    console.print(f"server       {shown.server or 'none: receipts cannot be signed'}", highlight=False)
+    console.print(f"server       {shown.server or 'none: orders and receipts cannot be signed'}", highlight=False)
     console.print(f"fingerprint  {shown.fingerprint}", highlight=False)
     console.print(f"signature    {'holds' if shown.is_signed else 'MISSING OR FALSE: sign it'}", highlight=False)
     if not shown.is_signed:

@@ -18,7 +18,7 @@ from sealora_common.clip_range import next_range
 from sealora_common.entropy import insecure_seed_in_use
 from sealora_common.errors import FederationError
 from sealora_common.order import vector_digest
-from sealora_common.receipt import Receipt, history_of
+from sealora_common.receipt import Receipt
 from sealora_common.roster import Roster
 from sealora_common.wire_format import ADAPTER
 from sealora_server.blame import Blame
@@ -59,6 +59,8 @@ class _Run:
         self._grid = grid
         self._blame = Blame(store.directory, store.events)
         self._enrolment = Enrolment(grid, self._recipe, roster, store.run_id, self._blame.sites)
+        self._server = store.server_identity()
+        store.rosters.keep(roster)
         self._told_away: tuple[TurnedAway, ...] | None = None
 
     def run(self) -> None:
@@ -81,8 +83,10 @@ class _Run:
             blame=self._blame,
             run_id=self._store.run_id,
             events=self._store.events,
+            server=self._server,
+            rosters=self._store.rosters,
         )
-        sealed.receipts = self._store.receipts()
+        sealed.receipts = self._store.mended_receipts()
         if done:
             sealed.clip_range = self._store.record(done).next_clip_range
             sealed.clip_norm = self._store.record(done).next_clip_norm
@@ -116,15 +120,14 @@ class _Run:
             return strategy.aggregate_train(round_number, sealed.send_and_receive(messages))[0]
 
         arrays = self._until_it_succeeds(train, round_number, f"round {round_number}", sealed)
-        opened, order = sealed.opened, sealed.order
-        if arrays is None or opened is None or order is None:
+        opened, order, opening = sealed.opened, sealed.order, sealed.opening
+        if arrays is None or opened is None or order is None or opening is None:
             raise RuntimeError("a strategy returned no arrays for a complete round")
         stepped = np.asarray(arrays[ADAPTER].numpy(), dtype=np.float32)
         tensors = self._store.adapter(0, layout)
         tensors.update(layout.shared(self._recipe.lora.aggregation).unflatten(stepped))
         survivors = tuple(self._roster.names[index] for index in opened.survivors)
-        history = history_of(sealed.receipts)
-        receipt = Receipt.issue(order, survivors, vector_digest(stepped), history, self._store.server_identity())
+        receipt = Receipt.issue(order, [opening], survivors, vector_digest(stepped), self._server)
         record = self._store.finish_round(
             round_number,
             tensors=tensors,
@@ -225,6 +228,7 @@ class _Run:
         roster = Roster.load(path, coordinator=self._roster.coordinator)
         if roster.hash != self._roster.hash:
             self._roster = roster
+            self._store.rosters.keep(roster)
             self._enrolment.take_roster(roster)
             sealed.take_roster(roster)
 

@@ -48,7 +48,7 @@ def private_bench(tiny_base, tmp_path) -> Bench:
 def test_a_greeting_says_who_and_what_model_and_nothing_of_the_data(bench):
     content = bench.ask("site-1", "query.hello", RecordDict())
     said = json.loads(payload_of(content))
-    assert set(said) == {"site", "version", "recipe_hash", "roster_hash", "layout"}
+    assert set(said) == {"site", "version", "recipe_hash", "roster_hash", "layout", "receipts"}
     hello = Hello.parse(payload_of(content))
     assert (hello.site, hello.recipe_hash) == ("site-1", bench.recipe.hash)
     assert hello.roster_hash == bench.roster.hash.hex()
@@ -146,7 +146,8 @@ def test_an_adapter_that_is_no_number_is_refused_in_later_rounds_too_though_it_i
 
 
 def test_an_order_without_an_adapter_is_refused(bench):
-    content = RecordDict({"config": ConfigRecord({"order": bench.order().to_bytes()})})
+    content = bench.content(bench.order(), bench.adapter)
+    del content["arrays"]
     assert "carries no float32 adapter" in refusal_of(bench.ask("site-0", "train", content))
 
 
@@ -321,7 +322,7 @@ def test_a_sentence_travels_if_it_was_written_to_and_no_other_does(bench, monkey
 
     monkeypatch.setattr(round_work, "train_round", fail)
     said = refusal_of(bench.begin("site-0", bench.order()))
-    travels = {"OrderRefusedError", "ProtocolError", "TooFewSitesError"}
+    travels = {"OrderRefusedError", "ProtocolError", "ReceiptError", "TooFewSitesError"}
     assert said == (sentence if error.__name__ in travels else NOT_TOLD)
     assert "4711" in caplog.text
 

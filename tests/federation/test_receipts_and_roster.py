@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from sealora_client.cli import cli as site_cli
 from sealora_client.cli import main as site_main
-from sealora_client.history import read_receipts
+from sealora_client.history import receipts_file
 from sealora_client.simulated import SimulatedSites
 from sealora_client.site import Site, open_site
 from sealora_common.clip_range import initial_range
@@ -26,7 +26,8 @@ from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import FederationError, PolicyError
 from sealora_common.identity import Identity
 from sealora_common.order import RoundOrder, layout_of, terms_of, vector_digest
-from sealora_common.receipt import chain_to_bytes, check_chain
+from sealora_common.receipt import chain_from_bytes, chain_to_bytes
+from sealora_common.receipt_check import check_chain
 from sealora_common.recipe import load_recipe
 from sealora_common.roster import Roster
 from sealora_common.secagg.bodies import Advertisement
@@ -68,7 +69,7 @@ def interrupted(tiny_base, tmp_path_factory) -> tuple[Path, list[bytes]]:
 
     with pytest.raises(KeyboardInterrupt):
         run_inline(recipe, run, grid=Killed)
-    before = [chain_to_bytes(read_receipts(run / "sites" / site)) for site in SITES]
+    before = [receipts_file(run / "sites" / site).read_bytes() for site in SITES]
     assert before == [chain_to_bytes(RunStore.open(run).receipts())] * 3
     return run_inline(recipe, run, resume=True), before
 
@@ -78,14 +79,17 @@ def test_after_a_run_both_sides_hold_the_same_chain(interrupted):
     store = RunStore.open(run)
     chain = store.receipts()
     assert len(chain) == 3
-    check_chain(chain, run=store.run_id, recipe_hash=store.recipe.hash, server_key=store.server_identity().public_key)
+    roster = Roster.load(run / "roster.json")
+    assert roster.server_key == store.server_identity().public_key
+    check_chain(chain, {roster.hash.hex(): roster}, run=store.run_id, recipe=store.recipe)
+    assert (run / "receipts.jsonl").read_bytes() == chain_to_bytes(chain)
     for site in SITES:
-        assert (run / "sites" / site / "receipts" / f"{store.run_id}.json").read_bytes() == chain_to_bytes(chain)
+        assert (run / "sites" / site / "receipts" / f"{store.run_id}.jsonl").read_bytes() == chain_to_bytes(chain)
 
 
 def test_a_resumed_run_goes_on_with_the_chain_it_had(interrupted):
     run, before = interrupted
-    assert json.loads(before[0]) == json.loads(chain_to_bytes(RunStore.open(run).receipts()))[:1]
+    assert before[0] == chain_to_bytes(RunStore.open(run).receipts()[:1])
 
 
 def test_receipts_name_the_adapters_that_were_published_and_the_sites_that_were_in_them(interrupted):
@@ -101,8 +105,17 @@ def test_receipts_name_the_adapters_that_were_published_and_the_sites_that_were_
 
 def test_two_sites_of_the_run_compare_their_chains(interrupted):
     run, _ = interrupted
-    said = typed(site_cli, "receipts", "verify", run / "sites" / "site-0", run / "sites" / "site-2")
+    said = typed(site_cli, "receipts", "compare", run / "sites" / "site-0", run / "sites" / "site-2")
     assert said == "the chains agree on rounds 1 to 3\n"
+
+
+@pytest.mark.parametrize("holder", ["", "sites/site-1"])
+def test_anybody_with_the_roster_and_the_recipe_checks_the_run(interrupted, holder):
+    run, _ = interrupted
+    options = ["--roster", run / "roster.json", "--recipe", run / "recipe.yaml"]
+    said = typed(site_cli, "receipts", "verify", run / holder, *options).splitlines()
+    assert [line.split(",")[0] for line in said[:3]] == ["round 1", "round 2", "round 3"]
+    assert all("3 confirmations, 3 needed (site-0, site-1, site-2)" in line for line in said[:3])
 
 
 def test_a_server_that_forks_history_loses_the_site_it_lied_to_and_is_found_out(
@@ -123,12 +136,12 @@ def test_a_server_that_forks_history_loses_the_site_it_lied_to_and_is_found_out(
         def forked(self, content):
             store = RunStore.open(run)
             adapter = np.asarray(content.array_records["arrays"]["adapter"].numpy()) + np.float32(1)
-            told = store.receipts()[0].model_copy(update={"adapter_digest": vector_digest(adapter)})
-            signature = store.server_identity().sign(b"sealora receipt v1\n" + told._signed_bytes()).hex()
-            told = told.model_copy(update={"signature": signature})
+            server = store.server_identity()
+            told = store.receipts()[0].model_copy(update={"adapter_digest": vector_digest(adapter)}).signed_by(server)
             order = RoundOrder.parse(content.config_records["config"]["order"])
             order = order.model_copy(update={"adapter_digest": told.adapter_digest, "history": told.hash})
-            config = ConfigRecord({"order": order.to_bytes(), "receipts": chain_to_bytes([told])})
+            fields = {"order": order.to_bytes(), "order-signature": order.signed_by(server)}
+            config = ConfigRecord(fields | {"receipts": chain_to_bytes([told])})
             return RecordDict({"arrays": ArrayRecord({"adapter": Array(adapter)}), "config": config})
 
     run_inline(recipe, run, grid=Forking)
@@ -143,7 +156,7 @@ def test_a_server_that_forks_history_loses_the_site_it_lied_to_and_is_found_out(
     last = [event.reason for event in events_of(run, "site_failed") if event.round == 3]
     assert any("the server's receipts differ from this site's from round 1 on" in reason for reason in last)
     arguments = [str(run / "sites" / site) for site in ("site-0", "site-1")]
-    monkeypatch.setattr(sys, "argv", ["sealora-site", "receipts", "verify", *arguments])
+    monkeypatch.setattr(sys, "argv", ["sealora-site", "receipts", "compare", *arguments])
     with pytest.raises(SystemExit) as left:
         site_main()
     assert left.value.code == 1
@@ -240,9 +253,13 @@ def test_a_removed_site_is_out_from_the_next_round_on_and_the_rounds_go_on(tiny_
     old, *new = [receipt.roster_hash for receipt in RunStore.open(consortium.run).receipts()]
     assert new == [Roster.load(consortium.roster).hash.hex()] * 2
     assert old != new[0]
-    chains = {site: read_receipts(consortium.site(site)) for site in LEFT}
-    assert all(chain == RunStore.open(consortium.run).receipts() for chain in chains.values())
-    assert read_receipts(consortium.site("site-0"))[2].survivors == LEFT
+    told = (consortium.run / "receipts.jsonl").read_bytes()
+    assert all(receipts_file(consortium.site(site)).read_bytes() == told for site in LEFT)
+    assert chain_from_bytes(told)[2].survivors == LEFT
+    # Either side keeps the rosters that its receipts are under.
+    for directory in (consortium.run, consortium.site("site-0")):
+        said = typed(site_cli, "receipts", "verify", directory, "--roster", consortium.roster).splitlines()
+        assert [line.endswith("not the one given") for line in said[:3]] == [True, False, False]
 
 
 def test_a_roster_that_arrives_in_the_middle_of_a_round_aborts_it_and_the_next_attempt_is_sealed_under_it(
@@ -475,6 +492,7 @@ def test_an_order_with_a_wider_range_than_the_recipe_s_is_refused_by_every_site(
                 order = RoundOrder.parse(config["order"])
                 wider = order.model_copy(update={"clip_range": np.nextafter(order.clip_range, 1)})
                 config["order"] = wider.to_bytes()
+                config["order-signature"] = wider.signed_by(RunStore.open(run).server_identity())
             return super().exchange(site, action, message)
 
     with pytest.raises(FederationError, match="none that the recipe allows: it was refused"):

@@ -7,7 +7,10 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
 from sealora_common.adapter import initial_adapter
+from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import FederationError
+from sealora_common.identity import Identity
+from sealora_common.roster_book import RosterBook
 from sealora_common.secagg.messages import bundle, unbundle
 from sealora_server.blame import Blame
 from sealora_server.enrolment import Enrolment
@@ -46,6 +49,8 @@ class Federation:
             blame=self.blame,
             run_id="ab" * 16,
             events=self.events,
+            server=Identity.create("server", SystemEntropy()),
+            rosters=RosterBook(directory / "rosters"),
         )
         self.strategy = build_strategy(self.recipe)
         self.start = layout.shared(self.recipe.lora.aggregation).flatten(initial_adapter(layout, 0))

@@ -92,7 +92,9 @@ def _on_roster(agreement: Agreement, roster: Roster) -> Iterator[Finding]:
         )
         return
     if roster.server is None:
-        yield failed("roster", "it names no server key, so receipts prove nothing: have the coordinator add it")
+        yield failed(
+            "roster", "it names no server key, so orders and receipts prove nothing: have the coordinator add it"
+        )
         return
     yield passed(
         "roster",

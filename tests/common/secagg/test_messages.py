@@ -7,22 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sealora_common.secagg import ProtocolError
-from sealora_common.secagg.messages import (
+from sealora_common.secagg.bodies import (
     Advertisement,
     Envelopes,
-    Kind,
     MaskRequest,
     MaskStatement,
     Opening,
     ShareKind,
     SharePair,
     Survivors,
-    bundle,
-    open_signed,
-    sign,
     transcript_digest,
-    unbundle,
 )
+from sealora_common.secagg.messages import Kind, bundle, open_signed, sign, unbundle
 
 from secagg_runs import Federation
 

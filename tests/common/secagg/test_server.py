@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from sealora_common.secagg import ProtocolError, RingVector, Segment, TooFewSitesError
-from sealora_common.secagg.messages import Kind, Opening, ShareKind, open_signed
+from sealora_common.secagg.bodies import Opening, ShareKind, Survivors
+from sealora_common.secagg.messages import Kind, open_signed
 
 from secagg_attacker import Attacker
 from secagg_runs import Federation, Run, same
@@ -75,6 +76,18 @@ def test_nothing_is_opened_with_too_few_openings() -> None:
 def test_survivors_are_those_whose_vectors_came_in() -> None:
     run = Run(FEDERATION).until("confirm", {1: "mask"})
     assert run.server.survivors == (0, 2, 3)
+
+
+def test_an_opened_sum_comes_with_the_survivors_own_confirmations() -> None:
+    run = Run(FEDERATION).until("open", {1: "mask"})
+    run.step("open")
+    opened = run.server.open()
+    terms, roster = FEDERATION.terms, FEDERATION.roster
+    signed = [open_signed(message, Kind.CONFIRM, terms, roster) for message in opened.confirmations]
+    assert [sender for sender, _ in signed] == sorted(sender for sender, _ in signed)
+    assert len(signed) >= terms.needed
+    assert {Survivors.from_bytes(body).indices for _, body in signed} == {opened.survivors}
+    assert {sender for sender, _ in signed} == {0, 2, 3}
 
 
 def test_memory_does_not_grow_with_the_sites() -> None:

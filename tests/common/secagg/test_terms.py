@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
 
-from sealora_common.secagg import Segment, threshold_for
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sealora_common.secagg import ProtocolError, RoundTerms, Segment, threshold_for
 from sealora_common.secagg.graph import Neighbourhood
 
 from secagg_runs import Federation
@@ -49,3 +53,46 @@ def test_the_graph_is_complete_among_few_sites_and_on_request() -> None:
     assert Federation.of(10).terms.neighbourhood(9) == Neighbourhood(8, 7)
     assert Federation.of(40).terms.neighbourhood(40) == Neighbourhood(21, 18)
     assert Federation.of(40, sparse=False).terms.neighbourhood(40) == Neighbourhood(39, 27)
+
+
+SHAPES = st.lists(st.builds(Segment, st.integers(0, 2**40 - 1), st.sampled_from([12, 16, 24, 32])), max_size=5)
+
+
+@given(SHAPES, st.booleans(), st.integers(2, 5))
+def test_terms_are_read_as_they_were_written(shapes: list[Segment], sparse: bool, floor: int) -> None:
+    terms = replace(Federation.of(5).terms, segments=tuple(shapes), sparse=sparse, min_survivors=floor)
+    assert RoundTerms.from_bytes(terms.to_bytes()) == terms
+    assert RoundTerms.from_bytes(terms.to_bytes()).digest == terms.digest
+
+
+@given(st.integers(0, 10_000), st.integers(1, 255))
+def test_terms_with_a_byte_changed_are_other_terms_or_refused(position: int, change: int) -> None:
+    terms = Federation.of(5).terms
+    content = bytearray(terms.to_bytes())
+    content[position % len(content)] ^= change
+    try:
+        assert RoundTerms.from_bytes(bytes(content)).digest != terms.digest
+    except ProtocolError:
+        return
+
+
+CANNOT_BE = {
+    "cut short": lambda content: content[:-1],
+    "padded": lambda content: content + b"\0",
+    "another version": lambda content: b"\x02" + content[1:],
+    "sparse twice over": lambda content: content.replace(
+        b"\x00\x05\x00\x04\x00\x03\x01", b"\x00\x05\x00\x04\x00\x03\x02"
+    ),
+    "a threshold below half": lambda content: content.replace(b"\x00\x05\x00\x04\x00\x03", b"\x00\x05\x00\x02\x00\x03"),
+    "a floor of one": lambda content: content.replace(b"\x00\x05\x00\x04\x00\x03", b"\x00\x05\x00\x04\x00\x01"),
+    "nothing": lambda content: b"",
+}
+
+
+@pytest.mark.parametrize("case", CANNOT_BE)
+def test_bytes_that_are_no_terms_are_refused(case: str) -> None:
+    content = Federation.of(5, min_survivors=3).terms.to_bytes()
+    changed = CANNOT_BE[case](content)
+    assert changed != content
+    with pytest.raises(ProtocolError):
+        RoundTerms.from_bytes(changed)

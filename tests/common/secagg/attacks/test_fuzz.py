@@ -18,22 +18,18 @@ from functools import partial
 import pytest
 
 from sealora_common.secagg import ProtocolError, RingVector, Segment, TooFewSitesError
-from sealora_common.secagg.graph import Neighbourhood
-from sealora_common.secagg.messages import (
+from sealora_common.secagg.bodies import (
     Advertisement,
     Envelopes,
-    Kind,
     MaskRequest,
     MaskStatement,
     Opening,
     ShareKind,
     SharePair,
     Survivors,
-    bundle,
-    open_signed,
-    sign,
-    unbundle,
 )
+from sealora_common.secagg.graph import Neighbourhood
+from sealora_common.secagg.messages import Kind, bundle, open_signed, sign, unbundle
 
 from secagg_runs import STAGES, Federation, Run, clone_server, clone_site
 
