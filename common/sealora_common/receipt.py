@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from sealora_common.canonical import canonical_json
 from sealora_common.errors import OrderRefusedError
-from sealora_common.identity import Identity, verify
+from sealora_common.identity import Identity, SignatureText, signature_from_text, signature_to_text, verify
 from sealora_common.order import GENESIS, RoundOrder
 
 _SIGNED_AS = b"sealora receipt v1\n"
@@ -32,6 +32,8 @@ class Receipt(BaseModel):
     round_number: int = Field(ge=1)
     recipe_hash: Hex32
     roster_hash: Hex32
+    roster_sequence: int = Field(ge=1, lt=2**32)
+    """The roster's number: whoever has used another of that number knows that there were two."""
     order_digest: Hex32
     survivors: Annotated[tuple[Annotated[str, Field(max_length=64)], ...], Field(max_length=1000)]
     """Names of the sites in the opened sum, in the roster's order."""
@@ -39,7 +41,7 @@ class Receipt(BaseModel):
     """SHA-256 of the shared part of the adapter that came out of the round."""
     previous: Hex32
     """Hash of the receipt before, or `GENESIS`."""
-    signature: str = Field(default="", pattern=r"^([0-9a-f]{128})?$")
+    signature: SignatureText = ""
 
     @classmethod
     def issue(
@@ -51,13 +53,14 @@ class Receipt(BaseModel):
             round_number=order.round_number,
             recipe_hash=order.recipe_hash,
             roster_hash=order.roster_hash,
+            roster_sequence=order.roster_sequence,
             order_digest=order.digest.hex(),
             survivors=survivors,
             adapter_digest=adapter_digest,
             previous=previous,
         )
         signature = server.sign(_SIGNED_AS + unsigned._signed_bytes())
-        return unsigned.model_copy(update={"signature": signature.hex()})
+        return unsigned.model_copy(update={"signature": signature_to_text(signature)})
 
     @property
     def hash(self) -> str:
@@ -65,8 +68,8 @@ class Receipt(BaseModel):
         return hashlib.sha256(self._signed_bytes()).hexdigest()
 
     def is_signed_by(self, server_key: bytes) -> bool:
-        """Whether the server with this 32-byte public key signed it."""
-        return verify(server_key, bytes.fromhex(self.signature), _SIGNED_AS + self._signed_bytes())
+        """Whether the server with this 1984-byte public key signed it."""
+        return verify(server_key, signature_from_text(self.signature), _SIGNED_AS + self._signed_bytes())
 
     def _signed_bytes(self) -> bytes:
         return canonical_json(self.model_dump(mode="json", exclude={"signature"}))

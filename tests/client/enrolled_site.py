@@ -35,8 +35,8 @@ class EnrolledSite:
             member.model_copy(update={"node_key": node_key if member.name == "site-0" else None})
             for member in roster.members
         )
-        self.sign(roster.model_copy(update={"members": members, "coordinator": self.coordinator.public_key.hex()}))
-        self.configure(coordinator=self.coordinator.public_key.hex(), server=server, health=None)
+        self.sign(roster.model_copy(update={"members": members, "coordinator": self.coordinator.public_key_text}))
+        self.configure(coordinator=self.coordinator.public_key_text, server=server, health=None)
 
     @property
     def config(self) -> Path:

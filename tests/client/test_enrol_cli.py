@@ -59,7 +59,7 @@ def test_it_makes_two_private_keys_for_their_owner_alone_and_a_card(tmp_path):
     assert {mode(tmp_path / "identity.pem"), mode(tmp_path / "node.key")} == {0o600}
     card = SiteCard.load(tmp_path / "berlin.card.json")
     assert card.name == "berlin"
-    assert card.public_key == Identity.load("berlin", tmp_path / "identity.pem").public_key.hex()
+    assert card.public_key == Identity.load("berlin", tmp_path / "identity.pem").public_key_text
     assert "never leave it" in said
     assert card.public_key in said  # to be read out to the coordinator
 
@@ -236,7 +236,7 @@ def test_a_locked_key_opens_with_the_passphrase_in_a_file(tmp_path, monkeypatch,
     (tmp_path / "passphrase").write_text(SECRET + ending, newline="")
     monkeypatch.setenv(PASSPHRASE_FILE, str(tmp_path / "passphrase"))
     card = SiteCard.load(tmp_path / "berlin.card.json")
-    assert Identity.load("berlin", path).public_key.hex() == card.public_key
+    assert Identity.load("berlin", path).public_key_text == card.public_key
 
 
 def test_a_locked_key_opens_with_the_passphrase_typed(tmp_path, monkeypatch):

@@ -226,7 +226,7 @@ def stored(directory, receipts: list[Receipt]):
 )
 def test_two_sites_that_were_told_one_history_agree(tmp_path, monkeypatch, capsys, ours, theirs, said):
     a, b = stored(tmp_path / "a", CHAIN[:ours]), stored(tmp_path / "b", CHAIN[:theirs])
-    server = ("--server", SERVER.public_key.hex())
+    server = ("--server", SERVER.public_key_text)
     assert verify(monkeypatch, capsys, a, b, *server) == (0, said)
     assert verify(monkeypatch, capsys, b, a / "receipts" / f"{RUN_ID}.json", *server) == (0, said)
 
@@ -234,7 +234,7 @@ def test_two_sites_that_were_told_one_history_agree(tmp_path, monkeypatch, capsy
 def test_a_chain_that_the_server_did_not_sign_accuses_nobody(tmp_path, monkeypatch, capsys):
     forged = [receipt.model_copy(update={"signature": "0" * 128}) for receipt in CHAIN]
     a, b = stored(tmp_path / "a", CHAIN), stored(tmp_path / "b", forged)
-    code, said = verify(monkeypatch, capsys, a, b, "--server", SERVER.public_key.hex())
+    code, said = verify(monkeypatch, capsys, a, b, "--server", SERVER.public_key_text)
     assert (code, "not signed by the server" in said) == (1, True)
 
 

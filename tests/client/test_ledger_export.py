@@ -255,12 +255,12 @@ def test_a_damaged_ledger_is_not_exported(path: Path, tmp_path: Path, change: st
 
 def test_an_export_signed_by_another_key_is_refused_unless_it_is_named(path: Path, export: Path) -> None:
     lose(path, head=True)
-    with pytest.raises(StorageError, match=f"is signed by the key {SITE.public_key.hex()}: .* add --signed-by"):
+    with pytest.raises(StorageError, match=f"is signed by the key {SITE.public_key_text}: .* add --signed-by"):
         restore_ledger(export, path, FORGER)
     with pytest.raises(StorageError, match="is signed by the key"):
         restore_ledger(export, path, FORGER, signed_by=b"")
     found = restore_ledger(export, path, FORGER, signed_by=SITE.public_key)
-    assert found.public_key == FORGER.public_key.hex()
+    assert found.public_key == FORGER.public_key_text
     with Ledger(path, FORGER) as ledger:
         charge(ledger, 4)
         ledger.verify()
@@ -273,7 +273,7 @@ def test_a_ledger_goes_on_under_a_new_key_that_a_person_vouches_for(path: Path) 
     with pytest.raises(StorageError, match="not by this site's"):
         Ledger(path, new)
     for wrong in (None, b"", new.public_key):
-        with pytest.raises(StorageError, match=f"signed by the key {SITE.public_key.hex()}"):
+        with pytest.raises(StorageError, match=f"signed by the key {SITE.public_key_text}"):
             accept_ledger(path, new, signed_by=wrong)
     assert len(bodies(path)) == NINE
     found = accept_ledger(path, new, signed_by=SITE.public_key)
@@ -305,7 +305,7 @@ def test_an_unsigned_ledger_is_signed_from_when_a_person_says_so(tmp_path: Path)
     path = write_ledger(tmp_path / "ledger.sqlite", None)
     with pytest.raises(StorageError, match="signed by no key"):
         accept_ledger(path, SITE)
-    assert accept_ledger(path, SITE, signed_by=b"").public_key == SITE.public_key.hex()
+    assert accept_ledger(path, SITE, signed_by=b"").public_key == SITE.public_key_text
 
 
 # Another head

@@ -70,7 +70,7 @@ def forge(path: Path, change: Callable[[list[dict[str, object]]], None], identit
 def test_a_whole_ledger_verifies(path: Path) -> None:
     with Ledger(path, SITE) as ledger:
         found = ledger.verify()
-        assert (found.entries, found.public_key, found.marks) == (LAST, SITE.public_key.hex(), ())
+        assert (found.entries, found.public_key, found.marks) == (LAST, SITE.public_key_text, ())
         charge(ledger, 4)
         assert ledger.verify().entries == LAST + 1
 
@@ -208,13 +208,13 @@ def test_a_chain_recomputed_with_another_key_is_found(path: Path) -> None:
 def test_a_ledger_that_names_the_forger_s_key_or_none_is_not_this_site_s(path: Path, key: Identity | None) -> None:
     def own(fields: list[dict[str, object]]) -> None:
         cheaper(fields)
-        fields[0]["public_key"] = key.public_key.hex() if key else ""
+        fields[0]["public_key"] = key.public_key_text if key else ""
 
     forge(path, own, key)
     said = refusal(path)
-    signer = f"by the key {FORGER.public_key.hex()}" if key else "by no key"
-    assert f"is signed {signer}, not by this site's {SITE.public_key.hex()}" in said
-    assert f"sealora-site budget accept --signed-by {FORGER.public_key.hex() if key else 'none'}" in said
+    signer = f"by the key {FORGER.public_key_text}" if key else "by no key"
+    assert f"is signed {signer}, not by this site's {SITE.public_key_text}" in said
+    assert f"sealora-site budget accept --signed-by {FORGER.public_key_text if key else 'none'}" in said
 
 
 def test_a_cut_end_with_a_head_made_of_what_lies_in_the_ledger_is_found(path: Path) -> None:

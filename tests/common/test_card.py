@@ -36,12 +36,12 @@ def written(path: Path, **changes) -> Path:
 
 def test_a_card_is_read_as_the_site_signed_it(tmp_path):
     assert SiteCard.load(written(tmp_path / "card.json")) == CARD
-    assert (CARD.name, CARD.public_key, CARD.node_key) == ("berlin", BERLIN.public_key.hex(), NODE_KEY)
+    assert (CARD.name, CARD.public_key, CARD.node_key) == ("berlin", BERLIN.public_key_text, NODE_KEY)
 
 
 FORGERIES = {
     "name": "lyon",
-    "public_key": STRANGER.public_key.hex(),
+    "public_key": STRANGER.public_key_text,
     "node_key": OTHER_NODE_KEY,
     "signature": "",
 }

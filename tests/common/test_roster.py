@@ -41,7 +41,7 @@ def test_a_roster_is_read_as_it_was_signed(tmp_path):
     path.write_text(roster().model_dump_json())
     assert Roster.load(path) == roster()
     assert Roster.load(path).hash == roster().hash
-    assert Roster.load(path, coordinator=COORDINATOR.public_key.hex()).is_signed
+    assert Roster.load(path, coordinator=COORDINATOR.public_key_text).is_signed
 
 
 def test_the_hash_covers_everything_but_the_signature():
@@ -80,7 +80,7 @@ def test_a_roster_signed_by_somebody_else_is_refused_where_the_coordinator_is_pi
     path = tmp_path / "roster.json"
     path.write_text(roster(coordinator=Identity.create("x", SeededEntropy("x"))).model_dump_json())
     with pytest.raises(PolicyError, match="another coordinator"):
-        Roster.load(path, coordinator=COORDINATOR.public_key.hex())
+        Roster.load(path, coordinator=COORDINATOR.public_key_text)
 
 
 MALFORMED = {

@@ -151,7 +151,7 @@ class Deployed:
             )
             for member in roster.members
         )
-        keys = {"coordinator": coordinator.public_key.hex(), "server": self.identity.public_key.hex()}
+        keys = {"coordinator": coordinator.public_key_text, "server": self.identity.public_key_text}
         signed = Roster(consortium="deployed", members=members, **keys).signed(coordinator)
         for directory in self._directories.values():
             signed.save(directory / "roster.json")

@@ -169,7 +169,7 @@ class Consortium:
         names = sorted(parsed.sites.simulated)
         for name in names:
             typed(site_cli, "init", name, "--directory", consortium.site(name))
-        server = store.server_identity().public_key.hex()
+        server = store.server_identity().public_key_text
         options = ["--consortium", "test", "--server", server, "--key", consortium.key]
         typed(server_cli, "roster", "create", consortium.roster, *options)
         cards = [consortium.site(name) / f"{name}.card.json" for name in names]
@@ -355,7 +355,7 @@ def test_a_site_refuses_a_roster_of_another_coordinator_s(consortium, change, sa
     roster = Roster.load(consortium.roster)
     usurper = Identity.create("coordinator", SystemEntropy())
     members = tuple(member for member in roster.members if member.name != change.get("drop"))
-    false = roster.model_copy(update={"coordinator": usurper.public_key.hex(), "members": members}).signed(usurper)
+    false = roster.model_copy(update={"coordinator": usurper.public_key_text, "members": members}).signed(usurper)
     false.save(consortium.site("site-0") / "roster.json")
     assert Roster.load(consortium.site("site-0") / "roster.json").is_signed
     with pytest.raises(PolicyError, match=said):

@@ -19,7 +19,7 @@ from sealora_common.roster import Roster
 from sealora_server.cli import cli, main
 
 NAMES = ("lyon", "berlin", "porto")
-SERVER = Identity.create("server", SeededEntropy("server")).public_key.hex()
+SERVER = Identity.create("server", SeededEntropy("server")).public_key_text
 
 
 class Coordinator:
@@ -86,7 +86,7 @@ def test_create_makes_the_coordinator_s_key_for_its_owner_alone_and_an_empty_ros
     assert stat.S_IMODE(coordinator.key.stat().st_mode) == 0o600
     roster = Roster.load(coordinator.roster, draft=True)
     assert (roster.consortium, roster.members, roster.server) == ("Krebsregister Süd", (), SERVER)
-    assert roster.coordinator == Identity.load("coordinator", coordinator.key).public_key.hex()
+    assert roster.coordinator == Identity.load("coordinator", coordinator.key).public_key_text
     assert roster.coordinator in said  # what the sites pin
     assert not roster.is_signed
 

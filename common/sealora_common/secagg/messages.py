@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
-from sealora_common.identity import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Identity, verify
+from sealora_common.identity import SIGNATURE_BYTES, Identity, verify
 from sealora_common.roster import Roster
 from sealora_common.secagg.errors import ProtocolError
+from sealora_common.secagg.keys import KEY_BYTES
 from sealora_common.secagg.terms import VERSION, RoundTerms
 from sealora_common.secagg.wire import Reader, Writer
 
@@ -79,12 +80,12 @@ class Advertisement:
     mask_public: bytes
 
     def to_bytes(self) -> bytes:
-        return Writer().fixed(self.share_public, PUBLIC_KEY_BYTES).fixed(self.mask_public, PUBLIC_KEY_BYTES).getvalue()
+        return Writer().fixed(self.share_public, KEY_BYTES).fixed(self.mask_public, KEY_BYTES).getvalue()
 
     @classmethod
     def from_bytes(cls, body: bytes) -> Advertisement:
         reader = Reader(body)
-        message = cls(reader.fixed(PUBLIC_KEY_BYTES), reader.fixed(PUBLIC_KEY_BYTES))
+        message = cls(reader.fixed(KEY_BYTES), reader.fixed(KEY_BYTES))
         reader.finish()
         return message
 
@@ -192,7 +193,7 @@ def transcript_digest(advertised: Mapping[int, Advertisement], sharers: tuple[in
     """
     writer = Writer().indices(tuple(sorted(advertised)))
     for _, advertisement in sorted(advertised.items()):
-        writer.fixed(advertisement.to_bytes(), 2 * PUBLIC_KEY_BYTES)
+        writer.fixed(advertisement.to_bytes(), 2 * KEY_BYTES)
     return hashlib.sha256(b"sealora secagg transcript" + writer.indices(sharers).getvalue()).digest()
 
 

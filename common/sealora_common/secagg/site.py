@@ -38,7 +38,7 @@ from sealora_common.secagg.messages import (
 from sealora_common.secagg.ring import RingVector
 from sealora_common.secagg.terms import RoundTerms
 
-_MESSAGE_LIMIT = 4096  # the largest signed message a site reads: a confirmation over a thousand sites
+_MESSAGE_LIMIT = 8192  # the largest signed message a site reads: a confirmation over a thousand sites
 
 
 class Stage(IntEnum):

@@ -201,12 +201,12 @@ class FleetFederation:
     def signed_roster(self) -> Roster:
         """A roster of the sites as they are; the sites take it."""
         members = tuple(
-            Member(name=site.name, public_key=site.part.identity.public_key.hex(), node_key=site.node_key)
+            Member(name=site.name, public_key=site.part.identity.public_key_text, node_key=site.node_key)
             for site in sorted(self.sites, key=lambda site: site.name)
         )
         roster = Roster(
             consortium="pure",
-            coordinator=self.coordinator.public_key.hex(),
+            coordinator=self.coordinator.public_key_text,
             server=self.server_key.hex(),
             members=members,
         ).signed(self.coordinator)

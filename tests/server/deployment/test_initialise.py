@@ -47,7 +47,7 @@ def test_what_is_secret_is_for_its_owner_alone(tmp_path):
 
 def test_it_prints_the_key_that_the_coordinator_puts_into_the_roster(tmp_path):
     said = init(tmp_path / "server")
-    key = Identity.load("server", tmp_path / "server" / "identity.pem").public_key.hex()
+    key = Identity.load("server", tmp_path / "server" / "identity.pem").public_key_text
     assert re.search(rf"^Public key of the receipts, for `sealora roster create --server`: {key}$", said, re.MULTILINE)
     roster = tmp_path / "roster.json"
     words = ["roster", "create", str(roster), "--consortium", "c", "--server", key, "--key", str(tmp_path / "c.pem")]

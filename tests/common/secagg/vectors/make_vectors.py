@@ -129,7 +129,7 @@ def fixed_round() -> dict[str, Any]:
         "terms": TERMS,
         "segments": SEGMENTS,
         "identities": {name: SeededEntropy(name).bytes(32).hex() for name in names},
-        "public_keys": [identities[name].public_key.hex() for name in names],
+        "public_keys": [identities[name].public_key_text for name in names],
         "terms_digest": terms.digest.hex(),
         "transcript": messages["confirm"]["0"][80:144],
         "messages": messages,
