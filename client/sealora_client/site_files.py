@@ -13,8 +13,8 @@ name: {name}
 # This site's records, one JSON object a line. They stay here.
 data: {data}
 
-# The pin of the coordinator's key, which signs the roster. Compare the key's fingerprint (`sealora-site roster show`) by
-# telephone: a mail can be forged.
+# The pin of the coordinator's key, which signs the roster. Compare the key's fingerprint by telephone (`sealora-site
+# roster show`): a mail can be forged.
 {coordinator}
 
 # The server's front, and the authority that signs its certificate. Both come from the server's operator.

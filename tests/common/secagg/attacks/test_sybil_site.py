@@ -81,6 +81,6 @@ def test_a_roster_that_the_server_signed_loads_where_the_coordinator_is_not_pinn
 
 
 def test_a_roster_that_the_server_signed_is_refused_where_the_coordinator_is_pinned(tmp_path: Path) -> None:
-    pinned = identity("coordinator").public_key_text
+    pinned = identity("coordinator").pin
     with pytest.raises(PolicyError, match="another coordinator"):
         Roster.load(signed_by_the_server(tmp_path / "roster.json"), coordinator=pinned)
