@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ import yaml
 
 from sealora_client import order_check
 from sealora_common import __version__
+from sealora_common.errors import OrderRefusedError
 
 from site_bench import Bench, payload_of, refusal_of
 from tiny_federation import PRIVATE
@@ -68,3 +69,15 @@ def test_an_order_within_the_hours_is_taken_and_its_round_goes_on_after_them(
 def test_an_order_of_another_release_is_refused_by_both_versions(bench: Bench) -> None:
     refused = refusal_of(bench.begin("site-0", bench.order(release="0.0.1")))
     assert refused == (f"the order is of Sealora 0.0.1, this site runs {__version__}: install the same version at both")
+
+
+@pytest.mark.parametrize("purpose", ["train", "evaluate"])
+def test_an_order_after_the_roster_s_term_is_refused_though_the_site_was_opened_before(
+    bench: Bench, purpose: str
+) -> None:
+    site, order = bench.site, bench.order(purpose)
+    ends = datetime.fromisoformat(str(site.roster.expires))
+    with pytest.raises(OrderRefusedError, match=r"this site's roster.json expired .*: the order is refused until"):
+        order_check.check_order(site, order, bench.adapter, site.model().layout, at=ends)
+    if purpose == "train":
+        order_check.check_order(site, order, bench.adapter, site.model().layout, at=ends - timedelta(seconds=1))

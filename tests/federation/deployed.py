@@ -155,7 +155,7 @@ class Deployed:
         signed = Roster(consortium="deployed", members=members, **keys).signed(coordinator)
         for directory in self._directories.values():
             signed.save(directory / "roster.json")
-            _change(directory / "site.yaml", coordinator=keys["coordinator"], health=None)
+            _change(directory / "site.yaml", coordinator=coordinator.pin, health=None)
             _change(directory / "policy.yaml", epsilon_limit=1000.0)
         return signed
 
