@@ -17,6 +17,7 @@ from sealora_client.site import Site
 from sealora_common.canonical import canonical_json
 from sealora_common.errors import ModelError, SealoraError
 from sealora_common.hello import Hello
+from sealora_common.identity import SIGNATURE_BYTES
 
 from site_bench import RUN_ID, Bench, payload_of, refusal_of
 from tiny_federation import PRIVATE
@@ -60,7 +61,7 @@ def test_a_whole_round_opens(bench):
 
 def test_a_site_keeps_its_delta_until_it_is_masked(bench):
     """The answer to an order is a pair of keys: 168 bytes, whatever the model."""
-    assert len(payload_of(bench.begin("site-0", bench.order()))) < 200
+    assert len(payload_of(bench.begin("site-0", bench.order()))) < 200 + SIGNATURE_BYTES
 
 
 ZEROS = "0" * 64
