@@ -24,7 +24,7 @@ from sealora_common.clip_range import initial_range
 from sealora_common.contribution import ContributionLayout
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import FederationError, PolicyError
-from sealora_common.identity import Identity, write_public_key
+from sealora_common.identity import Identity, signature_to_text, write_public_key
 from sealora_common.order import RoundOrder, layout_of, terms_of, vector_digest
 from sealora_common.receipt import chain_to_bytes, check_chain
 from sealora_common.recipe import load_recipe
@@ -123,8 +123,8 @@ def test_a_server_that_forks_history_loses_the_site_it_lied_to_and_is_found_out(
             store = RunStore.open(run)
             adapter = np.asarray(content.array_records["arrays"]["adapter"].numpy()) + np.float32(1)
             told = store.receipts()[0].model_copy(update={"adapter_digest": vector_digest(adapter)})
-            signature = store.server_identity().sign(b"sealora receipt v1\n" + told._signed_bytes()).hex()
-            told = told.model_copy(update={"signature": signature})
+            signature = store.server_identity().sign(b"sealora receipt v1\n" + told._signed_bytes())
+            told = told.model_copy(update={"signature": signature_to_text(signature)})
             order = RoundOrder.parse(content.config_records["config"]["order"])
             order = order.model_copy(update={"adapter_digest": told.adapter_digest, "history": told.hash})
             config = ConfigRecord({"order": order.to_bytes(), "receipts": chain_to_bytes([told])})
