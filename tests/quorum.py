@@ -111,6 +111,7 @@ class Consortium:
             "nonce": f"{len(receipts):032x}",
             "recipe_hash": self.recipe_hash,
             "roster_hash": self.roster.hash.hex(),
+            "roster_sequence": self.roster.sequence,
             "layout_digest": "3" * 64,
             "adapter_digest": receipts[-1].adapter_digest if receipts else "4" * 64,
             "history": history_of(receipts),

@@ -65,6 +65,9 @@ def chacha20_poly1305(key: bytes, nonce: bytes, plaintext: bytes, bound: bytes) 
     return b"".join(cipher.encrypt_and_digest(plaintext))
 
 
+SIGNATURE_LABEL = b"sealora composite signature v1: Ed25519 and ML-DSA-65\n"
+
+
 def ed25519_sign(private: bytes, message: bytes) -> bytes:
     """RFC 8032, section 5.1.6, from the 32-byte private key."""
     return eddsa.new(ECC.construct(curve="Ed25519", seed=private), "rfc8032").sign(message)
@@ -196,9 +199,9 @@ def transcript_digest(advertised: Mapping[int, tuple[bytes, bytes]], sharers: Se
 
 
 def message(kind: int, digest: bytes, sender: int, body: bytes, identity: bytes) -> bytes:
-    """A framed and signed message."""
+    """A framed message and the Ed25519 half of its signature; the ML-DSA half, which is drawn anew, would follow."""
     framed = b"SLRA" + bytes([1, kind]) + digest + struct.pack(">H", sender) + body
-    return framed + ed25519_sign(identity, b"sealora secagg message v1\n" + framed)
+    return framed + ed25519_sign(identity, SIGNATURE_LABEL + b"sealora secagg message v1\n" + framed)
 
 
 def derive(secret: bytes, digest: bytes, purpose: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""`sealora-site init` and `roster`: a site's keys and card, and its pinned roster."""
+"""`sealora-site init`: a site's keys and card."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from sealora_client.site_files import begin_policy_file, begin_site_file
 from sealora_common.card import SiteCard, check_name, create_node_key
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import PolicyError
-from sealora_common.identity import PASSPHRASE_FILE, Identity, read_passphrase
-from sealora_common.roster import Roster
+from sealora_common.identity import PASSPHRASE_FILE, Identity, read_passphrase, short_form
 from sealora_common.storage import write_atomically
 
 IDENTITY = "identity.pem"
@@ -29,7 +28,7 @@ def init(
         "records.jsonl"
     ),
     server: Annotated[str | None, typer.Option(help="The server's front, https://host:port, if it is known.")] = None,
-    coordinator: Annotated[str | None, typer.Option(help="The coordinator's public key (hex), if it is known.")] = None,
+    coordinator: Annotated[str | None, typer.Option(help="The pin of the coordinator's key, if it is known.")] = None,
     lock: Annotated[bool, typer.Option("--lock", help="Lock the private keys by a passphrase.")] = False,
 ) -> None:
     """Begin a site: its keys, its card, and its files site.yaml and policy.yaml. The card goes to the coordinator."""
@@ -42,7 +41,10 @@ def init(
     site_file = begin_site_file(directory, name, data, coordinator, server)
     policy_file = begin_policy_file(directory)
     typer.echo(f"{directory / IDENTITY}, {directory / NODE_KEY}: this site's private keys; they never leave it")
-    typer.echo(f"{path}: this site's card; send it to the coordinator and read this key out: {card.public_key}")
+    typer.echo(f"{path}: this site's card; send it to the coordinator and read this out: {card.fingerprint}")
+    if coordinator is not None:
+        shown = short_form(bytes.fromhex(coordinator))
+        typer.echo(f"{site_file}: the coordinator's key is {shown}; have the coordinator read it out")
     typer.echo(f"{policy_file}: what no server can override; read it and decide")
     typer.echo(f"{site_file}: complete it once the coordinator and the server's operator have sent their parts:")
     typer.echo(
@@ -85,14 +87,3 @@ def _check_address(name: str, data: Path, server: str | None, coordinator: str |
         SiteConfig(name=name, data=data, coordinator=coordinator or "0" * 64, server=server)
     except ValidationError as error:
         raise PolicyError(f"--{first_problem(error, 'site').removesuffix(' there')}") from None
-
-
-def roster(
-    directory: Annotated[Path, typer.Argument(help="The site's directory.")] = Path(),
-) -> None:
-    """Check the pinned roster and show its members and the fingerprint to compare with the coordinator by telephone."""
-    config = SiteConfig.load(directory / "site.yaml")
-    shown = Roster.load(directory / "roster.json", coordinator=config.coordinator)
-    for name in shown.names:
-        typer.echo(f"member       {name}")
-    typer.echo(f"fingerprint  {shown.fingerprint}")

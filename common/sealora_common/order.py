@@ -50,6 +50,8 @@ class RoundOrder(BaseModel):
     """Fresh for every attempt, also after a restart of the server."""
     recipe_hash: Hex32
     roster_hash: Hex32
+    roster_sequence: int = Field(ge=1, lt=2**32)
+    """The roster's number, which the receipt repeats, so that rosters of one number can be compared."""
     layout_digest: Hex32
     adapter_digest: Hex32
     """SHA-256 of the global adapter that travels with the order."""
@@ -85,6 +87,7 @@ class RoundOrder(BaseModel):
             nonce=secrets.token_hex(16),
             recipe_hash=recipe.hash,
             roster_hash=roster.hash.hex(),
+            roster_sequence=roster.sequence,
             layout_digest=layout_digest,
             adapter_digest=vector_digest(adapter),
             history=history,

@@ -19,7 +19,7 @@ from sealora_common.entropy import insecure_seed_in_use
 from sealora_common.errors import FederationError
 from sealora_common.order import vector_digest
 from sealora_common.receipt import Receipt
-from sealora_common.roster import Roster
+from sealora_common.roster import Roster, require_succession
 from sealora_common.wire_format import ADAPTER
 from sealora_server.blame import Blame
 from sealora_server.enrolment import Enrolment
@@ -225,8 +225,9 @@ class _Run:
         path = self._store.directory / "roster.json"
         if not path.exists():
             return
-        roster = Roster.load(path, coordinator=self._roster.coordinator)
+        roster = Roster.load(path, coordinator=self._roster.coordinator_pin)
         if roster.hash != self._roster.hash:
+            require_succession(roster, self._roster.sequence, self._roster.hash.hex(), f"{path}: ")
             self._roster = roster
             self._store.rosters.keep(roster)
             self._enrolment.take_roster(roster)

@@ -58,7 +58,8 @@ def init(
         typer.echo(f"{server.ca}: what sites pin; hand it to them")
         typer.echo(f"{server.path / AUTHORITY_KEY}: needed only to renew the certificate; better kept off this machine")
     typer.echo(f"{server.identity}: signs the orders and receipts of every run; keep a backup")
-    typer.echo(f"Public key of the receipts, for `sealora roster create --server`: {identity.public_key.hex()}")
+    typer.echo(f"{server.public_key}: its public half; the coordinator needs it for `sealora roster create --server`")
+    typer.echo(f"Fingerprint of that key, to be read out to the coordinator: {identity.fingerprint}")
 
 
 @certificate_cli.command()
@@ -273,7 +274,7 @@ def _show(status: Status, console: Console) -> None:
     line("address", f"{status.address or 'your own front'} (as {', '.join(status.hosts)})")
     if not status.up:
         line("WARNING", "the server is starting: sites cannot connect yet")
-    line("receipts", status.server_key)
+    line("receipts", f"signed by the key {status.server_key}")
     line("certificate", f"until {status.certificate_expires}")
     line("tls", status.tls)
     line("health", status.health or "not served")

@@ -7,6 +7,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,6 +31,7 @@ from sealora_client.fleet import connection as connection_module
 from sealora_client.fleet.node_key import load_node_key
 from sealora_client.ledger import Ledger
 from sealora_client.model.adapted import adapted_model
+from sealora_client.seen_rosters import SEEN, remember_roster
 from sealora_client.site import Site
 from sealora_client.training import batch_invariance
 from sealora_common.card import create_node_key
@@ -182,7 +184,35 @@ def forged(site: EnrolledSite) -> None:
     path.write_text(path.read_text().replace("simulation of tiny", "simulation of tony"))
 
 
+def expired(site: EnrolledSite) -> None:
+    roster = site.roster.draft().signed(site.coordinator, at=datetime(2020, 1, 1, tzinfo=UTC))
+    roster.save(site.directory / "roster.json")
+
+
+def two_faces(site: EnrolledSite) -> None:
+    used = site.roster.model_copy(update={"consortium": "another"}).signed(site.coordinator)
+    remember_roster(site.directory, used)
+
+
+def older(site: EnrolledSite) -> None:
+    remember_roster(site.directory, site.roster.draft().signed(site.coordinator))
+
+
+def of_before(site: EnrolledSite) -> None:
+    value = json.loads((site.directory / "roster.json").read_text())
+    del value["version"]
+    (site.directory / "roster.json").write_text(json.dumps(value))
+
+
 AGREEMENT = {
+    "an expired roster": (expired, "roster", r"the roster expired 2020-12-31T00:00:00Z: have the coordinator sign"),
+    "another roster of the number used": (two_faces, "roster", r"two faces: this roster is number"),
+    "a roster older than the one used": (older, "roster", r"number \d, and number \d has been used here: it is out of"),
+    "a roster of an earlier version": (
+        of_before,
+        "roster",
+        r"a roster of version 1, from an earlier Sealora",
+    ),
     "no identity": (remove("identity.pem"), "identity", r"the private key is missing: restore it"),
     "an identity that others read": (expose("identity.pem"), "identity", r"others can read .*: chmod 600"),
     "another identity": (another_identity, "roster", r"the signing key it lists .* is another: send the coordinator"),
@@ -245,6 +275,20 @@ def test_hours_are_shown(site: EnrolledSite) -> None:
 def test_a_recipe_that_names_no_base_model_is_warned_of(site: EnrolledSite) -> None:
     site.agree("model", digest=None)
     assert any(name == "recipe" and "names no model.digest" in said for _, name, said in not_passed(site, "--quick"))
+
+
+@pytest.mark.parametrize(("days", "warned"), [(29, True), (31, False)])
+def test_a_roster_that_expires_soon_is_warned_of(site: EnrolledSite, days: int, warned: bool) -> None:
+    following = site.roster.draft().signed(site.coordinator, term=timedelta(days=days))
+    following.save(site.directory / "roster.json")
+    found = [said for status, name, said in not_passed(site, "--quick") if (status, name) == ("warn", "roster")]
+    assert len(found) == warned
+    assert all("have the coordinator sign it anew before" in said for said in found)
+
+
+def test_a_check_notes_no_roster_as_used(site: EnrolledSite) -> None:
+    check(site, "--quick")
+    assert not (site.directory / SEEN).exists()
 
 
 def test_a_roster_without_a_node_key_is_warned_of(site: EnrolledSite) -> None:

@@ -69,6 +69,7 @@ ZEROS = "0" * 64
 BAD_ORDERS = {
     "another recipe": ({"recipe_hash": ZEROS}, "the order is for recipe 000000000000, this site agreed to"),
     "another roster": ({"roster_hash": ZEROS}, "another roster than this site's roster.json"),
+    "another number of the roster": ({"roster_sequence": 2}, "another roster than this site's roster.json"),
     "another model": ({"layout_digest": ZEROS}, "another base model or adapter"),
     "another adapter than it says": ({"adapter_digest": ZEROS}, "adapter"),
     "a round too many": ({"round_number": 4}, "the order is for round 4 of a recipe of 3 rounds"),

@@ -151,11 +151,11 @@ class Deployed:
             )
             for member in roster.members
         )
-        keys = {"coordinator": coordinator.public_key.hex(), "server": self.identity.public_key.hex()}
+        keys = {"coordinator": coordinator.public_key_text, "server": self.identity.public_key_text}
         signed = Roster(consortium="deployed", members=members, **keys).signed(coordinator)
         for directory in self._directories.values():
             signed.save(directory / "roster.json")
-            _change(directory / "site.yaml", coordinator=keys["coordinator"], health=None)
+            _change(directory / "site.yaml", coordinator=coordinator.pin, health=None)
             _change(directory / "policy.yaml", epsilon_limit=1000.0)
         return signed
 

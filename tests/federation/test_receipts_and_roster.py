@@ -24,7 +24,7 @@ from sealora_common.clip_range import initial_range
 from sealora_common.contribution import ContributionLayout
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import FederationError, PolicyError
-from sealora_common.identity import Identity
+from sealora_common.identity import Identity, write_public_key
 from sealora_common.order import RoundOrder, layout_of, terms_of, vector_digest
 from sealora_common.receipt import chain_from_bytes, chain_to_bytes
 from sealora_common.receipt_check import check_chain
@@ -183,7 +183,8 @@ class Consortium:
         names = sorted(parsed.sites.simulated)
         for name in names:
             typed(site_cli, "init", name, "--directory", consortium.site(name))
-        server = store.server_identity().public_key.hex()
+        server = consortium.office / "identity.pub"
+        write_public_key(server, store.server_identity().public_key)
         options = ["--consortium", "test", "--server", server, "--key", consortium.key]
         typed(server_cli, "roster", "create", consortium.roster, *options)
         cards = [consortium.site(name) / f"{name}.card.json" for name in names]
@@ -333,7 +334,7 @@ def test_a_server_that_forwards_a_removed_site_s_messages_gets_no_sum_with_it(ti
 TAMPERING = {
     "unsigned": (lambda value: value.update(signature=""), "signature does not hold"),
     "edited": (lambda value: value["members"].pop(), "signature does not hold"),
-    "another server": (lambda value: value.update(server="1" * 64), "signature does not hold"),
+    "another server": (lambda value: value.update(server=value["coordinator"]), "signature does not hold"),
 }
 
 
@@ -373,7 +374,7 @@ def test_a_site_refuses_a_roster_of_another_coordinator_s(consortium, change, sa
     roster = Roster.load(consortium.roster)
     usurper = Identity.create("coordinator", SystemEntropy())
     members = tuple(member for member in roster.members if member.name != change.get("drop"))
-    false = roster.model_copy(update={"coordinator": usurper.public_key.hex(), "members": members}).signed(usurper)
+    false = roster.model_copy(update={"coordinator": usurper.public_key_text, "members": members}).signed(usurper)
     false.save(consortium.site("site-0") / "roster.json")
     assert Roster.load(consortium.site("site-0") / "roster.json").is_signed
     with pytest.raises(PolicyError, match=said):
@@ -391,7 +392,7 @@ def test_a_site_takes_no_part_under_a_roster_without_itself_with_another_key_or_
     signed_with(consortium, members=members[1:])
     with pytest.raises(PolicyError, match="site 'site-0' is not on the roster"):
         open_site(consortium.site("site-0"))
-    swapped = members[0].model_copy(update={"public_key": "1" * 64})
+    swapped = members[0].model_copy(update={"public_key": Identity.create("x", SystemEntropy()).public_key_text})
     signed_with(consortium, members=(swapped, *members[1:]))
     with pytest.raises(PolicyError, match="the key it lists for 'site-0' is not this site's"):
         open_site(consortium.site("site-0"))

@@ -9,7 +9,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, Re
 from sealora_common.adapter import initial_adapter
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import FederationError
-from sealora_common.identity import Identity
+from sealora_common.identity import SIGNATURE_BYTES, Identity
 from sealora_common.roster_book import RosterBook
 from sealora_common.secagg.messages import bundle, unbundle
 from sealora_server.blame import Blame
@@ -157,7 +157,7 @@ def test_bytes_are_counted_by_site_and_stage(tmp_path):
     masks = [event for event in replied if event.stage == "mask"]
     assert {event.site for event in masks} == {"site-0", "site-1", "site-2"}
     words = 12 * 4 + 4 * 4  # of the delta and of the tally
-    assert all(words <= event.bytes_up <= words + 300 for event in masks)
+    assert all(words <= event.bytes_up <= words + 300 + SIGNATURE_BYTES for event in masks)
     # The adapter goes down with the order to train.
     assert all(event.bytes_down > federation.start.nbytes for event in replied if event.stage == "train")
 

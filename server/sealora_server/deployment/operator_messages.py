@@ -123,7 +123,7 @@ class Status(Message):
     """Where sites connect; None when the front is the operator's own."""
     hosts: tuple[str, ...]
     server_key: str
-    """Public key of the receipts, hex."""
+    """Fingerprint of the key that signs the receipts."""
     health: str | None
     """`host:port` of probes and metrics."""
     certificate_expires: str

@@ -206,7 +206,7 @@ class Supervisor:
             up=self._is_up,
             address=self.address,
             hosts=self._server.config.hosts,
-            server_key=self._identity.public_key.hex(),
+            server_key=self._identity.fingerprint,
             health=self._health_address,
             certificate_expires=self._certificates.expires.isoformat(timespec="seconds"),
             tls=tls,

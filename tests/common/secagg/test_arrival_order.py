@@ -8,6 +8,7 @@ from itertools import permutations
 
 import pytest
 
+from sealora_common.identity import SIGNATURE_BYTES
 from sealora_common.secagg import ProtocolError, TooFewSitesError
 
 from secagg_runs import STAGES, Federation, Run, clone_server, same
@@ -80,7 +81,7 @@ def test_messages_out_of_turn_are_refused_and_leave_no_trace(complete: dict[str,
             with pytest.raises(ProtocolError, match="out of turn"):
                 probe.deliver(other, message)
             with pytest.raises(ProtocolError, match="not of this round"):
-                probe.deliver(stage, message[: 40 + 64 + 64] if stage == "mask" else message)
+                probe.deliver(stage, message[: 40 + 64 + SIGNATURE_BYTES] if stage == "mask" else message)
         probe.deliver(stage, complete[stage].answers[stage][index])
         with pytest.raises(ProtocolError, match="twice"):
             probe.deliver(stage, complete[stage].answers[stage][index])
@@ -144,4 +145,4 @@ def test_a_dropout_cannot_come_back_in_a_later_stage() -> None:
 
 def _answers(complete: dict[str, Run], stage: str) -> list[bytes]:
     messages = list(complete[stage].answers[stage].values())
-    return [message[: 40 + 64 + 64] for message in messages] if stage == "mask" else messages
+    return [message[: 40 + 64 + SIGNATURE_BYTES] for message in messages] if stage == "mask" else messages

@@ -69,7 +69,7 @@ def test_the_largest_honest_messages_fit_their_limits() -> None:
     confirmation = sign(
         Kind.CONFIRM, Survivors(bytes(32), everyone).to_bytes(), FEDERATION.terms, FEDERATION.identity(0), 0
     )
-    assert unbundle(bundle([confirmation]), limit=1, message_limit=4096) == [confirmation]
+    assert unbundle(bundle([confirmation]), limit=1, message_limit=8192) == [confirmation]
     pair = SharePair(999, bytes(32), bytes(32), 667, everyone[:-1]).to_bytes() + bytes(16)
     assert Envelopes.from_bytes(Envelopes({0: pair}).to_bytes()).ciphertexts == {0: pair}
 

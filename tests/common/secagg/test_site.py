@@ -6,6 +6,7 @@ import pytest
 
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import PolicyError
+from sealora_common.identity import SIGNATURE_BYTES
 from sealora_common.secagg import ProtocolError, RingVector, Segment, SiteSession, TooFewSitesError
 from sealora_common.secagg.messages import Envelopes, MaskRequest, bundle
 from sealora_common.secagg.site import Stage
@@ -74,7 +75,7 @@ def test_a_masked_vector_does_not_resemble_the_plain_one() -> None:
     run.vectors = {index: RingVector.zeros(federation.terms.segments) for index in range(4)}
     run.until("confirm")
     for message in run.answers["mask"].values():
-        words = RingVector.unpack(message[168:], federation.terms.segments).words[0]
+        words = RingVector.unpack(message[104 + SIGNATURE_BYTES :], federation.terms.segments).words[0]
         assert abs(float(words.mean()) / 2**16 - 0.5) < 0.03
         assert len(set(words.tolist())) > 3500
 
@@ -90,7 +91,7 @@ def test_a_site_counts_for_itself_how_many_are_left(stage: str) -> None:
         request = MaskRequest((0, 1), Envelopes({1: envelopes[1]})).to_bytes()
     else:
         before = [run.answers[STAGES[STAGES.index(stage) - 1]][index] for index in (0, 1)]
-        request = bundle([message[:168] for message in before] if stage == "confirm" else before)
+        request = bundle([message[: 104 + SIGNATURE_BYTES] for message in before] if stage == "confirm" else before)
     with pytest.raises(TooFewSitesError, match="only 2 of 4 sites"):
         run.answer(stage, 0, request)
 

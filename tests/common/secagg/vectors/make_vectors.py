@@ -14,14 +14,17 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
 import secagg_reference as reference
 from sealora_common.entropy import SeededEntropy
 from sealora_common.identity import Identity
+from sealora_common.identity.hybrid import LABEL, SigningKey
 from sealora_common.roster import Roster
 from sealora_common.secagg import RingVector, RoundTerms, Segment, ServerSession, SiteSession, keys, rotation
+from sealora_common.secagg import messages as messages_module
 from sealora_common.secagg import site as site_module
 from sealora_common.secagg.encoding import FixedPoint
 from sealora_common.secagg.masks import apply_masks
@@ -81,8 +84,31 @@ def fixed_vector(site: int) -> list[list[int]]:
     ]
 
 
+NO_MLDSA = bytes(3309)
+"""In the place of the half of a signature that is drawn anew each time."""
+
+
+def half_sign(key: SigningKey, message: bytes) -> bytes:
+    return key.ed25519.sign(LABEL + message) + NO_MLDSA
+
+
+def half_verify(public_key: bytes, signature: bytes, message: bytes) -> bool:
+    Ed25519PublicKey.from_public_bytes(public_key[:32]).verify(signature[:64], LABEL + message)
+    return signature[64:] == NO_MLDSA
+
+
+def kept(message: bytes) -> str:
+    """A message as the file has it: without the place of the ML-DSA half."""
+    return message.replace(NO_MLDSA, b"").hex()
+
+
 def fixed_round() -> dict[str, Any]:
     """All messages of a round of four sites, one of which drops out before it masks, and the opened sum."""
+    with patch.object(SigningKey, "sign", half_sign), patch.object(messages_module, "verify", half_verify):
+        return _fixed_round()
+
+
+def _fixed_round() -> dict[str, Any]:
     names = [f"site-{index}" for index in range(4)]
     identities = {name: Identity.create(name, SeededEntropy(name)) for name in names}
     coordinator = Identity.create("coordinator", SeededEntropy("coordinator"))
@@ -95,13 +121,13 @@ def fixed_round() -> dict[str, Any]:
 
     for index, name in enumerate(names):
         sites[index], message = SiteSession.begin(terms, roster, identities[name], Fixed(index))
-        messages["advertise"][str(index)] = message.hex()
+        messages["advertise"][str(index)] = kept(message)
         server.add_advertisement(message)
     with patch.object(site_module.shares, "split", fixed_split):
         for index, request in server.close_advertisements().items():
-            requests["share"][str(index)] = request.hex()
+            requests["share"][str(index)] = hashlib.sha256(request).hexdigest()
             message = sites[index].share(request)
-            messages["share"][str(index)] = message.hex()
+            messages["share"][str(index)] = kept(message)
             server.add_shares(message)
     for index, request in server.close_shares().items():
         requests["mask"][str(index)] = request.hex()
@@ -112,24 +138,24 @@ def fixed_round() -> dict[str, Any]:
             for each, segment in zip(fixed_vector(index), terms.segments, strict=True)
         )
         message = sites[index].mask(request, RingVector(terms.segments, words))
-        messages["mask"][str(index)] = message.hex()
+        messages["mask"][str(index)] = kept(message)
         server.add_masked(message)
     for index, request in server.close_masked().items():
-        requests["confirm"][str(index)] = request.hex()
+        requests["confirm"][str(index)] = hashlib.sha256(request).hexdigest()
         message = sites[index].confirm(request)
-        messages["confirm"][str(index)] = message.hex()
+        messages["confirm"][str(index)] = kept(message)
         server.add_confirmation(message)
     for index, request in server.close_confirmations().items():
-        requests["open"][str(index)] = request.hex()
+        requests["open"][str(index)] = hashlib.sha256(request).hexdigest()
         message = sites[index].open(request)
-        messages["open"][str(index)] = message.hex()
+        messages["open"][str(index)] = kept(message)
         server.add_opening(message)
     opened = server.open()
     return {
         "terms": TERMS,
         "segments": SEGMENTS,
-        "identities": {name: SeededEntropy(name).bytes(32).hex() for name in names},
-        "public_keys": [identities[name].public_key.hex() for name in names],
+        "identities": {name: SeededEntropy(name).bytes(64).hex() for name in names},
+        "public_keys": [identities[name].public_key_text for name in names],
         "terms_digest": terms.digest.hex(),
         "transcript": messages["confirm"]["0"][80:144],
         "messages": messages,
