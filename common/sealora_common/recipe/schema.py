@@ -154,7 +154,11 @@ class SealingSection(Section):
     weighting: Literal["records", "uniform"] = "records"
     """Weight of a site in the mean: its number of training records, or one."""
     weight_cap: int = Field(default=10_000, ge=1)
-    """Records above this count no further, so that the weight has a public range."""
+    """Records above this count no further, so that the weight has a public range. Best near the largest site's number."""
+    weight_floor: Fraction = 0.1
+    """Least weight of a site, as a share of the cap's: a site with fewer records counts as if it had so many. The mean
+    is divided by no less for each site, so that a member that lies about its weight moves it 1 / weight_floor times
+    as far at most. With `weighting: uniform` every weight is one."""
 
 
 class ServerSection(Section):
