@@ -28,6 +28,15 @@ class Confirmed(BaseModel):
     round_number: int
     order_digest: str
     survivors: tuple[str, ...]
+    members: tuple[str, ...] | None = None
+    """The sites of its group, of which alone it confirmed anything; None where the whole roster was sealed as one."""
+
+    def agrees_with(self, named: tuple[str, ...]) -> bool:
+        """Whether a receipt that names these survivors says the same; a group that was left out is not in it at all."""
+        if self.members is None:
+            return named == self.survivors
+        of_the_group = tuple(name for name in named if name in self.members)
+        return of_the_group in ((), self.survivors)
 
 
 class History:
@@ -78,13 +87,14 @@ class History:
             raise OrderRefusedError("the order's adapter is not the one of the last receipt: it was refused")
         self._check_own_part(told)
 
-    def confirm(self, order: RoundOrder, survivors: tuple[str, ...]) -> None:
-        """Notes, durably, what this site is about to confirm."""
+    def confirm(self, order: RoundOrder, survivors: tuple[str, ...], members: tuple[str, ...] | None = None) -> None:
+        """Notes, durably, what this site is about to confirm; `members` are those of its group, if there are groups."""
         confirmed = Confirmed(
             run=order.run,
             round_number=order.round_number,
             order_digest=order.digest.hex(),
             survivors=survivors,
+            members=members,
         )
         write_atomically(self._confirmed_file, confirmed.model_dump_json().encode())
 
@@ -96,7 +106,7 @@ class History:
         except (OSError, ValidationError):
             raise PolicyError(f"{self._confirmed_file}: cannot be read: restore it from a backup") from None
         for receipt in told:
-            if receipt.order_digest == own.order_digest and receipt.survivors != own.survivors:
+            if receipt.order_digest == own.order_digest and not own.agrees_with(receipt.survivors):
                 raise OrderRefusedError(
                     f"the receipt of round {receipt.round_number} names other survivors than this site confirmed: "
                     "the order is refused; tell the consortium's coordinator"

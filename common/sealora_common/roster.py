@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Self
@@ -126,6 +127,15 @@ class Roster(BaseModel):
         self.index(name)
         members = tuple(member for member in self.members if member.name != name)
         return self.model_copy(update={"members": members, "signature": ""})
+
+    def subset(self, names: Iterable[str]) -> Roster:
+        """An unsigned roster of the members with these names alone: a group of a round, see `groups`.
+
+        Raises:
+            PolicyError: one of them is not on the roster.
+        """
+        kept = tuple(self.members[index] for index in sorted(map(self.index, names)))
+        return self.model_copy(update={"members": kept, "signature": ""})
 
     def signed(self, coordinator: Identity) -> Roster:
         """A copy signed by `coordinator`.

@@ -1,13 +1,15 @@
 """A Flower grid that seals: strategies send and receive over it as over any other and only ever see the mean.
 
 A strategy hands over its messages for the sites; the sealed grid runs the stages of a round with them and hands
-back one reply, from nobody in particular: the global adapter plus the weighted mean of the sites' deltas.
+back one reply, from nobody in particular: the global adapter plus the weighted mean of the sites' deltas, or, where
+the recipe seals in groups, what `sealora_common.robust_mean` makes of the groups' means.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import NoReturn
+from dataclasses import dataclass, replace
+from typing import NoReturn, TypeVar
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
@@ -17,11 +19,13 @@ from numpy.typing import NDArray
 
 from sealora_common.adapter import AdapterLayout
 from sealora_common.clip_range import initial_range
-from sealora_common.contribution import OpenedRound
+from sealora_common.contribution import ContributionLayout, OpenedRound
 from sealora_common.errors import FederationError
+from sealora_common.groups import fewest_groups, groups_of
 from sealora_common.order import Purpose, RoundOrder, layout_of, terms_of
 from sealora_common.receipt import Receipt, chain_to_bytes, history_of
 from sealora_common.recipe import Recipe
+from sealora_common.robust_mean import combine_groups
 from sealora_common.roster import Roster
 from sealora_common.secagg import ProtocolError, ServerSession
 from sealora_common.wire_format import (
@@ -40,6 +44,8 @@ from sealora_common.wire_format import (
 from sealora_server.enrolment import Enrolment
 from sealora_server.events import EventLog, SiteFailed, SiteReplied, Stage, StageName
 from sealora_server.exchange import exchange
+
+T = TypeVar("T")
 
 HELDOUT_LOSS = "heldout-loss"
 WEIGHT = "num-examples"
@@ -137,8 +143,20 @@ class SealedGrid(Grid):
         raise NotImplementedError("a sealed grid exchanges messages by send_and_receive alone")
 
 
+@dataclass(frozen=True)
+class _Group:
+    """Sites that are sealed together: all of the roster, or one of the groups it is dealt into."""
+
+    roster: Roster
+    contributions: ContributionLayout
+    session: ServerSession
+
+
 class _SealedRound:
-    """The stages of one round, in order. Sites that fail a stage are left out of the next."""
+    """The stages of one round, in order, of all groups at once.
+
+    Sites that fail a stage are left out of the next, and so is a group that has too few of them left.
+    """
 
     def __init__(
         self,
@@ -169,11 +187,10 @@ class _SealedRound:
             clip_range=sealed.clip_range,
             clip_norm=sealed.clip_norm,
         )
-        self._contributions = layout_of(self.order, self._recipe, self._roster, sealed._layout)
         self._receipts = chain_to_bytes(sealed.receipts)
-        self._session = ServerSession(
-            terms_of(self.order, self._recipe, self._roster, self._contributions), self._roster
-        )
+        dealt = groups_of(self.order, self._recipe, self._roster)
+        self._groups = [self._group(roster, sealed._layout) for roster in dealt]
+        self._group_of = {site: group for group in self._groups for site in group.roster.names}
         self._failures: dict[str, str] = {}
 
     def run(self) -> OpenedRound:
@@ -183,8 +200,12 @@ class _SealedRound:
             reasons = "".join(f"; {site}: {reason}" for site, reason in sorted(self._failures.items()))
             raise FederationError(f"{error}{reasons}") from None
 
+    def _group(self, roster: Roster, layout: AdapterLayout) -> _Group:
+        contributions = layout_of(self.order, self._recipe, roster, layout)
+        terms = terms_of(self.order, self._recipe, roster, contributions)
+        return _Group(roster, contributions, ServerSession(terms, roster))
+
     def _stages(self) -> OpenedRound:
-        session = self._session
         first = RecordDict(
             {
                 ARRAYS: ArrayRecord({ADAPTER: Array(self._current)}),
@@ -194,19 +215,61 @@ class _SealedRound:
         action = Action.TRAIN if self._purpose == "train" else Action.EVALUATE
         requests = dict.fromkeys(self._sites, first)
         timeout = self._recipe.sites.training_timeout
-        self._stage(self._purpose, action, requests, session.add_advertisement, timeout=timeout)
-        self._stage("share", Action.SHARE, self._by_node(session.close_advertisements()), session.add_shares)
-        self._stage("mask", Action.MASK, self._by_node(session.close_shares()), session.add_masked)
-        self._stage("confirm", Action.CONFIRM, self._by_node(session.close_masked()), session.add_confirmation)
-        self._stage("open", Action.OPEN, self._by_node(session.close_confirmations()), session.add_opening)
-        return self._contributions.decode(session.open())
+        self._stage(self._purpose, action, requests, ServerSession.add_advertisement, timeout=timeout)
+        close, session = self._close, ServerSession
+        self._stage("share", Action.SHARE, close(session.close_advertisements), session.add_shares)
+        self._stage("mask", Action.MASK, close(session.close_shares), session.add_masked)
+        self._stage("confirm", Action.CONFIRM, close(session.close_masked), session.add_confirmation)
+        self._stage("open", Action.OPEN, close(session.close_confirmations), session.add_opening)
+        opened = self._of_each_group(self._open)
+        return opened[0] if self._recipe.sealing.groups == 1 else combine_groups(opened, self._recipe.sealing)
+
+    def _open(self, group: _Group) -> OpenedRound:
+        """What the group's sum says, with its survivors as indices of the whole roster."""
+        opened = group.contributions.decode(group.session.open())
+        survivors = tuple(self._roster.index(group.roster.names[index]) for index in opened.survivors)
+        return replace(opened, survivors=survivors, groups=(survivors,))
+
+    def _close(self, close: Callable[[ServerSession], dict[int, bytes]]) -> dict[int, RecordDict]:
+        """Closes a stage in every group: the next one's requests, by node."""
+        nodes = {site: node for node, site in self._sites.items()}
+        closed = self._of_each_group(lambda group: close(group.session))
+        requests = {}
+        for group, payloads in zip(self._groups, closed, strict=True):
+            for index, payload in sorted(payloads.items()):
+                content = RecordDict({CONFIG: ConfigRecord({PAYLOAD: payload})})
+                requests[nodes[group.roster.names[index]]] = content
+        return requests
+
+    def _of_each_group(self, work: Callable[[_Group], T]) -> list[T]:
+        """Does `work` in every group; those in which it fails are left out from then on.
+
+        Raises:
+            FederationError: too few groups are left. Why the last one failed is told.
+        """
+        results, standing, last = [], [], None
+        for group in self._groups:
+            try:
+                results.append(work(group))
+                standing.append(group)
+            except FederationError as error:
+                last = error
+        if last is not None and len(standing) < fewest_groups(self._recipe):
+            if len(self._groups) == 1:
+                raise last
+            raise FederationError(
+                f"only {len(standing)} groups of sites stand, {fewest_groups(self._recipe)} are needed; of one of the "
+                f"others, {last}"
+            )
+        self._groups = standing
+        return results
 
     def _stage(
         self,
         name: StageName,
         action: Action,
         requests: Mapping[int, RecordDict],
-        take: Callable[[bytes], int],
+        take: Callable[[ServerSession, bytes], int],
         *,
         timeout: float | None = None,
     ) -> None:
@@ -230,17 +293,12 @@ class _SealedRound:
         limit = timeout or self._recipe.sites.stage_timeout
         exchange(self._grid, action, requests, timeout=limit, on_reply=on_reply, on_error=on_error)
 
-    def _take_from(self, site: str, content: RecordDict, take: Callable[[bytes], int]) -> None:
-        sender = take(_protocol_message(content))
-        if self._roster.names[sender] != site:
-            raise ProtocolError(f"node of site {site!r} answered for {self._roster.names[sender]!r}: see its identity")
-
-    def _by_node(self, requests: Mapping[int, bytes]) -> dict[int, RecordDict]:
-        nodes = {self._roster.index(site): node for node, site in self._sites.items()}
-        return {
-            nodes[index]: RecordDict({CONFIG: ConfigRecord({PAYLOAD: payload})})
-            for index, payload in sorted(requests.items())
-        }
+    def _take_from(self, site: str, content: RecordDict, take: Callable[[ServerSession, bytes], int]) -> None:
+        group = self._group_of[site]
+        sender = take(group.session, _protocol_message(content))
+        named = group.roster.names[sender]
+        if named != site:
+            raise ProtocolError(f"node of site {site!r} answered for {named!r}: see its identity")
 
 
 def _protocol_message(content: RecordDict) -> bytes:

@@ -168,6 +168,19 @@ def test_what_was_confirmed_in_an_attempt_that_came_to_nothing_is_held_against_n
     tell(history, lengthened([]))
 
 
+def test_of_a_round_in_groups_a_site_knows_its_own_group_s_survivors_alone(history):
+    """Those of other groups it takes from the receipt; its own group may have been left out as a whole."""
+    for named, fits in ((NAMES, True), (NAMES[2:], True), (NAMES[1:], False), (NAMES[:1], False)):
+        tell(history, [])
+        history.confirm(order_after([]), NAMES[:2], NAMES[:2])
+        told = lengthened([], survivors=named)
+        if fits:
+            history.check(told, order_after(told), RECIPE, SERVER.public_key)
+        else:
+            with pytest.raises(PolicyError, match="names other survivors than this site confirmed"):
+                history.check(told, order_after(told), RECIPE, SERVER.public_key)
+
+
 def test_runs_do_not_mix(tmp_path):
     tell(History(tmp_path, RUN_ID), CHAIN[:2])
     other = History(tmp_path, "cd" * 16)

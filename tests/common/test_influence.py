@@ -1,4 +1,4 @@
-"""One member that lies, knows the code and sends any words it likes, against the bound on what it can do to the mean."""
+"""One member that lies, knows the code and sends any words, against the bound on what it can do to the mean."""
 
 from __future__ import annotations
 
