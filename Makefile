@@ -59,6 +59,7 @@ bench: install
 	$(BIN)/python tests/benchmarks/round_trip.py --json
 	$(BIN)/python tests/benchmarks/dp_step.py --json
 	$(BIN)/python tests/benchmarks/coupling.py --json
+	$(BIN)/python tests/benchmarks/robust.py --json
 
 clean:
 	rm -rf $(VENV) .cache runs .mypy_cache .ruff_cache .pytest_cache

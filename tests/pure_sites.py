@@ -21,6 +21,7 @@ from sealora_common.adapter import AdapterLayout, TensorSpec
 from sealora_common.contribution import Contribution, ContributionLayout
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import OrderRefusedError
+from sealora_common.groups import group_of
 from sealora_common.hello import Hello
 from sealora_common.identity import Identity
 from sealora_common.order import RoundOrder, evaluates, terms_of
@@ -96,18 +97,19 @@ class PureSite:
     def _begin(self, order: RoundOrder) -> bytes:
         trained = self.layout.trained(self.recipe.lora.aggregation, order.round_number)
         training = order.purpose == "train"
+        group = group_of(order, self.roster, self.name)
         contributions = ContributionLayout.of(
             self.recipe,
             trained if training else None,
-            len(self.roster),
+            len(group),
             evaluates=evaluates(order, self.recipe),
             clip_norm=order.clip_norm,
         )
         delta = self.deltas(self.name, order.round_number) if training else np.zeros(0, dtype=np.float32)
         contribution = Contribution(delta, self.weight, self.heldout_loss)
         self.vector = contributions.encode(contribution, SystemEntropy())
-        terms = terms_of(order, self.recipe, self.roster, contributions)
-        self.session, advertisement = self.session_class.begin(terms, self.roster, self.identity, SystemEntropy())
+        terms = terms_of(order, self.recipe, group, contributions)
+        self.session, advertisement = self.session_class.begin(terms, group, self.identity, SystemEntropy())
         return advertisement
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sealora_common.entropy import SeededEntropy
+from sealora_common.groups import groups_of
 from sealora_common.identity import Identity
 from sealora_common.order import RoundOrder
 from sealora_common.receipt import OpeningProof, Receipt, history_of
@@ -119,6 +120,20 @@ class Consortium:
             "clip_norm": 1.0,
         }
         return RoundOrder.model_validate(values | changes)
+
+    def grouped_receipt(
+        self, order: RoundOrder, opened: Iterable[Sequence[str]], adapter_digest: str = "9" * 64
+    ) -> Receipt:
+        """A receipt of a round in groups, of which those with these members were opened, whole."""
+        proofs = []
+        for group in groups_of(order, self.roster):
+            if group.names in [tuple(names) for names in opened]:
+                terms = terms_for(
+                    order, group, roster_hash=group.hash, threshold=threshold_for(len(group), "malicious")
+                )
+                proofs.append(quorum(terms, group, self.identities, group.names, transcript_of(order)))
+        survivors = tuple(sorted(name for names in opened for name in names))
+        return Receipt.issue(order, proofs, survivors, adapter_digest, self.server)
 
     def receipt(
         self,

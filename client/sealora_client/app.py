@@ -137,7 +137,7 @@ def _begin(message: Message, context: Context, site: Site) -> RecordDict:
     told = Told.parse(
         _bytes(message, RECEIPTS),
         rosters if isinstance(rosters, bytes) else b"",
-        coordinator=site.roster.coordinator,
+        coordinator=site.roster.coordinator_pin,
     )
     site.prepare()
     part, advertisement = Participation.begin(site, order, adapter.astype(np.float32), told)

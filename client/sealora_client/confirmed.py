@@ -26,7 +26,7 @@ class Confirmation(BaseModel):
     attempt: int
     order_digest: str
     transcript: str
-    """Digest (hex) of the session, see `sealora_common.secagg.messages.transcript_digest`."""
+    """Digest (hex) of the session, see `sealora_common.secagg.transcript`."""
     survivors: tuple[str, ...]
 
 
@@ -67,8 +67,9 @@ class ConfirmedRounds:
     def check(self, proofs: Sequence[RoundProof]) -> list[Superseded]:
         """Compares receipts, which prove what they say, with what this site confirmed in their rounds.
 
-        Of an order that it confirmed, a receipt must name a session and survivors that it confirmed. Of another order
-        of the round it may name what it proves: this site's attempt was confirmed and never opened.
+        Of an order that it confirmed, a receipt must name a session and survivors that it confirmed; where sites are
+        sealed in groups it may leave this site's group out, and says nothing to it of the others. Of another order of
+        the round it may name what it proves: this site's attempt was confirmed and never opened.
 
         Returns:
             A note for each attempt of this site's that another one superseded.
@@ -86,12 +87,9 @@ class ConfirmedRounds:
             digest = receipt.order.digest.hex()
             of_round = [each for each in confirmed if each.round_number == receipt.round_number]
             of_order = [each for each in of_round if each.order_digest == digest]
-            if of_order and receipt.survivors not in [each.survivors for each in of_order]:
-                raise _contradicted(receipt.round_number, "other survivors")
-            told = proof.transcript.hex(), receipt.survivors
-            if of_order and told not in [(each.transcript, each.survivors) for each in of_order]:
-                raise _contradicted(receipt.round_number, "another session")
-            if not of_order:
+            if of_order:
+                _require_own(proof, of_order)
+            else:
                 notes += [
                     Superseded(
                         round_number=receipt.round_number,
@@ -126,6 +124,21 @@ class ConfirmedRounds:
             return [Confirmation.model_validate_json(line) for line in whole_lines(self._file)]
         except ValidationError:
             raise PolicyError(f"{self._file}: cannot be read: restore it from a backup") from None
+
+
+def _require_own(proof: RoundProof, confirmed: Sequence[Confirmation]) -> None:
+    """Refuses a receipt that tells of this site's group what it did not confirm."""
+    number = proof.receipt.round_number
+    own = {name for each in confirmed for name in each.survivors}
+    told = [opening for opening in proof.openings if own & set(opening.survivors)]
+    if proof.receipt.order.groups == 1 and not told:
+        raise _contradicted(number, "other survivors")
+    for opening in told:
+        of_set = [each for each in confirmed if each.survivors == opening.survivors]
+        if not of_set:
+            raise _contradicted(number, "other survivors")
+        if opening.transcript.hex() not in [each.transcript for each in of_set]:
+            raise _contradicted(number, "another session")
 
 
 def _append(path: Path, lines: Sequence[BaseModel]) -> None:

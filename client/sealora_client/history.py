@@ -153,7 +153,7 @@ class History:
         """By hash (hex): this site's, and those of the receipts' times as far as it knows or was told them."""
         known = {each.hash.hex(): each for each in told} | {roster.hash.hex(): roster}
         for digest in {receipt.roster_hash for receipt in new} - set(known):
-            found = self._book.find(digest, coordinator=roster.coordinator)
+            found = self._book.find(digest, coordinator=roster.coordinator_pin)
             if found is not None:
                 known[digest] = found
         return known

@@ -13,6 +13,7 @@ from sealora_common.adapter import AdapterLayout, initial_adapter
 from sealora_common.clip_norm import is_allowed
 from sealora_common.clip_range import is_allowed_range
 from sealora_common.errors import OrderRefusedError
+from sealora_common.groups import may_regroup
 from sealora_common.order import RoundOrder, most_attempts, vector_digest
 
 
@@ -50,6 +51,7 @@ def check_order(
         raise OrderRefusedError("the order is for another roster than this site's roster.json: it was refused")
     if order.layout_digest != layout.digest:
         raise OrderRefusedError("the order is for another base model or adapter than this site's: it was refused")
+    _check_groups(site, order)
     if order.purpose == "train" and order.round_number > recipe.rounds:
         raise OrderRefusedError(f"the order is for round {order.round_number} of a recipe of {recipe.rounds} rounds")
     if order.purpose == "evaluate" and order.round_number != recipe.rounds + 1:
@@ -85,4 +87,15 @@ def _check_time(site: Site, now: datetime) -> None:
         raise OrderRefusedError(
             f"this site's roster.json expired {site.roster.expires}: the order is refused until the coordinator has "
             "signed it anew"
+        )
+
+
+def _check_groups(site: Site, order: RoundOrder) -> None:
+    recipe, sites = site.recipe, len(site.roster)
+    if order.groups == recipe.sealing.groups:
+        return  # the policy was asked about these when the site was opened
+    if not may_regroup(recipe, sites, order.groups) or sites // order.groups < site.policy.minimum_sites:
+        raise OrderRefusedError(
+            f"the order deals the {sites} sites into {order.groups} groups, which neither the recipe's sealing.groups "
+            "nor this site's policy allows: it was refused"
         )

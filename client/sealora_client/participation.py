@@ -20,12 +20,11 @@ from sealora_client.order_check import check_order
 from sealora_client.outbox import Outbox
 from sealora_client.round_work import RoundWork, second_vector
 from sealora_client.site import Site
-from sealora_common.contribution import ContributionLayout
 from sealora_common.entropy import site_entropy
+from sealora_common.groups import group_of
 from sealora_common.order import RoundOrder, layout_of, terms_of
+from sealora_common.roster import Roster
 from sealora_common.secagg import RingVector, RoundTerms, SiteSession
-from sealora_common.secagg.bodies import Survivors
-from sealora_common.secagg.messages import Kind, open_signed
 
 log = logging.getLogger(__name__)
 
@@ -76,15 +75,16 @@ class Participation:
         check_order(site, order, adapter, site.model().layout)
         history = History(site.directory, order.run)
         checked = history.check(told, order, recipe, site.roster)
-        contributions = _contributions(site, order)
+        group = group_of(order, site.roster, site.name)
+        contributions = layout_of(order, recipe, group, site.model().layout)
         work = RoundWork(site, order)
         # Of the round, not of the attempt: under the tests' seed a vector that is sent again is the same to the bit.
         rounding = site_entropy(site.name, order.purpose, order.round_number, "rounding")
         vector = contributions.encode(work.do(adapter), rounding)
         history.take(checked)  # not before: an order that is refused leaves nothing on the disk
-        terms = terms_of(order, recipe, site.roster, contributions)
+        terms = terms_of(order, recipe, group, contributions)
         keys = site_entropy(site.name, order.purpose, order.round_number, order.attempt, "keys")
-        session, advertisement = SiteSession.begin(terms, site.roster, site.identity, keys)
+        session, advertisement = SiteSession.begin(terms, group, site.identity, keys)
         work.figures["seconds"] = time.monotonic() - started
         state = RoundState(order=order, session=session.to_bytes(), releases=work.releases, figures=work.figures)
         return cls(site, state, vector.pack()), advertisement
@@ -106,7 +106,7 @@ class Participation:
                 "this round",
                 self._site.name,
                 self.state.order.round_number,
-                self._site.roster.names[accused],
+                self._group().names[accused],
             )
         self.state.session = session.to_bytes()
         return answer
@@ -154,10 +154,9 @@ class Participation:
         """Answers the confirm stage."""
         session = self._session()
         answer = session.confirm(payload)
-        _, body = open_signed(answer, Kind.CONFIRM, self._terms(), self._site.roster)
-        signed = Survivors.from_bytes(body)
-        names = tuple(self._site.roster.names[index] for index in signed.indices)
-        History(self._site.directory, self.state.order.run).confirm(self.state.order, signed.transcript, names)
+        names = tuple(self._group().names[index] for index in session.survivors)
+        history = History(self._site.directory, self.state.order.run)
+        history.confirm(self.state.order, session.transcript, names)
         self.state.session = session.to_bytes()
         return answer
 
@@ -173,12 +172,12 @@ class Participation:
         self._site.note({**self.state.figures, "bytes_up": bytes_up, "bytes_down": bytes_down})
 
     def _session(self) -> SiteSession:
-        return SiteSession.from_bytes(self.state.session, self._terms(), self._site.roster, self._site.identity)
+        return SiteSession.from_bytes(self.state.session, self._terms(), self._group(), self._site.identity)
 
     def _terms(self) -> RoundTerms:
-        order = self.state.order
-        return terms_of(order, self._site.recipe, self._site.roster, _contributions(self._site, order))
+        site, order, group = self._site, self.state.order, self._group()
+        return terms_of(order, site.recipe, group, layout_of(order, site.recipe, group, site.model().layout))
 
-
-def _contributions(site: Site, order: RoundOrder) -> ContributionLayout:
-    return layout_of(order, site.recipe, site.roster, site.model().layout)
+    def _group(self) -> Roster:
+        """The sites that this one is sealed with: worked out from its own roster, not told."""
+        return group_of(self.state.order, self._site.roster, self._site.name)

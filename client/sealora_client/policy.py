@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from sealora_client.hours import Window, is_open, next_opening
 from sealora_client.site_config import first_problem
 from sealora_common.errors import OrderRefusedError, PolicyError
+from sealora_common.groups import smallest_group
 from sealora_common.recipe import Recipe
 from sealora_common.recipe.schema import Unit
 from sealora_common.roster import Roster
@@ -61,7 +62,7 @@ class SitePolicy(BaseModel):
     delta_limit: Annotated[float, Field(gt=0, lt=1)]
     """The delta at which the limit is meant; a recipe's delta may not be larger."""
     minimum_sites: int = Field(default=3, ge=2)
-    """Smallest roster this site takes part in."""
+    """Smallest roster this site takes part in; where a recipe seals in groups, smallest group."""
     roster_cosignatures: int = Field(default=0, ge=0)
     """How many members must have co-signed the roster, so that no two sites can have been shown two."""
     minimum_survivors: int = Field(default=3, ge=2)
@@ -70,6 +71,9 @@ class SitePolicy(BaseModel):
     """The weakest server model a recipe may be sealed against."""
     allow_without_privacy: bool = False
     """Whether recipes without differential privacy are accepted."""
+    allow_groups_without_privacy: bool = False
+    """Whether recipes without differential privacy may be sealed in groups: each group's sum is then read by itself,
+    and it hides this site among its few members and no more."""
     mechanisms: tuple[Literal["local", "distributed"], ...] = ("local", "distributed")
     """Mechanisms of differential privacy that are accepted. `distributed` rests on the seal and on other sites."""
     unit: Unit = "record"
@@ -156,6 +160,13 @@ class SitePolicy(BaseModel):
         if privacy.mechanism == "none":
             line = f"allow_without_privacy is {'true' if self.allow_without_privacy else 'false'}"
             yield Verdict(line, "the recipe's privacy.mechanism is none", self.allow_without_privacy)
+            if recipe.sealing.groups > 1:
+                allowed = self.allow_groups_without_privacy
+                yield Verdict(
+                    f"allow_groups_without_privacy is {'true' if allowed else 'false'}",
+                    f"the recipe's privacy.mechanism is none and its sealing.groups {recipe.sealing.groups}",
+                    allowed,
+                )
             return
         yield Verdict(
             f"mechanisms is {_listed(self.mechanisms)}",
@@ -176,10 +187,14 @@ class SitePolicy(BaseModel):
 
     def _on_others(self, recipe: Recipe, roster: Roster | None) -> Iterator[Verdict]:
         if roster is not None:
+            grouped = recipe.sealing.groups > 1
+            fewest = smallest_group(recipe, len(roster))
             yield Verdict(
                 f"minimum_sites is {self.minimum_sites}",
-                f"the roster has {len(roster)}",
-                len(roster) >= self.minimum_sites,
+                f"the smallest of the recipe's {recipe.sealing.groups} groups has {fewest}"
+                if grouped
+                else f"the roster has {fewest}",
+                fewest >= self.minimum_sites,
             )
             if self.roster_cosignatures:
                 cosigned = len(roster.cosigners)

@@ -107,14 +107,14 @@ def _given(path: Path, named: list[Path] | None) -> list[Roster]:
     if not named and not files[0].exists():
         raise PolicyError(f"{path}: no roster.json there: give the roster with --roster")
     first = Roster.load(files[0])
-    return [first, *(Roster.load(file, coordinator=first.coordinator) for file in files[1:])]
+    return [first, *(Roster.load(file, coordinator=first.coordinator_pin) for file in files[1:])]
 
 
 def _proofs(chain: list[Receipt], file: Path, given: list[Roster], recipe: Recipe | None) -> list[RoundProof]:
     known = {roster.hash.hex(): roster for roster in given}
     book = RosterBook(file.parent / "rosters")
     for digest in {receipt.roster_hash for receipt in chain} - set(known):
-        kept = book.find(digest, coordinator=given[0].coordinator)
+        kept = book.find(digest, coordinator=given[0].coordinator_pin)
         if kept is not None:
             known[digest] = kept
     try:

@@ -36,7 +36,8 @@ _POLICY = """\
 epsilon_limit: 8.0
 delta_limit: 1.0e-5
 
-# Smallest federation, and smallest sum that this site helps to open. With two, each party reads the other's part.
+# Smallest federation (or group of one that seals in groups), and smallest sum that this site helps to open. With two,
+# each party reads the other's part.
 minimum_sites: 3
 minimum_survivors: 3
 

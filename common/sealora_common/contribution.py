@@ -1,9 +1,13 @@
 """What one site puts into the sealed sum of a round, and what the opened sum says.
 
 Besides its vector (a weighted delta; with `distributed`, a noised sum of gradients on an integer grid) a site
-contributes a short tally: one (so that the opened sum proves itself), its weight, and, where the round has them, its
-noisy held-out loss, how much of its delta was clipped and its noisy share of unclipped gradients. None of it is
-readable for one site alone.
+contributes a short tally: one (so that the opened sum proves itself), its weight unless all weigh the same, and, where
+the round has them, its noisy held-out loss, how much of its delta was clipped and its noisy share of unclipped
+gradients. None of it is readable for one site alone.
+
+Additive masks prove nothing about what they hide: a member that lies may send any words, and so make the sum of the
+survivors any words. Whatever an opened sum says is therefore held to what honest sites can say, the sum of the weights
+above all, for the mean is divided by it. `sealora_common.influence` has the bound that follows.
 """
 
 from __future__ import annotations
@@ -33,6 +37,10 @@ _TALLY_RANGES = {
 }
 
 
+class DamagedSumError(ProtocolError):
+    """A sum does not count its own survivors: somebody in it sent something else than it should."""
+
+
 @dataclass(frozen=True)
 class Contribution:
     """One site's plain contribution, before it is encoded and masked.
@@ -40,7 +48,7 @@ class Contribution:
     Attributes:
         values: float32, shape (P,), the trained part of the adapter minus the global one; with `distributed` int64,
             shape (P,) or (P + 1,), the noised sum (see `sealora_client.training.distributed`); empty in an evaluation.
-        weight: in (0, 1].
+        weight: see `site_weight`; ignored where all sites weigh the same.
         heldout_loss: noisy mean loss of the global adapter on this site's held-out records, in nats a token; ignored
             in a round that does not evaluate.
         unclipped: noisy share of unclipped gradients; ignored unless sites adapt the clipping norm by themselves.
@@ -63,8 +71,9 @@ class OpenedRound:
         heldout_loss: plain mean of their held-out losses; None in a round that does not evaluate.
         clipped_fraction: mean fraction of coordinates that lay outside the public range; 0 with `distributed`, where
             it is not told, for no noise would cover it.
-        total_weight: sum of their weights.
+        total_weight: sum of their weights, between the floor and one a site.
         unclipped: noisy share of unclipped gradients; None without adaptive clipping.
+        groups: the survivors of each group that was opened by itself; without groups there is one.
     """
 
     survivors: tuple[int, ...]
@@ -73,6 +82,7 @@ class OpenedRound:
     clipped_fraction: float
     total_weight: float
     unclipped: float | None = None
+    groups: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,7 @@ class ContributionLayout:
         clip_norm: C of this round: what `grid.units` steps stand for.
         expected: units (records, persons) a step is expected to draw at a site of weight 1.
         votes: whether a distributed sum ends with the count of unclipped units.
+        weight_floor: least weight of a site, in (0, 1].
     """
 
     parameters: int
@@ -102,6 +113,7 @@ class ContributionLayout:
     clip_norm: float = 1.0
     expected: float = 1.0
     votes: bool = False
+    weight_floor: float = 0.1
 
     @classmethod
     def of(
@@ -131,7 +143,7 @@ class ContributionLayout:
         """
         adapts = recipe.privacy.target_quantile is not None and trained is not None
         distributed = recipe.privacy.mechanism == "distributed" and trained is not None
-        tally = ["weight"]
+        tally = ["weight"] if recipe.sealing.weighting == "records" else []
         tally += ["heldout_loss"] if evaluates else []
         tally += [] if distributed or trained is None else ["clipped"]
         tally += ["unclipped"] if adapts and not distributed else []
@@ -146,6 +158,7 @@ class ContributionLayout:
             recipe.privacy.clip_norm if clip_norm is None else clip_norm,
             recipe.training.sample_rate * recipe.sealing.weight_cap,
             adapts and distributed,
+            recipe.sealing.weight_floor,
         )
 
     @property
@@ -169,29 +182,40 @@ class ContributionLayout:
         return RingVector(self.segments, (body, np.concatenate(words).astype("<u4")))
 
     def decode(self, opened: OpenedSum) -> OpenedRound:
-        """Decodes an opened sum.
+        """Decodes an opened sum; figures outside of what honest sites can say count as the nearest that they can.
 
         Raises:
-            ProtocolError: the sum does not count its own survivors, so a site sent something else than it should.
+            DamagedSumError: the sum does not count its own survivors, so a site sent something else than it should.
         """
         count = len(opened.survivors)
         body, tally = opened.vector.words
-        sums = {
-            name: float(code.decode_sum(tally[1 + position : 2 + position], count)[0])
+        if int(tally[0]) != count:
+            raise DamagedSumError("the opened sum does not add up: a site's vector was damaged, the round is void")
+        means = {
+            name: _held_to(float(code.decode_sum(tally[1 + position : 2 + position], count)[0]) / count, code)
             for position, (name, code) in enumerate(self._tally.items())
         }
-        if int(tally[0]) != count or sums["weight"] <= 0:
-            raise ProtocolError("the opened sum does not add up: a site's vector was damaged, the round is void")
-        means = {name: total / count for name, total in sums.items()}
-        mean_delta, unclipped = self._decode_body(body, count, sums["weight"])
+        # Where all weigh the same, who survived says how much: nobody's word is taken for it.
+        total_weight = count * max(self.weight_floor, means.get("weight", 1.0))
+        mean_delta, unclipped = self._decode_body(body, count, total_weight)
         return OpenedRound(
             survivors=opened.survivors,
             mean_delta=mean_delta,
             heldout_loss=means.get("heldout_loss"),
             clipped_fraction=means.get("clipped", 0.0),
-            total_weight=sums["weight"],
+            total_weight=total_weight,
             unclipped=means.get("unclipped", unclipped),
+            groups=(opened.survivors,),
         )
+
+    def sum_limit(self, survivors: int) -> float:
+        """Largest absolute value that a coordinate of the vector's sum is read as, when so many sites are in it.
+
+        In units of a (rotated, if the round rotates) weighted delta; with `distributed`, of a sum of gradients.
+        """
+        if self.grid is None:
+            return survivors * self.clip_range
+        return self.grid.sum_limit(survivors) * self.clip_norm / self.grid.units
 
     def _encode_body(self, contribution: Contribution, entropy: Entropy) -> tuple[Words, float]:
         """The vector's words, and which part of a delta was clipped."""
@@ -206,16 +230,20 @@ class ContributionLayout:
     def _decode_body(self, body: Words, count: int, total_weight: float) -> tuple[NDArray[np.float64], float | None]:
         """The mean delta, and the share of unclipped units if the vector ends with their votes."""
         if self.grid is None:
-            weighted_sum = self._fixed_point.decode_sum(body, count)
+            limit = self.sum_limit(count)
+            weighted_sum = np.clip(self._fixed_point.decode_sum(body, count), -limit, limit)
             if self.rotation_seed:
                 weighted_sum = unrotate(weighted_sum, self.rotation_seed, self.parameters)
             return weighted_sum / total_weight, None
-        values = self.grid.decode(body)
+        limit = self.grid.sum_limit(count)
+        values = np.clip(self.grid.decode(body), -limit, limit)
         # A weight is a site's units over the cap, so this is q times all sites' units: the expected batch.
         expected = self.expected * total_weight
         mean_gradient = values[: self.parameters].astype(np.float64) * (self.clip_norm / self.grid.units / expected)
-        unclipped = unclipped_share(float(values[-1]), self.grid.units, expected) if self.votes else None
-        return -mean_gradient, unclipped
+        if not self.votes:
+            return -mean_gradient, None
+        low, high = _TALLY_RANGES["unclipped"]
+        return -mean_gradient, min(high, max(low, unclipped_share(float(values[-1]), self.grid.units, expected)))
 
     @property
     def _fixed_point(self) -> FixedPoint:
@@ -226,8 +254,17 @@ class ContributionLayout:
         return {name: FixedPoint(*_TALLY_RANGES[name], _TALLY_BITS, self.parties) for name in self.tally}
 
 
+def _held_to(mean: float, code: FixedPoint) -> float:
+    return min(code.high, max(code.low, mean))
+
+
 def site_weight(recipe: Recipe, units: int) -> float:
-    """A site's weight in (0, 1]: its number of records or persons as a share of the recipe's cap, or one."""
-    if recipe.sealing.weighting == "uniform":
+    """A site's weight: its number of records or persons as a share of the recipe's cap, no less than the floor; or one.
+
+    With `distributed` a weight stands for the batch expected of a site. One that the floor lifts makes the steps of
+    all a little shorter than meant, never longer; `sealing.weight_cap` near the largest site's size avoids it.
+    """
+    sealing = recipe.sealing
+    if sealing.weighting == "uniform":
         return 1.0
-    return min(units, recipe.sealing.weight_cap) / recipe.sealing.weight_cap
+    return max(sealing.weight_floor, min(units, sealing.weight_cap) / sealing.weight_cap)

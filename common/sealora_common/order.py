@@ -46,6 +46,8 @@ class RoundOrder(BaseModel):
     run: Hex16
     round_number: int = Field(ge=1, lt=2**32)
     attempt: int = Field(ge=1, lt=2**32)
+    groups: int = Field(default=1, ge=1, le=1000)
+    """Groups that the sites are dealt into, see `sealora_common.groups`; each is sealed by itself."""
     nonce: Hex16
     """Fresh for every attempt, also after a restart of the server."""
     recipe_hash: Hex32
@@ -77,6 +79,7 @@ class RoundOrder(BaseModel):
         history: str = GENESIS,
         clip_range: float | None = None,
         clip_norm: float | None = None,
+        groups: int | None = None,
     ) -> RoundOrder:
         """An order for the global adapter `adapter` (flat float32 vector); ranges are the recipe's unless given."""
         return cls(
@@ -84,6 +87,7 @@ class RoundOrder(BaseModel):
             run=run,
             round_number=round_number,
             attempt=attempt,
+            groups=recipe.sealing.groups if groups is None else groups,
             nonce=secrets.token_hex(16),
             recipe_hash=recipe.hash,
             roster_hash=roster.hash.hex(),

@@ -60,10 +60,10 @@ class Receipt(BaseModel):
     """The order of the attempt that was opened; `order.history` is the hash of the receipt before."""
     order_signature: Signature
     """The server's signature of the order."""
-    openings: Annotated[tuple[OpeningProof, ...], Field(min_length=1, max_length=1)]
-    """One for each sum that the round opened."""
+    openings: Annotated[tuple[OpeningProof, ...], Field(min_length=1, max_length=_MOST_SITES // 2)]
+    """One for each sum that the round opened: of all sites, or of each group they were dealt into."""
     survivors: Annotated[tuple[Annotated[str, Field(max_length=64)], ...], Field(max_length=_MOST_SITES)]
-    """Names of the sites in the opened sum, in the roster's order."""
+    """Names of the sites in the opened sums, in the roster's order."""
     adapter_digest: Hex32
     """SHA-256 of the shared part of the adapter that came out of the round. The server's word: see docs/sealing.md."""
     signature: Signature = b""

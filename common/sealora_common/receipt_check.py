@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sealora_common.errors import ReceiptError
-from sealora_common.order import GENESIS
+from sealora_common.errors import OrderRefusedError, ReceiptError
+from sealora_common.groups import fewest_groups, groups_of
+from sealora_common.order import GENESIS, RoundOrder
 from sealora_common.receipt import OpeningProof, Receipt
 from sealora_common.recipe import Recipe
 from sealora_common.roster import Roster
@@ -24,20 +25,38 @@ _TELL = "tell the consortium's coordinator"
 
 
 @dataclass(frozen=True)
-class RoundProof:
-    """What one receipt proves.
+class ProvenOpening:
+    """What one opened sum of a round proves: that of all sites, or that of a group.
 
     Attributes:
-        receipt: the receipt.
         transcript: digest of the session that the sites confirmed (32 bytes).
-        confirmed: names of the sites whose confirmations it holds.
+        survivors: names of the sites in it.
+        confirmed: names of the sites whose confirmations there are.
         needed: how many were needed.
     """
 
-    receipt: Receipt
     transcript: bytes
+    survivors: tuple[str, ...]
     confirmed: tuple[str, ...]
     needed: int
+
+
+@dataclass(frozen=True)
+class RoundProof:
+    """What one receipt proves."""
+
+    receipt: Receipt
+    openings: tuple[ProvenOpening, ...]
+
+    @property
+    def confirmed(self) -> tuple[str, ...]:
+        """Names of the sites whose confirmations it holds."""
+        return tuple(sorted(name for opening in self.openings for name in opening.confirmed))
+
+    @property
+    def needed(self) -> int:
+        """How many were needed."""
+        return sum(opening.needed for opening in self.openings)
 
 
 def check_chain(
@@ -117,19 +136,36 @@ def _proof(receipt: Receipt, rosters: Mapping[str, Roster], recipe: Recipe | Non
         raise _UnfitError(f"its order is not signed by the roster's server; {_TELL}")
     if not receipt.is_signed_by(roster.server_key):
         raise _UnfitError(f"it is not signed by the roster's server; {_TELL}")
-    (opening,) = receipt.openings
-    terms = _terms(opening, receipt, roster, recipe)
-    senders, survivors = _quorum(opening, terms, roster)
-    if tuple(roster.names[index] for index in survivors.indices) != receipt.survivors:
+    groups = {group.hash: group for group in _groups(receipt.order, roster)}
+    if recipe is not None and len(receipt.openings) < fewest_groups(recipe):
+        raise _UnfitError(f"it opens {len(receipt.openings)} groups, too few for a round to stand; {_TELL}")
+    openings = []
+    for opening in receipt.openings:
+        terms = RoundTerms.from_bytes(opening.terms)
+        group = groups.pop(terms.roster_hash, None)
+        if group is None:
+            raise _UnfitError(f"its terms are not those of its order and roster; {_TELL}")
+        _check_terms(terms, receipt, group, recipe)
+        senders, survivors = _quorum(opening, terms, group)
+        names = tuple(group.names[index] for index in survivors.indices)
+        confirmed = tuple(group.names[sender] for sender in sorted(senders))
+        openings.append(ProvenOpening(survivors.transcript, names, confirmed, terms.needed))
+    if tuple(sorted(name for opening in openings for name in opening.survivors)) != receipt.survivors:
         raise _UnfitError(f"it names other survivors than its sites confirmed; {_TELL}")
-    confirmed = tuple(roster.names[sender] for sender in sorted(senders))
-    return RoundProof(receipt, survivors.transcript, confirmed, terms.needed)
+    return RoundProof(receipt, tuple(openings))
 
 
-def _terms(opening: OpeningProof, receipt: Receipt, roster: Roster, recipe: Recipe | None) -> RoundTerms:
-    terms, order = RoundTerms.from_bytes(opening.terms), receipt.order
-    bound = (terms.run.hex(), terms.round_number, terms.attempt, terms.recipe_hash.hex(), terms.roster_hash.hex())
-    of_order = (order.run, order.round_number, order.attempt, order.recipe_hash, order.roster_hash)
+def _groups(order: RoundOrder, roster: Roster) -> tuple[Roster, ...]:
+    try:
+        return groups_of(order, roster)
+    except OrderRefusedError as error:
+        raise _UnfitError(str(error)) from None
+
+
+def _check_terms(terms: RoundTerms, receipt: Receipt, roster: Roster, recipe: Recipe | None) -> None:
+    order = receipt.order
+    bound = (terms.run.hex(), terms.round_number, terms.attempt, terms.recipe_hash.hex())
+    of_order = (order.run, order.round_number, order.attempt, order.recipe_hash)
     if bound != of_order or terms.order_digest != order.digest or terms.roster_size != len(roster):
         raise _UnfitError(f"its terms are not those of its order and roster; {_TELL}")
     threshold = threshold_for(len(roster), "curious" if recipe is None else recipe.sealing.adversary)
@@ -139,7 +175,6 @@ def _terms(opening: OpeningProof, receipt: Receipt, roster: Roster, recipe: Reci
             f"its terms ask for {terms.threshold} confirmations and {terms.min_survivors} survivors, "
             f"the least of {len(roster)} sites is {threshold} and {floor}; {_TELL}"
         )
-    return terms
 
 
 def _quorum(opening: OpeningProof, terms: RoundTerms, roster: Roster) -> tuple[set[int], Survivors]:

@@ -57,7 +57,7 @@ def rosters_from_bytes(content: bytes, *, coordinator: str) -> list[Roster]:
     """The inverse of `rosters_to_bytes`.
 
     Raises:
-        ReceiptError: one is malformed, or not signed by `coordinator` (public key, as rosters name it).
+        ReceiptError: one is malformed, or not signed by `coordinator` (the pin of its key).
     """
     rosters = []
     for line in content.splitlines():
@@ -65,7 +65,7 @@ def rosters_from_bytes(content: bytes, *, coordinator: str) -> list[Roster]:
             roster = Roster.model_validate_json(line)
         except ValidationError:
             raise ReceiptError("a roster that came with the receipts is malformed: the order was refused") from None
-        if roster.coordinator != coordinator or not roster.is_signed:
+        if roster.coordinator_pin != coordinator or not roster.is_signed:
             raise ReceiptError(
                 "a roster that came with the receipts is not signed by this site's coordinator: the order was refused"
             )

@@ -37,12 +37,15 @@ class SumGrid:
         site_limit: largest absolute value of a coordinate of one site's sum, before its noise.
         bits: w, width of the ring.
         honest_survivors: sites whose shares of noise make up the full noise.
+        noise_limit: largest absolute value that the noise of a sum is taken to have (8 standard deviations of the
+            largest noise the recipe can need, all sites' shares together: one coordinate in 10^15 exceeds it).
     """
 
     units: int
     site_limit: int
     bits: int
     honest_survivors: int
+    noise_limit: int = 0
 
     @classmethod
     def of(cls, recipe: Recipe, roster_size: int) -> SumGrid:
@@ -68,7 +71,14 @@ class SumGrid:
                 f"over {recipe.accounted_steps} rounds with {roster_size} sites: "
                 + (f"set it to {more} or more" if more <= 32 else "take fewer rounds or a larger epsilon")
             )
-        return cls(units, math.floor(site * units), bits, honest)
+        return cls(units, math.floor(site * units), bits, honest, math.ceil(_NOISE_RANGE * noise * units))
+
+    def sum_limit(self, survivors: int) -> int:
+        """Largest absolute value of a coordinate of the sum of so many honest sites, in grid steps.
+
+        Holding an opened sum to it is post-processing and costs no privacy.
+        """
+        return min(survivors * self.site_limit + self.noise_limit, 1 << (self.bits - 1))
 
     def noise_variance(self, noise_multiplier: float) -> float:
         """Variance of one site's share of noise, in squared grid steps.

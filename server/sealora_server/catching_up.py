@@ -25,6 +25,6 @@ def lacking(receipts: Sequence[Receipt], held: int, book: RosterBook, roster: Ro
     new = receipts[held:]
     fields = {RECEIPTS: chain_to_bytes(new)}
     earlier = dict.fromkeys(receipt.roster_hash for receipt in new if receipt.roster_hash != roster.hash.hex())
-    found = [book.find(digest, coordinator=roster.coordinator) for digest in earlier]
+    found = [book.find(digest, coordinator=roster.coordinator_pin) for digest in earlier]
     rosters = [each for each in found if each is not None]
     return fields | {ROSTERS: rosters_to_bytes(rosters)} if rosters else fields

@@ -139,6 +139,15 @@ class SiteBlamed(RunEvent):
     """File in the run's directory that shows it to anybody who has the roster."""
 
 
+class SumSpoilt(RunEvent):
+    """A sum did not add up: one of these sites sent a damaged vector. No evidence, see `suspects`."""
+
+    event: Literal["sum_spoilt"] = "sum_spoilt"
+    round: int
+    attempt: int
+    suspects: tuple[str, ...]
+
+
 class RoundAborted(RunEvent):
     """Too few sites were left to open the sum; nothing was unmasked and the round is tried again."""
 
@@ -201,6 +210,7 @@ Event = (
     | SiteReplied
     | SiteFailed
     | SiteBlamed
+    | SumSpoilt
     | RoundAborted
     | RoundFinished
     | EvaluationFinished

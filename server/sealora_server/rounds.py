@@ -120,14 +120,14 @@ class _Run:
             return strategy.aggregate_train(round_number, sealed.send_and_receive(messages))[0]
 
         arrays = self._until_it_succeeds(train, round_number, f"round {round_number}", sealed)
-        opened, order, opening = sealed.opened, sealed.order, sealed.opening
-        if arrays is None or opened is None or order is None or opening is None:
+        opened, order = sealed.opened, sealed.order
+        if arrays is None or opened is None or order is None:
             raise RuntimeError("a strategy returned no arrays for a complete round")
         stepped = np.asarray(arrays[ADAPTER].numpy(), dtype=np.float32)
         tensors = self._store.adapter(0, layout)
         tensors.update(layout.shared(self._recipe.lora.aggregation).unflatten(stepped))
         survivors = tuple(self._roster.names[index] for index in opened.survivors)
-        receipt = Receipt.issue(order, [opening], survivors, vector_digest(stepped), self._server)
+        receipt = Receipt.issue(order, sealed.openings, survivors, vector_digest(stepped), self._server)
         record = self._store.finish_round(
             round_number,
             tensors=tensors,

@@ -1,16 +1,17 @@
 """A Flower grid that seals: strategies send and receive over it as over any other and only ever see the mean.
 
 A strategy hands over its messages for the sites; the sealed grid runs the stages of a round with them and hands
-back one reply, from nobody in particular: the global adapter plus the weighted mean of the sites' deltas.
+back one reply, from nobody in particular: the global adapter plus the weighted mean of the sites' deltas, or, where
+the recipe seals in groups, what `sealora_common.robust_mean` makes of the groups' means.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from typing import NoReturn
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from numpy.typing import NDArray
@@ -18,32 +19,18 @@ from numpy.typing import NDArray
 from sealora_common.adapter import AdapterLayout
 from sealora_common.clip_range import initial_range
 from sealora_common.contribution import OpenedRound
-from sealora_common.errors import FederationError
 from sealora_common.identity import Identity
-from sealora_common.order import Purpose, RoundOrder, layout_of, terms_of
+from sealora_common.order import Purpose, RoundOrder
 from sealora_common.receipt import OpeningProof, Receipt, history_of
 from sealora_common.recipe import Recipe
 from sealora_common.roster import Roster
 from sealora_common.roster_book import RosterBook
-from sealora_common.secagg import ProtocolError, ServerSession
-from sealora_common.wire_format import (
-    ADAPTER,
-    ARRAYS,
-    CONFIG,
-    MASKED,
-    ORDER,
-    ORDER_SIGNATURE,
-    PAYLOAD,
-    Action,
-    array,
-    content_bytes,
-    field,
-)
+from sealora_common.wire_format import ADAPTER, ARRAYS, Action, array, field
 from sealora_server.blame import Blame
-from sealora_server.catching_up import lacking
 from sealora_server.enrolment import Enrolment
-from sealora_server.events import EventLog, SiteFailed, SiteReplied, Stage, StageName
-from sealora_server.exchange import exchange
+from sealora_server.events import EventLog, SumSpoilt
+from sealora_server.sealed_round import Federation, SealedRound
+from sealora_server.suspects import Suspects
 
 HELDOUT_LOSS = "heldout-loss"
 WEIGHT = "num-examples"
@@ -86,8 +73,9 @@ class SealedGrid(Grid):
         self.opened: OpenedRound | None = None
         self.order: RoundOrder | None = None
         """The order whose sum was opened last."""
-        self.opening: OpeningProof | None = None
-        """What shows that the sites consented to its opening."""
+        self.openings: list[OpeningProof] = []
+        """What shows that the sites consented to its opening, for each group."""
+        self._suspects = Suspects()
 
     def take_roster(self, roster: Roster) -> None:
         """Seals among the sites of `roster` from the next round on."""
@@ -113,10 +101,12 @@ class SealedGrid(Grid):
         current = np.asarray(array(content, ADAPTER), dtype=np.float32)
         round_number = int(field(content, "server-round") or 0)
         trained = self._layout.trained(self._recipe.lora.aggregation, round_number) if purpose == "train" else None
-        nodes = [message.metadata.dst_node_id for message in asked]
-        sealed = _SealedRound(self, nodes, purpose, round_number, current)
-        self.opened = sealed.run()
-        self.order, self.opening = sealed.order, sealed.opening
+        sealed = self._begin([message.metadata.dst_node_id for message in asked], purpose, round_number, current)
+        try:
+            self.opened = sealed.run()
+        finally:
+            self._suspect(sealed)
+        self.order, self.openings = sealed.order, sealed.openings
 
         metrics = MetricRecord({WEIGHT: 1.0})
         if self.opened.heldout_loss is not None:
@@ -127,6 +117,45 @@ class SealedGrid(Grid):
             stepped = shared.add(current, trained, self.opened.mean_delta)
             reply[ARRAYS] = ArrayRecord({ADAPTER: Array(stepped)})
         return [Message(reply, reply_to=asked[0])]
+
+    def _begin(
+        self, nodes: list[int], purpose: Purpose, round_number: int, current: NDArray[np.float32]
+    ) -> SealedRound:
+        order = RoundOrder.issue(
+            purpose,
+            run=self._run_id,
+            round_number=round_number,
+            attempt=self.attempt,
+            recipe=self._recipe,
+            roster=self._roster,
+            layout_digest=self._layout.digest,
+            adapter=current,
+            history=history_of(self.receipts),
+            clip_range=self.clip_range,
+            clip_norm=self.clip_norm,
+            groups=self._suspects.groups(self._recipe, len(self._roster)),
+        )
+        federation = Federation(
+            grid=self._grid,
+            recipe=self._recipe,
+            roster=self._roster,
+            layout=self._layout,
+            sites={node: self._enrolment.sites[node] for node in nodes},
+            held=self._enrolment.receipts,
+            receipts=self.receipts,
+            rosters=self._rosters,
+            server=self._server,
+            events=self._events,
+            blame=self._blame,
+        )
+        return SealedRound(federation, order, current)
+
+    def _suspect(self, sealed: SealedRound) -> None:
+        """Narrows down who has spoilt a sum, and tells the operator who is left."""
+        self._suspects.learn(sealed.sums)
+        if not all(group.adds_up for group in sealed.sums):
+            number, attempt = sealed.order.round_number, sealed.order.attempt
+            self._events.write(SumSpoilt(round=number, attempt=attempt, suspects=self._suspects.names))
 
     # The rest of Flower's interface. A strategy that calls these would bypass the seal.
 
@@ -147,141 +176,3 @@ class SealedGrid(Grid):
 
     def pull_messages(self, message_ids: Iterable[str]) -> NoReturn:
         raise NotImplementedError("a sealed grid exchanges messages by send_and_receive alone")
-
-
-class _SealedRound:
-    """The stages of one round, in order. Sites that fail a stage are left out of the next."""
-
-    def __init__(
-        self,
-        sealed: SealedGrid,
-        nodes: list[int],
-        purpose: Purpose,
-        round_number: int,
-        current: NDArray[np.float32],
-    ) -> None:
-        self._grid = sealed._grid
-        self._recipe = sealed._recipe
-        self._roster = sealed._roster
-        self._events = sealed._events
-        self._blame = sealed._blame
-        self._sites = {node: sealed._enrolment.sites[node] for node in nodes}
-        self._purpose = purpose
-        self._round = round_number
-        self._current = current
-        self.order = RoundOrder.issue(
-            purpose,
-            run=sealed._run_id,
-            round_number=round_number,
-            attempt=sealed.attempt,
-            recipe=self._recipe,
-            roster=self._roster,
-            layout_digest=sealed._layout.digest,
-            adapter=current,
-            history=history_of(sealed.receipts),
-            clip_range=sealed.clip_range,
-            clip_norm=sealed.clip_norm,
-        )
-        self._contributions = layout_of(self.order, self._recipe, self._roster, sealed._layout)
-        self._server = sealed._server
-        self._receipts = sealed.receipts
-        self._rosters = sealed._rosters
-        self._held = sealed._enrolment.receipts
-        self._terms = terms_of(self.order, self._recipe, self._roster, self._contributions)
-        self._session = ServerSession(self._terms, self._roster)
-        self.opening: OpeningProof | None = None
-        self._failures: dict[str, str] = {}
-
-    def run(self) -> OpenedRound:
-        try:
-            return self._stages()
-        except FederationError as error:
-            reasons = "".join(f"; {site}: {reason}" for site, reason in sorted(self._failures.items()))
-            raise FederationError(f"{error}{reasons}") from None
-        finally:
-            for fault in self._session.faults:
-                self._blame.note(fault, self._roster)
-
-    def _stages(self) -> OpenedRound:
-        session = self._session
-        action = Action.TRAIN if self._purpose == "train" else Action.EVALUATE
-        timeout = self._recipe.sites.training_timeout
-        silent = self._stage(self._purpose, action, self._orders(), session.add_advertisement, timeout=timeout)
-        self._note_receipts(silent)
-        self._stage("share", Action.SHARE, self._by_node(session.close_advertisements()), session.add_shares)
-        self._stage("check", Action.CHECK, self._by_node(session.close_shares()), session.add_check)
-        complaints = session.close_checks()
-        if complaints:
-            self._stage("disclose", Action.DISCLOSE, self._by_node(complaints), session.add_disclosure)
-        self._stage("mask", Action.MASK, self._by_node(session.close_disclosures()), session.add_masked)
-        self._stage("confirm", Action.CONFIRM, self._by_node(session.close_masked()), session.add_confirmation)
-        self._stage("open", Action.OPEN, self._by_node(session.close_confirmations()), session.add_opening)
-        opened = session.open()
-        self.opening = OpeningProof.of(self._terms, opened)
-        return self._contributions.decode(opened)
-
-    def _orders(self) -> dict[int, RecordDict]:
-        """The order for every node; they differ in nothing but the receipts that each site lacks."""
-        order = {ORDER: self.order.to_bytes(), ORDER_SIGNATURE: self.order.signed_by(self._server)}
-        adapter = ArrayRecord({ADAPTER: Array(self._current)})
-        contents = {}
-        for held in {self._held.get(node, 0) for node in self._sites}:
-            fields = order | lacking(self._receipts, held, self._rosters, self._roster)
-            contents[held] = RecordDict({ARRAYS: adapter, CONFIG: ConfigRecord(fields)})  # type: ignore[arg-type]
-        return {node: contents[self._held.get(node, 0)] for node in self._sites}
-
-    def _note_receipts(self, silent: set[int]) -> None:
-        """Who took the order has all receipts. Who refused it may have lost some, so it is sent them all again."""
-        for node, site in self._sites.items():
-            if node not in silent:
-                self._held[node] = 0 if site in self._failures else len(self._receipts)
-
-    def _stage(
-        self,
-        name: StageName,
-        action: Action,
-        requests: Mapping[int, RecordDict],
-        take: Callable[[bytes], int],
-        *,
-        timeout: float | None = None,
-    ) -> set[int]:
-        """Runs one stage; returns the nodes that did not answer at all."""
-        self._events.write(Stage(round=self._round, stage=name, sites=len(requests)))
-
-        def on_reply(node: int, content: RecordDict) -> None:
-            site = self._sites[node]
-            try:
-                self._take_from(site, content, take)
-            except ProtocolError as error:
-                on_error(node, str(error))
-                return
-            down = content_bytes(requests[node])
-            up = content_bytes(content)
-            self._events.write(SiteReplied(round=self._round, stage=name, site=site, bytes_up=up, bytes_down=down))
-
-        def on_error(node: int, reason: str) -> None:
-            self._failures[self._sites[node]] = reason
-            self._events.write(SiteFailed(round=self._round, stage=name, site=self._sites[node], reason=reason))
-
-        limit = timeout or self._recipe.sites.stage_timeout
-        return exchange(self._grid, action, requests, timeout=limit, on_reply=on_reply, on_error=on_error)
-
-    def _take_from(self, site: str, content: RecordDict, take: Callable[[bytes], int]) -> None:
-        sender = take(_protocol_message(content))
-        if self._roster.names[sender] != site:
-            raise ProtocolError(f"node of site {site!r} answered for {self._roster.names[sender]!r}: see its identity")
-
-    def _by_node(self, requests: Mapping[int, bytes]) -> dict[int, RecordDict]:
-        nodes = {self._roster.index(site): node for node, site in self._sites.items()}
-        return {
-            nodes[index]: RecordDict({CONFIG: ConfigRecord({PAYLOAD: payload})})
-            for index, payload in sorted(requests.items())
-        }
-
-
-def _protocol_message(content: RecordDict) -> bytes:
-    masked = array(content, MASKED)
-    message = field(content, PAYLOAD) if masked is None else masked.tobytes()
-    if not isinstance(message, bytes):
-        raise ProtocolError("a site's answer holds no protocol message: it was refused")
-    return message

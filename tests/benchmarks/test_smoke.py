@@ -64,3 +64,10 @@ def test_round_trip() -> None:
     figures = printed("round_trip.py", "--sites", "2")
     assert 0.1 < float(str(figures["seconds_2_sites"])) < 60
     assert 0.1 < float(str(figures["flower_seconds_per_message"])) < 60
+
+
+def test_robust() -> None:
+    figures = printed("robust.py", "--quick")
+    assert {"robust_loss_ratio_2", "backdoor_2", "clean_cost"} <= set(figures)
+    assert float(str(figures["robust_loss_ratio_2_mean"])) > float(str(figures["robust_loss_ratio_2"])) > 0
+    assert 0.5 < float(str(figures["clean_cost"])) < 2

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from sealora_client.history import History, Told, receipts_file
 from sealora_common.errors import PolicyError, ReceiptError
+from sealora_common.groups import groups_of
 from sealora_common.order import RoundOrder, vector_digest
 from sealora_common.receipt import Receipt, chain_to_bytes
 from sealora_common.roster import Roster
@@ -252,6 +253,30 @@ def test_no_roster_is_taken_that_the_coordinator_did_not_sign():
 
 
 # Files
+
+
+def test_of_a_round_in_groups_a_site_knows_its_own_group_s_survivors_alone(tmp_path):
+    """Those of other groups it takes from the receipt; its own group may have been left out as a whole."""
+    order = HOME.order([], groups=2)
+    own, other = (group.names for group in groups_of(order, HOME.roster))
+    mine = transcript_of(order)
+    cases = [
+        ([own, other], mine, own, None),
+        ([other], mine, own, None),
+        ([own, other], mine, own[:1], "other survivors"),
+        ([own], b"\x07" * 32, own, "another session"),
+    ]
+    for number, (opened, transcript, confirmed, refused) in enumerate(cases):
+        history = History(tmp_path / str(number), RUN)
+        history.confirm(order, transcript, confirmed)
+        receipt = HOME.grouped_receipt(order, opened)
+        told = Told((receipt,), ())
+        following = HOME.order([receipt])
+        if refused is None:
+            history.check(told, following, RECIPE, HOME.roster)
+        else:
+            with pytest.raises(PolicyError, match=f"names {refused} than this site confirmed"):
+                history.check(told, following, RECIPE, HOME.roster)
 
 
 def test_runs_do_not_mix(tmp_path):

@@ -59,6 +59,17 @@ REFUSED = {
         {"sealing": STRICT | {"min_survivors": 2}},
         "policy.yaml: minimum_survivors is 3, but the recipe's sealing.min_survivors is 2",
     ),
+    "groups without privacy": (
+        {"allow_without_privacy": True},
+        {"privacy": {"mechanism": "none"}, "sealing": STRICT | {"groups": 3}, "sites": {"minimum": 9}, "count": 9},
+        "policy.yaml: allow_groups_without_privacy is false, but the recipe's privacy.mechanism is none and its "
+        "sealing.groups 3",
+    ),
+    "small groups of a large roster": (
+        {},
+        {"sealing": STRICT | {"groups": 5, "min_survivors": 2}, "sites": {"minimum": 10}, "count": 14},
+        "policy.yaml: minimum_sites is 3, but the smallest of the recipe's 5 groups has 2",
+    ),
     "a weaker seal": (
         {},
         {"sealing": STRICT | {"adversary": "curious"}},
@@ -80,12 +91,17 @@ def test_each_line_can_be_relaxed_in_so_many_words():
     check({"delta_limit": 1e-3}, privacy=PRIVATE | {"delta": 1e-3})
     check({"minimum_survivors": 2, "minimum_sites": 2}, sealing=STRICT | {"min_survivors": 2})
     check({"adversary": "curious"}, sealing=STRICT | {"adversary": "curious"})
+    grouped = {"sealing": STRICT | {"groups": 3}, "sites": {"minimum": 9}, "count": 9}
+    check({}, **grouped)  # each site's vector is private by itself
+    without = {"allow_without_privacy": True, "allow_groups_without_privacy": True}
+    check(without, privacy={"mechanism": "none"}, **grouped)
 
 
 def test_by_default_a_policy_wants_three_sites_a_malicious_server_and_privacy():
     policy = SitePolicy(**POLICY)
     assert (policy.minimum_sites, policy.minimum_survivors, policy.adversary) == (3, 3, "malicious")
     assert not policy.allow_without_privacy
+    assert not policy.allow_groups_without_privacy
 
 
 def test_a_policy_is_read_from_its_file(tmp_path):

@@ -46,7 +46,7 @@ def contributions(layout: ContributionLayout, present: int, seed: int) -> list[C
     return [
         Contribution(
             values=(generator.uniform(-1, 1, layout.parameters) * layout.clip_range).astype(np.float32),
-            weight=float(generator.uniform(0.05, 1.0)),
+            weight=float(generator.uniform(0.1, 1.0)),
             heldout_loss=float(generator.uniform(0, 64)),
         )
         for _ in range(present)
@@ -155,6 +155,7 @@ ADAPTER = AdapterLayout((TensorSpec("m.lora_A.weight", (2, 8)), TensorSpec("m.lo
 LOCAL, ADAPTIVE = ("privacy.epsilon=8",), ("privacy.target_quantile=0.5",)
 DISTRIBUTED = ("privacy.mechanism=distributed", "training.steps_per_round=1", "sealing.ring_bits=24")
 NONE = ("privacy.mechanism=none",)
+UNIFORM = ("sealing.weighting=uniform",)
 
 # Of a private round: `heldout_loss` and `unclipped` carry noise, `clipped` is of a delta that does. The weight is the
 # number of records, which is public.
@@ -169,6 +170,8 @@ TALLIES = {
     "distributed, evaluating": (DISTRIBUTED, False, True, ("weight", "heldout_loss")),
     "distributed and adaptive, training": (DISTRIBUTED + ADAPTIVE, True, False, ("weight",)),
     "none, training and evaluating": (NONE, True, True, ("weight", "heldout_loss", "clipped")),
+    "uniform, training": (UNIFORM, True, False, ("clipped",)),
+    "uniform, evaluating": (UNIFORM, False, True, ("heldout_loss",)),
 }
 
 
@@ -182,7 +185,7 @@ def test_the_tally_holds_what_the_round_may_tell_and_no_more(case):
         np.zeros(layout.segments[0].length, dtype=np.int64 if layout.grid else np.float32), 0.5, -3.25, 1.5
     )
     result = layout.decode(opened(layout, [layout.encode(site, SystemEntropy()) for _ in range(3)]))
-    assert result.total_weight == pytest.approx(1.5)
+    assert result.total_weight == pytest.approx(1.5 if "weight" in tally else 3.0)
     assert result.heldout_loss == (pytest.approx(-3.25, abs=1e-6) if "heldout_loss" in tally else None)
     if "unclipped" in tally:
         assert result.unclipped == pytest.approx(1.5, abs=1e-6)
@@ -251,6 +254,7 @@ def test_a_recipe_whose_noise_does_not_fit_the_ring_has_no_layout():
 def test_the_layout_follows_from_recipe_and_roster():
     own = recipe("sealing.ring_bits=20", "sealing.clip_range=0.5", "training.sample_rate=0.25", "sealing.weight_cap=80")
     assert ContributionLayout.of(own, ADAPTER, 7) == ContributionLayout(24, 7, 20, 0.5, expected=20.0)
+    assert ContributionLayout.of(recipe("sealing.weight_floor=0.25"), ADAPTER, 7).weight_floor == 0.25
     assert ContributionLayout.of(own, ADAPTER, 7, clip_range=0.125).clip_range == 0.125
     assert ContributionLayout.of(own, ADAPTER, 7, clip_norm=3.0).clip_norm == 3.0
     assert ContributionLayout.of(recipe(), None, 7).parameters == 0
@@ -272,9 +276,10 @@ def test_the_automatic_range_covers_what_a_round_of_adam_can_do():
     assert initial_range(recipe("sealing.clip_range=0.25")) == 0.25
 
 
-@pytest.mark.parametrize(("records", "weight"), [(1, 0.01), (50, 0.5), (100, 1.0), (10**9, 1.0)])
-def test_a_site_s_weight_is_its_share_of_a_public_cap(records, weight):
-    assert site_weight(recipe("sealing.weight_cap=100"), records) == pytest.approx(weight)
+@pytest.mark.parametrize(("records", "weight"), [(1, 0.2), (20, 0.2), (50, 0.5), (100, 1.0), (10**9, 1.0)])
+def test_a_site_s_weight_is_its_share_of_a_public_cap_and_no_less_than_the_floor(records, weight):
+    own = recipe("sealing.weight_cap=100", "sealing.weight_floor=0.2")
+    assert site_weight(own, records) == pytest.approx(weight)
 
 
 def test_uniform_weights_say_nothing_of_a_site_s_size():

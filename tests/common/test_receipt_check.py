@@ -50,7 +50,7 @@ def test_a_chain_as_rounds_leave_it_holds_in_one_piece_or_two(first, then):
 def test_what_a_chain_proves_is_told_round_by_round():
     (proof,) = check(CHAIN[:1])
     assert (proof.confirmed, proof.needed) == (NAMES[:3], 3)
-    assert proof.transcript == transcript_of(CHAIN[0].order)
+    assert proof.openings[0].transcript == transcript_of(CHAIN[0].order)
 
 
 # Invented rounds

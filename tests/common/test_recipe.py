@@ -77,6 +77,45 @@ def test_an_error_names_file_field_and_value(case):
     assert said in refusal(MINIMAL, override)
 
 
+GROUPED = ("sealing.groups=4", "sites.minimum=12")
+GROUP_ERRORS = {
+    "two groups": (("sealing.groups=2", "sites.minimum=12"), "sealing: groups is 2, and of two groups none outvotes"),
+    "no groups": (("sealing.groups=0",), "sealing.groups: 0 will not do"),
+    "a trim that leaves nothing": (
+        (*GROUPED, "sealing.combine=trimmed_mean", "sealing.trim=2"),
+        "leaves out 2 groups at each end, and of 4 groups nothing is left: take more groups, or a trim of 1 or less",
+    ),
+    "too few sites for the groups": (
+        ("sealing.groups=4", "sites.minimum=11"),
+        "sites.minimum is 11, but sealing.groups is 4 and each group needs sealing.min_survivors 3 of its own: set "
+        "sites.minimum to 12 or more",
+    ),
+    "groups of a distributed sum": (
+        (
+            *GROUPED,
+            "privacy.mechanism=distributed",
+            "training.steps_per_round=1",
+            "sealing.ring_bits=24",
+        ),
+        "privacy.mechanism: distributed needs the noise of all sites in one sum",
+    ),
+    "a weight that may be nothing": (("sealing.weight_floor=0",), "sealing.weight_floor: 0 will not do"),
+    "a floor above one": (("sealing.weight_floor=1.5",), "sealing.weight_floor: 1.5 will not do"),
+}
+
+
+@pytest.mark.parametrize("case", GROUP_ERRORS)
+def test_groups_that_cannot_be_or_would_not_help_are_refused(case):
+    overrides, said = GROUP_ERRORS[case]
+    assert said in refusal(MINIMAL, *overrides)
+
+
+def test_groups_are_off_unless_asked_for():
+    assert parse_recipe(MINIMAL).sealing.groups == 1
+    sealing = parse_recipe(MINIMAL, overrides=GROUPED).sealing
+    assert (sealing.groups, sealing.combine, sealing.trim) == (4, "median", 1)
+
+
 def test_a_missing_field_is_named():
     assert refusal("name: a\nrounds: 1\n") == "my.yaml: model: missing: add it"
     assert refusal("name: a\nrounds: 1\nmodel: {}\n") == "my.yaml: model.base: missing: add it"
@@ -211,6 +250,8 @@ def test_every_field_enters_the_hash_but_the_simulated_sites():
         "sealing.adversary=curious",
         "sealing.weighting=uniform",
         "sealing.clip_range=0.1",
+        "sealing.weight_floor=0.2",
+        "sealing.trim=2",
         "server.optimizer=fedadam",
         "sites.minimum=4",
     ],

@@ -154,7 +154,31 @@ class SealingSection(Section):
     weighting: Literal["records", "uniform"] = "records"
     """Weight of a site in the mean: its number of training records, or one."""
     weight_cap: int = Field(default=10_000, ge=1)
-    """Records above this count no further, so that the weight has a public range."""
+    """Records above this count no further, so that the weight has a public range; best near the largest site's number
+    of them."""
+    weight_floor: Fraction = 0.1
+    """Least weight of a site, as a share of the cap's: a site with fewer records counts as if it had so many. The mean
+    is divided by no less for each site, so that a member that lies about its weight moves it 1 / weight_floor times
+    as far at most. With `weighting: uniform` every weight is one."""
+
+    groups: int = Field(default=1, ge=1, le=333)
+    """Groups that the sites are dealt into, anew each round, each sealed and opened by itself; 1, or 3 and more. What
+    they are for: the groups without a lying member outvote those with one. Each needs `min_survivors` members."""
+    combine: Literal["median", "trimmed_mean"] = "median"
+    """What replaces the mean over several groups, coordinate by coordinate (Yin et al. 2018)."""
+    trim: int = Field(default=1, ge=1)
+    """`trimmed_mean` only: so many groups' values are left out at each end."""
+
+    @model_validator(mode="after")
+    def _groups_can_outvote(self) -> SealingSection:
+        if self.groups == 2:
+            raise ValueError("groups is 2, and of two groups none outvotes the other: take 1, or 3 and more")
+        if self.groups > 1 and self.combine == "trimmed_mean" and self.groups <= 2 * self.trim:
+            raise ValueError(
+                f"combine: trimmed_mean leaves out {self.trim} groups at each end, and of {self.groups} groups nothing "
+                f"is left: take more groups, or a trim of {(self.groups - 1) // 2} or less"
+            )
+        return self
 
 
 class ServerSection(Section):
@@ -213,6 +237,12 @@ class Recipe(Section):
             )
         if self.privacy.target_quantile is not None:
             _require_adaptable(self)
+        if self.sites.minimum < self.sealing.groups * self.sealing.min_survivors and self.sealing.groups > 1:
+            raise ValueError(
+                f"sites.minimum is {self.sites.minimum}, but sealing.groups is {self.sealing.groups} and each group "
+                f"needs sealing.min_survivors {self.sealing.min_survivors} of its own: set sites.minimum to "
+                f"{self.sealing.groups * self.sealing.min_survivors} or more, or take fewer groups"
+            )
         if self.sites.minimum < self.sealing.min_survivors:
             raise ValueError(
                 f"sites.minimum is {self.sites.minimum}, below sealing.min_survivors "
@@ -269,6 +299,11 @@ def _require_distributable(recipe: Recipe) -> None:
         raise ValueError(
             "privacy.mechanism: distributed sends integers of its own grid: leave out sealing.rotation and "
             "sealing.clip_range"
+        )
+    if recipe.sealing.groups > 1:
+        raise ValueError(
+            "privacy.mechanism: distributed needs the noise of all sites in one sum, and a group's sum would carry too "
+            "little: leave out sealing.groups, or take privacy.mechanism: local"
         )
     if recipe.sealing.weighting != "records":
         raise ValueError(

@@ -187,6 +187,15 @@ class Roster(BaseModel):
         self.index(name)
         return self.draft(members=tuple(member for member in self.members if member.name != name))
 
+    def subset(self, names: Iterable[str]) -> Roster:
+        """An unsigned roster of the members with these names alone: a group of a round, see `groups`.
+
+        Raises:
+            PolicyError: one of them is not on the roster.
+        """
+        kept = tuple(self.members[index] for index in sorted(map(self.index, names)))
+        return self.model_copy(update={"members": kept, "signature": "", "cosignatures": ()})
+
     def signed(self, coordinator: Identity, *, at: datetime | None = None, term: timedelta = TERM) -> Roster:
         """A copy signed by `coordinator` as it stands, under the number that it has, see `draft`.
 

@@ -293,6 +293,11 @@ class SiteSession:
         return self._state.survivors
 
     @property
+    def transcript(self) -> bytes:
+        """Digest (32 bytes) of what this site has masked and confirmed under."""
+        return self._state.transcript.digest
+
+    @property
     def complaints(self) -> tuple[int, ...]:
         """The sites whose envelopes this one could not use, once it has checked them."""
         return tuple(sorted(self._state.accused))

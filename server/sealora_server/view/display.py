@@ -28,6 +28,7 @@ from sealora_server.events import (
     SiteBlamed,
     SiteFailed,
     SitesReady,
+    SumSpoilt,
 )
 from sealora_server.view.figures import HistoryTails, SiteHistory, federation_curve
 from sealora_server.view.live_view import Snapshot, frame
@@ -139,4 +140,4 @@ class RunDisplay:
 
 def _needs_notice(event: Event) -> bool:
     turned_away = isinstance(event, SitesReady) and bool(event.turned_away)
-    return turned_away or isinstance(event, SiteFailed | SiteBlamed | RoundAborted | RunFailed)
+    return turned_away or isinstance(event, SiteFailed | SiteBlamed | SumSpoilt | RoundAborted | RunFailed)

@@ -17,6 +17,7 @@ from sealora_server.events import (
     SiteFailed,
     SitesReady,
     Stage,
+    SumSpoilt,
 )
 from sealora_server.view.figures import SiteHistory
 from sealora_server.view.quantities import (
@@ -67,6 +68,11 @@ class PlainLines:
                 return (
                     f"{self._where(event.round)}: {event.site} broke the sealing protocol ({event.reason}; "
                     f"{event.evidence} shows it) and takes no further part"
+                )
+            case SumSpoilt():
+                return (
+                    f"{self._where(event.round)}: a sum did not add up, one of these sites sent a damaged vector: "
+                    f"{names_text(event.suspects)}"
                 )
             case RoundAborted():
                 return (

@@ -183,6 +183,17 @@ def test_a_stranger_is_not_on_it():
         roster().index("stranger")
 
 
+def test_a_subset_is_a_roster_of_its_own_with_the_same_keys():
+    whole = roster()
+    part = whole.subset(["c", "a-hospital"])
+    assert part.names == ("a-hospital", "c")
+    assert [part.public_key(index) for index in range(2)] == [KEYS["a-hospital"], KEYS["c"]]
+    assert part.hash != whole.hash
+    assert not part.is_signed  # no file of it would be taken for a roster
+    with pytest.raises(PolicyError, match="'d' is not on the roster"):
+        whole.subset(["c", "d"])
+
+
 @given(st.permutations(sorted(KEYS)))
 def test_the_order_in_which_sites_are_listed_does_not_matter(names):
     assert roster({name: KEYS[name] for name in names}).hash == roster().hash

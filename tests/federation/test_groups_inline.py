@@ -1,0 +1,86 @@
+"""Whole runs sealed in groups: real sites, each of which works out its own group, round after round."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from sealora_client import round_work
+from sealora_common.order import RoundOrder
+from sealora_server.run_store import RunStore
+
+from tiny_federation import WatchedGrid, adapter_of, events_of, run_inline, write_federation
+
+SEALING = {"groups": 3, "adversary": "curious", "ring_bits": 24}
+LOST = "site-4"
+
+
+class LosesOne(WatchedGrid):
+    """The second round loses a site after it was ready, and with it its group of two."""
+
+    def exchange(self, site, action, message):
+        reply = super().exchange(site, action, message)
+        if (site, action, self.round) == (LOST, "query.confirm", 2):
+            reply.content.config_records["config"]["error"] = "gone"
+        return reply
+
+
+@pytest.fixture(scope="module")
+def run(tiny_base, tmp_path_factory):
+    """Eight sites in four groups of two, three rounds; in the second a group is left out."""
+    directory = tmp_path_factory.mktemp("groups")
+    deltas: dict[int, list[np.ndarray]] = {}
+    train = round_work.train_round
+
+    def spied(*arguments, **named):
+        trained = train(*arguments, **named)
+        deltas.setdefault(named["round_number"], []).append(trained.delta)
+        return trained
+
+    sealing = SEALING | {"groups": 4, "min_survivors": 2, "weighting": "uniform"}
+    recipe = write_federation(
+        directory, tiny_base(), count=8, records=10, rounds=3, sealing=sealing, sites={"minimum": 8}
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(round_work, "train_round", spied)
+        done = run_inline(recipe, directory / "run", grid=LosesOne)
+    return done, deltas
+
+
+def test_the_run_goes_on_to_its_end_and_the_sites_believe_its_receipts(run):
+    """Each order carries the receipts, and a site whose group's survivors were named wrongly would refuse it."""
+    directory, _ = run
+    finished = events_of(directory, "round_finished")
+    assert [len(event.survivors) for event in finished] == [8, 6, 8]
+    assert LOST not in finished[1].survivors
+    receipts = RunStore.open(directory).receipts()
+    assert [len(receipt.survivors) for receipt in receipts] == [8, 6, 8]
+
+
+def test_each_round_s_groups_are_others(run):
+    directory, _ = run
+    confirmed = [
+        json.loads(path.read_text()) for path in sorted((directory / "sites").glob("*/receipts/*.confirmed.json"))
+    ]
+    assert len(confirmed) == 8
+    members = {tuple(each["members"]) for each in confirmed}
+    assert sorted(name for group in members for name in group) == [f"site-{index}" for index in range(8)]
+    assert all(set(each["survivors"]) <= set(each["members"]) for each in confirmed)
+
+
+def test_what_is_stepped_is_within_what_the_sites_sent(run):
+    directory, deltas = run
+    sent = np.array(deltas[1])
+    assert len(sent) == 8
+    halves = [tensor.reshape(-1) for name, tensor in adapter_of(directory, 1).items() if "lora_B" in name]
+    stepped = np.sort(np.concatenate(halves))  # B starts at nothing, so this is the step
+    assert stepped.shape == (sent.shape[1],)
+    assert np.abs(stepped).max() <= np.abs(sent).max() + 1e-6
+    assert np.abs(stepped).mean() > 0.2 * np.abs(sent).mean()
+
+
+def test_an_order_names_no_group(run):
+    """Groups follow from the nonce and the roster, so there is nothing for a server to tell a site otherwise."""
+    assert not any("group" in field for field in RoundOrder.model_fields)
