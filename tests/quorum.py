@@ -128,9 +128,7 @@ class Consortium:
         proofs = []
         for group in groups_of(order, self.roster):
             if group.names in [tuple(names) for names in opened]:
-                terms = terms_for(
-                    order, group, roster_hash=group.hash, threshold=threshold_for(len(group), "malicious")
-                )
+                terms = terms_for(order, group, roster_hash=group.hash, min_survivors=3)
                 proofs.append(quorum(terms, group, self.identities, group.names, transcript_of(order)))
         survivors = tuple(sorted(name for names in opened for name in names))
         return Receipt.issue(order, proofs, survivors, adapter_digest, self.server)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sealora_common.adapter import AdapterLayout
 from sealora_common.clip_range import initial_range
 from sealora_common.contribution import OpenedRound
+from sealora_common.groups import require_dealable
 from sealora_common.identity import Identity
 from sealora_common.order import Purpose, RoundOrder
 from sealora_common.receipt import OpeningProof, Receipt, history_of
@@ -121,6 +122,7 @@ class SealedGrid(Grid):
     def _begin(
         self, nodes: list[int], purpose: Purpose, round_number: int, current: NDArray[np.float32]
     ) -> SealedRound:
+        require_dealable(self._recipe, len(self._roster))
         order = RoundOrder.issue(
             purpose,
             run=self._run_id,

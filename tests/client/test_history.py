@@ -242,7 +242,7 @@ def test_receipts_of_an_earlier_roster_are_checked_with_it_kept_or_told(tmp_path
 
 def test_no_roster_is_taken_that_the_coordinator_did_not_sign():
     stranger = Consortium(name="x")
-    ours = HOME.roster.coordinator
+    ours = HOME.roster.coordinator_pin
     assert Told.parse(b"", rosters_to_bytes([HOME.roster]), coordinator=ours).rosters == (HOME.roster,)
     forged = HOME.roster.model_copy(update={"members": HOME.roster.members[:2]})
     for rosters in ([stranger.roster], [HOME.roster, forged]):
@@ -257,8 +257,9 @@ def test_no_roster_is_taken_that_the_coordinator_did_not_sign():
 
 def test_of_a_round_in_groups_a_site_knows_its_own_group_s_survivors_alone(tmp_path):
     """Those of other groups it takes from the receipt; its own group may have been left out as a whole."""
-    order = HOME.order([], groups=2)
-    own, other = (group.names for group in groups_of(order, HOME.roster))
+    home = Consortium(count=6, name="six ", recipe_hash=RECIPE.hash)
+    order = home.order([], groups=2)
+    own, other = (group.names for group in groups_of(order, home.roster))
     mine = transcript_of(order)
     cases = [
         ([own, other], mine, own, None),
@@ -269,14 +270,14 @@ def test_of_a_round_in_groups_a_site_knows_its_own_group_s_survivors_alone(tmp_p
     for number, (opened, transcript, confirmed, refused) in enumerate(cases):
         history = History(tmp_path / str(number), RUN)
         history.confirm(order, transcript, confirmed)
-        receipt = HOME.grouped_receipt(order, opened)
+        receipt = home.grouped_receipt(order, opened)
         told = Told((receipt,), ())
-        following = HOME.order([receipt])
+        following = home.order([receipt])
         if refused is None:
-            history.check(told, following, RECIPE, HOME.roster)
+            history.check(told, following, RECIPE, home.roster)
         else:
             with pytest.raises(PolicyError, match=f"names {refused} than this site confirmed"):
-                history.check(told, following, RECIPE, HOME.roster)
+                history.check(told, following, RECIPE, home.roster)
 
 
 def test_runs_do_not_mix(tmp_path):

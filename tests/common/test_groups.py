@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sealora_common.contribution import ContributionLayout
 from sealora_common.entropy import SeededEntropy
-from sealora_common.errors import PolicyError, RecipeError
+from sealora_common.errors import OrderRefusedError, PolicyError, RecipeError
 from sealora_common.groups import fewest_groups, group_of, groups_of, require_dealable, smallest_group
 from sealora_common.identity import Identity
 from sealora_common.order import RoundOrder, layout_of, terms_of
@@ -19,7 +19,7 @@ from sealora_common.roster import Roster
 
 from pure_sites import LAYOUT
 
-KEYS = {f"site-{number:02d}": hashlib.sha256(bytes([number])).digest() for number in range(60)}
+KEYS = {name: Identity.create(name, SeededEntropy(name)).public_key for name in (f"site-{n:02d}" for n in range(60))}
 COORDINATOR = Identity.create("coordinator", SeededEntropy("coordinator"))
 
 
@@ -118,9 +118,8 @@ def test_groups_have_terms_of_their_own_for_their_own_size():
 def test_a_roster_too_small_for_its_groups_is_refused():
     with pytest.raises(RecipeError, match=r"sealing.groups is 4, and of 11 sites some group would have 2, fewer than"):
         require_dealable(recipe_of(4), 11)
-    recipe, roster = recipe_of(4), roster_of(11)
-    with pytest.raises(RecipeError, match="take fewer groups or more sites"):
-        groups_of(order_of(recipe, roster), roster)
+    with pytest.raises(OrderRefusedError, match="7 sites cannot be dealt into 4 groups"):
+        groups_of(order_of(recipe_of(4), roster_of(7)), roster_of(7))
     require_dealable(recipe_of(4), 12)
     require_dealable(recipe_of(1), 2)
 

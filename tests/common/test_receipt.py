@@ -103,7 +103,6 @@ def malformed() -> dict[str, bytes]:
         "a signature that is no base64": line(signature="!!!!"),
         "a signature too long": line(signature="AAAA" * 3000),
         "no opening": line(openings=[]),
-        "two openings": line(openings=[opening, opening]),
         "an endless confirmation": line(openings=[opening | {"confirmations": ["AAAA" * 10_000]}]),
         "spaces": json.dumps(values, sort_keys=True).encode() + b"\n",
         "an empty line": b"\n",

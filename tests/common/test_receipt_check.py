@@ -342,7 +342,7 @@ def fields(receipt: Receipt) -> dict[str, Receipt]:
     """A receipt with one field changed and all else as it was, the server's signature too."""
     order, (opening,) = receipt.order, receipt.openings
     other = {"release": "9.9", "purpose": "evaluate", "attempt": 7, "round_number": 7, "run": "7" * 32}
-    other |= {"nonce": "7" * 32, "clip_range": 0.25, "clip_norm": 2.0, "version": 1}
+    other |= {"groups": 2, "roster_sequence": 7, "nonce": "7" * 32, "clip_range": 0.25, "clip_norm": 2.0, "version": 1}
     changed = {
         f"order.{name}": receipt.model_copy(
             update={"order": order.model_copy(update={name: other.get(name, "7" * 64)})}
@@ -381,10 +381,10 @@ def test_a_chain_with_any_one_field_changed_is_refused(field, number):
 
 @given(st.sampled_from(FIELDS), st.integers(1, 4))
 def test_so_is_one_that_the_server_signs_anew_there_or_in_the_round_after(field, number):
+    if field == "signature":  # the one thing that the next order's history does not cover
+        check(replaced(number, CHAIN[number - 1].signed_by(HOME.server)))
+        return
     forged = fields(CHAIN[number - 1])[field]
     forged = forged.model_copy(update={"order_signature": forged.order.signed_by(HOME.server)}).signed_by(HOME.server)
-    if field in ("signature", "order_signature"):
-        check(replaced(number, forged))
-        return
     with pytest.raises(ReceiptError, match=f"the receipt of round ({number}|{number + 1}) is refused"):
         check(replaced(number, forged))

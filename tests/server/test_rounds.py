@@ -11,6 +11,7 @@ from sealora_common.entropy import SeededEntropy
 from sealora_common.errors import FederationError, PolicyError
 from sealora_common.identity import Identity
 from sealora_common.roster import Roster
+from sealora_common.roster_book import RosterBook
 from sealora_server.events import RoundAborted, RoundFinished, SitesReady, TooFewSites, TurnedAway, read_events
 from sealora_server.rounds import _Run, run_rounds
 from sealora_server.run_store import RunStore
@@ -155,7 +156,11 @@ def test_a_run_takes_the_next_roster_from_its_directory_and_no_other(tmp_path, u
     lies_there.save(tmp_path / "roster.json")
     taken = []
     takes = SimpleNamespace(take_roster=taken.append)
-    run = SimpleNamespace(_store=SimpleNamespace(directory=tmp_path), _roster=used, _enrolment=takes)
+    run = SimpleNamespace(
+        _store=SimpleNamespace(directory=tmp_path, rosters=RosterBook(tmp_path / "rosters")),
+        _roster=used,
+        _enrolment=takes,
+    )
     if said is None:
         _Run._take_new_roster(run, takes)
         assert run._roster.hash == lies_there.hash

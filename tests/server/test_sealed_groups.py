@@ -7,12 +7,17 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message
 
 from sealora_common.adapter import initial_adapter
+from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import FederationError
 from sealora_common.groups import groups_of
+from sealora_common.identity import Identity
 from sealora_common.roster import Roster
+from sealora_common.roster_book import RosterBook
+from sealora_server.blame import Blame
 from sealora_server.enrolment import Enrolment
 from sealora_server.events import EventLog, SiteFailed, Stage, read_events
 from sealora_server.sealed_grid import SealedGrid
+from sealora_server.sealed_round import SealedRound
 from sealora_server.strategy import build_strategy
 
 from pure_sites import LAYOUT, PureGrid, pure_federation, pure_recipe, refusal
@@ -26,10 +31,12 @@ class Federation:
     def __init__(self, directory, count=12, groups=4, **sealing):
         section = {"groups": groups, "ring_bits": 32, "clip_range": 8.0, "adversary": "curious", **sealing}
         self.recipe = pure_recipe(sealing=section, sites={"minimum": count, "stage_timeout": 0.3})
-        self.roster, self.sites = pure_federation(self.recipe, count)
+        server = Identity.create("server", SystemEntropy())
+        self.roster, self.sites = pure_federation(self.recipe, count, server=server)
         self.grid = PureGrid(self.sites)
-        self.enrolment = Enrolment(self.grid, self.recipe, self.roster, "ab" * 16)
         self.events = EventLog(directory / "events.jsonl")
+        self.blame = Blame(directory, self.events)
+        self.enrolment = Enrolment(self.grid, self.recipe, self.roster, "ab" * 16, self.blame.sites)
         self.sealed = SealedGrid(
             self.grid,
             recipe=self.recipe,
@@ -38,6 +45,9 @@ class Federation:
             enrolment=self.enrolment,
             run_id="ab" * 16,
             events=self.events,
+            blame=self.blame,
+            server=server,
+            rosters=RosterBook(directory / "rosters"),
         )
         self.start = LAYOUT.shared("ffa").flatten(initial_adapter(LAYOUT, 0))
 
@@ -93,15 +103,13 @@ def of_each_group(federation, how_many):
 @pytest.fixture(autouse=True)
 def orders_are_known(monkeypatch):
     """A test may look at the order of the round that is under way."""
-    from sealora_server import sealed_grid
+    begin = SealedRound.__post_init__
 
-    begin = sealed_grid._SealedRound.__init__
-
-    def spied(self, sealed, *arguments):
-        begin(self, sealed, *arguments)
+    def spied(self):
+        begin(self)
         Federation.sealed_order = self.order
 
-    monkeypatch.setattr(sealed_grid._SealedRound, "__init__", spied)
+    monkeypatch.setattr(SealedRound, "__post_init__", spied)
 
 
 def test_each_group_is_opened_by_itself_and_their_means_are_combined(federation):
