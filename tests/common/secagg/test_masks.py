@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealora_common.secagg import RingVector, Segment, masks
-from secagg_reference import mask_words
 
+from secagg_reference import mask_words
 from secagg_runs import same, vector_of
 
 segments_of = st.lists(st.builds(Segment, st.integers(0, 50), st.integers(12, 32)), min_size=1, max_size=4).map(tuple)
