@@ -165,7 +165,7 @@ class ServerSession:
         self._close(Collecting.DISCLOSURES, len(self._checks), "checked their shares")
         requests = {}
         for accused in sorted({site for checked, _ in self._checks.values() for site in checked.complaints}):
-            complaints = [message for checked, message in self._checks.values() if accused in checked.complaints]
+            complaints = [self._checks[site][1] for site in sorted(self._complainers(accused))]
             if len(complaints) > max(1, self._terms.corrupted):
                 self._fault(accused, FaultKind.COMPLAINTS, tuple(complaints))
             elif accused in self._checks:

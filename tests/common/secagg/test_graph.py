@@ -166,6 +166,7 @@ def test_a_neighbourhood_is_much_smaller_than_the_roster_when_sites_are_many() -
 # --- the choice
 
 
+@pytest.mark.usefixtures("_verify_once")
 def test_the_choice_is_uniform() -> None:
     """Chi-square over which of 33 others a site draws, at a level of 1e-6, and over pairs drawn together."""
     federation = Federation.of(34)
