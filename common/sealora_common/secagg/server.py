@@ -179,6 +179,8 @@ class ServerSession:
         disclosure = Disclosure.from_bytes(body)
         if sender not in self._checks or disclosure.transcript != self._transcript.shared_digest:
             raise ProtocolError("a site disclosed what belongs to another session: it is left out")
+        if any(fault.site == sender for fault in self.faults):
+            raise ProtocolError("a site that broke the protocol discloses all the same: it is left out")
         statement = self._statements[sender]
         for holder, given in disclosure.given.items():
             fits = holder in statement.neighbours
