@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 
 from sealora_common.secagg import Fault, FaultKind, ProtocolError
-from sealora_common.secagg.bodies import Opening, ShareStatement
+from sealora_common.secagg.bodies import Given, Opening, ShareKind, ShareStatement
 from sealora_common.secagg.messages import Kind, content_digest, sign
 from sealora_common.secagg.transcript import Shared
 
@@ -22,10 +22,16 @@ ROSTER = FEDERATION.roster
 @cache
 def honest() -> Run:
     """A round in which site 4 drops out before it masks, and all others do as they should."""
-    run = Run(FEDERATION)
-    run.finish({4: "mask"})
+    run = Run(FEDERATION).until("open", {4: "mask"})
+    KEPT.update(run.sites[0]._state.held)
+    run.step("open")
+    run.server.open()
     assert run.server.faults == []
     return run
+
+
+KEPT: dict[int, Given] = {}
+"""What site 0 was given in that round, by owner; it forgets it at the end."""
 
 
 def evidence(
@@ -68,6 +74,33 @@ def test_an_honest_sites_shares_are_no_evidence(site: int) -> None:
         does_not_show(evidence(site, FaultKind.SECRET, statement(site), *holders[:count], extra=advertisement))
     does_not_show(evidence(site, FaultKind.SECRET, statement(site), *holders[:1] * 3, extra=advertisement))
     does_not_show(evidence(site, FaultKind.SECRET, statement(site), *holders), "lacks what it must show")
+
+
+def opened_by(holder: int, owner: int, kind: ShareKind, share: bytes) -> bytes:
+    """What a corrupted holder says that it opens of an honest owner, signed by itself."""
+    said = Opening.from_bytes(body_of(FEDERATION, opening(holder), Kind.OPEN))
+    body = replace(said, shares=said.shares | {owner: (kind, share)}).to_bytes()
+    return signed(FEDERATION, holder, Kind.OPEN, body)
+
+
+@pytest.mark.parametrize(("owner", "kind"), [(4, ShareKind.MASK_SEED), (3, ShareKind.SELF_MASK)])
+def test_a_false_share_among_the_openings_is_no_evidence_of_the_owner(owner: int, kind: ShareKind) -> None:
+    """A corrupted holder makes one up, so that what all of them restore is not the owner's secret."""
+    run = honest()
+    advertisement = (run.server._advertised[owner][0].to_bytes(),)
+    openings = [opened_by(0, owner, kind, bytes(32)), opening(1), opening(2)]
+    does_not_show(evidence(owner, FaultKind.SECRET, statement(owner), *openings, extra=advertisement))
+
+
+@pytest.mark.parametrize("owner", [3, 4])
+def test_true_shares_of_two_secrets_are_no_evidence_of_the_owner(owner: int) -> None:
+    """A corrupted holder opens the other of its two shares, so that the shares do not belong together."""
+    run = honest()
+    given = KEPT[owner]
+    other = (ShareKind.SELF_MASK, given.self_mask) if owner == 4 else (ShareKind.MASK_SEED, given.mask_seed)
+    advertisement = (run.server._advertised[owner][0].to_bytes(),)
+    openings = [opened_by(0, owner, *other), opening(1), opening(2)]
+    does_not_show(evidence(owner, FaultKind.SECRET, statement(owner), *openings, extra=advertisement))
 
 
 @pytest.mark.parametrize("site", range(4))

@@ -123,8 +123,8 @@ def test_a_site_shares_with_as_many_of_the_others_as_it_should(neighbours: tuple
 def test_envelopes_are_for_the_neighbours_alone() -> None:
     run = Run(FEDERATION).until("share")
     share = ShareMessage.from_bytes(run.answer("share", 0, run.close("share")[0]))
-    one = share.envelopes[1]
-    for envelopes in ({1: one, 2: share.envelopes[2]}, share.envelopes | {0: one}, {}):
+    one, two, three = (share.envelopes[index] for index in (1, 2, 3))
+    for envelopes in ({1: one, 2: two}, share.envelopes | {0: one}, {1: one, 2: two, 9: three}, {}):
         with pytest.raises(ProtocolError, match="not those of its statement"):
             run.deliver("share", ShareMessage(share.signed, envelopes).to_bytes())
 
@@ -188,6 +188,14 @@ def test_who_does_not_answer_complaints_is_left_out_and_not_accused(accused_is: 
     assert opened.survivors == (0, 2, 3)
     assert same(opened.vector, run.expected((0, 2, 3)))
     assert run.server.faults == []
+    assert set(run.requests["disclose"]) == ({1} if accused_is == "silent" else set())
+
+
+def test_who_did_not_check_discloses_nothing() -> None:
+    run = Culprits({("share", 1): unusable_for(2)}).join(Run(FEDERATION)).until("disclose", {1: "check"})
+    run.close("disclose")
+    with pytest.raises(ProtocolError, match="belongs to another session"):
+        run.deliver("disclose", unasked(run, 2))
 
 
 def test_a_complainer_that_is_gone_is_answered_all_the_same() -> None:
@@ -309,6 +317,14 @@ def test_another_set_of_survivors_costs_its_site(told: tuple[int, ...]) -> None:
     run = Run(FEDERATION).until("confirm")
     body = Survivors(run.server._transcript.digest, told).to_bytes()
     goes_on_without(run, "confirm", signed(FEDERATION, 0, Kind.CONFIRM, body), "another set of survivors")
+
+
+def test_who_sent_no_vector_confirms_nothing() -> None:
+    run = Run(FEDERATION).until("confirm", {3: "mask"})
+    run.close("confirm")
+    body = Survivors(run.server._transcript.digest, (0, 1, 2)).to_bytes()
+    with pytest.raises(ProtocolError, match="another set of survivors"):
+        run.deliver("confirm", signed(FEDERATION, 3, Kind.CONFIRM, body))
 
 
 @pytest.mark.parametrize("change", ["missing", "extra", "other kind", "transcript"])
