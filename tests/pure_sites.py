@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from sealora_common.adapter import AdapterLayout, TensorSpec
 from sealora_common.contribution import Contribution, ContributionLayout
 from sealora_common.entropy import SystemEntropy
+from sealora_common.errors import OrderRefusedError
 from sealora_common.hello import Hello
 from sealora_common.identity import Identity
 from sealora_common.order import RoundOrder, evaluates, terms_of
+from sealora_common.receipt import chain_from_bytes
 from sealora_common.recipe import Recipe, parse_recipe
 from sealora_common.roster import Roster
 from sealora_common.secagg import SiteSession
@@ -49,6 +51,12 @@ class PureSite:
     deltas: Deltas
     weight: float = 1.0
     heldout_loss: float = 2.0
+    session_class: type[SiteSession] = SiteSession
+    """Another for a member that has turned."""
+    receipts: int = 0
+    """How many receipts of the run it has; a test may make it forget some."""
+    told: list[int] = field(default_factory=list)
+    """How many receipts came with each order."""
     session: SiteSession | None = None
     vector: Any = None
 
@@ -65,9 +73,11 @@ class PureSite:
                 recipe_hash=self.recipe.hash,
                 roster_hash=self.roster.hash.hex(),
                 layout=self.layout.to_json(),  # type: ignore[arg-type]
+                receipts=self.receipts,
             )
             return _payload(hello.to_bytes())
         if action in ("train", "evaluate"):
+            self._take_receipts(config["receipts"])  # type: ignore[arg-type]
             return _payload(self._begin(RoundOrder.parse(config["order"])))  # type: ignore[arg-type]
         assert self.session is not None
         payload: bytes = config["payload"]  # type: ignore[assignment]
@@ -75,6 +85,13 @@ class PureSite:
             masked = self.session.mask(payload, self.vector)
             return RecordDict({"arrays": ArrayRecord({"masked": Array(np.frombuffer(masked, dtype=np.uint8))})})
         return _payload(getattr(self.session, action.removeprefix("query."))(payload))
+
+    def _take_receipts(self, content: bytes) -> None:
+        told = chain_from_bytes(content)
+        self.told.append(len(told))
+        if told and told[0].round_number > self.receipts + 1:
+            raise OrderRefusedError(f"this site has {self.receipts} receipts and lacks some")
+        self.receipts = max([self.receipts, *(receipt.round_number for receipt in told)])
 
     def _begin(self, order: RoundOrder) -> bytes:
         trained = self.layout.trained(self.recipe.lora.aggregation, order.round_number)
@@ -90,7 +107,7 @@ class PureSite:
         contribution = Contribution(delta, self.weight, self.heldout_loss)
         self.vector = contributions.encode(contribution, SystemEntropy())
         terms = terms_of(order, self.recipe, self.roster, contributions)
-        self.session, advertisement = SiteSession.begin(terms, self.roster, self.identity, SystemEntropy())
+        self.session, advertisement = self.session_class.begin(terms, self.roster, self.identity, SystemEntropy())
         return advertisement
 
 
@@ -180,7 +197,12 @@ def pure_recipe(**sections: Any) -> Recipe:
 
 
 def pure_federation(
-    recipe: Recipe, count: int, *, deltas: Deltas | None = None, layout: AdapterLayout = LAYOUT
+    recipe: Recipe,
+    count: int,
+    *,
+    deltas: Deltas | None = None,
+    layout: AdapterLayout = LAYOUT,
+    server: Identity | None = None,
 ) -> tuple[Roster, dict[int, PureSite]]:
     """A roster of `count` sites, site-0 and so on, and the sites by node id (11, 12, ...)."""
     trained = layout.trained(recipe.lora.aggregation, 1)
@@ -191,7 +213,8 @@ def pure_federation(
 
     identities = [Identity.create(f"site-{index}", SystemEntropy()) for index in range(count)]
     coordinator = Identity.create("coordinator", SystemEntropy())
-    roster = Roster.create("pure", {identity.name: identity.public_key for identity in identities}, coordinator)
+    public_keys = {identity.name: identity.public_key for identity in identities}
+    roster = Roster.create("pure", public_keys, coordinator, None if server is None else server.public_key)
     sites = {
         11 + index: PureSite(identity, recipe, roster, layout, deltas or random_deltas)
         for index, identity in enumerate(identities)

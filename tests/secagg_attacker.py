@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from sealora_common.identity import SIGNATURE_BYTES
 from sealora_common.secagg import RingVector, RoundTerms, SiteSession, keys, shares
 from sealora_common.secagg import site as site_module
 from sealora_common.secagg.masks import apply_masks
@@ -204,4 +205,4 @@ def told_survivors(site: SiteSession, masked: Mapping[int, bytes], survivors: Co
 
 
 def _body(message: bytes) -> bytes:
-    return message[40:-64]
+    return message[40:-SIGNATURE_BYTES]

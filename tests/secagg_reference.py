@@ -1,7 +1,7 @@
 """The sealing worked out a second time, from the papers and standards, slowly and with nothing of Sealora's.
 
 Keys and ciphers are those of `hpke_reference`, sharing is arithmetic on polynomials, packing is one long integer.
-Signatures are left out: what is signed is worked out here, and whether it holds is a question of the identity.
+Messages come without their signatures, half of which is drawn anew each time: what is signed is worked out here.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from Crypto.Cipher import AES
+from Crypto.PublicKey import ECC
+from Crypto.Signature import eddsa
 
 from hpke_reference import hkdf_sha256
 
@@ -20,6 +22,14 @@ from hpke_reference import hkdf_sha256
 def aes_256_ctr(key: bytes, count: int, counter: int = 0) -> bytes:
     """`count` bytes of keystream (NIST SP 800-38A, section 6.5)."""
     return AES.new(key, AES.MODE_CTR, nonce=b"", initial_value=counter).encrypt(bytes(count))
+
+
+SIGNATURE_LABEL = b"sealora composite signature v1: Ed25519 and ML-DSA-65\n"
+
+
+def ed25519_sign(private: bytes, message: bytes) -> bytes:
+    """RFC 8032, section 5.1.6, from the 32-byte private key."""
+    return eddsa.new(ECC.construct(curve="Ed25519", seed=private), "rfc8032").sign(message)
 
 
 def gf128_multiply(left: int, right: int) -> int:
@@ -91,7 +101,7 @@ def container(bits: int) -> int:
 def mask_words(key: bytes, segments: Sequence[tuple[int, int]]) -> list[list[int]]:
     """The mask of a vector, as words below 2^bits, by segment (length, bits)."""
     total = sum(length * container(bits) // 8 for length, bits in segments)
-    stream = aes_256_ctr(key, total)
+    stream = aes_256_ctr(key, total, counter=2)  # where GCM begins to encrypt under a nonce of zeros (SP 800-38D, 7.1)
     words, start = [], 0
     for length, bits in segments:
         size = container(bits) // 8

@@ -83,6 +83,10 @@ from pathlib import Path
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord
 from pure_sites import LAYOUT, PureGrid, pure_federation, pure_recipe
+from sealora_server.blame import Blame
+from sealora_common.entropy import SystemEntropy
+from sealora_common.identity import Identity
+from sealora_common.roster_book import RosterBook
 from sealora_server.enrolment import Enrolment
 from sealora_server.events import EventLog
 from sealora_server.sealed_grid import SealedGrid
@@ -92,9 +96,11 @@ recipe = pure_recipe()
 roster, sites = pure_federation(recipe, 3)
 enrolment = Enrolment(PureGrid(sites), recipe, roster, "ab" * 16)
 layout = enrolment.wait()
+events = EventLog(Path({str(tmp_path)!r}) / "events.jsonl")
 grid = SealedGrid(
     enrolment.grid, recipe=recipe, roster=roster, layout=layout, enrolment=enrolment, run_id="ab" * 16,
-    events=EventLog(Path({str(tmp_path)!r}) / "events.jsonl"),
+    events=events, blame=Blame(Path({str(tmp_path)!r}), events),
+    server=Identity.create("server", SystemEntropy()), rosters=RosterBook(Path({str(tmp_path)!r}) / "rosters"),
 )
 strategy = build_strategy(recipe)
 start = np.zeros(layout.shared("ffa").size, dtype=np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,12 +12,12 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordD
 from flwr.clientapp import ClientApp
 
 from sealora_client.admission import admit
+from sealora_client.history import History, Told
 from sealora_client.participation import Participation, RoundState
 from sealora_client.site import Site, open_site
 from sealora_common.errors import OrderRefusedError, SealoraError
 from sealora_common.hello import Hello
 from sealora_common.order import RoundOrder
-from sealora_common.receipt import chain_from_bytes
 from sealora_common.simulated_sites import simulated_sites_directory
 from sealora_common.wire_format import (
     ADAPTER,
@@ -25,9 +26,11 @@ from sealora_common.wire_format import (
     ERROR,
     MASKED,
     ORDER,
+    ORDER_SIGNATURE,
     PAYLOAD,
     RECEIPTS,
     RECIPE_HASH,
+    ROSTERS,
     RUN,
     array,
     content_bytes,
@@ -38,6 +41,7 @@ SITE_DIRECTORY = "site-directory"
 """Key of the node configuration that names the site's directory."""
 
 _STATE = "sealora"
+_RUN_ID = re.compile(r"[0-9a-f]{32}")  # a run names a file here
 _NOT_TOLD = "the site takes no part in this; its own log says why"
 """All that the server is told of an error that was not written to travel. Its kind would be a word too."""
 
@@ -53,17 +57,18 @@ def hello(message: Message, context: Context) -> Message:
 
     def handle(message: Message, context: Context, site: Site) -> RecordDict:
         site.prepare()
-        asked = field(message.content, RECIPE_HASH)
+        asked, named = field(message.content, RECIPE_HASH), field(message.content, RUN)
+        run = named.decode("ascii", "replace") if isinstance(named, bytes) else None
         # A server that runs another recipe is told so by the answer; this site's budget is judged for its own alone.
         if asked in (None, site.recipe.hash.encode()):
-            run = field(message.content, RUN)
-            admit(site, run.decode("ascii", "replace") if isinstance(run, bytes) else None)
+            admit(site, run)
         layout = site.model().layout
         greeting = Hello(
             site=site.name,
             recipe_hash=site.recipe.hash,
             roster_hash=site.roster.hash.hex(),
             layout=layout.to_json(),
+            receipts=History(site.directory, run).count if run is not None and _RUN_ID.fullmatch(run) else 0,
         )
         return _payload(greeting.to_bytes())
 
@@ -88,6 +93,18 @@ def share(message: Message, context: Context) -> Message:
     return _answer(message, context, _stage(lambda part, payload: _payload(part.share(payload))))
 
 
+@app.query("check")
+def check(message: Message, context: Context) -> Message:
+    """Checks what the peers shared with this site, before anything of it leaves."""
+    return _answer(message, context, _stage(lambda part, payload: _payload(part.check(payload))))
+
+
+@app.query("disclose")
+def disclose(message: Message, context: Context) -> Message:
+    """Answers complaints of what this site shared."""
+    return _answer(message, context, _stage(lambda part, payload: _payload(part.disclose(payload))))
+
+
 @app.query("mask")
 def mask(message: Message, context: Context) -> Message:
     """Sends the masked vector."""
@@ -107,16 +124,23 @@ def open_sum(message: Message, context: Context) -> Message:
 
 
 def _begin(message: Message, context: Context, site: Site) -> RecordDict:
-    order = RoundOrder.parse(_bytes(message, ORDER))
+    signature = field(message.content, ORDER_SIGNATURE)
+    signed = signature if isinstance(signature, bytes) else b""
+    order = RoundOrder.parse_signed(_bytes(message, ORDER), signed, site.roster.server_key)
     expected = "train" if order.purpose == "train" else "evaluate"
     if message.metadata.message_type != expected:
         raise OrderRefusedError(f"an order to {order.purpose} came as {message.metadata.message_type}: it was refused")
     adapter = array(message.content, ADAPTER)
     if adapter is None or adapter.dtype != np.float32:
         raise OrderRefusedError("the order carries no float32 adapter: server and site must run the same version")
-    receipts = chain_from_bytes(_bytes(message, RECEIPTS))
+    rosters = field(message.content, ROSTERS)
+    told = Told.parse(
+        _bytes(message, RECEIPTS),
+        rosters if isinstance(rosters, bytes) else b"",
+        coordinator=site.roster.coordinator,
+    )
     site.prepare()
-    part, advertisement = Participation.begin(site, order, adapter.astype(np.float32), receipts)
+    part, advertisement = Participation.begin(site, order, adapter.astype(np.float32), told)
     return _keep(context, part, message, _payload(advertisement))
 
 

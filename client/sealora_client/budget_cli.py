@@ -27,7 +27,7 @@ _SHOWN = 20  # charges in the table of history, unless all are asked for
 Directory = Annotated[Path | None, typer.Option("--directory", help="The site's directory.", show_default=".")]
 SignedBy = Annotated[
     str | None,
-    typer.Option(help="The site's former public key (hex), if it was replaced since; none: there was no signature."),
+    typer.Option(help="Pin of the site's former key, if it was replaced since; none: there was no signature."),
 ]
 
 
@@ -92,7 +92,7 @@ def restore_command(
     from sealora_client.ledger.recovery import restore_ledger
 
     site = _site(context, directory)
-    _say(restore_ledger(file, site / LEDGER, _identity(site), signed_by=_public_key(signed_by)))
+    _say(restore_ledger(file, site / LEDGER, _identity(site), signed_by=_pin(signed_by)))
 
 
 @budget_cli.command("verify")
@@ -125,7 +125,7 @@ def accept_command(
     from sealora_client.ledger.recovery import accept_ledger
 
     site = _site(context, directory)
-    _say(accept_ledger(site / LEDGER, _identity(site), signed_by=_public_key(signed_by), export=export))
+    _say(accept_ledger(site / LEDGER, _identity(site), signed_by=_pin(signed_by), export=export))
 
 
 @budget_cli.command("settle")
@@ -154,19 +154,19 @@ def _identity(site: Path) -> Identity:
     return Identity.load(SiteConfig.load(site / "site.yaml").name, site / "identity.pem")
 
 
-def _public_key(text: str | None) -> bytes | None:
+def _pin(text: str | None) -> str | None:
     if text is None:
         return None
     if text == "none":
-        return b""
+        return ""
     if not re.fullmatch(r"[0-9a-f]{64}", text):
-        raise PolicyError(f"--signed-by: {text!r} is no Ed25519 public key: give its 64 hexadecimal digits, or none")
-    return bytes.fromhex(text)
+        raise PolicyError(f"--signed-by: {text!r} is no key's pin: give its 64 hexadecimal digits, or none")
+    return text
 
 
 def _say(found: Verified) -> None:
     typer.echo(f"{found.entries} entries, each bound to the one before and signed; none is missing")
-    typer.echo(f"signed by   {found.public_key}")
+    typer.echo(f"signed by   {found.signed_by}")
     typer.echo(f"last entry  {found.hash}")
     for mark in found.marks:
         typer.echo(f"entry {mark.number}, {mark.created}: a person had the ledger {mark.kind}ed")

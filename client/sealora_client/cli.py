@@ -20,8 +20,10 @@ from rich.console import Console
 
 from sealora_client.budget_cli import budget_cli
 from sealora_client.check_cli import check
-from sealora_client.enrol_cli import init, receipts_cli, roster
+from sealora_client.enrol_cli import init
 from sealora_client.policy_cli import policy_cli
+from sealora_client.receipts_cli import receipts_cli
+from sealora_client.roster_cli import roster_cli
 from sealora_client.rotate_cli import rotate
 from sealora_client.run_cli import run
 from sealora_common.errors import SealoraError
@@ -34,7 +36,7 @@ cli.add_typer(receipts_cli, name="receipts")
 cli.add_typer(budget_cli, name="budget")
 cli.add_typer(policy_cli, name="policy")
 cli.command()(init)
-cli.command()(roster)
+cli.add_typer(roster_cli, name="roster")
 cli.command()(check)
 cli.command()(run)
 cli.command()(rotate)

@@ -1,4 +1,4 @@
-"""`sealora-site init`, `roster` and `receipts`: a site's keys and card, its pinned roster, its view of a run."""
+"""`sealora-site init`: a site's keys and card."""
 
 from __future__ import annotations
 
@@ -9,21 +9,16 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from sealora_client.history import read_receipts
 from sealora_client.site_config import SiteConfig, first_problem
 from sealora_client.site_files import begin_policy_file, begin_site_file
 from sealora_common.card import SiteCard, check_name, create_node_key
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import PolicyError
-from sealora_common.identity import PASSPHRASE_FILE, PUBLIC_KEY_BYTES, Identity, read_passphrase
-from sealora_common.receipt import check_chain, first_difference
-from sealora_common.roster import Roster
+from sealora_common.identity import PASSPHRASE_FILE, Identity, read_passphrase, short_form
 from sealora_common.storage import write_atomically
 
 IDENTITY = "identity.pem"
 NODE_KEY = "node.key"
-
-receipts_cli = typer.Typer(no_args_is_help=True, help="The chain of receipts of the runs this site took part in.")
 
 
 def init(
@@ -33,7 +28,7 @@ def init(
         "records.jsonl"
     ),
     server: Annotated[str | None, typer.Option(help="The server's front, https://host:port, if it is known.")] = None,
-    coordinator: Annotated[str | None, typer.Option(help="The coordinator's public key (hex), if it is known.")] = None,
+    coordinator: Annotated[str | None, typer.Option(help="The pin of the coordinator's key, if it is known.")] = None,
     lock: Annotated[bool, typer.Option("--lock", help="Lock the private keys by a passphrase.")] = False,
 ) -> None:
     """Begin a site: its keys, its card, and its files site.yaml and policy.yaml. The card goes to the coordinator."""
@@ -46,7 +41,10 @@ def init(
     site_file = begin_site_file(directory, name, data, coordinator, server)
     policy_file = begin_policy_file(directory)
     typer.echo(f"{directory / IDENTITY}, {directory / NODE_KEY}: this site's private keys; they never leave it")
-    typer.echo(f"{path}: this site's card; send it to the coordinator and read this key out: {card.public_key}")
+    typer.echo(f"{path}: this site's card; send it to the coordinator and read this out: {card.fingerprint}")
+    if coordinator is not None:
+        shown = short_form(bytes.fromhex(coordinator))
+        typer.echo(f"{site_file}: the coordinator's key is {shown}; have the coordinator read it out")
     typer.echo(f"{policy_file}: what no server can override; read it and decide")
     typer.echo(f"{site_file}: complete it once the coordinator and the server's operator have sent their parts:")
     typer.echo(
@@ -89,57 +87,3 @@ def _check_address(name: str, data: Path, server: str | None, coordinator: str |
         SiteConfig(name=name, data=data, coordinator=coordinator or "0" * 64, server=server)
     except ValidationError as error:
         raise PolicyError(f"--{first_problem(error, 'site').removesuffix(' there')}") from None
-
-
-@receipts_cli.command()
-def verify(
-    ours: Annotated[Path, typer.Argument(help="A site's receipts (JSON), or its directory.")],
-    theirs: Annotated[Path, typer.Argument(help="Another site's receipts of the same run.")],
-    server: Annotated[
-        str | None, typer.Option(help="The server's public key (hex). [default: that of OURS/roster.json]")
-    ] = None,
-) -> None:
-    """Compare two sites' chains, and name the first round in which the server told them different things.
-
-    Both chains must be signed by the server, so that nobody can accuse it with a forged one.
-    """
-    our_chain, their_chain = read_receipts(ours), read_receipts(theirs)
-    if our_chain and their_chain and our_chain[0].run != their_chain[0].run:
-        raise PolicyError("the two chains are of different runs: compare receipts of one run")
-    server_key = _server_key(ours, server)
-    for chain in (our_chain, their_chain):
-        if chain:
-            check_chain(chain, run=chain[0].run, recipe_hash=chain[0].recipe_hash, server_key=server_key)
-    differs = first_difference(our_chain, their_chain)
-    if differs is not None:
-        raise PolicyError(
-            f"the chains differ from round {differs} on: the server told the two sites different things; "
-            "stop taking part and tell the consortium's coordinator"
-        )
-    common = min(len(our_chain), len(their_chain))
-    typer.echo(f"the chains agree on rounds 1 to {common}" if common else "no round is in both chains yet")
-
-
-def roster(
-    directory: Annotated[Path, typer.Argument(help="The site's directory.")] = Path(),
-) -> None:
-    """Check the pinned roster and show its members and the fingerprint to compare with the coordinator by telephone."""
-    config = SiteConfig.load(directory / "site.yaml")
-    shown = Roster.load(directory / "roster.json", coordinator=config.coordinator)
-    for name in shown.names:
-        typer.echo(f"member       {name}")
-    typer.echo(f"fingerprint  {shown.fingerprint}")
-
-
-def _server_key(ours: Path, named: str | None) -> bytes:
-    if named is None and (ours / "roster.json").exists():
-        named = Roster.load(ours / "roster.json").server
-    if named is None:
-        raise PolicyError(f"{ours}: no roster.json beside the receipts: give the server's public key with --server")
-    try:
-        key = bytes.fromhex(named)
-    except ValueError:
-        key = b""
-    if len(key) != PUBLIC_KEY_BYTES:
-        raise PolicyError(f"--server: {named!r} is no Ed25519 public key: give its 64 hexadecimal digits")
-    return key

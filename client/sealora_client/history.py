@@ -1,41 +1,64 @@
-"""What a site remembers of a run: the server's receipts, and what it confirmed itself in the last round."""
+"""What a site remembers of a run: the receipts, the rosters they are under, and what it confirmed itself.
+
+receipts/RUN.jsonl             the chain, one receipt a line
+receipts/RUN.confirmed.jsonl   this site's own confirmations
+receipts/RUN.superseded.jsonl  notes on attempts that it confirmed and that another attempt took the place of
+receipts/rosters/HASH.json     rosters that it took part under
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
+from sealora_client.confirmed import ConfirmedRounds, Superseded
 from sealora_common.errors import OrderRefusedError, PolicyError
 from sealora_common.order import RoundOrder
-from sealora_common.receipt import (
-    Receipt,
-    chain_from_bytes,
-    chain_to_bytes,
-    check_chain,
-    first_difference,
-    history_of,
-)
-from sealora_common.storage import write_atomically
+from sealora_common.receipt import Receipt, chain_from_bytes, first_difference, history_of
+from sealora_common.receipt_check import check_chain
+from sealora_common.receipt_file import ReceiptFile
+from sealora_common.recipe import Recipe
+from sealora_common.roster import Roster
+from sealora_common.roster_book import RosterBook, rosters_from_bytes
+
+_REFUSED = "the order is refused; tell the consortium's coordinator"
 
 
-class Confirmed(BaseModel):
-    """The last round that this site confirmed: what its receipt must say."""
+@dataclass(frozen=True)
+class Told:
+    """What came with an order: receipts that this site is said to lack, and earlier rosters that they are under."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    receipts: tuple[Receipt, ...] = ()
+    rosters: tuple[Roster, ...] = ()
 
-    run: str
-    round_number: int
-    order_digest: str
-    survivors: tuple[str, ...]
+    @classmethod
+    def parse(cls, receipts: bytes, rosters: bytes, *, coordinator: str) -> Told:
+        """Reads both as they travel.
+
+        Raises:
+            ReceiptError: they are malformed, or a roster is not signed by the coordinator.
+        """
+        return cls(tuple(chain_from_bytes(receipts)), tuple(rosters_from_bytes(rosters, coordinator=coordinator)))
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What `History.check` found good, for `History.take` to write down."""
+
+    receipts: tuple[Receipt, ...]
+    rosters: tuple[Roster, ...]
+    superseded: tuple[Superseded, ...]
 
 
 class History:
     """The receipts of one run in a site's directory."""
 
     def __init__(self, directory: Path, run: str) -> None:
-        self._chain_file = directory / "receipts" / f"{run}.json"
-        self._confirmed_file = directory / "receipts" / f"{run}.confirmed.json"
+        receipts = directory / "receipts"
+        self._file = ReceiptFile(receipts / f"{run}.jsonl")
+        self._book = RosterBook(receipts / "rosters")
+        self._confirmed = ConfirmedRounds(receipts, run)
         self._run = run
 
     @property
@@ -45,82 +68,112 @@ class History:
         Raises:
             PolicyError: the file is damaged.
         """
-        return _read_chain(self._chain_file) if self._chain_file.exists() else []
+        return self._file.read()
 
-    def extend(self, told: list[Receipt], order: RoundOrder, recipe_hash: str, server_key: bytes) -> None:
-        """Takes the chain that came with an order, after checking it: `check` and `take`."""
-        self.check(told, order, recipe_hash, server_key)
-        self.take(told)
-
-    def take(self, told: list[Receipt]) -> None:
-        """Writes a chain that was checked, durably, if it tells more than the one that is here."""
-        if len(told) > len(self.receipts):
-            write_atomically(self._chain_file, chain_to_bytes(told))
-
-    def check(self, told: list[Receipt], order: RoundOrder, recipe_hash: str, server_key: bytes) -> None:
-        """Checks the chain that came with an order against all this site knows.
+    @property
+    def count(self) -> int:
+        """How many receipts there are.
 
         Raises:
-            OrderRefusedError: the chain is broken or not signed, contradicts what this site stored or confirmed, or is
-                not the one the order was issued under.
+            PolicyError: the file is damaged.
         """
-        check_chain(told, run=self._run, recipe_hash=recipe_hash, server_key=server_key)
-        stored = self.receipts
-        differs = first_difference(stored, told)
-        if differs is not None or len(told) < len(stored):
-            raise OrderRefusedError(
-                f"the server's receipts differ from this site's from round {differs or len(told) + 1} on: "
-                "the order is refused; tell the consortium's coordinator"
-            )
-        if history_of(told) != order.history or order.round_number != len(told) + 1:
-            raise OrderRefusedError("the order does not follow from the receipts that came with it: it was refused")
-        if told and told[-1].adapter_digest != order.adapter_digest:
+        return self._file.tail()[0]
+
+    def check(self, told: Told, order: RoundOrder, recipe: Recipe, roster: Roster) -> Checked:
+        """Checks what came with an order against all this site knows. Writes nothing.
+
+        Args:
+            told: what came with it.
+            order: the order, its signature checked.
+            recipe: this site's.
+            roster: this site's, pinned.
+
+        Raises:
+            OrderRefusedError, ReceiptError: the receipts do not follow from those this site has, do not prove what
+                they say, contradict what this site confirmed, or are not the ones the order was issued under.
+            PolicyError: a file of this site's is damaged.
+        """
+        count, last = self._file.tail()
+        new = self._new(told.receipts, count, last, order)
+        rosters = self._rosters(new, told.rosters, roster)
+        proofs = check_chain(new, rosters, after=last, run=self._run, recipe=recipe)
+        latest = new[-1:] or ([] if last is None else [last])
+        if history_of(latest) != order.history or order.round_number != count + len(new) + 1:
+            raise OrderRefusedError("the order does not follow from the receipts before it: it was refused")
+        if latest and latest[0].adapter_digest != order.adapter_digest:
             raise OrderRefusedError("the order's adapter is not the one of the last receipt: it was refused")
-        self._check_own_part(told)
+        superseded = self._confirmed.check(proofs)
+        used = {receipt.roster_hash for receipt in new}
+        kept = [roster, *(each for digest, each in rosters.items() if digest in used)]
+        return Checked(tuple(new), tuple(kept), tuple(superseded))
 
-    def confirm(self, order: RoundOrder, survivors: tuple[str, ...]) -> None:
-        """Notes, durably, what this site is about to confirm."""
-        confirmed = Confirmed(
-            run=order.run,
-            round_number=order.round_number,
-            order_digest=order.digest.hex(),
-            survivors=survivors,
-        )
-        write_atomically(self._confirmed_file, confirmed.model_dump_json().encode())
+    def take(self, checked: Checked) -> None:
+        """Writes down, durably, what was checked.
 
-    def _check_own_part(self, told: list[Receipt]) -> None:
-        if not self._confirmed_file.exists():
-            return
-        try:
-            own = Confirmed.model_validate_json(self._confirmed_file.read_bytes())
-        except (OSError, ValidationError):
-            raise PolicyError(f"{self._confirmed_file}: cannot be read: restore it from a backup") from None
-        for receipt in told:
-            if receipt.order_digest == own.order_digest and receipt.survivors != own.survivors:
-                raise OrderRefusedError(
-                    f"the receipt of round {receipt.round_number} names other survivors than this site confirmed: "
-                    "the order is refused; tell the consortium's coordinator"
-                )
+        Raises:
+            StorageError: it could not be written.
+        """
+        for roster in checked.rosters:
+            self._book.keep(roster)
+        self._confirmed.note(checked.superseded)
+        self._file.append(checked.receipts)
+
+    def confirm(self, order: RoundOrder, transcript: bytes, survivors: tuple[str, ...]) -> None:
+        """Notes, durably, what this site is about to confirm.
+
+        Raises:
+            StorageError: it could not be written. The confirmation must not leave.
+        """
+        self._confirmed.add(order, transcript, survivors)
+
+    def _new(self, told: Sequence[Receipt], count: int, last: Receipt | None, order: RoundOrder) -> Sequence[Receipt]:
+        """Those receipts that this site has not, once the others are known to be the same."""
+        if order.round_number <= count:
+            raise _differs(order.round_number)
+        old = [receipt for receipt in told if receipt.round_number <= count]
+        new = told[len(old) :]
+        if old:
+            first = old[0].round_number
+            differs = first_difference(self.receipts[first - 1 :], old)
+            if differs is not None:
+                raise _differs(differs)
+        if new and new[0].round_number > count + 1:
+            raise OrderRefusedError(
+                f"this site has {count} receipts of this run and was sent those from round {new[0].round_number} on: "
+                "the order is refused until it is sent what it lacks"
+            )
+        follows = new[0].previous if new else order.history
+        if last is not None and follows != last.hash:
+            raise OrderRefusedError(
+                f"the server's receipts differ from this site's in round {count} or before: {_REFUSED}"
+            )
+        return new
+
+    def _rosters(self, new: Sequence[Receipt], told: Sequence[Roster], roster: Roster) -> dict[str, Roster]:
+        """By hash (hex): this site's, and those of the receipts' times as far as it knows or was told them."""
+        known = {each.hash.hex(): each for each in told} | {roster.hash.hex(): roster}
+        for digest in {receipt.roster_hash for receipt in new} - set(known):
+            found = self._book.find(digest, coordinator=roster.coordinator)
+            if found is not None:
+                known[digest] = found
+        return known
 
 
-def read_receipts(path: Path) -> list[Receipt]:
-    """A chain from its file, or the newest chain of a site's directory.
+def receipts_file(path: Path) -> Path:
+    """A chain's file: the one given, or the newest of a site's directory, or the one of a run's.
 
     Raises:
-        PolicyError: there is none, or it is damaged.
+        PolicyError: there is none.
     """
-    if path.is_dir():
-        chains = [file for file in (path / "receipts").glob("*.json") if not file.name.endswith(".confirmed.json")]
-        if not chains:
-            raise PolicyError(f"{path}: no receipts here yet: give a site's directory or a chain's file")
-        path = max(chains, key=lambda file: file.stat().st_mtime)
-    return _read_chain(path)
+    if not path.is_dir():
+        return path
+    own = ("confirmed.jsonl", "superseded.jsonl")
+    chains = [file for file in (path / "receipts").glob("*.jsonl") if not file.name.endswith(own)]
+    chains += path.glob("receipts.jsonl")
+    if not chains:
+        raise PolicyError(f"{path}: no receipts here yet: give a site's directory, a run's, or a chain's file")
+    return max(chains, key=lambda file: file.stat().st_mtime)
 
 
-def _read_chain(path: Path) -> list[Receipt]:
-    try:
-        return chain_from_bytes(path.read_bytes())
-    except OSError as error:
-        raise PolicyError(f"{path}: cannot be read ({error.strerror}): give a site's directory or a chain") from None
-    except PolicyError as error:
-        raise PolicyError(f"{path}: {error}") from None
+def _differs(round_number: int) -> OrderRefusedError:
+    return OrderRefusedError(f"the server's receipts differ from this site's from round {round_number} on: {_REFUSED}")

@@ -13,10 +13,16 @@ from sealora_common.adapter import AdapterLayout, initial_adapter
 from sealora_common.clip_norm import is_allowed
 from sealora_common.clip_range import is_allowed_range
 from sealora_common.errors import OrderRefusedError
-from sealora_common.order import RoundOrder, vector_digest
+from sealora_common.order import RoundOrder, most_attempts, vector_digest
 
 
-def check_order(site: Site, order: RoundOrder, adapter: NDArray[np.float32], layout: AdapterLayout) -> None:
+def check_order(
+    site: Site,
+    order: RoundOrder,
+    adapter: NDArray[np.float32],
+    layout: AdapterLayout,
+    at: datetime | None = None,
+) -> None:
     """Refuses an order that is not of the recipe, roster and model this site agreed to.
 
     Args:
@@ -24,12 +30,13 @@ def check_order(site: Site, order: RoundOrder, adapter: NDArray[np.float32], lay
         order: the server's order.
         adapter: the shared part of the global adapter, flat, as it came with the order.
         layout: of the whole adapter on this site's base model.
+        at: the time, with its time zone; None is now.
 
     Raises:
         OrderRefusedError: names what does not fit.
     """
     recipe = site.recipe
-    site.policy.check_hours(datetime.now(UTC))
+    _check_time(site, datetime.now(UTC) if at is None else at)
     if order.release != __version__:
         raise OrderRefusedError(
             f"the order is of Sealora {order.release}, this site runs {__version__}: install the same version at both"
@@ -39,7 +46,7 @@ def check_order(site: Site, order: RoundOrder, adapter: NDArray[np.float32], lay
             f"the order is for recipe {order.recipe_hash[:12]}, this site agreed to {recipe.hash[:12]} "
             "(recipe.yaml): it was refused"
         )
-    if order.roster_hash != site.roster.hash.hex():
+    if (order.roster_hash, order.roster_sequence) != (site.roster.hash.hex(), site.roster.sequence):
         raise OrderRefusedError("the order is for another roster than this site's roster.json: it was refused")
     if order.layout_digest != layout.digest:
         raise OrderRefusedError("the order is for another base model or adapter than this site's: it was refused")
@@ -50,10 +57,11 @@ def check_order(site: Site, order: RoundOrder, adapter: NDArray[np.float32], lay
             f"the order is to evaluate in round {order.round_number}, but a run of {recipe.rounds} rounds evaluates by "
             "itself once, after the last: it was refused"
         )
-    if order.attempt > recipe.sites.round_attempts:
+    if order.attempt > most_attempts(recipe, site.roster):
         raise OrderRefusedError(
-            f"the order is attempt {order.attempt} of a round, but the recipe's sites.round_attempts is "
-            f"{recipe.sites.round_attempts}: it was refused"
+            f"the order is attempt {order.attempt} of a round, but with the recipe's sites.round_attempts of "
+            f"{recipe.sites.round_attempts} and {len(site.roster)} sites there are no more than "
+            f"{most_attempts(recipe, site.roster)}: it was refused"
         )
     shared = layout.shared(recipe.lora.aggregation)
     if adapter.shape != (shared.size,):
@@ -69,3 +77,12 @@ def check_order(site: Site, order: RoundOrder, adapter: NDArray[np.float32], lay
         raise OrderRefusedError(f"the order's clipping norm {order.clip_norm:g} is not the recipe's: it was refused")
     if order.adapter_digest != vector_digest(adapter) or not np.isfinite(adapter).all():
         raise OrderRefusedError("the order's adapter is damaged: it was refused")
+
+
+def _check_time(site: Site, now: datetime) -> None:
+    site.policy.check_hours(now)
+    if site.roster.has_expired(now):
+        raise OrderRefusedError(
+            f"this site's roster.json expired {site.roster.expires}: the order is refused until the coordinator has "
+            "signed it anew"
+        )

@@ -5,6 +5,7 @@ Between two stages all that the round needs is in a `RoundState`, which the call
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from sealora_client.admission import admit_unless_begun
-from sealora_client.history import History
+from sealora_client.history import History, Told
 from sealora_client.ledger import PaidRelease
 from sealora_client.order_check import check_order
 from sealora_client.outbox import Outbox
@@ -22,8 +23,11 @@ from sealora_client.site import Site
 from sealora_common.contribution import ContributionLayout
 from sealora_common.entropy import site_entropy
 from sealora_common.order import RoundOrder, layout_of, terms_of
-from sealora_common.receipt import Receipt
 from sealora_common.secagg import RingVector, RoundTerms, SiteSession
+from sealora_common.secagg.bodies import Survivors
+from sealora_common.secagg.messages import Kind, open_signed
+
+log = logging.getLogger(__name__)
 
 
 class RoundState(BaseModel):
@@ -50,15 +54,15 @@ class Participation:
 
     @classmethod
     def begin(
-        cls, site: Site, order: RoundOrder, adapter: NDArray[np.float32], receipts: list[Receipt]
+        cls, site: Site, order: RoundOrder, adapter: NDArray[np.float32], told: Told
     ) -> tuple[Participation, bytes]:
         """Does what the order asks for and makes the keys of the round.
 
         Args:
             site: this site.
-            order: the server's order.
+            order: the server's order, its signature checked.
             adapter: the shared part of the global adapter, flat.
-            receipts: the run's receipts so far, as the server tells them.
+            told: receipts of the run that this site lacks, as the server tells them.
 
         Returns:
             The site's part in the round and its signed advertisement.
@@ -71,13 +75,13 @@ class Participation:
         recipe = site.recipe
         check_order(site, order, adapter, site.model().layout)
         history = History(site.directory, order.run)
-        history.check(receipts, order, recipe.hash, site.server_key)
+        checked = history.check(told, order, recipe, site.roster)
         contributions = _contributions(site, order)
         work = RoundWork(site, order)
         # Of the round, not of the attempt: under the tests' seed a vector that is sent again is the same to the bit.
         rounding = site_entropy(site.name, order.purpose, order.round_number, "rounding")
         vector = contributions.encode(work.do(adapter), rounding)
-        history.take(receipts)  # not before: an order that is refused leaves nothing on the disk
+        history.take(checked)  # not before: an order that is refused leaves nothing on the disk
         terms = terms_of(order, recipe, site.roster, contributions)
         keys = site_entropy(site.name, order.purpose, order.round_number, order.attempt, "keys")
         session, advertisement = SiteSession.begin(terms, site.roster, site.identity, keys)
@@ -89,6 +93,34 @@ class Participation:
         """Answers the share stage."""
         session = self._session()
         answer = session.share(payload)
+        self.state.session = session.to_bytes()
+        return answer
+
+    def check(self, payload: bytes) -> bytes:
+        """Answers the check stage; tells this site's operator whose shares it could not use."""
+        session = self._session()
+        answer = session.check(payload)
+        for accused in session.complaints:
+            log.warning(
+                "site %s, round %d: what site %s shared cannot be used; it must answer for that, or takes no part in "
+                "this round",
+                self._site.name,
+                self.state.order.round_number,
+                self._site.roster.names[accused],
+            )
+        self.state.session = session.to_bytes()
+        return answer
+
+    def disclose(self, payload: bytes) -> bytes:
+        """Answers complaints of what this site shared."""
+        session = self._session()
+        answer = session.disclose(payload)
+        log.warning(
+            "site %s, round %d: another site complained of what this one shared, which was disclosed to it; if that "
+            "goes on, tell the consortium's coordinator",
+            self._site.name,
+            self.state.order.round_number,
+        )
         self.state.session = session.to_bytes()
         return answer
 
@@ -122,8 +154,10 @@ class Participation:
         """Answers the confirm stage."""
         session = self._session()
         answer = session.confirm(payload)
-        names = tuple(self._site.roster.names[index] for index in session.survivors)
-        History(self._site.directory, self.state.order.run).confirm(self.state.order, names)
+        _, body = open_signed(answer, Kind.CONFIRM, self._terms(), self._site.roster)
+        signed = Survivors.from_bytes(body)
+        names = tuple(self._site.roster.names[index] for index in signed.indices)
+        History(self._site.directory, self.state.order.run).confirm(self.state.order, signed.transcript, names)
         self.state.session = session.to_bytes()
         return answer
 

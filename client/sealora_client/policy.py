@@ -62,6 +62,8 @@ class SitePolicy(BaseModel):
     """The delta at which the limit is meant; a recipe's delta may not be larger."""
     minimum_sites: int = Field(default=3, ge=2)
     """Smallest roster this site takes part in."""
+    roster_cosignatures: int = Field(default=0, ge=0)
+    """How many members must have co-signed the roster, so that no two sites can have been shown two."""
     minimum_survivors: int = Field(default=3, ge=2)
     """Smallest sum this site helps to open. With two, each party reads the other's delta."""
     adversary: Literal["malicious", "curious"] = "malicious"
@@ -179,6 +181,13 @@ class SitePolicy(BaseModel):
                 f"the roster has {len(roster)}",
                 len(roster) >= self.minimum_sites,
             )
+            if self.roster_cosignatures:
+                cosigned = len(roster.cosigners)
+                yield Verdict(
+                    f"roster_cosignatures is {self.roster_cosignatures}",
+                    f"{cosigned} {'member has' if cosigned == 1 else 'members have'} co-signed the roster",
+                    cosigned >= self.roster_cosignatures,
+                )
         sealing = recipe.sealing
         yield Verdict(
             f"minimum_survivors is {self.minimum_survivors}",

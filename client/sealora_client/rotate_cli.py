@@ -7,12 +7,14 @@ roster lists the new keys, the second step puts them in place. No other site's k
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sealora_client.enrol_cli import IDENTITY, NODE_KEY, make_keys, new_passphrase
+from sealora_client.seen_rosters import check_roster
 from sealora_client.site_config import SiteConfig
 from sealora_common.card import SiteCard
 from sealora_common.errors import PolicyError, StorageError
@@ -51,7 +53,7 @@ def _begin(directory: Path, config: SiteConfig, lock: bool) -> None:
     except OSError as error:
         raise storage_error(waiting, error) from error
     card, path = make_keys(config.name, waiting, new_passphrase() if lock else None)
-    typer.echo(f"{path}: this site's new card; send it to the coordinator and read this key out: {card.public_key}")
+    typer.echo(f"{path}: this site's new card; send it to the coordinator and read this out: {card.fingerprint}")
     typer.echo(
         "The old keys stay in use. When the new roster.json is here and the server has taken it in, stop the site and "
         "run `sealora-site rotate --finish`"
@@ -68,6 +70,7 @@ def _finish(directory: Path, config: SiteConfig) -> None:
     moved = not (waiting / card_file).exists() and not (waiting / IDENTITY).exists()  # by an attempt that was cut off
     card = SiteCard.load((directory if moved else waiting) / card_file)
     roster = Roster.load(directory / "roster.json", coordinator=config.coordinator)
+    check_roster(directory, roster, datetime.now(UTC))
     member = roster.members[roster.index(config.name)]
     if (member.public_key, member.node_key) != (card.public_key, card.node_key):
         raise PolicyError(
@@ -99,7 +102,7 @@ def _hand_over_ledger(directory: Path, name: str) -> None:
             ledger.verify()
         return  # an earlier attempt came so far
     except StorageError:
-        accept_ledger(path, new, signed_by=old.public_key)
+        accept_ledger(path, new, signed_by=old.pin)
 
 
 def _keep_former(directory: Path, config: SiteConfig) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import yaml
@@ -93,7 +94,10 @@ class SimulatedSites:
         else:
             coordinator = Identity.create("coordinator", site_entropy("coordinator", "identity"))
             keys = {name: identity.public_key for name, identity in identities.items()}
-            roster = Roster.create(f"simulation of {recipe.name}", keys, coordinator, server_key)
+            # For good: its coordinator is gone, so nobody could renew it for a run that is resumed later.
+            roster = Roster.create(
+                f"simulation of {recipe.name}", keys, coordinator, server_key, term=timedelta(days=36500)
+            )
             roster.save(roster_path)
         for name, data in sites.items():
             _write_site(directory / name, name, Path(data).resolve(), recipe, roster)
@@ -167,7 +171,7 @@ def _write_site(directory: Path, name: str, data: Path, recipe: Recipe, roster: 
         "policy.yaml": yaml.safe_dump(policy.model_dump(mode="json", exclude_unset=True), sort_keys=False),
         "recipe.yaml": yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
         "roster.json": roster.model_dump_json(indent=2),
-        "site.yaml": yaml.safe_dump({"name": name, "data": str(data), "coordinator": roster.coordinator}),
+        "site.yaml": yaml.safe_dump({"name": name, "data": str(data), "coordinator": roster.coordinator_pin}),
     }
     for file, text in files.items():
         write_atomically(directory / file, text.encode())

@@ -1,12 +1,13 @@
 """A site's directory: who it is, what it has agreed to, where its data and its books are.
 
-site.yaml        name and data file (this file's own fields)
-policy.yaml      what no server can override
-recipe.yaml      the recipe this site agreed to; orders under any other are refused
-roster.json      the sites of the federation, signed by its coordinator
-identity.pem     the site's signing key, mode 0600; it never leaves the site
-ledger.sqlite    privacy spent, across all runs
-history.jsonl    this site's own figures, round by round
+site.yaml          name and data file (this file's own fields)
+policy.yaml        what no server can override
+recipe.yaml        the recipe this site agreed to; orders under any other are refused
+roster.json        the sites of the federation, signed by its coordinator
+seen-rosters.json  which rosters it has used
+identity.pem       the site's signing key, mode 0600; it never leaves the site
+ledger.sqlite      privacy spent, across all runs
+history.jsonl      this site's own figures, round by round
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from sealora_client.data.load import SiteData, SiteRecords, load_data, read_reco
 from sealora_client.ledger import Ledger
 from sealora_client.model.adapted import AdaptedModel, adapted_model
 from sealora_client.policy import SitePolicy
+from sealora_client.seen_rosters import check_roster, remember_roster
 from sealora_client.site_config import SiteConfig
 from sealora_common.errors import ModelError, PolicyError, SealoraError
 from sealora_common.identity import Identity
@@ -38,14 +41,16 @@ class Site:
     Args:
         directory: the site's.
         before: the site as it was opened there before, whose data are kept if the file now holds none that can be used.
+        at: the time, which the roster's term is compared with; None is now.
     """
 
-    def __init__(self, directory: Path, before: Site | None = None) -> None:
+    def __init__(self, directory: Path, before: Site | None = None, at: datetime | None = None) -> None:
         self.directory = directory
         self.config = SiteConfig.load(directory / "site.yaml")
         self.policy = SitePolicy.load(directory / "policy.yaml")
         self.recipe: Recipe = load_recipe(directory / "recipe.yaml")
         self.roster = Roster.load(directory / "roster.json", coordinator=self.config.coordinator)
+        check_roster(directory, self.roster, at or datetime.now(UTC))
         self.identity = _identity(self.config.name, directory / "identity.pem", _stamp(directory / "identity.pem"))
         index = self.roster.index(self.name)
         if self.roster.public_key(index) != self.identity.public_key:
@@ -54,9 +59,11 @@ class Site:
                 "send the coordinator this site's card again"
             )
         if self.roster.server is None:
-            raise PolicyError(f"{directory / 'roster.json'}: names no server key, so receipts prove nothing: add it")
-        self.server_key = bytes.fromhex(self.roster.server)
+            raise PolicyError(
+                f"{directory / 'roster.json'}: names no server key, so orders and receipts prove nothing: add it"
+            )
         self.policy.check(self.recipe, self.roster)
+        remember_roster(directory, self.roster)
         self._loaded: SiteData | None = None
         # Under another recipe, or of another file, the records would be others: that is a new start.
         if before is not None and (before.recipe.hash, before.data_file) == (self.recipe.hash, self.data_file):

@@ -24,7 +24,7 @@ class SiteConfig(BaseModel):
     data: Path
     """The site's records, JSON Lines."""
     coordinator: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    """The pinned Ed25519 key (hex) of the consortium's coordinator, who signs the roster."""
+    """The pin (SHA-256, hex, of the public key) of the consortium's coordinator, who signs the roster."""
     server: str | None = None
     """Where the server's front is, `https://host:port`. Plain http is taken for this machine only."""
     ca: Path | None = None

@@ -13,7 +13,8 @@ name: {name}
 # This site's records, one JSON object a line. They stay here.
 data: {data}
 
-# The coordinator's public key, which signs the roster. Have it read out to you; do not take it from a mail.
+# The pin of the coordinator's key, which signs the roster. Compare the key's fingerprint by telephone (`sealora-site
+# roster show`): a mail can be forged.
 {coordinator}
 
 # The server's front, and the authority that signs its certificate. Both come from the server's operator.
@@ -38,6 +39,9 @@ delta_limit: 1.0e-5
 # Smallest federation, and smallest sum that this site helps to open. With two, each party reads the other's part.
 minimum_sites: 3
 minimum_survivors: 3
+
+# How many members must have co-signed the roster (`sealora-site roster cosign`).
+roster_cosignatures: 0
 
 # The weakest server a recipe may be sealed against, and the smallest unit of privacy (record or person).
 adversary: malicious

@@ -9,15 +9,43 @@ from typing import Annotated, Literal
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, EllipticCurvePublicKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat, PublicFormat, load_ssh_public_key
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from sealora_common.canonical import canonical_json
 from sealora_common.errors import PolicyError
-from sealora_common.identity import Identity, encryption, verify
+from sealora_common.file_version import require_version
+from sealora_common.identity import (
+    Identity,
+    PublicKeyText,
+    SignatureText,
+    encryption,
+    key_fingerprint,
+    key_from_text,
+    signature_from_text,
+    signature_to_text,
+    verify,
+)
 from sealora_common.storage import write_atomically
 
-_SIGNED_AS = b"sealora site card v1\n"
+_SIGNED_AS = b"sealora site card v2\n"
+_VERSION = 2
 _NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
+
+
+def _is_p384(value: str) -> str:
+    try:
+        key = load_ssh_public_key(value.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError("not an OpenSSH public key") from None
+    if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP384R1):
+        raise ValueError("not a P-384 key")
+    if key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode() != value:
+        raise ValueError("not in canonical form: nothing may follow the key")
+    return value
+
+
+NodeKeyText = Annotated[str, AfterValidator(_is_p384)]
+"""A field that holds the P-384 key of a Flower node in OpenSSH form: in the one form that it has, without comment."""
 
 
 class SiteCard(BaseModel):
@@ -25,51 +53,47 @@ class SiteCard(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     name: Annotated[str, Field(pattern=_NAME)]
-    public_key: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    """Ed25519, hex: signs the site's part in every round."""
-    node_key: str
+    public_key: PublicKeyText
+    """Ed25519 and ML-DSA-65, base64: signs the site's part in every round."""
+    node_key: NodeKeyText
     """P-384, OpenSSH form: what Flower's node authentication asks for."""
-    signature: Annotated[str, Field(pattern=r"^([0-9a-f]{128})?$")] = ""
-
-    @field_validator("node_key")
-    @classmethod
-    def _is_p384(cls, value: str) -> str:
-        try:
-            key = load_ssh_public_key(value.encode())
-        except (ValueError, UnsupportedAlgorithm):
-            raise ValueError("not an OpenSSH public key") from None
-        if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP384R1):
-            raise ValueError("not a P-384 key")
-        return value
+    signature: SignatureText = ""
 
     @classmethod
     def create(cls, identity: Identity, node_key: str) -> SiteCard:
         """The card of the site with this identity, signed by it."""
-        unsigned = cls(name=identity.name, public_key=identity.public_key.hex(), node_key=node_key)
+        unsigned = cls(name=identity.name, public_key=identity.public_key_text, node_key=node_key)
         signature = identity.sign(_SIGNED_AS + unsigned._signed_bytes())
-        return unsigned.model_copy(update={"signature": signature.hex()})
+        return unsigned.model_copy(update={"signature": signature_to_text(signature)})
 
     @classmethod
     def load(cls, path: Path) -> SiteCard:
         """Reads a card and checks that the site itself signed it.
 
         Raises:
-            PolicyError: the file is missing, malformed, or not signed by the key on it.
+            PolicyError: the file is missing, malformed, of another version, or not signed by the key on it.
         """
         try:
-            card = cls.model_validate_json(path.read_bytes())
+            content = path.read_bytes()
+            require_version(path, content, _VERSION, "a site card", "have the site enrol anew and send its new card")
+            card = cls.model_validate_json(content)
         except OSError as error:
             raise PolicyError(f"{path}: the site card cannot be read ({error.strerror}): ask the site for it") from None
         except ValidationError as error:
             problem = error.errors(include_url=False)[0]
             field = ".".join(str(part) for part in problem["loc"]) or "card"
             raise PolicyError(f"{path}: not a site card ({field}: {problem['msg']}): ask the site for it") from None
-        signature = bytes.fromhex(card.signature)
-        if not verify(bytes.fromhex(card.public_key), signature, _SIGNED_AS + card._signed_bytes()):
+        signature = signature_from_text(card.signature)
+        if not verify(key_from_text(card.public_key), signature, _SIGNED_AS + card._signed_bytes()):
             raise PolicyError(f"{path}: the card is not signed by its own key: ask the site for it again")
         return card
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the public key, for site and coordinator to compare by telephone."""
+        return key_fingerprint(key_from_text(self.public_key))
 
     def _signed_bytes(self) -> bytes:
         return canonical_json(self.model_dump(mode="json", exclude={"signature"}))

@@ -47,6 +47,12 @@ class OrderRefusedError(PolicyError):
     travels = True
 
 
+class ReceiptError(PolicyError):
+    """A receipt, or a chain of them, does not prove what it says. Travels: it follows from the server's messages."""
+
+    travels = True
+
+
 class StorageError(SealoraError):
     """A file could not be written or read (no space, no permission, damaged)."""
 

@@ -23,6 +23,8 @@ class Hello(BaseModel):
     recipe_hash: str
     roster_hash: str
     layout: list[tuple[str, Shape]]
+    receipts: int = Field(default=0, ge=0, lt=2**32)
+    """How many receipts of the run that it was asked for it has: the server sends it the later ones alone."""
 
     @property
     def adapter_layout(self) -> AdapterLayout:

@@ -16,6 +16,7 @@ from sealora_common.canonical import canonical_json
 from sealora_common.clip_range import initial_range
 from sealora_common.contribution import ContributionLayout
 from sealora_common.errors import OrderRefusedError
+from sealora_common.identity import Identity, verify
 from sealora_common.recipe import Recipe
 from sealora_common.roster import Roster
 from sealora_common.secagg import RoundTerms, threshold_for
@@ -23,13 +24,18 @@ from sealora_common.secagg import RoundTerms, threshold_for
 GENESIS = "0" * 64
 """The history before the first receipt, see `sealora_common.receipt`."""
 
+_SIGNED_AS = b"sealora order v1\n"
+
 Purpose = Literal["train", "evaluate"]
 Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Hex16 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
 
 class RoundOrder(BaseModel):
-    """What the server asks of every site in a round. Its digest is part of the terms, so all sites get the same."""
+    """What the server asks of every site in a round. Its digest is part of the terms, so all sites get the same.
+
+    The server signs it; the signature travels beside the canonical bytes and lies in the round's receipt.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -44,6 +50,8 @@ class RoundOrder(BaseModel):
     """Fresh for every attempt, also after a restart of the server."""
     recipe_hash: Hex32
     roster_hash: Hex32
+    roster_sequence: int = Field(ge=1, lt=2**32)
+    """The roster's number, which the receipt repeats, so that rosters of one number can be compared."""
     layout_digest: Hex32
     adapter_digest: Hex32
     """SHA-256 of the global adapter that travels with the order."""
@@ -79,6 +87,7 @@ class RoundOrder(BaseModel):
             nonce=secrets.token_hex(16),
             recipe_hash=recipe.hash,
             roster_hash=roster.hash.hex(),
+            roster_sequence=roster.sequence,
             layout_digest=layout_digest,
             adapter_digest=vector_digest(adapter),
             history=history,
@@ -106,6 +115,33 @@ class RoundOrder(BaseModel):
             raise OrderRefusedError("the server's order is not in canonical form: it was refused")
         return order
 
+    @classmethod
+    def parse_signed(cls, content: bytes, signature: bytes, server_key: bytes) -> RoundOrder:
+        """Reads an order that the server signed; nothing of any other is looked at.
+
+        Args:
+            content: the order's canonical bytes.
+            signature: the server's, over them.
+            server_key: the public key that the roster names.
+
+        Raises:
+            OrderRefusedError: the signature does not hold, or what is signed is no well-formed order.
+        """
+        if not verify(server_key, signature, _SIGNED_AS + content):
+            raise OrderRefusedError(
+                "the order is not signed by the server that this site's roster names: it was refused; "
+                "tell the consortium's coordinator"
+            )
+        return cls.parse(content)
+
+    def signed_by(self, server: Identity) -> bytes:
+        """The server's signature of this order."""
+        return server.sign(_SIGNED_AS + self.to_bytes())
+
+    def is_signed_by(self, server_key: bytes, signature: bytes) -> bool:
+        """Whether `signature` over this order was made by the server with this public key."""
+        return verify(server_key, signature, _SIGNED_AS + self.to_bytes())
+
     def to_bytes(self) -> bytes:
         """The canonical bytes."""
         return canonical_json(self.model_dump(mode="json"))
@@ -119,6 +155,15 @@ class RoundOrder(BaseModel):
 def evaluates(order: RoundOrder, recipe: Recipe) -> bool:
     """Whether sites evaluate the order's adapter on their held-out records."""
     return order.purpose == "evaluate" or recipe.evaluates(order.round_number)
+
+
+def most_attempts(recipe: Recipe, roster: Roster) -> int:
+    """Most attempts of one round that a site takes part in.
+
+    An attempt that shows who broke the protocol is not counted against the recipe's, and each can show it of a site
+    that had not been found out before.
+    """
+    return recipe.sites.round_attempts + len(roster)
 
 
 def layout_of(order: RoundOrder, recipe: Recipe, roster: Roster, adapter: AdapterLayout) -> ContributionLayout:
@@ -148,6 +193,7 @@ def terms_of(order: RoundOrder, recipe: Recipe, roster: Roster, layout: Contribu
         threshold=threshold_for(len(roster), recipe.sealing.adversary),
         min_survivors=recipe.sealing.min_survivors,
         segments=layout.segments,
+        sessions=(recipe.rounds + 1) * most_attempts(recipe, roster),
     )
 
 

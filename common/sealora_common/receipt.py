@@ -1,8 +1,12 @@
-"""Receipts: what came of each round, signed by the server and chained, so that every site sees the same history.
+"""Receipts: what came of each round, shown by the survivors' own signatures, signed by the server and chained.
 
-The hash of the last receipt is part of the next round's order, and the order's digest part of the round's terms:
-sites whose histories differ derive different keys and get no sum together. Two sites that compare their chains
-out of band find the first round in which the server told them different things.
+A receipt holds the order as the server signed it, the terms of the sealing, and as many of the survivors' signed
+confirmations as were needed to open the sum: what a site signs in the protocol's confirm stage, see
+`sealora_common.secagg.messages`. So a server cannot make one up: `sealora_common.receipt_check` says what is checked.
+
+The order names the hash of the receipt before, and the order's digest is part of the round's terms: sites whose
+histories differ derive different keys and get no sum together. Two sites that compare their chains out of band find
+the first round in which the server told them different things.
 """
 
 from __future__ import annotations
@@ -11,113 +15,171 @@ import hashlib
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sealora_common.canonical import canonical_json
-from sealora_common.errors import OrderRefusedError
-from sealora_common.identity import Identity, verify
+from sealora_common.errors import ReceiptError
+from sealora_common.identity import SIGNATURE_BYTES, Identity, verify
 from sealora_common.order import GENESIS, RoundOrder
+from sealora_common.secagg import OpenedSum, RoundTerms
 
-_SIGNED_AS = b"sealora receipt v1\n"
+_SIGNED_AS = b"sealora receipt v2\n"
+_MOST_SITES = 1000
+_CONFIRMATION_LIMIT = 256 + 2 * _MOST_SITES + SIGNATURE_BYTES
+_TERMS_LIMIT = 512 + 6 * 255
+
 Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Signature = Annotated[bytes, Field(max_length=SIGNATURE_BYTES)]
+
+
+class OpeningProof(BaseModel):
+    """What shows that one sum was opened with the consent of enough sites."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_bytes="base64", val_json_bytes="base64")
+
+    terms: Annotated[bytes, Field(max_length=_TERMS_LIMIT)]
+    """Canonical bytes of the sealing's terms, whose digest each confirmation names."""
+    confirmations: Annotated[
+        tuple[Annotated[bytes, Field(max_length=_CONFIRMATION_LIMIT)], ...], Field(max_length=_MOST_SITES)
+    ]
+    """Signed confirm messages of the protocol, by sender."""
+
+    @classmethod
+    def of(cls, terms: RoundTerms, opened: OpenedSum) -> OpeningProof:
+        """As many of the confirmations as were needed: more would prove no more."""
+        return cls(terms=terms.to_bytes(), confirmations=opened.confirmations[: terms.needed])
 
 
 class Receipt(BaseModel):
-    """One finished round."""
+    """One finished round. In JSON, byte strings are base64 (RFC 4648, section 5)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_bytes="base64", val_json_bytes="base64")
 
-    version: Literal[1] = 1
-    run: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-    round_number: int = Field(ge=1)
-    recipe_hash: Hex32
-    roster_hash: Hex32
-    order_digest: Hex32
-    survivors: Annotated[tuple[Annotated[str, Field(max_length=64)], ...], Field(max_length=1000)]
+    version: Literal[2] = 2
+    order: RoundOrder
+    """The order of the attempt that was opened; `order.history` is the hash of the receipt before."""
+    order_signature: Signature
+    """The server's signature of the order."""
+    openings: Annotated[tuple[OpeningProof, ...], Field(min_length=1, max_length=1)]
+    """One for each sum that the round opened."""
+    survivors: Annotated[tuple[Annotated[str, Field(max_length=64)], ...], Field(max_length=_MOST_SITES)]
     """Names of the sites in the opened sum, in the roster's order."""
     adapter_digest: Hex32
-    """SHA-256 of the shared part of the adapter that came out of the round."""
-    previous: Hex32
-    """Hash of the receipt before, or `GENESIS`."""
-    signature: str = Field(default="", pattern=r"^([0-9a-f]{128})?$")
+    """SHA-256 of the shared part of the adapter that came out of the round. The server's word: see docs/sealing.md."""
+    signature: Signature = b""
+    """The server's signature of all else."""
 
     @classmethod
     def issue(
-        cls, order: RoundOrder, survivors: tuple[str, ...], adapter_digest: str, previous: str, server: Identity
+        cls,
+        order: RoundOrder,
+        openings: Sequence[OpeningProof],
+        survivors: tuple[str, ...],
+        adapter_digest: str,
+        server: Identity,
     ) -> Receipt:
         """The receipt of the round that `order` opened, signed by `server`."""
         unsigned = cls(
-            run=order.run,
-            round_number=order.round_number,
-            recipe_hash=order.recipe_hash,
-            roster_hash=order.roster_hash,
-            order_digest=order.digest.hex(),
+            order=order,
+            order_signature=order.signed_by(server),
+            openings=tuple(openings),
             survivors=survivors,
             adapter_digest=adapter_digest,
-            previous=previous,
         )
-        signature = server.sign(_SIGNED_AS + unsigned._signed_bytes())
-        return unsigned.model_copy(update={"signature": signature.hex()})
+        return unsigned.signed_by(server)
+
+    def signed_by(self, server: Identity) -> Receipt:
+        """A copy signed by `server`."""
+        return self.model_copy(update={"signature": server.sign(_SIGNED_AS + self._signed_bytes())})
+
+    def is_signed_by(self, server_key: bytes) -> bool:
+        """Whether the server with this public key signed it."""
+        return verify(server_key, self.signature, _SIGNED_AS + self._signed_bytes())
 
     @property
     def hash(self) -> str:
         """SHA-256 (hex) of all but the signature."""
         return hashlib.sha256(self._signed_bytes()).hexdigest()
 
-    def is_signed_by(self, server_key: bytes) -> bool:
-        """Whether the server with this 32-byte public key signed it."""
-        return verify(server_key, bytes.fromhex(self.signature), _SIGNED_AS + self._signed_bytes())
+    @property
+    def run(self) -> str:
+        """The run it is of."""
+        return self.order.run
+
+    @property
+    def round_number(self) -> int:
+        """The round it is of: 1, 2, ..."""
+        return self.order.round_number
+
+    @property
+    def recipe_hash(self) -> str:
+        """The recipe's hash (hex)."""
+        return self.order.recipe_hash
+
+    @property
+    def roster_hash(self) -> str:
+        """The hash (hex) of the roster that the round was sealed among."""
+        return self.order.roster_hash
+
+    @property
+    def previous(self) -> str:
+        """Hash (hex) of the receipt before, or `GENESIS`."""
+        return self.order.history
+
+    def to_line(self) -> bytes:
+        """The canonical bytes, without a line's end."""
+        return canonical_json(self.model_dump(mode="json"))
+
+    @classmethod
+    def from_line(cls, line: bytes) -> Receipt:
+        """Reads a receipt, refusing any but its canonical bytes.
+
+        Raises:
+            ReceiptError: it is not a well-formed receipt.
+        """
+        try:
+            receipt = cls.model_validate_json(line)
+        except ValidationError as error:
+            problem = error.errors(include_url=False)[0]
+            field = ".".join(str(part) for part in problem["loc"]) or "receipt"
+            raise ReceiptError(f"a receipt is malformed ({field}: {problem['msg']}): it was refused") from None
+        if receipt.to_line() != line:
+            raise ReceiptError(f"the receipt of round {receipt.round_number} is not in canonical form: it was refused")
+        return receipt
 
     def _signed_bytes(self) -> bytes:
         return canonical_json(self.model_dump(mode="json", exclude={"signature"}))
 
 
-_chain: TypeAdapter[list[Receipt]] = TypeAdapter(list[Receipt])
-
-
 def chain_to_bytes(receipts: Sequence[Receipt]) -> bytes:
-    """A chain as it travels and lies on disk: a canonical JSON array."""
-    return canonical_json([receipt.model_dump(mode="json") for receipt in receipts])
+    """Receipts as they travel and lie on disk: one a line, each line ended."""
+    return b"".join(receipt.to_line() + b"\n" for receipt in receipts)
 
 
 def chain_from_bytes(content: bytes) -> list[Receipt]:
     """The inverse of `chain_to_bytes`.
 
     Raises:
-        OrderRefusedError: it is malformed.
+        ReceiptError: a line is malformed, or the last one is cut short.
     """
-    try:
-        return _chain.validate_json(content)
-    except ValidationError as error:
-        problem = error.errors(include_url=False)[0]["msg"]
-        raise OrderRefusedError(f"the chain of receipts is malformed ({problem}): it was refused") from None
+    *lines, rest = content.split(b"\n")
+    receipts = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            receipts.append(Receipt.from_line(line))
+        except ReceiptError as error:
+            raise ReceiptError(f"line {number} of the receipts: {error}") from None
+    if rest:
+        raise ReceiptError(
+            f"line {len(lines) + 1} of the receipts is cut short, so what it said is not known: "
+            "take the line away, or a whole copy from another site"
+        )
+    return receipts
 
 
 def history_of(receipts: Sequence[Receipt]) -> str:
     """What the next order must name: the hash of the last receipt, or `GENESIS`."""
     return receipts[-1].hash if receipts else GENESIS
-
-
-def check_chain(receipts: Sequence[Receipt], *, run: str, recipe_hash: str, server_key: bytes) -> None:
-    """Checks that `receipts` are rounds 1, 2, ... of one run, each linked to the one before and signed.
-
-    Raises:
-        OrderRefusedError: names the first round that does not fit.
-    """
-    previous = GENESIS
-    for position, receipt in enumerate(receipts, start=1):
-        fits = (
-            receipt.round_number == position
-            and receipt.run == run
-            and receipt.recipe_hash == recipe_hash
-            and receipt.previous == previous
-        )
-        if not fits or not receipt.is_signed_by(server_key):
-            raise OrderRefusedError(
-                f"the receipt of round {position} does not fit the chain or is not signed by the server: "
-                "the order is refused; tell the consortium's coordinator"
-            )
-        previous = receipt.hash
 
 
 def first_difference(ours: Sequence[Receipt], theirs: Sequence[Receipt]) -> int | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sealora_common.errors import StorageError
@@ -72,6 +74,51 @@ def append_line(path: Path, line: str) -> None:
             file.write(line.rstrip("\n") + "\n")
             file.flush()
             os.fsync(file.fileno())
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
+def whole_lines(path: Path) -> list[bytes]:
+    """The lines of a file that `append_whole_lines` wrote, without their ends; none if it is not there.
+
+    What follows the last line's end was cut short by a kill or a full disk. It counts as never written.
+
+    Raises:
+        StorageError: the file cannot be read.
+    """
+    try:
+        return path.read_bytes().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read ({error.strerror}): give this account the right to") from error
+
+
+def append_whole_lines(path: Path, lines_after: Callable[[int], Sequence[bytes]]) -> None:
+    """Appends lines to a file and flushes it to the disk; a line that was cut short before is taken away first.
+
+    Args:
+        path: the file, made if it is missing. Of several that append at once, one does after the other.
+        lines_after: called with the number of lines that are there; the lines to append.
+
+    Raises:
+        StorageError: they could not be written. What part of them is there is whole lines and at most a torn one.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        is_new = not path.exists()
+        with path.open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            content = file.read()
+            added = b"".join(line + b"\n" for line in lines_after(content.count(b"\n")))
+            if added:
+                file.truncate(content.rfind(b"\n") + 1)
+                file.write(added)
+                file.flush()
+                os.fsync(file.fileno())
+        if is_new:
+            _sync_directory(path.parent)
     except OSError as error:
         raise storage_error(path, error) from error
 

@@ -24,6 +24,7 @@ from rich.logging import RichHandler
 from sealora_common.errors import SealoraError
 from sealora_common.recipe import load_recipe
 from sealora_server.audit_cli import audit
+from sealora_server.fault_cli import fault
 from sealora_server.roster_cli import roster_cli
 from sealora_server.server_cli import server_cli
 from sealora_server.simulation.engine import Engine
@@ -33,6 +34,7 @@ cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 cli.add_typer(roster_cli, name="roster")
 cli.add_typer(server_cli, name="server")
 cli.command()(audit)
+cli.command()(fault)
 
 
 @cli.callback()

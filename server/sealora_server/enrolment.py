@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from flwr.app import RecordDict
@@ -17,6 +18,7 @@ from sealora_common.roster import Roster
 from sealora_common.secagg import threshold_for
 from sealora_common.wire_format import PAYLOAD, RECIPE_HASH, RUN, Action
 from sealora_common.wire_format import field as wire_field
+from sealora_server.blame import left_out
 from sealora_server.events import TurnedAway
 from sealora_server.exchange import broadcast, exchange, one_line
 from sealora_server.node_keys import KeyedGrid, sites_by_node_key
@@ -32,18 +34,22 @@ class Enrolment:
     Attributes:
         run_id: the run's identifier, which every greeting carries: a site judges the run as a whole when it is
             greeted, and must not count twice what this run has been charged before.
+        blamed: names the sites that take no part any more, since they broke the sealing protocol.
         sites: node id -> site name. A name is what the node says; only its signature in a round proves it.
         layout: the adapter's layout, once the first sites have come: what most of them say.
         refusals: node id -> who takes no part, and why.
+        receipts: node id -> how many of the run's receipts its site has, as far as it has said.
     """
 
     grid: Grid
     recipe: Recipe
     roster: Roster
     run_id: str
+    blamed: Callable[[], tuple[str, ...]] = tuple
     sites: dict[int, str] = field(default_factory=dict)
     layout: AdapterLayout | None = None
     refusals: dict[int, TurnedAway] = field(default_factory=dict)
+    receipts: dict[int, int] = field(default_factory=dict)
     _told: dict[int, AdapterLayout] = field(default_factory=dict)
     _owners: dict[int, str] = field(default_factory=dict)
     _since: dict[int, str] = field(default_factory=dict)
@@ -128,8 +134,12 @@ class Enrolment:
         return "mend what keeps them away" if not self.missing else "start them, or mend what keeps them away"
 
     def refresh(self) -> None:
-        """Greets the nodes that are new and forgets those that are gone."""
+        """Greets the nodes that are new, forgets those that are gone, and turns away those that are to blame."""
         connected = self._connected()
+        blamed = self.blamed()
+        for node in [node for node, name in self.sites.items() if name in blamed]:
+            name = self.sites.pop(node)
+            self._turn_away(node, str(left_out(name)), name)
         self.sites = {node_id: name for node_id, name in self.sites.items() if node_id in connected}
         self.refusals = {node_id: refusal for node_id, refusal in self.refusals.items() if node_id in connected}
         new = connected - set(self.sites) - set(self.refusals)
@@ -179,12 +189,15 @@ class Enrolment:
             del self.sites[earlier]  # a site that crashed comes back as a new node
         self.sites[node_id] = hello.site
         self._told[node_id] = hello.adapter_layout
+        self.receipts[node_id] = hello.receipts
 
     def _check(self, hello: Hello, owner: str) -> None:
         if hello.site != owner:
             raise FederationError(f"its node calls itself {hello.site!r}: give it its own identity")
         if hello.site not in self.roster.names:
             raise FederationError(f"it calls itself {hello.site!r}, which is not on the roster")
+        if hello.site in self.blamed():
+            raise left_out(hello.site)
         if (hello.recipe_hash, hello.roster_hash) != (self.recipe.hash, self.roster.hash.hex()):
             raise FederationError("it has another recipe or roster: give it this run's")
         if self.layout is not None and hello.adapter_layout != self.layout:

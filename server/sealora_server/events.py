@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from sealora_common.storage import append_line
 from sealora_server.tail import JsonLinesTail
 
-StageName = Literal["train", "share", "mask", "confirm", "open", "evaluate"]
+StageName = Literal["train", "share", "check", "disclose", "mask", "confirm", "open", "evaluate"]
 
 
 class RunEvent(BaseModel):
@@ -127,6 +127,18 @@ class SiteFailed(RunEvent):
     reason: str
 
 
+class SiteBlamed(RunEvent):
+    """A site broke the sealing protocol, which its own signatures show: it takes no further part in the run."""
+
+    event: Literal["site_blamed"] = "site_blamed"
+    round: int
+    attempt: int
+    site: str
+    reason: str
+    evidence: str
+    """File in the run's directory that shows it to anybody who has the roster."""
+
+
 class RoundAborted(RunEvent):
     """Too few sites were left to open the sum; nothing was unmasked and the round is tried again."""
 
@@ -188,6 +200,7 @@ Event = (
     | Stage
     | SiteReplied
     | SiteFailed
+    | SiteBlamed
     | RoundAborted
     | RoundFinished
     | EvaluationFinished

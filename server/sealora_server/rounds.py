@@ -18,9 +18,10 @@ from sealora_common.clip_range import next_range
 from sealora_common.entropy import insecure_seed_in_use
 from sealora_common.errors import FederationError
 from sealora_common.order import vector_digest
-from sealora_common.receipt import Receipt, history_of
-from sealora_common.roster import Roster
+from sealora_common.receipt import Receipt
+from sealora_common.roster import Roster, require_succession
 from sealora_common.wire_format import ADAPTER
+from sealora_server.blame import Blame
 from sealora_server.enrolment import Enrolment
 from sealora_server.events import (
     EvaluationFinished,
@@ -56,7 +57,10 @@ class _Run:
         self._recipe = store.recipe
         self._roster = roster
         self._grid = grid
-        self._enrolment = Enrolment(grid, self._recipe, roster, store.run_id)
+        self._blame = Blame(store.directory, store.events)
+        self._enrolment = Enrolment(grid, self._recipe, roster, store.run_id, self._blame.sites)
+        self._server = store.server_identity()
+        store.rosters.keep(roster)
         self._told_away: tuple[TurnedAway, ...] | None = None
 
     def run(self) -> None:
@@ -76,10 +80,13 @@ class _Run:
             roster=self._roster,
             layout=layout,
             enrolment=self._enrolment,
+            blame=self._blame,
             run_id=self._store.run_id,
             events=self._store.events,
+            server=self._server,
+            rosters=self._store.rosters,
         )
-        sealed.receipts = self._store.receipts()
+        sealed.receipts = self._store.mended_receipts()
         if done:
             sealed.clip_range = self._store.record(done).next_clip_range
             sealed.clip_norm = self._store.record(done).next_clip_norm
@@ -113,15 +120,14 @@ class _Run:
             return strategy.aggregate_train(round_number, sealed.send_and_receive(messages))[0]
 
         arrays = self._until_it_succeeds(train, round_number, f"round {round_number}", sealed)
-        opened, order = sealed.opened, sealed.order
-        if arrays is None or opened is None or order is None:
+        opened, order, opening = sealed.opened, sealed.order, sealed.opening
+        if arrays is None or opened is None or order is None or opening is None:
             raise RuntimeError("a strategy returned no arrays for a complete round")
         stepped = np.asarray(arrays[ADAPTER].numpy(), dtype=np.float32)
         tensors = self._store.adapter(0, layout)
         tensors.update(layout.shared(self._recipe.lora.aggregation).unflatten(stepped))
         survivors = tuple(self._roster.names[index] for index in opened.survivors)
-        history = history_of(sealed.receipts)
-        receipt = Receipt.issue(order, survivors, vector_digest(stepped), history, self._store.server_identity())
+        receipt = Receipt.issue(order, [opening], survivors, vector_digest(stepped), self._server)
         record = self._store.finish_round(
             round_number,
             tensors=tensors,
@@ -164,22 +170,27 @@ class _Run:
         return sealed.opened.heldout_loss
 
     def _until_it_succeeds(self, work: Callable[[], T], number: int, name: str, sealed: SealedGrid) -> T:
-        """Does one round's `work`, as often as the recipe allows; `sealed.attempt` says which attempt succeeded."""
-        last = self._recipe.sites.round_attempts
-        for attempt in range(1, last + 1):
+        """Does one round's `work`, as often as the recipe allows; `sealed.attempt` says which attempt succeeded.
+
+        An attempt that shows who broke the protocol is not counted: the next one goes on without that site.
+        """
+        failed = attempt = 0
+        while True:
+            attempt += 1
             sealed.attempt = attempt
+            blamed = self._blame.sites()
             try:
                 self._take_new_roster(sealed)
                 self._gather()
                 return work()
             except FederationError as error:
                 self._store.events.write(RoundAborted(round=number, attempt=attempt, reason=str(error)))
-                if attempt == last:
+                failed += self._blame.sites() == blamed
+                if failed == self._recipe.sites.round_attempts:
                     times = "once" if attempt == 1 else f"{attempt} times, last"
                     raise FederationError(
                         f"{name} failed {times} because {error}: mend that, then resume the run"
                     ) from error
-        raise RuntimeError("a recipe allows at least one attempt")
 
     def _gather(self) -> AdapterLayout:
         """Waits for the sites, and tells who takes no part and why: at first, and whenever that is no longer the same.
@@ -214,9 +225,11 @@ class _Run:
         path = self._store.directory / "roster.json"
         if not path.exists():
             return
-        roster = Roster.load(path, coordinator=self._roster.coordinator)
+        roster = Roster.load(path, coordinator=self._roster.coordinator_pin)
         if roster.hash != self._roster.hash:
+            require_succession(roster, self._roster.sequence, self._roster.hash.hex(), f"{path}: ")
             self._roster = roster
+            self._store.rosters.keep(roster)
             self._enrolment.take_roster(roster)
             sealed.take_roster(roster)
 

@@ -17,10 +17,12 @@ from safetensors.numpy import load, save
 
 from sealora_common.adapter import AdapterLayout, Tensors, initial_adapter
 from sealora_common.entropy import SystemEntropy
-from sealora_common.errors import StorageError
+from sealora_common.errors import PolicyError, ReceiptError, StorageError
 from sealora_common.identity import Identity
 from sealora_common.receipt import Receipt
+from sealora_common.receipt_file import ReceiptFile
 from sealora_common.recipe import Recipe, load_recipe
+from sealora_common.roster_book import RosterBook
 from sealora_common.storage import storage_error, write_atomically
 from sealora_server.adapter_files import read_adapter, write_adapter
 from sealora_server.events import EventLog
@@ -28,6 +30,7 @@ from sealora_server.strategy import State
 
 _OPTIMIZER = "optimizer.safetensors"
 _RECEIPT = "receipt.json"
+_RECEIPTS = "receipts.jsonl"
 _RECORD = "round.json"
 _SERVER_KEY = "server.pem"
 
@@ -40,7 +43,7 @@ class RunIdentity(BaseModel):
     run_id: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
     recipe_hash: str
     server_key: str = _SERVER_KEY
-    """Path of the key that signs the receipts, from the run's directory: a server keeps one for all its runs."""
+    """Path of the key that signs orders and receipts, from the run's directory: a server keeps one for all its runs."""
 
 
 class RoundRecord(BaseModel):
@@ -70,6 +73,8 @@ class RunStore:
         self.run_id = identity.run_id
         self.recipe = recipe
         self.events = EventLog(directory / "events.jsonl")
+        self.rosters = RosterBook(directory / "rosters")
+        """Those that the run has been under: its receipts are checked with them."""
         self._server_key = directory / identity.server_key
 
     @classmethod
@@ -79,7 +84,7 @@ class RunStore:
         Args:
             directory: the run's directory.
             recipe: what is run.
-            server_key: path, from that directory, of the key that signs the receipts; None makes one there.
+            server_key: path, from that directory, of the key that signs orders and receipts; None makes one there.
 
         Raises:
             StorageError: the directory holds a run already, or cannot be written.
@@ -136,7 +141,7 @@ class RunStore:
             raise _damaged(path) from None
 
     def server_identity(self) -> Identity:
-        """The key that signs this run's receipts."""
+        """The key that signs this run's orders and receipts."""
         return Identity.load("server", self._server_key)
 
     def receipts(self) -> list[Receipt]:
@@ -149,9 +154,24 @@ class RunStore:
         for round_number in range(1, self.finished_rounds + 1):
             path = self._round(round_number) / _RECEIPT
             try:
-                chain.append(Receipt.model_validate_json(path.read_bytes()))
-            except (OSError, ValidationError):
+                chain.append(Receipt.from_line(path.read_bytes()))
+            except (OSError, ReceiptError):
                 raise _damaged(path) from None
+        return chain
+
+    def mended_receipts(self) -> list[Receipt]:
+        """As `receipts`, when `receipts.jsonl` holds the same: the server may have been killed between round and line.
+
+        Raises:
+            StorageError: one of them is damaged, or the file cannot be written.
+        """
+        chain, file = self.receipts(), ReceiptFile(self.directory / _RECEIPTS)
+        try:
+            same = file.read() == chain
+        except PolicyError:
+            same = False
+        if not same:
+            file.replace(chain)
         return chain
 
     def adapter(self, round_number: int, layout: AdapterLayout) -> Tensors:
@@ -208,9 +228,11 @@ class RunStore:
         )
         if optimizer:
             write_atomically(aside / _OPTIMIZER, save(_contiguous(optimizer)))
-        write_atomically(aside / _RECEIPT, receipt.model_dump_json(indent=2).encode())
+        write_atomically(aside / _RECEIPT, receipt.to_line())
         write_atomically(aside / _RECORD, record.model_dump_json(indent=2).encode())
         _rename(aside, final)
+        # Not before: the round counts, and its receipt with it, when its directory is there.
+        ReceiptFile(self.directory / _RECEIPTS).append([receipt])
         return record
 
     def publish(self, tensors: Tensors) -> str:

@@ -19,10 +19,12 @@ from sealora_common.adapter import AdapterLayout
 from sealora_common.clip_range import initial_range
 from sealora_common.contribution import OpenedRound
 from sealora_common.errors import FederationError
+from sealora_common.identity import Identity
 from sealora_common.order import Purpose, RoundOrder, layout_of, terms_of
-from sealora_common.receipt import Receipt, chain_to_bytes, history_of
+from sealora_common.receipt import OpeningProof, Receipt, history_of
 from sealora_common.recipe import Recipe
 from sealora_common.roster import Roster
+from sealora_common.roster_book import RosterBook
 from sealora_common.secagg import ProtocolError, ServerSession
 from sealora_common.wire_format import (
     ADAPTER,
@@ -30,13 +32,15 @@ from sealora_common.wire_format import (
     CONFIG,
     MASKED,
     ORDER,
+    ORDER_SIGNATURE,
     PAYLOAD,
-    RECEIPTS,
     Action,
     array,
     content_bytes,
     field,
 )
+from sealora_server.blame import Blame
+from sealora_server.catching_up import lacking
 from sealora_server.enrolment import Enrolment
 from sealora_server.events import EventLog, SiteFailed, SiteReplied, Stage, StageName
 from sealora_server.exchange import exchange
@@ -56,19 +60,25 @@ class SealedGrid(Grid):
         roster: Roster,
         layout: AdapterLayout,
         enrolment: Enrolment,
+        blame: Blame,
         run_id: str,
         events: EventLog,
+        server: Identity,
+        rosters: RosterBook,
     ) -> None:
         self._grid = grid
         self._recipe = recipe
         self._roster = roster
         self._layout = layout
         self._enrolment = enrolment
+        self._blame = blame
         self._run_id = run_id
         self._events = events
+        self._server = server
+        self._rosters = rosters
         self.attempt = 1
         self.receipts: list[Receipt] = []
-        """The run's receipts so far; they travel with every order."""
+        """The run's receipts so far; with an order each site is sent those it lacks."""
         self.clip_range = initial_range(recipe)
         """Public range of a coordinate in the next round."""
         self.clip_norm = recipe.privacy.clip_norm
@@ -76,6 +86,8 @@ class SealedGrid(Grid):
         self.opened: OpenedRound | None = None
         self.order: RoundOrder | None = None
         """The order whose sum was opened last."""
+        self.opening: OpeningProof | None = None
+        """What shows that the sites consented to its opening."""
 
     def take_roster(self, roster: Roster) -> None:
         """Seals among the sites of `roster` from the next round on."""
@@ -104,7 +116,7 @@ class SealedGrid(Grid):
         nodes = [message.metadata.dst_node_id for message in asked]
         sealed = _SealedRound(self, nodes, purpose, round_number, current)
         self.opened = sealed.run()
-        self.order = sealed.order
+        self.order, self.opening = sealed.order, sealed.opening
 
         metrics = MetricRecord({WEIGHT: 1.0})
         if self.opened.heldout_loss is not None:
@@ -152,6 +164,7 @@ class _SealedRound:
         self._recipe = sealed._recipe
         self._roster = sealed._roster
         self._events = sealed._events
+        self._blame = sealed._blame
         self._sites = {node: sealed._enrolment.sites[node] for node in nodes}
         self._purpose = purpose
         self._round = round_number
@@ -170,10 +183,13 @@ class _SealedRound:
             clip_norm=sealed.clip_norm,
         )
         self._contributions = layout_of(self.order, self._recipe, self._roster, sealed._layout)
-        self._receipts = chain_to_bytes(sealed.receipts)
-        self._session = ServerSession(
-            terms_of(self.order, self._recipe, self._roster, self._contributions), self._roster
-        )
+        self._server = sealed._server
+        self._receipts = sealed.receipts
+        self._rosters = sealed._rosters
+        self._held = sealed._enrolment.receipts
+        self._terms = terms_of(self.order, self._recipe, self._roster, self._contributions)
+        self._session = ServerSession(self._terms, self._roster)
+        self.opening: OpeningProof | None = None
         self._failures: dict[str, str] = {}
 
     def run(self) -> OpenedRound:
@@ -182,24 +198,43 @@ class _SealedRound:
         except FederationError as error:
             reasons = "".join(f"; {site}: {reason}" for site, reason in sorted(self._failures.items()))
             raise FederationError(f"{error}{reasons}") from None
+        finally:
+            for fault in self._session.faults:
+                self._blame.note(fault, self._roster)
 
     def _stages(self) -> OpenedRound:
         session = self._session
-        first = RecordDict(
-            {
-                ARRAYS: ArrayRecord({ADAPTER: Array(self._current)}),
-                CONFIG: ConfigRecord({ORDER: self.order.to_bytes(), RECEIPTS: self._receipts}),
-            }
-        )
         action = Action.TRAIN if self._purpose == "train" else Action.EVALUATE
-        requests = dict.fromkeys(self._sites, first)
         timeout = self._recipe.sites.training_timeout
-        self._stage(self._purpose, action, requests, session.add_advertisement, timeout=timeout)
+        silent = self._stage(self._purpose, action, self._orders(), session.add_advertisement, timeout=timeout)
+        self._note_receipts(silent)
         self._stage("share", Action.SHARE, self._by_node(session.close_advertisements()), session.add_shares)
-        self._stage("mask", Action.MASK, self._by_node(session.close_shares()), session.add_masked)
+        self._stage("check", Action.CHECK, self._by_node(session.close_shares()), session.add_check)
+        complaints = session.close_checks()
+        if complaints:
+            self._stage("disclose", Action.DISCLOSE, self._by_node(complaints), session.add_disclosure)
+        self._stage("mask", Action.MASK, self._by_node(session.close_disclosures()), session.add_masked)
         self._stage("confirm", Action.CONFIRM, self._by_node(session.close_masked()), session.add_confirmation)
         self._stage("open", Action.OPEN, self._by_node(session.close_confirmations()), session.add_opening)
-        return self._contributions.decode(session.open())
+        opened = session.open()
+        self.opening = OpeningProof.of(self._terms, opened)
+        return self._contributions.decode(opened)
+
+    def _orders(self) -> dict[int, RecordDict]:
+        """The order for every node; they differ in nothing but the receipts that each site lacks."""
+        order = {ORDER: self.order.to_bytes(), ORDER_SIGNATURE: self.order.signed_by(self._server)}
+        adapter = ArrayRecord({ADAPTER: Array(self._current)})
+        contents = {}
+        for held in {self._held.get(node, 0) for node in self._sites}:
+            fields = order | lacking(self._receipts, held, self._rosters, self._roster)
+            contents[held] = RecordDict({ARRAYS: adapter, CONFIG: ConfigRecord(fields)})  # type: ignore[arg-type]
+        return {node: contents[self._held.get(node, 0)] for node in self._sites}
+
+    def _note_receipts(self, silent: set[int]) -> None:
+        """Who took the order has all receipts. Who refused it may have lost some, so it is sent them all again."""
+        for node, site in self._sites.items():
+            if node not in silent:
+                self._held[node] = 0 if site in self._failures else len(self._receipts)
 
     def _stage(
         self,
@@ -209,7 +244,8 @@ class _SealedRound:
         take: Callable[[bytes], int],
         *,
         timeout: float | None = None,
-    ) -> None:
+    ) -> set[int]:
+        """Runs one stage; returns the nodes that did not answer at all."""
         self._events.write(Stage(round=self._round, stage=name, sites=len(requests)))
 
         def on_reply(node: int, content: RecordDict) -> None:
@@ -228,7 +264,7 @@ class _SealedRound:
             self._events.write(SiteFailed(round=self._round, stage=name, site=self._sites[node], reason=reason))
 
         limit = timeout or self._recipe.sites.stage_timeout
-        exchange(self._grid, action, requests, timeout=limit, on_reply=on_reply, on_error=on_error)
+        return exchange(self._grid, action, requests, timeout=limit, on_reply=on_reply, on_error=on_error)
 
     def _take_from(self, site: str, content: RecordDict, take: Callable[[bytes], int]) -> None:
         sender = take(_protocol_message(content))

@@ -46,7 +46,7 @@ def init(
     key: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
     ca: Annotated[Path | None, typer.Option(help="The authority that sites pin; none: a public one.")] = None,
 ) -> None:
-    """Make a server's directory: configuration, certificates, and the identity that signs receipts."""
+    """Make a server's directory: configuration, certificates, and the identity that signs orders and receipts."""
     from sealora_server.deployment.initialise import AUTHORITY_KEY, OwnCertificate, initialise
 
     if (certificate is None) != (key is None) or (ca is not None and certificate is None):
@@ -57,8 +57,9 @@ def init(
     if own is None:
         typer.echo(f"{server.ca}: what sites pin; hand it to them")
         typer.echo(f"{server.path / AUTHORITY_KEY}: needed only to renew the certificate; better kept off this machine")
-    typer.echo(f"{server.identity}: signs the receipts of every run; keep a backup")
-    typer.echo(f"Public key of the receipts, for `sealora roster create --server`: {identity.public_key.hex()}")
+    typer.echo(f"{server.identity}: signs the orders and receipts of every run; keep a backup")
+    typer.echo(f"{server.public_key}: its public half; the coordinator needs it for `sealora roster create --server`")
+    typer.echo(f"Fingerprint of that key, to be read out to the coordinator: {identity.fingerprint}")
 
 
 @certificate_cli.command()
@@ -273,8 +274,9 @@ def _show(status: Status, console: Console) -> None:
     line("address", f"{status.address or 'your own front'} (as {', '.join(status.hosts)})")
     if not status.up:
         line("WARNING", "the server is starting: sites cannot connect yet")
-    line("receipts", status.server_key)
+    line("receipts", f"signed by the key {status.server_key}")
     line("certificate", f"until {status.certificate_expires}")
+    line("tls", status.tls)
     line("health", status.health or "not served")
     for warning in status.warnings:
         line("WARNING", warning)

@@ -87,7 +87,9 @@ def _round(sites: int, length: int) -> dict[str, float]:
 
     stages: tuple[tuple[str, str, Callable[[int, bytes], bytes | None]], ...] = (
         ("close_advertisements", "add_shares", lambda index, request: sessions[index].share(request)),
-        ("close_shares", "add_masked", masked),
+        ("close_shares", "add_check", lambda index, request: sessions[index].check(request)),
+        ("close_checks", "add_disclosure", lambda index, request: sessions[index].disclose(request)),
+        ("close_disclosures", "add_masked", masked),
         ("close_masked", "add_confirmation", lambda index, request: sessions[index].confirm(request)),
         ("close_confirmations", "add_opening", lambda index, request: sessions[index].open(request)),
     )

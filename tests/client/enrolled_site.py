@@ -35,8 +35,8 @@ class EnrolledSite:
             member.model_copy(update={"node_key": node_key if member.name == "site-0" else None})
             for member in roster.members
         )
-        self.sign(roster.model_copy(update={"members": members, "coordinator": self.coordinator.public_key.hex()}))
-        self.configure(coordinator=self.coordinator.public_key.hex(), server=server, health=None)
+        self.sign(roster.model_copy(update={"members": members, "coordinator": self.coordinator.public_key_text}))
+        self.configure(coordinator=self.coordinator.pin, server=server, health=None)
 
     @property
     def config(self) -> Path:
@@ -47,7 +47,10 @@ class EnrolledSite:
         return Roster.load(self.directory / "roster.json")
 
     def sign(self, roster: Roster) -> None:
-        """Puts a roster in place, signed by the coordinator."""
+        """Puts a roster in place, signed by the coordinator, as the next after the one that is there."""
+        present = self.roster
+        if present.coordinator_pin == self.coordinator.pin:
+            roster = roster.model_copy(update={"sequence": present.sequence + 1, "previous": present.hash.hex()})
         roster.signed(self.coordinator).save(self.directory / "roster.json")
 
     def list_as(self, **keys: str | None) -> None:

@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from sealora_client.app import app
 from sealora_client.site import open_site
 from sealora_common.adapter import initial_adapter
+from sealora_common.identity import Identity
 from sealora_common.order import RoundOrder, layout_of, terms_of, vector_digest
-from sealora_common.receipt import Receipt, chain_to_bytes, history_of
+from sealora_common.receipt import OpeningProof, Receipt, chain_to_bytes, history_of
 from sealora_common.roster import Roster
 from sealora_common.secagg import ServerSession
 from sealora_server.run_store import RunStore
 from sealora_server.simulation.inline import InlineGrid
 
+from quorum import quorum, transcript_of
 from tiny_federation import prepare_run, recipe_of, write_federation
 
 RUN_ID = "ab" * 16
@@ -79,16 +81,43 @@ class Bench:
     def begin(
         self, name: str, order: RoundOrder | bytes, adapter: NDArray[Any] | None = None, action: str = "train"
     ) -> RecordDict:
-        """Sends an order with the receipts it follows from."""
+        """Sends an order, signed, with all the receipts it follows from."""
+        return self.ask(name, action, self.content(order, self.adapter if adapter is None else adapter))
+
+    def content(self, order: RoundOrder | bytes, adapter: NDArray[Any], **fields: bytes) -> RecordDict:
+        """The content of an order's message, with some of its fields changed or added."""
         encoded = order if isinstance(order, bytes) else order.to_bytes()
-        vector = self.adapter if adapter is None else adapter
-        fields = {"order": encoded, "receipts": chain_to_bytes(self.before(order))}
-        content = RecordDict({"arrays": ArrayRecord({"adapter": Array(vector)}), "config": ConfigRecord(fields)})
-        return self.ask(name, action, content)
+        config = {
+            "order": encoded,
+            "order-signature": self.server.sign(b"sealora order v1\n" + encoded),
+            "receipts": chain_to_bytes(self.before(order)),
+        }
+        return RecordDict(
+            {"arrays": ArrayRecord({"adapter": Array(adapter)}), "config": ConfigRecord(config | fields)}  # type: ignore[arg-type]
+        )
 
     def before(self, order: RoundOrder | bytes) -> list[Receipt]:
         """The receipts of the rounds before the order's."""
         return [] if isinstance(order, bytes) else self.receipts[: order.round_number - 1]
+
+    def receipt(
+        self,
+        order: RoundOrder,
+        adapter_digest: str | None = None,
+        *,
+        survivors: tuple[str, ...] | None = None,
+        transcript: bytes | None = None,
+    ) -> Receipt:
+        """A receipt of the order's round as if the sites had played it: made with all their keys.
+
+        No server can do that alone: it stands for rounds that were played, of which a test needs no more.
+        """
+        identities = {name: Identity.load(name, self.directory(name) / "identity.pem") for name in self.roster.names}
+        named = self.roster.names if survivors is None else survivors
+        terms = terms_of(order, self.recipe, self.roster, layout_of(order, self.recipe, self.roster, self.layout))
+        proof = quorum(terms, self.roster, identities, named, transcript or transcript_of(order))
+        digest = vector_digest(self.adapter) if adapter_digest is None else adapter_digest
+        return Receipt.issue(order, [proof], named, digest, self.server)
 
     def stage(self, name: str, action: str, payload: bytes) -> RecordDict:
         """Sends a later stage's message."""
@@ -112,7 +141,9 @@ class Bench:
             session.add_advertisement(payload_of(self.begin(name, order, action=purpose)))
         steps = (
             ("share", session.close_advertisements, session.add_shares),
-            ("mask", session.close_shares, session.add_masked),
+            ("check", session.close_shares, session.add_check),
+            ("disclose", session.close_checks, session.add_disclosure),
+            ("mask", session.close_disclosures, session.add_masked),
             ("confirm", session.close_masked, session.add_confirmation),
             ("open", session.close_confirmations, session.add_opening),
         )
@@ -123,17 +154,18 @@ class Bench:
             for name, payload in requests.items():
                 take(payload_of(self.stage(name, stage, payload)))
         if order.purpose == "train" and order.round_number == len(self.receipts) + 1:
-            history = history_of(self.receipts)
             self.adapter = self.adapter + np.float32(step)
+            terms = terms_of(order, self.recipe, self.roster, layout_of(order, self.recipe, self.roster, self.layout))
+            confirmed = tuple(message for _, message in sorted(session._confirmed.items()))
+            proof = OpeningProof(terms=terms.to_bytes(), confirmations=confirmed[: terms.needed])
             digest = vector_digest(self.adapter)
-            self.receipts.append(Receipt.issue(order, self.roster.names, digest, history, self.server))
+            self.receipts.append(Receipt.issue(order, [proof], self.roster.names, digest, self.server))
         return session, {}
 
 
 def order_to_train(bench: Bench) -> RecordDict:
     """The content of a good order of round 1, for a site that is asked over a server."""
-    fields = {"order": bench.order().to_bytes(), "receipts": chain_to_bytes([])}
-    return RecordDict({"arrays": ArrayRecord({"adapter": Array(bench.adapter)}), "config": ConfigRecord(fields)})
+    return bench.content(bench.order(), bench.adapter)
 
 
 def payload_of(content: RecordDict) -> bytes:

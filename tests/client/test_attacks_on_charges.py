@@ -22,9 +22,9 @@ from sealora_client.ledger import Ledger, export, journal, recovery
 from sealora_client.site import open_site
 from sealora_common.contribution import ContributionLayout
 from sealora_common.errors import StorageError
-from sealora_common.order import GENESIS, RoundOrder, vector_digest
+from sealora_common.order import RoundOrder
 from sealora_common.privacy.accounting import epsilon_pld
-from sealora_common.receipt import Receipt
+from sealora_common.receipt import Receipt, history_of
 
 from site_bench import Bench, payload_of, refusal_of
 from tiny_federation import PRIVATE
@@ -58,13 +58,12 @@ def contributions(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def invented(bench: Bench, number: int, round_number: int, purpose: str = "train") -> tuple[RoundOrder, list[Receipt]]:
-    """An order of a run that never was, with receipts that the lying server signs."""
+    """An order of a run that never was; of what came before, the lying server has all that sites can give it."""
     run = f"{number:032x}"
     receipts: list[Receipt] = []
     for earlier in range(1, round_number):
-        issued = bench.order(round_number=earlier, run=run, history=GENESIS)
-        previous = receipts[-1].hash if receipts else GENESIS
-        receipts.append(Receipt.issue(issued, bench.roster.names, vector_digest(bench.adapter), previous, bench.server))
+        issued = bench.order(round_number=earlier, run=run, history=history_of(receipts))
+        receipts.append(bench.receipt(issued))
     order = RoundOrder.issue(
         purpose,  # type: ignore[arg-type]
         run=run,
@@ -74,7 +73,7 @@ def invented(bench: Bench, number: int, round_number: int, purpose: str = "train
         roster=bench.roster,
         layout_digest=bench.layout.digest,
         adapter=bench.adapter,
-        history=receipts[-1].hash if receipts else GENESIS,
+        history=history_of(receipts),
     )
     return order, receipts
 
@@ -285,7 +284,7 @@ def test_an_order_that_is_refused_leaves_nothing_on_the_disk(bench_of):
     before = sum(file.stat().st_size for file in bench.directory(VICTIM).rglob("*") if file.is_file())
     for number in range(3):
         order, _ = invented(bench, number, 1)
-        huge = Receipt.issue(order, ("x" * 64,) * 1000, vector_digest(bench.adapter), GENESIS, bench.server)
+        huge = bench.receipt(order).model_copy(update={"survivors": ("x" * 64,) * 1000}).signed_by(bench.server)
         second = RoundOrder.issue(
             "train",
             run=order.run,

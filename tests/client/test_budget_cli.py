@@ -55,7 +55,7 @@ def write_site(directory: Path, *, roster: bool = True, person: bool = False, **
         "privacy": {"epsilon": 6.0, "delta": DELTA, **privacy},
     }
     files = {
-        "site.yaml": {"name": "site-0", "data": "data.jsonl", "coordinator": COORDINATOR.public_key.hex()},
+        "site.yaml": {"name": "site-0", "data": "data.jsonl", "coordinator": COORDINATOR.pin},
         "policy.yaml": {"epsilon_limit": 8.0, "delta_limit": DELTA},
         "recipe.yaml": recipe,
     }
@@ -347,7 +347,7 @@ def test_export_verify_restore(site: Path, tmp_path: Path) -> None:
     assert "export.jsonl: 6 entries" in run("export", tmp_path / "export.jsonl", "--directory", site)
     said = run("--directory", site, "verify", "--export", tmp_path / "export.jsonl")
     assert "6 entries, each bound to the one before and signed; none is missing" in said
-    assert f"signed by   {SITE.public_key.hex()}" in said
+    assert f"signed by   {SITE.pin}" in said
     (site / "ledger.sqlite").unlink()
     assert "7 entries" in run("restore", tmp_path / "export.jsonl", "--directory", site)
     assert report(site)["history"] == before
@@ -367,8 +367,8 @@ def test_settle_closes_an_open_charge(site: Path) -> None:
 def test_accept_takes_the_key_the_site_had_before(site: Path) -> None:
     spend(site, 1)
     FORGER.save(site / "identity.pem")  # enrolled anew
-    said = run("accept", "--signed-by", SITE.public_key.hex(), "--directory", site)
-    assert f"signed by   {FORGER.public_key.hex()}" in said
+    said = run("accept", "--signed-by", SITE.pin, "--directory", site)
+    assert f"signed by   {FORGER.pin}" in said
     assert "a person had the ledger accepted" in said
     assert len(report(site)["history"]) == 1
 
@@ -384,7 +384,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "nothing to settle": (["settle", "3", "--directory", "site"], "there is no privacy ledger here yet"),
     "nothing to accept": (["accept", "--directory", "site"], "there is no privacy ledger here yet"),
     "no export": (["restore", "none.jsonl", "--directory", "site"], "none.jsonl: cannot be read"),
-    "no key": (["accept", "--signed-by", "xyz", "--directory", "site"], "--signed-by: 'xyz' is no Ed25519 public key"),
+    "no key": (["accept", "--signed-by", "xyz", "--directory", "site"], "--signed-by: 'xyz' is no key's pin"),
 }
 
 

@@ -7,17 +7,19 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from certificates import Authority
 from enrolled_site import EnrolledSite
 from fleet_server import FleetServer
 from typer.testing import CliRunner
 
+from certificates import Authority
+from handshakes import needs_hybrid
 from sealora_client.check import machine as machine_module
 from sealora_client.check import trial as trial_module
 from sealora_client.check.trial import Trial
@@ -29,6 +31,7 @@ from sealora_client.fleet import connection as connection_module
 from sealora_client.fleet.node_key import load_node_key
 from sealora_client.ledger import Ledger
 from sealora_client.model.adapted import adapted_model
+from sealora_client.seen_rosters import SEEN, remember_roster
 from sealora_client.site import Site
 from sealora_client.training import batch_invariance
 from sealora_common.card import create_node_key
@@ -94,12 +97,13 @@ def test_a_site_in_order_passes_every_check(site: EnrolledSite, server: FleetSer
     assert [finding for finding in findings if finding["status"] != "pass"] == []
     assert code == 0
     assert [finding["check"] for finding in findings] == [
-        "site.yaml", "recipe", "roster", "policy", "disk", "server", "certificate", "clock", "node key", "privacy",
-        "privacy", "privacy", "base model", "device", "memory", "records", "memory", "time",
+        "site.yaml", "recipe", "roster", "policy", "disk", "server", "certificate", "tls", "clock", "node key",
+        "privacy", "privacy", "privacy", "base model", "device", "memory", "records", "memory", "time",
     ]  # fmt: skip
     said = {finding["check"]: finding["said"] for finding in findings}
     assert said["privacy"].endswith(": one run in this data's lifetime")
     assert site.roster.fingerprint in said["roster"]
+    assert re.match(r"TLSv1\.3, TLS_\w+, key exchange X25519", said["tls"])
     assert said["records"].startswith("24 to train on, 4 held out, 0.0% cut")
     assert re.match(r"a round takes about [\d.]+ s here, all 2 about [\d.]+ s", said["time"])
 
@@ -180,7 +184,35 @@ def forged(site: EnrolledSite) -> None:
     path.write_text(path.read_text().replace("simulation of tiny", "simulation of tony"))
 
 
+def expired(site: EnrolledSite) -> None:
+    roster = site.roster.draft().signed(site.coordinator, at=datetime(2020, 1, 1, tzinfo=UTC))
+    roster.save(site.directory / "roster.json")
+
+
+def two_faces(site: EnrolledSite) -> None:
+    used = site.roster.model_copy(update={"consortium": "another"}).signed(site.coordinator)
+    remember_roster(site.directory, used)
+
+
+def older(site: EnrolledSite) -> None:
+    remember_roster(site.directory, site.roster.draft().signed(site.coordinator))
+
+
+def of_before(site: EnrolledSite) -> None:
+    value = json.loads((site.directory / "roster.json").read_text())
+    del value["version"]
+    (site.directory / "roster.json").write_text(json.dumps(value))
+
+
 AGREEMENT = {
+    "an expired roster": (expired, "roster", r"the roster expired 2020-12-31T00:00:00Z: have the coordinator sign"),
+    "another roster of the number used": (two_faces, "roster", r"two faces: this roster is number"),
+    "a roster older than the one used": (older, "roster", r"number \d, and number \d has been used here: it is out of"),
+    "a roster of an earlier version": (
+        of_before,
+        "roster",
+        r"a roster of version 1, from an earlier Sealora",
+    ),
     "no identity": (remove("identity.pem"), "identity", r"the private key is missing: restore it"),
     "an identity that others read": (expose("identity.pem"), "identity", r"others can read .*: chmod 600"),
     "another identity": (another_identity, "roster", r"the signing key it lists .* is another: send the coordinator"),
@@ -245,6 +277,20 @@ def test_a_recipe_that_names_no_base_model_is_warned_of(site: EnrolledSite) -> N
     assert any(name == "recipe" and "names no model.digest" in said for _, name, said in not_passed(site, "--quick"))
 
 
+@pytest.mark.parametrize(("days", "warned"), [(29, True), (31, False)])
+def test_a_roster_that_expires_soon_is_warned_of(site: EnrolledSite, days: int, warned: bool) -> None:
+    following = site.roster.draft().signed(site.coordinator, term=timedelta(days=days))
+    following.save(site.directory / "roster.json")
+    found = [said for status, name, said in not_passed(site, "--quick") if (status, name) == ("warn", "roster")]
+    assert len(found) == warned
+    assert all("have the coordinator sign it anew before" in said for said in found)
+
+
+def test_a_check_notes_no_roster_as_used(site: EnrolledSite) -> None:
+    check(site, "--quick")
+    assert not (site.directory / SEEN).exists()
+
+
 def test_a_roster_without_a_node_key_is_warned_of(site: EnrolledSite) -> None:
     site.list_as(node_key=None)
     assert [entry[:2] for entry in not_passed(site, "--quick")] == [("warn", "roster")]
@@ -256,6 +302,20 @@ def test_a_roster_without_a_node_key_is_warned_of(site: EnrolledSite) -> None:
 def server_findings(site: EnrolledSite) -> list[tuple[str, str, str]]:
     names = ("server", "certificate", "clock", "node key")
     return [entry for entry in not_passed(site, "--quick") if entry[1] in names]
+
+
+@needs_hybrid
+def test_a_key_exchange_that_withstands_a_later_quantum_computer_is_said(site: EnrolledSite) -> None:
+    _, findings = check(site, "--quick")
+    (said,) = [finding["said"] for finding in findings if finding["check"] == "tls"]
+    assert said.endswith("X25519MLKEM768: recorded traffic is protected against a later quantum computer")
+
+
+def test_a_server_without_tls_has_no_line_on_it(site: EnrolledSite) -> None:
+    with FleetServer() as plain:
+        site.configure(server=plain.address)
+        _, findings = check(site, "--quick")
+    assert "tls" not in [finding["check"] for finding in findings]
 
 
 def test_a_server_that_is_not_there_is_said(site: EnrolledSite) -> None:

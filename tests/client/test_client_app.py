@@ -17,6 +17,8 @@ from sealora_client.site import Site
 from sealora_common.canonical import canonical_json
 from sealora_common.errors import ModelError, SealoraError
 from sealora_common.hello import Hello
+from sealora_common.secagg.keys import PUBLIC_KEY_BYTES
+from sealora_common.secagg.messages import signed_bytes
 
 from site_bench import RUN_ID, Bench, payload_of, refusal_of
 from tiny_federation import PRIVATE
@@ -46,7 +48,7 @@ def private_bench(tiny_base, tmp_path) -> Bench:
 def test_a_greeting_says_who_and_what_model_and_nothing_of_the_data(bench):
     content = bench.ask("site-1", "query.hello", RecordDict())
     said = json.loads(payload_of(content))
-    assert set(said) == {"site", "version", "recipe_hash", "roster_hash", "layout"}
+    assert set(said) == {"site", "version", "recipe_hash", "roster_hash", "layout", "receipts"}
     hello = Hello.parse(payload_of(content))
     assert (hello.site, hello.recipe_hash) == ("site-1", bench.recipe.hash)
     assert hello.roster_hash == bench.roster.hash.hex()
@@ -59,18 +61,19 @@ def test_a_whole_round_opens(bench):
 
 
 def test_a_site_keeps_its_delta_until_it_is_masked(bench):
-    """The answer to an order is a pair of keys: 168 bytes, whatever the model."""
-    assert len(payload_of(bench.begin("site-0", bench.order()))) < 200
+    """The answer to an order is two public keys, signed, whatever the model."""
+    assert len(payload_of(bench.begin("site-0", bench.order()))) == signed_bytes(2 * PUBLIC_KEY_BYTES)
 
 
 ZEROS = "0" * 64
 BAD_ORDERS = {
     "another recipe": ({"recipe_hash": ZEROS}, "the order is for recipe 000000000000, this site agreed to"),
     "another roster": ({"roster_hash": ZEROS}, "another roster than this site's roster.json"),
+    "another number of the roster": ({"roster_sequence": 2}, "another roster than this site's roster.json"),
     "another model": ({"layout_digest": ZEROS}, "another base model or adapter"),
     "another adapter than it says": ({"adapter_digest": ZEROS}, "adapter"),
     "a round too many": ({"round_number": 4}, "the order is for round 4 of a recipe of 3 rounds"),
-    "an attempt too many": ({"attempt": 4}, "attempt 4 of a round, but the recipe's sites.round_attempts is 3"),
+    "an attempt too many": ({"attempt": 7}, "attempt 7 of a round, but with the recipe's sites.round_attempts of 3"),
     "a range too wide": ({"clip_range": 1e3}, "the order's range 1000 is none that the recipe allows"),
     "a range too narrow": ({"clip_range": 1e-300}, "the order's range 1e-300 is none that the recipe allows"),
 }
@@ -144,7 +147,8 @@ def test_an_adapter_that_is_no_number_is_refused_in_later_rounds_too_though_it_i
 
 
 def test_an_order_without_an_adapter_is_refused(bench):
-    content = RecordDict({"config": ConfigRecord({"order": bench.order().to_bytes()})})
+    content = bench.content(bench.order(), bench.adapter)
+    del content["arrays"]
     assert "carries no float32 adapter" in refusal_of(bench.ask("site-0", "train", content))
 
 
@@ -195,7 +199,7 @@ def test_a_message_without_its_fields_is_refused(bench):
     assert "lacks its payload" in refusal_of(bench.ask("site-0", "query.share", RecordDict()))
 
 
-STAGES = ["share", "mask", "confirm", "open"]
+STAGES = ["share", "check", "mask", "confirm", "open"]
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -217,6 +221,9 @@ def test_a_stage_is_answered_once(bench, stage):
     ("reached", "asked"),
     [
         ("share", "mask"),
+        ("share", "check"),
+        ("check", "mask"),
+        ("check", "disclose"),
         ("share", "confirm"),
         ("share", "open"),
         ("mask", "open"),
@@ -316,7 +323,7 @@ def test_a_sentence_travels_if_it_was_written_to_and_no_other_does(bench, monkey
 
     monkeypatch.setattr(round_work, "train_round", fail)
     said = refusal_of(bench.begin("site-0", bench.order()))
-    travels = {"OrderRefusedError", "ProtocolError", "TooFewSitesError"}
+    travels = {"OrderRefusedError", "ProtocolError", "ReceiptError", "TooFewSitesError"}
     assert said == (sentence if error.__name__ in travels else NOT_TOLD)
     assert "4711" in caplog.text
 

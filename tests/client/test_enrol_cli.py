@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -18,10 +19,9 @@ from typer.testing import CliRunner
 from sealora_client.cli import cli, main
 from sealora_client.policy import SitePolicy
 from sealora_client.site_config import SiteConfig
-from sealora_common import identity as identity_module
 from sealora_common.card import SiteCard
 from sealora_common.errors import PolicyError, StorageError
-from sealora_common.identity import PASSPHRASE_FILE, Identity
+from sealora_common.identity import PASSPHRASE_FILE, Identity, keyfile
 
 SECRET = "correct horse battery staple"
 
@@ -59,9 +59,9 @@ def test_it_makes_two_private_keys_for_their_owner_alone_and_a_card(tmp_path):
     assert {mode(tmp_path / "identity.pem"), mode(tmp_path / "node.key")} == {0o600}
     card = SiteCard.load(tmp_path / "berlin.card.json")
     assert card.name == "berlin"
-    assert card.public_key == Identity.load("berlin", tmp_path / "identity.pem").public_key.hex()
+    assert card.public_key == Identity.load("berlin", tmp_path / "identity.pem").public_key_text
     assert "never leave it" in said
-    assert card.public_key in said  # to be read out to the coordinator
+    assert f"read this out: {card.fingerprint}\n" in said
 
 
 def test_keys_are_0600_under_any_umask(tmp_path):
@@ -84,10 +84,12 @@ def test_the_node_key_is_what_flower_s_supernode_reads(tmp_path):
 
 def test_the_card_holds_nothing_private(tmp_path):
     init(tmp_path)
-    private = Identity.load("berlin", tmp_path / "identity.pem")._private.private_bytes_raw()
+    key = Identity.load("berlin", tmp_path / "identity.pem")._private
     card = (tmp_path / "berlin.card.json").read_text()
     assert set(json.loads(card)) == {"version", "name", "public_key", "node_key", "signature"}
-    assert private.hex() not in card
+    for private in (key.ed25519.private_bytes_raw(), key.mldsa.private_bytes_raw()):
+        assert private.hex() not in card
+        assert base64.b64encode(private).decode().rstrip("=") not in card
     assert "PRIVATE" not in card
 
 
@@ -134,7 +136,8 @@ def test_the_site_file_holds_what_is_known_and_names_what_is_not(tmp_path):
 
 def test_given_what_it_needs_the_site_file_is_complete(tmp_path):
     server = "https://server.example:9443"
-    init(tmp_path, "--data", "own/records.jsonl", "--server", server, "--coordinator", "ab" * 32)
+    said = init(tmp_path, "--data", "own/records.jsonl", "--server", server, "--coordinator", "ab" * 32)
+    assert "the coordinator's key is VOV2X-K5LVO-V2XK5-LVOV2; have the coordinator read it out" in said
     config = SiteConfig.load(tmp_path / "site.yaml")
     assert config == SiteConfig(
         name="berlin", data=Path("own/records.jsonl"), coordinator="ab" * 32, server=server, ca=Path("ca.pem")
@@ -236,14 +239,14 @@ def test_a_locked_key_opens_with_the_passphrase_in_a_file(tmp_path, monkeypatch,
     (tmp_path / "passphrase").write_text(SECRET + ending, newline="")
     monkeypatch.setenv(PASSPHRASE_FILE, str(tmp_path / "passphrase"))
     card = SiteCard.load(tmp_path / "berlin.card.json")
-    assert Identity.load("berlin", path).public_key.hex() == card.public_key
+    assert Identity.load("berlin", path).public_key_text == card.public_key
 
 
 def test_a_locked_key_opens_with_the_passphrase_typed(tmp_path, monkeypatch):
     path = locked(tmp_path)
     asked = []
-    monkeypatch.setattr(identity_module.sys.stdin, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr(identity_module.getpass, "getpass", lambda prompt: (asked.append(prompt), SECRET)[1])
+    monkeypatch.setattr(keyfile.sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(keyfile.getpass, "getpass", lambda prompt: (asked.append(prompt), SECRET)[1])
     Identity.load("berlin", path)
     assert asked == [f"Passphrase of {path}: "]
 

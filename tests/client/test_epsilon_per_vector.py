@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -19,13 +20,14 @@ from sealora_common.contribution import ContributionLayout
 from sealora_common.errors import OrderRefusedError
 from sealora_common.order import RoundOrder
 from sealora_common.secagg import ProtocolError
+from sealora_common.secagg.bodies import Envelope, ShareMessage, ShareStatement
 from sealora_common.secagg.errors import TooFewSitesError
-from sealora_common.secagg.messages import Envelopes, Kind
+from sealora_common.secagg.messages import Kind, open_signed
 
 from site_bench import Bench, payload_of, refusal_of
 from tiny_federation import PRIVATE
 
-STAGES = ("share", "mask", "confirm", "open")
+STAGES = ("share", "check", "disclose", "mask", "confirm", "open")
 MECHANISMS = ("local", "distributed")
 VICTIM, LIAR = "site-0", "site-2"
 
@@ -65,7 +67,9 @@ class Watch:
             session.add_advertisement(payload_of(bench.begin(name, order)))
         steps = (
             (session.close_advertisements, session.add_shares),
-            (session.close_shares, session.add_masked),
+            (session.close_shares, session.add_check),
+            (session.close_checks, session.add_disclosure),
+            (session.close_disclosures, session.add_masked),
             (session.close_masked, session.add_confirmation),
             (session.close_confirmations, session.add_opening),
         )
@@ -128,8 +132,12 @@ def one_site_lies(at: str) -> Callable[[Watch, str, str, bytes], bytes | None]:
         session = Participation(site.open_site(watch.bench.directory(name)), state, b"")._session()
         honest = watch.ask(name, stage, payload)
         assert honest is not None
-        envelopes = {index: secrets.token_bytes(110) for index in range(2)}
-        return session._sign(Kind.SHARE, Envelopes(envelopes).to_bytes())
+        shared = ShareMessage.from_bytes(honest)
+        _, body = open_signed(shared.signed, Kind.SHARE, session._terms, watch.bench.roster)
+        envelopes = {index: Envelope(secrets.token_bytes(1200), secrets.token_bytes(1168)) for index in range(2)}
+        digests = tuple(envelope.digest for envelope in envelopes.values())
+        statement = dataclasses.replace(ShareStatement.from_bytes(body), envelopes=digests)
+        return ShareMessage(session._sign(Kind.SHARE, statement.to_bytes()), envelopes).to_bytes()
 
     return disturb
 

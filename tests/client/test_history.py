@@ -2,58 +2,41 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-import sys
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sealora_client.cli import main
-from sealora_client.history import History, read_receipts
-from sealora_common.entropy import SeededEntropy
-from sealora_common.errors import PolicyError
-from sealora_common.identity import Identity
+from sealora_client.history import History, Told, receipts_file
+from sealora_common.errors import PolicyError, ReceiptError
 from sealora_common.order import RoundOrder, vector_digest
-from sealora_common.receipt import Receipt, chain_to_bytes, history_of
+from sealora_common.receipt import Receipt, chain_to_bytes
+from sealora_common.roster import Roster
+from sealora_common.roster_book import rosters_to_bytes
 from sealora_common.secagg.messages import bundle
 
-from site_bench import RUN_ID, Bench, payload_of, refusal_of
+from pure_sites import pure_recipe
+from quorum import RUN, Consortium, terms_for, transcript_of
+from site_bench import Bench, payload_of, refusal_of
 
-SERVER = Identity.create("server", SeededEntropy("server"))
-RECIPE = "1" * 64
-NAMES = ("site-0", "site-1", "site-2")
-
-
-def order_after(receipts: list[Receipt], **changes) -> RoundOrder:
-    """The order of the round that follows `receipts`, with fields changed."""
-    values = {
-        "purpose": "train",
-        "run": RUN_ID,
-        "round_number": len(receipts) + 1,
-        "attempt": 1,
-        "nonce": f"{len(receipts):032x}",
-        "recipe_hash": RECIPE,
-        "roster_hash": "2" * 64,
-        "layout_digest": "3" * 64,
-        "adapter_digest": receipts[-1].adapter_digest if receipts else "4" * 64,
-        "history": history_of(receipts),
-        "clip_range": 0.5,
-        "clip_norm": 1.0,
-    }
-    return RoundOrder.model_validate(values | changes)
+RECIPE = pure_recipe()
+HOME = Consortium(recipe_hash=RECIPE.hash)
+NAMES = HOME.names
+FLOOR = {"min_survivors": 3}
 
 
-def lengthened(receipts: list[Receipt], rounds: int = 1, *, adapter: str = "f", survivors=NAMES) -> list[Receipt]:
-    """The chain some rounds later; other adapters make another world."""
+def lengthened(receipts: Sequence[Receipt], rounds: int = 1, *, world: str = "f", survivors=NAMES) -> list[Receipt]:
+    """The chain some rounds later; another world is other adapters."""
+    grown = list(receipts)
     for _ in range(rounds):
-        digest = f"{len(receipts) + 1:02x}" + adapter * 62
-        receipts = [
-            *receipts,
-            Receipt.issue(order_after(receipts), survivors, digest, history_of(receipts), SERVER),
-        ]
-    return receipts
+        order = HOME.order(grown)
+        digest = f"{len(grown) + 1:02x}" + world * 62
+        grown.append(HOME.receipt(order, digest, survivors=survivors, terms=terms_for(order, HOME.roster, **FLOOR)))
+    return grown
 
 
 CHAIN = lengthened([], 5)
@@ -61,47 +44,70 @@ CHAIN = lengthened([], 5)
 
 @pytest.fixture
 def history(tmp_path) -> History:
-    return History(tmp_path, RUN_ID)
+    return History(tmp_path, RUN)
 
 
-def tell(history: History, told: list[Receipt], order: RoundOrder | None = None) -> None:
-    history.extend(told, order or order_after(told), RECIPE, SERVER.public_key)
+def tell(
+    history: History,
+    told: Sequence[Receipt],
+    order: RoundOrder | None = None,
+    *,
+    since: int = 0,
+    rosters: Sequence[Roster] = (),
+    roster: Roster = HOME.roster,
+) -> None:
+    """Tells a site the chain `told`, from the receipt after `since` on."""
+    follows = order or HOME.order(told)
+    history.take(history.check(Told(tuple(told[since:]), tuple(rosters)), follows, RECIPE, roster))
 
 
-def take_part(history: History, told: list[Receipt], survivors=NAMES) -> list[Receipt]:
+def take_part(history: History, told: Sequence[Receipt], survivors=NAMES, **changes) -> list[Receipt]:
     """One round as a good server and the site do it; returns the chain after it."""
     tell(history, told)
-    history.confirm(order_after(told), survivors)
+    order = HOME.order(told, **changes)
+    history.confirm(order, transcript_of(order), survivors)
     return lengthened(told, survivors=survivors)
 
 
-def test_a_site_follows_round_after_round(history):
-    chain: list[Receipt] = []
-    for number in range(4):
-        chain = take_part(history, chain)
-        assert history.receipts == chain[:number]
+def test_a_site_follows_round_after_round_and_is_told_what_it_lacks_alone(history):
+    for number in range(5):
+        tell(history, CHAIN[:number], since=max(0, number - 1))
+        assert history.receipts == CHAIN[:number]
+        assert history.count == number
 
 
-@given(st.integers(0, 5), st.integers(0, 5))
-def test_a_site_that_missed_rounds_catches_up_and_one_that_is_ahead_refuses(tmp_path_factory, first, second):
-    history = History(tmp_path_factory.mktemp("site"), RUN_ID)
+@given(st.integers(0, 5), st.integers(0, 5), st.data())
+def test_a_site_that_missed_rounds_catches_up_and_one_that_is_ahead_refuses(tmp_path_factory, first, second, data):
+    history = History(tmp_path_factory.mktemp("site"), RUN)
     tell(history, CHAIN[:first])
+    since = data.draw(st.integers(0, min(first, second)))
     if second >= first:
-        tell(history, CHAIN[:second])
+        tell(history, CHAIN[:second], since=since)
     else:
         with pytest.raises(PolicyError, match=f"differ from this site's from round {second + 1} on"):
-            tell(history, CHAIN[:second])
+            tell(history, CHAIN[:second], since=since)
     assert history.receipts == CHAIN[: max(first, second)]
+
+
+def test_a_site_that_was_not_sent_all_it_lacks_says_how_many_it_has(history):
+    tell(history, CHAIN[:1])
+    with pytest.raises(PolicyError, match="this site has 1 receipts of this run and was sent those from round 4 on"):
+        tell(history, CHAIN, since=3)
+    with pytest.raises(PolicyError, match="differ from this site's in round 1 or before"):
+        tell(history, CHAIN, since=5)
+    assert history.receipts == CHAIN[:1]
 
 
 @given(st.integers(1, 4), st.integers(0, 3))
 def test_a_server_that_rewrites_the_past_is_refused_and_the_round_named(tmp_path_factory, changed, more):
-    """The other past is a faultless chain, signed by the server itself; only this site's memory tells."""
-    history = History(tmp_path_factory.mktemp("site"), RUN_ID)
+    """The other past is a faultless chain, with a quorum's signatures; only this site's memory tells."""
+    history = History(tmp_path_factory.mktemp("site"), RUN)
     tell(history, CHAIN[:4])
-    rewritten = lengthened(CHAIN[: changed - 1], 5 - changed + more, adapter="e")
+    rewritten = lengthened(CHAIN[: changed - 1], 5 - changed + more, world="e")
     with pytest.raises(PolicyError, match=f"differ from this site's from round {changed} on: the order is refused"):
         tell(history, rewritten)
+    with pytest.raises(PolicyError, match="differ from this site's in round 4 or before: the order is refused"):
+        tell(history, rewritten, since=4)
     assert history.receipts == CHAIN[:4]
 
 
@@ -112,14 +118,12 @@ def test_a_server_that_forgets_everything_is_refused(history):
 
 
 def test_an_old_order_played_again_is_refused(history):
-    """With the receipts it came with, history has been cut; with today's, it does not follow from them."""
-    old = order_after(CHAIN[:1])
+    old = HOME.order(CHAIN[:1])
     tell(history, CHAIN[:1], old)
     tell(history, CHAIN[:3])
-    with pytest.raises(PolicyError, match="differ from this site's from round 2 on"):
-        tell(history, CHAIN[:1], old)
-    with pytest.raises(PolicyError, match="does not follow from the receipts"):
-        tell(history, CHAIN[:3], old)
+    for told in (CHAIN[:1], CHAIN[:3], []):
+        with pytest.raises(PolicyError, match="differ from this site's from round 2 on"):
+            tell(history, told, old)
 
 
 OTHER_FOLLOWING = {
@@ -133,28 +137,35 @@ OTHER_FOLLOWING = {
 @pytest.mark.parametrize("case", OTHER_FOLLOWING)
 def test_an_order_that_does_not_follow_from_its_receipts_is_refused(history, case):
     with pytest.raises(PolicyError, match="does not follow from the receipts"):
-        tell(history, CHAIN[:3], order_after(CHAIN[:3], **OTHER_FOLLOWING[case]))
+        tell(history, CHAIN[:3], HOME.order(CHAIN[:3], **OTHER_FOLLOWING[case]))
     assert history.receipts == []
 
 
 def test_another_adapter_than_the_last_receipt_s_is_refused(history):
     with pytest.raises(PolicyError, match="adapter is not the one of the last receipt"):
-        tell(history, CHAIN[:2], order_after(CHAIN[:2], adapter_digest=CHAIN[0].adapter_digest))
+        tell(history, CHAIN[:2], HOME.order(CHAIN[:2], adapter_digest=CHAIN[0].adapter_digest))
+    tell(history, CHAIN[:2])
+    with pytest.raises(PolicyError, match="adapter is not the one of the last receipt"):
+        tell(history, CHAIN[:2], HOME.order(CHAIN[:2], adapter_digest=CHAIN[0].adapter_digest), since=2)
 
 
-def test_a_chain_that_is_broken_or_not_the_server_s_is_refused_and_nothing_stored(history):
-    for told in (CHAIN[1:], [CHAIN[0].model_copy(update={"survivors": NAMES[:2]})]):
-        with pytest.raises(PolicyError, match="round 1 does not fit the chain"):
-            tell(history, told)
-    with pytest.raises(PolicyError, match="not signed by the server"):
-        history.extend(CHAIN, order_after(CHAIN), RECIPE, Identity.create("x", SeededEntropy("x")).public_key)
-    assert history.receipts == []
+def test_receipts_that_prove_nothing_are_refused_and_nothing_is_stored(history, tmp_path):
+    invented = [receipt.signed_by(HOME.server) for receipt in Consortium(name="x", recipe_hash=RECIPE.hash).chain(5)]
+    changed = [CHAIN[0].model_copy(update={"survivors": NAMES[:3]}).signed_by(HOME.server)]
+    low = HOME.chain(1)  # two survivors would do for it, and the recipe asks for three
+    for told in (invented, changed, low):
+        with pytest.raises(ReceiptError, match="receipt of round 1 is refused"):
+            tell(history, told, HOME.order(CHAIN[:0], round_number=len(told) + 1))
+    assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("named", [NAMES[:2], ("site-0", "site-1", "site-3"), NAMES[::-1], ()])
+# This site's own part
+
+
+@pytest.mark.parametrize("named", [NAMES[:3], NAMES[1:]])
 @pytest.mark.parametrize("later", [0, 2])
 def test_a_receipt_with_other_survivors_than_this_site_confirmed_is_refused(history, named, later):
-    """Also when the site missed the rounds after and hears of its own only now."""
+    """Though a quorum signed it, and also when the site missed the rounds after and hears of its own only now."""
     chain = take_part(history, lengthened([]))
     forged = lengthened(chain[:1], survivors=named)
     with pytest.raises(PolicyError, match="receipt of round 2 names other survivors than this site confirmed"):
@@ -162,22 +173,97 @@ def test_a_receipt_with_other_survivors_than_this_site_confirmed_is_refused(hist
     tell(history, lengthened(chain, later))
 
 
-def test_what_was_confirmed_in_an_attempt_that_came_to_nothing_is_held_against_nobody(history):
+def test_a_receipt_of_another_session_of_the_same_order_is_refused(history):
     tell(history, [])
-    history.confirm(order_after([], attempt=1, nonce="e" * 32), NAMES[:2])
-    tell(history, lengthened([]))
+    history.confirm(HOME.order(), b"s" * 32, NAMES)
+    with pytest.raises(PolicyError, match="receipt of round 1 names another session than this site confirmed"):
+        tell(history, CHAIN[:1])
+    history.confirm(HOME.order(), transcript_of(HOME.order()), NAMES)  # it was in both
+    tell(history, CHAIN[:1])
+
+
+def test_what_was_confirmed_two_rounds_ago_is_remembered(history):
+    chain = take_part(history, [])
+    history.confirm(HOME.order(chain), transcript_of(HOME.order(chain)), NAMES)
+    with pytest.raises(PolicyError, match="receipt of round 1 names other survivors"):
+        tell(history, lengthened(lengthened([], survivors=NAMES[:3])))
+    tell(history, lengthened(chain))
+
+
+def test_another_attempt_may_take_the_place_of_one_that_was_confirmed_and_is_noted(history, tmp_path, caplog):
+    tell(history, [])
+    first = HOME.order([], attempt=2, nonce="e" * 32)
+    history.confirm(first, transcript_of(first), NAMES[:3])
+    tell(history, CHAIN[:1])
+    (note,) = map(json.loads, (tmp_path / "receipts" / f"{RUN}.superseded.jsonl").read_text().splitlines())
+    assert (note["round_number"], note["receipt_attempt"]) == (1, 1)
+    assert note["receipt_order_digest"] == CHAIN[0].order.digest.hex()
+    assert note["confirmed"]["order_digest"] == first.digest.hex()
+    assert note["confirmed"]["survivors"] == list(NAMES[:3])
+    assert "round 1: this site confirmed attempt 2, and the receipt is of attempt 1" in caplog.text
+
+
+def test_another_attempt_without_a_quorum_of_its_own_takes_nobody_s_place(history, tmp_path):
+    """The attack that was: a receipt for another attempt with other survivors."""
+    tell(history, [])
+    history.confirm(HOME.order(), transcript_of(HOME.order()), NAMES)
+    other = HOME.order([], attempt=2, nonce="e" * 32)
+    of_first = CHAIN[0].openings[0]
+    for forged in (
+        CHAIN[0].model_copy(update={"order": other, "order_signature": other.signed_by(HOME.server)}),
+        HOME.receipt(other, survivors=NAMES[:3], confirming=NAMES[:2], terms=terms_for(other, HOME.roster, **FLOOR)),
+        HOME.receipt(other, survivors=NAMES[:3], terms=terms_for(other, HOME.roster, **FLOOR)).model_copy(
+            update={"openings": (of_first,)}
+        ),
+    ):
+        with pytest.raises(ReceiptError, match="the receipt of round 1 is refused"):
+            tell(history, [forged.signed_by(HOME.server)])
+    assert history.receipts == []
+    assert not (tmp_path / "receipts" / f"{RUN}.superseded.jsonl").exists()
+
+
+# Rosters
+
+
+def test_receipts_of_an_earlier_roster_are_checked_with_it_kept_or_told(tmp_path):
+    later = Consortium(recipe_hash=RECIPE.hash)
+    later.roster = later.roster_of(NAMES[:3])
+    order = later.order(CHAIN[:2])
+    kept, missed = History(tmp_path / "kept", RUN), History(tmp_path / "missed", RUN)
+    tell(kept, CHAIN[:1])
+    tell(kept, CHAIN[:2], order, since=1, roster=later.roster)
+    with pytest.raises(ReceiptError, match=r"round 1 is refused: it is under roster .* not at hand"):
+        tell(missed, CHAIN[:2], order, roster=later.roster)
+    tell(missed, CHAIN[:2], order, roster=later.roster, rosters=[HOME.roster])
+    assert kept.receipts == missed.receipts == CHAIN[:2]
+    assert (tmp_path / "missed" / "receipts" / "rosters" / f"{HOME.roster.hash.hex()}.json").exists()
+
+
+def test_no_roster_is_taken_that_the_coordinator_did_not_sign():
+    stranger = Consortium(name="x")
+    ours = HOME.roster.coordinator
+    assert Told.parse(b"", rosters_to_bytes([HOME.roster]), coordinator=ours).rosters == (HOME.roster,)
+    forged = HOME.roster.model_copy(update={"members": HOME.roster.members[:2]})
+    for rosters in ([stranger.roster], [HOME.roster, forged]):
+        with pytest.raises(ReceiptError, match="is not signed by this site's coordinator"):
+            Told.parse(b"", rosters_to_bytes(rosters), coordinator=ours)
+    with pytest.raises(ReceiptError, match="a roster that came with the receipts is malformed"):
+        Told.parse(b"", b"{}\n", coordinator=ours)
+
+
+# Files
 
 
 def test_runs_do_not_mix(tmp_path):
-    tell(History(tmp_path, RUN_ID), CHAIN[:2])
+    tell(History(tmp_path, RUN), CHAIN[:2])
     other = History(tmp_path, "cd" * 16)
-    other.extend([], order_after([], run="cd" * 16), RECIPE, SERVER.public_key)
-    with pytest.raises(PolicyError, match="round 1 does not fit"):
-        other.extend(CHAIN[:2], order_after(CHAIN[:2]), RECIPE, SERVER.public_key)
+    tell(other, [], HOME.order([], run="cd" * 16))
+    with pytest.raises(PolicyError, match="round 1 is refused: it is of another run"):
+        tell(other, CHAIN[:2])
 
 
-@pytest.mark.parametrize("file", [f"{RUN_ID}.json", f"{RUN_ID}.confirmed.json"])
-@pytest.mark.parametrize("content", [b"", b"[{}]", b"\xff"])
+@pytest.mark.parametrize("file", [f"{RUN}.jsonl", f"{RUN}.confirmed.jsonl"])
+@pytest.mark.parametrize("content", [b"[{}]\n", b"\xff\n", b"\n"])
 def test_a_damaged_file_stops_the_site_and_is_named(tmp_path, history, file, content):
     chain = take_part(history, CHAIN[:1])
     path = tmp_path / "receipts" / file
@@ -188,87 +274,38 @@ def test_a_damaged_file_stops_the_site_and_is_named(tmp_path, history, file, con
     assert "\n" not in str(caught.value)
 
 
-def test_the_newest_chain_of_a_directory_is_read(tmp_path):
+@given(st.integers(1, 2000))
+def test_a_last_line_that_a_kill_tore_is_written_anew(tmp_path_factory, left):
+    directory = tmp_path_factory.mktemp("site")
+    history = History(directory, RUN)
+    tell(history, CHAIN[:2])
+    path = directory / "receipts" / f"{RUN}.jsonl"
+    whole = path.read_bytes()
+    start = whole.index(b"\n") + 1
+    path.write_bytes(whole[: start + min(left, len(whole) - start - 1)])
+    assert history.receipts == CHAIN[:1]
+    assert history.count == 1
+    tell(history, CHAIN[:3], since=1)
+    assert path.read_bytes() == chain_to_bytes(CHAIN[:3])
+
+
+def test_a_confirmation_that_a_kill_tore_did_not_leave(history, tmp_path):
+    chain = take_part(history, [])
+    path = tmp_path / "receipts" / f"{RUN}.confirmed.jsonl"
+    path.write_bytes(path.read_bytes() + b'{"attempt":1,"order_di')
+    tell(history, chain)
+    history.confirm(HOME.order(chain), transcript_of(HOME.order(chain)), NAMES)
+    assert [json.loads(line)["round_number"] for line in path.read_text().splitlines()] == [1, 2]
+
+
+def test_the_newest_chain_of_a_directory_is_found(tmp_path):
     with pytest.raises(PolicyError, match="no receipts here yet"):
-        read_receipts(tmp_path)
-    tell(History(tmp_path, "cd" * 16), [], order_after([], run="cd" * 16))
-    chain = take_part(History(tmp_path, RUN_ID), CHAIN[:3])
-    assert read_receipts(tmp_path) == chain[:3]
-    assert read_receipts(tmp_path / "receipts" / f"{RUN_ID}.json") == chain[:3]
-    with pytest.raises(PolicyError, match=r"nowhere.json: cannot be read"):
-        read_receipts(tmp_path / "nowhere.json")
-
-
-# `sealora-site receipts verify`
-
-
-def verify(monkeypatch, capsys, ours, theirs, *options: str) -> tuple[int, str]:
-    """The command; returns its exit code and what it said, on one line."""
-    monkeypatch.setattr(sys, "argv", ["sealora-site", "receipts", "verify", str(ours), str(theirs), *options])
-    with pytest.raises(SystemExit) as left:
-        main()
-    captured = capsys.readouterr()
-    said = captured.err if left.value.code else captured.out
-    assert said.count("\n") == 1
-    return int(left.value.code or 0), said.strip()
-
-
-def stored(directory, receipts: list[Receipt]):
-    path = directory / "receipts" / f"{RUN_ID}.json"
-    path.parent.mkdir(parents=True)
-    path.write_bytes(chain_to_bytes(receipts))
-    return directory
-
-
-@pytest.mark.parametrize(
-    ("ours", "theirs", "said"),
-    [(3, 5, "the chains agree on rounds 1 to 3"), (0, 2, "no round is in both chains yet")],
-)
-def test_two_sites_that_were_told_one_history_agree(tmp_path, monkeypatch, capsys, ours, theirs, said):
-    a, b = stored(tmp_path / "a", CHAIN[:ours]), stored(tmp_path / "b", CHAIN[:theirs])
-    server = ("--server", SERVER.public_key.hex())
-    assert verify(monkeypatch, capsys, a, b, *server) == (0, said)
-    assert verify(monkeypatch, capsys, b, a / "receipts" / f"{RUN_ID}.json", *server) == (0, said)
-
-
-def test_a_chain_that_the_server_did_not_sign_accuses_nobody(tmp_path, monkeypatch, capsys):
-    forged = [receipt.model_copy(update={"signature": "0" * 128}) for receipt in CHAIN]
-    a, b = stored(tmp_path / "a", CHAIN), stored(tmp_path / "b", forged)
-    code, said = verify(monkeypatch, capsys, a, b, "--server", SERVER.public_key.hex())
-    assert (code, "not signed by the server" in said) == (1, True)
-
-
-@pytest.mark.parametrize(
-    ("options", "said"), [((), "no roster.json beside"), (("--server", "abc"), "'abc' is no Ed25519")]
-)
-def test_signatures_are_never_left_unchecked(tmp_path, monkeypatch, capsys, options, said):
-    a, b = stored(tmp_path / "a", CHAIN), stored(tmp_path / "b", CHAIN)
-    code, refusal = verify(monkeypatch, capsys, a, b, *options)
-    assert (code, said in refusal) == (1, True)
-
-
-def test_a_site_shows_its_roster_s_fingerprint(bench, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["sealora-site", "roster", str(bench.directory("site-0"))])
-    with pytest.raises(SystemExit) as left:
-        main()
-    assert not left.value.code
-    assert f"fingerprint  {bench.roster.fingerprint}" in capsys.readouterr().out
-
-
-def test_chains_of_two_runs_are_not_compared(tmp_path, monkeypatch, capsys):
-    other = [receipt.model_copy(update={"run": "cd" * 16}) for receipt in CHAIN]
-    code, said = verify(monkeypatch, capsys, stored(tmp_path / "a", CHAIN), stored(tmp_path / "b", other))
-    assert (code, "different runs" in said) == (1, True)
-
-
-@pytest.mark.parametrize("content", [None, b"nonsense"])
-def test_a_chain_that_is_missing_or_damaged_ends_in_one_sentence(tmp_path, monkeypatch, capsys, content):
-    damaged = tmp_path / "theirs.json"
-    if content is not None:
-        damaged.write_bytes(content)
-    code, said = verify(monkeypatch, capsys, stored(tmp_path / "a", CHAIN), damaged)
-    assert code == 1
-    assert said.startswith(f"Error: {damaged}: ")
+        receipts_file(tmp_path)
+    tell(History(tmp_path, "cd" * 16), [], HOME.order([], run="cd" * 16))
+    chain = take_part(History(tmp_path, RUN), CHAIN[:3])
+    tell(History(tmp_path, RUN), chain)
+    path = tmp_path / "receipts" / f"{RUN}.jsonl"
+    assert receipts_file(tmp_path) == receipts_file(path) == path
 
 
 # With real sites
@@ -302,11 +339,9 @@ def bench(played):
 
 def other_world(bench: Bench) -> tuple[list[Receipt], np.ndarray]:
     """A second history of round 1, signed by the server as well, and its adapter."""
-    first = bench.receipts[0]
     adapter = bench.adapter + np.float32(1)
-    changed = first.model_copy(update={"adapter_digest": vector_digest(adapter)})
-    signature = bench.server.sign(b"sealora receipt v1\n" + changed._signed_bytes())
-    return [changed.model_copy(update={"signature": signature.hex()})], adapter
+    changed = bench.receipts[0].model_copy(update={"adapter_digest": vector_digest(adapter)})
+    return [changed.signed_by(bench.server)], adapter
 
 
 def tell_two_worlds(bench: Bench) -> dict[str, bytes]:
@@ -335,15 +370,6 @@ def test_sites_that_were_told_one_world_do_get_a_sum(bench):
         assert payload_of(bench.stage(name, "share", everybody))
 
 
-def test_two_sites_that_compare_find_the_round_in_which_the_worlds_part(bench, monkeypatch, capsys):
-    tell_two_worlds(bench)
-    assert verify(monkeypatch, capsys, bench.directory("site-0"), bench.directory("site-1"))[0] == 0
-    for one, other in (("site-0", "site-2"), ("site-2", "site-1")):
-        code, said = verify(monkeypatch, capsys, bench.directory(one), bench.directory(other))
-        assert code == 1
-        assert said.startswith("Error: the chains differ from round 1 on: the server told the two sites different")
-
-
 def test_a_site_that_knows_the_first_world_refuses_the_second(bench):
     bench.begin("site-2", bench.order(round_number=2))
     bench.receipts, bench.adapter = other_world(bench)
@@ -353,12 +379,32 @@ def test_a_site_that_knows_the_first_world_refuses_the_second(bench):
 
 def test_a_receipt_with_other_survivors_than_the_sites_confirmed_reaches_no_training(bench):
     first = bench.receipts[0]
-    changed = first.model_copy(update={"survivors": first.survivors[:2]})
-    signature = bench.server.sign(b"sealora receipt v1\n" + changed._signed_bytes())
-    bench.receipts = [changed.model_copy(update={"signature": signature.hex()})]
+    bench.receipts = [first.model_copy(update={"survivors": first.survivors[:2]}).signed_by(bench.server)]
     for name in bench.roster.names:
         said = refusal_of(bench.begin(name, bench.order(round_number=2)))
-        assert "the receipt of round 1 names other survivors than this site confirmed" in said
+        assert "the receipt of round 1 is refused: it names other survivors than its sites confirmed" in said
+
+
+def test_another_session_than_the_sites_confirmed_reaches_no_training(bench):
+    """Though all their keys were in the server's hands."""
+    bench.receipts = [bench.receipt(bench.receipts[0].order, transcript=b"t" * 32)]
+    for name in bench.roster.names:
+        said = refusal_of(bench.begin(name, bench.order(round_number=2)))
+        assert "the receipt of round 1 names another session than this site confirmed" in said
+
+
+def test_a_greeting_says_how_many_receipts_of_the_run_the_site_has(bench):
+    from flwr.app import ConfigRecord, RecordDict
+
+    def told(run: bytes) -> int:
+        greeting = bench.ask("site-0", "query.hello", RecordDict({"config": ConfigRecord({"run": run})}))
+        return json.loads(payload_of(greeting))["receipts"]
+
+    assert told(RUN.encode()) == 0
+    payload_of(bench.begin("site-0", bench.order(round_number=2)))
+    assert told(RUN.encode()) == 1
+    through_a_file = f"{RUN}.jsonl/../{RUN}".encode()
+    assert [told(run) for run in (b"cd" * 16, b"../" + RUN.encode(), through_a_file, b"", b"\xff")] == [0] * 5
 
 
 def test_another_adapter_than_the_receipt_s_reaches_no_training(bench):
@@ -371,8 +417,5 @@ def test_another_adapter_than_the_receipt_s_reaches_no_training(bench):
 @given(st.binary(max_size=200))
 def test_no_bytes_as_receipts_make_a_site_fail(bench, content):
     """Whatever comes as receipts, the answer is a refusal, not a failure of the site."""
-    from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
-
-    fields = {"order": bench.order(round_number=2).to_bytes(), "receipts": content}
-    told = RecordDict({"arrays": ArrayRecord({"adapter": Array(bench.adapter)}), "config": ConfigRecord(fields)})
+    told = bench.content(bench.order(round_number=2), bench.adapter, receipts=content, rosters=content)
     assert "its own log says why" not in refusal_of(bench.ask("site-0", "train", told))

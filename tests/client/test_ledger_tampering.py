@@ -16,7 +16,7 @@ from sealora_client.ledger.head import Head, head_path, read_head, write_head
 from sealora_client.ledger.recovery import verify_against
 from sealora_common.canonical import canonical_json
 from sealora_common.errors import StorageError
-from sealora_common.identity import Identity
+from sealora_common.identity import Identity, signature_to_text
 
 from ledger_runs import DATA, DELTA, FORGER, SITE, bodies, charge, copy_ledger, records, tamper, write_ledger
 
@@ -70,7 +70,7 @@ def forge(path: Path, change: Callable[[list[dict[str, object]]], None], identit
 def test_a_whole_ledger_verifies(path: Path) -> None:
     with Ledger(path, SITE) as ledger:
         found = ledger.verify()
-        assert (found.entries, found.public_key, found.marks) == (LAST, SITE.public_key.hex(), ())
+        assert (found.entries, found.signed_by, found.marks) == (LAST, SITE.pin, ())
         charge(ledger, 4)
         assert ledger.verify().entries == LAST + 1
 
@@ -208,23 +208,25 @@ def test_a_chain_recomputed_with_another_key_is_found(path: Path) -> None:
 def test_a_ledger_that_names_the_forger_s_key_or_none_is_not_this_site_s(path: Path, key: Identity | None) -> None:
     def own(fields: list[dict[str, object]]) -> None:
         cheaper(fields)
-        fields[0]["public_key"] = key.public_key.hex() if key else ""
+        fields[0]["public_key"] = key.public_key_text if key else ""
 
     forge(path, own, key)
     said = refusal(path)
-    signer = f"by the key {FORGER.public_key.hex()}" if key else "by no key"
-    assert f"is signed {signer}, not by this site's {SITE.public_key.hex()}" in said
-    assert f"sealora-site budget accept --signed-by {FORGER.public_key.hex() if key else 'none'}" in said
+    signer = f"by the key of the pin {FORGER.pin}" if key else "by no key"
+    assert f"is signed {signer}, not by this site's {SITE.pin}" in said
+    assert f"sealora-site budget accept --signed-by {FORGER.pin if key else 'none'}" in said
 
 
 def test_a_cut_end_with_a_head_made_of_what_lies_in_the_ledger_is_found(path: Path) -> None:
     (link, signature) = sqlite3.connect(path).execute("SELECT hash, signature FROM entries WHERE number = 4").fetchone()
     tamper(path, "DELETE FROM entries WHERE number > 4")
-    write_head(path, Head(number=4, hash=link.hex(), signature=signature.hex()))
+    write_head(path, Head(number=4, hash=link.hex(), signature=signature_to_text(signature)))
     assert_damaged(path, 4)
 
 
-@pytest.mark.parametrize("change", [{"number": 5}, {"hash": "00" * 32}, {"signature": ""}, {"signature": "00" * 64}])
+@pytest.mark.parametrize(
+    "change", [{"number": 5}, {"hash": "00" * 32}, {"signature": ""}, {"signature": signature_to_text(bytes(3373))}]
+)
 def test_a_changed_head_is_found(path: Path, change: dict[str, object]) -> None:
     head = read_head(path)
     assert head is not None
@@ -376,6 +378,6 @@ def test_without_an_identity_a_signed_ledger_can_be_read_and_checked_but_not_add
 def test_a_ledger_without_signatures_is_checked_all_the_same(tmp_path: Path) -> None:
     path = write_ledger(tmp_path / "ledger.sqlite", None)
     with Ledger(path) as ledger:
-        assert ledger.verify().public_key == ""
+        assert ledger.verify().signed_by == ""
     tamper(path, "UPDATE entries SET body = replace(body, 'run-1', 'run-2') WHERE number = 3")
     assert_damaged(path, 3, None)

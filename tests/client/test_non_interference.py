@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+from flwr.app import ConfigRecord, RecordDict
 from numpy.typing import NDArray
 
 from sealora_client import participation, round_work, site
@@ -30,8 +30,8 @@ from sealora_client.training import clipped_sum, dp_sgd
 from sealora_common.adapter import initial_adapter
 from sealora_common.errors import ModelError, OrderRefusedError, SealoraError
 from sealora_common.hello import Hello
-from sealora_common.order import GENESIS, RoundOrder, vector_digest
-from sealora_common.receipt import Receipt, chain_to_bytes
+from sealora_common.order import RoundOrder, vector_digest
+from sealora_common.receipt import Receipt, chain_to_bytes, history_of
 
 from site_bench import Bench
 from tiny_federation import PRIVATE
@@ -59,17 +59,12 @@ class Asked:
     action: str
     order: RoundOrder
     adapter: NDArray[np.float32]
-    receipts: tuple[Receipt, ...] = ()
+    content: RecordDict
 
     @property
     def whole(self) -> bool:
         """Whether it is played up to the vector, with two sites more; the others end with the answer to the order."""
         return self.name.endswith(("round 1", "1e0", "1e18", "largest number"))
-
-    @property
-    def content(self) -> RecordDict:
-        fields = {"order": self.order.to_bytes(), "receipts": chain_to_bytes(self.receipts)}
-        return RecordDict({"arrays": ArrayRecord({"adapter": Array(self.adapter)}), "config": ConfigRecord(fields)})
 
 
 def scaled(bench: Bench, exponent: float, seed: int | None = None) -> NDArray[np.float32]:
@@ -135,9 +130,11 @@ def questions(bench: Bench, crafted: list[tuple[str, NDArray[np.float32]]]) -> I
         name, of_run = changes.pop("name"), next(run)
         receipts: list[Receipt] = []
         for earlier in range(1, number):
-            issued = bench.order(round_number=earlier, run=of_run, history=GENESIS)
-            previous = receipts[-1].hash if receipts else GENESIS
-            receipts.append(Receipt.issue(issued, bench.roster.names, vector_digest(adapter), previous, bench.server))
+            before = {"adapter_digest": receipts[-1].adapter_digest} if receipts else {}
+            issued = bench.order(round_number=earlier, run=of_run, history=history_of(receipts)).model_copy(
+                update=before
+            )
+            receipts.append(bench.receipt(issued, vector_digest(adapter)))
         made = RoundOrder.issue(
             purpose,  # type: ignore[arg-type]
             run=of_run,
@@ -147,9 +144,10 @@ def questions(bench: Bench, crafted: list[tuple[str, NDArray[np.float32]]]) -> I
             roster=bench.roster,
             layout_digest=bench.layout.digest,
             adapter=adapter,
-            history=receipts[-1].hash if receipts else GENESIS,
+            history=history_of(receipts),
         ).model_copy(update=changes)
-        return Asked(name, purpose, made, adapter, tuple(receipts))
+        content = bench.content(made, adapter, receipts=chain_to_bytes(receipts))
+        return Asked(name, purpose, made, adapter, content)
 
     yield order("train", 1, bench.adapter, name="round 1")
     yield order("train", 1, bench.adapter, name="attempt 3", attempt=3)

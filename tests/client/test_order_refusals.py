@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sealora_client import order_check
+from sealora_client import order_check, participation
 from sealora_common import __version__
+from sealora_common.entropy import SystemEntropy
+from sealora_common.identity import Identity
 
 from site_bench import Bench, payload_of, refusal_of
 from tiny_federation import PRIVATE
@@ -68,3 +70,40 @@ def test_an_order_within_the_hours_is_taken_and_its_round_goes_on_after_them(
 def test_an_order_of_another_release_is_refused_by_both_versions(bench: Bench) -> None:
     refused = refusal_of(bench.begin("site-0", bench.order(release="0.0.1")))
     assert refused == (f"the order is of Sealora 0.0.1, this site runs {__version__}: install the same version at both")
+
+
+UNSIGNED = "the order is not signed by the server that this site's roster names: it was refused"
+
+
+@pytest.mark.parametrize("case", ["unsigned", "by another key", "by a member", "of another order", "altered after"])
+def test_an_order_that_the_server_did_not_sign_is_refused_before_anything_else(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    """Not even that the order is good or bad is looked at."""
+    monkeypatch.setattr(participation, "check_order", lambda *arguments: pytest.fail("looked into"))
+    order = bench.order()
+    signature = {
+        "unsigned": b"",
+        "by another key": order.signed_by(Identity.create("x", SystemEntropy())),
+        "by a member": order.signed_by(bench.site.identity),
+        "of another order": bench.order(attempt=2).signed_by(bench.server),
+        "altered after": order.signed_by(bench.server),
+    }[case]
+    sent = order.model_copy(update={"attempt": 3}) if case == "altered after" else order
+    content = bench.content(sent, bench.adapter, **{"order-signature": signature})
+    assert UNSIGNED in refusal_of(bench.ask("site-0", "train", content))
+    assert UNSIGNED in refusal_of(bench.ask("site-0", "evaluate", content))
+    with bench.site.ledger() as ledger:
+        assert ledger.history() == []
+
+
+def test_an_order_without_the_field_of_its_signature_is_refused_as_unsigned(bench: Bench) -> None:
+    content = bench.content(bench.order(), bench.adapter)
+    del content.config_records["config"]["order-signature"]
+    assert UNSIGNED in refusal_of(bench.ask("site-0", "train", content))
+
+
+def test_what_is_not_signed_is_not_even_parsed(bench: Bench) -> None:
+    content = bench.content(b"nonsense", bench.adapter, **{"order-signature": b""})
+    assert UNSIGNED in refusal_of(bench.ask("site-0", "train", content))
+    assert "malformed" in refusal_of(bench.begin("site-0", b"nonsense"))

@@ -46,6 +46,7 @@ def order(**changes: object) -> RoundOrder:
         nonce="cd" * 16,
         recipe_hash=GENESIS,
         roster_hash=GENESIS,
+        roster_sequence=1,
         layout_digest=GENESIS,
         adapter_digest=KEPT.adapter_digest,
         history=GENESIS,

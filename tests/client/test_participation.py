@@ -10,6 +10,7 @@ import pytest
 from flwr.app import RecordDict
 
 from sealora_client import round_work
+from sealora_client.history import Told
 from sealora_client.ledger import Ledger
 from sealora_client.participation import Participation, RoundState
 from sealora_client.training.clipped_sum import ClippingFigures
@@ -50,23 +51,23 @@ def test_the_round_is_paid_for_before_there_is_a_gradient(bench, monkeypatch):
 
     monkeypatch.setattr(round_work, "train_round", spied)
     with pytest.raises(ModelError):
-        Participation.begin(bench.site, bench.order(), bench.adapter, [])
+        Participation.begin(bench.site, bench.order(), bench.adapter, Told())
     assert seen == [[("held out", "ab", 1, False), ("train", "ab", 1, False)]]
 
 
 def test_a_round_that_never_left_is_trained_again_for_nothing(bench):
     for attempt in (1, 2, 3):
-        Participation.begin(bench.site, bench.order(attempt=attempt), bench.adapter, [])
+        Participation.begin(bench.site, bench.order(attempt=attempt), bench.adapter, Told())
     assert charges(bench) == [("held out", "ab", 1, False), ("train", "ab", 1, False)]
 
 
 def test_what_its_charges_do_not_pay_for_any_more_is_done_and_paid_for_anew(bench):
     """Somebody settled the round's charges at the site: what was kept under them may not leave."""
-    first, _ = Participation.begin(bench.site, bench.order(), bench.adapter, [])
+    first, _ = Participation.begin(bench.site, bench.order(), bench.adapter, Told())
     with bench.site.ledger() as ledger:
         for release in first.state.releases:
             ledger.settle(release.charge.id)
-    second, _ = Participation.begin(bench.site, bench.order(attempt=2), bench.adapter, [])
+    second, _ = Participation.begin(bench.site, bench.order(attempt=2), bench.adapter, Told())
     assert len(charges(bench)) == 4
     assert len(second.state.releases) == 2
     for mine, theirs in zip(second.state.releases, first.state.releases, strict=True):
@@ -122,7 +123,7 @@ def test_the_noise_is_that_of_all_the_recipe_s_rounds(bench, monkeypatch):
 
     monkeypatch.setattr(round_work, "train_round", spied)
     with pytest.raises(ModelError):
-        Participation.begin(bench.site, bench.order(), bench.adapter, [])
+        Participation.begin(bench.site, bench.order(), bench.adapter, Told())
     expected = calibrate_noise(PRIVATE["epsilon"], PRIVATE["delta"], bench.recipe.training.sample_rate, steps=2)
     assert seen["leave"].mechanism.noise_multiplier == expected
     assert seen["round_number"] == 1
@@ -140,7 +141,7 @@ def test_the_site_trains_from_the_order_s_adapter_whatever_the_model_held(bench,
 
     monkeypatch.setattr(round_work, "train_round", spied)
     with pytest.raises(ModelError):
-        Participation.begin(bench.site, bench.order(round_number=2), bench.adapter, bench.receipts)
+        Participation.begin(bench.site, bench.order(round_number=2), bench.adapter, Told(tuple(bench.receipts)))
     np.testing.assert_array_equal(bench.layout.shared("ffa").flatten(seen), bench.adapter)
     assert bench.adapter.max() == np.float32(0.25)
     assert max(np.abs(value).max() for name, value in seen.items() if "lora_A" in name) < 1  # the recipe's own A
@@ -155,7 +156,7 @@ def test_what_goes_into_the_sum_is_the_weighted_delta_the_weight_and_the_loss(be
         return encode(self, contribution, entropy)
 
     monkeypatch.setattr(ContributionLayout, "encode", spied)
-    part, _ = Participation.begin(bench.site, bench.order(), bench.adapter, [])
+    part, _ = Participation.begin(bench.site, bench.order(), bench.adapter, Told())
     (contribution,) = seen
     assert contribution.values.shape == (bench.layout.shared("ffa").size,)
     assert contribution.values.any()
@@ -210,7 +211,7 @@ def test_an_evaluation_sends_no_delta(bench, monkeypatch):
     for round_number in (1, 2):
         bench.play(bench.order(round_number=round_number))
     seen.clear()
-    Participation.begin(bench.site, bench.order("evaluate", round_number=3), bench.adapter, bench.receipts)
+    Participation.begin(bench.site, bench.order("evaluate", round_number=3), bench.adapter, Told(tuple(bench.receipts)))
     assert seen == [(0, 0)]
 
 
@@ -261,7 +262,7 @@ def test_a_site_opens_nothing_for_survivors_that_leave_it_out(bench):
 
 
 def test_a_site_s_state_names_no_secret_when_it_is_shown(bench):
-    part, _ = Participation.begin(bench.site, bench.order(), bench.adapter, [])
+    part, _ = Participation.begin(bench.site, bench.order(), bench.adapter, Told())
     session = part._session()
     assert "private" not in repr(session)
     assert len(repr(session)) < 100

@@ -44,6 +44,11 @@ REFUSED = {
         "policy.yaml: delta_limit is 1e-05, but the recipe's privacy.delta is 0.0001",
     ),
     "a small roster": ({"minimum_sites": 4}, {}, "policy.yaml: minimum_sites is 4, but the roster has 3"),
+    "too few co-signatures": (
+        {"roster_cosignatures": 2},
+        {},
+        "policy.yaml: roster_cosignatures is 2, but 0 members have co-signed the roster",
+    ),
     "a small sum": (
         {"minimum_survivors": 4},
         {"sealing": STRICT, "count": 5},

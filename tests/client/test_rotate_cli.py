@@ -18,7 +18,7 @@ from sealora_client.ledger import Ledger
 from sealora_client.site import Site
 from sealora_common.card import SiteCard
 from sealora_common.errors import PolicyError, SealoraError
-from sealora_common.identity import PASSPHRASE_FILE, Identity
+from sealora_common.identity import PASSPHRASE_FILE, Identity, key_to_text
 from sealora_common.privacy.accounting import Mechanism
 
 KEYS = ("identity.pem", "node.key")
@@ -70,7 +70,7 @@ def test_new_keys_take_the_place_of_the_old_once_the_roster_lists_them(site: Enr
         Site(site.directory)
     rotate(site, "--finish")
     opened = Site(site.directory)
-    assert opened.identity.public_key.hex() == card.public_key != former.hex()
+    assert opened.identity.public_key_text == card.public_key != key_to_text(former)
     assert public_half(load_node_key(site.directory / "node.key")) == card.node_key
     assert SiteCard.load(site.directory / "site-0.card.json") == card
     assert site.roster.members[1:] == others
@@ -88,7 +88,7 @@ def test_the_ledger_goes_on_under_the_new_key(site: EnrolledSite) -> None:
     opened = Site(site.directory)
     with Ledger(site.directory / "ledger.sqlite", opened.identity) as ledger:
         assert len(ledger.history()) == 2
-        assert ledger.verify().public_key == opened.identity.public_key.hex()
+        assert ledger.verify().signed_by == opened.identity.pin
 
 
 def test_new_private_keys_are_their_owner_s_alone(site: EnrolledSite) -> None:
@@ -176,7 +176,7 @@ def test_interrupted_anywhere_it_can_be_finished(
             rotate(site, "--finish")
     rotate(site, "--finish")
     opened = Site(site.directory)
-    assert opened.identity.public_key.hex() == card.public_key
+    assert opened.identity.public_key_text == card.public_key
     assert public_half(load_node_key(site.directory / "node.key")) == card.node_key
     assert Identity.load("site-0", site.directory / "former-keys" / "identity.pem").public_key == former
     assert public_half(load_node_key(site.directory / "former-keys" / "node.key")) != card.node_key

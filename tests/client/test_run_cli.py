@@ -148,7 +148,7 @@ def test_what_it_logs_in_json_is_json_and_holds_no_record(bench: Bench, server: 
     assert trained["round"] == 1
     assert set(trained) - {"time", "level", "logger", "message"} == {"stage", "round", "seconds", "received", "sent"}
     assert any(line["level"] == "warning" and "refused query.mask" in line["message"] for line in lines)
-    for text in ("What is", "times 2", bench.site.identity.public_key.hex()):
+    for text in ("What is", "times 2", bench.site.identity.public_key_text):
         assert text not in done.result.stderr
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from datetime import datetime, timedelta
 from unittest import mock
 
 import pytest
@@ -10,10 +11,10 @@ import torch
 import yaml
 
 from sealora_client.model.adapted import AdaptedModel
+from sealora_client.seen_rosters import SEEN, read_seen
 from sealora_client.simulated import SimulatedSites
 from sealora_client.site import Site, open_site
 from sealora_client.training import batch_invariance
-from sealora_common import identity
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import (
     BudgetError,
@@ -24,9 +25,9 @@ from sealora_common.errors import (
     SealoraError,
     StorageError,
 )
-from sealora_common.identity import Identity
+from sealora_common.identity import Identity, keyfile
 from sealora_common.recipe import load_recipe
-from sealora_common.roster import Roster
+from sealora_common.roster import Roster, SeenRosters
 from sealora_server.run_store import RunStore
 
 from tiny_federation import PRIVATE, prepare_run, recipe_of, write_federation
@@ -110,6 +111,40 @@ def test_a_roster_that_somebody_changed_is_refused(directory):
     path.write_text(path.read_text().replace("simulation of tiny", "simulation of tony"))
     with pytest.raises(PolicyError, match="signature"):
         Site(directory)
+
+
+def test_a_site_remembers_the_roster_that_it_was_opened_with(directory):
+    roster = Site(directory).roster
+    assert read_seen(directory).used == {roster.coordinator_pin: 1}
+    assert read_seen(directory).hashes == {roster.coordinator_pin: {1: roster.hash.hex()}}
+
+
+def test_a_roster_that_the_site_cannot_use_is_not_remembered(directory):
+    Identity.create("site-1", SystemEntropy()).save(directory / "identity.pem")
+    with pytest.raises(PolicyError, match="is not this site's"):
+        Site(directory)
+    assert read_seen(directory).used == {}
+
+
+def test_a_site_that_has_used_another_roster_of_its_number_is_not_opened(directory):
+    """As if the coordinator had signed two first rosters."""
+    roster = Site(directory).roster
+    pin = roster.coordinator_pin
+    other = SeenRosters(used={pin: 1}, hashes={pin: {1: "0" * 64}})
+    (directory / SEEN).write_text(other.model_dump_json())
+    with pytest.raises(PolicyError, match=r"roster.json: two faces: this roster is number 1"):
+        Site(directory)
+
+
+@pytest.mark.parametrize(("seconds", "opens"), [(-1, True), (0, False)])
+def test_a_site_opens_until_its_roster_s_term_is_over(directory, seconds, opens):
+    ends = datetime.fromisoformat(str(Roster.load(directory / "roster.json").expires))
+    if opens:
+        Site(directory, at=ends + timedelta(seconds=seconds))
+    else:
+        with pytest.raises(PolicyError, match=r"roster.json: the roster expired .*: have the coordinator sign it anew"):
+            Site(directory, at=ends + timedelta(seconds=seconds))
+        assert read_seen(directory).used == {}
 
 
 def test_a_recipe_outside_the_policy_is_refused_at_once(directory):
@@ -321,7 +356,7 @@ def test_a_passphrase_is_asked_for_once_though_the_site_is_opened_again(director
         asked.append(path)
         return b"a long passphrase"
 
-    monkeypatch.setattr(identity, "read_passphrase", typed)
+    monkeypatch.setattr(keyfile, "read_passphrase", typed)
     first = open_site(directory)
     os.utime(directory / "roster.json", ns=(1, 1))
     second = open_site(directory)

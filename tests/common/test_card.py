@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 import stat
 from pathlib import Path
@@ -13,8 +14,8 @@ from hypothesis import strategies as st
 from sealora_common.card import SiteCard, check_name, create_node_key
 from sealora_common.entropy import SeededEntropy
 from sealora_common.errors import PolicyError
-from sealora_common.identity import Identity
-from sealora_common.roster import Member, Roster
+from sealora_common.identity import Identity, signature_from_text, signature_to_text, verify
+from sealora_common.identity.hybrid import SigningKey
 
 VECTORS = Path(__file__).parent / "vectors"
 BERLIN, STRANGER = (Identity.create(name, SeededEntropy(name)) for name in ("berlin", "stranger"))
@@ -36,12 +37,12 @@ def written(path: Path, **changes) -> Path:
 
 def test_a_card_is_read_as_the_site_signed_it(tmp_path):
     assert SiteCard.load(written(tmp_path / "card.json")) == CARD
-    assert (CARD.name, CARD.public_key, CARD.node_key) == ("berlin", BERLIN.public_key.hex(), NODE_KEY)
+    assert (CARD.name, CARD.public_key, CARD.node_key) == ("berlin", BERLIN.public_key_text, NODE_KEY)
 
 
 FORGERIES = {
     "name": "lyon",
-    "public_key": STRANGER.public_key.hex(),
+    "public_key": STRANGER.public_key_text,
     "node_key": OTHER_NODE_KEY,
     "signature": "",
 }
@@ -65,7 +66,7 @@ def test_a_card_that_somebody_else_signed_is_refused(tmp_path):
 
 def test_a_roster_s_signature_is_no_card_s(tmp_path):
     """What a card and a roster sign begins differently: a signature cannot be carried over."""
-    signature = BERLIN.sign(CARD._signed_bytes()).hex()
+    signature = signature_to_text(BERLIN.sign(CARD._signed_bytes()))
     with pytest.raises(PolicyError, match="not signed by its own key"):
         SiteCard.load(written(tmp_path / "card.json", signature=signature))
 
@@ -77,8 +78,14 @@ MALFORMED = {
     "a name of 64 letters": {"name": "a" * 64},
     "a name with a line end": {"name": "berlin\n"},
     "a short key": {"public_key": "00"},
-    "capital hex": {"public_key": CARD.public_key.upper()},
-    "another version": {"version": 2},
+    "a key in hex": {"public_key": BERLIN.public_key.hex()},
+    "a key with a line end": {"public_key": CARD.public_key + "\n"},
+    "a key whose Ed25519 part is of small order": {
+        "public_key": base64.b64encode(b"\x01" + bytes(31) + BERLIN.public_key[32:]).decode()
+    },
+    "a node key with a comment": {"node_key": NODE_KEY + " root@berlin"},
+    "a node key with a line end": {"node_key": NODE_KEY + "\n"},
+    "a version that is none": {"version": "two"},
     "a field too many": {"private_key": "00"},
     "no node key": {"node_key": ""},
     "a node key of another curve": {"node_key": ssh(ec.derive_private_key(7, ec.SECP256R1()))},
@@ -151,32 +158,41 @@ def test_a_locked_node_key_opens_with_its_passphrase_alone(tmp_path, wrong):
 
 def known(name: str) -> tuple[dict, Identity]:
     vector = json.loads((VECTORS / f"{name}.json").read_text(encoding="utf-8"))
-    private = ed25519.Ed25519PrivateKey.from_private_bytes(bytes.fromhex(vector["private_key"]))
-    assert private.public_key().public_bytes_raw().hex() == vector["public_key"]
-    assert private.sign(vector["signed"].encode()).hex() == vector["signature"]
-    return vector, Identity("known", private)
+    identity = Identity("known", SigningKey.from_seeds(*map(bytes.fromhex, vector["seeds"])))
+    assert identity.public_key_text == vector["public_key"]
+    assert (identity.pin, identity.fingerprint) == (vector["pin"], vector["fingerprint"])
+    signature = signature_from_text(vector["signature"])
+    assert identity.sign(vector["signed"].encode())[:64] == signature[:64]
+    assert verify(identity.public_key, signature, vector["signed"].encode())
+    return vector, identity
 
 
 def test_the_known_card(tmp_path):
     vector, berlin = known("site_card")
     card = SiteCard.create(Identity("berlin", berlin._private), vector["value"]["node_key"])
-    assert card == SiteCard(**vector["value"], signature=vector["signature"])
+    assert json.loads(card.model_dump_json(exclude={"signature"})) == vector["value"]
     assert card._signed_bytes().decode() == vector["canonical"]
-    (tmp_path / "card.json").write_text(card.model_dump_json())
-    assert SiteCard.load(tmp_path / "card.json") == card
+    kept = SiteCard(**vector["value"], signature=vector["signature"])
+    (tmp_path / "card.json").write_text(kept.model_dump_json())
+    assert SiteCard.load(tmp_path / "card.json") == kept
+    assert kept.fingerprint == vector["fingerprint"]
 
 
-def test_the_known_roster(tmp_path):
-    vector, coordinator = known("roster")
-    value = vector["value"]
-    draft = Roster(consortium=value["consortium"], coordinator=value["coordinator"], server=value["server"])
-    for member in reversed(value["members"]):
-        draft = draft.with_member(Member(**member))
-    roster = draft.signed(coordinator)
-    assert json.loads(roster.model_dump_json(exclude={"signature"})) == value
-    assert roster._signed_bytes().decode() == vector["canonical"]
-    assert roster.signature == vector["signature"]
-    assert roster.hash.hex() == vector["sha256"]
-    assert roster.fingerprint == vector["fingerprint"]
-    roster.save(tmp_path / "roster.json")
-    assert Roster.load(tmp_path / "roster.json", coordinator=vector["value"]["coordinator"]) == roster
+def test_a_card_of_before_is_refused_with_what_to_do(tmp_path):
+    """As the version before wrote it: an Ed25519 key alone, in hex."""
+    path = written(tmp_path / "card.json", version=1, public_key="ab" * 32, signature="ab" * 64)
+    with pytest.raises(PolicyError, match=r"a site card of version 1, from an earlier .*: have the site enrol anew"):
+        SiteCard.load(path)
+
+
+def test_a_card_of_a_later_version_is_refused_with_what_to_do(tmp_path):
+    with pytest.raises(PolicyError, match=r"a site card of version 3, from a later .*: install that one here"):
+        SiteCard.load(written(tmp_path / "card.json", version=3))
+
+
+@pytest.mark.parametrize("half", [0, 1])
+def test_a_card_with_one_half_of_its_signature_another_s_is_refused(tmp_path, half):
+    own, other = (signature_from_text(SiteCard.create(each, NODE_KEY).signature) for each in (BERLIN, STRANGER))
+    forged = (other[:64] + own[64:], own[:64] + other[64:])[half]
+    with pytest.raises(PolicyError, match="the card is not signed by its own key"):
+        SiteCard.load(written(tmp_path / "card.json", signature=signature_to_text(forged)))

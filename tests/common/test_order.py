@@ -52,6 +52,7 @@ CHANGES = {
     "nonce": "0" * 32,
     "recipe_hash": "0" * 64,
     "roster_hash": "0" * 64,
+    "roster_sequence": 7,
     "layout_digest": "0" * 64,
     "adapter_digest": "0" * 64,
     "clip_range": 0.5,

@@ -8,7 +8,7 @@ import pytest
 
 from sealora_common import storage
 from sealora_common.errors import StorageError
-from sealora_common.storage import append_line, write_atomically
+from sealora_common.storage import append_line, append_whole_lines, whole_lines, write_atomically
 
 
 def names(directory) -> list[str]:
@@ -122,3 +122,69 @@ def test_a_line_is_on_the_disk_when_the_call_returns(tmp_path, monkeypatch):
 def test_a_line_that_cannot_be_written_is_an_error_of_ours(tmp_path):
     with pytest.raises(StorageError, match="cannot write"):
         append_line(tmp_path, "line")
+
+
+def lines(*content: bytes):
+    return lambda count: list(content)
+
+
+def test_whole_lines_are_appended_and_read_again(tmp_path):
+    path = tmp_path / "a" / "file"
+    assert whole_lines(path) == []
+    append_whole_lines(path, lines(b"one", b"two"))
+    append_whole_lines(path, lines(b"three"))
+    assert whole_lines(path) == [b"one", b"two", b"three"]
+    assert path.read_bytes() == b"one\ntwo\nthree\n"
+
+
+def test_who_appends_is_told_how_many_lines_are_there(tmp_path):
+    counts = []
+    for _ in range(3):
+        append_whole_lines(tmp_path / "file", lambda count: counts.append(count) or [b"line"])
+    assert counts == [0, 1, 2]
+
+
+@pytest.mark.parametrize("kept", range(4, 12))
+def test_a_line_that_was_torn_counts_as_never_written_and_is_replaced(tmp_path, kept):
+    path = tmp_path / "file"
+    path.write_bytes(b"one\nlong line\n"[:kept])
+    assert whole_lines(path) == [b"one"]
+    append_whole_lines(path, lines(b"two"))
+    assert path.read_bytes() == b"one\ntwo\n"
+
+
+def test_nothing_to_append_leaves_a_torn_line_where_it_is(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"one\ntw")
+    append_whole_lines(path, lines())
+    assert path.read_bytes() == b"one\ntw"
+
+
+def test_appended_lines_are_on_the_disk_and_so_is_the_new_file_s_name(tmp_path, monkeypatch):
+    synced = []
+    fsync = os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda descriptor: (synced.append(stat.S_ISDIR(os.fstat(descriptor).st_mode)), fsync(descriptor))
+    )
+    append_whole_lines(tmp_path / "file", lines(b"one"))
+    append_whole_lines(tmp_path / "file", lines(b"two"))
+    assert synced == [False, True, False]
+
+
+def test_a_full_disk_tears_at_most_a_line(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    append_whole_lines(path, lines(b"one"))
+
+    def fail(descriptor):
+        raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(StorageError, match="the disk is full"):
+            append_whole_lines(path, lines(b"two"))
+    assert whole_lines(path)[0] == b"one"
+
+
+def test_a_file_of_lines_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(StorageError, match=f"{tmp_path}: cannot be read"):
+        whole_lines(tmp_path)

@@ -46,7 +46,7 @@ def modes(directory: Path) -> set[int]:
 def test_the_server_is_made_once_and_configured_at_every_start(tmp_path: Path) -> None:
     chart = rendered("sealora-server/minimal")
     mount(tmp_path / "etc" / "config", chart.one("ConfigMap")["data"])
-    assert "Public key of the receipts" in prepare(chart, tmp_path)
+    assert "Fingerprint of that key, to be read out to the coordinator" in prepare(chart, tmp_path)
     server = ServerDirectory(tmp_path / "lib" / "server" / "server.yaml")
     assert server.config.log == "json"
     assert server.certificate.exists()

@@ -28,7 +28,7 @@ from sealora_client.ledger import ChargeRow, Ledger
 from sealora_common.card import create_node_key
 from sealora_common.entropy import SystemEntropy
 from sealora_common.identity import Identity
-from sealora_common.receipt import check_chain
+from sealora_common.receipt_check import check_chain
 from sealora_common.roster import Member, Roster
 from sealora_server.deployment.operator_messages import RunStatus, Submit
 from sealora_server.deployment.operator_socket import ask
@@ -151,11 +151,11 @@ class Deployed:
             )
             for member in roster.members
         )
-        keys = {"coordinator": coordinator.public_key.hex(), "server": self.identity.public_key.hex()}
+        keys = {"coordinator": coordinator.public_key_text, "server": self.identity.public_key_text}
         signed = Roster(consortium="deployed", members=members, **keys).signed(coordinator)
         for directory in self._directories.values():
             signed.save(directory / "roster.json")
-            _change(directory / "site.yaml", coordinator=keys["coordinator"], health=None)
+            _change(directory / "site.yaml", coordinator=coordinator.pin, health=None)
             _change(directory / "policy.yaml", epsilon_limit=1000.0)
         return signed
 
@@ -203,8 +203,9 @@ class DeployedRun:
         store = RunStore.open(self.directory)
         assert store.finished_rounds == ROUNDS
         receipts = store.receipts()
-        key = federation.identity.public_key
-        check_chain(receipts, run=store.run_id, recipe_hash=federation.recipe.hash, server_key=key)
+        roster = Roster.load(self.directory / "roster.json")
+        assert roster.server_key == federation.identity.public_key
+        check_chain(receipts, {roster.hash.hex(): roster}, run=store.run_id, recipe=federation.recipe)
         assert [receipt.round_number for receipt in receipts] == list(range(1, ROUNDS + 1))
         for site in federation.sites.values():
             self._is_charged(site, store.run_id)

@@ -37,6 +37,7 @@ SITES = tuple(f"site-{index}" for index in range(5))
 STAGES = {
     "train": "train",
     "share": "query.share",
+    "check": "query.check",
     "mask": "query.mask",
     "confirm": "query.confirm",
     "open": "query.open",

@@ -24,7 +24,7 @@ MOMENTS = [
     ("train", "before"),
     ("train", "charged"),
     ("train", "after"),
-    *((stage, moment) for stage in ("share", "mask", "confirm", "open") for moment in ("before", "after")),
+    *((stage, moment) for stage in ("share", "check", "mask", "confirm", "open") for moment in ("before", "after")),
 ]
 
 

@@ -113,7 +113,9 @@ def _script(recipe: Path, base: str, data: Path) -> str:
         assert changed == 1, f"the page no longer sets {key}"
     # The probes' port is fixed in the page's world; here other servers may have it.
     quiet = "printf 'health: {http: null}\\n' >> server/server.yaml"
-    text, changed = re.subn(r"^(SERVER_KEY=.*)$", lambda found: f"{found[1]}\n{quiet}", text, flags=re.MULTILINE)
+    text, changed = re.subn(
+        r"^(sealora server init .*)$", lambda found: f"{found[1]}\n{quiet}", text, flags=re.MULTILINE
+    )
     assert changed == 1
     return text.replace("9443", port)
 

@@ -17,21 +17,23 @@ from typer.testing import CliRunner
 
 from sealora_client.cli import cli as site_cli
 from sealora_client.cli import main as site_main
-from sealora_client.history import read_receipts
+from sealora_client.history import receipts_file
 from sealora_client.simulated import SimulatedSites
 from sealora_client.site import Site, open_site
 from sealora_common.clip_range import initial_range
 from sealora_common.contribution import ContributionLayout
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import FederationError, PolicyError
-from sealora_common.identity import Identity
+from sealora_common.identity import Identity, write_public_key
 from sealora_common.order import RoundOrder, layout_of, terms_of, vector_digest
-from sealora_common.receipt import chain_to_bytes, check_chain
+from sealora_common.receipt import chain_from_bytes, chain_to_bytes
+from sealora_common.receipt_check import check_chain
 from sealora_common.recipe import load_recipe
 from sealora_common.roster import Roster
+from sealora_common.secagg.bodies import Advertisement
 from sealora_common.secagg.encoding import FixedPoint
-from sealora_common.secagg.keys import public_key
-from sealora_common.secagg.messages import Advertisement, Kind, bundle, sign, unbundle
+from sealora_common.secagg.keys import KeyPair
+from sealora_common.secagg.messages import Kind, bundle, sign, unbundle
 from sealora_common.secagg.rotation import BLOCK
 from sealora_server.cli import cli as server_cli
 from sealora_server.run_store import RunStore
@@ -67,7 +69,7 @@ def interrupted(tiny_base, tmp_path_factory) -> tuple[Path, list[bytes]]:
 
     with pytest.raises(KeyboardInterrupt):
         run_inline(recipe, run, grid=Killed)
-    before = [chain_to_bytes(read_receipts(run / "sites" / site)) for site in SITES]
+    before = [receipts_file(run / "sites" / site).read_bytes() for site in SITES]
     assert before == [chain_to_bytes(RunStore.open(run).receipts())] * 3
     return run_inline(recipe, run, resume=True), before
 
@@ -77,14 +79,17 @@ def test_after_a_run_both_sides_hold_the_same_chain(interrupted):
     store = RunStore.open(run)
     chain = store.receipts()
     assert len(chain) == 3
-    check_chain(chain, run=store.run_id, recipe_hash=store.recipe.hash, server_key=store.server_identity().public_key)
+    roster = Roster.load(run / "roster.json")
+    assert roster.server_key == store.server_identity().public_key
+    check_chain(chain, {roster.hash.hex(): roster}, run=store.run_id, recipe=store.recipe)
+    assert (run / "receipts.jsonl").read_bytes() == chain_to_bytes(chain)
     for site in SITES:
-        assert (run / "sites" / site / "receipts" / f"{store.run_id}.json").read_bytes() == chain_to_bytes(chain)
+        assert (run / "sites" / site / "receipts" / f"{store.run_id}.jsonl").read_bytes() == chain_to_bytes(chain)
 
 
 def test_a_resumed_run_goes_on_with_the_chain_it_had(interrupted):
     run, before = interrupted
-    assert json.loads(before[0]) == json.loads(chain_to_bytes(RunStore.open(run).receipts()))[:1]
+    assert before[0] == chain_to_bytes(RunStore.open(run).receipts()[:1])
 
 
 def test_receipts_name_the_adapters_that_were_published_and_the_sites_that_were_in_them(interrupted):
@@ -100,8 +105,17 @@ def test_receipts_name_the_adapters_that_were_published_and_the_sites_that_were_
 
 def test_two_sites_of_the_run_compare_their_chains(interrupted):
     run, _ = interrupted
-    said = typed(site_cli, "receipts", "verify", run / "sites" / "site-0", run / "sites" / "site-2")
+    said = typed(site_cli, "receipts", "compare", run / "sites" / "site-0", run / "sites" / "site-2")
     assert said == "the chains agree on rounds 1 to 3\n"
+
+
+@pytest.mark.parametrize("holder", ["", "sites/site-1"])
+def test_anybody_with_the_roster_and_the_recipe_checks_the_run(interrupted, holder):
+    run, _ = interrupted
+    options = ["--roster", run / "roster.json", "--recipe", run / "recipe.yaml"]
+    said = typed(site_cli, "receipts", "verify", run / holder, *options).splitlines()
+    assert [line.split(",")[0] for line in said[:3]] == ["round 1", "round 2", "round 3"]
+    assert all("3 confirmations, 3 needed (site-0, site-1, site-2)" in line for line in said[:3])
 
 
 def test_a_server_that_forks_history_loses_the_site_it_lied_to_and_is_found_out(
@@ -122,12 +136,12 @@ def test_a_server_that_forks_history_loses_the_site_it_lied_to_and_is_found_out(
         def forked(self, content):
             store = RunStore.open(run)
             adapter = np.asarray(content.array_records["arrays"]["adapter"].numpy()) + np.float32(1)
-            told = store.receipts()[0].model_copy(update={"adapter_digest": vector_digest(adapter)})
-            signature = store.server_identity().sign(b"sealora receipt v1\n" + told._signed_bytes()).hex()
-            told = told.model_copy(update={"signature": signature})
+            server = store.server_identity()
+            told = store.receipts()[0].model_copy(update={"adapter_digest": vector_digest(adapter)}).signed_by(server)
             order = RoundOrder.parse(content.config_records["config"]["order"])
             order = order.model_copy(update={"adapter_digest": told.adapter_digest, "history": told.hash})
-            config = ConfigRecord({"order": order.to_bytes(), "receipts": chain_to_bytes([told])})
+            fields = {"order": order.to_bytes(), "order-signature": order.signed_by(server)}
+            config = ConfigRecord(fields | {"receipts": chain_to_bytes([told])})
             return RecordDict({"arrays": ArrayRecord({"adapter": Array(adapter)}), "config": config})
 
     run_inline(recipe, run, grid=Forking)
@@ -142,7 +156,7 @@ def test_a_server_that_forks_history_loses_the_site_it_lied_to_and_is_found_out(
     last = [event.reason for event in events_of(run, "site_failed") if event.round == 3]
     assert any("the server's receipts differ from this site's from round 1 on" in reason for reason in last)
     arguments = [str(run / "sites" / site) for site in ("site-0", "site-1")]
-    monkeypatch.setattr(sys, "argv", ["sealora-site", "receipts", "verify", *arguments])
+    monkeypatch.setattr(sys, "argv", ["sealora-site", "receipts", "compare", *arguments])
     with pytest.raises(SystemExit) as left:
         site_main()
     assert left.value.code == 1
@@ -169,7 +183,8 @@ class Consortium:
         names = sorted(parsed.sites.simulated)
         for name in names:
             typed(site_cli, "init", name, "--directory", consortium.site(name))
-        server = store.server_identity().public_key.hex()
+        server = consortium.office / "identity.pub"
+        write_public_key(server, store.server_identity().public_key)
         options = ["--consortium", "test", "--server", server, "--key", consortium.key]
         typed(server_cli, "roster", "create", consortium.roster, *options)
         cards = [consortium.site(name) / f"{name}.card.json" for name in names]
@@ -239,9 +254,13 @@ def test_a_removed_site_is_out_from_the_next_round_on_and_the_rounds_go_on(tiny_
     old, *new = [receipt.roster_hash for receipt in RunStore.open(consortium.run).receipts()]
     assert new == [Roster.load(consortium.roster).hash.hex()] * 2
     assert old != new[0]
-    chains = {site: read_receipts(consortium.site(site)) for site in LEFT}
-    assert all(chain == RunStore.open(consortium.run).receipts() for chain in chains.values())
-    assert read_receipts(consortium.site("site-0"))[2].survivors == LEFT
+    told = (consortium.run / "receipts.jsonl").read_bytes()
+    assert all(receipts_file(consortium.site(site)).read_bytes() == told for site in LEFT)
+    assert chain_from_bytes(told)[2].survivors == LEFT
+    # Either side keeps the rosters that its receipts are under.
+    for directory in (consortium.run, consortium.site("site-0")):
+        said = typed(site_cli, "receipts", "verify", directory, "--roster", consortium.roster).splitlines()
+        assert [line.endswith("not the one given") for line in said[:3]] == [True, False, False]
 
 
 def test_a_roster_that_arrives_in_the_middle_of_a_round_aborts_it_and_the_next_attempt_is_sealed_under_it(
@@ -290,7 +309,7 @@ def test_a_server_that_forwards_a_removed_site_s_messages_gets_no_sum_with_it(ti
             if action == "train":
                 self.order = RoundOrder.parse(config["order"])
             if action == "query.share" and self.round == 2 and self.attempt <= 3:
-                shown = unbundle(config["payload"], limit=10, message_limit=1000)
+                shown = unbundle(config["payload"], limit=10, message_limit=1 << 16)
                 roster = outsider.roster if self.attempt == 1 else Roster.load(consortium.roster)
                 shown[2] = self.advertisement(roster, 3 if self.attempt == 2 else 2)
                 config["payload"] = bundle(shown)
@@ -299,7 +318,7 @@ def test_a_server_that_forwards_a_removed_site_s_messages_gets_no_sum_with_it(ti
         def advertisement(self, roster, index):
             layout = layout_of(self.order, outsider.recipe, roster, outsider.model().layout)
             terms = terms_of(self.order, outsider.recipe, roster, layout)
-            keys = Advertisement(public_key(os.urandom(32)), public_key(os.urandom(32)))
+            keys = Advertisement(KeyPair(os.urandom(32)).public, KeyPair(os.urandom(32)).public)
             return sign(Kind.ADVERTISE, keys.to_bytes(), terms, outsider.identity, index)
 
     consortium.runs(Forwarding, lambda number: consortium.removes("site-2") if number == 1 else None)
@@ -315,7 +334,7 @@ def test_a_server_that_forwards_a_removed_site_s_messages_gets_no_sum_with_it(ti
 TAMPERING = {
     "unsigned": (lambda value: value.update(signature=""), "signature does not hold"),
     "edited": (lambda value: value["members"].pop(), "signature does not hold"),
-    "another server": (lambda value: value.update(server="1" * 64), "signature does not hold"),
+    "another server": (lambda value: value.update(server=value["coordinator"]), "signature does not hold"),
 }
 
 
@@ -355,7 +374,7 @@ def test_a_site_refuses_a_roster_of_another_coordinator_s(consortium, change, sa
     roster = Roster.load(consortium.roster)
     usurper = Identity.create("coordinator", SystemEntropy())
     members = tuple(member for member in roster.members if member.name != change.get("drop"))
-    false = roster.model_copy(update={"coordinator": usurper.public_key.hex(), "members": members}).signed(usurper)
+    false = roster.model_copy(update={"coordinator": usurper.public_key_text, "members": members}).signed(usurper)
     false.save(consortium.site("site-0") / "roster.json")
     assert Roster.load(consortium.site("site-0") / "roster.json").is_signed
     with pytest.raises(PolicyError, match=said):
@@ -373,7 +392,7 @@ def test_a_site_takes_no_part_under_a_roster_without_itself_with_another_key_or_
     signed_with(consortium, members=members[1:])
     with pytest.raises(PolicyError, match="site 'site-0' is not on the roster"):
         open_site(consortium.site("site-0"))
-    swapped = members[0].model_copy(update={"public_key": "1" * 64})
+    swapped = members[0].model_copy(update={"public_key": Identity.create("x", SystemEntropy()).public_key_text})
     signed_with(consortium, members=(swapped, *members[1:]))
     with pytest.raises(PolicyError, match="the key it lists for 'site-0' is not this site's"):
         open_site(consortium.site("site-0"))
@@ -474,6 +493,7 @@ def test_an_order_with_a_wider_range_than_the_recipe_s_is_refused_by_every_site(
                 order = RoundOrder.parse(config["order"])
                 wider = order.model_copy(update={"clip_range": np.nextafter(order.clip_range, 1)})
                 config["order"] = wider.to_bytes()
+                config["order-signature"] = wider.signed_by(RunStore.open(run).server_identity())
             return super().exchange(site, action, message)
 
     with pytest.raises(FederationError, match="none that the recipe allows: it was refused"):

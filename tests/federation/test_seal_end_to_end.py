@@ -18,17 +18,18 @@ from sealora_common.contribution import ContributionLayout, OpenedRound
 from sealora_common.hello import Hello
 from sealora_common.order import RoundOrder, terms_of
 from sealora_common.roster import Roster
-from sealora_common.secagg.encoding import FixedPoint
-from sealora_common.secagg.messages import (
+from sealora_common.secagg.bodies import (
     Advertisement,
-    Envelopes,
-    Kind,
+    Checked,
     MaskStatement,
     Opening,
+    ShareMessage,
+    ShareStatement,
     Survivors,
-    open_signed,
     split_masked,
 )
+from sealora_common.secagg.encoding import FixedPoint
+from sealora_common.secagg.messages import Kind, open_signed
 from sealora_common.secagg.ring import RingVector
 
 from tiny_federation import (
@@ -268,7 +269,8 @@ def test_every_payload_is_exactly_one_message_of_its_stage(observed):
     kinds = {
         "train": (Kind.ADVERTISE, Advertisement),
         "evaluate": (Kind.ADVERTISE, Advertisement),
-        "query.share": (Kind.SHARE, Envelopes),
+        "query.share": (Kind.SHARE, ShareStatement),
+        "query.check": (Kind.CHECK, Checked),
         "query.confirm": (Kind.CONFIRM, Survivors),
         "query.open": (Kind.OPEN, Opening),
     }
@@ -283,11 +285,16 @@ def test_every_payload_is_exactly_one_message_of_its_stage(observed):
         else:
             kind, message = kinds[reply.action]
             of_round, roster = terms(observed, reply.order)
-            sender, body = open_signed(reply.content.config_records["config"]["payload"], kind, of_round, roster)
+            payload = reply.content.config_records["config"]["payload"]
+            if reply.action == "query.share":
+                shared = ShareMessage.from_bytes(payload)
+                assert shared.to_bytes() == payload
+                payload = shared.signed
+            sender, body = open_signed(payload, kind, of_round, roster)
             assert roster.names[sender] == reply.site
             assert message.from_bytes(body).to_bytes() == body
         stages += 1
-    assert stages == len(SITES) * (1 + 5 * (ROUNDS + 1))
+    assert stages == len(SITES) * (1 + 6 * (ROUNDS + 1))
 
 
 def test_no_figure_of_a_site_is_among_the_bytes_it_sent(observed):

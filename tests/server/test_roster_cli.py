@@ -6,6 +6,7 @@ import json
 import re
 import stat
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,12 @@ from typer.testing import CliRunner
 from sealora_common.card import SiteCard, create_node_key
 from sealora_common.entropy import SeededEntropy, SystemEntropy
 from sealora_common.errors import PolicyError, SealoraError, StorageError
-from sealora_common.identity import PASSPHRASE_FILE, Identity
-from sealora_common.roster import Roster
+from sealora_common.identity import PASSPHRASE_FILE, Identity, write_public_key
+from sealora_common.roster import Cosignature, Roster
 from sealora_server.cli import cli, main
 
 NAMES = ("lyon", "berlin", "porto")
-SERVER = Identity.create("server", SeededEntropy("server")).public_key.hex()
+SERVER = Identity.create("server", SeededEntropy("server"))
 
 
 class Coordinator:
@@ -38,14 +39,16 @@ class Coordinator:
         return result.output
 
     def creates(self, *options: str, typed: str = "") -> str:
-        words = ["--consortium", "Krebsregister Süd", "--server", SERVER, "--key", self.key]
+        server = self.directory.parent / "identity.pub"
+        write_public_key(server, SERVER.public_key)
+        words = ["--consortium", "Krebsregister Süd", "--server", server, "--key", self.key]
         return self.types("create", self.roster, *words, *options, typed=typed)
 
     def adds(self, *cards: Path) -> str:
         return self.types("add", self.roster, *cards)
 
-    def signs(self, key: Path | None = None) -> str:
-        return self.types("sign", self.roster, "--key", key or self.key)
+    def signs(self, key: Path | None = None, *options: str) -> str:
+        return self.types("sign", self.roster, "--key", key or self.key, *options)
 
     def shows(self) -> tuple[int, str]:
         """`show`: its exit code and what it said."""
@@ -69,7 +72,8 @@ def new_card(path: Path, name: str, identity: Identity | None = None) -> Path:
 def coordinator(tmp_path, monkeypatch) -> Coordinator:
     monkeypatch.delenv(PASSPHRASE_FILE, raising=False)
     monkeypatch.setenv("COLUMNS", "200")
-    return Coordinator(tmp_path)
+    (tmp_path / "office").mkdir()
+    return Coordinator(tmp_path / "office")
 
 
 @pytest.fixture
@@ -85,9 +89,11 @@ def test_create_makes_the_coordinator_s_key_for_its_owner_alone_and_an_empty_ros
     said = coordinator.creates()
     assert stat.S_IMODE(coordinator.key.stat().st_mode) == 0o600
     roster = Roster.load(coordinator.roster, draft=True)
-    assert (roster.consortium, roster.members, roster.server) == ("Krebsregister Süd", (), SERVER)
-    assert roster.coordinator == Identity.load("coordinator", coordinator.key).public_key.hex()
-    assert roster.coordinator in said  # what the sites pin
+    assert (roster.consortium, roster.members, roster.server) == ("Krebsregister Süd", (), SERVER.public_key_text)
+    made = Identity.load("coordinator", coordinator.key)
+    assert roster.coordinator == made.public_key_text
+    assert f"Sites pin this coordinator key: {made.pin}\n" in said
+    assert {made.fingerprint, SERVER.fingerprint} <= set(said.split())
     assert not roster.is_signed
 
 
@@ -106,10 +112,13 @@ def test_create_overwrites_no_roster(signed):
     assert signed.roster.read_bytes() == before
 
 
-@pytest.mark.parametrize("server", ["", "00", "z" * 64, "A" * 64, "a" * 63 + "\n"])
-def test_create_with_a_server_key_that_is_none_makes_nothing(coordinator, server):
-    with pytest.raises(PolicyError, match=r"--server: .* is no Ed25519 public key"):
-        coordinator.creates("--server", server)
+@pytest.mark.parametrize("content", [None, "", "00", "ab" * 32, SERVER.public_key_text[:-8], SERVER.public_key.hex()])
+def test_create_with_a_server_key_that_is_none_makes_nothing(coordinator, tmp_path, content):
+    file = tmp_path / "other.pub"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(StorageError, match=r"other.pub: (the public key cannot be read|no public key)"):
+        coordinator.creates("--server", file)
     assert list(coordinator.directory.iterdir()) == []
 
 
@@ -148,7 +157,7 @@ def test_one_key_under_two_names_is_refused(signed):
     first = new_card(signed.directory / "1.card.json", "a", Identity("a", identity._private))
     second = new_card(signed.directory / "2.card.json", "b", Identity("b", identity._private))
     before = signed.roster.read_bytes()
-    with pytest.raises(PolicyError, match="the key of 'b' is another member's already"):
+    with pytest.raises(PolicyError, match="the key of 'b', or a part of it, is another member's already"):
         signed.adds(first, second)
     assert signed.roster.read_bytes() == before
 
@@ -176,7 +185,7 @@ def test_a_changed_roster_must_be_signed_again(signed, change):
     with pytest.raises(PolicyError, match="signature does not hold: do not use this roster"):
         Roster.load(signed.roster)
     said = signed.signs()
-    roster = Roster.load(signed.roster, coordinator=Roster.load(signed.roster).coordinator)
+    roster = Roster.load(signed.roster, coordinator=Roster.load(signed.roster).coordinator_pin)
     assert roster.fingerprint in said
     assert roster.fingerprint != before
 
@@ -187,7 +196,11 @@ def test_a_removed_site_is_gone_and_none_other(signed):
     signed.signs()
     after = Roster.load(signed.roster)
     assert after.members == (before.members[0], before.members[2])
-    assert (after.consortium, after.coordinator, after.server) == (before.consortium, before.coordinator, SERVER)
+    assert (after.consortium, after.coordinator, after.server) == (
+        before.consortium,
+        before.coordinator,
+        SERVER.public_key_text,
+    )
 
 
 def test_a_site_that_is_not_on_it_cannot_be_removed(signed):
@@ -213,17 +226,19 @@ def test_a_coordinator_s_key_that_others_can_read_signs_nothing(signed, exposed)
         signed.signs()
 
 
-def test_show_names_members_fingerprint_and_whether_the_signature_holds(signed):
+def test_show_names_members_fingerprints_and_whether_the_signature_holds(signed):
     roster = Roster.load(signed.roster)
     code, said = signed.shows()
     assert code == 0
     for each in (
         *NAMES,
-        roster.members[0].public_key,
+        *(member.fingerprint for member in roster.members),
         roster.fingerprint,
-        SERVER,
-        roster.coordinator,
+        SERVER.fingerprint,
+        Identity.load("coordinator", signed.key).fingerprint,
+        roster.coordinator_pin,
         roster.consortium,
+        roster.expires,
     ):
         assert each in said
     assert re.search(r"signature +holds", said)
@@ -234,14 +249,111 @@ def test_show_says_of_an_unsigned_or_edited_roster_that_it_is_and_fails(signed, 
     value = json.loads(signed.roster.read_text())
     if change == "never signed":
         del value["signature"]
+        del value["expires"]
     elif change == "edited":
         value["members"].pop()
     else:
-        value["members"][0]["public_key"] = SERVER
+        value["members"][0]["public_key"] = SERVER.public_key_text
     signed.roster.write_text(json.dumps(value))
     code, said = signed.shows()
     assert code == 1
-    assert re.search(r"signature +MISSING OR FALSE: sign it", said)
+    assert re.search(r"signature +" + ("MISSING: sign it" if change == "never signed" else "FALSE: the file was"), said)
+
+
+@pytest.mark.parametrize("command", ["add", "remove", "sign"])
+def test_a_roster_that_was_edited_is_neither_changed_nor_signed(signed, cards, command):
+    """Its number is taken: to sign it would show two faces."""
+    value = json.loads(signed.roster.read_text())
+    value["members"].pop()
+    signed.roster.write_text(json.dumps(value))
+    before = signed.roster.read_bytes()
+    with pytest.raises(PolicyError, match="was changed after it was signed, so nothing can follow it: put the signed"):
+        {
+            "add": lambda: signed.adds(*cards.values()),
+            "remove": lambda: signed.types("remove", signed.roster, "lyon"),
+            "sign": signed.signs,
+        }[command]()
+    assert signed.roster.read_bytes() == before
+
+
+def test_each_signing_is_the_next_number_and_names_the_one_before(signed):
+    first = Roster.load(signed.roster)
+    signed.types("remove", signed.roster, "lyon")
+    assert "signed as number 2, until" in signed.signs()
+    second = Roster.load(signed.roster)
+    assert "signed as number 3, until" in signed.signs()
+    third = Roster.load(signed.roster)
+    assert [each.sequence for each in (first, second, third)] == [1, 2, 3]
+    assert (second.previous, third.previous) == (first.hash.hex(), second.hash.hex())
+    assert third.members == second.members
+
+
+def test_several_changes_before_a_signing_are_one_number(signed, cards):
+    signed.types("remove", signed.roster, "lyon")
+    signed.adds(cards["lyon"])
+    signed.types("remove", signed.roster, "porto")
+    signed.signs()
+    assert Roster.load(signed.roster).sequence == 2
+
+
+@pytest.mark.parametrize(("options", "days"), [((), 365), (("--days", "30"), 30)])
+def test_a_signed_roster_lasts_as_long_as_its_coordinator_says(signed, options, days):
+    signed.signs(None, *options)
+    roster = Roster.load(signed.roster)
+    now = datetime.now(UTC)
+    assert not roster.has_expired(now + timedelta(days=days, minutes=-5))
+    assert roster.has_expired(now + timedelta(days=days, minutes=5))
+
+
+def test_show_says_of_an_expired_roster_that_it_is_and_fails(signed):
+    roster, key = Roster.load(signed.roster), Identity.load("coordinator", signed.key)
+    roster.signed(key, at=datetime(2020, 1, 1, tzinfo=UTC)).save(signed.roster)
+    code, said = signed.shows()
+    assert code == 1
+    assert "2020-12-31T00:00:00Z EXPIRED: sign it" in said
+
+
+def test_add_and_show_give_the_fingerprint_that_the_site_was_shown(coordinator, cards):
+    coordinator.creates()
+    said = coordinator.adds(*cards.values())
+    for name, path in cards.items():
+        assert f"{SiteCard.load(path).fingerprint}  {name}: compare it" in said
+
+
+@pytest.fixture
+def cosigned(coordinator, tmp_path) -> tuple[Coordinator, dict[str, Path]]:
+    """A signed roster, and the co-signatures of its members, not merged yet."""
+    sites = {name: Identity.create(name, SystemEntropy()) for name in NAMES}
+    coordinator.creates()
+    coordinator.adds(*(new_card(tmp_path / f"{name}.card.json", name, site) for name, site in sites.items()))
+    coordinator.signs()
+    roster = Roster.load(coordinator.roster)
+    files = {name: tmp_path / f"{name}.cosignature.json" for name in NAMES}
+    for name, path in files.items():
+        Cosignature.create(sites[name], roster.sequence, roster.hash).save(path)
+    return coordinator, files
+
+
+def test_co_signatures_are_merged_and_shown(cosigned):
+    coordinator, files = cosigned
+    before = Roster.load(coordinator.roster)
+    said = coordinator.types("add-cosignature", coordinator.roster, files["lyon"], files["berlin"])
+    assert "co-signed by berlin, lyon" in said
+    after = Roster.load(coordinator.roster)
+    assert (after.hash, after.cosigners) == (before.hash, ("berlin", "lyon"))
+    code, shown = coordinator.shows()
+    assert code == 0
+    marks = {name: next(line for line in shown.splitlines() if name in line).count("yes") for name in NAMES}
+    assert marks == {"berlin": 2, "lyon": 2, "porto": 1}  # the other yes is the node key's
+
+
+def test_a_co_signature_of_the_roster_before_is_not_merged(cosigned):
+    coordinator, files = cosigned
+    coordinator.signs()
+    before = coordinator.roster.read_bytes()
+    with pytest.raises(PolicyError, match="the co-signature of 'lyon' is of another roster"):
+        coordinator.types("add-cosignature", coordinator.roster, files["lyon"])
+    assert coordinator.roster.read_bytes() == before
 
 
 def test_the_fingerprint_can_be_read_out(signed):

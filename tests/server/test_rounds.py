@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 
-from sealora_common.errors import FederationError
+from sealora_common.entropy import SeededEntropy
+from sealora_common.errors import FederationError, PolicyError
+from sealora_common.identity import Identity
+from sealora_common.roster import Roster
 from sealora_server.events import RoundAborted, RoundFinished, SitesReady, TooFewSites, TurnedAway, read_events
-from sealora_server.rounds import run_rounds
+from sealora_server.rounds import _Run, run_rounds
 from sealora_server.run_store import RunStore
 
 from pure_sites import PureGrid, pure_federation, pure_recipe, refusal
@@ -128,3 +132,35 @@ def test_after_a_round_that_too_few_came_to_it_is_told_again_who_takes_part(tmp_
     assert [type(event) for event in told] == [SitesReady, TooFewSites, SitesReady]
     assert [event.missing for event in told] == [("site-1",), ("site-1", "site-3"), ("site-1",)]
     assert len(federation.events(RoundAborted)) == 1
+
+
+COORDINATOR = Identity.create("coordinator", SeededEntropy("coordinator"))
+KEYS = {name: Identity.create(name, SeededEntropy(name)).public_key for name in ("a", "b", "c")}
+FIRST = Roster.create("test", KEYS, COORDINATOR)
+NEXT = FIRST.without_member("c").signed(COORDINATOR)
+OTHER_NEXT = FIRST.without_member("b").signed(COORDINATOR)
+
+
+@pytest.mark.parametrize(
+    ("used", "lies_there", "said"),
+    [
+        (FIRST, NEXT, None),
+        (NEXT, NEXT, None),
+        (NEXT, FIRST, "number 1, and number 2 has been used here: it is out of date"),
+        (NEXT, OTHER_NEXT, "two faces: this roster is number 2"),
+        (NEXT, OTHER_NEXT.draft().signed(COORDINATOR), "follows a number 2 .* that is not the one used here"),
+    ],
+)
+def test_a_run_takes_the_next_roster_from_its_directory_and_no_other(tmp_path, used, lies_there, said):
+    lies_there.save(tmp_path / "roster.json")
+    taken = []
+    takes = SimpleNamespace(take_roster=taken.append)
+    run = SimpleNamespace(_store=SimpleNamespace(directory=tmp_path), _roster=used, _enrolment=takes)
+    if said is None:
+        _Run._take_new_roster(run, takes)
+        assert run._roster.hash == lies_there.hash
+        assert len(taken) == (2 if used is FIRST else 0)
+    else:
+        with pytest.raises(PolicyError, match=f"roster.json: .*{said}"):
+            _Run._take_new_roster(run, takes)
+        assert taken == []

@@ -9,12 +9,12 @@ from safetensors import safe_open
 
 from sealora_common.adapter import initial_adapter
 from sealora_common.errors import ModelError, StorageError
-from sealora_common.order import GENESIS, RoundOrder
-from sealora_common.receipt import Receipt
+from sealora_common.receipt import Receipt, chain_to_bytes
 from sealora_server.adapter_files import read_adapter, read_tensors, write_adapter
 from sealora_server.run_store import RunStore
 
-from pure_sites import LAYOUT, pure_federation, pure_recipe
+from pure_sites import LAYOUT, pure_recipe
+from quorum import Consortium
 
 RECIPE = pure_recipe(lora={"rank": 2, "alpha": 6.0, "seed": 3})
 
@@ -25,18 +25,10 @@ def store(tmp_path) -> RunStore:
 
 
 def receipt(store: RunStore, number: int) -> Receipt:
-    roster, _ = pure_federation(RECIPE, 3)
-    order = RoundOrder.issue(
-        "train",
-        run=store.run_id,
-        round_number=number,
-        attempt=1,
-        recipe=RECIPE,
-        roster=roster,
-        layout_digest=LAYOUT.digest,
-        adapter=np.zeros(4, dtype=np.float32),
-    )
-    return Receipt.issue(order, roster.names, "0" * 64, GENESIS, store.server_identity())
+    consortium = Consortium(recipe_hash=RECIPE.hash)
+    consortium.server = store.server_identity()
+    before = store.receipts()
+    return consortium.receipt(consortium.order(before, run=store.run_id, round_number=number))
 
 
 def finish(store: RunStore, number: int, **changes):
@@ -106,6 +98,28 @@ def test_the_receipts_of_finished_rounds_are_kept_with_them(store):
     receipts = RunStore.open(store.directory).receipts()
     assert [receipt.round_number for receipt in receipts] == [1, 2]
     assert all(receipt.is_signed_by(store.server_identity().public_key) for receipt in receipts)
+
+
+@pytest.mark.parametrize("damage", ["as it was", "no file", "a line short", "torn", "a line too many", "nonsense"])
+def test_the_file_of_receipts_says_what_the_finished_rounds_say_whenever_the_server_was_killed(store, damage):
+    for number in (1, 2, 3):
+        finish(store, number)
+    chain, path = store.receipts(), store.directory / "receipts.jsonl"
+    whole = path.read_bytes()
+    assert whole == chain_to_bytes(chain)
+    damaged = {
+        "as it was": whole,
+        "a line short": chain_to_bytes(chain[:2]),
+        "torn": whole[:-9],
+        "a line too many": whole + receipt(store, 4).to_line() + b"\n",
+        "nonsense": b"nonsense\n",
+    }
+    if damage == "no file":
+        path.unlink()
+    else:
+        path.write_bytes(damaged[damage])
+    assert RunStore.open(store.directory).mended_receipts() == chain
+    assert path.read_bytes() == whole
 
 
 def test_before_the_first_round_there_is_the_recipe_s_initial_adapter(store):

@@ -7,8 +7,12 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
 from sealora_common.adapter import initial_adapter
+from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import FederationError
+from sealora_common.identity import SIGNATURE_BYTES, Identity
+from sealora_common.roster_book import RosterBook
 from sealora_common.secagg.messages import bundle, unbundle
+from sealora_server.blame import Blame
 from sealora_server.enrolment import Enrolment
 from sealora_server.events import EventLog, SiteFailed, SiteReplied, read_events
 from sealora_server.sealed_grid import SealedGrid
@@ -33,16 +37,20 @@ class Federation:
         self.recipe = recipe or pure_recipe()
         self.roster, self.sites = pure_federation(self.recipe, count, layout=layout)
         self.grid = PureGrid(self.sites)
-        self.enrolment = Enrolment(self.grid, self.recipe, self.roster, "ab" * 16)
         self.events = EventLog(directory / "events.jsonl")
+        self.blame = Blame(directory, self.events)
+        self.enrolment = Enrolment(self.grid, self.recipe, self.roster, "ab" * 16, self.blame.sites)
         self.sealed = SealedGrid(
             self.grid,
             recipe=self.recipe,
             roster=self.roster,
             layout=self.enrolment.wait(),
             enrolment=self.enrolment,
+            blame=self.blame,
             run_id="ab" * 16,
             events=self.events,
+            server=Identity.create("server", SystemEntropy()),
+            rosters=RosterBook(directory / "rosters"),
         )
         self.strategy = build_strategy(self.recipe)
         self.start = layout.shared(self.recipe.lora.aggregation).flatten(initial_adapter(layout, 0))
@@ -149,7 +157,7 @@ def test_bytes_are_counted_by_site_and_stage(tmp_path):
     masks = [event for event in replied if event.stage == "mask"]
     assert {event.site for event in masks} == {"site-0", "site-1", "site-2"}
     words = 12 * 4 + 4 * 4  # of the delta and of the tally
-    assert all(words <= event.bytes_up <= words + 300 for event in masks)
+    assert all(words <= event.bytes_up <= words + 300 + SIGNATURE_BYTES for event in masks)
     # The adapter goes down with the order to train.
     assert all(event.bytes_down > federation.start.nbytes for event in replied if event.stage == "train")
 
@@ -181,7 +189,7 @@ GARBAGE = {
     "floats": RecordDict({"arrays": ArrayRecord({"masked": Array(np.zeros(3, dtype=np.float64))})}),
     "a refusal": RecordDict({"config": ConfigRecord({"error": "no"})}),
 }
-STAGES = {"train": "train", **{name: f"query.{name}" for name in ("share", "mask", "confirm", "open")}}
+STAGES = {"train": "train", **{name: f"query.{name}" for name in ("share", "check", "mask", "confirm", "open")}}
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -197,7 +205,7 @@ def test_an_answer_that_makes_no_sense_costs_its_sender_alone(tmp_path, stage, g
     federation.grid.tamper = tamper
     moved = federation.round() - federation.start
     assert set(federation.failed()) == {"site-2"}
-    survivors = [0, 1, 3] if stage in ("train", "share", "mask") else [0, 1, 2, 3]
+    survivors = [0, 1, 3] if stage in ("train", "share", "check", "mask") else [0, 1, 2, 3]
     assert federation.sealed.opened.survivors == tuple(survivors)
     sites = list(federation.sites.values())
     expected = np.mean([sites[index].deltas(f"site-{index}", 1) for index in survivors], axis=0)
@@ -275,7 +283,7 @@ def test_sites_refuse_a_bundle_of_keys_that_the_server_forged(tmp_path, lie, sai
     def forge(site, action, content):
         if action != "query.share":
             return
-        messages = unbundle(content["config"]["payload"], limit=3, message_limit=4096)
+        messages = unbundle(content["config"]["payload"], limit=3, message_limit=1 << 16)
         earlier.append(messages)
         if lie == "a forged key":
             messages = [m[:60] + bytes([m[60] ^ 255]) + m[61:] for m in messages]
@@ -302,7 +310,7 @@ def test_a_server_that_tells_two_sets_of_survivors_gets_no_shares(tmp_path):
 
     def split(site, action, content):
         if action == "query.confirm" and site in ("site-0", "site-1"):
-            statements = unbundle(content["config"]["payload"], limit=4, message_limit=4096)
+            statements = unbundle(content["config"]["payload"], limit=4, message_limit=1 << 16)
             content["config"] = ConfigRecord({"payload": bundle(statements[:3])})
 
     federation.grid.change_request = split

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from sealora_client.check.finding import Finding, failed, passed, warned
 from sealora_client.fleet.node_key import load_node_key, public_half
 from sealora_client.policy import SitePolicy
+from sealora_client.seen_rosters import check_roster
 from sealora_client.site_config import SiteConfig
 from sealora_common.errors import SealoraError
 from sealora_common.identity import Identity
@@ -19,6 +21,7 @@ from sealora_common.recipe import Recipe, load_recipe
 from sealora_common.roster import Roster
 
 Read = TypeVar("Read")
+_EXPIRY_WARNING = timedelta(days=30)
 
 
 @dataclass
@@ -76,7 +79,14 @@ def _on_roster(agreement: Agreement, roster: Roster) -> Iterator[Finding]:
     if member is None:
         yield failed("roster", f"{name!r} is not on it: send the coordinator this site's card")
         return
-    if agreement.identity is not None and member.public_key != agreement.identity.public_key.hex():
+    try:
+        check_roster(agreement.directory, roster, now := datetime.now(UTC))
+    except SealoraError as error:
+        yield failed("roster", str(error))
+        return
+    if roster.has_expired(now + _EXPIRY_WARNING):
+        yield warned("roster", f"it expires {roster.expires}: have the coordinator sign it anew before")
+    if agreement.identity is not None and roster.public_key(roster.index(name)) != agreement.identity.public_key:
         yield failed(
             "roster", "the signing key it lists for this site is another: send the coordinator this site's card again"
         )
@@ -92,11 +102,13 @@ def _on_roster(agreement: Agreement, roster: Roster) -> Iterator[Finding]:
         )
         return
     if roster.server is None:
-        yield failed("roster", "it names no server key, so receipts prove nothing: have the coordinator add it")
+        yield failed(
+            "roster", "it names no server key, so orders and receipts prove nothing: have the coordinator add it"
+        )
         return
     yield passed(
         "roster",
-        f"signed, {len(roster)} sites, this one among them; fingerprint {roster.fingerprint} "
+        f"signed, number {roster.sequence}, {len(roster)} sites, this one among them; fingerprint {roster.fingerprint} "
         "(compare it with the coordinator's by telephone)",
     )
 

@@ -1,10 +1,11 @@
-"""The server, as this site sees it: reachable, its certificate, its clock, and whether it knows this site."""
+"""The server, as this site sees it: reachable, its certificate, TLS, its clock, and whether it knows this site."""
 
 from __future__ import annotations
 
 import ssl
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from sealora_client.fleet.connection import FleetConnection, clock_ahead, clock_
 from sealora_client.fleet.errors import LostConnectionError, SessionRefusedError
 from sealora_client.fleet.flower import CLOCK_AHEAD_SECONDS, CLOCK_BEHIND_SECONDS
 from sealora_common.errors import StorageError
+from sealora_common.tls_handshake import Agreed, HandshakeWatch
 
 EARLY = timedelta(days=30)
 """So long before a certificate ends it is said."""
@@ -35,7 +37,7 @@ def check_server(server: str, ca: Path | None, key: EllipticCurvePrivateKey | No
         yield from _on_authority(ca)
     try:
         connection = FleetConnection(server, key, ca) if key is not None else None
-        response, certificate, seconds = _ask(server, ca)
+        response, shown, seconds = _ask(server, ca)
     except StorageError as error:
         yield failed("certificate", str(error))
         return
@@ -56,8 +58,9 @@ def check_server(server: str, ca: Path | None, key: EllipticCurvePrivateKey | No
             )
         return
     yield passed("server", f"{server} answers in {1000 * seconds:.0f} ms")
-    if certificate is not None:
-        yield _on_certificate(certificate)
+    if shown is not None:
+        yield _on_certificate(shown.certificate)
+        yield passed("tls", shown.agreed.sentence())
     ahead = clock_ahead(response)
     yield _on_clock(ahead)
     if connection is not None:
@@ -65,14 +68,25 @@ def check_server(server: str, ca: Path | None, key: EllipticCurvePrivateKey | No
         connection.close()
 
 
-def _ask(server: str, ca: Path | None) -> tuple[httpx.Response, x509.Certificate | None, float]:
-    """Any answer of the front, whatever it says; its certificate; and how long it took once connected."""
+@dataclass(frozen=True)
+class _Shown:
+    """What the server showed while it was connected to."""
+
+    certificate: x509.Certificate
+    agreed: Agreed
+
+
+def _ask(server: str, ca: Path | None) -> tuple[httpx.Response, _Shown | None, float]:
+    """Any answer of the front, whatever it says; what it showed over TLS; and how long it took once connected."""
     plain = server.startswith("http://")
     context = ssl.create_default_context() if plain else tls_context(ca)
+    watch = HandshakeWatch(context)
     with httpx.Client(verify=context, trust_env=not plain, timeout=_SECONDS) as client:
         with client.stream("GET", f"{server}/") as response:
             tls = response.extensions["network_stream"].get_extra_info("ssl_object")
-            shown = None if tls is None else x509.load_der_x509_certificate(tls.getpeercert(True))
+            shown = None
+            if tls is not None:
+                shown = _Shown(x509.load_der_x509_certificate(tls.getpeercert(True)), watch.agreed(tls))
         started = time.monotonic()
         with client.stream("GET", f"{server}/") as response:
             return response, shown, time.monotonic() - started

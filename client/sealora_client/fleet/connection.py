@@ -215,6 +215,8 @@ _UNKNOWN = (
 def tls_context(ca: Path | None) -> ssl.SSLContext:
     """A context that trusts `ca` alone, or the system's authorities if it is None.
 
+    OpenSSL's own list of groups stands (`sealora_common.tls_handshake` says why).
+
     Raises:
         StorageError: the file cannot be read or holds no certificate.
     """

@@ -21,6 +21,7 @@ from sealora_client.ledger.entries import (
     Voided,
 )
 from sealora_common.errors import BudgetError
+from sealora_common.identity import key_from_text
 from sealora_common.privacy.accounting import Mechanism
 from sealora_common.recipe.schema import Unit
 
@@ -176,7 +177,7 @@ class Books:
         match entry:
             case Begun():
                 self.member_key = bytes.fromhex(entry.member_key)
-                self._keys.append((entry.number, bytes.fromhex(entry.public_key)))
+                self._keys.append((entry.number, _key(entry)))
             case DataSetAdded():
                 self._add(entry)
             case Charged():
@@ -193,7 +194,7 @@ class Books:
             case Voided():
                 self.charges[entry.charge] = replace(self._open(entry.number, entry.charge), voided=entry.created)
             case Accepted() | Restored():
-                self._keys.append((entry.number, bytes.fromhex(entry.public_key)))
+                self._keys.append((entry.number, _key(entry)))
                 self.marks.append(entry)
                 if isinstance(entry, Restored) or "head lost" in entry.reason:
                     self.charges = {number: replace(row, uncertain=row.is_open) for number, row in self.charges.items()}
@@ -261,3 +262,7 @@ class Books:
         if row is None or not row.is_open:
             raise DamageError(number, f"it speaks of charge {charge}, which is not open")
         return row
+
+
+def _key(entry: Begun | Accepted | Restored) -> bytes:
+    return key_from_text(entry.public_key) if entry.public_key else b""

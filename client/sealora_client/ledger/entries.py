@@ -1,7 +1,7 @@
 """The ledger's entries: what each kind says, and how an entry is bound to the one before it and signed.
 
     hash      = SHA-256("sealora ledger entry v2\\n" || hash of the entry before || body)
-    signature = Ed25519 of "sealora ledger signature v2\\n" || hash
+    signature = the site's (`sealora_common.identity.hybrid`) of "sealora ledger signature v2\\n" || hash
 
 The body is the entry's fields as canonical JSON; the first entry follows 32 zero bytes. Since a hash covers all
 entries before it, one signature holds for the whole ledger up to its entry.
@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from sealora_common.canonical import canonical_json
-from sealora_common.identity import Identity, verify
+from sealora_common.identity import Identity, PublicKeyText, verify
 from sealora_common.privacy.accounting import Mechanism, Noise
 from sealora_common.recipe.schema import Unit
 
@@ -28,7 +28,7 @@ _HASHED_AS = b"sealora ledger entry v2\n"
 _SIGNED_AS = b"sealora ledger signature v2\n"
 
 Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-PublicKey = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
+PublicKey = PublicKeyText | Literal[""]
 
 
 class DamageError(Exception):
@@ -195,7 +195,7 @@ class SealedEntry:
         return dict(json.loads(self.body))
 
     def is_signed_by(self, public_key: bytes) -> bool:
-        """Whether the holder of this 32-byte key signed it; with no key, whether it carries no signature."""
+        """Whether the holder of this 1984-byte key signed it; with no key, whether it carries no signature."""
         if not public_key:
             return not self.signature
         return verify(public_key, self.signature, _SIGNED_AS + self.hash)

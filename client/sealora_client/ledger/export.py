@@ -2,9 +2,9 @@
 
 One line an entry, in order, then one line that closes the export:
 
-    {"entry": {...}, "hash": "<hex>", "signature": "<hex>"}
+    {"entry": {...}, "hash": "<hex>", "signature": "<base64>"}
     {"entry": {"kind": "dataset", ...}, "hash": ..., "members": "<base64>", "records": "<base64>", "signature": ...}
-    {"export": {"created": "<time>", "entries": 57, "hash": "<hash of the last entry>"}, "signature": "<hex>"}
+    {"export": {"created": "<time>", "entries": 57, "hash": "<hash of the last entry>"}, "signature": "<base64>"}
 
 Hashes and signatures of entries are those of `entries`, over the entry's canonical JSON. The site signs the last line
 when it makes the export, over "sealora ledger export v2\\n" and the canonical JSON of "export", so an export that lost
@@ -17,9 +17,9 @@ import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Base64Bytes, BaseModel, ConfigDict, ValidationError
 
 from sealora_client.ledger.books import Books
 from sealora_client.ledger.entries import DamageError, Hex32, SealedEntry, now
@@ -27,12 +27,10 @@ from sealora_client.ledger.journal import Journal
 from sealora_client.ledger.members import members_digest
 from sealora_common.canonical import canonical_json
 from sealora_common.errors import StorageError
-from sealora_common.identity import Identity, verify
+from sealora_common.identity import Identity, SignatureText, signature_from_text, signature_to_text, verify
 from sealora_common.storage import write_atomically
 
 _SIGNED_AS = b"sealora ledger export v2\n"
-
-Signature = Annotated[str, Field(pattern=r"^([0-9a-f]{128})?$")]
 
 
 class _Line(BaseModel):
@@ -40,7 +38,7 @@ class _Line(BaseModel):
 
     entry: dict[str, Any]
     hash: Hex32
-    signature: Signature
+    signature: SignatureText
     members: Base64Bytes | None = None
     records: Base64Bytes | None = None
 
@@ -57,7 +55,7 @@ class _LastLine(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     export: _Made
-    signature: Signature
+    signature: SignatureText
 
     @property
     def signed_bytes(self) -> bytes:
@@ -98,7 +96,7 @@ def export_ledger(path: Path, identity: Identity, file: Path) -> int:
             lines = [canonical_json(line) for line in _lines(journal, books)]
             made = _Made(created=now(), entries=books.number, hash=books.hash.hex())
     signature = identity.sign(_LastLine(export=made, signature="").signed_bytes)
-    lines.append(canonical_json({"export": made.model_dump(mode="json"), "signature": signature.hex()}))
+    lines.append(canonical_json({"export": made.model_dump(mode="json"), "signature": signature_to_text(signature)}))
     write_atomically(file, b"\n".join(lines) + b"\n", mode=0o600)
     return made.entries
 
@@ -124,7 +122,7 @@ def read_export(file: Path) -> Export:
         for place, text in enumerate(lines[:-1], start=1):
             line = _Line.model_validate_json(text)
             entries.append(
-                SealedEntry(canonical_json(line.entry), bytes.fromhex(line.hash), bytes.fromhex(line.signature))
+                SealedEntry(canonical_json(line.entry), bytes.fromhex(line.hash), signature_from_text(line.signature))
             )
             if line.members is not None:
                 members[place] = (line.members, line.records or b"")
@@ -166,7 +164,7 @@ def _lines(journal: Journal, books: Books) -> Iterator[dict[str, Any]]:
         line = {
             "entry": sealed.fields,
             "hash": sealed.hash.hex(),
-            "signature": sealed.signature.hex(),
+            "signature": signature_to_text(sealed.signature),
         }
         if number in datasets:
             keyed = journal.members(datasets[number])
@@ -177,4 +175,4 @@ def _lines(journal: Journal, books: Books) -> Iterator[dict[str, Any]]:
 
 def _closes(last: _LastLine, books: Books) -> bool:
     fits = (last.export.entries, last.export.hash) == (books.number, books.hash.hex())
-    return fits and verify(books.key, bytes.fromhex(last.signature), last.signed_bytes)
+    return fits and verify(books.key, signature_from_text(last.signature), last.signed_bytes)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sealora_client.ledger.entries import Hex32
 from sealora_common.canonical import canonical_json
 from sealora_common.errors import StorageError
-from sealora_common.identity import Identity, verify
+from sealora_common.identity import Identity, SignatureText, signature_from_text, signature_to_text, verify
 from sealora_common.storage import write_atomically
 
 _SIGNED_AS = b"sealora ledger head v2\n"
@@ -27,7 +27,7 @@ class Head(BaseModel):
 
     number: int = Field(ge=1)
     hash: Hex32
-    signature: str = Field(default="", pattern=r"^([0-9a-f]{128})?$")
+    signature: SignatureText = ""
 
     @classmethod
     def of(cls, number: int, link: bytes, identity: Identity | None) -> Head:
@@ -35,13 +35,13 @@ class Head(BaseModel):
         head = cls(number=number, hash=link.hex())
         if identity is None:
             return head
-        return head.model_copy(update={"signature": identity.sign(head._signed_bytes()).hex()})
+        return head.model_copy(update={"signature": signature_to_text(identity.sign(head._signed_bytes()))})
 
     def is_signed_by(self, public_key: bytes) -> bool:
-        """Whether the holder of this 32-byte key signed it; with no key, whether it carries no signature."""
+        """Whether the holder of this 1984-byte key signed it; with no key, whether it carries no signature."""
         if not public_key:
             return not self.signature
-        return verify(public_key, bytes.fromhex(self.signature), self._signed_bytes())
+        return verify(public_key, signature_from_text(self.signature), self._signed_bytes())
 
     def _signed_bytes(self) -> bytes:
         return _SIGNED_AS + canonical_json(self.model_dump(mode="json", exclude={"signature"}))

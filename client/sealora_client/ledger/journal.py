@@ -29,7 +29,7 @@ from sealora_client.ledger.store import (
     write_members,
 )
 from sealora_common.errors import StorageError
-from sealora_common.identity import Identity
+from sealora_common.identity import Identity, key_pin
 
 log = logging.getLogger(__name__)
 
@@ -41,13 +41,13 @@ class Verified:
     Attributes:
         entries: how many.
         hash: of the last one, hex.
-        public_key: whose signature the last one carries, hex; empty if the ledger is not signed.
+        signed_by: pin (`key_pin`) of the key whose signature the last one carries; empty if the ledger is not signed.
         marks: entries by which a person accepted or restored the ledger.
     """
 
     entries: int
     hash: str
-    public_key: str
+    signed_by: str
     marks: tuple[Accepted | Restored, ...]
 
 
@@ -173,14 +173,15 @@ class Journal:
             require_head(head, books, missing_ok=self._any_key)
             for row in books.datasets.values():
                 self.members(row)
-            return Verified(books.number, books.hash.hex(), books.key.hex(), tuple(books.marks))
+            pin = key_pin(books.key) if books.key else ""
+            return Verified(books.number, books.hash.hex(), pin, tuple(books.marks))
 
     def _begin(self, head: Head | None) -> None:
         """Writes the first entry of a new ledger."""
         with storage_failures(self.path):
             if next(read_entries(self._connection, 1), None) is not None:
                 return
-        public_key = "" if self._identity is None else self._identity.public_key.hex()
+        public_key = "" if self._identity is None else self._identity.public_key_text
         with immediate(self._connection, self.path), self._naming_damage():
             if next(read_entries(self._connection, 1), None) is not None:  # another process was quicker
                 return
@@ -212,11 +213,12 @@ class Journal:
     def _require_own_key(self, books: Books) -> None:
         if self._identity is None or self._any_key or books.key == self._identity.public_key:
             return
-        signer = f"by the key {books.key.hex()}" if books.key else "by no key"
+        pin = key_pin(books.key) if books.key else ""
+        signer = f"by the key of the pin {pin}" if pin else "by no key"
         raise StorageError(
-            f"the privacy ledger {self.path} is signed {signer}, not by this site's {self._identity.public_key.hex()}: "
+            f"the privacy ledger {self.path} is signed {signer}, not by this site's {self._identity.pin}: "
             "if that was this site's key before it was replaced, run `sealora-site budget accept --signed-by "
-            f"{books.key.hex() or 'none'}`; otherwise put the site's own ledger back"
+            f"{pin or 'none'}`; otherwise put the site's own ledger back"
         )
 
     def _may_sign(self, books: Books) -> bool:

@@ -18,18 +18,19 @@ from sealora_client.ledger.store import (
     write_members,
 )
 from sealora_common.errors import StorageError
-from sealora_common.identity import Identity
+from sealora_common.identity import Identity, key_pin
 from sealora_common.storage import storage_error
 
 
-def restore_ledger(file: Path, path: Path, identity: Identity, *, signed_by: bytes | None = None) -> Verified:
+def restore_ledger(file: Path, path: Path, identity: Identity, *, signed_by: str | None = None) -> Verified:
     """Puts the ledger back at `path` from an export, and notes that in it.
 
     Args:
         file: the export.
         path: where there is no ledger now.
         identity: the site's, which signs from here on.
-        signed_by: public key that the export must be signed by, if the site's was replaced since.
+        signed_by: pin (`key_pin`) of the key that the export must be signed by, or empty for none, if the site's was
+            replaced since.
 
     Raises:
         StorageError: there is a ledger or a part of one, the head beside it tells of more entries or of another
@@ -58,7 +59,7 @@ def restore_ledger(file: Path, path: Path, identity: Identity, *, signed_by: byt
 
 
 def accept_ledger(
-    path: Path, identity: Identity, *, signed_by: bytes | None = None, export: Path | None = None
+    path: Path, identity: Identity, *, signed_by: str | None = None, export: Path | None = None
 ) -> Verified:
     """Goes on with the ledger at `path` though its head is missing or another key signed it, and notes that in it.
 
@@ -67,7 +68,8 @@ def accept_ledger(
     Args:
         path: the ledger.
         identity: the site's, which signs from here on.
-        signed_by: public key that must have signed the ledger (empty: nobody), if the site's was replaced since.
+        signed_by: pin (`key_pin`) of the key that must have signed the ledger, or empty for none, if the site's was
+            replaced since.
         export: an export that the ledger must agree with.
 
     Raises:
@@ -89,7 +91,7 @@ def accept_ledger(
                 raise StorageError(
                     f"the privacy ledger {path} is this site's, with its head: there is nothing to accept"
                 )
-            journal.append(Accepted, public_key=identity.public_key.hex(), reason=", ".join(reasons))
+            journal.append(Accepted, public_key=identity.public_key_text, reason=", ".join(reasons))
     with Journal(path, identity) as journal:
         return journal.verify()
 
@@ -132,11 +134,12 @@ def _require_not_backwards(file: Path, export: Export, path: Path) -> None:
         ) from None
 
 
-def _require_signer(what: str, key: bytes, identity: Identity, signed_by: bytes | None) -> None:
-    if key != (identity.public_key if signed_by is None else signed_by):
+def _require_signer(what: str, key: bytes, identity: Identity, signed_by: str | None) -> None:
+    pin = key_pin(key) if key else ""
+    if pin != (identity.pin if signed_by is None else signed_by):
         raise StorageError(
-            f"{what} is signed by {'the key ' + key.hex() if key else 'no key'}: if that was this site's key before "
-            f"it was replaced, add --signed-by {key.hex() or 'none'}"
+            f"{what} is signed by {'the key of the pin ' + pin if key else 'no key'}: if that was this site's key "
+            f"before it was replaced, add --signed-by {pin or 'none'}"
         )
 
 
@@ -150,7 +153,7 @@ def _build(aside: Path, export: Export, identity: Identity) -> None:
             for dataset, (members, records) in export.members.items():
                 write_members(connection, dataset, members, records)
             number = export.books.number + 1
-            restored = Restored(number=number, created=now(), public_key=identity.public_key.hex())
+            restored = Restored(number=number, created=now(), public_key=identity.public_key_text)
             write_entry(connection, number, SealedEntry.seal(restored, export.books.hash, identity))
         connection.execute("PRAGMA journal_mode=DELETE")  # all of it into the one file that is moved into place
     finally:

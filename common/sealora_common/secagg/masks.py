@@ -1,8 +1,15 @@
-"""Mask streams: AES-256 in counter mode under a key that is used once (NIST SP 800-38A, section 6.5)."""
+"""Mask streams: AES-256 in counter mode under a key that is used once (NIST SP 800-38A, section 6.5).
+
+The stream is the one that GCM encrypts with under a nonce of zeros (NIST SP 800-38D, section 7.1): counter blocks from
+2 on. It is taken from OpenSSL's GCM, which runs twice as fast as its plain counter mode where the processor has the
+vector instructions, and as fast elsewhere; the tag is never computed.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
@@ -15,20 +22,32 @@ _BLOCK_BYTES = 1 << 17
 _STREAMS = 64
 
 
-def apply_masks(vector: RingVector, plus: Sequence[bytes], minus: Sequence[bytes]) -> None:
+def apply_masks(vector: RingVector, plus: Sequence[bytes], minus: Sequence[bytes], *, threads: int = 1) -> None:
     """Adds the mask streams of the keys in `plus`, and subtracts those in `minus`, in place.
 
     Args:
         vector: the vector to mask. Each segment takes its words from a stream in turn, little-endian, one
             container a word.
-        plus: 32-byte keys; each must be unique to this vector (the counter starts at zero).
+        plus: 32-byte keys; each must be unique to this vector (the counter always starts at 2).
         minus: likewise.
+        threads: how many take their share of the keys. Each needs a block of its own besides, and no vector.
     """
+    lock = threading.Lock()
+    if threads == 1 or len(plus) + len(minus) < 2 * threads:
+        _apply(vector, plus, minus, lock)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        parts = [pool.submit(_apply, vector, plus[n::threads], minus[n::threads], lock) for n in range(threads)]
+    for part in parts:
+        part.result()
+
+
+def _apply(vector: RingVector, plus: Sequence[bytes], minus: Sequence[bytes], lock: threading.Lock) -> None:
     for first in range(0, max(len(plus), len(minus)), _STREAMS):
-        _apply(vector, plus[first : first + _STREAMS], minus[first : first + _STREAMS])
+        _apply_some(vector, plus[first : first + _STREAMS], minus[first : first + _STREAMS], lock)
 
 
-def _apply(vector: RingVector, plus: Sequence[bytes], minus: Sequence[bytes]) -> None:
+def _apply_some(vector: RingVector, plus: Sequence[bytes], minus: Sequence[bytes], lock: threading.Lock) -> None:
     added = [_stream(key) for key in plus]
     subtracted = [_stream(key) for key in minus]
     zeros = memoryview(bytes(_BLOCK_BYTES))
@@ -40,13 +59,16 @@ def _apply(vector: RingVector, plus: Sequence[bytes], minus: Sequence[bytes]) ->
             block = words[start : start + _BLOCK_BYTES // size]
             count = len(block) * size
             stream = buffer[:count].view(segment.dtype)
+            total = np.zeros_like(block)
             for cipher in added:
                 cipher.update_into(zeros[:count], view)
-                np.add(block, stream, out=block)
+                np.add(total, stream, out=total)
             for cipher in subtracted:
                 cipher.update_into(zeros[:count], view)
-                np.subtract(block, stream, out=block)
+                np.subtract(total, stream, out=total)
+            with lock:
+                np.add(block, total, out=block)
 
 
 def _stream(key: bytes) -> CipherContext:
-    return Cipher(algorithms.AES256(key), modes.CTR(bytes(16))).encryptor()
+    return Cipher(algorithms.AES256(key), modes.GCM(bytes(12))).encryptor()

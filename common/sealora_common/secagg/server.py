@@ -8,6 +8,7 @@ on depends on these checks.
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -37,6 +38,8 @@ from sealora_common.secagg.terms import RoundTerms
 from sealora_common.secagg.transcript import Shared, Transcript, keys_digest
 from sealora_common.secagg.unmasking import Unmasking
 
+_MOST_THREADS = 8
+
 
 class Collecting(IntEnum):
     """Which messages the server takes now."""
@@ -53,9 +56,12 @@ class Collecting(IntEnum):
 
 @dataclass(frozen=True)
 class OpenedSum:
-    """The sum of the survivors' vectors, unmasked, who they are (indices of the roster), and what they signed.
+    """The sum of the survivors' vectors, unmasked.
 
-    `confirmations` are the signed messages by which sites confirmed the survivors, for the receipt.
+    Attributes:
+        vector: the sum.
+        survivors: whose vectors are in it (indices of the roster).
+        confirmations: the survivors' signed confirmations, by sender; a receipt shows them.
     """
 
     vector: RingVector
@@ -283,9 +289,11 @@ class ServerSession:
             plus, minus = unmasking.masks()
         finally:
             self.faults += unmasking.faults
-        apply_masks(self._sum, plus, minus)
+        # Thousands of streams where a tenth of hundreds of sites was lost; OpenSSL lets other threads run meanwhile.
+        apply_masks(self._sum, plus, minus, threads=min(_MOST_THREADS, os.cpu_count() or 1))
         self._sum.reduce_()
-        return OpenedSum(self._sum, self.survivors, tuple(message for _, message in sorted(self._confirmed.items())))
+        confirmations = tuple(message for _, message in sorted(self._confirmed.items()))
+        return OpenedSum(self._sum, self.survivors, confirmations)
 
     def _complainers(self, accused: int) -> set[int]:
         return {site for site, (checked, _) in self._checks.items() if accused in checked.complaints}

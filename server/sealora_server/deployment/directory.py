@@ -1,7 +1,8 @@
 """What lies where in a server's directory.
 
 server.yaml        see `config`
-identity.pem       the key that signs the receipts of every run; sites know its public half from the roster
+identity.pem       the key that signs the orders and receipts of every run
+identity.pub       its public half, for the coordinator, who puts it on the roster
 tls/               certificate authority, the server's certificate and keys
 nodes.json         the sites' Flower node keys that may connect
 runs/NAME/         one run: recipe, roster, rounds, events (see `run_store`), its ServerApp's log, what is wanted of it
@@ -42,6 +43,10 @@ class ServerDirectory:
     @property
     def identity(self) -> Path:
         return self.path / "identity.pem"
+
+    @property
+    def public_key(self) -> Path:
+        return self.path / "identity.pub"
 
     @property
     def nodes(self) -> Path:

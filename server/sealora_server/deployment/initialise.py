@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from sealora_common.entropy import SystemEntropy
-from sealora_common.identity import Identity
+from sealora_common.identity import Identity, write_public_key
 from sealora_common.storage import storage_error, write_atomically
 from sealora_server.deployment.certificates import check_certificate, create_authority, issue_certificate
 from sealora_server.deployment.config import ServerConfig
@@ -67,6 +67,7 @@ def initialise(
         check_certificate(own.certificate, own.key, hosts, own.ca, datetime.now(UTC))
     identity = Identity.create("server", SystemEntropy())
     identity.save(server.identity)
+    write_public_key(server.public_key, identity.public_key)
     # Last, so that a directory with a server.yaml is a whole one.
     shown = config.model_dump(mode="json", include={"listen", "hosts", "tls"}, exclude={"tls": {"warn_days"}})
     text = _OPENING.format(path=server.config_file) + yaml.safe_dump(shown, sort_keys=False, allow_unicode=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -101,7 +102,7 @@ class Operations:
 
     async def _submit(self, request: Submit) -> None:
         recipe = parse_recipe(request.recipe)
-        roster = _signed_roster(request.roster)
+        roster = _usable_roster(request.roster, datetime.now(UTC))
         added = nodes_of(roster)
         nodes = self._nodes()
         nodes.check_kept(added)
@@ -116,7 +117,7 @@ class Operations:
 
     async def _use_roster(self, request: UseRoster) -> None:
         run = self._run(request.run)
-        roster = _signed_roster(request.roster)
+        roster = _usable_roster(request.roster, datetime.now(UTC))
         run.check_roster(roster)
         await self._change_nodes(self._nodes().with_nodes(nodes_of(roster)))
         run.use_roster(roster)
@@ -146,11 +147,13 @@ class Operations:
                 self.runs[run.name] = run
 
 
-def _signed_roster(text: str) -> Roster:
+def _usable_roster(text: str, at: datetime) -> Roster:
     try:
         roster = Roster.model_validate_json(text)
     except ValidationError:
         raise DeploymentError("not a roster: ask the coordinator for it") from None
     if not roster.is_signed:
         raise DeploymentError("the coordinator's signature on the roster does not hold: do not use it")
+    if roster.has_expired(at):
+        raise DeploymentError(f"the roster expired {roster.expires}: have the coordinator sign it anew")
     return roster

@@ -123,11 +123,13 @@ class Status(Message):
     """Where sites connect; None when the front is the operator's own."""
     hosts: tuple[str, ...]
     server_key: str
-    """Public key of the receipts, hex."""
+    """Fingerprint of the key that signs the receipts."""
     health: str | None
     """`host:port` of probes and metrics."""
     certificate_expires: str
     """ISO 8601."""
+    tls: str
+    """A sentence on what a handshake with the front from this machine agrees on, or why that is not known."""
     warnings: tuple[str, ...]
     processes: tuple[ProcessStatus, ...]
     sites: tuple[SiteStatus, ...]

@@ -19,7 +19,7 @@ from sealora_server.deployment.operator_messages import Answer, Request, parse_r
 
 log = logging.getLogger(__name__)
 
-LONGEST_LINE = 8 * 2**20
+LONGEST_LINE = 32 * 2**20
 """Bytes; a roster of 1000 sites takes half a megabyte."""
 # `submit` waits for the SuperLink, `stop` for the ServerApp's end; nothing else takes long.
 _SECONDS = 90.0

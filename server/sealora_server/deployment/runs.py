@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sealora_common.errors import SealoraError
+from sealora_common.errors import PolicyError, SealoraError
 from sealora_common.health.logs import fields
-from sealora_common.roster import Roster
+from sealora_common.roster import Roster, require_succession
 from sealora_server.deployment.bundle import build_bundle
 from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.errors import DeploymentError
@@ -115,7 +115,7 @@ class ManagedRun:
         """Refuses a roster that the run's sites would refuse.
 
         Raises:
-            DeploymentError: it is another coordinator's, or names another server.
+            DeploymentError: it is another coordinator's, names another server, or may not follow the run's present one.
         """
         present = Roster.load(self.directory / "roster.json")
         if roster.coordinator != present.coordinator or roster.server != present.server:
@@ -123,6 +123,10 @@ class ManagedRun:
                 f"this roster is of another {'server' if roster.coordinator == present.coordinator else 'coordinator'} "
                 f"than run {self.name!r} has: sites would refuse it"
             )
+        try:
+            require_succession(roster, present.sequence, present.hash.hex(), f"run {self.name!r}: ")
+        except PolicyError as error:
+            raise DeploymentError(str(error)) from None
 
     def use_roster(self, roster: Roster) -> None:
         """Puts `roster`, which `check_roster` has accepted, in place of the run's own, from its next round on.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from sealora_common.identity import key_fingerprint
 from sealora_common.recipe import Recipe
 from sealora_common.roster import Roster
 from sealora_common.secagg import threshold_for
@@ -78,10 +79,11 @@ def check_submission(directory: Path, recipe: Recipe, roster: Roster, server_key
             "the recipe's model.digest is missing, so sites could train on different base models: put in what "
             f"`sealora-site model digest {recipe.model.base}` prints"
         )
-    if roster.server != server_key.hex():
+    if roster.server is None or roster.server_key != server_key:
         raise DeploymentError(
             f"the roster names {'another server key' if roster.server else 'no server key'}, so sites would not accept "
-            f"this server's receipts: let the coordinator create it with --server {server_key.hex()}"
+            f"this server's receipts: let the coordinator create it with --server and this server's identity.pub "
+            f"({key_fingerprint(server_key)})"
         )
     needed = max(
         recipe.sites.minimum, recipe.sealing.min_survivors, threshold_for(len(roster), recipe.sealing.adversary)

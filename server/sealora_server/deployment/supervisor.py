@@ -23,6 +23,7 @@ from sealora_common.identity import Identity
 from sealora_common.storage import storage_error
 from sealora_server.deployment.certificate_watch import CertificateWatch
 from sealora_server.deployment.directory import ServerDirectory
+from sealora_server.deployment.front.handshake import handshake_sentence
 from sealora_server.deployment.log_file import LogFile
 from sealora_server.deployment.metrics import ServerCollector
 from sealora_server.deployment.operations import Operations
@@ -193,7 +194,9 @@ class Supervisor:
     async def _status(self) -> Status:
         warnings = list(self._certificates.warnings)
         warnings += [self._operations.node_problem] if self._operations.node_problem else []
-        if self._is_up:  # before, the SuperLink would be waited for
+        tls = "not known: the server is starting"
+        if self._is_up:  # before, the SuperLink and the front would be waited for
+            tls = await asyncio.to_thread(handshake_sentence, self.address, self._server.config.hosts[0])
             try:
                 self._sites = await self._operations.sites()
             except SealoraError as error:
@@ -203,9 +206,10 @@ class Supervisor:
             up=self._is_up,
             address=self.address,
             hosts=self._server.config.hosts,
-            server_key=self._identity.public_key.hex(),
+            server_key=self._identity.fingerprint,
             health=self._health_address,
             certificate_expires=self._certificates.expires.isoformat(timespec="seconds"),
+            tls=tls,
             warnings=tuple(warnings),
             processes=self.processes,
             sites=self._sites,

@@ -25,6 +25,7 @@ from sealora_server.events import (
     RoundAborted,
     RoundFinished,
     RunFailed,
+    SiteBlamed,
     SiteFailed,
     SitesReady,
 )
@@ -138,4 +139,4 @@ class RunDisplay:
 
 def _needs_notice(event: Event) -> bool:
     turned_away = isinstance(event, SitesReady) and bool(event.turned_away)
-    return turned_away or isinstance(event, SiteFailed | RoundAborted | RunFailed)
+    return turned_away or isinstance(event, SiteFailed | SiteBlamed | RoundAborted | RunFailed)

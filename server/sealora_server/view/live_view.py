@@ -28,6 +28,8 @@ from sealora_server.view.quantities import (
 _WORKING: dict[StageName, str] = {
     "train": "training",
     "share": "exchanging keys",
+    "check": "checking keys",
+    "disclose": "answering",
     "mask": "sealing",
     "confirm": "confirming",
     "open": "opening the sum",
@@ -36,6 +38,8 @@ _WORKING: dict[StageName, str] = {
 _ANSWERED: dict[StageName, str] = {
     "train": "trained",
     "share": "keys exchanged",
+    "check": "keys checked",
+    "disclose": "answered",
     "mask": "sealed",
     "confirm": "confirmed",
     "open": "opened",

@@ -13,6 +13,7 @@ from sealora_server.events import (
     RunFinished,
     RunInterrupted,
     RunStarted,
+    SiteBlamed,
     SiteFailed,
     SitesReady,
     Stage,
@@ -51,22 +52,32 @@ class PlainLines:
             case EvaluationFinished() if event.heldout_loss is not None:
                 return f"final adapter: {self._loss_name} {loss_text(event.heldout_loss)}"
             case _:
-                return self._trouble_or_end(event)
+                return self._trouble_line(event) or self._end_line(event)
 
     def _stage_line(self, event: Stage) -> str | None:
         doing = {"train": "training", "evaluate": "evaluating"}.get(event.stage)
         return f"{self._where(event.round)}: {doing} at {count_text(event.sites, 'site')} ..." if doing else None
 
-    def _trouble_or_end(self, event: Event) -> str | None:
+    def _trouble_line(self, event: Event) -> str | None:
         match event:
             case SiteFailed():
                 reason = printable(event.reason).replace("\n", " ")
                 return f"{self._where(event.round)}: lost {event.site} ({event.stage}): {reason}"
+            case SiteBlamed():
+                return (
+                    f"{self._where(event.round)}: {event.site} broke the sealing protocol ({event.reason}; "
+                    f"{event.evidence} shows it) and takes no further part"
+                )
             case RoundAborted():
                 return (
                     f"{self._where(event.round)}: attempt {event.attempt} given up, "
                     f"nothing was unmasked: {printable(event.reason)}"
                 )
+            case _:
+                return None
+
+    def _end_line(self, event: Event) -> str | None:
+        match event:
             case RunFinished():
                 return _finished_line(event, self._loss_name)
             case RunFailed():

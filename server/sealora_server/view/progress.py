@@ -15,6 +15,7 @@ from sealora_server.events import (
     RunFinished,
     RunInterrupted,
     RunStarted,
+    SiteBlamed,
     SiteFailed,
     SiteReplied,
     Stage,
@@ -28,14 +29,18 @@ SiteState = Literal["waiting", "working", "answered", "lost", "away"]
 _STAGE_BEGINS: dict[StageName, float] = {
     "train": 0.0,
     "share": 0.85,
-    "mask": 0.88,
+    "check": 0.87,
+    "disclose": 0.89,
+    "mask": 0.90,
     "confirm": 0.93,
     "open": 0.96,
     "evaluate": 0.0,
 }
 _STAGE_ENDS: dict[StageName, float] = {
     "train": 0.85,
-    "share": 0.88,
+    "share": 0.87,
+    "check": 0.89,
+    "disclose": 0.90,
     "mask": 0.93,
     "confirm": 0.96,
     "open": 1.0,
@@ -121,7 +126,7 @@ class RunProgress:
                 site.state = "answered"
                 site.bytes_up += reply.bytes_up
                 site.bytes_down += reply.bytes_down
-            case SiteFailed(site=name):
+            case SiteFailed(site=name) | SiteBlamed(site=name):
                 self._site(name).state = "lost"
             case RoundFinished() as finished:
                 self.rounds_finished = max(self.rounds_finished, finished.round)

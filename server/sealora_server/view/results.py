@@ -108,6 +108,9 @@ def _print_trouble(summary: Summary, console: Console) -> None:
         console.print(Text(f"lost {printable(dropped.site)} ({where}): {printable(dropped.reason)}", "yellow"))
     if len(summary.dropped_sites) > 8:
         console.print(Text(f"and {len(summary.dropped_sites) - 8} more failures: see summary.json", "yellow"))
+    for blamed in summary.blamed_sites:
+        reason = f"{printable(blamed.reason)}; {printable(blamed.evidence)} shows it"
+        console.print(Text(f"{printable(blamed.site)} broke the sealing protocol ({reason})", "yellow"))
     for aborted in summary.aborted_rounds:
         attempt = f"round {aborted.round}, attempt {aborted.attempt}, given up"
         console.print(Text(f"{attempt}: {printable(aborted.reason)}", "yellow"))

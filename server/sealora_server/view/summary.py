@@ -24,6 +24,7 @@ from sealora_server.events import (
     RunFinished,
     RunInterrupted,
     RunStarted,
+    SiteBlamed,
     SiteFailed,
     SiteReplied,
     TurnedAway,
@@ -70,6 +71,18 @@ class DroppedSite(BaseModel):
     reason: str
 
 
+class BlamedSite(BaseModel):
+    """A site that broke the sealing protocol, and the file in the run's directory that shows it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    round: int
+    attempt: int
+    site: str
+    reason: str
+    evidence: str
+
+
 class AbortedRound(BaseModel):
     """An attempt at a round that too few sites finished."""
 
@@ -114,6 +127,7 @@ class Summary(BaseModel):
     missing_sites: tuple[str, ...] = ()
     """Sites of the roster of which nothing else was known then."""
     dropped_sites: tuple[DroppedSite, ...] = ()
+    blamed_sites: tuple[BlamedSite, ...] = ()
     aborted_rounds: tuple[AbortedRound, ...] = ()
     insecure: bool = False
     """The noise or the masks were seeded for a test."""
@@ -162,6 +176,9 @@ def summarize(run_dir: Path) -> Summary:
         missing_sites=attendance.missing if attendance else (),
         dropped_sites=tuple(
             DroppedSite.model_validate(event.model_dump()) for event in events if isinstance(event, SiteFailed)
+        ),
+        blamed_sites=tuple(
+            BlamedSite.model_validate(event.model_dump()) for event in events if isinstance(event, SiteBlamed)
         ),
         aborted_rounds=tuple(
             AbortedRound.model_validate(event.model_dump()) for event in events if isinstance(event, RoundAborted)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from certificates import Authority
 from fleet_server import FleetServer, wait_until
 from fleet_site import FleetSite, new_key
 from flwr.app import RecordDict
 
-from sealora_client.fleet.connection import FleetConnection
+from certificates import Authority
+from handshakes import needs_hybrid, server_context, shaken
+from sealora_client.fleet.connection import FleetConnection, tls_context
 from sealora_client.fleet.errors import SessionRefusedError
 from sealora_common.errors import StorageError
 
@@ -104,3 +105,15 @@ def test_a_ca_file_that_cannot_be_used_is_said(tmp_path, key, content, why):
         path.write_bytes(content)
     with pytest.raises(StorageError, match=rf"own\.pem: the server's CA cannot be used \({why}"):
         FleetConnection("https://127.0.0.1:1", key, path)
+
+
+@pytest.mark.parametrize("group", ["X25519", "prime256v1", "secp384r1", "secp521r1", "X448"])
+def test_a_server_that_has_one_classical_group_alone_is_still_reached(authority, group):
+    context = server_context(authority)
+    context.set_ecdh_curve(group)
+    assert shaken(context, tls_context(authority.ca)).is_quantum_safe is False
+
+
+@needs_hybrid
+def test_the_hybrid_group_is_used_where_openssl_has_it(authority):
+    assert shaken(server_context(authority), tls_context(authority.ca)).group == "X25519MLKEM768"

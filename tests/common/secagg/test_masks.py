@@ -63,6 +63,16 @@ def test_any_number_of_keys_may_be_applied_at_once() -> None:
     assert same(at_once, one_by_one)
 
 
+@pytest.mark.parametrize("threads", [2, 3, 8, 500])
+def test_any_number_of_threads_may_take_their_share(threads: int) -> None:
+    segments = (Segment(70_000, 16), Segment(10, 32))  # beyond a block of the implementation
+    many = [os.urandom(32) for _ in range(41)]
+    alone, together = vector_of(segments, 5), vector_of(segments, 5)
+    masks.apply_masks(alone, many[:30], many[30:])
+    masks.apply_masks(together, many[:30], many[30:], threads=threads)
+    assert same(alone, together)
+
+
 @pytest.mark.parametrize("bits", [12, 16, 17, 32])
 def test_a_masked_word_is_uniform(bits: int) -> None:
     """Whatever the plain word: chi-square of the highest and the lowest four bits, at a level of about 1e-7."""

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 
 from sealora_common.entropy import SeededEntropy
+from sealora_common.identity import key_parts
+from sealora_common.identity.hybrid import SigningKey
 from sealora_common.secagg import RingVector, Segment, keys, masks, shares
 from sealora_common.secagg.bodies import Envelope, Given
 from sealora_common.secagg.ring import pack, unpack
@@ -106,16 +108,28 @@ def test_chacha20_poly1305_is_that_of_rfc_8439() -> None:
     assert sealed == known["ciphertext"] + known["tag"]
 
 
-def test_aes_256_ctr_is_that_of_sp_800_38a(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_aes_256_ctr_is_that_of_sp_800_38a() -> None:
     known = STANDARDS["aes_256_ctr"]
     stream = bytes(a ^ b for a, b in zip(known["plaintext"], known["ciphertext"], strict=True))
     assert reference.aes_256_ctr(known["key"], 64, int.from_bytes(known["counter"], "big")) == stream
-    # Through the mask stream, which starts its counter at zero: told to start at the standard's instead.
-    counter_mode = masks.modes.CTR
-    monkeypatch.setattr(masks.modes, "CTR", lambda zero: counter_mode(known["counter"] if not any(zero) else zero))
-    vector = RingVector.zeros((Segment(16, 16), Segment(8, 32)))
-    masks.apply_masks(vector, [known["key"]], [])
-    assert vector.pack() == stream
+
+
+def test_mask_streams_begin_where_gcm_begins_to_encrypt() -> None:
+    known = STANDARDS["gcm"]["ciphertext"]
+    assert reference.aes_256_ctr(bytes(32), 16, counter=2) == known
+    vector = RingVector.zeros((Segment(4, 16), Segment(2, 32)))
+    masks.apply_masks(vector, [bytes(32)], [])
+    assert vector.pack() == known
+
+
+def test_ed25519_is_that_of_rfc_8032() -> None:
+    known = STANDARDS["ed25519"]
+    key = SigningKey.from_seeds(known["private"], bytes(32))
+    assert key_parts(key.public_key)[0] == known["public"]
+    assert key.ed25519.sign(known["message"]) == known["signature"]
+    assert reference.ed25519_sign(known["private"], known["message"]) == known["signature"]
+    labelled = reference.SIGNATURE_LABEL + known["message"]
+    assert key.sign(known["message"])[:64] == reference.ed25519_sign(known["private"], labelled)
 
 
 # --- each step against the reference

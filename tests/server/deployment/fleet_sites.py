@@ -47,9 +47,9 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from sealora_common.entropy import SystemEntropy
-from sealora_common.identity import Identity
+from sealora_common.identity import Identity, key_to_text
 from sealora_common.recipe import Recipe
-from sealora_common.roster import Member, Roster
+from sealora_common.roster import GENESIS, Member, Roster
 
 from pure_sites import LAYOUT, PureSite, pure_federation
 
@@ -198,17 +198,19 @@ class FleetFederation:
         self.server_key = server_key
         self.roster = self.signed_roster()
 
-    def signed_roster(self) -> Roster:
-        """A roster of the sites as they are; the sites take it."""
+    def signed_roster(self, former: Roster | None = None) -> Roster:
+        """A roster of the sites as they are, which follows the `former`; the sites take it."""
         members = tuple(
-            Member(name=site.name, public_key=site.part.identity.public_key.hex(), node_key=site.node_key)
+            Member(name=site.name, public_key=site.part.identity.public_key_text, node_key=site.node_key)
             for site in sorted(self.sites, key=lambda site: site.name)
         )
         roster = Roster(
             consortium="pure",
-            coordinator=self.coordinator.public_key.hex(),
-            server=self.server_key.hex(),
+            coordinator=self.coordinator.public_key_text,
+            server=key_to_text(self.server_key),
             members=members,
+            sequence=1 if former is None else former.sequence + 1,
+            previous=GENESIS if former is None else former.hash.hex(),
         ).signed(self.coordinator)
         for site in self.sites:
             site.part.roster = roster

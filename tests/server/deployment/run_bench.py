@@ -15,7 +15,7 @@ from running_server import run_status, said, status, until
 from safetensors.numpy import load_file
 
 from sealora_common.identity import Identity
-from sealora_common.receipt import check_chain
+from sealora_common.receipt_check import check_chain
 from sealora_common.recipe import Recipe
 from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.operator_messages import RunStatus, Submit
@@ -86,8 +86,9 @@ class RunBench:
         assert [event["round"] for event in self.events("round_finished")] == list(range(1, ROUNDS + 1))
         store = RunStore.open(self.run)
         assert store.finished_rounds == ROUNDS
-        hashes = {"run": store.run_id, "recipe_hash": self.recipe.hash, "server_key": self.identity.public_key}
-        check_chain(store.receipts(), **hashes)
+        roster = self.federation.roster
+        assert roster.server_key == self.identity.public_key
+        check_chain(store.receipts(), {roster.hash.hex(): roster}, run=store.run_id, recipe=self.recipe)
         tensors = load_file(self.run / "adapter" / "adapter_model.safetensors")
         [trained] = [value for name, value in tensors.items() if "lora_B" in name]
         parts = [site.part for site in self.federation.sites]

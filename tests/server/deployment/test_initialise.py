@@ -45,14 +45,17 @@ def test_what_is_secret_is_for_its_owner_alone(tmp_path):
         assert (tmp_path / "server" / name).stat().st_mode & 0o777 == 0o600
 
 
-def test_it_prints_the_key_that_the_coordinator_puts_into_the_roster(tmp_path):
+def test_it_writes_the_key_that_the_coordinator_puts_into_the_roster_and_prints_its_fingerprint(tmp_path):
     said = init(tmp_path / "server")
-    key = Identity.load("server", tmp_path / "server" / "identity.pem").public_key.hex()
-    assert re.search(rf"^Public key of the receipts, for `sealora roster create --server`: {key}$", said, re.MULTILINE)
-    roster = tmp_path / "roster.json"
-    words = ["roster", "create", str(roster), "--consortium", "c", "--server", key, "--key", str(tmp_path / "c.pem")]
-    assert CliRunner().invoke(cli, words).exit_code == 0
-    assert Roster.load(roster, draft=True).server == key
+    identity = Identity.load("server", tmp_path / "server" / "identity.pem")
+    assert re.search(rf"^Fingerprint of that key, .*: {identity.fingerprint}$", said, re.MULTILINE)
+    roster, file = tmp_path / "roster.json", tmp_path / "server" / "identity.pub"
+    assert f"{file}: its public half" in said
+    words = ["--consortium", "c", "--server", str(file), "--key", str(tmp_path / "c.pem")]
+    created = CliRunner().invoke(cli, ["roster", "create", str(roster), *words])
+    assert created.exit_code == 0
+    assert identity.fingerprint in created.output
+    assert Roster.load(roster, draft=True).server == identity.public_key_text
 
 
 def test_a_server_is_not_made_over_another(tmp_path):

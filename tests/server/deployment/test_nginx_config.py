@@ -40,6 +40,14 @@ def test_it_passes_on_the_fleet_paths_and_the_health_check_and_nothing_else(serv
     assert sorted(map(tuple, locations)) == sorted([("/",), ("=", "/healthz"), *(("=", path) for path in FLEET_PATHS)])
 
 
+def test_it_names_no_group_that_an_openssl_may_lack(server):
+    """nginx does not start with one; `auto` is OpenSSL's own list, whichever OpenSSL it is."""
+    written = nginx_config(server, Path("/x"), ("a", "b"))
+    directives = [line.split(";")[0].split() for line in written.splitlines()]
+    assert [words[1:] for words in directives if words and words[0] == "ssl_ecdh_curve"] == [["auto"]]
+    assert not [words for words in directives if words and words[0] == "ssl_conf_command"]
+
+
 def test_the_command_prints_it(server):
     words = ["server", "nginx-config", "--config", str(server.config_file), "--account", "a:b", "--destination", "/x/y"]
     said = CliRunner().invoke(cli, words).output

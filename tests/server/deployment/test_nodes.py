@@ -119,10 +119,10 @@ def test_a_site_that_is_not_there_cannot_be_withdrawn():
 def test_a_roster_s_keys_are_taken_by_name(keys):
     coordinator = Identity.create("coordinator", SystemEntropy())
     members = tuple(
-        Member(name=name, public_key=Identity.create(name, SystemEntropy()).public_key.hex(), node_key=key)
+        Member(name=name, public_key=Identity.create(name, SystemEntropy()).public_key_text, node_key=key)
         for name, key in (("a", keys[0]), ("b", None))
     )
-    roster = Roster(consortium="c", coordinator=coordinator.public_key.hex(), members=members)
+    roster = Roster(consortium="c", coordinator=coordinator.public_key_text, members=members)
     with pytest.raises(DeploymentError, match="site 'b' has no node key on the roster: add its card"):
         nodes_of(roster)
     assert nodes_of(roster.without_member("b")) == {"a": keys[0]}

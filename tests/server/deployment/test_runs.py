@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -452,7 +453,7 @@ def test_a_new_roster_takes_the_old_one_s_place_and_its_sites_may_connect(bench)
         await operations.handle(bench.submission())
         before = set(bench.superlink.known)
         bench.federation.sites[1].key = type(bench.federation.sites[1])(bench.federation.sites[1].part).key
-        roster = bench.federation.signed_roster()
+        roster = bench.federation.signed_roster(bench.federation.roster)
         await operations.handle(UseRoster(run="r1", roster=roster.model_dump_json()))
         assert Roster.load(bench.server.runs / "r1" / "roster.json") == roster
         assert len(before & set(bench.superlink.known)) == 2
@@ -473,6 +474,49 @@ def test_a_roster_of_another_coordinator_is_not_taken(bench):
             await operations.handle(UseRoster(run="r1", roster=other.model_dump_json()))
         assert (bench.server.runs / "r1" / "roster.json").read_bytes() == before
         assert bench.superlink.known == known
+        await operations.pause_runs()
+
+    asyncio.run(run())
+
+
+NOT_NEXT = {
+    "the other face": (lambda first: first, "two faces: this roster is number 1"),
+    "the other face's successor": (lambda first: first.draft(), "follows a number 1 .* that is not the one used here"),
+    "an older one": (lambda first: first, "number 1, and number 2 has been used here: it is out of date"),
+}
+
+
+@pytest.mark.parametrize("case", NOT_NEXT)
+def test_a_roster_that_may_not_follow_the_run_s_is_not_taken(bench, case):
+    async def run() -> None:
+        make, said = NOT_NEXT[case]
+        federation = bench.federation
+        operations = bench.operations()
+        used = federation.roster
+        if case == "an older one":
+            used = used.draft().signed(federation.coordinator)
+        await operations.handle(bench.submission(roster=used))
+        first = federation.roster.model_copy(update={"consortium": "another"}).signed(federation.coordinator)
+        before = (bench.server.runs / "r1" / "roster.json").read_bytes()
+        other = make(first).signed(federation.coordinator)
+        with pytest.raises(DeploymentError, match=f"run 'r1': .*{said}"):
+            await operations.handle(UseRoster(run="r1", roster=other.model_dump_json()))
+        assert (bench.server.runs / "r1" / "roster.json").read_bytes() == before
+        await operations.pause_runs()
+
+    asyncio.run(run())
+
+
+def test_an_expired_roster_is_not_taken(bench):
+    async def run() -> None:
+        operations = bench.operations()
+        await operations.handle(bench.submission())
+        at = datetime(2020, 1, 1, tzinfo=UTC)
+        expired = bench.federation.roster.draft().signed(bench.federation.coordinator, at=at)
+        with pytest.raises(DeploymentError, match="the roster expired 2020-12-31T00:00:00Z: have the coordinator sign"):
+            await operations.handle(UseRoster(run="r1", roster=expired.model_dump_json()))
+        with pytest.raises(DeploymentError, match="the roster expired 2020-12-31T00:00:00Z: have the coordinator sign"):
+            await operations.handle(bench.submission(name="r2", roster=expired))
         await operations.pause_runs()
 
     asyncio.run(run())

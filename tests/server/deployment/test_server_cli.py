@@ -12,7 +12,9 @@ import yaml
 from fleet_sites import FleetFederation
 from typer.testing import CliRunner
 
+from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import PolicyError, RecipeError, SealoraError
+from sealora_common.identity import Identity
 from sealora_server import server_cli
 from sealora_server.cli import cli, main
 from sealora_server.deployment import admission
@@ -29,14 +31,16 @@ from sealora_server.events import EventLog, SitesReady, TooFewSites, TurnedAway
 
 from pure_sites import pure_recipe
 
+KEY = "ABCDE-FGHIJ-KLMNO-PQRST"
 RECIPE = pure_recipe(model={"base": "none", "digest": "0" * 64})
 STATUS = Status(
     up=True,
     address="127.0.0.1:9443",
     hosts=("localhost",),
-    server_key="ab" * 32,
+    server_key=KEY,
     health="127.0.0.1:9180",
     certificate_expires="2030-01-01T00:00:00+00:00",
+    tls="TLSv1.3, key exchange of the test",
     warnings=("tls/server.pem expires in 3 days",),
     processes=(
         ProcessStatus(name="superlink", pid=5, restarts=1, seconds=61.0),
@@ -68,7 +72,8 @@ def types(*words: object) -> str:
 def files(tmp_path):
     """A recipe and a roster, as the operator has them."""
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(RECIPE.model_dump(mode="json")))
-    FleetFederation(RECIPE, 3, bytes(32)).roster.save(tmp_path / "roster.json")
+    server = Identity.create("server", SystemEntropy())
+    FleetFederation(RECIPE, 3, server.public_key).roster.save(tmp_path / "roster.json")
     (tmp_path / "server.yaml").write_text("hosts: [localhost]")
     return tmp_path
 
@@ -237,11 +242,20 @@ def test_sites_are_registered_from_a_roster(files, asked):
 
 def test_the_status_shows_everything_an_operator_must_see(files, asked):
     said = types(*commands(files)["status"])
-    for each in ("127.0.0.1:9443", "ab" * 32, "2030-01-01", "WARNING", "expires in 3 days", "superlink", "down"):
+    for each in (
+        "127.0.0.1:9443",
+        "ABCDE-FGHIJ-KLMNO-PQRST",
+        "2030-01-01",
+        "WARNING",
+        "expires in 3 days",
+        "superlink",
+        "down",
+    ):
         assert each in said
     for each in ("berlin", "yes", "lyon", "no", "r1", "running", "1 of 3", "stage mask", "lyon, porto"):
         assert each in said
     assert "no part      rome in run r1: no budget [2J" in said
+    assert "tls          TLSv1.3, key exchange of the test\n" in said
 
 
 def test_the_status_as_json_is_one_object(files, asked):

@@ -73,6 +73,7 @@ def test_it_is_up_and_says_where(up):
     assert [(process.name, process.restarts) for process in shown.processes] == [("superlink", 0), ("front", 0)]
     assert all(process.pid for process in shown.processes)
     assert shown.warnings == ()
+    assert shown.tls.startswith("TLSv1.3, TLS_AES_256_GCM_SHA384, key exchange X25519")
     with up.client() as client:
         assert client.get("/healthz").status_code == 200
 

@@ -45,6 +45,8 @@ class FrontSettings(BaseModel):
 def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
     """TLS 1.2 or later with this certificate; `load_cert_chain` on it replaces the certificate for new connections.
 
+    OpenSSL's own list of groups stands (`sealora_common.tls_handshake` says why).
+
     Raises:
         ssl.SSLError: the two do not belong together.
     """

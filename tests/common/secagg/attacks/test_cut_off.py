@@ -13,8 +13,9 @@ import pytest
 
 from sealora_common.errors import FederationError
 from sealora_common.secagg import RingVector, SiteSession, TooFewSitesError
+from sealora_common.secagg.bodies import Survivors
 from sealora_common.secagg.graph import Neighbourhood
-from sealora_common.secagg.messages import Kind, Survivors, bundle
+from sealora_common.secagg.messages import Kind, bundle
 
 from secagg_attacker import Attacker, plan_draws, told_survivors, weakened
 from secagg_runs import Federation, Run, same, vector_of

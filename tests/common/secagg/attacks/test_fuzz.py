@@ -17,23 +17,20 @@ from functools import partial
 
 import pytest
 
+from sealora_common.identity import SIGNATURE_BYTES
 from sealora_common.secagg import ProtocolError, RingVector, Segment, TooFewSitesError
-from sealora_common.secagg.graph import Neighbourhood
-from sealora_common.secagg.messages import (
+from sealora_common.secagg.bodies import (
     Advertisement,
     Envelopes,
-    Kind,
     MaskRequest,
     MaskStatement,
     Opening,
     ShareKind,
     SharePair,
     Survivors,
-    bundle,
-    open_signed,
-    sign,
-    unbundle,
 )
+from sealora_common.secagg.graph import Neighbourhood
+from sealora_common.secagg.messages import Kind, bundle, open_signed, sign, unbundle
 
 from secagg_runs import STAGES, Federation, Run, clone_server, clone_site
 
@@ -89,14 +86,16 @@ def parsers() -> dict[str, tuple[Callable[[bytes], bytes], list[bytes]]]:
     run.step("open")
 
     def bodies(stage: str) -> list[bytes]:
-        return [message[40:-64] for message in run.answers[stage].values()]
+        return [message[40:-SIGNATURE_BYTES] for message in run.answers[stage].values()]
 
     def of_bundle(content: bytes) -> bytes:
-        return bundle(unbundle(content, limit=4, message_limit=4096))
+        return bundle(unbundle(content, limit=4, message_limit=8192))
 
     def of_signed(content: bytes) -> bytes:
+        """Half of a signature is drawn anew each time; that all of it is needed is `test_hybrid`'s."""
         sender, body = open_signed(content, Kind.CONFIRM, FEDERATION.terms, FEDERATION.roster)
-        return sign(Kind.CONFIRM, body, FEDERATION.terms, FEDERATION.identity(sender), sender)
+        again = sign(Kind.CONFIRM, body, FEDERATION.terms, FEDERATION.identity(sender), sender)
+        return again[: 64 - SIGNATURE_BYTES] + content[64 - SIGNATURE_BYTES :]
 
     pair = SharePair(3, b"s" * 32, b"k" * 32, 3, (0, 2, 3))
     opening = Opening({0: (ShareKind.SELF_MASK, 1, b"a" * 32), 2: (ShareKind.MASK_KEY, 3, b"b" * 32)})
@@ -199,7 +198,7 @@ class Fuzzer:
     def signed_anew(self, message: bytes) -> bytes:
         """A message of a site, its body mutated, under the site's own signature."""
         kind, sender = Kind(message[5]), int.from_bytes(message[38:40], "big")
-        body = message[40:104] if kind is Kind.MASK else message[40:-64]
+        body = message[40:104] if kind is Kind.MASK else message[40:-SIGNATURE_BYTES]
         if self.chosen.random() < 0.1:
             sender = self.chosen.randrange(len(self.federation))
         if self.chosen.random() < 0.03:
@@ -210,7 +209,7 @@ class Fuzzer:
     def for_a_site(self, stage: str, request: bytes) -> bytes:
         if stage == "mask" or self.chosen.random() < 0.3:
             return mutated(self.chosen, request, self.said)
-        messages = unbundle(request, limit=len(self.federation), message_limit=4096)
+        messages = unbundle(request, limit=len(self.federation), message_limit=8192)
         for _ in range(self.chosen.randint(1, 2)):
             place = self.chosen.randrange(len(messages))
             change = self.chosen.randrange(4)
@@ -224,10 +223,10 @@ class Fuzzer:
 
     def for_the_server(self, stage: str, message: bytes) -> bytes:
         if stage == "mask":
-            signed = message[: 40 + 64 + 64]
+            signed = message[: 40 + 64 + SIGNATURE_BYTES]
             if self.chosen.random() < 0.5:
                 signed = self.signed_anew(signed)
-            return mutated(self.chosen, signed + message[40 + 64 + 64 :], self.said)
+            return mutated(self.chosen, signed + message[40 + 64 + SIGNATURE_BYTES :], self.said)
         if self.chosen.random() < 0.3:
             return mutated(self.chosen, message, self.said)
         return self.signed_anew(message)

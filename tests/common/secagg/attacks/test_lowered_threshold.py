@@ -14,7 +14,8 @@ import pytest
 
 from sealora_common.errors import FederationError
 from sealora_common.secagg import ProtocolError, RingVector, threshold_for
-from sealora_common.secagg.messages import Kind, Survivors, bundle
+from sealora_common.secagg.bodies import Survivors
+from sealora_common.secagg.messages import Kind, bundle
 
 from secagg_attacker import Attacker, told_survivors
 from secagg_runs import Federation, Run, clone_site, same

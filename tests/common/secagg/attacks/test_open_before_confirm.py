@@ -9,7 +9,8 @@ from __future__ import annotations
 import pytest
 
 from sealora_common.secagg import ProtocolError, RingVector, SiteSession
-from sealora_common.secagg.messages import Kind, Survivors, bundle
+from sealora_common.secagg.bodies import Survivors
+from sealora_common.secagg.messages import Kind, bundle
 from sealora_common.secagg.site import Stage
 
 from secagg_attacker import Attacker

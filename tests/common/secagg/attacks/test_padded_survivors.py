@@ -12,7 +12,8 @@ import os
 import pytest
 
 from sealora_common.secagg import ProtocolError, RingVector, SiteSession
-from sealora_common.secagg.messages import Kind, MaskStatement, Survivors, bundle
+from sealora_common.secagg.bodies import MaskStatement, Survivors
+from sealora_common.secagg.messages import Kind, bundle
 
 from secagg_attacker import Attacker, statement_of, weakened
 from secagg_runs import Federation, Run, same, sum_of

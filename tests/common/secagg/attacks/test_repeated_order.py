@@ -52,9 +52,7 @@ def stockpile_and_replay() -> RingVector | None:
 
 
 def test_a_victim_is_read_where_signatures_are_not_bound_to_the_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    careless = weakened_function(
-        transcript_digest, ("writer.fixed(advertisement.to_bytes(), 2 * PUBLIC_KEY_BYTES)", "pass")
-    )
+    careless = weakened_function(transcript_digest, ("writer.fixed(advertisement.to_bytes(), 2 * KEY_BYTES)", "pass"))
     monkeypatch.setattr(site_module, "transcript_digest", careless)
     monkeypatch.setattr(server_module, "transcript_digest", careless)
     read = stockpile_and_replay()

@@ -10,7 +10,8 @@ from __future__ import annotations
 import pytest
 
 from sealora_common.secagg import ProtocolError, RingVector, SiteSession, TooFewSitesError
-from sealora_common.secagg.messages import Kind, Survivors, bundle
+from sealora_common.secagg.bodies import Survivors
+from sealora_common.secagg.messages import Kind, bundle
 
 from secagg_attacker import Attacker, told_survivors, weakened
 from secagg_runs import Federation, Run, same, sum_of

@@ -52,7 +52,7 @@ def test_sybils_are_refused() -> None:
 
 def padded_with_sybils(path: Path) -> Path:
     roster = FEDERATION.roster
-    sybils = tuple(Member(name=f"zz-{n}", public_key=identity(f"sybil-{n}").public_key.hex()) for n in range(3))
+    sybils = tuple(Member(name=f"zz-{n}", public_key=identity(f"sybil-{n}").public_key_text) for n in range(3))
     path.write_text(roster.model_copy(update={"members": roster.members + sybils}).model_dump_json())
     return path
 
@@ -81,6 +81,6 @@ def test_a_roster_that_the_server_signed_loads_where_the_coordinator_is_not_pinn
 
 
 def test_a_roster_that_the_server_signed_is_refused_where_the_coordinator_is_pinned(tmp_path: Path) -> None:
-    pinned = identity("coordinator").public_key.hex()
+    pinned = identity("coordinator").pin
     with pytest.raises(PolicyError, match="another coordinator"):
         Roster.load(signed_by_the_server(tmp_path / "roster.json"), coordinator=pinned)

@@ -80,9 +80,7 @@ def finish(run: Run) -> OpenedSum:
 
 
 def test_the_sum_is_noise_where_sites_do_not_agree_on_the_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    careless = weakened_function(
-        transcript_digest, ("writer.fixed(advertisement.to_bytes(), 2 * PUBLIC_KEY_BYTES)", "pass")
-    )
+    careless = weakened_function(transcript_digest, ("writer.fixed(advertisement.to_bytes(), 2 * KEY_BYTES)", "pass"))
     monkeypatch.setattr(site_module, "transcript_digest", careless)
     monkeypatch.setattr(server_module, "transcript_digest", careless)
     run = show_the_victim_other_keys()
@@ -110,9 +108,7 @@ def test_sites_shown_different_keys_open_nothing(asked: int) -> None:
 
 
 def test_the_sum_is_noise_where_a_site_takes_the_last_of_two_sets(monkeypatch: pytest.MonkeyPatch) -> None:
-    careless = weakened_function(
-        transcript_digest, ("writer.fixed(advertisement.to_bytes(), 2 * PUBLIC_KEY_BYTES)", "pass")
-    )
+    careless = weakened_function(transcript_digest, ("writer.fixed(advertisement.to_bytes(), 2 * KEY_BYTES)", "pass"))
     monkeypatch.setattr(site_module, "transcript_digest", careless)
     monkeypatch.setattr(server_module, "transcript_digest", careless)
     run = show_the_victim_other_keys(

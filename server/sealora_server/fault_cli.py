@@ -1,0 +1,33 @@
+"""`sealora fault`: whether a file shows that a site broke the sealing protocol, for anybody with the roster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sealora_common.errors import PolicyError
+from sealora_common.roster import Roster
+from sealora_common.secagg import Fault, ProtocolError
+
+
+def fault(
+    evidence: Annotated[Path, typer.Argument(help="A file from a run's faults/.")],
+    roster: Annotated[Path, typer.Option(help="The roster that the run was under.")],
+) -> None:
+    """Check what shows that a site broke the sealing protocol. It takes the roster and nobody's word.
+
+    Exit code 1: the file does not show it.
+    """
+    members = Roster.load(roster)
+    try:
+        found = Fault.from_bytes(evidence.read_bytes())
+        found.prove(members)
+    except OSError as error:
+        raise PolicyError(f"{evidence}: cannot be read ({error.strerror}): give a file from a run's faults/") from None
+    except ProtocolError as error:
+        raise PolicyError(f"{evidence}: {error}: nobody is to blame on this") from None
+    site = members.names[found.site]
+    where = f"run {found.terms.run.hex()}, round {found.terms.round_number}, attempt {found.terms.attempt}"
+    typer.echo(f"{site} broke the sealing protocol in {where}: {found.sentence}")
