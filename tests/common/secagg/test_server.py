@@ -277,7 +277,7 @@ def test_a_disclosure_of_another_session_is_refused() -> None:
 def test_too_few_sites_with_usable_shares_end_the_round() -> None:
     tricks = {("check", 1): complains_of(0), ("check", 0): complains_of(1)}
     run = Culprits(tricks).join(Run(FEDERATION)).until("mask", {0: "disclose", 1: "disclose"})
-    with pytest.raises(TooFewSitesError, match="only 2 of 4 sites have shares that the others can use"):
+    with pytest.raises(TooFewSitesError, match="of 4 sites have shares that the others can use, 3 are needed"):
         run.close("mask")
 
 
