@@ -1,68 +1,27 @@
-"""The sealing worked out a second time, from the papers and RFCs, slowly and with nothing of Sealora's.
+"""The sealing worked out a second time, from the papers and standards, slowly and with nothing of Sealora's.
 
-X25519 is a Montgomery ladder in plain integers, HKDF is HMAC by hand, the ciphers and signatures are pycryptodome's
-(Sealora takes them from `cryptography`), sharing is arithmetic on polynomials, packing is one long integer.
+Keys and ciphers are those of `hpke_reference`, sharing is arithmetic on polynomials, packing is one long integer.
+Messages come without their signatures, half of which is drawn anew each time: what is signed is worked out here.
 """
 
 from __future__ import annotations
 
 import hashlib
-import hmac
 import math
 import struct
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from Crypto.Cipher import AES, ChaCha20_Poly1305
+from Crypto.Cipher import AES
 from Crypto.PublicKey import ECC
 from Crypto.Signature import eddsa
 
-_P = 2**255 - 19
-
-
-def x25519(private: bytes, public: bytes) -> bytes:
-    """RFC 7748, section 5."""
-    scalar = int.from_bytes(private, "little") & ~(7 | 1 << 255) | 1 << 254
-    u = int.from_bytes(public, "little") & (2**255 - 1)
-    x2, z2, x3, z3, swapped = 1, 0, u, 1, 0
-    for position in reversed(range(255)):
-        bit = scalar >> position & 1
-        if swapped ^ bit:
-            x2, z2, x3, z3 = x3, z3, x2, z2
-        swapped = bit
-        a, b, c, d = x2 + z2, x2 - z2, x3 + z3, x3 - z3
-        da, cb, aa, bb = d * a, c * b, a * a, b * b
-        e = aa - bb
-        x3, z3 = (da + cb) ** 2 % _P, u * (da - cb) ** 2 % _P
-        x2, z2 = aa * bb % _P, e * (aa + 121665 * e) % _P
-    if swapped:
-        x2, z2 = x3, z3
-    return (x2 * pow(z2, _P - 2, _P) % _P).to_bytes(32, "little")
-
-
-def x25519_public(private: bytes) -> bytes:
-    return x25519(private, bytes([9]) + bytes(31))
-
-
-def hkdf_sha256(secret: bytes, salt: bytes, info: bytes, length: int) -> bytes:
-    """RFC 5869, section 2."""
-    extracted = hmac.digest(salt or bytes(32), secret, hashlib.sha256)
-    output, block = b"", b""
-    for counter in range(1, -(-length // 32) + 1):
-        block = hmac.digest(extracted, block + info + bytes([counter]), hashlib.sha256)
-        output += block
-    return output[:length]
+from hpke_reference import hkdf_sha256
 
 
 def aes_256_ctr(key: bytes, count: int, counter: int = 0) -> bytes:
     """`count` bytes of keystream (NIST SP 800-38A, section 6.5)."""
     return AES.new(key, AES.MODE_CTR, nonce=b"", initial_value=counter).encrypt(bytes(count))
-
-
-def chacha20_poly1305(key: bytes, nonce: bytes, plaintext: bytes, bound: bytes) -> bytes:
-    """RFC 8439, section 2.8: ciphertext and tag."""
-    cipher = ChaCha20_Poly1305.new(key=key, nonce=nonce)
-    cipher.update(bound)
-    return b"".join(cipher.encrypt_and_digest(plaintext))
 
 
 SIGNATURE_LABEL = b"sealora composite signature v1: Ed25519 and ML-DSA-65\n"
@@ -142,7 +101,7 @@ def container(bits: int) -> int:
 def mask_words(key: bytes, segments: Sequence[tuple[int, int]]) -> list[list[int]]:
     """The mask of a vector, as words below 2^bits, by segment (length, bits)."""
     total = sum(length * container(bits) // 8 for length, bits in segments)
-    stream = aes_256_ctr(key, total)
+    stream = aes_256_ctr(key, total, counter=2)  # where GCM begins to encrypt under a nonce of zeros (SP 800-38D, 7.1)
     words, start = [], 0
     for length, bits in segments:
         size = container(bits) // 8
@@ -179,35 +138,84 @@ def indices(sites: Sequence[int]) -> bytes:
     return struct.pack(f">H{len(sites)}H", len(sites), *sites)
 
 
-def terms_digest(terms: Mapping[str, object], segments: Sequence[tuple[int, int]]) -> bytes:
-    """SHA-256 of the terms, field by field."""
-    content = b"sealora secagg terms" + bytes([1]) + bytes.fromhex(str(terms["run"]))
+def terms_bytes(terms: Mapping[str, Any], segments: Sequence[tuple[int, int]]) -> bytes:
+    """The terms, field by field."""
+    content = bytes([2]) + bytes.fromhex(terms["run"])
     content += struct.pack(">II", terms["round_number"], terms["attempt"])
-    content += b"".join(bytes.fromhex(str(terms[name])) for name in ("recipe_hash", "roster_hash", "order_digest"))
+    content += b"".join(bytes.fromhex(terms[name]) for name in ("recipe_hash", "roster_hash", "order_digest"))
     content += struct.pack(">HHH", terms["roster_size"], terms["threshold"], terms["min_survivors"])
-    content += bytes([bool(terms["sparse"]), len(segments)])
+    content += struct.pack(">IBB", terms["sessions"], terms["sparse"], len(segments))
     for length, bits in segments:
         content += length.to_bytes(5, "big") + bytes([bits])
-    return hashlib.sha256(content).digest()
+    return content
 
 
-def transcript_digest(advertised: Mapping[int, tuple[bytes, bytes]], sharers: Sequence[int]) -> bytes:
-    """SHA-256 of all keys of a round and of who shared."""
-    content = b"sealora secagg transcript" + indices(sorted(advertised))
-    content += b"".join(share_key + mask_key for _, (share_key, mask_key) in sorted(advertised.items()))
-    return hashlib.sha256(content + indices(sharers)).digest()
+def terms_digest(terms: Mapping[str, Any], segments: Sequence[tuple[int, int]]) -> bytes:
+    return hashlib.sha256(b"sealora secagg terms" + terms_bytes(terms, segments)).digest()
 
 
-def message(kind: int, digest: bytes, sender: int, body: bytes, identity: bytes) -> bytes:
-    """A framed message and the Ed25519 half of its signature; the ML-DSA half, which is drawn anew, would follow."""
-    framed = b"SLRA" + bytes([1, kind]) + digest + struct.pack(">H", sender) + body
-    return framed + ed25519_sign(identity, SIGNATURE_LABEL + b"sealora secagg message v1\n" + framed)
+def content(kind: int, digest: bytes, sender: int, body: bytes) -> bytes:
+    """What a signed message says: all of it but the signature."""
+    return b"SLRA" + bytes([2, kind]) + digest + struct.pack(">H", sender) + body
+
+
+def signed_as(content: bytes) -> bytes:
+    """What the signature of a message with this content is over."""
+    return b"sealora secagg message v2\n" + content
 
 
 def derive(secret: bytes, digest: bytes, purpose: bytes) -> bytes:
     """A key of the round."""
-    return hkdf_sha256(secret, digest, b"sealora secagg v1 " + purpose, 32)
+    return hkdf_sha256(secret, digest, b"sealora secagg v2 " + purpose, 32)
 
 
-def pair(left: int, right: int) -> bytes:
-    return struct.pack(">HH", min(left, right), max(left, right))
+def contribution(mask_seed: bytes, drawer: int, neighbour: int, digest: bytes) -> bytes:
+    return derive(mask_seed, digest, b"contribution" + struct.pack(">HH", drawer, neighbour))
+
+
+def mask_key(of_lower: bytes | None, of_higher: bytes | None, lower: int, higher: int, digest: bytes) -> bytes:
+    drew = bytes([of_lower is not None, of_higher is not None])
+    secret = (of_lower or b"") + (of_higher or b"")
+    return derive(secret, digest, b"pairwise mask" + drew + struct.pack(">HH", lower, higher))
+
+
+def self_mask_key(seed: bytes, site: int, digest: bytes) -> bytes:
+    return derive(seed, digest, b"self mask" + struct.pack(">H", site))
+
+
+def commitment(what: bytes, owner: int, holder: int, value: bytes, digest: bytes) -> bytes:
+    label = struct.pack(">HHB", owner, holder, len(what)) + what
+    return hashlib.sha256(b"sealora secagg v2 commitment" + digest + label + value).digest()
+
+
+def bound_to(what: bytes, sender: int, recipient: int, digest: bytes) -> bytes:
+    return b"sealora secagg v2 " + what + digest + struct.pack(">HH", sender, recipient)
+
+
+def keys_bytes(advertised: Mapping[int, bytes]) -> bytes:
+    """The digests of all advertisements."""
+    digests = b"".join(hashlib.sha256(body).digest() for _, body in sorted(advertised.items()))
+    return indices(sorted(advertised)) + digests
+
+
+def keys_digest(advertised: Mapping[int, bytes]) -> bytes:
+    return hashlib.sha256(b"sealora secagg v2 keys" + keys_bytes(advertised)).digest()
+
+
+def table(contents: Mapping[int, bytes], neighbours: Mapping[int, Sequence[int]]) -> bytes:
+    """Who shared and drew whom: the digests of the statements' contents, and the neighbours."""
+    rows = (hashlib.sha256(contents[site]).digest() + indices(neighbours[site]) for site in sorted(contents))
+    return indices(sorted(contents)) + b"".join(rows)
+
+
+def shared_digest(advertised: Mapping[int, bytes], told: bytes) -> bytes:
+    """Of keys and shares: `told` is the table."""
+    return hashlib.sha256(b"sealora secagg v2 shared" + keys_digest(advertised) + told).digest()
+
+
+def transcript_digest(of_shared: bytes, checked: Sequence[int]) -> bytes:
+    return hashlib.sha256(b"sealora secagg v2 checked" + of_shared + indices(checked)).digest()
+
+
+def bundle(messages: Sequence[bytes]) -> bytes:
+    return struct.pack(">H", len(messages)) + b"".join(struct.pack(">I", len(each)) + each for each in messages)

@@ -212,9 +212,7 @@ class _Proof:
         reader = Reader(content)
         envelope = Envelope.read(reader)
         reader.finish()
-        holder = next(
-            site for site in statement.neighbours if self._fault.transcript.keys[site] == _digest_of(advertised)
-        )
+        holder = self._advertiser(advertised)
         pair = keys.KeyPair(seed)
         if pair.public != self._advertisement(advertised, holder).mask_public:
             return False
@@ -261,6 +259,13 @@ class _Proof:
         if _digest_of(body) != self._fault.transcript.keys[site]:
             raise ProtocolError("the evidence shows keys of another session")
         return Advertisement.from_bytes(body)
+
+    def _advertiser(self, body: bytes) -> int:
+        digest = _digest_of(body)
+        for site, advertised in self._fault.transcript.keys.items():
+            if advertised == digest:
+                return site
+        raise ProtocolError("the evidence shows keys of another session")
 
     def _fits(self, given: Given, statement: ShareStatement, holder: int) -> bool:
         return given.commitments(self._fault.site, holder, self._digest) == statement.of(holder)[1]

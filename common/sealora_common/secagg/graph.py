@@ -2,7 +2,7 @@
 
 Above `SPARSE_ABOVE` participants a site shares its secrets and its masks with k of the others instead of all. Each
 site draws its own k, from its own randomness, after all keys of the round are fixed: neither the server nor any
-other site can steer an honest site's choice. It tells its neighbours, inside the encrypted shares, whom it drew.
+other site can steer an honest site's choice. It signs whom it drew, and all sites are told (see `transcript`).
 
 k and the threshold t of a neighbourhood (k neighbours and the site itself, k + 1 shares) are the least for which,
 with c sites corrupted and colluding with the server, the probability that either of these happens in any of the sealed

@@ -171,7 +171,7 @@ class ServerSession:
         self._close(Collecting.DISCLOSURES, len(self._checks), "checked their shares")
         requests = {}
         for accused in sorted({site for checked, _ in self._checks.values() for site in checked.complaints}):
-            complaints = [message for checked, message in self._checks.values() if accused in checked.complaints]
+            complaints = [self._checks[site][1] for site in sorted(self._complainers(accused))]
             if len(complaints) > max(1, self._terms.corrupted):
                 self._fault(accused, FaultKind.COMPLAINTS, tuple(complaints))
             elif accused in self._checks:
@@ -185,6 +185,8 @@ class ServerSession:
         disclosure = Disclosure.from_bytes(body)
         if sender not in self._checks or disclosure.transcript != self._transcript.shared_digest:
             raise ProtocolError("a site disclosed what belongs to another session: it is left out")
+        if any(fault.site == sender for fault in self.faults):
+            raise ProtocolError("a site that broke the protocol discloses all the same: it is left out")
         statement = self._statements[sender]
         for holder, given in disclosure.given.items():
             fits = holder in statement.neighbours

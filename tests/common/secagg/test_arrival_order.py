@@ -8,9 +8,11 @@ from itertools import permutations
 
 import pytest
 
-from sealora_common.identity import SIGNATURE_BYTES
-from sealora_common.secagg import ProtocolError, TooFewSitesError
+from sealora_common.secagg import FaultKind, ProtocolError, TooFewSitesError
+from sealora_common.secagg.bodies import ShareMessage, split_masked
+from sealora_common.secagg.messages import unbundle
 
+from secagg_misbehaviour import Culprits, complains_of, unusable_for
 from secagg_runs import STAGES, Federation, Run, clone_server, same
 
 FEDERATION = Federation.of(4)
@@ -18,20 +20,23 @@ FEDERATION = Federation.of(4)
 
 @pytest.fixture(scope="module")
 def complete() -> dict[str, Run]:
-    """A round of four frozen before every stage, with the answers of the stage that are about to come in."""
+    """A round of four frozen before every stage, with the answers of the stage that are about to come in.
+
+    Each site cannot use what the one before it sent, so that all four have something to disclose.
+    """
     frozen = {}
+    culprits = Culprits({("share", index): unusable_for((index + 1) % 4) for index in range(4)})
     run = Run(FEDERATION)
     for stage in STAGES:
-        before = Run(FEDERATION)
         if stage != "advertise":
             run.close(stage)
+        before = Run(FEDERATION)
         before.server = clone_server(run.server)
         if stage == "advertise":
             run.step(stage)
         else:
-            run.answers[stage] = {
-                index: run.answer(stage, index, request) for index, request in run.requests[stage].items()
-            }
+            honest = {index: run.answer(stage, index, request) for index, request in run.requests[stage].items()}
+            run.answers[stage] = {index: culprits.answer(run, stage, index, each) for index, each in honest.items()}
             for message in run.answers[stage].values():
                 run.deliver(stage, message)
         before.answers = dict(run.answers)
@@ -46,10 +51,16 @@ def after(frozen: Run, stage: str, order: tuple[int, ...]) -> object:
     probe.server = clone_server(frozen.server)
     for index in order:
         probe.deliver(stage, frozen.answers[stage][index])
+    return outcome(probe, stage)
+
+
+def outcome(probe: Run, stage: str) -> object:
+    """All that later stages depend on."""
     if stage == "open":
         opened = probe.server.open()
-        return opened.vector.pack(), opened.survivors
-    return probe.close(STAGES[STAGES.index(stage) + 1])
+        return opened.vector.pack(), opened.survivors, opened.confirmations
+    requests = probe.close(STAGES[STAGES.index(stage) + 1])
+    return requests, probe.server._transcript.digest, probe.server.faults
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -72,7 +83,8 @@ def test_any_three_in_any_order_do_as_well(complete: dict[str, Run], stage: str)
 @pytest.mark.parametrize("stage", STAGES)
 def test_messages_out_of_turn_are_refused_and_leave_no_trace(complete: dict[str, Run], stage: str) -> None:
     chosen = random.Random(stage)
-    others = [(other, message) for other in STAGES if other != stage for message in _answers(complete, other)]
+    answers = [(other, message) for other in STAGES for message in complete["open"].answers[other].values()]
+    others = [(other, message) for other, message in answers if other != stage]
     expected = after(complete[stage], stage, (0, 1, 2, 3))
     probe = Run(FEDERATION)
     probe.server = clone_server(complete[stage].server)
@@ -81,15 +93,39 @@ def test_messages_out_of_turn_are_refused_and_leave_no_trace(complete: dict[str,
             with pytest.raises(ProtocolError, match="out of turn"):
                 probe.deliver(other, message)
             with pytest.raises(ProtocolError, match="not of this round"):
-                probe.deliver(stage, message[: 40 + 64 + SIGNATURE_BYTES] if stage == "mask" else message)
+                probe.deliver(stage, as_if_of(stage, other, message))
         probe.deliver(stage, complete[stage].answers[stage][index])
         with pytest.raises(ProtocolError, match="twice"):
             probe.deliver(stage, complete[stage].answers[stage][index])
-    if stage == "open":
-        opened = probe.server.open()
-        assert (opened.vector.pack(), opened.survivors) == expected
-    else:
-        assert probe.close(STAGES[STAGES.index(stage) + 1]) == expected
+    assert outcome(probe, stage) == expected
+
+
+def as_if_of(stage: str, other: str, message: bytes) -> bytes:
+    """The signed part of another stage's message, in the form in which messages of a stage come."""
+    if other == "mask":
+        message = split_masked(message)[0]
+    elif other == "share":
+        message = ShareMessage.from_bytes(message).signed
+    return ShareMessage(message, {}).to_bytes() if stage == "share" else message
+
+
+@pytest.mark.parametrize("complainers", [(1, 2), (1, 2, 3)])
+def test_complaints_are_told_in_one_order(complainers: tuple[int, ...]) -> None:
+    """Also where there are several of one site, as a request to it or as evidence of its fault."""
+    culprits = Culprits({("check", index): complains_of(0) for index in complainers})
+    run = Run(Federation.of(7)).until("check")
+    messages = {index: run.answer("check", index, request) for index, request in run.close("check").items()}
+    messages = {index: culprits.answer(run, "check", index, message) for index, message in messages.items()}
+    told = []
+    for order in permutations(complainers):
+        probe = clone_server(run.server)
+        for index in (*order, *(set(range(7)) - set(order))):
+            probe.add_check(messages[index])
+        requests = probe.close_checks()
+        complaints = unbundle(requests[0], limit=7, message_limit=10_000) if 0 in requests else probe.faults[0].messages
+        told.append(list(complaints))
+        assert [fault.kind for fault in probe.faults] == ([] if 0 in requests else [FaultKind.COMPLAINTS])
+    assert told == [[messages[index] for index in complainers]] * len(told)
 
 
 def test_a_late_message_does_not_join_a_closed_stage() -> None:
@@ -141,8 +177,3 @@ def test_a_dropout_cannot_come_back_in_a_later_stage() -> None:
     complete.step("confirm")
     with pytest.raises(ProtocolError):
         run.deliver("confirm", complete.answers["confirm"][3])
-
-
-def _answers(complete: dict[str, Run], stage: str) -> list[bytes]:
-    messages = list(complete[stage].answers[stage].values())
-    return [message[: 40 + 64 + SIGNATURE_BYTES] for message in messages] if stage == "mask" else messages

@@ -75,4 +75,4 @@ def test_a_dense_round_can_be_asked_for_above_the_limit() -> None:
     federation = Federation.of(34, sparse=False)
     run = Run(federation).until("share")
     run.step("share")
-    assert all(len(site._secrets.chosen) == 33 for site in run.sites.values())
+    assert all(len(site._state.neighbours) == 33 for site in run.sites.values())

@@ -1,8 +1,8 @@
 """Every pattern of dropouts among four and five sites: the sum of the survivors comes out exactly, or nothing opens.
 
-A site falls silent at one of the five stages or never: 6^4 and 6^5 patterns. What a round has come to after a stage
-depends on who answered so far and on nothing else, so the patterns form a tree, and each of its nodes is computed
-once, by the real code, on copies of the sessions.
+A site falls silent at one of the six stages that honest sites answer, or never: 7^4 and 7^5 patterns. What a round has
+come to after a stage depends on who answered so far and on nothing else, so the patterns form a tree, and each of its
+nodes is computed once, by the real code, on copies of the sessions.
 """
 
 from __future__ import annotations
@@ -14,28 +14,17 @@ from itertools import chain, combinations
 
 import pytest
 
-import sealora_common.secagg.messages as messages_module
-from sealora_common.identity import verify
 from sealora_common.secagg import TooFewSitesError
-from sealora_common.secagg.messages import Kind, Opening, ShareKind, open_signed
+from sealora_common.secagg.bodies import Opening, ShareKind
+from sealora_common.secagg.messages import Kind, open_signed
 
 from secagg_runs import STAGES, Federation, Run, clone_server, clone_site, same
 
-
-@pytest.fixture(autouse=True)
-def _verify_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same signature is verified by every site in every pattern: it is enough to compute that once."""
-    known: dict[tuple[bytes, bytes, bytes], bool] = {}
-
-    def remembered(public_key: bytes, signature: bytes, message: bytes) -> bool:
-        asked = (public_key, signature, message)
-        if asked not in known:
-            known[asked] = verify(public_key, signature, message)
-        return known[asked]
-
-    monkeypatch.setattr(messages_module, "verify", remembered)
+ANSWERED = tuple(stage for stage in STAGES if stage != "disclose")
+"""Nobody discloses anything where nobody complains."""
 
 
+@pytest.mark.usefixtures("_verify_once")
 @pytest.mark.parametrize(
     ("size", "adversary", "min_survivors"),
     [
@@ -57,20 +46,21 @@ def test_every_pattern_of_dropouts_opens_the_exact_sum_or_nothing(
     for answered, run in _patterns(federation):
         present = [len(answers) for answers in answered]
         # The same node stands for all patterns in which these sites answered these stages.
-        assert len(answered) == len(STAGES) or present[-1] < needed
+        assert len(answered) == len(ANSWERED) or present[-1] < needed
         _only_one_kind_of_share_is_opened(run)
         if present[-1] >= needed:
             opened = run.server.open()
-            assert opened.survivors == tuple(sorted(answered[2]))
+            assert opened.survivors == tuple(sorted(answered[ANSWERED.index("mask")]))
+            assert run.server.faults == []
             assert same(opened.vector, run.expected(opened.survivors))
             seen["opened"] += 1
         else:
             with pytest.raises(TooFewSitesError):
-                run.close(STAGES[len(answered)]) if len(answered) < len(STAGES) else run.server.open()
+                _close_after(run, answered)
             assert max(_shares_opened(run).values(), default=0) < needed
             # A pattern is a leaf of the whole tree: those below this node all end here.
-            seen["aborted"] += (len(STAGES) - len(answered) + 1) ** present[-1]
-    assert seen.total() == 6**size
+            seen["aborted"] += (len(ANSWERED) - len(answered) + 1) ** present[-1]
+    assert seen.total() == 7**size
     assert seen["opened"] == _patterns_that_leave(needed, size)
 
 
@@ -83,14 +73,29 @@ def _patterns(federation: Federation) -> Iterator[tuple[list[tuple[int, ...]], R
 
 
 def _below(run: Run, answered: list[tuple[int, ...]], needed: int) -> Iterator[tuple[list[tuple[int, ...]], Run]]:
-    if len(answered) == len(STAGES) or len(answered[-1]) < needed:
+    if len(answered) == len(ANSWERED) or len(answered[-1]) < needed:
         yield answered, run
         return
-    stage = STAGES[len(answered)]
+    stage = ANSWERED[len(answered)]
+    if stage == "mask":
+        run.step("disclose")
+    # What a site answers does not depend on who else does, so it is computed once for all subsets.
+    answers = {index: run.answer(stage, index, request) for index, request in run.close(stage).items()}
     for present in _subsets(answered[-1]):
         copy = _clone(run)
-        copy.step(stage, set(answered[-1]) - set(present))
+        copy.answers[stage] = {index: answers[index] for index in present}
+        for message in copy.answers[stage].values():
+            copy.deliver(stage, message)
         yield from _below(copy, [*answered, present], needed)
+
+
+def _close_after(run: Run, answered: list[tuple[int, ...]]) -> None:
+    """Closes the stage that was answered last."""
+    last = ANSWERED[len(answered) - 1]
+    if last == "open":
+        run.server.open()
+    else:
+        run.close(STAGES[STAGES.index(last) + 1])
 
 
 def _clone(run: Run) -> Run:
@@ -105,8 +110,8 @@ def _subsets(sites: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
 
 
 def _patterns_that_leave(needed: int, size: int) -> int:
-    """In how many patterns `needed` sites or more answer the last stage: the others fall silent at one of five."""
-    return sum(len(list(combinations(range(size), left))) * 5 ** (size - left) for left in range(needed, size + 1))
+    """In how many patterns `needed` sites or more answer the last stage: the others fall silent at one of six."""
+    return sum(len(list(combinations(range(size), left))) * 6 ** (size - left) for left in range(needed, size + 1))
 
 
 def _openings(run: Run) -> dict[int, Opening]:
@@ -120,7 +125,7 @@ def _openings(run: Run) -> dict[int, Opening]:
 def _only_one_kind_of_share_is_opened(run: Run) -> None:
     kinds: dict[int, set[ShareKind]] = {}
     for opening in _openings(run).values():
-        for owner, (kind, _, _) in opening.shares.items():
+        for owner, (kind, _) in opening.shares.items():
             kinds.setdefault(owner, set()).add(kind)
     assert all(len(of_owner) == 1 for of_owner in kinds.values())
 

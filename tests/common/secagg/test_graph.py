@@ -6,11 +6,12 @@ import random
 from fractions import Fraction
 from functools import cache
 from itertools import combinations
-from math import comb
+from math import comb, log2
 
 import numpy as np
 import pytest
 
+from sealora_common.secagg import graph
 from sealora_common.secagg.graph import (
     CORRUPTED,
     DROPOUTS,
@@ -44,13 +45,16 @@ def tail(population: int, marked: int, drawn: int, at_least: int) -> Fraction:
     return Fraction(ways, comb(population, drawn))
 
 
-def is_secure(n: int, c: int, d: int, k: int, t: int) -> bool:
-    """The three properties of `sealora_common.secagg.graph`, in exact fractions."""
+def insecurity(n: int, c: int, k: int, t: int) -> tuple[Fraction, Fraction]:
+    """Bounds, as exact fractions, of the chances that a site's secrets are taken and that the graph is parted."""
     honest = n - c
-    if n * tail(n - 1, c, k, t) > Fraction(1, 2**40):
-        return False
     parted = sum(comb(honest, s) * tail(n - 1, c + s - 1, k, t - 1) ** s for s in range(1, honest // 2 + 1))
-    if parted > Fraction(1, 2**40):
+    return n * tail(n - 1, c, k, t), Fraction(parted)
+
+
+def is_secure(n: int, c: int, d: int, k: int, t: int, sessions: int = 1) -> bool:
+    """The three properties of `sealora_common.secagg.graph`, in exact fractions."""
+    if sessions * sum(insecurity(n, c, k, t)) > Fraction(1, 2**40):
         return False
     lost = (n - d) * tail(n - 1, d, k, k + 2 - t)
     if d:
@@ -58,8 +62,9 @@ def is_secure(n: int, c: int, d: int, k: int, t: int) -> bool:
     return lost <= Fraction(1, 2**30)
 
 
-def brute_force(n: int, c: int, d: int) -> tuple[int, int] | None:
-    return next(((k, t) for k in range(3, n - 1) for t in range(2, k + 1) if is_secure(n, c, d, k, t)), None)
+def brute_force(n: int, c: int, d: int, sessions: int = 1) -> tuple[int, int] | None:
+    pairs = ((k, t) for k in range(3, n - 1) for t in range(2, k + 1))
+    return next(((k, t) for k, t in pairs if is_secure(n, c, d, k, t, sessions)), None)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +75,40 @@ def test_the_least_neighbourhood_is_that_of_exact_fractions(participants: int, c
     found = least_neighbourhood(participants, corrupted, dropouts)
     expected = brute_force(participants, corrupted, dropouts)
     assert (found and (found.neighbours, found.threshold)) == expected
+
+
+@pytest.mark.parametrize(("participants", "corrupted", "dropouts"), [(20, 3, 1), (36, 12, 3), (45, 10, 8)])
+@pytest.mark.parametrize("session_bits", [1, 8, 14])
+def test_over_many_sessions_the_chances_add_up(
+    participants: int, corrupted: int, dropouts: int, session_bits: int
+) -> None:
+    found = least_neighbourhood(participants, corrupted, dropouts, session_bits)
+    expected = brute_force(participants, corrupted, dropouts, 2**session_bits)
+    assert (found and (found.neighbours, found.threshold)) == expected
+
+
+@pytest.mark.parametrize(("sessions", "bits"), [(1, 0), (2, 1), (3, 2), (256, 8), (257, 9), (10**6, 20)])
+def test_sessions_count_as_the_next_power_of_two(sessions: int, bits: int) -> None:
+    expected = least_neighbourhood(100, 33, 10, bits)
+    assert neighbourhood(100, 100, sessions) == expected
+    assert Federation.of(100, sessions=sessions).terms.neighbourhood(100) == expected
+
+
+@pytest.mark.parametrize(("participants", "corrupted", "dropouts"), [(128, 42, 12), (200, 66, 20), (256, 85, 25)])
+def test_it_is_the_sum_of_both_chances_that_is_bounded(
+    participants: int, corrupted: int, dropouts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bound that each chance keeps to, and their sum does not, asks for more; one that the sum keeps to does not."""
+    found = least_neighbourhood(participants, corrupted, dropouts)
+    assert found is not None
+    chances = insecurity(participants, corrupted, found.neighbours, found.threshold)
+    each, both = -log2(max(chances)), -log2(sum(chances))
+    assert each - both > 1e-6  # far above the rounding of the code's floats
+    compute = least_neighbourhood.__wrapped__
+    monkeypatch.setattr(graph, "_SECRECY_BITS", (each + both) / 2)
+    assert compute(participants, corrupted, dropouts) != found
+    monkeypatch.setattr(graph, "_SECRECY_BITS", both - (each - both) / 2)
+    assert compute(participants, corrupted, dropouts) == found
 
 
 @pytest.mark.parametrize("sites", TABLE)
@@ -127,6 +166,7 @@ def test_a_neighbourhood_is_much_smaller_than_the_roster_when_sites_are_many() -
 # --- the choice
 
 
+@pytest.mark.usefixtures("_verify_once")
 def test_the_choice_is_uniform() -> None:
     """Chi-square over which of 33 others a site draws, at a level of 1e-6, and over pairs drawn together."""
     federation = Federation.of(34)
@@ -138,7 +178,7 @@ def test_the_choice_is_uniform() -> None:
     for _ in range(rounds):
         run.sites[0], advertisement = federation.begin(0)
         run.sites[0].share(_with_own(bundle, advertisement))
-        chosen = list(run.sites[0]._secrets.chosen)
+        chosen = list(run.sites[0]._state.neighbours)
         drawn[chosen] += 1
         together[np.ix_(chosen, chosen)] += 1
     k = TABLE[33][0]
@@ -157,11 +197,11 @@ def test_the_choice_is_made_after_the_keys_are_fixed_and_not_by_the_seed_of_test
     federation = Federation.of(40)
     run = Run(federation).until("share")
     request = run.close("share")[0]
-    assert run.sites[0]._secrets.chosen == ()
+    assert run.sites[0]._state.neighbours == ()
     one, other = clone_site(run.sites[0]), clone_site(run.sites[0])
     one.share(request)
     other.share(request)
-    assert one._secrets.chosen != other._secrets.chosen
+    assert one._state.neighbours != other._state.neighbours
 
 
 def _with_own(bundle: bytes, advertisement: bytes) -> bytes:

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealora_common.secagg import RingVector, Segment, masks
-from secagg_reference import mask_words
 
+from secagg_reference import mask_words
 from secagg_runs import same, vector_of
 
 segments_of = st.lists(st.builds(Segment, st.integers(0, 50), st.integers(12, 32)), min_size=1, max_size=4).map(tuple)
@@ -61,6 +61,16 @@ def test_any_number_of_keys_may_be_applied_at_once() -> None:
     for place, key in enumerate(many):
         masks.apply_masks(one_by_one, *([[key], []] if place < 150 else [[], [key]]))
     assert same(at_once, one_by_one)
+
+
+@pytest.mark.parametrize("threads", [2, 3, 8, 500])
+def test_any_number_of_threads_may_take_their_share(threads: int) -> None:
+    segments = (Segment(70_000, 16), Segment(10, 32))  # beyond a block of the implementation
+    many = [os.urandom(32) for _ in range(41)]
+    alone, together = vector_of(segments, 5), vector_of(segments, 5)
+    masks.apply_masks(alone, many[:30], many[30:])
+    masks.apply_masks(together, many[:30], many[30:], threads=threads)
+    assert same(alone, together)
 
 
 @pytest.mark.parametrize("bits", [12, 16, 17, 32])

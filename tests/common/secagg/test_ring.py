@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from sealora_common.secagg import ProtocolError, RingVector, Segment
 from sealora_common.secagg.ring import pack, unpack
-from secagg_reference import pack as reference_pack
 
+from secagg_reference import pack as reference_pack
 from secagg_runs import same, vector_of
 
 WIDTHS = range(12, 33)

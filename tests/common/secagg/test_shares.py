@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealora_common.secagg import ProtocolError, shares
+
 from secagg_reference import shamir_secret, shamir_shares
 
 

@@ -8,20 +8,23 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-import secagg_reference as reference
 from sealora_common.entropy import SeededEntropy
 from sealora_common.identity import key_parts
 from sealora_common.identity.hybrid import SigningKey
 from sealora_common.secagg import RingVector, Segment, keys, masks, shares
+from sealora_common.secagg.bodies import Envelope, Given
 from sealora_common.secagg.ring import pack, unpack
 from sealora_common.secagg.rotation import rotate, unrotate
+
+import hpke_reference as hpke
+import secagg_reference as reference
+from secagg_fixed_round import named
 
 VECTORS = Path(__file__).parent / "vectors"
 
@@ -44,7 +47,6 @@ STANDARDS = {
     name: {field: value if field == "source" else bytes.fromhex(value) for field, value in vector.items()}
     for name, vector in load("standards.json").items()
 }
-ROUND = load("round.json")
 
 
 @pytest.mark.parametrize("name", MAKER.FILES)
@@ -57,38 +59,67 @@ def test_the_code_still_makes_the_vectors(name: str) -> None:
 
 def test_x25519_is_that_of_rfc_7748() -> None:
     known = STANDARDS["x25519"]
-    assert keys.public_key(known["alice_private"]) == known["alice_public"]
-    assert keys.public_key(known["bob_private"]) == known["bob_public"]
-    assert keys._agree(known["alice_private"], known["bob_public"]) == known["shared"]
-    assert keys._agree(known["bob_private"], known["alice_public"]) == known["shared"]
-    assert reference.x25519_public(known["alice_private"]) == known["alice_public"]
-    assert reference.x25519(known["bob_private"], known["alice_public"]) == known["shared"]
+    assert hpke.x25519_public(known["alice_private"]) == known["alice_public"]
+    assert hpke.x25519_public(known["bob_private"]) == known["bob_public"]
+    assert hpke.x25519(known["bob_private"], known["alice_public"]) == known["shared"]
+    assert hpke.x25519(known["alice_private"], known["bob_public"]) == known["shared"]
+
+
+def test_key_pairs_are_those_of_x_wing() -> None:
+    known = STANDARDS["x_wing"]
+    assert keys.KeyPair(known["seed"]).public == known["public"]
+    assert hpke.x_wing_public(known["seed"]) == known["public"]
+    assert hpke.x_wing_encapsulate(known["public"], known["randomness"]) == (
+        known["ciphertext"],
+        known["shared"],
+    )
+    assert hpke.x_wing_decapsulate(known["seed"], known["ciphertext"]) == known["shared"]
+
+
+def test_sealing_is_hpke_with_x_wing() -> None:
+    """The drafts' encapsulation under the RFC's key schedule: what either of code and reference seals, both open."""
+    known = STANDARDS["x_wing"]
+    pair = keys.KeyPair(known["seed"])
+    for plaintext in (b"", b"what one site tells another", bytes(64)):
+        sealed = hpke.seal(plaintext, known["public"], b"bound", known["randomness"])
+        assert sealed[:1120] == known["ciphertext"]
+        assert pair.unseal(sealed, b"bound") == plaintext
+        assert hpke.unseal(sealed, known["seed"], b"bound") == plaintext
+        assert hpke.unseal(keys.seal(plaintext, pair.public, b"bound"), known["seed"], b"bound") == plaintext
+
+
+def test_the_key_schedule_is_that_of_rfc_9180() -> None:
+    known = STANDARDS["hpke"]
+    key, nonce = hpke.key_schedule(known["shared"], known["info"], 0x20)  # DHKEM(X25519, HKDF-SHA256)
+    assert (key, nonce) == (known["key"], known["base_nonce"])
+    assert hpke.chacha20_poly1305(key, nonce, known["plaintext"], known["bound"]) == known["ciphertext"]
 
 
 def test_hkdf_is_that_of_rfc_5869() -> None:
     known = STANDARDS["hkdf_sha256"]
-    assert reference.hkdf_sha256(known["secret"], known["salt"], known["info"], 42) == known["output"]
+    assert hpke.hkdf_sha256(known["secret"], known["salt"], known["info"], 42) == known["output"]
     derived = keys._derive(known["secret"], known["salt"], b"any purpose")
-    assert derived == reference.hkdf_sha256(known["secret"], known["salt"], b"sealora secagg v1 any purpose", 32)
+    assert derived == hpke.hkdf_sha256(known["secret"], known["salt"], b"sealora secagg v2 any purpose", 32)
 
 
 def test_chacha20_poly1305_is_that_of_rfc_8439() -> None:
     known = STANDARDS["chacha20_poly1305"]
-    sealed = reference.chacha20_poly1305(known["key"], known["nonce"], known["plaintext"], known["bound"])
+    sealed = hpke.chacha20_poly1305(known["key"], known["nonce"], known["plaintext"], known["bound"])
     assert sealed == known["ciphertext"] + known["tag"]
-    assert keys.ChaCha20Poly1305(known["key"]).encrypt(known["nonce"], known["plaintext"], known["bound"]) == sealed
 
 
-def test_aes_256_ctr_is_that_of_sp_800_38a(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_aes_256_ctr_is_that_of_sp_800_38a() -> None:
     known = STANDARDS["aes_256_ctr"]
     stream = bytes(a ^ b for a, b in zip(known["plaintext"], known["ciphertext"], strict=True))
     assert reference.aes_256_ctr(known["key"], 64, int.from_bytes(known["counter"], "big")) == stream
-    # Through the mask stream, which starts its counter at zero: told to start at the standard's instead.
-    counter_mode = masks.modes.CTR
-    monkeypatch.setattr(masks.modes, "CTR", lambda zero: counter_mode(known["counter"] if not any(zero) else zero))
-    vector = RingVector.zeros((Segment(16, 16), Segment(8, 32)))
-    masks.apply_masks(vector, [known["key"]], [])
-    assert vector.pack() == stream
+
+
+def test_mask_streams_begin_where_gcm_begins_to_encrypt() -> None:
+    known = STANDARDS["gcm"]["ciphertext"]
+    assert reference.aes_256_ctr(bytes(32), 16, counter=2) == known
+    vector = RingVector.zeros((Segment(4, 16), Segment(2, 32)))
+    masks.apply_masks(vector, [bytes(32)], [])
+    assert vector.pack() == known
 
 
 def test_ed25519_is_that_of_rfc_8032() -> None:
@@ -108,28 +139,44 @@ def test_ed25519_is_that_of_rfc_8032() -> None:
 def test_keys_of_a_pair(vector: dict[str, Any]) -> None:
     digest = bytes.fromhex(load("keys.json")["terms_digest"])
     low, high = vector["indices"]
-    left, right = (bytes.fromhex(private) for private in vector["privates"])
-    publics = [bytes.fromhex(public) for public in vector["publics"]]
-    assert [reference.x25519_public(private) for private in (left, right)] == publics
-    agreed = reference.x25519(left, publics[1])
-    assert reference.x25519(right, publics[0]) == agreed
-    pair = reference.pair(low, high)
+    share_public = hpke.x_wing_public(named(high, "share seed"))
+    mask_public = hpke.x_wing_public(named(high, "mask seed"))
+    assert (vector["share_public"], vector["mask_public"]) == (share_public.hex(), mask_public.hex())
+    assert vector["advertisement_digest"] == hashlib.sha256(share_public + mask_public).hexdigest()
 
-    mask = reference.derive(agreed, digest, b"pairwise mask" + pair)
-    assert vector["mask_key"] == mask.hex()
-    assert keys.mask_key(right, publics[0], high, low, digest) == mask
+    of_low = reference.contribution(named(low, "mask seed"), low, high, digest)
+    of_high = reference.contribution(named(high, "mask seed"), high, low, digest)
+    assert vector["contributions"] == [of_low.hex(), of_high.hex()]
+    assert vector["mask_keys"] == {
+        "lower drew": reference.mask_key(of_low, None, low, high, digest).hex(),
+        "higher drew": reference.mask_key(None, of_high, low, high, digest).hex(),
+        "both drew": reference.mask_key(of_low, of_high, low, high, digest).hex(),
+    }
+    assert vector["self_mask_key_of_low"] == reference.self_mask_key(named(low, "self mask"), low, digest).hex()
+    of_seed = reference.commitment(b"seed", low, low, named(low, "self mask"), digest)
+    assert vector["seed_commitment_of_low"] == of_seed.hex()
 
-    encryption = reference.derive(agreed, digest, b"share encryption" + pair)
-    plaintext = bytes.fromhex(vector["plaintext"])
-    for name, sender, recipient, nonce in (("low_to_high", low, high, 0), ("high_to_low", high, low, 1)):
-        bound = digest + struct.pack(">HH", sender, recipient)
-        sealed = reference.chacha20_poly1305(encryption, nonce.to_bytes(12, "big"), plaintext, bound)
-        assert vector[name] == sealed.hex()
-    assert keys.open_from_peer(right, publics[0], low, high, digest, bytes.fromhex(vector["low_to_high"])) == plaintext
-    assert keys.open_from_peer(left, publics[1], high, low, digest, bytes.fromhex(vector["high_to_low"])) == plaintext
 
-    own = reference.derive(left, digest, b"self mask" + struct.pack(">H", low))
-    assert vector["self_mask_key_of_low"] == own.hex()
+@pytest.mark.parametrize("vector", load("keys.json")["pairs"], ids=lambda vector: str(vector["indices"]))
+def test_what_one_site_gives_to_another(vector: dict[str, Any]) -> None:
+    digest = bytes.fromhex(load("keys.json")["terms_digest"])
+    low, high = vector["indices"]
+    values = {
+        b"self mask": named(low, "a share"),
+        b"mask seed": named(low, "another share"),
+        b"contribution": named(low, "contribution"),
+    }
+    committed = [reference.commitment(what, low, high, value, digest).hex() for what, value in values.items()]
+    assert vector["commitments"] == committed
+    bound = [reference.bound_to(what, low, high, digest) for what in (b"shares", b"contribution")]
+    assert vector["bound_to"] == [each.hex() for each in bound]
+
+    envelope = Envelope(*map(bytes.fromhex, vector["envelope"]))
+    share_seed, mask_seed = named(high, "share seed"), named(high, "mask seed")
+    given = envelope.unseal(keys.KeyPair(share_seed), keys.KeyPair(mask_seed), low, high, digest)
+    assert given == Given(*values.values())
+    assert hpke.unseal(envelope.shares, share_seed, bound[0]) == given.self_mask + given.mask_seed
+    assert hpke.unseal(envelope.contribution, mask_seed, bound[1]) == given.contribution
 
 
 @pytest.mark.parametrize("vector", load("masks.json"), ids=lambda vector: str(vector["segments"]))
@@ -191,151 +238,6 @@ def test_rotation() -> None:
     assert vector["ramp_first"] == pytest.approx(reference.hadamard_rows(ramp, signs, 8), abs=1e-12)
     assert vector["unit_first"] == pytest.approx([signs[0] / 64] * 4, abs=1e-15)
     assert unrotate(rotate(np.array(ramp[:1000]), "seed"), "seed", 1000) == pytest.approx(ramp[:1000], abs=1e-12)
-
-
-# --- a whole round, byte for byte
-
-
-class ReferenceRound:
-    """The fixed round, worked out by the reference from its private keys."""
-
-    def __init__(self) -> None:
-        self.digest = reference.terms_digest(ROUND["terms"], ROUND["segments"])
-        self.identities = [bytes.fromhex(seeds)[:32] for seeds in ROUND["identities"].values()]
-        named = MAKER.named
-        self.share_keys = [named(site, "share key") for site in range(4)]
-        self.mask_keys = [named(site, "mask key") for site in range(4)]
-        self.seeds = [named(site, "self-mask seed") for site in range(4)]
-        self.publics = {
-            site: (reference.x25519_public(self.share_keys[site]), reference.x25519_public(self.mask_keys[site]))
-            for site in range(4)
-        }
-        self.transcript = reference.transcript_digest(self.publics, range(4))
-        self.survivors = [0, 1, 3]
-
-    def check(self, stage: str, kind: int, site: int, body: bytes, rest: bytes = b"") -> None:
-        """The message, without the ML-DSA half of its signature, which the reference cannot make."""
-        expected = reference.message(kind, self.digest, site, body, self.identities[site])
-        assert ROUND["messages"][stage][str(site)] == (expected + rest).hex()
-
-    def shares_of(self, owner: int) -> dict[int, tuple[bytes, bytes]]:
-        """(self-mask share, mask-key share) by holder; every site holds one, in the order of the roster."""
-        seed, private = (MAKER.fixed_split(secret, 3, 4) for secret in (self.seeds[owner], self.mask_keys[owner]))
-        return {holder: (seed[holder], private[holder]) for holder in range(4)}
-
-    def share_body(self, owner: int) -> bytes:
-        others = [site for site in range(4) if site != owner]
-        body = reference.indices(others)
-        for holder in others:
-            seed_share, key_share = self.shares_of(owner)[holder]
-            plain = struct.pack(">H", holder + 1) + seed_share + key_share + struct.pack(">H", 3)
-            plain += reference.indices(others)
-            agreed = reference.x25519(self.share_keys[owner], self.publics[holder][0])
-            key = reference.derive(agreed, self.digest, b"share encryption" + reference.pair(owner, holder))
-            bound = self.digest + struct.pack(">HH", owner, holder)
-            nonce = (0 if owner < holder else 1).to_bytes(12, "big")
-            sealed = reference.chacha20_poly1305(key, nonce, plain, bound)
-            body += struct.pack(">I", len(sealed)) + sealed
-        return body
-
-    def masked(self, site: int) -> bytes:
-        """The packed masked vector."""
-        total = MAKER.fixed_vector(site)
-        own = reference.derive(self.seeds[site], self.digest, b"self mask" + struct.pack(">H", site))
-        signed_keys = [(own, 1)]
-        for peer in set(range(4)) - {site}:
-            agreed = reference.x25519(self.mask_keys[site], self.publics[peer][1])
-            key = reference.derive(agreed, self.digest, b"pairwise mask" + reference.pair(site, peer))
-            signed_keys.append((key, 1 if site < peer else -1))
-        for key, sign in signed_keys:
-            for words, mask in zip(total, reference.mask_words(key, ROUND["segments"]), strict=True):
-                words[:] = [word + sign * masking for word, masking in zip(words, mask, strict=True)]
-        return b"".join(
-            reference.pack([word % 2**bits for word in words], bits)
-            for words, (_, bits) in zip(total, ROUND["segments"], strict=True)
-        )
-
-    def opening(self, site: int) -> bytes:
-        body = reference.indices(range(4))
-        for owner in range(4):
-            seed_share, key_share = self.shares_of(owner)[site]
-            survived = owner in self.survivors
-            body += struct.pack(">BH", 1 if survived else 2, site + 1) + (seed_share if survived else key_share)
-        return body
-
-
-@pytest.fixture(scope="module")
-def worked_out() -> ReferenceRound:
-    return ReferenceRound()
-
-
-def test_terms_digest(worked_out: ReferenceRound) -> None:
-    assert ROUND["terms_digest"] == worked_out.digest.hex()
-    assert MAKER.fixed_terms().digest == worked_out.digest
-
-
-def test_transcript_digest(worked_out: ReferenceRound) -> None:
-    assert ROUND["transcript"] == worked_out.transcript.hex()
-
-
-@pytest.mark.parametrize("site", range(4))
-def test_advertisement(worked_out: ReferenceRound, site: int) -> None:
-    worked_out.check("advertise", 1, site, b"".join(worked_out.publics[site]))
-
-
-@pytest.mark.parametrize("site", range(4))
-def test_shares_message(worked_out: ReferenceRound, site: int) -> None:
-    worked_out.check("share", 2, site, worked_out.share_body(site))
-
-
-@pytest.mark.parametrize("site", [0, 1, 3])
-def test_masked_message(worked_out: ReferenceRound, site: int) -> None:
-    packed = worked_out.masked(site)
-    statement = worked_out.transcript + hashlib.sha256(packed).digest()
-    worked_out.check("mask", 3, site, statement, packed)
-
-
-@pytest.mark.parametrize("site", [0, 1, 3])
-def test_confirmation(worked_out: ReferenceRound, site: int) -> None:
-    worked_out.check("confirm", 4, site, worked_out.transcript + reference.indices(worked_out.survivors))
-
-
-@pytest.mark.parametrize("site", [0, 1, 3])
-def test_opening(worked_out: ReferenceRound, site: int) -> None:
-    worked_out.check("open", 5, site, worked_out.opening(site))
-
-
-def test_requests_are_bundles_of_messages() -> None:
-    sent = {
-        stage: {site: bytes.fromhex(text) for site, text in each.items()} for stage, each in ROUND["messages"].items()
-    }
-    sent["mask"] = {site: message[: 40 + 64 + 64] for site, message in sent["mask"].items()}
-    for stage, before in (("share", "advertise"), ("confirm", "mask"), ("open", "confirm")):
-        expected = struct.pack(">H", len(sent[before]))
-        for half_signed in sent[before].values():
-            message = half_signed + MAKER.NO_MLDSA
-            expected += struct.pack(">I", len(message)) + message
-        assert set(ROUND["requests"][stage].values()) == {hashlib.sha256(expected).hexdigest()}
-
-
-def test_mask_requests_carry_the_sharers_and_the_envelopes() -> None:
-    for recipient, request in ROUND["requests"]["mask"].items():
-        others = [site for site in range(4) if site != int(recipient)]
-        expected = reference.indices(range(4)) + reference.indices(others)
-        for sender in others:
-            body = bytes.fromhex(ROUND["messages"]["share"][str(sender)])[40:-64]
-            place = [site for site in range(4) if site != sender].index(int(recipient))
-            sealed = 4 + 2 + 32 + 32 + 2 + 8 + 16  # length, then point, shares, threshold, neighbours, tag
-            expected += body[8 + place * sealed : 8 + (place + 1) * sealed]
-        assert request == expected.hex()
-
-
-def test_the_opened_sum() -> None:
-    plain = [MAKER.fixed_vector(site) for site in (0, 1, 3)]
-    for segment, (_, bits) in enumerate(ROUND["segments"]):
-        expected = [sum(words) % 2**bits for words in zip(*(each[segment] for each in plain), strict=True)]
-        assert ROUND["sum"][segment] == expected
-    assert ROUND["survivors"] == [0, 1, 3]
 
 
 def test_the_insecure_seed_of_tests_is_a_keystream_too() -> None:

@@ -11,178 +11,88 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
-import secagg_reference as reference
 from sealora_common.entropy import SeededEntropy
-from sealora_common.identity import Identity
-from sealora_common.identity.hybrid import LABEL, SigningKey
-from sealora_common.roster import Roster
-from sealora_common.secagg import RingVector, RoundTerms, Segment, ServerSession, SiteSession, keys, rotation
-from sealora_common.secagg import messages as messages_module
-from sealora_common.secagg import site as site_module
+from sealora_common.identity import SIGNATURE_BYTES
+from sealora_common.secagg import RingVector, Segment, keys, rotation
+from sealora_common.secagg.bodies import Advertisement, Given
 from sealora_common.secagg.encoding import FixedPoint
 from sealora_common.secagg.masks import apply_masks
 from sealora_common.secagg.ring import pack
 from sealora_common.secagg.rotation import rotate
 
+import secagg_reference as reference
+from secagg_fixed_round import SEGMENTS, TERMS, fixed_seal, named, run_fixed_round
+
 HERE = Path(__file__).parent
 BITS = (12, 13, 16, 17, 24, 31, 32)
-TERMS: dict[str, Any] = {
-    "run": bytes(range(16)).hex(),
-    "round_number": 3,
-    "attempt": 2,
-    "recipe_hash": "11" * 32,
-    "roster_hash": "22" * 32,
-    "order_digest": "33" * 32,
-    "roster_size": 4,
-    "threshold": 3,
-    "min_survivors": 2,
-    "sparse": True,
-}
-SEGMENTS = [(5, 13), (3, 32)]
-DROPPED = 2  # at the mask stage
-
-
-def named(*name: str | int) -> bytes:
-    """32 bytes of a name."""
-    return hashlib.sha256("/".join(map(str, ("sealora vector", *name))).encode()).digest()
-
-
-def fixed_terms() -> RoundTerms:
-    digests = {name: bytes.fromhex(value) for name, value in TERMS.items() if isinstance(value, str)}
-    return RoundTerms(**(TERMS | digests), segments=tuple(Segment(*segment) for segment in SEGMENTS))
-
-
-class Fixed:
-    """Entropy that hands out three named secrets in turn."""
-
-    def __init__(self, site: int) -> None:
-        self._left = [named(site, purpose) for purpose in ("share key", "mask key", "self-mask seed")]
-
-    def bytes(self, count: int, /) -> bytes:
-        assert count == 32
-        return self._left.pop(0)
-
-
-def fixed_split(secret: bytes, threshold: int, count: int) -> list[bytes]:
-    """Shares whose polynomial follows from the secret, for a round that is the same every time."""
-    coefficients = [named("coefficient", secret.hex(), power) for power in range(1, threshold)]
-    return reference.shamir_shares(secret, coefficients, range(1, count + 1))
-
-
-def fixed_vector(site: int) -> list[list[int]]:
-    """A site's plain words, by segment."""
-    return [
-        [int.from_bytes(named(site, "word", bits, place)[:4], "big") % 2**bits // 4 for place in range(length)]
-        for length, bits in SEGMENTS
-    ]
-
-
-NO_MLDSA = bytes(3309)
-"""In the place of the half of a signature that is drawn anew each time."""
-
-
-def half_sign(key: SigningKey, message: bytes) -> bytes:
-    return key.ed25519.sign(LABEL + message) + NO_MLDSA
-
-
-def half_verify(public_key: bytes, signature: bytes, message: bytes) -> bool:
-    Ed25519PublicKey.from_public_bytes(public_key[:32]).verify(signature[:64], LABEL + message)
-    return signature[64:] == NO_MLDSA
-
-
-def kept(message: bytes) -> str:
-    """A message as the file has it: without the place of the ML-DSA half."""
-    return message.replace(NO_MLDSA, b"").hex()
 
 
 def fixed_round() -> dict[str, Any]:
-    """All messages of a round of four sites, one of which drops out before it masks, and the opened sum."""
-    with patch.object(SigningKey, "sign", half_sign), patch.object(messages_module, "verify", half_verify):
-        return _fixed_round()
-
-
-def _fixed_round() -> dict[str, Any]:
-    names = [f"site-{index}" for index in range(4)]
-    identities = {name: Identity.create(name, SeededEntropy(name)) for name in names}
-    coordinator = Identity.create("coordinator", SeededEntropy("coordinator"))
-    roster = Roster.create("vectors", {name: each.public_key for name, each in identities.items()}, coordinator)
-    terms = fixed_terms()
-    server = ServerSession(terms, roster)
-    sites: dict[int, SiteSession] = {}
-    messages: dict[str, dict[str, str]] = {stage: {} for stage in ("advertise", "share", "mask", "confirm", "open")}
-    requests: dict[str, dict[str, str]] = {stage: {} for stage in ("share", "mask", "confirm", "open")}
-
-    for index, name in enumerate(names):
-        sites[index], message = SiteSession.begin(terms, roster, identities[name], Fixed(index))
-        messages["advertise"][str(index)] = kept(message)
-        server.add_advertisement(message)
-    with patch.object(site_module.shares, "split", fixed_split):
-        for index, request in server.close_advertisements().items():
-            requests["share"][str(index)] = hashlib.sha256(request).hexdigest()
-            message = sites[index].share(request)
-            messages["share"][str(index)] = kept(message)
-            server.add_shares(message)
-    for index, request in server.close_shares().items():
-        requests["mask"][str(index)] = request.hex()
-        if index == DROPPED:
-            continue
-        words = tuple(
-            np.array(each, dtype=segment.dtype)
-            for each, segment in zip(fixed_vector(index), terms.segments, strict=True)
-        )
-        message = sites[index].mask(request, RingVector(terms.segments, words))
-        messages["mask"][str(index)] = kept(message)
-        server.add_masked(message)
-    for index, request in server.close_masked().items():
-        requests["confirm"][str(index)] = hashlib.sha256(request).hexdigest()
-        message = sites[index].confirm(request)
-        messages["confirm"][str(index)] = kept(message)
-        server.add_confirmation(message)
-    for index, request in server.close_confirmations().items():
-        requests["open"][str(index)] = hashlib.sha256(request).hexdigest()
-        message = sites[index].open(request)
-        messages["open"][str(index)] = kept(message)
-        server.add_opening(message)
-    opened = server.open()
+    """What all messages of the fixed round say, without their signatures, and the opened sum."""
+    made = run_fixed_round()
+    transcript = made.server._transcript
     return {
         "terms": TERMS,
         "segments": SEGMENTS,
-        "identities": {name: SeededEntropy(name).bytes(64).hex() for name in names},
-        "public_keys": [identities[name].public_key_text for name in names],
-        "terms_digest": terms.digest.hex(),
-        "transcript": messages["confirm"]["0"][80:144],
-        "messages": messages,
-        "requests": requests,
-        "survivors": list(opened.survivors),
-        "sum": [words.tolist() for words in opened.vector.words],
+        "terms_bytes": made.terms.to_bytes().hex(),
+        "terms_digest": made.terms.digest.hex(),
+        "shared_digest": transcript.shared_digest.hex(),
+        "transcript_digest": transcript.digest.hex(),
+        "transcript_bytes": transcript.to_bytes().hex(),
+        "contents": {
+            stage: {str(index): message[:-SIGNATURE_BYTES].hex() for index, message in each.items()}
+            for stage, each in made.messages.items()
+        },
+        "envelopes": {
+            str(owner): {
+                str(holder): hashlib.sha256(envelope.to_bytes()).hexdigest()
+                for holder, envelope in shared.envelopes.items()
+            }
+            for owner, shared in made.shared.items()
+        },
+        "packed": {str(index): packed.hex() for index, packed in made.packed.items()},
+        "survivors": list(made.opened.survivors),
+        "sum": [words.tolist() for words in made.opened.vector.words],
     }
 
 
 def key_vectors() -> dict[str, Any]:
-    """Keys of pairs and of single sites."""
+    """Key pairs from seeds, what is derived from secrets, and what is sealed by one site to another."""
     digest = named("terms")
     made = []
     for low, high in ((0, 1), (3, 258), (999, 65535)):
-        left, right = named(low, "private"), named(high, "private")
-        publics = keys.public_key(left), keys.public_key(right)
-        plaintext = b"what one site tells another"
+        share_seed, mask_seed, self_mask = named(high, "share seed"), named(high, "mask seed"), named(low, "self mask")
+        given = Given(named(low, "a share"), named(low, "another share"), named(low, "contribution"))
+        committed = given.commitments(low, high, digest)
+        of_low = keys.contribution(named(low, "mask seed"), low, high, digest)
+        of_high = keys.contribution(mask_seed, high, low, digest)
+        to = Advertisement(keys.KeyPair(share_seed).public, keys.KeyPair(mask_seed).public)
+        bound = [keys.bound_to(what, low, high, digest) for what in (b"shares", b"contribution")]
         made.append(
             {
                 "indices": [low, high],
-                "privates": [left.hex(), right.hex()],
-                "publics": [public.hex() for public in publics],
-                "mask_key": keys.mask_key(left, publics[1], low, high, digest).hex(),
-                "plaintext": plaintext.hex(),
-                "low_to_high": keys.seal_for_peer(left, publics[1], low, high, digest, plaintext).hex(),
-                "high_to_low": keys.seal_for_peer(right, publics[0], high, low, digest, plaintext).hex(),
-                "self_mask_key_of_low": keys.self_mask_key(left, low, digest).hex(),
+                "share_public": to.share_public.hex(),
+                "mask_public": to.mask_public.hex(),
+                "advertisement_digest": to.digest.hex(),
+                "contributions": [of_low.hex(), of_high.hex()],
+                "mask_keys": {
+                    "lower drew": keys.mask_key(of_low, None, low, high, digest).hex(),
+                    "higher drew": keys.mask_key(None, of_high, low, high, digest).hex(),
+                    "both drew": keys.mask_key(of_low, of_high, low, high, digest).hex(),
+                },
+                "self_mask_key_of_low": keys.self_mask_key(self_mask, low, digest).hex(),
+                "seed_commitment_of_low": keys.commitment(b"seed", low, low, self_mask, digest).hex(),
+                "commitments": [committed.self_mask.hex(), committed.mask_seed.hex(), committed.contribution.hex()],
+                "bound_to": [each.hex() for each in bound],
+                "envelope": [
+                    fixed_seal(given.self_mask + given.mask_seed, to.share_public, bound[0]).hex(),
+                    fixed_seal(given.contribution, to.mask_public, bound[1]).hex(),
+                ],
             }
         )
     return {"terms_digest": digest.hex(), "pairs": made}
