@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from sealora_common.identity import SIGNATURE_BYTES
 from sealora_common.secagg import ProtocolError, RingVector, RoundTerms, SiteSession, keys, shares
 from sealora_common.secagg import site as site_module
 from sealora_common.secagg.bodies import (
@@ -29,6 +30,7 @@ from sealora_common.secagg.bodies import (
     Disclosure,
     Envelope,
     Given,
+    MaskRequest,
     Opening,
     ShareKind,
     ShareMessage,
@@ -36,9 +38,13 @@ from sealora_common.secagg.bodies import (
     split_masked,
 )
 from sealora_common.secagg.masks import apply_masks
-from sealora_common.secagg.messages import Kind, bundle, open_signed, sign
+from sealora_common.secagg.messages import Kind, bundle, content_digest, open_signed, sign
+from sealora_common.secagg.transcript import Shared
 
-from secagg_runs import STAGES, Federation, Run, gone_by
+from secagg_runs import STAGES, Federation, Run, gone_by, vector_of
+
+HEADER_BYTES = 40
+"""Before the body of a signed message: magic, version, kind, digest of the terms, sender."""
 
 Rule = tuple[str, str]
 """A piece of source, and what stands there instead in the weakened copy."""
@@ -265,6 +271,74 @@ class Attacker:
         # Through the site's module, where a test may have weakened it.
         sender, body = site_module.open_signed(message, kind, self.terms, self.federation.roster)
         return sender, body
+
+
+@dataclass
+class Relay:
+    """A server that checks nothing: it passes on whatever it is given, and knows what passed.
+
+    Attributes:
+        sites: the sessions it talks to, honest or not.
+        advertised, shared, checked, masked: what they answered, by site.
+    """
+
+    sites: Mapping[int, SiteSession]
+    advertised: Mapping[int, bytes]
+    shared: dict[int, bytes] = field(default_factory=dict)
+    checked: dict[int, bytes] = field(default_factory=dict)
+    masked: dict[int, bytes] = field(default_factory=dict)
+
+    def table(self) -> dict[int, Shared]:
+        """Who shared what, by the messages of the share stage."""
+        return {index: shared_of(message) for index, message in sorted(self.shared.items())}
+
+    def check_request(self, index: int) -> CheckRequest:
+        """What a site is to be told before it checks."""
+        sent = {}
+        for sender, message in self.shared.items():
+            share = ShareMessage.from_bytes(message)
+            if index in share.envelopes:
+                sent[sender] = (share.signed, share.envelopes[index])
+        return CheckRequest(self.table(), sent)
+
+    def until_masked(self, victim: int, vector: RingVector) -> bytes:
+        """Has all sites share and check, and the victim mask its vector; returns the masked message."""
+        everyone = bundle([message for _, message in sorted(self.advertised.items())])
+        self.shared = {index: site.share(everyone) for index, site in self.sites.items()}
+        self.checked = {
+            index: site.check(self.check_request(index).to_bytes()) for index, site in self.sites.items()
+        }
+        checks = [message for _, message in sorted(self.checked.items())]
+        return self.sites[victim].mask(MaskRequest(checks, []).to_bytes(), vector)
+
+
+def shared_of(message: bytes) -> Shared:
+    """The line of the table that a message of the share stage stands for."""
+    signed = ShareMessage.from_bytes(message).signed
+    statement = ShareStatement.from_bytes(signed[HEADER_BYTES:-SIGNATURE_BYTES])
+    return Shared(content_digest(signed), statement.neighbours)
+
+
+def surrounds(federation: Federation, victim: int, peers: Mapping[int, tuple[SiteSession, bytes]]) -> RingVector | None:
+    """Plays every peer of a victim, and reads its vector if the victim plays along.
+
+    Args:
+        federation: the victim's.
+        victim: index of an honest site.
+        peers: the attacker's sessions and their advertisements, by index.
+    """
+    site, own = federation.begin(victim)
+    relay = Relay(
+        {victim: site} | {index: session for index, (session, _) in peers.items()},
+        {victim: own} | {index: advertisement for index, (_, advertisement) in peers.items()},
+    )
+    masked = relay.until_masked(victim, vector_of(federation.terms.segments, victim))
+    attacker = Attacker(federation)
+    attacker.hears_keys(relay.advertised.values())
+    attacker.hears_shares(relay.shared.values())
+    for session, _ in peers.values():
+        attacker.corrupts(session)
+    return attacker.reads({victim: masked}, {victim: set(peers)})
 
 
 def body_of(message: bytes, kind: Kind, federation: Federation) -> bytes:
