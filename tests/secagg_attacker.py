@@ -305,9 +305,7 @@ class Relay:
         """Has all sites share and check, and the victim mask its vector; returns the masked message."""
         everyone = bundle([message for _, message in sorted(self.advertised.items())])
         self.shared = {index: site.share(everyone) for index, site in self.sites.items()}
-        self.checked = {
-            index: site.check(self.check_request(index).to_bytes()) for index, site in self.sites.items()
-        }
+        self.checked = {index: site.check(self.check_request(index).to_bytes()) for index, site in self.sites.items()}
         checks = [message for _, message in sorted(self.checked.items())]
         return self.sites[victim].mask(MaskRequest(checks, []).to_bytes(), vector)
 

@@ -3,8 +3,8 @@ victim and drops the others, each within what the neighbourhood's threshold allo
 
 Ten sites, three of them corrupted; a neighbourhood of six, five shares restore a secret. The victim drew the three
 corrupted sites and honest sites 1, 2, 3. It is told that 1 and 2 did not check their shares, so it does not mask with
-them, but they hold its own; then 3 drops out, and its mask seed is restored. All that is left on the victim's vector are
-masks the server knows. The rule: every site's statement names the transcript it masked under, and all must agree.
+them, but they hold its own; then 3 drops out, and its mask seed is restored. All that is left on the victim's vector
+are masks the server knows. The rule: every site's statement names the transcript it masked under, and all must agree.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from sealora_common.secagg import ProtocolError, RingVector
-from sealora_common.secagg.bodies import CheckRequest
+from sealora_common.secagg.bodies import CheckRequest, MaskRequest
 from sealora_common.secagg.graph import Neighbourhood
 from sealora_common.secagg.transcript import Shared, Transcript
 
@@ -76,8 +76,7 @@ def test_sites_that_are_told_other_draws_go_no_further(monkeypatch: pytest.Monke
     checks = [run.answer("check", index, withhold("check", index, requests[index])) for index in range(9)]
     for asked in range(9):
         with pytest.raises(ProtocolError, match="two different sets of keys or shares"):
-            for message in checks:
-                run.sites[asked]._review.checked(message)
+            run.sites[asked].mask(MaskRequest(checks, []).to_bytes(), run.vector(asked))
 
 
 def test_no_sum_is_opened_from_which_an_envelope_was_withheld(monkeypatch: pytest.MonkeyPatch) -> None:
