@@ -1,20 +1,12 @@
-"""What an attacker on the sealing has to work with: weakened copies of a rule, and everything the server and the
-sites that collude with it hold in a round.
-
-`weakened` copies a class or a function with one rule of its source replaced, so that an attack is known to bite: it
-must succeed against the copy and fail against the code. A rule that is no longer in the source fails the test.
-`Attacker` is one session as the server and its colluders see it: all they can open, restore and subtract.
+"""What an attacker on the sealing has to work with: everything that the server and the sites that collude with it hold
+in a session, all they can open, restore and subtract; and a server that checks nothing.
 """
 
 from __future__ import annotations
-import __future__
 
-import inspect
 import random
-import sys
-import textwrap
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,58 +33,10 @@ from sealora_common.secagg.masks import apply_masks
 from sealora_common.secagg.messages import Kind, bundle, content_digest, open_signed, sign
 from sealora_common.secagg.transcript import Shared
 
-from secagg_runs import STAGES, Federation, Run, gone_by, vector_of
+from secagg_runs import Federation, Run, vector_of
 
 HEADER_BYTES = 40
 """Before the body of a signed message: magic, version, kind, digest of the terms, sender."""
-
-Rule = tuple[str, str]
-"""A piece of source, and what stands there instead in the weakened copy."""
-
-
-def weakened(original: type, **rules: Rule | list[Rule]) -> type:
-    """A subclass of `original` in which each named method has had its rule replaced."""
-    methods = {
-        name: _rewritten(getattr(original, name), [rule] if isinstance(rule, tuple) else rule)
-        for name, rule in rules.items()
-    }
-    return type(f"Weakened{original.__name__}", (original,), methods)
-
-
-def weakened_function(original: Callable[..., Any], *rules: Rule) -> Callable[..., Any]:
-    """A copy of a function with rules replaced; a test patches it in where the function is used."""
-    return _rewritten(original, list(rules))
-
-
-def weaken(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, *rules: Rule) -> None:
-    """Replaces rules in a method or a property of a class for the time of a test, wherever the class is used."""
-    original = inspect.getattr_static(owner, name)
-    if isinstance(original, property):
-        assert original.fget is not None
-        monkeypatch.setattr(owner, name, property(_rewritten(original.fget, list(rules))))
-    else:
-        monkeypatch.setattr(owner, name, _rewritten(original, list(rules)))
-
-
-def weaken_everywhere(monkeypatch: pytest.MonkeyPatch, function: Callable[..., Any], *rules: Rule) -> None:
-    """Replaces rules in a function for the time of a test, in every module of the protocol that uses it."""
-    instead = weakened_function(function, *rules)
-    for name, module in list(sys.modules.items()):
-        if name.startswith("sealora_common.secagg") and getattr(module, function.__name__, None) is function:
-            monkeypatch.setattr(module, function.__name__, instead)
-
-
-def _rewritten(function: Callable[..., Any], rules: list[Rule]) -> Callable[..., Any]:
-    source = textwrap.dedent(inspect.getsource(function)).removeprefix("@property\n")
-    for rule, instead in rules:
-        assert source.count(rule) == 1, f"the rule {rule!r} is not in {function.__qualname__} as this test knows it"
-        source = source.replace(rule, instead)
-    flags = __future__.annotations.compiler_flag
-    code = compile(source, f"<weakened {function.__qualname__}>", "exec", flags=flags, dont_inherit=True)
-    made: dict[str, Any] = {}
-    exec(code, sys.modules[function.__module__].__dict__, made)  # noqa: S102
-    rewritten: Callable[..., Any] = made[function.__name__]
-    return rewritten
 
 
 @dataclass
@@ -342,35 +286,6 @@ def surrounds(federation: Federation, victim: int, peers: Mapping[int, tuple[Sit
 def body_of(message: bytes, kind: Kind, federation: Federation) -> bytes:
     """The body of a signed message."""
     return open_signed(message, kind, federation.terms, federation.roster)[1]
-
-
-def complaining(*accused: int) -> type[SiteSession]:
-    """A turned site: it says that it cannot use what these sites sent it, be it true or not."""
-
-    class Complaining(SiteSession):
-        def check(self, request: bytes) -> bytes:
-            super().check(request)
-            sent = CheckRequest.from_bytes(request).sent
-            for site in accused:
-                self._state.held.pop(site, None)
-                self._state.accused[site] = sent[site][0]
-            return self._sign(Kind.CHECK, self._own_check().to_bytes())
-
-    return Complaining
-
-
-def turn(run: Run, turned: Mapping[int, type[SiteSession]]) -> Run:
-    """Makes sites that have advertised behave otherwise from here on."""
-    for index, site_class in turned.items():
-        run.sites[index].__class__ = site_class
-    return run
-
-
-def go_on(run: Run, stage: str, drops: Mapping[int, str] | None = None) -> Run:
-    """Runs all stages after the last answered one and before `stage`."""
-    for following in STAGES[len(run.answers) : STAGES.index(stage)]:
-        run.step(following, gone_by(following, drops or {}))
-    return run
 
 
 def plan_draws(monkeypatch: pytest.MonkeyPatch, participants: int, draws: Mapping[int, Collection[int]]) -> None:

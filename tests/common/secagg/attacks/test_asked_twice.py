@@ -10,8 +10,10 @@ import pytest
 
 from sealora_common.secagg import ProtocolError, RingVector, SiteSession
 from sealora_common.secagg.messages import bundle
+from secagg_turned import complaining, go_on, turn
+from secagg_weakened import weakened
 
-from secagg_attacker import Attacker, complaining, go_on, told_survivors, turn, weakened
+from secagg_attacker import Attacker, told_survivors
 from secagg_runs import STAGES, Federation, Run, clone_site, same
 
 FEDERATION = Federation.of(4)

@@ -17,8 +17,9 @@ from sealora_common.secagg.bodies import MaskRequest, Survivors
 from sealora_common.secagg.graph import Neighbourhood
 from sealora_common.secagg.messages import Kind, bundle
 from sealora_common.secagg.site_review import Review
+from secagg_weakened import weaken
 
-from secagg_attacker import Attacker, plan_draws, told_survivors, weaken
+from secagg_attacker import Attacker, plan_draws, told_survivors
 from secagg_runs import Federation, Run, same, vector_of
 
 VICTIM, DROPPED = 0, (1, 2)

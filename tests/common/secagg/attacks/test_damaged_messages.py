@@ -14,8 +14,9 @@ import pytest
 
 from sealora_common.errors import FederationError
 from sealora_common.secagg import OpenedSum, ProtocolError, Segment, ServerSession
+from secagg_turned import complaining, go_on, turn
+from secagg_weakened import weakened
 
-from secagg_attacker import complaining, go_on, turn, weakened
 from secagg_runs import STAGES, Federation, Run, clone_server, clone_site
 
 FEDERATION = Federation.of(4, segments=(Segment(5, 13), Segment(2, 32)))

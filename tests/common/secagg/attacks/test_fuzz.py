@@ -35,8 +35,9 @@ from sealora_common.secagg.bodies import (
 from sealora_common.secagg.graph import Neighbourhood
 from sealora_common.secagg.messages import Kind, bundle, open_signed, sign, signed_bytes, unbundle
 from sealora_common.secagg.transcript import Transcript
+from secagg_turned import complaining, go_on, turn
 
-from secagg_attacker import HEADER_BYTES, complaining, go_on, turn
+from secagg_attacker import HEADER_BYTES
 from secagg_runs import STAGES, Federation, Run, clone_server, clone_site
 
 FEDERATION = Federation.of(4)

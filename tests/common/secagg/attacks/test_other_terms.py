@@ -18,8 +18,8 @@ from sealora_common.entropy import SystemEntropy
 from sealora_common.secagg import ProtocolError, RingVector, RoundTerms, Segment
 from sealora_common.secagg.encoding import FixedPoint
 from sealora_common.secagg.messages import bundle
+from secagg_turned import complaining, go_on, turn
 
-from secagg_attacker import complaining, go_on, turn
 from secagg_runs import STAGES, Federation, Run
 
 CHANGES: dict[str, Any] = {

@@ -8,8 +8,8 @@ from __future__ import annotations
 import pytest
 
 from sealora_common.secagg import OpenedSum, ProtocolError, SiteSession
+from secagg_weakened import weakened
 
-from secagg_attacker import weakened
 from secagg_runs import Federation, Run, clone_site, same, sum_of, vector_of
 
 FEDERATION = Federation.of(4)

@@ -15,8 +15,10 @@ from sealora_common.secagg.bodies import CheckRequest, Committed, Envelope, Shar
 from sealora_common.secagg.graph import Neighbourhood
 from sealora_common.secagg.messages import Kind, content_digest
 from sealora_common.secagg.transcript import Shared, Transcript, keys_digest
+from secagg_turned import go_on
+from secagg_weakened import weaken, weakened
 
-from secagg_attacker import Attacker, go_on, plan_draws, weaken, weakened
+from secagg_attacker import Attacker, plan_draws
 from secagg_runs import Federation, Run, clone_site, same
 
 FEDERATION = Federation.of(9, small_graph=Neighbourhood(4, 4))

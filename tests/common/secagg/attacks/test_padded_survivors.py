@@ -14,8 +14,9 @@ import pytest
 from sealora_common.secagg import ProtocolError, RingVector, SiteSession
 from sealora_common.secagg.bodies import MaskStatement, Survivors
 from sealora_common.secagg.messages import Kind, bundle
+from secagg_weakened import weakened
 
-from secagg_attacker import Attacker, statement_of, weakened
+from secagg_attacker import Attacker, statement_of
 from secagg_runs import Federation, Run, same, sum_of
 
 FEDERATION = Federation.of(7, min_survivors=5)

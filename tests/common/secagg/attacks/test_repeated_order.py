@@ -16,8 +16,9 @@ from sealora_common.secagg import ProtocolError, RingVector
 from sealora_common.secagg.bodies import CheckRequest, MaskRequest, ShareMessage
 from sealora_common.secagg.messages import bundle, content_digest
 from sealora_common.secagg.transcript import Shared, Transcript
+from secagg_weakened import weaken
 
-from secagg_attacker import Attacker, statement_of, weaken
+from secagg_attacker import Attacker, statement_of
 from secagg_runs import Federation, Run, clone_site, same, vector_of
 
 FEDERATION = Federation.of(7)

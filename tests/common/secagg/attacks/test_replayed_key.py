@@ -11,8 +11,9 @@ import pytest
 from sealora_common.secagg import ProtocolError
 from sealora_common.secagg.bodies import ShareKind
 from sealora_common.secagg.messages import bundle, open_signed
+from secagg_weakened import weaken_everywhere
 
-from secagg_attacker import Attacker, weaken_everywhere
+from secagg_attacker import Attacker
 from secagg_runs import Federation
 
 OLD = Federation.of(4, round_number=7)

@@ -13,8 +13,9 @@ import pytest
 from sealora_common.secagg import ProtocolError, keys
 from sealora_common.secagg.bodies import Advertisement
 from sealora_common.secagg.messages import Kind, bundle
+from secagg_weakened import weakened_function
 
-from secagg_attacker import Attacker, weakened_function
+from secagg_attacker import Attacker
 from secagg_runs import Federation, Run
 
 FEDERATION = Federation.of(4)

@@ -15,8 +15,9 @@ from sealora_common.errors import FederationError
 from sealora_common.secagg import ProtocolError, ServerSession, keys
 from sealora_common.secagg.bodies import Advertisement
 from sealora_common.secagg.messages import Kind, bundle
+from secagg_weakened import weakened
 
-from secagg_attacker import Attacker, weakened
+from secagg_attacker import Attacker
 from secagg_runs import STAGES, Federation, Run, same
 
 FEDERATION = Federation.of(4)

@@ -12,11 +12,12 @@ from __future__ import annotations
 import pytest
 
 from sealora_common.secagg import ProtocolError, RingVector, SiteSession
-from sealora_common.secagg.graph import Neighbourhood
 from sealora_common.secagg.bodies import MaskRequest
+from sealora_common.secagg.graph import Neighbourhood
 from sealora_common.secagg.messages import bundle
+from secagg_weakened import weakened
 
-from secagg_attacker import Attacker, plan_draws, told_survivors, weakened
+from secagg_attacker import Attacker, plan_draws, told_survivors
 from secagg_runs import Federation, Run, same, vector_of
 
 FEDERATION = Federation.of(10, small_graph=Neighbourhood(6, 5))

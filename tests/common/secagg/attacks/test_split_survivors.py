@@ -12,8 +12,9 @@ import pytest
 from sealora_common.secagg import ProtocolError, RingVector, SiteSession, TooFewSitesError
 from sealora_common.secagg.bodies import Survivors
 from sealora_common.secagg.messages import Kind, bundle
+from secagg_weakened import weakened
 
-from secagg_attacker import Attacker, told_survivors, weakened
+from secagg_attacker import Attacker, told_survivors
 from secagg_runs import Federation, Run, same, sum_of
 
 FEDERATION = Federation.of(7, min_survivors=3)

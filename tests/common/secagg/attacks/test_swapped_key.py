@@ -12,8 +12,9 @@ from sealora_common.entropy import SeededEntropy, SystemEntropy
 from sealora_common.identity import Identity
 from sealora_common.secagg import ProtocolError, RingVector, SiteSession
 from sealora_common.secagg.messages import open_signed
+from secagg_weakened import weaken_everywhere
 
-from secagg_attacker import surrounds, weaken_everywhere
+from secagg_attacker import surrounds
 from secagg_runs import Federation, same, vector_of
 
 FEDERATION = Federation.of(4)

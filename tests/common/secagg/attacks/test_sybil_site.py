@@ -15,8 +15,9 @@ from sealora_common.errors import PolicyError
 from sealora_common.roster import Member, Roster
 from sealora_common.secagg import ProtocolError, RingVector, SiteSession
 from sealora_common.secagg.messages import open_signed
+from secagg_weakened import weaken_everywhere
 
-from secagg_attacker import surrounds, weaken_everywhere
+from secagg_attacker import surrounds
 from secagg_runs import Federation, identity, same, vector_of
 
 FEDERATION = Federation.of(4)

@@ -15,22 +15,15 @@ from sealora_common.secagg import Fault, FaultKind, ProtocolError, SiteSession, 
 from sealora_common.secagg.bodies import Advertisement, ShareMessage
 from sealora_common.secagg.messages import Kind, bundle
 from sealora_common.secagg.transcript import Transcript, keys_digest
+from secagg_turned import Silent, go_on, turn
+from secagg_weakened import weaken_everywhere, weakened
 
-from secagg_attacker import Attacker, Relay, go_on, shared_of, turn, weaken_everywhere, weakened
+from secagg_attacker import Attacker, Relay, shared_of
 from secagg_runs import Federation, Run
 
 FEDERATION = Federation.of(4)
 VICTIM, ABSENT, CORRUPTED = 0, 2, 3
 HONEST = (0, 1, 2)
-
-
-class Silent(SiteSession):
-    """A turned site that complains of nothing, whatever it cannot open."""
-
-    def check(self, request: bytes) -> bytes:
-        super().check(request)
-        self._state.accused.clear()
-        return self._sign(Kind.CHECK, self._own_check().to_bytes())
 
 
 def show_the_victim_other_keys() -> Run:

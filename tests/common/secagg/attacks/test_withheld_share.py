@@ -15,8 +15,10 @@ from sealora_common.secagg import ProtocolError, RingVector
 from sealora_common.secagg.bodies import CheckRequest, MaskRequest
 from sealora_common.secagg.graph import Neighbourhood
 from sealora_common.secagg.transcript import Shared, Transcript
+from secagg_turned import go_on
+from secagg_weakened import weaken
 
-from secagg_attacker import Attacker, go_on, plan_draws, weaken
+from secagg_attacker import Attacker, plan_draws
 from secagg_runs import Federation, Run, same
 
 FEDERATION = Federation.of(9, small_graph=Neighbourhood(4, 3))
