@@ -92,7 +92,7 @@ def complaining(*accused: int) -> type[SiteSession]:
         def check(self, request: bytes) -> bytes:
             super().check(request)
             sent = CheckRequest.from_bytes(request).sent
-            for site in accused:
+            for site in sorted(set(accused) & set(sent)):
                 self._state.held.pop(site, None)
                 self._state.accused[site] = sent[site][0]
             return self._sign(Kind.CHECK, self._own_check().to_bytes())
