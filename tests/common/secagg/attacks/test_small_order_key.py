@@ -14,10 +14,11 @@ import pytest
 from sealora_common.errors import FederationError
 from sealora_common.secagg import ProtocolError, ServerSession, keys
 from sealora_common.secagg.bodies import Advertisement
+from sealora_common.secagg.graph import Neighbourhood
 from sealora_common.secagg.messages import Kind, bundle
 from secagg_weakened import weakened
 
-from secagg_attacker import Attacker
+from secagg_attacker import Attacker, plan_draws
 from secagg_runs import STAGES, Federation, Run, same
 
 FEDERATION = Federation.of(4)
@@ -89,6 +90,18 @@ def test_a_small_order_key_is_refused_by_every_site(point: int, place: str) -> N
     run.step("advertise", {CORRUPTED})
     with pytest.raises(ProtocolError, match="unusable"):
         run.sites[0].share(bundle([*run.answers["advertise"].values(), crafted(point, place)]))
+
+
+def test_a_small_order_key_is_refused_by_a_site_that_did_not_draw_its_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It seals nothing to that key, so no sealing refuses it."""
+    sparse = Federation.of(4, small_graph=Neighbourhood(2, 2))
+    plan_draws(monkeypatch, 4, {0: (1, 2)})
+    run = Run(sparse)
+    run.step("advertise", {CORRUPTED})
+    bad = Advertisement(with_x25519(1), keys.KeyPair(os.urandom(32)).public)
+    message = Attacker(sparse).signs(CORRUPTED, Kind.ADVERTISE, bad.to_bytes())
+    with pytest.raises(ProtocolError, match="unusable"):
+        run.sites[0].share(bundle([*run.answers["advertise"].values(), message]))
 
 
 @pytest.mark.parametrize("point", SMALL_ORDER)
