@@ -1,85 +1,77 @@
-"""What an attacker on the sealing has to work with: weakened copies of a rule, and everything the server and the
-sites that collude with it hold in a round.
-
-`weakened` copies a class or a function with one rule of its source replaced, so that an attack is known to bite: it
-must succeed against the copy and fail against the code. A rule that is no longer in the source fails the test.
+"""What an attacker on the sealing has to work with: everything that the server and the sites that collude with it hold
+in a session, all they can open, restore and subtract; and a server that checks nothing.
 """
 
 from __future__ import annotations
-import __future__
 
-import inspect
 import random
-import sys
-import textwrap
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from sealora_common.identity import SIGNATURE_BYTES
-from sealora_common.secagg import RingVector, RoundTerms, SiteSession, keys, shares
+from sealora_common.secagg import ProtocolError, RingVector, RoundTerms, SiteSession, keys, shares
 from sealora_common.secagg import site as site_module
-from sealora_common.secagg.masks import apply_masks
-from sealora_common.secagg.messages import (
+from sealora_common.secagg.bodies import (
     Advertisement,
-    Envelopes,
-    Kind,
+    CheckRequest,
+    Disclosure,
+    Envelope,
+    Given,
     MaskRequest,
     Opening,
     ShareKind,
-    SharePair,
-    bundle,
-    open_signed,
-    sign,
+    ShareMessage,
+    ShareStatement,
     split_masked,
 )
+from sealora_common.secagg.masks import apply_masks
+from sealora_common.secagg.messages import Kind, bundle, content_digest, open_signed, sign
+from sealora_common.secagg.transcript import Shared
 
-from secagg_runs import Federation, vector_of
+from secagg_runs import Federation, Run, vector_of
 
-Rule = tuple[str, str]
-"""A piece of source, and what stands there instead in the weakened copy."""
-
-
-def weakened(original: type, **rules: Rule | list[Rule]) -> type:
-    """A subclass of `original` in which each named method has had its rule replaced."""
-    methods = {
-        name: _rewritten(getattr(original, name), [rule] if isinstance(rule, tuple) else rule)
-        for name, rule in rules.items()
-    }
-    return type(f"Weakened{original.__name__}", (original,), methods)
-
-
-def weakened_function(original: Callable[..., Any], *rules: Rule) -> Callable[..., Any]:
-    """A copy of a function with rules replaced; a test patches it in where the function is used."""
-    return _rewritten(original, list(rules))
-
-
-def _rewritten(function: Callable[..., Any], rules: list[Rule]) -> Callable[..., Any]:
-    source = textwrap.dedent(inspect.getsource(function))
-    for rule, instead in rules:
-        assert source.count(rule) == 1, f"the rule {rule!r} is not in {function.__qualname__} as this test knows it"
-        source = source.replace(rule, instead)
-    flags = __future__.annotations.compiler_flag
-    code = compile(source, f"<weakened {function.__qualname__}>", "exec", flags=flags, dont_inherit=True)
-    made: dict[str, Any] = {}
-    exec(code, sys.modules[function.__module__].__dict__, made)  # noqa: S102
-    rewritten: Callable[..., Any] = made[function.__name__]
-    return rewritten
+HEADER_BYTES = 40
+"""Before the body of a signed message: magic, version, kind, digest of the terms, sender."""
 
 
 @dataclass
 class Attacker:
-    """The server and the sites that collude with it: their keys, their shares, and the shares others opened."""
+    """The server and the sites that collude with it, in one session: what all others sent, and what can be made of it.
+
+    Attributes:
+        federation: who takes part, and under which terms.
+        advertised: public keys, by site.
+        drew: whom a site drew, by site.
+        share_seeds, mask_seeds, self_masks: secrets at hand, by site.
+        opened: shares by owner and kind, then by point.
+        given: what an owner gave to a holder, where it is known in the clear.
+        envelopes: the same, sealed.
+    """
 
     federation: Federation
     advertised: dict[int, Advertisement] = field(default_factory=dict)
-    privates: dict[int, bytes] = field(default_factory=dict)
-    """Mask keys by owner, of colluding sites and restored ones."""
-    held: dict[tuple[int, ShareKind], dict[int, bytes]] = field(default_factory=lambda: defaultdict(dict))
-    """Shares by owner and kind, then by point."""
+    drew: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    share_seeds: dict[int, bytes] = field(default_factory=dict)
+    mask_seeds: dict[int, bytes] = field(default_factory=dict)
+    self_masks: dict[int, bytes] = field(default_factory=dict)
+    opened: dict[tuple[int, ShareKind], dict[int, bytes]] = field(default_factory=lambda: defaultdict(dict))
+    given: dict[tuple[int, int], Given] = field(default_factory=dict)
+    envelopes: dict[tuple[int, int], Envelope] = field(default_factory=dict)
+
+    @classmethod
+    def watching(cls, run: Run, corrupted: Collection[int] = ()) -> Attacker:
+        """The server of a round that has got past the share stage, with the sites that collude with it."""
+        attacker = cls(run.federation)
+        attacker.hears_keys(run.answers["advertise"].values())
+        attacker.hears_shares(run.answers["share"].values())
+        for index in corrupted:
+            attacker.corrupts(run.sites[index])
+        return attacker
 
     @property
     def terms(self) -> RoundTerms:
@@ -88,35 +80,100 @@ class Attacker:
     def hears_keys(self, messages: Iterable[bytes]) -> None:
         """Notes advertisements, which are public."""
         for message in messages:
-            sender, body = open_signed(message, Kind.ADVERTISE, self.terms, self.federation.roster)
+            sender, body = self._read(message, Kind.ADVERTISE)
             self.advertised[sender] = Advertisement.from_bytes(body)
+
+    def hears_shares(self, messages: Iterable[bytes]) -> None:
+        """Notes who drew whom, and the envelopes, which the server relays."""
+        for message in messages:
+            share = ShareMessage.from_bytes(message)
+            sender, body = self._read(share.signed, Kind.SHARE)
+            self.drew[sender] = ShareStatement.from_bytes(body).neighbours
+            self.envelopes.update({(sender, holder): one for holder, one in share.envelopes.items()})
 
     def corrupts(self, site: SiteSession) -> None:
         """Takes all that a colluding site knows."""
-        self.privates[site._index] = site._secrets.mask_private
-        for owner, held in site._secrets.held.items():
-            self.held[owner, ShareKind.SELF_MASK][held.point] = held.self_mask
-            self.held[owner, ShareKind.MASK_KEY][held.point] = held.mask_key
+        state = site._state
+        self.share_seeds[site._index] = state.share_seed
+        self.mask_seeds[site._index] = state.mask_seed
+        self.self_masks[site._index] = state.self_mask_seed
+        self.given.update({(owner, site._index): given for owner, given in state.held.items()})
+
+    def hears_disclosure(self, message: bytes) -> None:
+        """Takes what a site disclosed."""
+        sender, body = self._read(message, Kind.DISCLOSE)
+        self.given.update({(sender, holder): given for holder, given in Disclosure.from_bytes(body).given.items()})
 
     def hears_opening(self, message: bytes) -> None:
-        """Takes the shares that a site opened."""
-        _, body = open_signed(message, Kind.OPEN, self.terms, self.federation.roster)
-        for owner, (kind, point, share) in Opening.from_bytes(body).shares.items():
-            self.held[owner, kind][point] = share
+        """Takes the shares that a site opened, and its self-mask."""
+        sender, body = self._read(message, Kind.OPEN)
+        opening = Opening.from_bytes(body)
+        self.self_masks[sender] = opening.self_mask
+        for owner, (kind, share) in opening.shares.items():
+            self.opened[owner, kind][self.point(owner, sender)] = share
 
     def signs(self, index: int, kind: Kind, body: bytes) -> bytes:
         """A message of a colluding site."""
         return sign(kind, body, self.terms, self.federation.identity(index), index)
 
+    def point(self, owner: int, holder: int) -> int:
+        """Where `holder`'s shares of `owner`'s secrets lie."""
+        return sorted((*self.drew[owner], owner)).index(holder) + 1
+
+    def knows(self, owner: int, holder: int) -> Given | None:
+        """What an owner gave to a holder, if it was disclosed or the holder colludes."""
+        if (owner, holder) not in self.given and holder in self.share_seeds:
+            with suppress(ProtocolError, KeyError):
+                self.given[owner, holder] = self.envelopes[owner, holder].unseal(
+                    keys.KeyPair(self.share_seeds[holder]),
+                    keys.KeyPair(self.mask_seeds[holder]),
+                    owner,
+                    holder,
+                    self.terms.digest,
+                )
+        return self.given.get((owner, holder))
+
     def restores(self, owner: int, kind: ShareKind) -> bytes | None:
         """A secret of `owner`, if enough of its shares are at hand."""
         threshold = self.terms.neighbourhood(len(self.advertised)).threshold
-        held = self.held[owner, kind]
+        held = dict(self.opened[owner, kind])
+        for holder in self.drew.get(owner, ()):
+            given = self.knows(owner, holder)
+            if given is not None:
+                held[self.point(owner, holder)] = given.self_mask if kind is ShareKind.SELF_MASK else given.mask_seed
         return shares.combine(held, threshold) if len(held) >= threshold else None
 
-    def private(self, owner: int) -> bytes | None:
-        """The mask key of `owner`, if it is known or can be restored."""
-        return self.privates.get(owner) or self.restores(owner, ShareKind.MASK_KEY)
+    def self_mask(self, owner: int) -> bytes | None:
+        """The self-mask seed of `owner`, if it is known or can be restored."""
+        return self.self_masks.get(owner) or self.restores(owner, ShareKind.SELF_MASK)
+
+    def mask_seed(self, owner: int) -> bytes | None:
+        """The mask seed of `owner`, if it is known or can be restored."""
+        return self.mask_seeds.get(owner) or self.restores(owner, ShareKind.MASK_SEED)
+
+    def contribution(self, drawer: int, neighbour: int) -> bytes | None:
+        """What a site gave to the mask it shares with one it drew, from either's secrets."""
+        given = self.knows(drawer, neighbour)
+        if given is not None:
+            return given.contribution
+        seed = self.mask_seed(drawer)
+        if seed is not None:
+            return keys.contribution(seed, drawer, neighbour, self.terms.digest)
+        seed = self.mask_seed(neighbour)
+        if seed is not None and (drawer, neighbour) in self.envelopes:
+            with suppress(ProtocolError):
+                return self.envelopes[drawer, neighbour].unseal_contribution(
+                    keys.KeyPair(seed), drawer, neighbour, self.terms.digest
+                )
+        return None
+
+    def neighbours(self, site: int, present: Collection[int]) -> set[int]:
+        """Those of the present that a site shares a mask with, by what the sites drew."""
+        return {
+            peer
+            for peer in present
+            if peer != site and (peer in self.drew.get(site, ()) or site in self.drew.get(peer, ()))
+        }
 
     def reads(self, masked: Mapping[int, bytes], masked_with: Mapping[int, Collection[int]]) -> RingVector | None:
         """The sum of the plain vectors behind some masked messages, or None if a secret is missing.
@@ -129,7 +186,7 @@ class Attacker:
         plus, minus = [], []
         for site, message in masked.items():
             total.add_(RingVector.unpack(split_masked(message)[1], self.terms.segments))
-            seed = self.restores(site, ShareKind.SELF_MASK)
+            seed = self.self_mask(site)
             if seed is None:
                 return None
             minus.append(keys.self_mask_key(seed, site, self.terms.digest))
@@ -145,41 +202,90 @@ class Attacker:
         return total
 
     def _mask_key(self, site: int, peer: int) -> bytes | None:
-        for one, other in ((site, peer), (peer, site)):
-            private = self.private(one)
-            if private is not None:
-                return keys.mask_key(private, self.advertised[other].mask_public, one, other, self.terms.digest)
-        return None
+        lower, higher = sorted((site, peer))
+        parts = []
+        for drawer, neighbour in ((lower, higher), (higher, lower)):
+            drew = neighbour in self.drew.get(drawer, ())
+            parts.append(self.contribution(drawer, neighbour) if drew else None)
+            if drew and parts[-1] is None:
+                return None
+        return keys.mask_key(parts[0], parts[1], lower, higher, self.terms.digest)
+
+    def _read(self, message: bytes, kind: Kind) -> tuple[int, bytes]:
+        # Through the site's module, where a test may have weakened it.
+        sender, body = site_module.open_signed(message, kind, self.terms, self.federation.roster)
+        return sender, body
 
 
-def surrounds(
-    attacker: Attacker, victim: SiteSession, bundle_of_keys: bytes, peers: Mapping[int, tuple[bytes, bytes]]
-) -> RingVector | None:
+@dataclass
+class Relay:
+    """A server that checks nothing: it passes on whatever it is given, and knows what passed.
+
+    Attributes:
+        sites: the sessions it talks to, honest or not.
+        advertised, shared, checked, masked: what they answered, by site.
+    """
+
+    sites: Mapping[int, SiteSession]
+    advertised: Mapping[int, bytes]
+    shared: dict[int, bytes] = field(default_factory=dict)
+    checked: dict[int, bytes] = field(default_factory=dict)
+    masked: dict[int, bytes] = field(default_factory=dict)
+
+    def table(self) -> dict[int, Shared]:
+        """Who shared what, by the messages of the share stage."""
+        return {index: shared_of(message) for index, message in sorted(self.shared.items())}
+
+    def check_request(self, index: int) -> CheckRequest:
+        """What a site is to be told before it checks."""
+        sent = {}
+        for sender, message in self.shared.items():
+            share = ShareMessage.from_bytes(message)
+            if index in share.envelopes:
+                sent[sender] = (share.signed, share.envelopes[index])
+        return CheckRequest(self.table(), sent)
+
+    def until_masked(self, victim: int, vector: RingVector) -> bytes:
+        """Has all sites share and check, and the victim mask its vector; returns the masked message."""
+        everyone = bundle([message for _, message in sorted(self.advertised.items())])
+        self.shared = {index: site.share(everyone) for index, site in self.sites.items()}
+        self.checked = {index: site.check(self.check_request(index).to_bytes()) for index, site in self.sites.items()}
+        checks = [message for _, message in sorted(self.checked.items())]
+        return self.sites[victim].mask(MaskRequest(checks, []).to_bytes(), vector)
+
+
+def shared_of(message: bytes) -> Shared:
+    """The line of the table that a message of the share stage stands for."""
+    signed = ShareMessage.from_bytes(message).signed
+    statement = ShareStatement.from_bytes(signed[HEADER_BYTES:-SIGNATURE_BYTES])
+    return Shared(content_digest(signed), statement.neighbours)
+
+
+def surrounds(federation: Federation, victim: int, peers: Mapping[int, tuple[SiteSession, bytes]]) -> RingVector | None:
     """Plays every peer of a victim, and reads its vector if the victim plays along.
 
     Args:
-        attacker: who will hold what the victim gives away.
-        victim: a session that has advertised.
-        bundle_of_keys: the advertisements that the victim is shown.
-        peers: the private halves of the keys in it, (share key, mask key) by site.
+        federation: the victim's.
+        victim: index of an honest site.
+        peers: the attacker's sessions and their advertisements, by index.
     """
-    terms = attacker.terms
-    index = victim._index
-    envelopes = Envelopes.from_bytes(_body(victim.share(bundle_of_keys)))
-    victim_share_key = victim._own_advertisement().share_public
-    sent = {}
-    for peer, (share_private, mask_private) in peers.items():
-        attacker.privates[peer] = mask_private
-        pair = SharePair.from_bytes(
-            keys.open_from_peer(share_private, victim_share_key, index, peer, terms.digest, envelopes.ciphertexts[peer])
-        )
-        attacker.held[index, ShareKind.SELF_MASK][pair.point] = pair.self_mask
-        everyone_else = tuple(sorted({index, *peers} - {peer}))
-        false = SharePair(1, bytes(32), bytes(32), pair.threshold, everyone_else)
-        sent[peer] = keys.seal_for_peer(share_private, victim_share_key, peer, index, terms.digest, false.to_bytes())
-    request = MaskRequest(tuple(sorted({index, *peers})), Envelopes(sent)).to_bytes()
-    masked = victim.mask(request, vector_of(terms.segments, index))
-    return attacker.reads({index: masked}, {index: set(peers)})
+    site, own = federation.begin(victim)
+    relay = Relay(
+        {victim: site} | {index: session for index, (session, _) in peers.items()},
+        {victim: own} | {index: advertisement for index, (_, advertisement) in peers.items()},
+    )
+    masked = relay.until_masked(victim, vector_of(federation.terms.segments, victim))
+    attacker = Attacker(federation)
+    attacker.hears_keys(relay.advertised.values())
+    attacker.hears_shares(relay.shared.values())
+    for session, _ in peers.values():
+        attacker.corrupts(session)
+    return attacker.reads({victim: masked}, {victim: set(peers)})
+
+
+def body_of(message: bytes, kind: Kind, federation: Federation) -> bytes:
+    """The body of a signed message."""
+    return open_signed(message, kind, federation.terms, federation.roster)[1]
 
 
 def plan_draws(monkeypatch: pytest.MonkeyPatch, participants: int, draws: Mapping[int, Collection[int]]) -> None:
@@ -202,7 +308,3 @@ def statement_of(masked: bytes) -> bytes:
 def told_survivors(site: SiteSession, masked: Mapping[int, bytes], survivors: Collection[int]) -> bytes:
     """Tells a site that these sites survived; returns its confirmation."""
     return site.confirm(bundle([statement_of(masked[index]) for index in sorted(survivors)]))
-
-
-def _body(message: bytes) -> bytes:
-    return message[40:-SIGNATURE_BYTES]

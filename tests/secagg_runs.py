@@ -185,7 +185,7 @@ class Run:
         site = self.sites[index]
         if self.restored:
             terms, roster = self.federation.terms, self.federation.roster
-            site = self.site_class.from_bytes(site.to_bytes(), terms, roster, self.federation.identity(index))
+            site = type(site).from_bytes(site.to_bytes(), terms, roster, self.federation.identity(index))
             self.sites[index] = site
         if stage == "mask":
             return site.mask(request, self.vector(index))

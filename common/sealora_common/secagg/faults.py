@@ -18,7 +18,6 @@ from sealora_common.secagg.bodies import (
     ENVELOPE_BYTES,
     Advertisement,
     Checked,
-    Committed,
     Disclosure,
     Envelope,
     Given,
@@ -119,6 +118,8 @@ class Fault:
         """
         if self.terms.roster_hash != roster.hash or self.terms.roster_size != len(roster):
             raise ProtocolError("the evidence is of a session under another roster")
+        if any(site >= len(roster) for site in self.transcript.keys):
+            raise ProtocolError("the evidence is of a session with sites that are not on the roster")
         proof = _Proof(self, roster)
         proofs = {
             FaultKind.COMPLAINTS: proof.complaints,
@@ -203,7 +204,9 @@ class _Proof:
         secret = shares.combine(held, threshold)
         if kinds == {ShareKind.SELF_MASK}:
             return not self._seed_fits(statement, secret)
-        return keys.KeyPair(secret).public != advertisement.mask_public
+        if keys.KeyPair(secret).public != advertisement.mask_public:
+            return True
+        return not contributions_fit(statement, site, secret, self._digest)
 
     def contribution(self) -> bool:
         """`messages`: the site's statement; `extra`: its envelope for a peer, that peer's advertised keys, its seed."""
@@ -212,18 +215,20 @@ class _Proof:
         reader = Reader(content)
         envelope = Envelope.read(reader)
         reader.finish()
-        holder = self._advertiser(advertised)
+        (holder,) = (
+            site for site in statement.neighbours if self._fault.transcript.keys[site] == _digest_of(advertised)
+        )
         pair = keys.KeyPair(seed)
         if pair.public != self._advertisement(advertised, holder).mask_public:
             return False
-        digest, committed = statement.of(holder)
+        digest, _ = statement.of(holder)
         if len(content) != ENVELOPE_BYTES or envelope.digest != digest:
             return False
         try:
             opened = envelope.unseal_contribution(pair, self._fault.site, holder, self._digest)
         except ProtocolError:
             return True
-        return not self._contribution_fits(opened, committed, holder)
+        return not contribution_fits(statement, self._fault.site, holder, opened, self._digest)
 
     def _signed(self, message: bytes, kind: Kind) -> tuple[int, bytes]:
         return open_signed(message, kind, self._fault.terms, self._roster)
@@ -260,13 +265,6 @@ class _Proof:
             raise ProtocolError("the evidence shows keys of another session")
         return Advertisement.from_bytes(body)
 
-    def _advertiser(self, body: bytes) -> int:
-        digest = _digest_of(body)
-        for site, advertised in self._fault.transcript.keys.items():
-            if advertised == digest:
-                return site
-        raise ProtocolError("the evidence shows keys of another session")
-
     def _fits(self, given: Given, statement: ShareStatement, holder: int) -> bool:
         return given.commitments(self._fault.site, holder, self._digest) == statement.of(holder)[1]
 
@@ -275,11 +273,6 @@ class _Proof:
 
     def _seed_fits(self, statement: ShareStatement, seed: bytes) -> bool:
         return seed_fits(statement, self._fault.site, seed, self._digest)
-
-    def _contribution_fits(self, opened: bytes, committed: Committed, holder: int) -> bool:
-        return (
-            keys.commitment(b"contribution", self._fault.site, holder, opened, self._digest) == committed.contribution
-        )
 
 
 def share_fits(
@@ -295,6 +288,24 @@ def share_fits(
 def seed_fits(statement: ShareStatement, owner: int, seed: bytes, terms_digest: bytes) -> bool:
     """Whether this is the self-mask seed that `owner` committed to."""
     return keys.commitment(b"seed", owner, owner, seed, terms_digest) == statement.self_mask
+
+
+def contribution_fits(
+    statement: ShareStatement, owner: int, holder: int, contribution: bytes, terms_digest: bytes
+) -> bool:
+    """Whether this is what `owner` committed to contribute to its mask with `holder`."""
+    _, committed = statement.of(holder)
+    return keys.commitment(b"contribution", owner, holder, contribution, terms_digest) == committed.contribution
+
+
+def contributions_fit(statement: ShareStatement, owner: int, mask_seed: bytes, terms_digest: bytes) -> bool:
+    """Whether all that `owner` committed to contribute follows from its mask seed."""
+    return all(
+        contribution_fits(
+            statement, owner, holder, keys.contribution(mask_seed, owner, holder, terms_digest), terms_digest
+        )
+        for holder in statement.neighbours
+    )
 
 
 def _digest_of(advertised: bytes) -> bytes:

@@ -200,7 +200,8 @@ class ServerSession:
 
     def close_disclosures(self) -> dict[int, bytes]:
         """Returns the request for the next stage by site: who goes on. Raises TooFewSitesError."""
-        going_on = sorted(site for site in self._checks if not self._complainers(site) or site in self._disclosed)
+        usable = {site for site in self._checks if not self._complainers(site) or site in self._disclosed}
+        going_on = sorted(self._with_holders(usable))
         self._close(Collecting.MASKED, len(going_on), "have shares that the others can use")
         self._transcript = Transcript(self._transcript.keys, self._transcript.shared, tuple(going_on))
         checks = [self._checks[site][1] for site in going_on]
@@ -294,6 +295,21 @@ class ServerSession:
         self._sum.reduce_()
         confirmations = tuple(message for _, message in sorted(self._confirmed.items()))
         return OpenedSum(self._sum, self.survivors, confirmations)
+
+    def _with_holders(self, sites: set[int]) -> set[int]:
+        """Of these, those of whom enough holders are left among them: their holders would refuse to go on otherwise.
+
+        A corrupted site may have chosen neighbours that fall silent. It costs nobody else the round.
+        """
+        while True:
+            kept = {
+                site
+                for site in sites
+                if len(sites.intersection(self._transcript.holders(site))) >= self._neighbourhood.threshold
+            }
+            if kept == sites:
+                return kept
+            sites = kept
 
     def _complainers(self, accused: int) -> set[int]:
         return {site for site, (checked, _) in self._checks.items() if accused in checked.complaints}

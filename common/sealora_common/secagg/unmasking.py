@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from sealora_common.roster import Roster
 from sealora_common.secagg import keys, shares
 from sealora_common.secagg.bodies import Advertisement, Disclosure, Opening, ShareKind, ShareMessage, ShareStatement
 from sealora_common.secagg.errors import ProtocolError, TooFewSitesError
-from sealora_common.secagg.faults import Fault, FaultKind, seed_fits, share_fits
+from sealora_common.secagg.faults import Fault, FaultKind, contribution_fits, contributions_fit, seed_fits, share_fits
 from sealora_common.secagg.terms import RoundTerms
 from sealora_common.secagg.transcript import Transcript
 
@@ -50,7 +51,10 @@ class Unmasking:
         for dropped in sorted(set(self.transcript.checked) - set(self.survivors)):
             seed = self._restore(dropped, ShareKind.MASK_SEED)
             pair = keys.KeyPair(seed)
-            if pair.public != self.advertised[dropped].mask_public:
+            # Its peers masked with what it gave them: that must be what its seed makes, or their masks stay on the sum.
+            if pair.public != self.advertised[dropped].mask_public or not contributions_fit(
+                self.statements[dropped], dropped, seed, self.terms.digest
+            ):
                 raise self._secret_fault(dropped, ShareKind.MASK_SEED)
             for survivor in self.survivors:
                 if self.transcript.are_neighbours(survivor, dropped):
@@ -111,13 +115,10 @@ class Unmasking:
         if disclosed is not None and dropped in disclosed.given:
             return disclosed.given[dropped].contribution
         envelope = self.shared[survivor].envelopes[dropped]
-        _, committed = self.statements[survivor].of(dropped)
-        try:
+        with suppress(ProtocolError):
             opened = envelope.unseal_contribution(pair, survivor, dropped, self.terms.digest)
-        except ProtocolError:
-            opened = b""
-        if keys.commitment(b"contribution", survivor, dropped, opened, self.terms.digest) == committed.contribution:
-            return opened
+            if contribution_fits(self.statements[survivor], survivor, dropped, opened, self.terms.digest):
+                return opened
         # The dropped site had not complained: it is in this too, but that cannot be shown.
         extra = (envelope.to_bytes(), self.advertised[dropped].to_bytes(), seed)
         self._fault(survivor, FaultKind.CONTRIBUTION, (self.shared[survivor].signed,), extra)

@@ -18,34 +18,46 @@ from functools import partial
 import pytest
 
 from sealora_common.identity import SIGNATURE_BYTES
-from sealora_common.secagg import ProtocolError, RingVector, Segment, TooFewSitesError
+from sealora_common.secagg import Fault, FaultKind, ProtocolError, RingVector, RoundTerms, Segment, TooFewSitesError
 from sealora_common.secagg.bodies import (
     Advertisement,
-    Envelopes,
+    Checked,
+    CheckRequest,
+    Disclosure,
     MaskRequest,
     MaskStatement,
     Opening,
     ShareKind,
-    SharePair,
+    ShareMessage,
+    ShareStatement,
     Survivors,
 )
 from sealora_common.secagg.graph import Neighbourhood
-from sealora_common.secagg.messages import Kind, bundle, open_signed, sign, unbundle
+from sealora_common.secagg.messages import Kind, bundle, open_signed, sign, signed_bytes, unbundle
+from sealora_common.secagg.transcript import Transcript
+from secagg_turned import complaining, go_on, turn
 
+from secagg_attacker import HEADER_BYTES
 from secagg_runs import STAGES, Federation, Run, clone_server, clone_site
 
 FEDERATION = Federation.of(4)
 SPARSE = Federation.of(7, small_graph=Neighbourhood(4, 3))
 SEGMENTS = (Segment(9, 13), Segment(3, 17), Segment(0, 12), Segment(2, 32))
-KINDS = dict(zip(STAGES, Kind, strict=True))
+LIMIT = 1 << 16
 PARSERS = (
     "advertisement",
-    "share pair",
-    "envelopes",
+    "statement",
+    "share message",
+    "check request",
+    "checked",
+    "disclosure",
     "mask request",
     "mask statement",
     "survivors",
     "opening",
+    "terms",
+    "transcript",
+    "fault",
     "bundle",
     "signed",
     "vector",
@@ -80,39 +92,68 @@ def mutated(chosen: random.Random, content: bytes, others: list[bytes]) -> bytes
     return content
 
 
+def before(stage: str, federation: Federation, drops: dict[int, str] | None = None) -> Run:
+    """A round up to a stage. A site complains of another, so that there is something to disclose."""
+    run = Run(federation)
+    if stage == "advertise":
+        return run
+    run.step("advertise")
+    if stage == "share":
+        return run
+    run.step("share")
+    others = [
+        index for index, message in run.answers["share"].items() if 3 in ShareMessage.from_bytes(message).envelopes
+    ]
+    return go_on(turn(run, {3: complaining(others[0])}), stage, drops)
+
+
 def parsers() -> dict[str, tuple[Callable[[bytes], bytes], list[bytes]]]:
     """By name: a parser followed by its writer, and what it reads."""
-    run = Run(FEDERATION).until("open")
+    run = before("open", FEDERATION)
     run.step("open")
+    site = before("confirm", FEDERATION).sites[0]
 
     def bodies(stage: str) -> list[bytes]:
-        return [message[40:-SIGNATURE_BYTES] for message in run.answers[stage].values()]
+        return [message[HEADER_BYTES:-SIGNATURE_BYTES] for message in run.answers[stage].values()]
+
+    def of_mask_request(content: bytes) -> bytes:
+        return MaskRequest.from_bytes(content, limit=4).to_bytes()
 
     def of_bundle(content: bytes) -> bytes:
-        return bundle(unbundle(content, limit=4, message_limit=8192))
+        return bundle(unbundle(content, limit=4, message_limit=LIMIT))
 
     def of_signed(content: bytes) -> bytes:
-        """Half of a signature is drawn anew each time; that all of it is needed is `test_hybrid`'s."""
-        sender, body = open_signed(content, Kind.CONFIRM, FEDERATION.terms, FEDERATION.roster)
-        again = sign(Kind.CONFIRM, body, FEDERATION.terms, FEDERATION.identity(sender), sender)
-        return again[: 64 - SIGNATURE_BYTES] + content[64 - SIGNATURE_BYTES :]
+        open_signed(content, Kind.CONFIRM, FEDERATION.terms, FEDERATION.roster)
+        return content
 
-    pair = SharePair(3, b"s" * 32, b"k" * 32, 3, (0, 2, 3))
-    opening = Opening({0: (ShareKind.SELF_MASK, 1, b"a" * 32), 2: (ShareKind.MASK_KEY, 3, b"b" * 32)})
+    shares = list(run.answers["share"].values())
+    statements = [
+        ShareMessage.from_bytes(message).signed[HEADER_BYTES:-SIGNATURE_BYTES]
+        for message in run.answers["share"].values()
+    ]
+    opening = Opening(bytes(32), bytes(32), {0: (ShareKind.SELF_MASK, b"a" * 32), 2: (ShareKind.MASK_SEED, b"b" * 32)})
+    transcript = site._state.transcript
+    fault = Fault(1, FaultKind.SHARE, FEDERATION.terms, transcript, (b"one", b"another"), (b"more",))
     packed = RingVector.zeros(SEGMENTS)
     for words in packed.words:
         words[:] = range(len(words))
     return {
         "advertisement": (lambda content: Advertisement.from_bytes(content).to_bytes(), bodies("advertise")),
-        "share pair": (lambda content: SharePair.from_bytes(content).to_bytes(), [pair.to_bytes()]),
-        "envelopes": (lambda content: Envelopes.from_bytes(content).to_bytes(), bodies("share")),
-        "mask request": (
-            lambda content: MaskRequest.from_bytes(content).to_bytes(),
-            list(run.requests["mask"].values()),
+        "statement": (lambda content: ShareStatement.from_bytes(content).to_bytes(), statements),
+        "share message": (lambda content: ShareMessage.from_bytes(content).to_bytes(), shares),
+        "check request": (
+            lambda content: CheckRequest.from_bytes(content).to_bytes(),
+            list(run.requests["check"].values()),
         ),
+        "checked": (lambda content: Checked.from_bytes(content).to_bytes(), bodies("check")),
+        "disclosure": (lambda content: Disclosure.from_bytes(content).to_bytes(), bodies("disclose")),
+        "mask request": (of_mask_request, list(run.requests["mask"].values())),
         "mask statement": (lambda content: MaskStatement.from_bytes(content).to_bytes(), [bytes(64)]),
         "survivors": (lambda content: Survivors.from_bytes(content).to_bytes(), bodies("confirm")),
         "opening": (lambda content: Opening.from_bytes(content).to_bytes(), [*bodies("open"), opening.to_bytes()]),
+        "terms": (lambda content: RoundTerms.from_bytes(content).to_bytes(), [FEDERATION.terms.to_bytes()]),
+        "transcript": (lambda content: Transcript.from_bytes(content).to_bytes(), [transcript.to_bytes()]),
+        "fault": (lambda content: Fault.from_bytes(content).to_bytes(), [fault.to_bytes()]),
         "bundle": (of_bundle, [run.requests["share"][0], run.requests["open"][0]]),
         "signed": (of_signed, list(run.answers["confirm"].values())),
         "vector": (lambda content: RingVector.unpack(content, SEGMENTS).pack(), [packed.pack()]),
@@ -136,7 +177,7 @@ def test_a_parser_takes_any_bytes(
     accepted = 0
     for sample in samples:
         assert parse(sample) == sample
-    for _ in range(12_000):
+    for _ in range(8_000):
         content = mutated(chosen, chosen.choice(samples), everything)
         try:
             written = parse(content)
@@ -144,7 +185,7 @@ def test_a_parser_takes_any_bytes(
             continue
         assert written == content
         accepted += 1
-    assert name in ("bundle", "signed") or accepted > 0
+    assert name == "signed" or accepted > 0
 
 
 @pytest.mark.parametrize("name", PARSERS)
@@ -177,7 +218,7 @@ class Fuzzer:
         self.federation = federation
         self.frozen = {}
         for stage in STAGES:
-            run = Run(federation).until(stage, {1: "confirm"} if stage in ("confirm", "open") else None)
+            run = before(stage, federation, {1: "confirm"} if stage in ("confirm", "open") else None)
             if stage != "advertise":
                 run.close(stage)
                 # A message for the server is signed anew, so any site's will do; the answers are made on copies.
@@ -197,8 +238,10 @@ class Fuzzer:
 
     def signed_anew(self, message: bytes) -> bytes:
         """A message of a site, its body mutated, under the site's own signature."""
+        if message[:4] != b"SLRA":  # a share message
+            message = ShareMessage.from_bytes(message).signed
         kind, sender = Kind(message[5]), int.from_bytes(message[38:40], "big")
-        body = message[40:104] if kind is Kind.MASK else message[40:-SIGNATURE_BYTES]
+        body = message[HEADER_BYTES:-SIGNATURE_BYTES]
         if self.chosen.random() < 0.1:
             sender = self.chosen.randrange(len(self.federation))
         if self.chosen.random() < 0.03:
@@ -207,9 +250,9 @@ class Fuzzer:
         return sign(kind, body, self.federation.terms, self.federation.identity(sender), sender)
 
     def for_a_site(self, stage: str, request: bytes) -> bytes:
-        if stage == "mask" or self.chosen.random() < 0.3:
+        if stage in ("check", "mask") or self.chosen.random() < 0.3:
             return mutated(self.chosen, request, self.said)
-        messages = unbundle(request, limit=len(self.federation), message_limit=8192)
+        messages = unbundle(request, limit=len(self.federation), message_limit=LIMIT)
         for _ in range(self.chosen.randint(1, 2)):
             place = self.chosen.randrange(len(messages))
             change = self.chosen.randrange(4)
@@ -223,10 +266,13 @@ class Fuzzer:
 
     def for_the_server(self, stage: str, message: bytes) -> bytes:
         if stage == "mask":
-            signed = message[: 40 + 64 + SIGNATURE_BYTES]
+            signed, packed = message[: signed_bytes(64)], message[signed_bytes(64) :]
             if self.chosen.random() < 0.5:
                 signed = self.signed_anew(signed)
-            return mutated(self.chosen, signed + message[40 + 64 + SIGNATURE_BYTES :], self.said)
+            return mutated(self.chosen, signed + packed, self.said)
+        if stage == "share" and self.chosen.random() < 0.7:
+            share = ShareMessage.from_bytes(message)
+            return ShareMessage(self.signed_anew(share.signed), share.envelopes).to_bytes()
         if self.chosen.random() < 0.3:
             return mutated(self.chosen, message, self.said)
         return self.signed_anew(message)
@@ -238,7 +284,7 @@ class Fuzzer:
         probe = Run(self.federation)
         probe.sites[index] = clone_site(run.sites[index])
         outcome = self.outcome(lambda: probe.answer(stage, index, self.for_a_site(stage, run.requests[stage][index])))
-        following = STAGES[min(STAGES.index(stage) + 1, 4)]
+        following = STAGES[min(STAGES.index(stage) + 1, len(STAGES) - 1)]
         more = self.frozen[following].requests[following].get(index, b"")
         self.outcome(lambda: probe.answer(following, index, more))  # whatever came of it, the session holds
         return f"site {stage} {outcome}"

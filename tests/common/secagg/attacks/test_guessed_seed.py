@@ -106,8 +106,8 @@ def test_no_step_from_secret_to_mask_is_narrower_than_256_bits(monkeypatch: pyte
     monkeypatch.setattr("secagg_runs.SystemEntropy", Counted)
     Run(Federation.of(3)).finish()
     assert set(drawn) == {32}
-    assert len(drawn) == 3 * 3  # share key, mask key and self-mask seed of every site
-    assert {len(secret) for secret in derived_from} == {32}
+    assert len(drawn) == 3 * 3  # share seed, mask seed and self-mask seed of every site
+    assert {len(secret) for secret in derived_from} == {32, 64}  # 64: of two neighbours that drew each other
     assert {len(key) for key in cipher_keys} == {32}
     assert len(set(cipher_keys)) == 3 + 3  # every site's own, every pair's
     assert algorithms.AES256(bytes(32)).key_size == 256

@@ -27,13 +27,10 @@ HONEST = (0, 1, 2, 3)
 
 def two_halves(run: Run, views: dict[int, Collection[int]]) -> RingVector | None:
     """Shows each honest site the survivors of its view, and takes what shares it gets."""
-    federation = run.federation
-    attacker = Attacker(federation)
-    attacker.hears_keys(run.answers["advertise"].values())
-    attacker.corrupts(run.sites[CORRUPTED])
+    attacker = Attacker.watching(run, {CORRUPTED})
     sites = {index: clone_site(run.sites[index]) for index in HONEST}
     masked = run.answers["mask"]
-    transcript = run.sites[VICTIM]._secrets.transcript
+    transcript = run.sites[VICTIM]._state.transcript.digest
     confirmations: dict[tuple[int, ...], list[bytes]] = {}
     for index, site in list(sites.items()):
         view = tuple(sorted(views[index]))

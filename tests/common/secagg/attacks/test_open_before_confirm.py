@@ -11,7 +11,7 @@ import pytest
 from sealora_common.secagg import ProtocolError, RingVector, SiteSession
 from sealora_common.secagg.bodies import Survivors
 from sealora_common.secagg.messages import Kind, bundle
-from sealora_common.secagg.site import Stage
+from sealora_common.secagg.site_state import Stage
 
 from secagg_attacker import Attacker
 from secagg_runs import Federation, Run, same, sum_of
@@ -26,22 +26,19 @@ class Eager(SiteSession):
     """A site that opens for the survivors it is told when it is asked, confirmed or not."""
 
     def open(self, confirmations: bytes) -> bytes:
-        secrets = self._secrets
-        if secrets.stage is Stage.MASKED:
-            secrets.stage = Stage.CONFIRMED
-            secrets.survivors = Survivors.from_bytes(confirmations).indices
-            everyone = [Attacker(FEDERATION).signs(index, Kind.CONFIRM, confirmations) for index in secrets.survivors]
+        state = self._state
+        if state.stage is Stage.MASKED:
+            state.stage = Stage.CONFIRMED
+            state.survivors = Survivors.from_bytes(confirmations).indices
+            everyone = [Attacker(FEDERATION).signs(index, Kind.CONFIRM, confirmations) for index in state.survivors]
             confirmations = bundle(everyone)
         return super().open(confirmations)
 
 
 def skip_confirm(site_class: type[SiteSession]) -> tuple[Run, RingVector | None]:
     run = Run(FEDERATION, site_class=site_class).until("confirm")
-    attacker = Attacker(FEDERATION)
-    attacker.hears_keys(run.answers["advertise"].values())
-    for index in CORRUPTED:
-        attacker.corrupts(run.sites[index])
-    transcript = run.sites[0]._secrets.transcript
+    attacker = Attacker.watching(run, CORRUPTED)
+    transcript = run.sites[0]._state.transcript.digest
     for index, dropped in DROPS.items():
         told = Survivors(transcript, tuple(sorted(set(range(7)) - dropped)))
         attacker.hears_opening(run.sites[index].open(told.to_bytes()))

@@ -18,6 +18,7 @@ from sealora_common.entropy import SystemEntropy
 from sealora_common.secagg import ProtocolError, RingVector, RoundTerms, Segment
 from sealora_common.secagg.encoding import FixedPoint
 from sealora_common.secagg.messages import bundle
+from secagg_turned import complaining, go_on, turn
 
 from secagg_runs import STAGES, Federation, Run
 
@@ -31,18 +32,28 @@ CHANGES: dict[str, Any] = {
     "threshold": 5,
     "min_survivors": 3,
     "segments": (Segment(5, 17), Segment(2, 32)),
+    "sessions": 2,
     "sparse": False,
 }
 HERE = Federation.of(5)
 
 
+def before(stage: str, federation: Federation) -> Run:
+    """A round up to a stage. A site complains of another, so that there is something to disclose."""
+    run = Run(federation)
+    if stage == "advertise":
+        return run
+    run.step("advertise")
+    return go_on(turn(run, {1: complaining(0)}), stage)
+
+
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_message_made_under_other_terms_is_refused_by_the_server(stage: str, change: str) -> None:
-    here = Run(HERE).until(stage)
+    here = before(stage, HERE)
     if stage != "advertise":
         here.close(stage)
-    elsewhere = Run(HERE.with_terms(**{change: CHANGES[change]})).until(stage)
+    elsewhere = before(stage, HERE.with_terms(**{change: CHANGES[change]}))
     elsewhere.step(stage)
     with pytest.raises(ProtocolError, match="not of this round"):
         here.deliver(stage, elsewhere.answers[stage][0])
@@ -51,9 +62,9 @@ def test_a_message_made_under_other_terms_is_refused_by_the_server(stage: str, c
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("stage", STAGES[1:])
 def test_a_request_made_under_other_terms_is_refused_by_the_site(stage: str, change: str) -> None:
-    here = Run(HERE).until(stage)
+    here = before(stage, HERE)
     here.close(stage)
-    elsewhere = Run(HERE.with_terms(**{change: CHANGES[change]})).until(stage)
+    elsewhere = before(stage, HERE.with_terms(**{change: CHANGES[change]}))
     with pytest.raises(ProtocolError):
         here.answer(stage, 0, elsewhere.close(stage)[0])
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import pytest
 
 from sealora_common.secagg import OpenedSum, ProtocolError, SiteSession
+from secagg_weakened import weakened
 
-from secagg_attacker import weakened
 from secagg_runs import Federation, Run, clone_site, same, sum_of, vector_of
 
 FEDERATION = Federation.of(4)
@@ -35,7 +35,7 @@ def sum_another_vector(site_class: type[SiteSession]) -> tuple[Run, OpenedSum]:
 def test_the_sum_holds_what_a_careless_site_did_not_send() -> None:
     careless = weakened(
         SiteSession,
-        confirm=("if survivors.get(self._index) != secrets.statement:", "if self._index not in survivors:"),
+        confirm=("if survivors.get(self._index) != state.masked:", "if self._index not in survivors:"),
     )
     run, opened = sum_another_vector(careless)
     assert same(opened.vector, sum_of([OTHER, *(run.vector(index) for index in (1, 2, 3))]))

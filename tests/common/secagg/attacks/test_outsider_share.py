@@ -1,130 +1,155 @@
-"""A share from a site that is not in the graph: a corrupted site and the network slip an envelope into a request.
+"""A share that the others know nothing of: a corrupted site and the network slip a second statement and an envelope
+into what the victim is told.
 
-The victim would mask with a site of which the server knows nothing, and the sum would open to noise. The rule: shares
-come from sites that were said to share, each of which drew the number of neighbours it should, this site among them.
+The victim would mask with a site that does not mask with it, nobody would take that mask off, and the sum would open
+to noise. The rules: what each site shared is part of the transcript; each drew the number of neighbours it should.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from dataclasses import replace
-
 import pytest
 
-from sealora_common.secagg import OpenedSum, ProtocolError, SiteSession, keys
+from sealora_common.errors import FederationError
+from sealora_common.secagg import OpenedSum, ProtocolError, ServerSession
+from sealora_common.secagg.bodies import CheckRequest, Committed, Envelope, ShareMessage, ShareStatement
 from sealora_common.secagg.graph import Neighbourhood
-from sealora_common.secagg.messages import Envelopes, Kind, MaskRequest, SharePair
+from sealora_common.secagg.messages import Kind, content_digest
+from sealora_common.secagg.transcript import Shared, Transcript, keys_digest
+from secagg_turned import go_on
+from secagg_weakened import weaken, weakened
 
-from secagg_attacker import plan_draws, weakened
-from secagg_runs import Federation, Run, same
+from secagg_attacker import Attacker, plan_draws
+from secagg_runs import Federation, Run, clone_site, same
 
-FEDERATION = Federation.of(7)
-SPARSE = Federation.of(9, small_graph=Neighbourhood(4, 4))
-VICTIM, OUTSIDER = 0, 4  # the server takes no opening of the victim, and opens the sum without it
-
-
-def envelope(run: Run, sender: int, pair: SharePair) -> bytes:
-    """An envelope that `sender` made for the victim."""
-    private = run.sites[sender]._secrets.share_private
-    victim_key = run.sites[VICTIM]._own_advertisement().share_public
-    return keys.seal_for_peer(private, victim_key, sender, VICTIM, run.federation.terms.digest, pair.to_bytes())
+FEDERATION = Federation.of(9, small_graph=Neighbourhood(4, 4))
+VICTIM, CORRUPTED = 0, 4
+DRAWS = {VICTIM: (1, 2, 3, 5), CORRUPTED: (1, 2, 3, 5)}
+SLIPPED = (0, 1, 2, 3)
 
 
-def slip_in(run: Run, sender: int, pair: SharePair) -> Callable[[str, int, bytes], bytes]:
-    def on_request(stage: str, index: int, request: bytes) -> bytes:
-        if (stage, index) != ("mask", VICTIM):
-            return request
-        told = MaskRequest.from_bytes(request)
-        slipped = told.envelopes.ciphertexts | {sender: envelope(run, sender, pair)}
-        return MaskRequest(told.sharers, Envelopes(slipped)).to_bytes()
-
-    return on_request
-
-
-def with_an_outsider(site_class: type[SiteSession]) -> tuple[Run, OpenedSum]:
-    """Site 4 advertised but did not share; the victim gets an envelope of it all the same."""
-    run = Run(FEDERATION, site_class=site_class)
-    run.on_request = slip_in(run, OUTSIDER, SharePair(1, os.urandom(32), os.urandom(32), 5, (0, 1, 2, 3, 5, 6)))
-    return run, run.finish({OUTSIDER: "share", VICTIM: "open"})
-
-
-def test_an_outsider_spoils_the_sum_of_a_site_that_takes_its_share() -> None:
-    careless = weakened(
-        SiteSession,
-        mask=[
-            ("or not set(senders) <= set(told.sharers)", ""),
-            ("if self._complete and len(senders) != len(told.sharers) - 1:", "if False:"),
-        ],
-    )
-    run, opened = with_an_outsider(careless)
-    assert not same(opened.vector, run.expected(opened.survivors))
-
-
-def test_a_share_of_an_outsider_is_refused() -> None:
-    with pytest.raises(ProtocolError, match="takes no part"):
-        with_an_outsider(SiteSession)
-
-
-def with_a_false_pair(
-    monkeypatch: pytest.MonkeyPatch, site_class: type[SiteSession], pair: SharePair
-) -> tuple[Run, OpenedSum]:
-    """In a sparse graph, a corrupted sharer slips the victim an envelope with a false list of its neighbours."""
-    plan_draws(monkeypatch, len(SPARSE), {VICTIM: (1, 2, 3, 5), OUTSIDER: (1, 2, 3, 5)})
-    run = Run(SPARSE, site_class=site_class)
-    run.on_request = slip_in(run, OUTSIDER, pair)
+def with_a_second_statement(monkeypatch: pytest.MonkeyPatch) -> tuple[Run, OpenedSum]:
+    """The corrupted site drew four others, and the victim is shown a statement by which it drew the victim."""
+    run = Run(FEDERATION)
     run.step("advertise")
-    run.step("share")
-    run.step("mask")
-    run.step("confirm")
-    run.step("open", {VICTIM})
+    plan_draws(monkeypatch, 9, DRAWS | {CORRUPTED: SLIPPED})
+    everyone = run.close("share")
+    second = ShareMessage.from_bytes(clone_site(run.sites[CORRUPTED]).share(everyone[CORRUPTED]))
+    plan_draws(monkeypatch, 9, DRAWS)
+
+    def on_request(stage: str, index: int, request: bytes) -> bytes:
+        if (stage, index) != ("check", VICTIM):
+            return request
+        told = CheckRequest.from_bytes(request)
+        table = told.table | {CORRUPTED: Shared(content_digest(second.signed), SLIPPED)}
+        return CheckRequest(table, told.sent | {CORRUPTED: (second.signed, second.envelopes[VICTIM])}).to_bytes()
+
+    run.on_request = on_request
+    run.answers["share"] = {index: run.answer("share", index, request) for index, request in everyone.items()}
+    for message in run.answers["share"].values():
+        run.deliver("share", message)
+    go_on(run, "open").step("open", {VICTIM})
     return run, run.server.open()
 
 
-TRUE_PAIR = SharePair(1, b"s" * 32, b"k" * 32, 4, (0, 1, 2, 3))
-
-
-def test_a_stranger_in_the_graph_spoils_the_sum_of_a_site_that_does_not_check_neighbours(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Any list of neighbours would do: the server, which saw no envelope, does not take the mask off."""
-    careless = weakened(SiteSession, mask=("self._check_neighbours(sender, pair)", "pass"))
-    run, opened = with_a_false_pair(monkeypatch, careless, replace(TRUE_PAIR, neighbours=tuple(range(1, 9))))
+def test_a_second_statement_spoils_the_sum_where_shares_are_not_agreed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    weaken(monkeypatch, Transcript, "shared_digest", (" + table_bytes(self.shared)", ""))
+    run, opened = with_a_second_statement(monkeypatch)
     assert not same(opened.vector, run.expected(opened.survivors))
+
+
+def test_a_site_that_was_shown_a_second_statement_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ProtocolError, match="checked other keys or shares"):
+        with_a_second_statement(monkeypatch)
 
 
 @pytest.mark.parametrize(
     "false",
     [
-        replace(TRUE_PAIR, neighbours=(1, 2, 3, 5)),  # not the victim
-        replace(TRUE_PAIR, neighbours=(0, 1, 2)),  # too few
-        replace(TRUE_PAIR, neighbours=(0, 1, 2, 3, 5)),  # too many
-        replace(TRUE_PAIR, neighbours=tuple(range(9))),  # all, itself too
-        replace(TRUE_PAIR, neighbours=(0, 1, 2, OUTSIDER)),  # itself
-        replace(TRUE_PAIR, neighbours=(0, 1, 2, 9)),  # not of this round
-        replace(TRUE_PAIR, neighbours=(0, 1, 2, 2**16 - 1)),
-        replace(TRUE_PAIR, threshold=3),
-        replace(TRUE_PAIR, threshold=5),
-        replace(TRUE_PAIR, threshold=0),
+        (1, 2, 3, 5),  # not the victim, which has an envelope of it
+        (0, 1, 2),  # too few
+        (0, 1, 2, 3, 5),  # too many
+        tuple(range(9)),  # all, itself too
+        (0, 1, 2, CORRUPTED),  # itself
+        (0, 1, 2, 9),  # not of this round
+        (0, 1, 2, 2**16 - 1),
     ],
 )
-def test_neighbours_other_than_drawn_are_refused(false: SharePair, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ProtocolError, match="other neighbours than it should"):
-        with_a_false_pair(monkeypatch, SiteSession, false)
+def test_neighbours_other_than_drawn_are_refused(false: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    plan_draws(monkeypatch, 9, {CORRUPTED: SLIPPED})
+    run = Run(FEDERATION).until("check")
+    told = CheckRequest.from_bytes(run.close("check")[VICTIM])
+    table = told.table | {CORRUPTED: Shared(told.table[CORRUPTED].statement, false)}
+    with pytest.raises(ProtocolError, match=r"other neighbours|its own neighbour|withheld, or comes from none"):
+        run.answer("check", VICTIM, CheckRequest(table, told.sent).to_bytes())
 
 
-@pytest.mark.parametrize("recipients", [(), (1,), (1, 2, 3, 4), (0, 1, 2, 3), (1, 2, 3, 77)])
-def test_the_server_leaves_out_a_site_that_shared_with_others_than_it_should(recipients: tuple[int, ...]) -> None:
-    run = Run(Federation.of(5, small_graph=Neighbourhood(3, 3))).until("share")
-    run.close("share")
-    false = run.sites[0]._sign(Kind.SHARE, Envelopes(dict.fromkeys(recipients, b"e" * 48)).to_bytes())
-    with pytest.raises(ProtocolError, match="as many of the others"):
-        run.deliver("share", false)
+def test_a_statement_that_names_other_neighbours_than_the_table_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan_draws(monkeypatch, 9, {CORRUPTED: SLIPPED})
+    run = Run(FEDERATION).until("check")
+    told = CheckRequest.from_bytes(run.close("check")[VICTIM])
+    table = told.table | {CORRUPTED: Shared(told.table[CORRUPTED].statement, (0, 1, 2, 5))}
+    with pytest.raises(ProtocolError, match="other neighbours than the server told"):
+        run.answer("check", VICTIM, CheckRequest(table, told.sent).to_bytes())
+
+
+def test_a_share_of_a_site_without_keys_is_refused() -> None:
+    run = Run(Federation.of(7)).until("check", {6: "advertise"})
+    told = CheckRequest.from_bytes(run.close("check")[VICTIM])
+    table = told.table | {6: Shared(bytes(32), (0, 1, 2, 3, 4))}
+    with pytest.raises(ProtocolError, match="takes no part"):
+        run.answer("check", VICTIM, CheckRequest(table, told.sent).to_bytes())
+
+
+def test_a_share_of_a_site_that_drew_others_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan_draws(monkeypatch, 9, DRAWS)
+    run = Run(FEDERATION).until("check")
+    told = CheckRequest.from_bytes(run.close("check")[VICTIM])
+    share = ShareMessage.from_bytes(run.answers["share"][CORRUPTED])
+    slipped = told.sent | {CORRUPTED: (share.signed, share.envelopes[1])}
+    with pytest.raises(ProtocolError, match="withheld, or comes from none"):
+        run.answer("check", VICTIM, CheckRequest(told.table, slipped).to_bytes())
 
 
 def test_a_share_said_to_come_from_the_site_itself_is_refused() -> None:
-    run = Run(Federation.of(4)).until("mask")
-    told = MaskRequest.from_bytes(run.close("mask")[VICTIM])
-    slipped = Envelopes(told.envelopes.ciphertexts | {VICTIM: bytes(100)})
-    with pytest.raises(ProtocolError, match="takes no part"):
-        run.answer("mask", VICTIM, MaskRequest(told.sharers, slipped).to_bytes())
+    run = Run(Federation.of(4)).until("check")
+    told = CheckRequest.from_bytes(run.close("check")[VICTIM])
+    slipped = told.sent | {VICTIM: told.sent[1]}
+    with pytest.raises(ProtocolError, match="withheld, or comes from none"):
+        run.answer("check", VICTIM, CheckRequest(told.table, slipped).to_bytes())
+
+
+SPARSE = Federation.of(5, small_graph=Neighbourhood(3, 3))
+
+
+def drawing(run: Run, index: int, recipients: tuple[int, ...]) -> bytes:
+    """What a turned site sends that draws whom it likes."""
+    digests = {site: advertisement.digest for site, (advertisement, _) in run.server._advertised.items()}
+    sealed = Envelope(bytes(64 + 1136), bytes(32 + 1136))
+    committed = tuple(Committed(bytes(32), bytes(32), bytes(32)) for _ in recipients)
+    envelopes = tuple(sealed.digest for _ in recipients)
+    statement = ShareStatement(keys_digest(digests), bytes(32), recipients, envelopes, committed)
+    signed = Attacker(run.federation).signs(index, Kind.SHARE, statement.to_bytes())
+    return ShareMessage(signed, dict.fromkeys(recipients, sealed)).to_bytes()
+
+
+@pytest.mark.parametrize("recipients", [(), (1,), (1, 2, 3, 4), (0, 1, 2), (1, 2, 77)])
+def test_the_server_leaves_out_a_site_that_shared_with_others_than_it_should(recipients: tuple[int, ...]) -> None:
+    run = Run(SPARSE).until("share")
+    run.close("share")
+    with pytest.raises(ProtocolError, match="as many of the others"):
+        run.deliver("share", drawing(run, 0, recipients))
+
+
+def test_a_site_that_drew_too_many_costs_all_the_round_where_the_server_takes_it() -> None:
+    careless = weakened(ServerSession, add_shares=(" or len(drawn) != self._neighbourhood.neighbours", ""))
+    run = Run(SPARSE)
+    run.server = careless(SPARSE.terms, SPARSE.roster)
+    run.step("advertise")
+    requests = run.close("share")
+    for index in (1, 2, 3, 4):
+        run.deliver("share", run.answer("share", index, requests[index]))
+    run.deliver("share", drawing(run, 0, (1, 2, 3, 4)))
+    for index, request in run.close("check").items():
+        if index != 0:
+            with pytest.raises(FederationError, match="other neighbours than it should"):
+                run.answer("check", index, request)

@@ -8,9 +8,10 @@ from __future__ import annotations
 import pytest
 
 from sealora_common.secagg import ProtocolError, RingVector, SiteSession
-from sealora_common.secagg.messages import Kind, Opening, ShareKind, bundle, open_signed
+from sealora_common.secagg.bodies import Opening, ShareKind
+from sealora_common.secagg.messages import Kind, bundle
 
-from secagg_attacker import Attacker, statement_of
+from secagg_attacker import Attacker, body_of, statement_of
 from secagg_runs import Federation, Run, same
 
 FEDERATION = Federation.of(4)
@@ -21,14 +22,14 @@ class TwoLists(SiteSession):
     """A site to which the server names survivors and dropouts in two lists."""
 
     def open_lists(self, confirmations: bytes, dropped: set[int]) -> list[bytes]:
-        held = dict(self._secrets.held)
-        keys_of_dropped = {index: (ShareKind.MASK_KEY, held[index].point, held[index].mask_key) for index in dropped}
-        return [self.open(confirmations), self._sign(Kind.OPEN, Opening(keys_of_dropped).to_bytes())]
+        state = self._state
+        of_dropped = {index: (ShareKind.MASK_SEED, state.held[index].mask_seed) for index in dropped - {self._index}}
+        second = Opening(state.transcript.digest, state.self_mask_seed, of_dropped)
+        return [self.open(confirmations), self._sign(Kind.OPEN, second.to_bytes())]
 
 
 def attack(run: Run, openings: list[bytes]) -> RingVector | None:
-    attacker = Attacker(FEDERATION)
-    attacker.hears_keys(run.answers["advertise"].values())
+    attacker = Attacker.watching(run)
     for opening in openings:
         attacker.hears_opening(opening)
     return attacker.reads({VICTIM: run.answers["mask"][VICTIM]}, {VICTIM: {1, 2, 3}})
@@ -51,8 +52,8 @@ def test_one_list_gives_one_kind_of_share() -> None:
     run.step("open")
     assert attack(run, list(run.answers["open"].values())) is None
     for message in run.answers["open"].values():
-        opening = Opening.from_bytes(open_signed(message, Kind.OPEN, FEDERATION.terms, FEDERATION.roster)[1])
-        assert {kind for kind, _, _ in opening.shares.values()} == {ShareKind.SELF_MASK}
+        opening = Opening.from_bytes(body_of(message, Kind.OPEN, FEDERATION))
+        assert {kind for kind, _ in opening.shares.values()} == {ShareKind.SELF_MASK}
 
 
 def test_a_survivor_named_twice_is_refused() -> None:
@@ -63,7 +64,8 @@ def test_a_survivor_named_twice_is_refused() -> None:
 
 
 def test_an_opening_cannot_hold_two_shares_of_one_owner() -> None:
-    one = Opening({3: (ShareKind.SELF_MASK, 1, b"s" * 32)}).to_bytes()
-    two = b"\x00\x02" + 2 * one[2:4] + one[4:] + b"\x02" + one[5:]
+    one = Opening(bytes(32), bytes(32), {3: (ShareKind.SELF_MASK, b"s" * 32)}).to_bytes()
+    head, index, share = one[:64], one[66:68], one[69:]
+    two = head + b"\0\2" + 2 * index + b"\1" + share + b"\2" + share
     with pytest.raises(ProtocolError, match="out of order"):
         Opening.from_bytes(two)

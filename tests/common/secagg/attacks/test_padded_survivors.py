@@ -14,8 +14,9 @@ import pytest
 from sealora_common.secagg import ProtocolError, RingVector, SiteSession
 from sealora_common.secagg.bodies import MaskStatement, Survivors
 from sealora_common.secagg.messages import Kind, bundle
+from secagg_weakened import weakened
 
-from secagg_attacker import Attacker, statement_of, weakened
+from secagg_attacker import Attacker, statement_of
 from secagg_runs import Federation, Run, same, sum_of
 
 FEDERATION = Federation.of(7, min_survivors=5)
@@ -24,13 +25,12 @@ HONEST, DROPPED, COLLUDING, GHOST = (0, 1, 2, 3), (4, 5), 5, 6
 
 def pad(site_class: type[SiteSession]) -> tuple[Run, RingVector | None]:
     run = Run(FEDERATION, site_class=site_class).until("mask", {GHOST: "share"})
-    attacker = Attacker(FEDERATION)
-    attacker.hears_keys(run.answers["advertise"].values())
+    attacker = Attacker.watching(run)
     requests = run.close("mask")
     masked = {index: run.answer("mask", index, requests[index]) for index in (*HONEST, COLLUDING)}
     attacker.corrupts(run.sites[COLLUDING])
 
-    transcript = run.sites[0]._secrets.transcript
+    transcript = run.sites[0]._state.transcript.digest
     ghost = attacker.signs(GHOST, Kind.MASK, MaskStatement(transcript, os.urandom(32)).to_bytes())
     told = Survivors(transcript, (*HONEST, GHOST))
     statements = bundle([*(statement_of(masked[index]) for index in HONEST), ghost])
@@ -45,7 +45,7 @@ def pad(site_class: type[SiteSession]) -> tuple[Run, RingVector | None]:
 def test_a_sum_below_the_floor_is_read_where_survivors_need_not_have_shared() -> None:
     careless = weakened(
         SiteSession,
-        confirm=("if sender in survivors or sender not in secrets.sharers:", "if sender in survivors:"),
+        confirm=("if sender in survivors or sender not in state.transcript.checked:", "if sender in survivors:"),
     )
     run, read = pad(careless)
     assert read is not None
@@ -60,7 +60,7 @@ def test_a_survivor_that_did_not_share_is_refused() -> None:
 def test_a_confirmation_of_a_site_that_did_not_survive_is_refused() -> None:
     run = Run(FEDERATION).until("open", {COLLUDING: "mask"})
     confirmations = list(run.answers["confirm"].values())
-    told = Survivors(run.sites[0]._secrets.transcript, run.server.survivors)
+    told = Survivors(run.sites[0]._state.transcript.digest, run.server.survivors)
     by_dropout = Attacker(FEDERATION).signs(COLLUDING, Kind.CONFIRM, told.to_bytes())
     with pytest.raises(ProtocolError, match="two different sets of survivors"):
         run.sites[0].open(bundle([*confirmations[:4], by_dropout]))

@@ -1,22 +1,25 @@
-"""Small-order keys: a corrupted site advertises a point whose every multiple is zero, or nearly.
+"""Small-order keys: a corrupted site advertises an X25519 key whose every multiple is zero, or nearly.
 
-Whoever listens then knows the key of the shares sent to it, without any private key. The rule (RFC 7748, section 6.1):
-an all-zero shared secret is refused, by every site and, so that it costs one site and not the round, by the server.
+A secret agreed with it is known to all, and nothing but ML-KEM would be left of what is sealed to that site; a sealer
+that refuses it loses the round. The rule (RFC 7748, section 6.1): such a key is refused, by every site, and by the
+server, so that it costs one site and not the round.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-from sealora_common.secagg import ProtocolError, keys
-from sealora_common.secagg.messages import Advertisement, Envelopes, Kind, SharePair, bundle, open_signed
+from sealora_common.errors import FederationError
+from sealora_common.secagg import ProtocolError, ServerSession, keys
+from sealora_common.secagg.bodies import Advertisement
+from sealora_common.secagg.graph import Neighbourhood
+from sealora_common.secagg.messages import Kind, bundle
+from secagg_weakened import weakened
 
-from secagg_attacker import Attacker
-from secagg_runs import Federation, Run
+from secagg_attacker import Attacker, plan_draws
+from secagg_runs import STAGES, Federation, Run, same
 
 FEDERATION = Federation.of(4)
 CORRUPTED = 3
@@ -33,66 +36,83 @@ SMALL_ORDER = [
 """The u-coordinates below 2^255 of points of small order, on the curve and on its twist (cr.yp.to/ecdh.html)."""
 
 
-def low(point: int) -> bytes:
-    return point.to_bytes(32, "little")
+def with_x25519(point: int) -> bytes:
+    """A public key whose ML-KEM half is good."""
+    ml_kem, _ = keys.halves(keys.KeyPair(os.urandom(32)).public)
+    return ml_kem + point.to_bytes(32, "little")
 
 
-def share_with(advertised: Advertisement) -> bytes:
-    """An honest site's shares, where the corrupted site advertised these keys."""
+def crafted(point: int, place: str) -> bytes:
+    """A corrupted site's advertisement with such a key in one of its places."""
+    bad, good = with_x25519(point), keys.KeyPair(os.urandom(32)).public
+    advertised = Advertisement(bad, good) if place == "share" else Advertisement(good, bad)
+    return Attacker(FEDERATION).signs(CORRUPTED, Kind.ADVERTISE, advertised.to_bytes())
+
+
+def run_with(point: int, place: str, server_class: type[ServerSession]) -> Run:
     run = Run(FEDERATION)
+    run.server = server_class(FEDERATION.terms, FEDERATION.roster)
     run.step("advertise", {CORRUPTED})
-    crafted = Attacker(FEDERATION).signs(CORRUPTED, Kind.ADVERTISE, advertised.to_bytes())
-    return run.sites[0].share(bundle([*run.answers["advertise"].values(), crafted]))
+    run.deliver("advertise", crafted(point, place))
+    return run
 
 
-def test_anyone_reads_a_share_where_a_zero_secret_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    agree = keys._agree
-
-    def careless(*pair: Any) -> bytes:
-        try:
-            return agree(*pair)
-        except ProtocolError:
-            return bytes(32)
-
-    monkeypatch.setattr(keys, "_agree", careless)
-    message = share_with(Advertisement(low(1), keys.public_key(os.urandom(32))))
-    _, body = open_signed(message, Kind.SHARE, FEDERATION.terms, FEDERATION.roster)
-    digest = FEDERATION.terms.digest
-    guessed = keys._derive(bytes(32), digest, b"share encryption" + bytes([0, 0, 0, CORRUPTED]))
-    plain = ChaCha20Poly1305(guessed).decrypt(
-        bytes(12), Envelopes.from_bytes(body).ciphertexts[CORRUPTED], digest + bytes([0, 0, 0, CORRUPTED])
-    )
-    assert SharePair.from_bytes(plain).neighbours == (1, 2, 3)
-
-
-@pytest.mark.parametrize("point", SMALL_ORDER)
-def test_a_small_order_share_key_is_refused(point: int) -> None:
-    with pytest.raises(ProtocolError, match="unusable"):
-        share_with(Advertisement(low(point), keys.public_key(os.urandom(32))))
-
-
-@pytest.mark.parametrize("point", SMALL_ORDER)
-@pytest.mark.parametrize("high_bit", [0, 1])
-def test_no_secret_is_agreed_with_a_point_of_small_order(point: int, high_bit: int) -> None:
-    public = low(point | high_bit << 255)
-    assert not keys.is_usable(public)
-    with pytest.raises(ProtocolError, match="unusable"):
-        keys.mask_key(os.urandom(32), public, 0, 1, bytes(32))
-
-
-def test_ordinary_keys_are_usable() -> None:
-    assert all(keys.is_usable(keys.public_key(os.urandom(32))) for _ in range(200))
-    assert keys.is_usable(low(9))
+@pytest.mark.parametrize("place", ["share", "mask"])
+def test_a_small_order_key_costs_everybody_the_round_where_the_server_takes_it(place: str) -> None:
+    careless = weakened(ServerSession, add_advertisement=(" or not advertisement.is_usable", ""))
+    run = run_with(1, place, careless)
+    refused = []
+    for index, request in run.close("share").items():
+        if index != CORRUPTED:
+            with pytest.raises(FederationError, match="unusable"):
+                run.answer("share", index, request)
+            refused.append(index)
+    assert refused == [0, 1, 2]
 
 
 @pytest.mark.parametrize("place", ["share", "mask"])
 def test_a_small_order_key_costs_its_site_and_not_the_round(place: str) -> None:
+    with pytest.raises(ProtocolError, match="every site would refuse"):
+        run_with(1, place, ServerSession)
     run = Run(FEDERATION)
     run.step("advertise", {CORRUPTED})
-    good = keys.public_key(os.urandom(32))
-    advertised = Advertisement(low(1), good) if place == "share" else Advertisement(good, low(1))
-    with pytest.raises(ProtocolError, match="every site would refuse"):
-        run.deliver("advertise", Attacker(FEDERATION).signs(CORRUPTED, Kind.ADVERTISE, advertised.to_bytes()))
-    for stage in ("share", "mask", "confirm", "open"):
+    for stage in STAGES[1:]:
         run.step(stage)
-    assert run.server.open().survivors == (0, 1, 2)
+    opened = run.server.open()
+    assert opened.survivors == (0, 1, 2)
+    assert same(opened.vector, run.expected((0, 1, 2)))
+
+
+@pytest.mark.parametrize("point", SMALL_ORDER)
+@pytest.mark.parametrize("place", ["share", "mask"])
+def test_a_small_order_key_is_refused_by_every_site(point: int, place: str) -> None:
+    run = Run(FEDERATION)
+    run.step("advertise", {CORRUPTED})
+    with pytest.raises(ProtocolError, match="unusable"):
+        run.sites[0].share(bundle([*run.answers["advertise"].values(), crafted(point, place)]))
+
+
+def test_a_small_order_key_is_refused_by_a_site_that_did_not_draw_its_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It seals nothing to that key, so no sealing refuses it."""
+    sparse = Federation.of(4, small_graph=Neighbourhood(2, 2))
+    plan_draws(monkeypatch, 4, {0: (1, 2)})
+    run = Run(sparse)
+    run.step("advertise", {CORRUPTED})
+    bad = Advertisement(with_x25519(1), keys.KeyPair(os.urandom(32)).public)
+    message = Attacker(sparse).signs(CORRUPTED, Kind.ADVERTISE, bad.to_bytes())
+    with pytest.raises(ProtocolError, match="unusable"):
+        run.sites[0].share(bundle([*run.answers["advertise"].values(), message]))
+
+
+@pytest.mark.parametrize("point", SMALL_ORDER)
+@pytest.mark.parametrize("high_bit", [0, 1])
+def test_nothing_is_sealed_to_a_point_of_small_order(point: int, high_bit: int) -> None:
+    public = with_x25519(point | high_bit << 255)
+    assert not keys.is_usable(public)
+    with pytest.raises(ProtocolError, match="unusable"):
+        keys.seal(bytes(32), public, b"")
+
+
+def test_ordinary_keys_are_usable() -> None:
+    assert all(keys.is_usable(keys.KeyPair(os.urandom(32)).public) for _ in range(50))
+    assert keys.is_usable(with_x25519(9))

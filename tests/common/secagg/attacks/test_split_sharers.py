@@ -1,10 +1,10 @@
-"""Two sets of sharers, in a sparse graph: the server hides most of the victim's honest neighbours from the victim
-and drops the others, each within what the neighbourhood's threshold allows.
+"""Two sets of sites that go on, in a sparse graph: the server hides most of the victim's honest neighbours from the
+victim and drops the others, each within what the neighbourhood's threshold allows.
 
 Ten sites, three of them corrupted; a neighbourhood of six, five shares restore a secret. The victim drew the three
-corrupted sites and honest sites 1, 2, 3. It is told that 1 and 2 did not share, so it does not mask with them, but
-they hold its shares; then 3 drops out, and its mask key is restored. All that is left on the victim's vector are
-masks the server knows. The rule: every site's statement names the transcript it masked under, and all must agree.
+corrupted sites and honest sites 1, 2, 3. It is told that 1 and 2 did not check their shares, so it does not mask with
+them, but they hold its own; then 3 drops out, and its mask seed is restored. All that is left on the victim's vector
+are masks the server knows. The rule: every site's statement names the transcript it masked under, and all must agree.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from __future__ import annotations
 import pytest
 
 from sealora_common.secagg import ProtocolError, RingVector, SiteSession
+from sealora_common.secagg.bodies import MaskRequest
 from sealora_common.secagg.graph import Neighbourhood
-from sealora_common.secagg.messages import Envelopes, MaskRequest, bundle
+from sealora_common.secagg.messages import bundle
+from secagg_weakened import weakened
 
-from secagg_attacker import Attacker, plan_draws, told_survivors, weakened
+from secagg_attacker import Attacker, plan_draws, told_survivors
 from secagg_runs import Federation, Run, same, vector_of
 
 FEDERATION = Federation.of(10, small_graph=Neighbourhood(6, 5))
@@ -35,16 +37,12 @@ DRAWS = {
 def hide_and_drop(site_class: type[SiteSession], monkeypatch: pytest.MonkeyPatch) -> tuple[Run, RingVector | None]:
     plan_draws(monkeypatch, len(FEDERATION), DRAWS)
     run = Run(FEDERATION, site_class=site_class).until("mask")
-    attacker = Attacker(FEDERATION)
-    attacker.hears_keys(run.answers["advertise"].values())
-
+    attacker = Attacker.watching(run, CORRUPTED)
     requests = run.close("mask")
-    hidden = MaskRequest(tuple(sorted(set(range(10)) - set(HIDDEN))), Envelopes({})).to_bytes()
+    hidden = MaskRequest([run.answers["check"][index] for index in range(10) if index not in HIDDEN], []).to_bytes()
     masked = {VICTIM: run.sites[VICTIM].mask(hidden, vector_of(FEDERATION.terms.segments, VICTIM))}
     for index in set(range(1, 10)):
         masked[index] = run.answer("mask", index, requests[index])
-    for index in CORRUPTED:
-        attacker.corrupts(run.sites[index])
 
     told = sorted(set(range(10)) - {DROPPED})
     willing = [index for index in told if index != VICTIM]  # the victim itself need not be asked
@@ -55,12 +53,12 @@ def hide_and_drop(site_class: type[SiteSession], monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_victim_is_read_where_statements_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    careless = weakened(SiteSession, confirm=("if statement.transcript != secrets.transcript:", "if False:"))
+    careless = weakened(SiteSession, confirm=("if statement.transcript != state.transcript.digest:", "if False:"))
     _, read = hide_and_drop(careless, monkeypatch)
     assert read is not None
     assert same(read, vector_of(FEDERATION.terms.segments, VICTIM))
 
 
-def test_different_sets_of_sharers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ProtocolError, match="two different sets of keys or sharers"):
+def test_different_sets_of_sites_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ProtocolError, match="two different sets of keys, shares or sites"):
         hide_and_drop(SiteSession, monkeypatch)

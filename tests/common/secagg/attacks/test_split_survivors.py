@@ -12,8 +12,9 @@ import pytest
 from sealora_common.secagg import ProtocolError, RingVector, SiteSession, TooFewSitesError
 from sealora_common.secagg.bodies import Survivors
 from sealora_common.secagg.messages import Kind, bundle
+from secagg_weakened import weakened
 
-from secagg_attacker import Attacker, told_survivors, weakened
+from secagg_attacker import Attacker, told_survivors
 from secagg_runs import Federation, Run, same, sum_of
 
 FEDERATION = Federation.of(7, min_survivors=3)
@@ -25,11 +26,8 @@ DROPS = {0: {2, 3}, 1: {3, 4}, 2: {3, 4}, 3: {2, 4}, 4: {2, 3}}
 
 def tell_each_its_own(site_class: type[SiteSession], *, confirmed: bool) -> tuple[Run, RingVector | None]:
     run = Run(FEDERATION, site_class=site_class).until("confirm")
-    attacker = Attacker(FEDERATION)
-    attacker.hears_keys(run.answers["advertise"].values())
-    for index in CORRUPTED:
-        attacker.corrupts(run.sites[index])
-    transcript = run.sites[0]._secrets.transcript
+    attacker = Attacker.watching(run, CORRUPTED)
+    transcript = run.sites[0]._state.transcript.digest
     confirmations = {}
     for index, dropped in DROPS.items():
         told = tuple(sorted(set(range(7)) - dropped))
@@ -60,7 +58,7 @@ def test_different_survivor_sets_are_refused() -> None:
 
 
 def test_a_sum_of_two_is_read_where_sites_open_unconfirmed() -> None:
-    careless = weakened(SiteSession, open=('self._require(len(agreed), "confirmed the survivors")', ""))
+    careless = weakened(SiteSession, open=('self._review.require(len(agreed), "confirmed the survivors")', ""))
     assert_read(*tell_each_its_own(careless, confirmed=False))
 
 

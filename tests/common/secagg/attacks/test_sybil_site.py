@@ -6,18 +6,18 @@ signature.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
+from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import PolicyError
 from sealora_common.roster import Member, Roster
-from sealora_common.secagg import ProtocolError, RingVector, keys
-from sealora_common.secagg import site as site_module
-from sealora_common.secagg.messages import Advertisement, Kind, bundle, open_signed, sign
+from sealora_common.secagg import ProtocolError, RingVector, SiteSession
+from sealora_common.secagg.messages import open_signed
+from secagg_weakened import weaken_everywhere
 
-from secagg_attacker import Attacker, surrounds, weakened_function
+from secagg_attacker import surrounds
 from secagg_runs import Federation, identity, same, vector_of
 
 FEDERATION = Federation.of(4)
@@ -25,21 +25,20 @@ VICTIM = 0
 
 
 def fill_with_sybils() -> RingVector | None:
-    attacker = Attacker(FEDERATION)
-    victim, own = FEDERATION.begin(VICTIM)
-    peers = {peer: (os.urandom(32), os.urandom(32)) for peer in (4, 5, 6)}
-    shown = [own]
-    for peer, (share_private, mask_private) in peers.items():
-        advertised = Advertisement(keys.public_key(share_private), keys.public_key(mask_private))
-        shown.append(sign(Kind.ADVERTISE, advertised.to_bytes(), FEDERATION.terms, identity(f"sybil-{peer}"), peer))
-        attacker.advertised[peer] = advertised
-    attacker.advertised[VICTIM] = victim._own_advertisement()
-    return surrounds(attacker, victim, bundle(shown), peers)
+    """Each sybil has a roster on which it stands, and the terms of the true one."""
+    names = [*FEDERATION.roster.names, "sybil-4", "sybil-5", "sybil-6"]
+    padded = Roster.create("consortium", {name: identity(name).public_key for name in names}, identity("the server"))
+    peers = {
+        peer: SiteSession.begin(FEDERATION.terms, padded, identity(f"sybil-{peer}"), SystemEntropy())
+        for peer in (4, 5, 6)
+    }
+    return surrounds(FEDERATION, VICTIM, peers)
 
 
 def test_sybils_read_a_site_that_takes_keys_of_sites_off_the_roster(monkeypatch: pytest.MonkeyPatch) -> None:
-    careless = weakened_function(open_signed, ("sender >= len(roster) or not", "sender < len(roster) and not"))
-    monkeypatch.setattr(site_module, "open_signed", careless)
+    weaken_everywhere(
+        monkeypatch, open_signed, ("sender >= len(roster) or not verify", "sender < len(roster) and not verify")
+    )
     read = fill_with_sybils()
     assert read is not None
     assert same(read, vector_of(FEDERATION.terms.segments, VICTIM))

@@ -1,142 +1,131 @@
-"""Two sets of keys for one site: a corrupted site signs both, and shows the victim another than it shows the rest.
+"""Two sets of keys for one site: a corrupted site signs both, and the server shows the victim another than the rest.
 
-The masks of the two no longer cancel, and the sum opens to noise of the corrupted site's making. The rules: one set
-of keys a site in a bundle, no key twice, and all sites agree on one transcript, which covers every key.
+What the victim seals to the corrupted site does then not open with the keys that all others know, and after the
+corrupted site has dropped out the victim seems to have cheated: it would be named, with evidence. The rules: one set
+of keys a site in a bundle, no key twice, and all that a site signs names all the keys that it was told.
 """
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from sealora_common.secagg import OpenedSum, ProtocolError, SiteSession, keys
-from sealora_common.secagg import server as server_module
-from sealora_common.secagg import site as site_module
-from sealora_common.secagg.messages import (
-    Advertisement,
-    Envelopes,
-    Kind,
-    MaskRequest,
-    bundle,
-    open_signed,
-    transcript_digest,
-)
+from sealora_common.secagg import Fault, FaultKind, ProtocolError, SiteSession, keys
+from sealora_common.secagg.bodies import Advertisement, ShareMessage
+from sealora_common.secagg.messages import Kind, bundle
+from sealora_common.secagg.transcript import Transcript, keys_digest
+from secagg_turned import Silent, go_on, turn
+from secagg_weakened import weaken_everywhere, weakened
 
-from secagg_attacker import Attacker, told_survivors, weakened, weakened_function
-from secagg_runs import Federation, Run, same
+from secagg_attacker import Attacker, Relay, shared_of
+from secagg_runs import Federation, Run
 
-FEDERATION = Federation.of(5)
-VICTIM, ABSENT, CORRUPTED = 0, 3, 4
+FEDERATION = Federation.of(4)
+VICTIM, ABSENT, CORRUPTED = 0, 2, 3
 HONEST = (0, 1, 2)
 
 
-def show_the_victim_other_keys(site_class: type[SiteSession] = SiteSession, *, both: bool = False) -> Run:
-    """A round up to the masked vectors, in which the corrupted site is two sessions; only one meets the victim.
-
-    Args:
-        site_class: the honest sites' class.
-        both: whether the victim is shown both sets of keys, or only the other one.
-    """
-    run = Run(FEDERATION, site_class=site_class)
-    run.step("advertise", {ABSENT})
-    double, double_advertisement = FEDERATION.begin(CORRUPTED)
-    first = run.sites[CORRUPTED]
-    honest = [run.answers["advertise"][index] for index in HONEST]
-    shown = (
-        [*honest, run.answers["advertise"][CORRUPTED], double_advertisement]
-        if both
-        else [*honest, double_advertisement]
-    )
-    double_envelopes = Envelopes.from_bytes(
-        open_signed(
-            double.share(bundle([*honest, double_advertisement])), Kind.SHARE, FEDERATION.terms, FEDERATION.roster
-        )[1]
-    )
+def show_the_victim_other_keys() -> Run:
+    """A round before the share stage, in which the victim will be shown a second set of the corrupted site's keys."""
+    run = Run(FEDERATION)
+    run.step("advertise")
+    turn(run, {CORRUPTED: Silent})
+    _, double = FEDERATION.begin(CORRUPTED)
 
     def on_request(stage: str, index: int, request: bytes) -> bytes:
-        if (stage, index) == ("share", VICTIM):
-            return bundle(shown)
-        if stage == "mask" and index in (VICTIM, CORRUPTED):
-            told = MaskRequest.from_bytes(request)
-            ciphertexts = dict(told.envelopes.ciphertexts)
-            if index == VICTIM:
-                ciphertexts[CORRUPTED] = double_envelopes.ciphertexts[VICTIM]
-            else:  # what the victim sent is for the double; the corrupted site puts it in an envelope for itself
-                victim_key = run.sites[VICTIM]._own_advertisement().share_public
-                between = (VICTIM, CORRUPTED, FEDERATION.terms.digest)
-                plain = keys.open_from_peer(double._secrets.share_private, victim_key, *between, ciphertexts[VICTIM])
-                ciphertexts[VICTIM] = keys.seal_for_peer(first._secrets.share_private, victim_key, *between, plain)
-            return MaskRequest(told.sharers, Envelopes(ciphertexts)).to_bytes()
-        return request
+        if (stage, index) != ("share", VICTIM):
+            return request
+        return bundle([*(run.answers["advertise"][each] for each in HONEST), double])
 
     run.on_request = on_request
-    run.step("share")
     return run
 
 
-def finish(run: Run) -> OpenedSum:
-    for stage in ("mask", "confirm", "open"):
-        run.step(stage)
-    return run.server.open()
-
-
-def test_the_sum_is_noise_where_sites_do_not_agree_on_the_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    careless = weakened_function(transcript_digest, ("writer.fixed(advertisement.to_bytes(), 2 * KEY_BYTES)", "pass"))
-    monkeypatch.setattr(site_module, "transcript_digest", careless)
-    monkeypatch.setattr(server_module, "transcript_digest", careless)
-    run = show_the_victim_other_keys()
-    opened = finish(run)
-    assert not same(opened.vector, run.expected(opened.survivors))
+def test_a_victim_is_framed_where_sites_do_not_agree_on_the_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    weaken_everywhere(monkeypatch, keys_digest, (" + _keys_bytes(advertised)", ""))
+    run = go_on(show_the_victim_other_keys(), "open", {CORRUPTED: "mask"})
+    run.step("open", {CORRUPTED})
+    with pytest.raises(ProtocolError, match="contribution of site 'site-0000' to a mask does not open"):
+        run.server.open()
+    (fault,) = run.server.faults
+    assert (fault.site, fault.kind) == (VICTIM, FaultKind.CONTRIBUTION)
+    fault.prove(FEDERATION.roster)
 
 
 def test_a_victim_shown_other_keys_is_left_out_by_the_server() -> None:
     run = show_the_victim_other_keys()
-    with pytest.raises(ProtocolError, match="other keys or sharers"):
-        run.step("mask")
+    with pytest.raises(ProtocolError, match="not those of its statement"):
+        run.step("share")
+
+
+def test_a_victim_shown_other_keys_is_not_framed_by_it() -> None:
+    """Whichever of the two sets of keys the server says were advertised."""
+    run = show_the_victim_other_keys()
+    requests = run.close("share")
+    assert run.on_request is not None
+    shown = run.on_request("share", VICTIM, requests[VICTIM])
+    assert shown is not None
+    message = run.answer("share", VICTIM, shown)
+    share = ShareMessage.from_bytes(message)
+    first = run.sites[CORRUPTED]
+    evidence = (share.envelopes[CORRUPTED].to_bytes(), first._own_advertisement().to_bytes(), first._state.mask_seed)
+    for told in (requests[VICTIM], shown):
+        attacker = Attacker(FEDERATION)
+        attacker.hears_keys(run.answers["advertise"].values())
+        digests = {index: one.digest for index, one in attacker.advertised.items()}
+        if told is shown:
+            digests[CORRUPTED] = run.sites[VICTIM]._state.peers[CORRUPTED].digest
+        transcript = Transcript(digests, {VICTIM: shared_of(message)}, (VICTIM,))
+        framing = Fault(VICTIM, FaultKind.CONTRIBUTION, FEDERATION.terms, transcript, (share.signed,), evidence)
+        with pytest.raises(ProtocolError, match="evidence"):
+            framing.prove(FEDERATION.roster)
 
 
 @pytest.mark.parametrize("asked", [0, 1, 2])
-def test_sites_shown_different_keys_open_nothing(asked: int) -> None:
+def test_sites_shown_different_keys_go_no_further(asked: int) -> None:
     run = show_the_victim_other_keys()
-    requests = run.close("mask")
     assert run.on_request is not None
-    masked = {
-        index: run.answer("mask", index, run.on_request("mask", index, request) or b"")
-        for index, request in requests.items()
-    }
-    with pytest.raises(ProtocolError, match="two different sets of keys or sharers"):
-        told_survivors(run.sites[asked], masked, (*HONEST, CORRUPTED))
+    requests = {index: run.on_request("share", index, each) or b"" for index, each in run.close("share").items()}
+    relay = Relay(run.sites, run.answers["advertise"])
+    relay.shared = {index: run.answer("share", index, request) for index, request in requests.items()}
+    with pytest.raises(ProtocolError, match="two different sets of keys"):
+        run.sites[asked].check(relay.check_request(asked).to_bytes())
 
 
-def test_the_sum_is_noise_where_a_site_takes_the_last_of_two_sets(monkeypatch: pytest.MonkeyPatch) -> None:
-    careless = weakened_function(transcript_digest, ("writer.fixed(advertisement.to_bytes(), 2 * KEY_BYTES)", "pass"))
-    monkeypatch.setattr(site_module, "transcript_digest", careless)
-    monkeypatch.setattr(server_module, "transcript_digest", careless)
-    run = show_the_victim_other_keys(
-        weakened(SiteSession, share=("if sender in secrets.peers:", "if False:")), both=True
-    )
-    opened = finish(run)
-    assert not same(opened.vector, run.expected(opened.survivors))
+def two_sets_in_one_bundle(site_class: type[SiteSession]) -> SiteSession:
+    run = Run(FEDERATION, site_class=site_class)
+    run.step("advertise", {ABSENT})
+    _, second = FEDERATION.begin(CORRUPTED)
+    run.sites[VICTIM].share(bundle([*run.answers["advertise"].values(), second]))
+    return run.sites[VICTIM]
+
+
+def test_the_last_of_two_sets_is_taken_where_a_site_does_not_look() -> None:
+    careless = weakened(SiteSession, share=("if sender in state.peers:", "if False:"))
+    assert len(two_sets_in_one_bundle(careless)._state.peers) == 3
 
 
 def test_two_sets_of_keys_in_one_bundle_are_refused() -> None:
-    run = Run(FEDERATION)
-    run.step("advertise", {ABSENT})
-    _, second = FEDERATION.begin(CORRUPTED)
     with pytest.raises(ProtocolError, match="two sets of keys"):
-        run.sites[VICTIM].share(bundle([*run.answers["advertise"].values(), second]))
+        two_sets_in_one_bundle(SiteSession)
 
 
 def test_another_sites_key_under_ones_own_name_is_refused() -> None:
     run = Run(FEDERATION)
-    run.step("advertise", {ABSENT, CORRUPTED})
+    run.step("advertise", {CORRUPTED})
     victims = run.sites[VICTIM]._own_advertisement()
-    attacker = Attacker(FEDERATION)
+    fresh, other = (keys.KeyPair(os.urandom(32)).public for _ in range(2))
+    of_the_victim = keys.halves(victims.mask_public)
     for copied in (
         victims,
-        Advertisement(victims.mask_public, bytes([9]) + bytes(31)),
-        Advertisement(bytes([9]) + bytes(31), bytes([9]) + bytes(31)),
+        Advertisement(victims.mask_public, fresh),
+        Advertisement(fresh, fresh),
+        Advertisement(of_the_victim[0] + keys.halves(fresh)[1], other),  # either half of a hybrid key
+        Advertisement(other, keys.halves(fresh)[0] + of_the_victim[1]),
+        Advertisement(fresh, keys.halves(fresh)[0] + keys.halves(other)[1]),
     ):
-        message = attacker.signs(CORRUPTED, Kind.ADVERTISE, copied.to_bytes())
+        message = Attacker(FEDERATION).signs(CORRUPTED, Kind.ADVERTISE, copied.to_bytes())
         with pytest.raises(ProtocolError, match="every site would refuse"):
             run.deliver("advertise", message)
         site, own = FEDERATION.begin(1)
