@@ -24,7 +24,6 @@ from sealora_client.model.adapted import AdaptedModel, adapted_model
 from sealora_client.policy import SitePolicy
 from sealora_client.site_config import SiteConfig
 from sealora_common.errors import ModelError, PolicyError, SealoraError
-from sealora_common.groups import require_dealable
 from sealora_common.identity import Identity
 from sealora_common.recipe import Recipe, load_recipe
 from sealora_common.roster import Roster
@@ -58,7 +57,6 @@ class Site:
             raise PolicyError(f"{directory / 'roster.json'}: names no server key, so receipts prove nothing: add it")
         self.server_key = bytes.fromhex(self.roster.server)
         self.policy.check(self.recipe, self.roster)
-        require_dealable(self.recipe, len(self.roster))
         self._loaded: SiteData | None = None
         # Under another recipe, or of another file, the records would be others: that is a new start.
         if before is not None and (before.recipe.hash, before.data_file) == (self.recipe.hash, self.data_file):
