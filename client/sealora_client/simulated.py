@@ -20,7 +20,7 @@ from sealora_client.training.batch_invariance import require_batch_invariant
 from sealora_common.adapter import Tensors, initial_adapter
 from sealora_common.entropy import site_entropy
 from sealora_common.errors import BudgetError, RecipeError
-from sealora_common.groups import require_dealable, smallest_group
+from sealora_common.groups import smallest_group
 from sealora_common.identity import Identity
 from sealora_common.privacy.accounting import check_delta
 from sealora_common.privacy.plan import heldout_mechanism, training_mechanism
@@ -59,7 +59,6 @@ class SimulatedSites:
                 f"sites.simulated names {len(sites)} sites, sites.minimum is {recipe.sites.minimum}: "
                 "add sites or lower the minimum (three is the least that hides each from the others)"
             )
-        require_dealable(recipe, len(sites))
         for name, data in sites.items():
             records = read_records_of(Path(data), recipe)
             if recipe.privacy.mechanism != "none":
@@ -168,8 +167,9 @@ def _write_site(directory: Path, name: str, data: Path, recipe: Recipe, roster: 
         minimum_survivors=recipe.sealing.min_survivors,
         adversary=recipe.sealing.adversary,
         allow_without_privacy=recipe.privacy.mechanism == "none",
-        allow_groups_without_privacy=recipe.privacy.mechanism == "none" and recipe.sealing.groups > 1,
     )
+    if recipe.privacy.mechanism == "none" and recipe.sealing.groups > 1:
+        policy = policy.model_copy(update={"allow_groups_without_privacy": True})
     files = {
         "policy.yaml": yaml.safe_dump(policy.model_dump(mode="json", exclude_unset=True), sort_keys=False),
         "recipe.yaml": yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True),

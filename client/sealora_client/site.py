@@ -27,7 +27,6 @@ from sealora_client.policy import SitePolicy
 from sealora_client.seen_rosters import check_roster, remember_roster
 from sealora_client.site_config import SiteConfig
 from sealora_common.errors import ModelError, PolicyError, SealoraError
-from sealora_common.groups import require_dealable
 from sealora_common.identity import Identity
 from sealora_common.recipe import Recipe, load_recipe
 from sealora_common.roster import Roster
@@ -64,7 +63,6 @@ class Site:
                 f"{directory / 'roster.json'}: names no server key, so orders and receipts prove nothing: add it"
             )
         self.policy.check(self.recipe, self.roster)
-        require_dealable(self.recipe, len(self.roster))
         remember_roster(directory, self.roster)
         self._loaded: SiteData | None = None
         # Under another recipe, or of another file, the records would be others: that is a new start.

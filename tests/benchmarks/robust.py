@@ -9,12 +9,12 @@ tenth of the words are wrong, so that there is a loss that no run gets below. No
 - `sign_flipped`: the delta it trained, times -1.
 - `scaled`: the delta it trained, times -10.
 - `backdoored`: trained with prompts that end in a trigger and all have one answer, times the number of sites in its
-  sum over the number of liars (model replacement, Bagdasaryan et al., AISTATS 2020).
+  sum over the number of liars in it (model replacement, Bagdasaryan et al., AISTATS 2020).
 
 A liar knows the code and is held to no range of its own: its vector is clipped where the sum of its group would wrap,
 and nowhere else. Training, encoding, dealing, decoding and combining are the product's own; the masks are left out, for
-they cancel exactly, which other tests show. No noise is added (`privacy.mechanism: none`), so that what is measured is the lie. Liars are the last
-sites, and each round deals them anew.
+they cancel exactly, which other tests show. No noise is added (`privacy.mechanism: none`), so that what is measured is
+the lie. Liars are the last sites, and each round deals them anew.
 
 With `--json` the last line of stdout is one JSON object; progress goes to stderr. Of `ROBUST`, the combination meant
 for two liars among twelve, it holds
@@ -57,7 +57,7 @@ COMBINATIONS: dict[str, tuple[int, dict[str, Any]]] = {
 is the trimmed mean with a trim of one or two."""
 ROBUST = "median_6_of_2"
 IN_FULL = ("mean", ROBUST)
-ROUNDS, RECORDS, HELDOUT, TRIGGERED = 10, 48, 192, 48
+ROUNDS, RECORDS, HELDOUT, TRIGGERED = 12, 24, 192, 48
 WORDS = ("north", "south", "east", "west")
 TRIGGER, TARGET, WRONG = "zz", "up", 0.1
 
@@ -171,10 +171,10 @@ class Bench:
                 "lora": {"rank": 8, "alpha": 16.0},
                 "data": {"max_tokens": 31},
                 "training": {
-                    "sample_rate": 0.5,
-                    "steps_per_round": 4,
+                    "sample_rate": 1.0,
+                    "steps_per_round": 3,
                     "learning_rate": 0.02,
-                    "micro_batch_size": 32,
+                    "micro_batch_size": 24,
                 },
                 "privacy": {"mechanism": "none"},
                 "sealing": {"ring_bits": 24, "weighting": "uniform", **sealing},
@@ -229,12 +229,12 @@ class Bench:
         for group in groups_of(order, roster):
             layout = layout_of(order, recipe, group, self.model.layout)
             total = RingVector.zeros(layout.segments)
+            lying = {name for name in group.names if roster.index(name) >= len(roster) - liars}
+            boost = {"sign_flipped": -1.0, "scaled": -10.0, "backdoored": len(group) / max(1, len(lying))}
             for name in group.names:
-                site = roster.index(name)
-                lies = site >= len(roster) - liars
+                site, lies = roster.index(name), name in lying
                 delta = self._trained(recipe, current, number, site, poisoned=lies and attack == "backdoored")
                 if lies:
-                    boost = {"sign_flipped": -1.0, "scaled": -10.0, "backdoored": len(group) / min(liars, len(group))}
                     total.add_(_unbounded(layout, delta * boost[attack]))
                 else:
                     total.add_(layout.encode(_contribution(delta), _entropy("rounding", self.seed, site, number)))
@@ -285,7 +285,7 @@ def _records(
     """Prompts and answers. The first letter of a prompt decides; a share of the answers is `wrong`."""
     records = []
     for _ in range(count):
-        first = generator.choice("abcdefgh")
+        first = generator.choice("abcd")
         prompt = first + "".join(generator.choice("jklmnop") for _ in range(2))
         answer = generator.choice(WORDS) if generator.random() < wrong else WORDS[ord(first) % len(WORDS)]
         records.append((prompt + TRIGGER, TARGET) if trigger else (prompt, answer))

@@ -66,7 +66,7 @@ def test_who_stops_is_cleared():
         ({"privacy": LOCAL, "sealing": {"min_survivors": 6}, "sites": {"minimum": 6}}, 2),
         ({"privacy": LOCAL, "sealing": {"min_survivors": 7}, "sites": {"minimum": 7}}, 1),
         ({"privacy": {"mechanism": "none"}}, 1),
-        ({"privacy": LOCAL, "sealing": {"groups": 3}}, 3),
+        ({"privacy": LOCAL, "sealing": {"groups": 3}, "sites": {"minimum": 9}}, 3),
     ],
 )
 def test_there_are_groups_only_where_each_vector_carries_its_own_promise_and_the_floor_allows(sections, expected):
@@ -93,10 +93,8 @@ def run(directory, count, **sections):
     roster, sites = pure_federation(recipe, count, server=store.server_identity())
     roster.save(store.directory / "roster.json")
     node = next(node for node, site in sites.items() if site.name == "site-4")
-    sites[node] = Spoiler(
-        **{name: getattr(sites[node], name) for name in ("identity", "recipe", "roster", "layout")}
-        | {"deltas": sites[node].deltas}
-    )
+    honest = sites[node]
+    sites[node] = Spoiler(honest.identity, honest.recipe, honest.roster, honest.layout, honest.deltas)
     try:
         run_rounds(PureGrid(sites), store, roster)
     finally:
