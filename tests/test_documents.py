@@ -83,7 +83,7 @@ def test_the_tables_in_the_sealing_document_are_what_the_code_computes() -> None
         assert match, title
         return [int(cell) for cell in match.group(1).split("|")]
 
-    computed = [neighbourhood(sites, sites) for sites in row("sites")]
+    computed = [neighbourhood(sites, sites, 1024) for sites in row("sites")]
     assert row("neighbours k") == [each.neighbours for each in computed if each]
     assert row("threshold t") == [each.threshold for each in computed if each]
     for sites, curious, malicious in re.findall(r"^\| (\d+) \| (\d+) \| (\d+) \|$", text, re.MULTILINE):

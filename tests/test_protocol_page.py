@@ -1,4 +1,4 @@
-"""docs/protocol.md says what the code does: sizes, labels, and what docs/sealing.md tells of the graph."""
+"""docs/protocol.md says what the code does: sizes and labels."""
 
 from __future__ import annotations
 
@@ -21,13 +21,11 @@ from sealora_common.secagg.bodies import (
     ShareStatement,
     Survivors,
 )
-from sealora_common.secagg.graph import neighbourhood
 from sealora_common.secagg.messages import Kind
 from sealora_common.secagg.terms import VERSION
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
-SEALING = (ROOT / "docs" / "sealing.md").read_text(encoding="utf-8")
 D = bytes(32)
 SITES = (1, 4, 5)
 GIVEN = {site: Given(D, D, D) for site in SITES}
@@ -67,15 +65,3 @@ def test_versions_sizes_and_kinds_of_fault_are_those_of_the_page():
     assert f"({32 + keys.SEALED_BYTES:,} bytes)" in PAGE
     faults = PAGE[PAGE.index("## Evidence") :]
     assert re.findall(r"^\| (\d) \|", faults, re.MULTILINE) == [str(kind.value) for kind in FaultKind]
-
-
-def test_the_table_of_neighbourhoods_is_the_code_s():
-    rows = [
-        [int(cell) for cell in row.split("|")]
-        for name in ("sites", "neighbours k", "threshold t")
-        for row in re.findall(rf"^\| {name} \| (.*) \|$", SEALING, re.MULTILINE)
-    ]
-    for sites, k, t in zip(*rows, strict=True):
-        found = neighbourhood(sites, sites, 1024)
-        assert found is not None
-        assert (found.neighbours, found.threshold) == (k, t)

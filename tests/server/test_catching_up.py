@@ -107,5 +107,5 @@ def test_the_rosters_of_what_is_sent_come_with_it(tmp_path):
     assert lacking(chain, 2, book, later.roster) == {"receipts": chain_to_bytes(chain[2:])}
     sent = lacking(chain, 1, book, later.roster)
     assert chain_from_bytes(sent["receipts"]) == chain[1:]
-    assert rosters_from_bytes(sent["rosters"], coordinator=home.roster.coordinator) == [home.roster]
+    assert rosters_from_bytes(sent["rosters"], coordinator=home.roster.coordinator_pin) == [home.roster]
     assert lacking(chain, 9, book, later.roster) == {"receipts": b""}
