@@ -1,5 +1,4 @@
-"""Each single check of the protocol is missed by some test: taken away in a copy, the attacks then succeed.
-
+"""Each single check of the protocol is missed by some test: it is taken away in a copy, and the attacks run on that.
 
 The checks are found in the source, so a new one without a test of its own fails here. A weakened copy that looks for a
 rule that is gone would fail for that alone, which shows nothing: in the copy such tests are skipped.

@@ -201,6 +201,14 @@ def secret_of_too_few_shares() -> Fault:
     return secret(one.transcript, one.statements[VICTIM], tuple(one.of("open", index) for index in (1, 2, 5, 6)))
 
 
+def secret_beside_keys_of_another_session() -> Fault:
+    """An honest site dropped out and its seed was restored: it is not the seed of the keys of its other session."""
+    one, other = world(1), world(2)
+    openings = tuple(one.of("open", index) for index in (0, 1, 2, 3, 5))
+    advertised = other.attacker.advertised[DROPPED].to_bytes()
+    return fault(FaultKind.SECRET, DROPPED, one.transcript, (one.statements[DROPPED], *openings), (advertised,))
+
+
 def envelope_of(drawer: int, holder: int, envelope: Envelope, advertised: bytes, seed: bytes) -> Fault:
     one = world(1)
     extra = (envelope.to_bytes(), advertised, seed)
@@ -277,6 +285,11 @@ FRAMINGS: list[tuple[Callable[[], Fault], str, list[Rule]]] = [
         [(" or not self._share_fits(statement, site, holder, kind, share)", "")],
     ),
     (secret_of_too_few_shares, "secret", [(" or len(held) < threshold", ""), ("(held, threshold)", "(held, 4)")]),
+    (
+        secret_beside_keys_of_another_session,
+        "_advertisement",
+        [("if _digest_of(body) != self._fault.transcript.keys[site]:", "if False:")],
+    ),
     (
         contribution_with_another_seed,
         "contribution",
