@@ -1,7 +1,7 @@
 """Sealing in groups: who is in which group of a round, which everybody works out alike.
 
 With `sealing.groups` each round's sites are dealt into that many groups, each group's sum is sealed and opened by
-itself, and the mean of all is replaced by the median or trimmed mean over the groups' means (`robust_mean`), so that
+itself, and the mean of all is replaced by what `sealing.combine` makes of the groups' means (`robust_mean`), so that
 the groups without a liar outvote those with one. Dealing before a robust combination is the bucketing of Karimireddy,
 He & Jaggi, "Byzantine-Robust Learning on Heterogeneous Datasets via Bucketing" (ICLR 2022, arXiv:2006.09365); sums of
 groups under a seal those of So, Güler & Avestimehr, "Byzantine-Resilient Secure Federated Learning" (IEEE JSAC 2021,
@@ -94,4 +94,4 @@ def fewest_groups(recipe: Recipe) -> int:
     sealing = recipe.sealing
     if sealing.groups == 1:
         return 1
-    return max(3, 2 * sealing.trim + 1) if sealing.combine == "trimmed_mean" else 3
+    return max(3, sealing.fewest_combined)

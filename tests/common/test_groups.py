@@ -132,6 +132,9 @@ def test_a_roster_too_small_for_its_groups_is_refused():
         (9, {}, 3),
         (9, {"combine": "trimmed_mean", "trim": 1}, 3),
         (9, {"combine": "trimmed_mean", "trim": 3}, 7),
+        (9, {"combine": "near_median", "trim": 1}, 3),
+        (9, {"combine": "near_median", "trim": 3}, 7),
+        (9, {"combine": "multi_krum", "trim": 3}, 9),
     ],
 )
 def test_so_many_groups_must_stand(groups, sealing, fewest):

@@ -83,7 +83,19 @@ GROUP_ERRORS = {
     "no groups": (("sealing.groups=0",), "sealing.groups: 0 will not do"),
     "a trim that leaves nothing": (
         (*GROUPED, "sealing.combine=trimmed_mean", "sealing.trim=2"),
-        "leaves out 2 groups at each end, and of 4 groups nothing is left: take more groups, or a trim of 1 or less",
+        "trimmed_mean with a trim of 2 needs 5 groups, and there are 4: take 5 or more, or a trim of 1 or less",
+    ),
+    "too few groups to see who is far from whom": (
+        ("sealing.groups=6", "sites.minimum=18", "sealing.combine=multi_krum", "sealing.trim=2"),
+        "multi_krum with a trim of 2 needs 7 groups, and there are 6: take 7 or more, or a trim of 1 or less",
+    ),
+    "no trim is small enough": (
+        (*GROUPED, "sealing.combine=multi_krum"),
+        "multi_krum with a trim of 1 needs 5 groups, and there are 4: take 5 or more",
+    ),
+    "as many liars' groups as others": (
+        (*GROUPED, "sealing.combine=near_median", "sealing.trim=2"),
+        "near_median with a trim of 2 needs 5 groups, and there are 4: take 5 or more, or a trim of 1 or less",
     ),
     "too few sites for the groups": (
         ("sealing.groups=4", "sites.minimum=11"),

@@ -133,6 +133,15 @@ def test_a_liar_moves_no_coordinate_out_of_the_other_groups_range(federation):
     assert others("site-1", 1).any()
 
 
+def test_a_group_far_from_the_median_has_no_part_in_the_mean(tmp_path):
+    federation = Federation(tmp_path, combine="near_median", trim=1)
+    liar = federation.sites[11]
+    liar.deltas = lambda name, number: np.full(SIZE, -8.0, dtype=np.float32)
+    moved = federation.round()
+    honest = [federation.mean_of(group) for group in federation.groups() if liar.name not in group.names]
+    np.testing.assert_allclose(moved, np.mean(honest, axis=0), atol=2e-6)
+
+
 def test_the_groups_of_a_stage_are_asked_together(federation):
     federation.round()
     stages = federation.events_of(Stage)

@@ -164,21 +164,35 @@ class SealingSection(Section):
     groups: int = Field(default=1, ge=1, le=333)
     """Groups that the sites are dealt into, anew each round, each sealed and opened by itself; 1, or 3 and more. What
     they are for: the groups without a lying member outvote those with one. Each needs `min_survivors` members."""
-    combine: Literal["median", "trimmed_mean"] = "median"
-    """What replaces the mean over several groups, coordinate by coordinate (Yin et al. 2018)."""
+    combine: Literal["median", "trimmed_mean", "multi_krum", "near_median"] = "median"
+    """What replaces the mean over several groups: coordinate by coordinate (Yin et al. 2018), or the mean of the groups
+    nearest to each other (Multi-Krum, Blanchard et al. 2017) or to the coordinate-wise median."""
     trim: int = Field(default=1, ge=1)
-    """`trimmed_mean` only: so many groups' values are left out at each end."""
+    """How many groups with a liar `combine` withstands; `median` does not read it. `trimmed_mean` leaves out so many
+    values at each end, `multi_krum` and `near_median` so many groups."""
 
     @model_validator(mode="after")
     def _groups_can_outvote(self) -> SealingSection:
         if self.groups == 2:
             raise ValueError("groups is 2, and of two groups none outvotes the other: take 1, or 3 and more")
-        if self.groups > 1 and self.combine == "trimmed_mean" and self.groups <= 2 * self.trim:
+        if self.groups > 1 and self.groups < self.fewest_combined:
+            trim = self.trim - (self.fewest_combined - self.groups + 1) // 2
+            remedy = f"take {self.fewest_combined} or more" + (f", or a trim of {trim} or less" if trim else "")
             raise ValueError(
-                f"combine: trimmed_mean leaves out {self.trim} groups at each end, and of {self.groups} groups nothing "
-                f"is left: take more groups, or a trim of {(self.groups - 1) // 2} or less"
+                f"combine: {self.combine} with a trim of {self.trim} needs {self.fewest_combined} groups, and there "
+                f"are {self.groups}: {remedy}"
             )
         return self
+
+    @property
+    def fewest_combined(self) -> int:
+        """Fewest groups of which `combine` makes one mean. Multi-Krum's 2 trim + 3 is from Blanchard et al. 2017."""
+        return {
+            "median": 1,
+            "trimmed_mean": 2 * self.trim + 1,
+            "near_median": 2 * self.trim + 1,
+            "multi_krum": 2 * self.trim + 3,
+        }[self.combine]
 
 
 class ServerSection(Section):
