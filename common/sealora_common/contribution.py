@@ -38,7 +38,9 @@ _TALLY_RANGES = {
 
 
 class DamagedSumError(ProtocolError):
-    """A sum does not count its own survivors: somebody in it sent something else than it should."""
+    """A sum does not count its own survivors: somebody in it sent something else than it should. Told to no server."""
+
+    travels = False
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 Two sites that differ in one record are asked the same by a lying server, which holds the server's key and orders what
 no honest server orders. Under the tests' seed their keys are the same too, so that every byte of an answer can be
-compared; what is drawn from the system all the same (the encrypted shares) is compared in length.
+compared; what is drawn from the system all the same (sealed shares, half of each signature) is compared in length.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from sealora_client.training import clipped_sum, dp_sgd
 from sealora_common.adapter import initial_adapter
 from sealora_common.errors import ModelError, OrderRefusedError, SealoraError
 from sealora_common.hello import Hello
+from sealora_common.identity import SIGNATURE_BYTES
 from sealora_common.order import RoundOrder, vector_digest
 from sealora_common.receipt import Receipt, chain_to_bytes, history_of
 
@@ -194,9 +195,12 @@ class World:
         """What it says from the order up to the vector, as far as it goes along."""
         bench = self.bench
         bench.contexts["site-0"].state = RecordDict()
-        said: list[Any] = [self.says(asked.action, asked.content)]
-        own = said[0]["config"].get("payload")
-        if own is None or not asked.whole:
+        first = self.says(asked.action, asked.content)
+        own = first["config"].get("payload")
+        if own is None:
+            return [first]
+        said: list[Any] = [(set(first["config"]), own[:-SIGNATURE_BYTES], len(own))]
+        if not asked.whole:
             return said
         session = bench.session(asked.order)
         try:
@@ -216,7 +220,16 @@ class World:
             session.add_shares(shares)  # type: ignore[arg-type]
             if index == 0:
                 said.append((set(answer["config"]), len(shares)))
-        content = RecordDict({"config": ConfigRecord({"payload": session.close_shares()[0]})})
+        requests = session.close_shares()
+        for index, name in enumerate(bench.roster.names):
+            content = RecordDict({"config": ConfigRecord({"payload": requests[index]})})
+            answer = self.says("query.check", content) if index == 0 else bench.ask(name, "query.check", content)
+            checked = answer["config"]["payload"] if index == 0 else answer.config_records["config"]["payload"]
+            session.add_check(checked)  # type: ignore[arg-type]
+            if index == 0:
+                said.append((set(answer["config"]), len(checked)))
+        assert session.close_checks() == {}
+        content = RecordDict({"config": ConfigRecord({"payload": session.close_disclosures()[0]})})
         said.append(self.says("query.mask", content))
         return said
 
@@ -267,7 +280,7 @@ def differences(
     found, answered = [], []
     for asked in questions(bench, crafted):
         expected = alone.after(asked)
-        if "payload" in expected[0]["config"] and len(expected) == (3 if asked.whole else 1):
+        if isinstance(expected[0], tuple) and len(expected) == (4 if asked.whole else 1):
             answered.append(asked.name)
         found += [f"{asked.name}, {name}" for name, other in others.items() if other.after(asked) != expected]
     return found, answered

@@ -217,7 +217,7 @@ def test_a_site_checks_its_own_receipts_with_its_own_roster_and_recipe(bench, ru
 
 
 def test_a_site_shows_its_roster_s_fingerprint(bench, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["sealora-site", "roster", str(bench.directory("site-0"))])
+    monkeypatch.setattr(sys, "argv", ["sealora-site", "roster", "show", str(bench.directory("site-0"))])
     with pytest.raises(SystemExit) as left:
         main()
     assert not left.value.code

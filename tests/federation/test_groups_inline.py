@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from sealora_client import round_work
+from sealora_common.groups import groups_of
 from sealora_common.order import RoundOrder
+from sealora_common.receipt_check import check_chain
+from sealora_common.roster import Roster
 from sealora_server.run_store import RunStore
 
 from tiny_federation import WatchedGrid, adapter_of, events_of, run_inline, write_federation
@@ -61,13 +64,22 @@ def test_the_run_goes_on_to_its_end_and_the_sites_believe_its_receipts(run):
 
 def test_each_round_s_groups_are_others(run):
     directory, _ = run
+    roster, store = Roster.load(directory / "roster.json"), RunStore.open(directory)
+    receipts = store.receipts()
+    proofs = check_chain(receipts, {roster.hash.hex(): roster}, recipe=store.recipe)
+    dealt = [{group.names for group in groups_of(receipt.order, roster)} for receipt in receipts]
+    opened = [{opening.survivors for opening in proof.openings} for proof in proofs]
+    assert [len(groups) for groups in opened] == [4, 3, 4]
+    assert all(groups <= whole for groups, whole in zip(opened, dealt, strict=True))
+    assert len({frozenset(groups) for groups in dealt}) == len(dealt) == 3
     confirmed = [
-        json.loads(path.read_text()) for path in sorted((directory / "sites").glob("*/receipts/*.confirmed.json"))
+        tuple(noted["survivors"])
+        for path in sorted((directory / "sites").glob("*/receipts/*.confirmed.jsonl"))
+        for noted in map(json.loads, path.read_text().splitlines())
+        if noted["round_number"] <= 3  # then the last evaluation, of which there is no receipt
     ]
-    assert len(confirmed) == 8
-    members = {tuple(each["members"]) for each in confirmed}
-    assert sorted(name for group in members for name in group) == [f"site-{index}" for index in range(8)]
-    assert all(set(each["survivors"]) <= set(each["members"]) for each in confirmed)
+    assert len(confirmed) >= 22
+    assert set(confirmed) <= set.union(*dealt)
 
 
 def test_what_is_stepped_is_within_what_the_sites_sent(run):
@@ -82,5 +94,6 @@ def test_what_is_stepped_is_within_what_the_sites_sent(run):
 
 
 def test_an_order_names_no_group(run):
-    """Groups follow from the nonce and the roster, so there is nothing for a server to tell a site otherwise."""
-    assert not any("group" in field for field in RoundOrder.model_fields)
+    """Groups follow from their number, the nonce and the roster: a server tells no site whom it is dealt to."""
+    assert [field for field in RoundOrder.model_fields if "group" in field] == ["groups"]
+    assert RoundOrder.model_fields["groups"].annotation is int
