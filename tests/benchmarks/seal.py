@@ -37,6 +37,8 @@ def main() -> None:
 def measure(*, quick: bool) -> dict[str, Any]:
     """All figures by name; `quick` ones have the same names."""
     import seal_accuracy
+    import seal_hybrid
+    import seal_influence
     import seal_masking
     import seal_opening
 
@@ -55,6 +57,13 @@ def measure(*, quick: bool) -> dict[str, Any]:
     figures |= seal_accuracy.measure(length=8192 if quick else 131_072, sites=10)
     _progress("differential-privacy noise of the demo recipe next to the encoding's error")
     figures |= seal_accuracy.measure_dp_noise(length=10_000 if quick else 500_000)
+    _progress("hybrid keys and signatures at ten sites, and what a round's messages weigh")
+    figures |= seal_hybrid.measure(sites=10, length=50_000 if quick else 10_000_000, repeats=1 if quick else 3)
+    for sites in (10, 100):
+        weighed = sites // 5 if quick else sites
+        figures[f"bytes_per_site_round_overhead_{sites}"] = seal_hybrid.bytes_overhead(weighed)
+    _progress("a liar's influence on the mean")
+    figures["influence_ratio"] = seal_influence.measure(trials=20 if quick else 500)
     federations = {16: 5, 64: 3, 256: 1}
     for sites, repeats in federations.items():
         _progress(f"opening with {sites} sites")

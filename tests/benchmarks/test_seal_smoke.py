@@ -22,6 +22,11 @@ FOLLOWED = {
     "dp_noise_to_error",
     "server_memory_ratio_256_16",
     "open_seconds_64",
+    "open_seconds_256",
+    "pq_overhead_stage",
+    "influence_ratio",
+    "bytes_per_site_round_overhead_10",
+    "bytes_per_site_round_overhead_100",
 }
 
 
