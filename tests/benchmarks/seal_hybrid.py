@@ -1,7 +1,7 @@
 """What the hybrid keys and signatures cost at ten sites, next to the same round with the classical halves alone.
 
-A whole round is played and timed stage by stage: what one site does, and what the server does with ten answers. From it is
-taken what the post-quantum halves cost: each operation's time less its classical half's, times how often it was done.
+A whole round is played and timed: what one site does, and what the server does with ten answers. From it is taken what
+the post-quantum halves cost: each operation's time less its classical half's, times how often it was done.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class _Federation:
 
     def play(
         self, timed: Callable[[str, str, float], None] = lambda who, stage, seconds: None
-    ) -> tuple[Counter, Counter]:
+    ) -> tuple[Counter[int], Counter[int]]:
         """Plays a round; returns the bytes that each site sent and received."""
         server, sessions = ServerSession(self.terms, self.roster), []
         up: Counter[int] = Counter()

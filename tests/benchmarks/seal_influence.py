@@ -40,9 +40,7 @@ def measure(*, trials: int, sites: int = 10, parameters: int = 4096) -> float:
             for segment in layout.segments
         ]
         if trial % 2:  # knows the others' sum, as colluding members nearly do
-            words[0] = (layout.segments[0].modulus_mask - honest.words[0].astype(np.uint64)) & layout.segments[
-                0
-            ].modulus_mask
+            words[0] = layout.segments[0].modulus_mask - honest.words[0].astype(np.uint64)
         words[1] = (-honest.words[1].astype(np.int64)).astype(np.uint64) & layout.segments[1].modulus_mask
         words[1][0] = 1  # the count must come out right
         lie = RingVector(
