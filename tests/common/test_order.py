@@ -53,6 +53,7 @@ CHANGES = {
     "recipe_hash": "0" * 64,
     "roster_hash": "0" * 64,
     "roster_sequence": 7,
+    "groups": 3,
     "layout_digest": "0" * 64,
     "adapter_digest": "0" * 64,
     "clip_range": 0.5,
