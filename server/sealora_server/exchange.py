@@ -14,6 +14,8 @@ from sealora_common.wire_format import CONFIG, ERROR, Action, field
 # Flower's own wait polls every 3 s. A grid in this process answers at once; a remote one is asked less and less.
 _FIRST_POLL_SECONDS = 0.02
 _LONGEST_POLL_SECONDS = 0.5
+# Requests may be made as they are sent, so that they do not lie in memory all at once.
+_SENT_TOGETHER = 16
 # Flower counts a message's time from when it was made, this module from when it was taken in.
 _EXPIRY_SECONDS = 5.0
 
@@ -42,16 +44,19 @@ def exchange(
     Returns:
         The nodes that did not answer at all.
     """
-    messages = [
-        Message(content, dst_node_id=node_id, message_type=action.value, ttl=timeout)
-        for node_id, content in requests.items()
-    ]
     waiting = set(requests)
     # An answer is that of the node that was asked: who it says it is from is not looked at, and what Flower answers
     # in place of a node it signs with its own number.
-    accepted = set(grid.push_messages(messages))
-    sent = {message.metadata.message_id: message.metadata.dst_node_id for message in messages}
-    pending = {message_id: node_id for message_id, node_id in sent.items() if message_id in accepted}
+    pending: dict[str, int] = {}
+    nodes = list(requests)
+    for first in range(0, len(nodes), _SENT_TOGETHER):
+        messages = [
+            Message(requests[node_id], dst_node_id=node_id, message_type=action.value, ttl=timeout)
+            for node_id in nodes[first : first + _SENT_TOGETHER]
+        ]
+        accepted = set(grid.push_messages(messages))
+        sent = {message.metadata.message_id: message.metadata.dst_node_id for message in messages}
+        pending |= {message_id: node_id for message_id, node_id in sent.items() if message_id in accepted}
     deadline = time.monotonic() + timeout
     pause = _FIRST_POLL_SECONDS
     while pending and time.monotonic() < deadline:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -77,6 +77,28 @@ class _Group:
     terms: RoundTerms
     contributions: ContributionLayout
     session: ServerSession
+
+
+class _Requests(Mapping[int, RecordDict]):
+    """What each node is asked, made when it is sent; `bytes_of` tells how large it was."""
+
+    def __init__(self, nodes: tuple[int, ...], make: Callable[[int], RecordDict]) -> None:
+        self._nodes = dict.fromkeys(nodes)
+        self._make = make
+        self.bytes_of: dict[int, int] = {}
+
+    def __getitem__(self, node: int) -> RecordDict:
+        if node not in self._nodes:
+            raise KeyError(node)
+        content = self._make(node)
+        self.bytes_of[node] = content_bytes(content)
+        return content
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._nodes)
+
+    def __len__(self) -> int:
+        return len(self._nodes)
 
 
 @dataclass
@@ -161,7 +183,7 @@ class SealedRound:
         survivors = tuple(map(self.federation.roster.index, names))
         return replace(opened, survivors=survivors, groups=(survivors,))
 
-    def _orders(self) -> dict[int, RecordDict]:
+    def _orders(self) -> _Requests:
         """The order for every node; they differ in nothing but the receipts that each site lacks."""
         of = self.federation
         order = {ORDER: self.order.to_bytes(), ORDER_SIGNATURE: self.order.signed_by(of.server)}
@@ -170,7 +192,8 @@ class SealedRound:
         for held in {of.held.get(node, 0) for node in of.sites}:
             fields = order | lacking(of.receipts, held, of.rosters, of.roster)
             contents[held] = RecordDict({ARRAYS: adapter, CONFIG: ConfigRecord(fields)})  # type: ignore[arg-type]
-        return {node: contents[of.held.get(node, 0)] for node in of.sites}
+        held_then = {node: of.held.get(node, 0) for node in of.sites}
+        return _Requests(tuple(of.sites), lambda node: contents[held_then[node]])
 
     def _note_receipts(self, silent: set[int]) -> None:
         """Who took the order has all receipts. Who refused it may have lost some, so it is sent them all again."""
@@ -178,16 +201,19 @@ class SealedRound:
             if node not in silent:
                 self.federation.held[node] = 0 if site in self._failures else len(self.federation.receipts)
 
-    def _close(self, close: Callable[[ServerSession], dict[int, bytes]]) -> dict[int, RecordDict]:
+    def _close(self, close: Callable[[ServerSession], Mapping[int, bytes]]) -> _Requests:
         """Closes a stage in every group: the next one's requests, by node."""
         nodes = {site: node for node, site in self.federation.sites.items()}
         closed = self._of_each_group(lambda group: close(group.session))
-        requests = {}
+        whose: dict[int, tuple[Mapping[int, bytes], int]] = {}
         for group, payloads in zip(self._standing, closed, strict=True):
-            for index, payload in sorted(payloads.items()):
-                content = RecordDict({CONFIG: ConfigRecord({PAYLOAD: payload})})
-                requests[nodes[group.roster.names[index]]] = content
-        return requests
+            whose |= {nodes[group.roster.names[index]]: (payloads, index) for index in sorted(payloads)}
+
+        def request(node: int) -> RecordDict:
+            payloads, index = whose[node]
+            return RecordDict({CONFIG: ConfigRecord({PAYLOAD: payloads[index]})})
+
+        return _Requests(tuple(whose), request)
 
     def _of_each_group(self, work: Callable[[_Group], T]) -> list[T]:
         """Does `work` in every group; those in which it fails are left out from then on.
@@ -216,7 +242,7 @@ class SealedRound:
         self,
         name: StageName,
         action: Action,
-        requests: Mapping[int, RecordDict],
+        requests: _Requests,
         take: Callable[[ServerSession, bytes], int],
         *,
         timeout: float | None = None,
@@ -231,7 +257,7 @@ class SealedRound:
             except ProtocolError as error:
                 on_error(node, str(error))
                 return
-            down, up = content_bytes(requests[node]), content_bytes(content)
+            down, up = requests.bytes_of[node], content_bytes(content)
             of.events.write(SiteReplied(round=number, stage=name, site=of.sites[node], bytes_up=up, bytes_down=down))
 
         def on_error(node: int, reason: str) -> None:

@@ -57,11 +57,11 @@ def verify(public_key: bytes, signature: bytes, message: bytes) -> bool:
     """Whether both parts of `signature` (3373 bytes) over `message` are by the holder of `public_key` (1984 bytes)."""
     if len(signature) != SIGNATURE_BYTES or not _is_public_key(public_key):
         return False
-    ed25519, mldsa = key_parts(public_key)
     labelled = LABEL + message
     try:
-        Ed25519PublicKey.from_public_bytes(ed25519).verify(signature[:_ED25519_SIGNATURE], labelled)
-        MLDSA65PublicKey.from_public_bytes(mldsa).verify(signature[_ED25519_SIGNATURE:], labelled, LABEL)
+        ed25519, mldsa = _parsed(public_key)
+        ed25519.verify(signature[:_ED25519_SIGNATURE], labelled)
+        mldsa.verify(signature[_ED25519_SIGNATURE:], labelled, LABEL)
     except (InvalidSignature, ValueError):
         return False
     return True
@@ -83,6 +83,13 @@ def check_public_key(public_key: bytes) -> bytes:
     if not _is_public_key(public_key):
         raise ValueError("the Ed25519 part is no canonical public key")
     return public_key
+
+
+@lru_cache(maxsize=2048)
+def _parsed(public_key: bytes) -> tuple[Ed25519PublicKey, MLDSA65PublicKey]:
+    """Parsed once: ML-DSA expands its matrix from the key, which takes longer than to verify with it."""
+    ed25519, mldsa = key_parts(public_key)
+    return Ed25519PublicKey.from_public_bytes(ed25519), MLDSA65PublicKey.from_public_bytes(mldsa)
 
 
 @lru_cache(maxsize=4096)

@@ -8,7 +8,7 @@ vector instructions, and as fast elsewhere; the tag is never computed.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -21,8 +21,11 @@ _BLOCK_BYTES = 1 << 17
 # Streams open at a time: each holds about a kilobyte of cipher state, and a server may have thousands to take off.
 _STREAMS = 64
 
+Batch = tuple[Sequence[bytes], Sequence[bytes]]
+"""Keys of streams to add, and of streams to subtract."""
 
-def apply_masks(vector: RingVector, plus: Sequence[bytes], minus: Sequence[bytes], *, threads: int = 1) -> None:
+
+def apply_masks(vector: RingVector, plus: Sequence[bytes], minus: Sequence[bytes]) -> None:
     """Adds the mask streams of the keys in `plus`, and subtracts those in `minus`, in place.
 
     Args:
@@ -30,16 +33,25 @@ def apply_masks(vector: RingVector, plus: Sequence[bytes], minus: Sequence[bytes
             container a word.
         plus: 32-byte keys; each must be unique to this vector (the counter always starts at 2).
         minus: likewise.
-        threads: how many take their share of the keys. Each needs a block of its own besides, and no vector.
+    """
+    _apply(vector, plus, minus, threading.Lock())
+
+
+def apply_batches(vector: RingVector, batches: Iterable[Batch], *, threads: int) -> None:
+    """Applies masks while others are still being worked out.
+
+    Args:
+        vector: as in `apply_masks`; of no use if this raises.
+        batches: keys to add and keys to subtract, as they come.
+        threads: how many work at a time. Each needs a block of its own, and no vector.
+
+    Raises:
+        Exception: whatever `batches` raises.
     """
     lock = threading.Lock()
-    if threads == 1 or len(plus) + len(minus) < 2 * threads:
-        _apply(vector, plus, minus, lock)
-        return
     with ThreadPoolExecutor(threads) as pool:
-        parts = [pool.submit(_apply, vector, plus[n::threads], minus[n::threads], lock) for n in range(threads)]
-    for part in parts:
-        part.result()
+        for done in [pool.submit(_apply, vector, plus, minus, lock) for plus, minus in batches]:
+            done.result()
 
 
 def _apply(vector: RingVector, plus: Sequence[bytes], minus: Sequence[bytes], lock: threading.Lock) -> None:

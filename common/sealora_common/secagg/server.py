@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -31,11 +32,12 @@ from sealora_common.secagg.bodies import (
 from sealora_common.secagg.errors import ProtocolError, TooFewSitesError
 from sealora_common.secagg.faults import Fault, FaultKind
 from sealora_common.secagg.graph import Neighbourhood
-from sealora_common.secagg.masks import apply_masks
+from sealora_common.secagg.masks import apply_batches
 from sealora_common.secagg.messages import Kind, bundle, content_digest, open_signed
+from sealora_common.secagg.requests import Requests
 from sealora_common.secagg.ring import RingVector
 from sealora_common.secagg.terms import RoundTerms
-from sealora_common.secagg.transcript import Shared, Transcript, keys_digest
+from sealora_common.secagg.transcript import Shared, Transcript, keys_digest, table_bytes
 from sealora_common.secagg.unmasking import Unmasking
 
 _MOST_THREADS = 8
@@ -136,7 +138,7 @@ class ServerSession:
         self._statements[sender] = statement
         return sender
 
-    def close_shares(self) -> dict[int, bytes]:
+    def close_shares(self) -> Mapping[int, bytes]:
         """Returns the request for the next stage by site: the envelopes meant for it. Raises TooFewSitesError."""
         self._close(Collecting.CHECKS, len(self._shared), "shared their keys")
         table = {
@@ -144,15 +146,17 @@ class ServerSession:
             for sender, share in self._shared.items()
         }
         self._transcript = Transcript(self._transcript.keys, table)
-        requests = {}
-        for recipient in self._shared:
+        told = table_bytes(table)
+
+        def request(recipient: int) -> bytes:
             meant: dict[int, tuple[bytes, Envelope]] = {
                 sender: (share.signed, share.envelopes[recipient])
                 for sender, share in self._shared.items()
                 if recipient in share.envelopes
             }
-            requests[recipient] = CheckRequest(table, meant).to_bytes()
-        return requests
+            return told + CheckRequest.sent_bytes(meant)
+
+        return Requests(sorted(self._shared), request)
 
     def add_check(self, message: bytes) -> int:
         """Takes a site's word that it has checked its envelopes; returns its index. Raises ProtocolError."""
@@ -205,11 +209,12 @@ class ServerSession:
         self._close(Collecting.MASKED, len(going_on), "have shares that the others can use")
         self._transcript = Transcript(self._transcript.keys, self._transcript.shared, tuple(going_on))
         checks = [self._checks[site][1] for site in going_on]
+        undisclosed = MaskRequest(checks, []).to_bytes()  # one for all that did not complain
         requests = {}
         for recipient in going_on:
             asked = self._checks[recipient][0].complaints
             disclosed = [self._disclosed[site][1] for site in asked if site in self._disclosed]
-            requests[recipient] = MaskRequest(checks, disclosed).to_bytes()
+            requests[recipient] = MaskRequest(checks, disclosed).to_bytes() if disclosed else undisclosed
         return requests
 
     def add_masked(self, message: bytes) -> int:
@@ -287,11 +292,10 @@ class ServerSession:
             disclosed={site: disclosure for site, (disclosure, _) in self._disclosed.items()},
         )
         try:
-            plus, minus = unmasking.masks()
+            # Thousands of streams where a tenth of hundreds of sites was lost, taken off while keys are still restored.
+            apply_batches(self._sum, unmasking.batches(), threads=min(_MOST_THREADS, os.cpu_count() or 1))
         finally:
             self.faults += unmasking.faults
-        # Thousands of streams where a tenth of hundreds of sites was lost; OpenSSL lets other threads run meanwhile.
-        apply_masks(self._sum, plus, minus, threads=min(_MOST_THREADS, os.cpu_count() or 1))
         self._sum.reduce_()
         confirmations = tuple(message for _, message in sorted(self._confirmed.items()))
         return OpenedSum(self._sum, self.survivors, confirmations)

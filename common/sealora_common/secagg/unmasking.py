@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -11,8 +11,11 @@ from sealora_common.secagg import keys, shares
 from sealora_common.secagg.bodies import Advertisement, Disclosure, Opening, ShareKind, ShareMessage, ShareStatement
 from sealora_common.secagg.errors import ProtocolError, TooFewSitesError
 from sealora_common.secagg.faults import Fault, FaultKind, contribution_fits, contributions_fit, seed_fits, share_fits
+from sealora_common.secagg.masks import Batch
 from sealora_common.secagg.terms import RoundTerms
 from sealora_common.secagg.transcript import Transcript
+
+_BATCH = 64  # self-masks worked out at a time
 
 
 @dataclass
@@ -39,28 +42,36 @@ class Unmasking:
     disclosed: Mapping[int, Disclosure]
     faults: list[Fault] = field(default_factory=list)
 
-    def masks(self) -> tuple[list[bytes], list[bytes]]:
-        """The keys of the mask streams to add to the masked sum, and of those to subtract.
+    def batches(self) -> Iterator[Batch]:
+        """The keys of the mask streams to add to the masked sum, and of those to subtract, as they are restored.
 
         Raises:
             TooFewSitesError: too few true shares of a secret were opened.
             ProtocolError: a site's shares restore nothing, or its contribution to a mask does not open; see `faults`.
         """
+        dropped = sorted(set(self.transcript.checked) - set(self.survivors))
+        for start in range(0, len(self.survivors), _BATCH):
+            survivors = self.survivors[start : start + _BATCH]
+            yield [], [keys.self_mask_key(self._self_mask(site), site, self.terms.digest) for site in survivors]
+        for site in dropped:
+            yield self._pairwise(site)
+
+    def _pairwise(self, dropped: int) -> Batch:
+        """The masks that survivors share with a site that went on and did not survive."""
         plus: list[bytes] = []
-        minus = [keys.self_mask_key(self._self_mask(site), site, self.terms.digest) for site in self.survivors]
-        for dropped in sorted(set(self.transcript.checked) - set(self.survivors)):
-            seed = self._restore(dropped, ShareKind.MASK_SEED)
-            pair = keys.KeyPair(seed)
-            # Its peers masked with what it gave them: that must be what its seed makes, or their masks stay on the sum.
-            if pair.public != self.advertised[dropped].mask_public or not contributions_fit(
-                self.statements[dropped], dropped, seed, self.terms.digest
-            ):
-                raise self._secret_fault(dropped, ShareKind.MASK_SEED)
-            for survivor in self.survivors:
-                if self.transcript.are_neighbours(survivor, dropped):
-                    key = self._mask_key(survivor, dropped, seed, pair)
-                    # The survivor added this mask if its index is the lower one.
-                    (minus if survivor < dropped else plus).append(key)
+        minus: list[bytes] = []
+        seed = self._restore(dropped, ShareKind.MASK_SEED)
+        pair = keys.KeyPair(seed)
+        # Its peers masked with what it gave them: that must be what its seed makes, or their masks stay on the sum.
+        if pair.public != self.advertised[dropped].mask_public or not contributions_fit(
+            self.statements[dropped], dropped, seed, self.terms.digest
+        ):
+            raise self._secret_fault(dropped, ShareKind.MASK_SEED)
+        for survivor in self.survivors:
+            if self.transcript.are_neighbours(survivor, dropped):
+                key = self._mask_key(survivor, dropped, seed, pair)
+                # The survivor added this mask if its index is the lower one.
+                (minus if survivor < dropped else plus).append(key)
         return plus, minus
 
     def _self_mask(self, survivor: int) -> bytes:

@@ -69,7 +69,7 @@ def test_any_number_of_threads_may_take_their_share(threads: int) -> None:
     many = [os.urandom(32) for _ in range(41)]
     alone, together = vector_of(segments, 5), vector_of(segments, 5)
     masks.apply_masks(alone, many[:30], many[30:])
-    masks.apply_masks(together, many[:30], many[30:], threads=threads)
+    masks.apply_batches(together, [(many[:20], many[30:35]), (many[20:30], many[35:])], threads=threads)
     assert same(alone, together)
 
 
