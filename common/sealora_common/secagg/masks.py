@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algori
 
 from sealora_common.secagg.ring import RingVector
 
-# A block of the vector and a block of keystream fit a core's L2 cache together, so adding costs no memory traffic.
-_BLOCK_BYTES = 1 << 17
+# A block of the vector and two like it fit a core's L2 cache, and take long enough that threads do not wait for each other.
+_BLOCK_BYTES = 1 << 18
 # Streams open at a time: each holds about a kilobyte of cipher state, and a server may have thousands to take off.
 _STREAMS = 64
 
