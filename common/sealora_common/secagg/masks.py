@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algori
 
 from sealora_common.secagg.ring import RingVector
 
-# A block of the vector and two like it fit a core's L2 cache, and take long enough that threads do not wait for each other.
+# Three blocks of this size fit a core's L2 cache; smaller ones make threads wait for each other.
 _BLOCK_BYTES = 1 << 18
 # Streams open at a time: each holds about a kilobyte of cipher state, and a server may have thousands to take off.
 _STREAMS = 64
