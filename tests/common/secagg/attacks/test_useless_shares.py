@@ -77,11 +77,11 @@ def test_the_sum_is_noise_where_a_restored_key_is_not_compared(monkeypatch: pyte
     weaken(
         monkeypatch,
         Unmasking,
-        "masks",
+        "_pairwise",
         (
             "pair.public != self.advertised[dropped].mask_public or not contributions_fit(\n"
-            "            self.statements[dropped], dropped, seed, self.terms.digest\n"
-            "        )",
+            "        self.statements[dropped], dropped, seed, self.terms.digest\n"
+            "    )",
             "False",
         ),
     )
@@ -109,11 +109,9 @@ def test_the_sum_is_noise_where_restored_contributions_are_not_compared(monkeypa
     weaken(
         monkeypatch,
         Unmasking,
-        "masks",
+        "_pairwise",
         (
-            "or not contributions_fit(\n"
-            "            self.statements[dropped], dropped, seed, self.terms.digest\n"
-            "        )",
+            "or not contributions_fit(\n        self.statements[dropped], dropped, seed, self.terms.digest\n    )",
             "",
         ),
     )
