@@ -128,15 +128,6 @@ class Admission:
     parts: tuple[PlannedPart, ...]
     refused: str | None
 
-    def require(self) -> None:
-        """Refuses a run that does not fit.
-
-        Raises:
-            BudgetError: with the sentence of `refused`.
-        """
-        if self.refused is not None:
-            raise BudgetError(self.refused)
-
 
 def admission(
     ledger: Ledger,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from sealora_client.history import receipts_file
+from sealora_client.seen_rosters import read_seen
 from sealora_common.errors import PolicyError
 from sealora_common.receipt import Receipt, chain_from_bytes, first_difference
 from sealora_common.receipt_check import RoundProof, check_chain
@@ -34,11 +35,16 @@ def verify(
     receipts: Annotated[Path, typer.Argument(help="A receipts file (.jsonl), or a site's or a run's directory.")],
     roster: Rosters = None,
     recipe: RecipeFile = None,
+    site: Annotated[
+        Path | None,
+        typer.Option(help="A site's directory: the rosters it has used are held against the receipts'."),
+    ] = None,
 ) -> None:
     """Check a chain of receipts offline, round by round, and say what it proves."""
     agreed = None if recipe is None else load_recipe(recipe)
     chain, file = _read(receipts)
     given = _given(receipts, roster)
+    _require_no_two_faces(chain, file, site or receipts, given[0])
     proofs = _proofs(chain, file, given, agreed)
     if not chain:
         raise PolicyError(f"{file}: holds no receipts: nothing is proven")
@@ -77,6 +83,7 @@ def compare(
     if our_chain and their_chain and our_chain[0].run != their_chain[0].run:
         raise PolicyError("the two chains are of different runs: compare receipts of one run")
     given = _given(ours, roster)
+    _require_no_two_faces(their_chain, their_file, ours, given[0])
     for chain, file in ((our_chain, our_file), (their_chain, their_file)):
         _proofs(chain, file, given, agreed)
     differs = first_difference(our_chain, their_chain)
@@ -108,6 +115,20 @@ def _given(path: Path, named: list[Path] | None) -> list[Roster]:
         raise PolicyError(f"{path}: no roster.json there: give the roster with --roster")
     first = Roster.load(files[0])
     return [first, *(Roster.load(file, coordinator=first.coordinator_pin) for file in files[1:])]
+
+
+def _require_no_two_faces(chain: list[Receipt], file: Path, site: Path, roster: Roster) -> None:
+    """Refuses receipts under another roster of a number than the site has used; a file alone knows of none."""
+    if not site.is_dir():
+        return
+    seen = read_seen(site)
+    for receipt in chain:
+        number, digest = receipt.order.roster_sequence, receipt.roster_hash
+        if seen.contradicts(roster.coordinator_pin, number, digest):
+            raise PolicyError(
+                f"{file}: two faces: round {receipt.round_number} was under a roster number {number} ({digest[:12]}), "
+                f"and {site} has used another of that number: stop taking part and compare fingerprints with the others"
+            )
 
 
 def _proofs(chain: list[Receipt], file: Path, given: list[Roster], recipe: Recipe | None) -> list[RoundProof]:

@@ -132,6 +132,8 @@ def _proof(receipt: Receipt, rosters: Mapping[str, Roster], recipe: Recipe | Non
             f"it is under roster {receipt.roster_hash[:12]}, which is not at hand ({known} is): "
             "get the roster of that time from the coordinator"
         )
+    if receipt.order.roster_sequence != roster.sequence:
+        raise _UnfitError(f"its order gives its roster another number than the roster has; {_TELL}")
     if not receipt.order.is_signed_by(roster.server_key, receipt.order_signature):
         raise _UnfitError(f"its order is not signed by the roster's server; {_TELL}")
     if not receipt.is_signed_by(roster.server_key):

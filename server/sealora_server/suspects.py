@@ -45,9 +45,7 @@ class Suspects:
             members = frozenset(group.survivors)
             if group.adds_up:
                 names -= members
-            elif self._names & members:  # one of those that were there before, as far as anybody knows
-                names -= members - self._names
-            else:
+            elif not self._names & members:  # else it was one of those, as far as anybody knows
                 names |= members
         self._names = names
 

@@ -11,8 +11,10 @@ import pytest
 import yaml
 
 from sealora_client.cli import main
+from sealora_client.seen_rosters import SEEN
 from sealora_common.order import vector_digest
 from sealora_common.receipt import Receipt, chain_to_bytes
+from sealora_common.roster import SeenRosters
 from sealora_common.roster_book import RosterBook
 
 from pure_sites import pure_recipe
@@ -69,6 +71,30 @@ def test_a_chain_is_told_round_by_round_and_what_it_proves(tmp_path, roster, run
         assert said[4].startswith("proven: ")
         assert said[5].startswith("not proven: ")
         assert said[6].startswith("without --recipe")
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_receipts_under_another_roster_of_a_number_that_a_site_has_used_are_two_faces(tmp_path, roster, run, named):
+    """The coordinator signed two rosters of one number: the site used the one, the receipts are of the other."""
+    site = stored(tmp_path / "a", CHAIN[:2])
+    other = SeenRosters().after(HOME.roster_of(NAMES[:3]))
+    (tmp_path / "b").mkdir()
+    used = tmp_path / "b" if named else site
+    (used / SEEN).write_text(other.model_dump_json())
+    words = ["verify", site / "receipts" / f"{RUN}.jsonl", "--site", used] if named else ["verify", site]
+    code, said = run(*words, "--roster", roster)
+    assert code == 1
+    assert "two faces: round 1 was under a roster number 1" in said[0]
+    (used / SEEN).write_text(SeenRosters().after(HOME.roster).model_dump_json())
+    assert run(*words, "--roster", roster)[0] == 0
+
+
+def test_comparing_finds_two_faces_too(tmp_path, roster, run):
+    ours, theirs = stored(tmp_path / "a", CHAIN[:2]), stored(tmp_path / "b", CHAIN[:2])
+    (ours / SEEN).write_text(SeenRosters().after(HOME.roster_of(NAMES[:3])).model_dump_json())
+    code, said = run("compare", ours, theirs, "--roster", roster)
+    assert code == 1
+    assert "two faces: round 1 was under a roster number 1" in said[0]
 
 
 def test_the_run_s_own_directory_is_read_as_well(tmp_path, roster, run):

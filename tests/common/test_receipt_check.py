@@ -326,6 +326,13 @@ def test_a_roster_without_a_server_proves_nothing():
         check_chain([bare.receipt(bare.order())], bare.rosters)
 
 
+def test_an_order_that_gives_its_roster_another_number_is_refused():
+    """Two rosters of one number are found by the number that receipts tell, so it must be the roster's own."""
+    order = HOME.order(roster_sequence=2)
+    with pytest.raises(ReceiptError, match="its order gives its roster another number than the roster has"):
+        check([HOME.receipt(order)])
+
+
 # Any single change anywhere
 
 

@@ -22,7 +22,6 @@ from sealora_common.secagg.errors import ProtocolError
 
 SEED_BYTES = 32
 """Of a key pair, a self-mask or a contribution to a mask."""
-COMMITMENT_BYTES = 32
 _ML_KEM_BYTES = 1184
 _X25519_BYTES = 32
 PUBLIC_KEY_BYTES = _ML_KEM_BYTES + _X25519_BYTES
