@@ -8,6 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,12 @@ from sealora_common.order import RoundOrder, evaluates, terms_of
 from sealora_common.receipt import chain_from_bytes
 from sealora_common.recipe import Recipe, parse_recipe
 from sealora_common.roster import Roster
+from sealora_common.roster_book import RosterBook
 from sealora_common.secagg import SiteSession
+from sealora_server.blame import Blame
+from sealora_server.enrolment import Enrolment
+from sealora_server.events import EventLog
+from sealora_server.sealed_grid import SealedGrid
 
 LAYOUT = AdapterLayout(
     (
@@ -37,6 +43,7 @@ LAYOUT = AdapterLayout(
     )
 )
 
+RUN_ID = "ab" * 16
 Deltas = Callable[[str, int], NDArray[np.float32]]
 Tampering = Callable[[str, str, Message], Message | None]
 
@@ -222,6 +229,28 @@ def pure_federation(
         for index, identity in enumerate(identities)
     }
     return roster, sites
+
+
+def sealed_over(
+    directory: Path, grid: PureGrid, recipe: Recipe, roster: Roster, server: Identity
+) -> tuple[SealedGrid, EventLog]:
+    """A sealed grid of a run in `directory` over pure sites, which it has greeted, and the run's events."""
+    events = EventLog(directory / "events.jsonl")
+    blame = Blame(directory, events)
+    enrolment = Enrolment(grid, recipe, roster, RUN_ID, blame.sites)
+    sealed = SealedGrid(
+        grid,
+        recipe=recipe,
+        roster=roster,
+        layout=enrolment.wait(),
+        enrolment=enrolment,
+        blame=blame,
+        run_id=RUN_ID,
+        events=events,
+        server=server,
+        rosters=RosterBook(directory / "rosters"),
+    )
+    return sealed, events
 
 
 def _payload(payload: bytes) -> RecordDict:

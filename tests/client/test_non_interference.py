@@ -11,7 +11,7 @@ import itertools
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -212,26 +212,25 @@ class World:
             if "payload" not in answer:
                 return [*said, f"{name} does not take part"]
             session.add_advertisement(answer["payload"])  # type: ignore[arg-type]
-        requests = session.close_advertisements()
-        for index, name in enumerate(bench.roster.names):
-            content = RecordDict({"config": ConfigRecord({"payload": requests[index]})})
-            answer = self.says("query.share", content) if index == 0 else bench.ask(name, "query.share", content)
-            shares = answer["config"]["payload"] if index == 0 else answer.config_records["config"]["payload"]
-            session.add_shares(shares)  # type: ignore[arg-type]
-            if index == 0:
-                said.append((set(answer["config"]), len(shares)))
-        requests = session.close_shares()
-        for index, name in enumerate(bench.roster.names):
-            content = RecordDict({"config": ConfigRecord({"payload": requests[index]})})
-            answer = self.says("query.check", content) if index == 0 else bench.ask(name, "query.check", content)
-            checked = answer["config"]["payload"] if index == 0 else answer.config_records["config"]["payload"]
-            session.add_check(checked)  # type: ignore[arg-type]
-            if index == 0:
-                said.append((set(answer["config"]), len(checked)))
+        said.append(self._in_turn("share", session.close_advertisements(), session.add_shares))
+        said.append(self._in_turn("check", session.close_shares(), session.add_check))
         assert session.close_checks() == {}
         content = RecordDict({"config": ConfigRecord({"payload": session.close_disclosures()[0]})})
         said.append(self.says("query.mask", content))
         return said
+
+    def _in_turn(self, stage: str, requests: Mapping[int, bytes], take: Callable[[bytes], int]) -> tuple[set[str], int]:
+        """A stage of all sites, this one first; which fields it answered, and how long its message is."""
+        own: tuple[set[str], int] = set(), 0
+        for index, name in enumerate(self.bench.roster.names):
+            content = RecordDict({"config": ConfigRecord({"payload": requests[index]})})
+            if index == 0:
+                answer = self.says(f"query.{stage}", content)["config"]
+                own = set(answer), len(answer["payload"])
+            else:
+                answer = self.bench.ask(name, f"query.{stage}", content).config_records["config"]
+            take(answer["payload"])
+        return own
 
 
 Worlds = Callable[..., tuple[Bench, World, dict[str, World]]]

@@ -10,15 +10,11 @@ from sealora_common.adapter import initial_adapter
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import FederationError
 from sealora_common.identity import SIGNATURE_BYTES, Identity
-from sealora_common.roster_book import RosterBook
 from sealora_common.secagg.messages import bundle, unbundle
-from sealora_server.blame import Blame
-from sealora_server.enrolment import Enrolment
-from sealora_server.events import EventLog, SiteFailed, SiteReplied, read_events
-from sealora_server.sealed_grid import SealedGrid
+from sealora_server.events import SiteFailed, SiteReplied, read_events
 from sealora_server.strategy import build_strategy
 
-from pure_sites import LAYOUT, PureGrid, node_error, pure_federation, pure_recipe
+from pure_sites import LAYOUT, PureGrid, node_error, pure_federation, pure_recipe, sealed_over
 
 OPTIMIZERS = {
     "fedavg": {},
@@ -37,20 +33,8 @@ class Federation:
         self.recipe = recipe or pure_recipe()
         self.roster, self.sites = pure_federation(self.recipe, count, layout=layout)
         self.grid = PureGrid(self.sites)
-        self.events = EventLog(directory / "events.jsonl")
-        self.blame = Blame(directory, self.events)
-        self.enrolment = Enrolment(self.grid, self.recipe, self.roster, "ab" * 16, self.blame.sites)
-        self.sealed = SealedGrid(
-            self.grid,
-            recipe=self.recipe,
-            roster=self.roster,
-            layout=self.enrolment.wait(),
-            enrolment=self.enrolment,
-            blame=self.blame,
-            run_id="ab" * 16,
-            events=self.events,
-            server=Identity.create("server", SystemEntropy()),
-            rosters=RosterBook(directory / "rosters"),
+        self.sealed, self.events = sealed_over(
+            directory, self.grid, self.recipe, self.roster, Identity.create("server", SystemEntropy())
         )
         self.strategy = build_strategy(self.recipe)
         self.start = layout.shared(self.recipe.lora.aggregation).flatten(initial_adapter(layout, 0))

@@ -12,15 +12,11 @@ from sealora_common.errors import FederationError
 from sealora_common.groups import groups_of
 from sealora_common.identity import Identity
 from sealora_common.roster import Roster
-from sealora_common.roster_book import RosterBook
-from sealora_server.blame import Blame
-from sealora_server.enrolment import Enrolment
-from sealora_server.events import EventLog, SiteFailed, Stage, read_events
-from sealora_server.sealed_grid import SealedGrid
+from sealora_server.events import SiteFailed, Stage, read_events
 from sealora_server.sealed_round import SealedRound
 from sealora_server.strategy import build_strategy
 
-from pure_sites import LAYOUT, PureGrid, pure_federation, pure_recipe, refusal
+from pure_sites import LAYOUT, PureGrid, pure_federation, pure_recipe, refusal, sealed_over
 
 SIZE = LAYOUT.trained("ffa", 1).size
 
@@ -34,21 +30,7 @@ class Federation:
         server = Identity.create("server", SystemEntropy())
         self.roster, self.sites = pure_federation(self.recipe, count, server=server)
         self.grid = PureGrid(self.sites)
-        self.events = EventLog(directory / "events.jsonl")
-        self.blame = Blame(directory, self.events)
-        self.enrolment = Enrolment(self.grid, self.recipe, self.roster, "ab" * 16, self.blame.sites)
-        self.sealed = SealedGrid(
-            self.grid,
-            recipe=self.recipe,
-            roster=self.roster,
-            layout=self.enrolment.wait(),
-            enrolment=self.enrolment,
-            run_id="ab" * 16,
-            events=self.events,
-            blame=self.blame,
-            server=server,
-            rosters=RosterBook(directory / "rosters"),
-        )
+        self.sealed, self.events = sealed_over(directory, self.grid, self.recipe, self.roster, server)
         self.start = LAYOUT.shared("ffa").flatten(initial_adapter(LAYOUT, 0))
 
     def round(self):
