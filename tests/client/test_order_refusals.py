@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import yaml
 
 from sealora_client import order_check, participation
+from sealora_client.order_check import check_order
+from sealora_client.policy import SitePolicy
+from sealora_client.site import Site
 from sealora_common import __version__
+from sealora_common.adapter import initial_adapter
 from sealora_common.entropy import SystemEntropy
+from sealora_common.errors import OrderRefusedError
 from sealora_common.identity import Identity
+from sealora_common.order import RoundOrder
 
+from pure_sites import LAYOUT, pure_recipe
+from quorum import Consortium
 from site_bench import Bench, payload_of, refusal_of
 from tiny_federation import PRIVATE
 
@@ -107,3 +117,56 @@ def test_what_is_not_signed_is_not_even_parsed(bench: Bench) -> None:
     content = bench.content(b"nonsense", bench.adapter, **{"order-signature": b""})
     assert UNSIGNED in refusal_of(bench.ask("site-0", "train", content))
     assert "malformed" in refusal_of(bench.begin("site-0", b"nonsense"))
+
+
+LOCAL = {"mechanism": "local", "epsilon": 8.0, "delta": 1e-5}
+
+
+def deal(groups: int, *, own: int = 1, fewest: int = 3, mechanism: str = "local") -> None:
+    """Shows a site among twelve, whose sums may be opened from three on, an order that deals them into `groups`."""
+    recipe = pure_recipe(privacy=LOCAL, sealing={"groups": own, "min_survivors": 3}, sites={"minimum": 12})
+    recipe = recipe.model_copy(update={"privacy": recipe.privacy.model_copy(update={"mechanism": mechanism})})
+    home = Consortium(12)
+    policy = SitePolicy(epsilon_limit=8, delta_limit=1e-5, minimum_sites=fewest)
+    site = cast(Site, SimpleNamespace(recipe=recipe, roster=home.roster, policy=policy))
+    adapter = LAYOUT.shared(recipe.lora.aggregation).flatten(initial_adapter(LAYOUT, recipe.lora.seed))
+    order = RoundOrder.issue(
+        "train",
+        run="ab" * 16,
+        round_number=1,
+        attempt=1,
+        recipe=recipe,
+        roster=home.roster,
+        layout_digest=LAYOUT.digest,
+        adapter=adapter,
+        groups=groups,
+    )
+    check_order(site, order, adapter, LAYOUT)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [{"groups": 1}, {"groups": 2}, {"groups": 4}, {"groups": 3, "fewest": 4}, {"groups": 3, "own": 3}],
+    ids=str,
+)
+def test_an_order_may_deal_the_sites_into_groups_where_each_vector_carries_its_own_promise(case: Any) -> None:
+    deal(**case)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"groups": 5},  # of two
+        {"groups": 12},
+        {"groups": 4, "fewest": 4},
+        {"groups": 4, "mechanism": "none"},
+        {"groups": 4, "mechanism": "distributed"},
+        {"groups": 4, "own": 3},
+        {"groups": 1, "own": 3},
+    ],
+    ids=str,
+)
+def test_no_order_makes_the_groups_smaller_than_recipe_and_policy_allow(case: Any) -> None:
+    """The sum of a group is read by itself, so this is what keeps a server from reading one site's."""
+    with pytest.raises(OrderRefusedError, match=f"deals the 12 sites into {case['groups']} groups, which neither"):
+        deal(**case)
