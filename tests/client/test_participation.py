@@ -10,15 +10,18 @@ import pytest
 from flwr.app import RecordDict
 
 from sealora_client import round_work
-from sealora_client.history import Told
+from sealora_client.history import History, Told
 from sealora_client.ledger import Ledger
+from sealora_client.outbox import Outbox
 from sealora_client.participation import Participation, RoundState
 from sealora_client.training.clipped_sum import ClippingFigures
 from sealora_client.training.dp_sgd import TrainedRound
 from sealora_common.contribution import ContributionLayout
 from sealora_common.errors import BudgetError, ModelError, StorageError
+from sealora_common.order import layout_of, terms_of
 from sealora_common.secagg import ProtocolError
-from sealora_common.secagg.messages import bundle
+from sealora_common.secagg.bodies import Survivors
+from sealora_common.secagg.messages import Kind, bundle, open_signed
 
 from site_bench import Bench, payload_of, refusal_of
 from tiny_federation import PRIVATE
@@ -100,6 +103,38 @@ def test_the_charge_is_released_on_the_disk_before_the_vector_leaves(bench, monk
     _, requests = bench.play(bench.order(attempt=2), until="mask")
     assert payload_of(bench.stage("site-0", "mask", requests["site-0"]))
     assert charges(bench) == [("held out", "ab", 1, True), ("train", "ab", 1, True)]
+
+
+def test_that_a_vector_leaves_is_on_the_disk_before_it_does(bench, monkeypatch):
+    """Or a site that was killed then would not know, and a second vector of the round could leave."""
+    _, requests = bench.play(bench.order(), until="mask")
+
+    def full(*arguments):
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr(Outbox, "mark_sent", full)
+    refusal_of(bench.stage("site-0", "mask", requests["site-0"]))
+
+
+def test_what_a_site_confirms_is_on_its_disk_before_it_leaves(bench, monkeypatch):
+    """Or receipts could tell a site that was killed then of other survivors than it helped to open."""
+    order = bench.order()
+    session, requests = bench.play(order, until="confirm")
+
+    def full(*arguments):
+        raise StorageError("the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(History, "confirm", full)
+        refusal_of(bench.stage("site-0", "confirm", requests["site-0"]))
+    session.add_confirmation(payload_of(bench.stage("site-1", "confirm", requests["site-1"])))
+    files = [bench.directory(name) / "receipts" / f"{order.run}.confirmed.jsonl" for name in ("site-0", "site-1")]
+    assert not files[0].exists()
+    (noted,) = [json.loads(line) for line in files[1].read_text().splitlines()]
+    assert (noted["order_digest"], noted["survivors"]) == (order.digest.hex(), list(bench.roster.names))
+    terms = terms_of(order, bench.recipe, bench.roster, layout_of(order, bench.recipe, bench.roster, bench.layout))
+    _, body = open_signed(session._confirmed[1], Kind.CONFIRM, terms, bench.roster)
+    assert noted["transcript"] == Survivors.from_bytes(body).transcript.hex()
 
 
 def test_a_released_charge_releases_no_other_vector(bench):

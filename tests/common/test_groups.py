@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sealora_common.contribution import ContributionLayout
 from sealora_common.entropy import SeededEntropy
 from sealora_common.errors import OrderRefusedError, PolicyError, RecipeError
-from sealora_common.groups import fewest_groups, group_of, groups_of, require_dealable, smallest_group
+from sealora_common.groups import fewest_groups, group_of, groups_of, may_regroup, require_dealable, smallest_group
 from sealora_common.identity import Identity
 from sealora_common.order import RoundOrder, layout_of, terms_of
 from sealora_common.recipe import Recipe, parse_recipe
@@ -122,6 +122,25 @@ def test_a_roster_too_small_for_its_groups_is_refused():
         groups_of(order_of(recipe_of(4), roster_of(7)), roster_of(7))
     require_dealable(recipe_of(4), 12)
     require_dealable(recipe_of(1), 2)
+
+
+@pytest.mark.parametrize(
+    ("own", "mechanism", "groups", "may"),
+    [
+        (1, "local", 4, True),
+        (1, "local", 5, False),  # of two, and the floor is three
+        (1, "local", 1, False),  # is no dealing
+        (3, "local", 4, False),
+        (1, "distributed", 4, False),
+        (1, "none", 4, False),
+    ],
+)
+def test_sites_that_a_recipe_seals_as_one_are_dealt_only_where_each_vector_carries_its_own_promise(
+    own, mechanism, groups, may
+):
+    recipe = recipe_of(own)
+    recipe = recipe.model_copy(update={"privacy": recipe.privacy.model_copy(update={"mechanism": mechanism})})
+    assert may_regroup(recipe, 12, groups) is may
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from sealora_common.canonical import canonical_json, digest
 from sealora_common.contribution import ContributionLayout
-from sealora_common.errors import PolicyError
+from sealora_common.entropy import SeededEntropy
+from sealora_common.errors import OrderRefusedError, PolicyError
+from sealora_common.identity import Identity
 from sealora_common.order import RoundOrder, evaluates, layout_of, terms_of, vector_digest
 
 from pure_sites import LAYOUT, pure_federation, pure_recipe
@@ -111,6 +113,10 @@ def encodings() -> dict[str, bytes]:
         "of round 0": canonical_json({**values, "round_number": 0}),
         "of round 2^32": canonical_json({**values, "round_number": 2**32}),
         "of a negative attempt": canonical_json({**values, "attempt": -1}),
+        "in no groups": canonical_json({**values, "groups": 0}),
+        "in more groups than a roster has sites": canonical_json({**values, "groups": 1001}),
+        "under a roster of no number": canonical_json({**values, "roster_sequence": 0}),
+        "under a roster of the number 2^32": canonical_json({**values, "roster_sequence": 2**32}),
         "to do something else": canonical_json({**values, "purpose": "delete"}),
         "cut short": good[:-1],
         "empty": b"",
@@ -209,3 +215,33 @@ def test_an_order_carries_the_recipe_s_ranges_unless_others_are_given():
     assert RoundOrder.issue("train", **issue).clip_norm == 0.3
     assert RoundOrder.issue("train", **issue, clip_norm=0.4, clip_range=2.0).clip_norm == 0.4
     assert RoundOrder.issue("train", **issue, clip_norm=0.4, clip_range=2.0).clip_range == 2.0
+
+
+def test_what_the_server_did_not_sign_is_not_parsed():
+    server, stranger = (Identity.create(name, SeededEntropy(name)) for name in ("server", "stranger"))
+    good = order()
+    assert RoundOrder.parse_signed(good.to_bytes(), good.signed_by(server), server.public_key) == good
+    later = order(round_number=3)
+    for content, signature in (
+        (good.to_bytes(), b""),
+        (good.to_bytes(), good.signed_by(stranger)),
+        (good.to_bytes(), later.signed_by(server)),
+        (b"nonsense", good.signed_by(server)),
+    ):
+        with pytest.raises(OrderRefusedError, match="is not signed by the server that this site's roster names"):
+            RoundOrder.parse_signed(content, signature, server.public_key)
+
+
+@pytest.mark.parametrize("own", [1, 3])
+def test_an_order_deals_as_the_recipe_does_unless_it_says_otherwise(own):
+    recipe = pure_recipe(sealing={"groups": own, "min_survivors": 2}, sites={"minimum": 9})
+    issue = {
+        "run": "ab" * 16,
+        "round_number": 1,
+        "attempt": 1,
+        "recipe": recipe,
+        "roster": ROSTER,
+        "layout_digest": LAYOUT.digest,
+        "adapter": ADAPTER,
+    }
+    assert [RoundOrder.issue("train", **issue, **more).groups for more in ({}, {"groups": 4})] == [own, 4]

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealora_common.errors import PolicyError, ReceiptError
+from sealora_common.groups import groups_of
 from sealora_common.receipt import OpeningProof, Receipt, chain_from_bytes, chain_to_bytes
 from sealora_common.receipt_check import check_chain
 from sealora_common.secagg.bodies import Survivors
@@ -83,10 +84,10 @@ def beyond_the_roster(order: Any) -> tuple[bytes, ...]:
     return (sign(Kind.CONFIRM, body, terms, ABROAD.identities["site-0"], 4),)
 
 
-def beyond_in_name(order: Any) -> tuple[bytes, ...]:
+def beyond_in_name(order: Any, beyond: int = 9) -> tuple[bytes, ...]:
     """Members who confirm a survivor of no roster."""
     terms = terms_for(order, HOME.roster)
-    body = Survivors(transcript_of(order), (0, 1, 2, 9)).to_bytes()
+    body = Survivors(transcript_of(order), (0, 1, 2, beyond)).to_bytes()
     return tuple(sign(Kind.CONFIRM, body, terms, HOME.identities[name], HOME.roster.index(name)) for name in NAMES[:3])
 
 
@@ -136,6 +137,10 @@ CONFIRMATIONS: dict[str, tuple[Callable[[Any], tuple[bytes, ...]], str]] = {
     "by outsiders": (outsiders, "a confirm message is not signed by a site of the roster"),
     "by an outsider under a number of its own": (beyond_the_roster, "not signed by a site of the roster"),
     "over a survivor of no roster": (beyond_in_name, "a survivor that is not on the roster"),
+    "over the first that is on no roster": (
+        lambda order: beyond_in_name(order, len(HOME.roster)),
+        "a survivor that is not on the roster",
+    ),
     "over two sessions": (mixed_sessions, "different sessions or survivors"),
     "over two sets of survivors": (mixed_survivors, "different sessions or survivors"),
     "by one who dropped out": (one_who_dropped_out, "'site-3' confirmed survivors that it is none of"),
@@ -223,6 +228,19 @@ def test_with_the_recipe_its_own_threshold_and_floor_are_asked_for():
         check_chain([receipt], four.rosters, recipe=curious)
 
 
+def test_of_fewer_groups_than_make_a_round_stand_none_is_a_receipt():
+    """Two groups' sums are signed as they should be, and of two neither outvotes the other."""
+    recipe = pure_recipe(sealing={"groups": 4, "combine": "median", "min_survivors": 3}, sites={"minimum": 12})
+    twelve = Consortium(12, recipe_hash=recipe.hash)
+    order = twelve.order(groups=4)
+    groups = [group.names for group in groups_of(order, twelve.roster)]
+    check_chain([twelve.grouped_receipt(order, groups[:3])], twelve.rosters, recipe=recipe)
+    for opened in (groups[1:3], groups[3:]):
+        receipt = twelve.grouped_receipt(order, opened)
+        with pytest.raises(ReceiptError, match=f"it opens {len(opened)} groups, too few for a round to stand"):
+            check_chain([receipt], twelve.rosters, recipe=recipe)
+
+
 # Orders
 
 
@@ -307,6 +325,16 @@ def test_a_chain_of_another_roster_run_or_recipe_is_refused():
 def test_a_continuation_of_another_chain_is_refused():
     with pytest.raises(ReceiptError, match="round 3 is refused: its order does not follow"):
         check(CHAIN[2:], after=HOME.chain(2, world="e")[1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"), [({"run": "cd" * 16}, "another run"), ({"recipe_hash": "9" * 64}, "recipe 9")]
+)
+def test_a_continuation_is_of_the_run_and_recipe_of_what_it_continues(changes, said):
+    """Also when nobody says which those are: the new receipts' word is not taken for it."""
+    strayed = HOME.receipt(HOME.order(CHAIN[:1], **changes))
+    with pytest.raises(ReceiptError, match=f"round 2 is refused: it is of {said}"):
+        check([strayed], after=CHAIN[0], run=None)
 
 
 def test_a_chain_goes_on_under_a_new_roster_if_both_are_at_hand():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sealora_common import robust_mean
 from sealora_common.contribution import OpenedRound
 from sealora_common.recipe import SealingSection
-from sealora_common.robust_mean import combine_groups, near_each_other, near_the_median
+from sealora_common.robust_mean import combine_groups, near_each_other, near_the_median, pool_groups
 
 MEDIAN = SealingSection(groups=5)
 TRIMMED = SealingSection(groups=5, combine="trimmed_mean", trim=2)
@@ -181,3 +181,20 @@ def test_of_too_few_groups_none_is_picked(combine, liars, count):
     """With fewer, liars' groups could decide who is far: refused whoever calls, not only in a recipe."""
     with pytest.raises(ValueError, match=f"more groups for liars=2, got {count}"):
         KEPT[combine]([np.zeros(3)] * count, liars)
+
+
+def test_pooled_groups_say_what_one_sum_of_all_sites_would():
+    """Deltas by weight; figures that every site has one of, by sites."""
+    one = OpenedRound((0, 2, 4, 5), np.array([1.0, -2.0]), 3.0, 0.5, 2.0, 0.25, groups=((0, 2, 4, 5),))
+    two = OpenedRound((1, 3), np.array([4.0, 7.0]), 1.5, 0.2, 1.0, 1.0, groups=((1, 3),))
+    pooled = pool_groups([one, two])
+    assert pooled.survivors == (0, 1, 2, 3, 4, 5)
+    assert pooled.groups == ((0, 2, 4, 5), (1, 3))
+    np.testing.assert_allclose(pooled.mean_delta, [2.0, 1.0])
+    figures = (pooled.heldout_loss, pooled.clipped_fraction, pooled.total_weight, pooled.unclipped)
+    np.testing.assert_allclose(figures, (2.5, 0.4, 3.0, 0.5))
+
+
+def test_pooled_groups_tell_no_figure_that_the_round_has_not():
+    pooled = pool_groups([opened([1.0], loss=None), opened([3.0], first=3, loss=None)])
+    assert (pooled.heldout_loss, pooled.unclipped) == (None, None)

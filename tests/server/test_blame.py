@@ -9,13 +9,17 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import FederationError, PolicyError
+from sealora_common.identity import Identity
+from sealora_common.roster import Roster
 from sealora_common.secagg import Fault, SiteSession
 from sealora_common.secagg.bodies import Envelope, Given, Opening, ShareMessage
 from sealora_common.secagg.messages import Kind
+from sealora_server.blame import Blame
 from sealora_server.cli import cli
 from sealora_server.enrolment import Enrolment
-from sealora_server.events import RoundAborted, RoundFinished, SiteBlamed, SiteFailed, read_events
+from sealora_server.events import EventLog, RoundAborted, RoundFinished, SiteBlamed, SiteFailed, read_events
 from sealora_server.rounds import run_rounds
 from sealora_server.run_store import RunStore
 
@@ -205,3 +209,20 @@ def test_a_blamed_site_takes_part_again_when_its_evidence_is_moved_away(tmp_path
     enrolment.blamed = tuple
     enrolment.wait()
     assert "site-2" in enrolment.ready
+
+
+def test_only_evidence_that_convinces_others_leaves_a_site_out_and_the_first_is_enough(tmp_path):
+    federation = Federation(tmp_path, {"site-2": RubbishToAll})
+    federation.run()
+    fault = Fault.from_bytes((federation.store.directory / "faults" / "site-2.fault").read_bytes())
+    strangers = Roster.create(
+        "pure",
+        {name: Identity.create(f"another {name}", SystemEntropy()).public_key for name in federation.roster.names},
+        Identity.create("coordinator", SystemEntropy()),
+    )
+    for roster, expected in ((strangers, ()), (federation.roster, ("site-2",)), (federation.roster, ("site-2",))):
+        events = EventLog(tmp_path / "other" / "events.jsonl")
+        blame = Blame(tmp_path / "other", events)
+        blame.note(fault, roster)
+        assert blame.sites() == expected
+    assert [type(entry.event) for entry in read_events(events.path)] == [SiteBlamed]

@@ -14,6 +14,7 @@ from sealora_common.identity import (
     PASSPHRASE_FILE,
     Identity,
     encryption,
+    keyfile,
     read_public_key,
     verify,
     write_public_key,
@@ -116,6 +117,21 @@ def test_both_halves_are_locked_by_the_passphrase(tmp_path, monkeypatch):
                 Identity.load("site", path)
         else:
             assert Identity.load("site", path).public_key == identity.public_key
+
+
+@pytest.mark.parametrize(("at_a_terminal", "opens"), [(True, True), (False, False)])
+def test_a_passphrase_is_asked_for_at_a_terminal_and_nowhere_else(tmp_path, monkeypatch, at_a_terminal, opens):
+    """A service has nobody to ask, and would wait for ever or fail in words of its own."""
+    identity, path = Identity.create("a", SystemEntropy()), tmp_path / "identity.pem"
+    identity.save(path, b"secret")
+    monkeypatch.delenv(PASSPHRASE_FILE, raising=False)
+    monkeypatch.setattr(keyfile.sys.stdin, "isatty", lambda: at_a_terminal, raising=False)
+    monkeypatch.setattr(keyfile.getpass, "getpass", lambda prompt: "secret")
+    if opens:
+        assert Identity.load("a", path).public_key == identity.public_key
+        return
+    with pytest.raises(StorageError, match=f"there is no terminal to ask at: name a file .* in {PASSPHRASE_FILE}"):
+        Identity.load("a", path)
 
 
 def test_a_public_key_s_file_is_read_as_it_was_written(tmp_path):

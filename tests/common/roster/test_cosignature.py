@@ -82,7 +82,16 @@ def test_what_is_no_co_signature_of_this_roster_does_not_count(case):
 
 
 @pytest.mark.parametrize(
-    "change", [{"member": "A"}, {"sequence": 0}, {"roster_hash": "00"}, {"signature": "00"}, {"x": 1}, {"version": 2}]
+    "change",
+    [
+        {"member": "A"},
+        {"sequence": 0},
+        {"sequence": 2**32},
+        {"roster_hash": "00"},
+        {"signature": "00"},
+        {"x": 1},
+        {"version": 2},
+    ],
 )
 def test_a_malformed_file_is_named_in_one_sentence(tmp_path, change):
     path = tmp_path / "a.json"

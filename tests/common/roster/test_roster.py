@@ -152,6 +152,9 @@ MALFORMED = {
         public_key=base64.b64encode(b"\x01" + bytes(31) + KEYS["a-hospital"][32:]).decode()
     ),
     "the number 0": lambda value: value.update(sequence=0),
+    "the number 0 after another": lambda value: value.update(sequence=0, previous="1" * 64),
+    "the number 2^32": lambda value: value.update(sequence=2**32, previous="1" * 64),
+    "one that follows what is no hash": lambda value: value.update(sequence=2, previous="1" * 63),
     "the first that follows another": lambda value: value.update(previous="1" * 64),
     "the second that follows none": lambda value: value.update(sequence=2),
     "a term with another zone": lambda value: value.update(expires="2027-01-31T12:00:00+01:00"),
@@ -171,6 +174,18 @@ def test_a_malformed_roster_is_refused_with_its_path(tmp_path, case):
         Roster.load(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda value: value.update(members=value["members"] * 334),
+        lambda value: value.update(cosignatures=[COSIGNATURE] * 1001),
+    ],
+)
+def test_a_roster_has_no_more_members_than_a_receipt_can_name(tmp_path, change):
+    with pytest.raises(PolicyError, match=r"not a roster .*should have at most 1000 items"):
+        Roster.load(changed(tmp_path, change))
 
 
 def test_a_missing_roster_is_to_be_had_from_the_coordinator(tmp_path):
@@ -235,6 +250,34 @@ def test_a_roster_cannot_be_used_from_the_end_of_its_term_on(seconds, expired):
             roster().require_current(at, "here: ")
     else:
         roster().require_current(at)
+
+
+def test_a_signature_over_a_roster_without_a_term_is_none():
+    """Or one signed by an older or a careless coordinator would hold for ever."""
+    endless = roster().model_copy(update={"expires": None})
+    signature = COORDINATOR.sign(b"sealora roster v2\n" + endless._signed_bytes())
+    assert not endless.model_copy(update={"signature": signature_to_text(signature)}).is_signed
+
+
+def test_another_coordinator_s_key_signs_nothing_here():
+    with pytest.raises(PolicyError, match="this key is not the roster's coordinator's"):
+        roster().draft().signed(STRANGER)
+
+
+def test_a_site_that_is_not_there_cannot_be_removed():
+    with pytest.raises(PolicyError, match="site 'd' is not on the roster"):
+        roster().without_member("d")
+
+
+def test_a_member_s_new_key_takes_the_place_of_its_old_one():
+    again = roster().with_member(Member(name="c", public_key=STRANGER.public_key_text))
+    assert again.names == roster().names
+    assert again.public_key(again.index("c")) == STRANGER.public_key
+
+
+def test_a_roster_without_a_server_has_no_key_of_one():
+    with pytest.raises(PolicyError, match="the roster names no server key"):
+        _ = roster(server=None).server_key
 
 
 def test_a_draft_has_no_term():
