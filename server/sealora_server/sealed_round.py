@@ -140,13 +140,13 @@ class SealedRound:
         finally:
             for group in self._groups:
                 for fault in group.session.faults:
-                    self.federation.blame.note(fault, group.roster)
+                    self.federation.blame.note(fault, self.federation.roster)
 
     def _group(self, roster: Roster) -> _Group:
         recipe = self.federation.recipe
         contributions = layout_of(self.order, recipe, roster, self.federation.layout)
         terms = terms_of(self.order, recipe, roster, contributions)
-        return _Group(roster, terms, contributions, ServerSession(terms, roster))
+        return _Group(roster, terms, contributions, ServerSession(terms, roster, self.federation.roster))
 
     def _stages(self) -> OpenedRound:
         purpose, sites = self.order.purpose, self.federation.recipe.sites
