@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sealora_common.adapter import AdapterLayout
 from sealora_common.contribution import ContributionLayout, DamagedSumError, OpenedRound
 from sealora_common.errors import FederationError
-from sealora_common.groups import fewest_groups, groups_of
+from sealora_common.groups import fewest_groups, groups_of, require_confirmed
 from sealora_common.identity import Identity
 from sealora_common.order import RoundOrder, layout_of, terms_of
 from sealora_common.receipt import OpeningProof, Receipt
@@ -163,6 +163,8 @@ class SealedRound:
         self._stage("confirm", Action.CONFIRM, close(session.close_masked), session.add_confirmation)
         self._stage("open", Action.OPEN, close(session.close_confirmations), session.add_opening)
         opened = self._of_each_group(self._open)
+        # Sites would refuse the round's receipt, and all that follows from it.
+        require_confirmed(sum(len(each.confirmations) for each in self.openings), len(self.federation.roster))
         if self.order.groups == 1:
             return opened[0]
         if self.federation.recipe.sealing.groups == 1:

@@ -257,7 +257,8 @@ def test_no_roster_is_taken_that_the_coordinator_did_not_sign():
 
 def test_of_a_round_in_groups_a_site_knows_its_own_group_s_survivors_alone(tmp_path):
     """Those of other groups it takes from the receipt; its own group may have been left out as a whole."""
-    home = Consortium(count=6, name="six ", recipe_hash=RECIPE.hash)
+    recipe = pure_recipe(privacy={"mechanism": "local"})
+    home = Consortium(count=6, name="six ", recipe_hash=recipe.hash)
     order = home.order([], groups=2)
     own, other = (group.names for group in groups_of(order, home.roster))
     mine = transcript_of(order)
@@ -274,10 +275,10 @@ def test_of_a_round_in_groups_a_site_knows_its_own_group_s_survivors_alone(tmp_p
         told = Told((receipt,), ())
         following = home.order([receipt])
         if refused is None:
-            history.check(told, following, RECIPE, home.roster)
+            history.check(told, following, recipe, home.roster)
         else:
             with pytest.raises(PolicyError, match=f"names {refused} than this site confirmed"):
-                history.check(told, following, RECIPE, home.roster)
+                history.check(told, following, recipe, home.roster)
 
 
 def test_runs_do_not_mix(tmp_path):
