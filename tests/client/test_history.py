@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sealora_client.history import History, Told, receipts_file
+from sealora_client.seen_rosters import remember_roster
 from sealora_common.errors import PolicyError, ReceiptError
 from sealora_common.groups import groups_of
 from sealora_common.order import RoundOrder, vector_digest
@@ -238,6 +239,26 @@ def test_receipts_of_an_earlier_roster_are_checked_with_it_kept_or_told(tmp_path
     tell(missed, CHAIN[:2], order, roster=later.roster, rosters=[HOME.roster])
     assert kept.receipts == missed.receipts == CHAIN[:2]
     assert (tmp_path / "missed" / "receipts" / "rosters" / f"{HOME.roster.hash.hex()}.json").exists()
+
+
+def test_receipts_under_another_roster_of_a_number_that_was_used_are_refused(tmp_path):
+    """A coordinator that signed two of one number, and a server that shows the one to others."""
+    faces = [HOME.roster.draft(consortium=name).signed(HOME.coordinator) for name in ("one", "other")]
+    chains = []
+    for face in faces:
+        later = Consortium(recipe_hash=RECIPE.hash)
+        later.roster = face
+        order = later.order([])
+        chains.append([later.receipt(order, terms=terms_for(order, face, **FLOOR))])
+    remember_roster(tmp_path, faces[0])
+    newest = Consortium(recipe_hash=RECIPE.hash)
+    newest.roster = faces[0].draft().signed(HOME.coordinator)
+    remember_roster(tmp_path, newest.roster)
+    history = History(tmp_path, RUN)
+    with pytest.raises(PolicyError, match=r"two faces: receipts are under a roster number 2 .* not the one"):
+        tell(history, chains[1], newest.order(chains[1]), roster=newest.roster, rosters=[faces[1]])
+    assert history.receipts == []
+    tell(history, chains[0], newest.order(chains[0]), roster=newest.roster, rosters=[faces[0]])
 
 
 def test_no_roster_is_taken_that_the_coordinator_did_not_sign():
