@@ -15,7 +15,7 @@ from pathlib import Path
 from sealora_client.confirmed import ConfirmedRounds, Superseded
 from sealora_client.seen_rosters import read_seen
 from sealora_common.errors import OrderRefusedError, PolicyError
-from sealora_common.order import RoundOrder
+from sealora_common.order import RoundOrder, most_sessions
 from sealora_common.receipt import Receipt, chain_from_bytes, first_difference, history_of
 from sealora_common.receipt_check import check_chain
 from sealora_common.receipt_file import ReceiptFile
@@ -91,11 +91,18 @@ class History:
             roster: this site's, pinned.
 
         Raises:
-            OrderRefusedError, ReceiptError: the receipts do not follow from those this site has, do not prove what
-                they say, contradict what this site confirmed or the rosters that it has used, or are not the ones the
-                order was issued under.
+            OrderRefusedError, ReceiptError: the run has had all its sessions; or the receipts do not follow from those
+                this site has, do not prove what they say, contradict what this site confirmed or the rosters that it
+                has used, or are not the ones the order was issued under.
             PolicyError, StorageError: a file of this site's is damaged.
         """
+        # A server may give one attempt's number again and again: each session adds a line here, and to what may go
+        # wrong by chance, which is bounded for so many sessions (`RoundTerms.sessions`).
+        if self._confirmed.count >= most_sessions(recipe, roster):
+            raise OrderRefusedError(
+                f"this site has confirmed {self._confirmed.count} sealed sums of this run, which is as many as its "
+                "rounds and their attempts can be: start a new run"
+            )
         count, last = self._file.tail()
         new = self._new(told.receipts, count, last, order)
         rosters = self._rosters(new, told.rosters, roster)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
@@ -190,12 +191,17 @@ class SealedRound:
         of = self.federation
         order = {ORDER: self.order.to_bytes(), ORDER_SIGNATURE: self.order.signed_by(of.server)}
         adapter = ArrayRecord({ADAPTER: Array(self.current)})
-        contents = {}
-        for held in {of.held.get(node, 0) for node in of.sites}:
-            fields = order | lacking(of.receipts, held, of.rosters, of.roster)
-            contents[held] = RecordDict({ARRAYS: adapter, CONFIG: ConfigRecord(fields)})  # type: ignore[arg-type]
-        held_then = {node: of.held.get(node, 0) for node in of.sites}
-        return _Requests(tuple(of.sites), lambda node: contents[held_then[node]])
+        held = {node: min(of.held.get(node, 0), len(of.receipts)) for node in of.sites}
+
+        @lru_cache(maxsize=1)
+        def content(count: int) -> RecordDict:
+            fields = order | lacking(of.receipts, count, of.rosters, of.roster)
+            return RecordDict({ARRAYS: adapter, CONFIG: ConfigRecord(fields)})  # type: ignore[arg-type]
+
+        # Made as they are sent, the same ones after each other: members that each say that they have another number of
+        # receipts do not have a copy of the chain for each lie in memory.
+        nodes = tuple(sorted(of.sites, key=lambda node: held[node]))
+        return _Requests(nodes, lambda node: content(held[node]))
 
     def _note_receipts(self, silent: set[int]) -> None:
         """Who took the order has all receipts. Who refused it may have lost some, so it is sent them all again."""

@@ -15,7 +15,7 @@ from sealora_client.history import History, Told, receipts_file
 from sealora_client.seen_rosters import remember_roster
 from sealora_common.errors import PolicyError, ReceiptError
 from sealora_common.groups import groups_of
-from sealora_common.order import RoundOrder, vector_digest
+from sealora_common.order import RoundOrder, most_sessions, vector_digest
 from sealora_common.receipt import Receipt, chain_to_bytes
 from sealora_common.roster import Roster
 from sealora_common.roster_book import rosters_to_bytes
@@ -203,6 +203,18 @@ def test_another_attempt_may_take_the_place_of_one_that_was_confirmed_and_is_not
     assert note["confirmed"]["order_digest"] == first.digest.hex()
     assert note["confirmed"]["survivors"] == list(NAMES[:3])
     assert "round 1: this site confirmed attempt 2, and the receipt is of attempt 1" in caplog.text
+
+
+def test_a_server_that_orders_one_attempt_without_end_fills_no_disk(history):
+    """Under `local` a vector may leave again as it is, which costs nothing but these lines."""
+    most = most_sessions(RECIPE, HOME.roster)
+    for number in range(most):
+        order = HOME.order([], nonce=f"{number:032x}")
+        tell(history, [], order)
+        history.confirm(order, transcript_of(order), NAMES)
+    with pytest.raises(PolicyError, match=f"has confirmed {most} sealed sums of this run"):
+        tell(history, [], HOME.order([], nonce="f" * 32))
+    tell(History(history._directory, "cd" * 16), [], HOME.order([], run="cd" * 16))
 
 
 def test_another_attempt_without_a_quorum_of_its_own_takes_nobody_s_place(history, tmp_path):
