@@ -64,6 +64,15 @@ class ConfirmedRounds:
         )
         _append(self._file, [confirmed])
 
+    @property
+    def count(self) -> int:
+        """How many there are.
+
+        Raises:
+            StorageError: the file cannot be read.
+        """
+        return len(whole_lines(self._file))
+
     def check(self, proofs: Sequence[RoundProof]) -> list[Superseded]:
         """Compares receipts, which prove what they say, with what this site confirmed in their rounds.
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sealora_client.confirmed import ConfirmedRounds, Superseded
+from sealora_client.seen_rosters import read_seen
 from sealora_common.errors import OrderRefusedError, PolicyError
-from sealora_common.order import RoundOrder
+from sealora_common.order import RoundOrder, most_sessions
 from sealora_common.receipt import Receipt, chain_from_bytes, first_difference, history_of
 from sealora_common.receipt_check import check_chain
 from sealora_common.receipt_file import ReceiptFile
@@ -56,6 +57,7 @@ class History:
 
     def __init__(self, directory: Path, run: str) -> None:
         receipts = directory / "receipts"
+        self._directory = directory
         self._file = ReceiptFile(receipts / f"{run}.jsonl")
         self._book = RosterBook(receipts / "rosters")
         self._confirmed = ConfirmedRounds(receipts, run)
@@ -89,10 +91,18 @@ class History:
             roster: this site's, pinned.
 
         Raises:
-            OrderRefusedError, ReceiptError: the receipts do not follow from those this site has, do not prove what
-                they say, contradict what this site confirmed, or are not the ones the order was issued under.
-            PolicyError: a file of this site's is damaged.
+            OrderRefusedError, ReceiptError: the run has had all its sessions; or the receipts do not follow from those
+                this site has, do not prove what they say, contradict what this site confirmed or the rosters that it
+                has used, or are not the ones the order was issued under.
+            PolicyError, StorageError: a file of this site's is damaged.
         """
+        # A server may give one attempt's number again and again: each session adds a line here, and to what may go
+        # wrong by chance, which is bounded for so many sessions (`RoundTerms.sessions`).
+        if self._confirmed.count >= most_sessions(recipe, roster):
+            raise OrderRefusedError(
+                f"this site has confirmed {self._confirmed.count} sealed sums of this run, which is as many as its "
+                "rounds and their attempts can be: start a new run"
+            )
         count, last = self._file.tail()
         new = self._new(told.receipts, count, last, order)
         rosters = self._rosters(new, told.rosters, roster)
@@ -105,6 +115,7 @@ class History:
         superseded = self._confirmed.check(proofs)
         used = {receipt.roster_hash for receipt in new}
         kept = [roster, *(each for digest, each in rosters.items() if digest in used)]
+        self._require_one_face(kept)
         return Checked(tuple(new), tuple(kept), tuple(superseded))
 
     def take(self, checked: Checked) -> None:
@@ -148,6 +159,16 @@ class History:
                 f"the server's receipts differ from this site's in round {count} or before: {_REFUSED}"
             )
         return new
+
+    def _require_one_face(self, rosters: Sequence[Roster]) -> None:
+        """Refuses receipts under a roster that is not the one of its number that this site has used."""
+        seen = read_seen(self._directory)
+        for roster in rosters:
+            if seen.contradicts(roster.coordinator_pin, roster.sequence, roster.hash.hex()):
+                raise OrderRefusedError(
+                    f"two faces: receipts are under a roster number {roster.sequence} ({roster.hash.hex()[:12]}) that "
+                    f"is not the one of that number used here: {_REFUSED}"
+                )
 
     def _rosters(self, new: Sequence[Receipt], told: Sequence[Roster], roster: Roster) -> dict[str, Roster]:
         """By hash (hex): this site's, and those of the receipts' times as far as it knows or was told them."""

@@ -19,10 +19,11 @@ from __future__ import annotations
 
 import hashlib
 
-from sealora_common.errors import OrderRefusedError, RecipeError
+from sealora_common.errors import FederationError, OrderRefusedError, RecipeError
 from sealora_common.order import RoundOrder
 from sealora_common.recipe import Recipe
 from sealora_common.roster import Roster
+from sealora_common.secagg.terms import most_corrupted
 
 _DEALT_AS = b"sealora groups v1\n"
 
@@ -95,3 +96,21 @@ def fewest_groups(recipe: Recipe) -> int:
     if sealing.groups == 1:
         return 1
     return max(3, sealing.fewest_combined)
+
+
+def require_confirmed(confirmed: int, roster_size: int) -> None:
+    """Refuses a round that nobody but turned members may have confirmed.
+
+    Whoever issues the order can deal all of them into a few groups, whose quorums they then are.
+
+    Args:
+        confirmed: sites whose confirmations opened its sums, all groups together.
+        roster_size: sites of the whole roster.
+
+    Raises:
+        FederationError: they are no more than can be corrupted.
+    """
+    if confirmed <= most_corrupted(roster_size):
+        raise FederationError(
+            f"only {confirmed} sites confirmed it in all groups, and of {roster_size} as many can be corrupted"
+        )

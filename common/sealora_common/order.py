@@ -170,6 +170,11 @@ def most_attempts(recipe: Recipe, roster: Roster) -> int:
     return recipe.sites.round_attempts + len(roster)
 
 
+def most_sessions(recipe: Recipe, roster: Roster) -> int:
+    """Most sealed sessions of one run that a site takes part in."""
+    return (recipe.rounds + 1) * most_attempts(recipe, roster)
+
+
 def layout_of(order: RoundOrder, recipe: Recipe, roster: Roster, adapter: AdapterLayout) -> ContributionLayout:
     """The layout of the round's contributions; `adapter` is the layout of the whole adapter."""
     trained = adapter.trained(recipe.lora.aggregation, order.round_number) if order.purpose == "train" else None
@@ -197,7 +202,7 @@ def terms_of(order: RoundOrder, recipe: Recipe, roster: Roster, layout: Contribu
         threshold=threshold_for(len(roster), recipe.sealing.adversary),
         min_survivors=recipe.sealing.min_survivors,
         segments=layout.segments,
-        sessions=(recipe.rounds + 1) * most_attempts(recipe, roster),
+        sessions=most_sessions(recipe, roster),
     )
 
 

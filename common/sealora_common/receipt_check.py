@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sealora_common.errors import OrderRefusedError, ReceiptError
-from sealora_common.groups import fewest_groups, groups_of
+from sealora_common.errors import FederationError, OrderRefusedError, ReceiptError
+from sealora_common.groups import fewest_groups, groups_of, may_regroup, require_confirmed
 from sealora_common.order import GENESIS, RoundOrder
 from sealora_common.receipt import OpeningProof, Receipt
 from sealora_common.recipe import Recipe
@@ -120,6 +120,8 @@ def _check_place(receipt: Receipt, position: int, *, run: str, recipe_hash: str)
 def _check_link(receipt: Receipt, after: Receipt | None) -> None:
     if receipt.previous != (GENESIS if after is None else after.hash):
         raise _UnfitError(f"its order does not follow from the receipt before; {_TELL}")
+    if after is not None and receipt.order.roster_sequence < after.order.roster_sequence:
+        raise _UnfitError(f"its order goes back to an earlier roster than the receipt before; {_TELL}")
     if after is not None and receipt.order.adapter_digest != after.adapter_digest:
         raise _UnfitError(f"its order's adapter is not the one of the receipt before; {_TELL}")
 
@@ -132,15 +134,18 @@ def _proof(receipt: Receipt, rosters: Mapping[str, Roster], recipe: Recipe | Non
             f"it is under roster {receipt.roster_hash[:12]}, which is not at hand ({known} is): "
             "get the roster of that time from the coordinator"
         )
-    if receipt.order.roster_sequence != roster.sequence:
-        raise _UnfitError(f"its order gives its roster another number than the roster has; {_TELL}")
     if not receipt.order.is_signed_by(roster.server_key, receipt.order_signature):
         raise _UnfitError(f"its order is not signed by the roster's server; {_TELL}")
     if not receipt.is_signed_by(roster.server_key):
         raise _UnfitError(f"it is not signed by the roster's server; {_TELL}")
+    if receipt.order.roster_sequence != roster.sequence:
+        raise _UnfitError(
+            f"its order is under a roster of number {receipt.order.roster_sequence}, and that has number "
+            f"{roster.sequence}; {_TELL}"
+        )
     groups = {group.hash: group for group in _groups(receipt.order, roster)}
-    if recipe is not None and len(receipt.openings) < fewest_groups(recipe):
-        raise _UnfitError(f"it opens {len(receipt.openings)} groups, too few for a round to stand; {_TELL}")
+    if recipe is not None:
+        _check_groups(receipt, len(roster), recipe)
     openings = []
     for opening in receipt.openings:
         terms = RoundTerms.from_bytes(opening.terms)
@@ -154,7 +159,21 @@ def _proof(receipt: Receipt, rosters: Mapping[str, Roster], recipe: Recipe | Non
         openings.append(ProvenOpening(survivors.transcript, names, confirmed, terms.needed))
     if tuple(sorted(name for opening in openings for name in opening.survivors)) != receipt.survivors:
         raise _UnfitError(f"it names other survivors than its sites confirmed; {_TELL}")
-    return RoundProof(receipt, tuple(openings))
+    proof = RoundProof(receipt, tuple(openings))
+    try:
+        require_confirmed(len(proof.confirmed), len(roster))
+    except FederationError as error:
+        raise _UnfitError(f"{error}; {_TELL}") from None
+    return proof
+
+
+def _check_groups(receipt: Receipt, roster_size: int, recipe: Recipe) -> None:
+    """Refuses groups that no honest site would have let itself be dealt into: their quorums are small."""
+    groups = receipt.order.groups
+    if groups != recipe.sealing.groups and not may_regroup(recipe, roster_size, groups):
+        raise _UnfitError(f"its order deals the sites into {groups} groups, which the recipe does not allow; {_TELL}")
+    if len(receipt.openings) < fewest_groups(recipe):
+        raise _UnfitError(f"it opens {len(receipt.openings)} groups, too few for a round to stand; {_TELL}")
 
 
 def _groups(order: RoundOrder, roster: Roster) -> tuple[Roster, ...]:

@@ -34,8 +34,12 @@ class Blame:
         """Keeps the evidence, durably, and tells the operator; of one site the first fault is enough.
 
         Evidence that would convince nobody else is dropped: an honest server has none, and leaves no site out on it.
+
+        Args:
+            fault: what a session found.
+            roster: the whole one, also if the session was among a group.
         """
-        site = roster.names[fault.site]
+        site = fault.name(roster)
         if site in self.sites():
             return
         try:

@@ -28,6 +28,6 @@ def fault(
         raise PolicyError(f"{evidence}: cannot be read ({error.strerror}): give a file from a run's faults/") from None
     except ProtocolError as error:
         raise PolicyError(f"{evidence}: {error}: nobody is to blame on this") from None
-    site = members.names[found.site]
+    site = found.name(members)
     where = f"run {found.terms.run.hex()}, round {found.terms.round_number}, attempt {found.terms.attempt}"
     typer.echo(f"{site} broke the sealing protocol in {where}: {found.sentence}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from sealora_common.adapter import AdapterLayout
 from sealora_common.contribution import ContributionLayout, DamagedSumError, OpenedRound
 from sealora_common.errors import FederationError
-from sealora_common.groups import fewest_groups, groups_of
+from sealora_common.groups import fewest_groups, groups_of, require_confirmed
 from sealora_common.identity import Identity
 from sealora_common.order import RoundOrder, layout_of, terms_of
 from sealora_common.receipt import OpeningProof, Receipt
@@ -140,13 +141,13 @@ class SealedRound:
         finally:
             for group in self._groups:
                 for fault in group.session.faults:
-                    self.federation.blame.note(fault, group.roster)
+                    self.federation.blame.note(fault, self.federation.roster)
 
     def _group(self, roster: Roster) -> _Group:
         recipe = self.federation.recipe
         contributions = layout_of(self.order, recipe, roster, self.federation.layout)
         terms = terms_of(self.order, recipe, roster, contributions)
-        return _Group(roster, terms, contributions, ServerSession(terms, roster))
+        return _Group(roster, terms, contributions, ServerSession(terms, roster, self.federation.roster))
 
     def _stages(self) -> OpenedRound:
         purpose, sites = self.order.purpose, self.federation.recipe.sites
@@ -163,6 +164,8 @@ class SealedRound:
         self._stage("confirm", Action.CONFIRM, close(session.close_masked), session.add_confirmation)
         self._stage("open", Action.OPEN, close(session.close_confirmations), session.add_opening)
         opened = self._of_each_group(self._open)
+        # Sites would refuse the round's receipt, and all that follows from it.
+        require_confirmed(sum(len(each.confirmations) for each in self.openings), len(self.federation.roster))
         if self.order.groups == 1:
             return opened[0]
         if self.federation.recipe.sealing.groups == 1:
@@ -188,12 +191,17 @@ class SealedRound:
         of = self.federation
         order = {ORDER: self.order.to_bytes(), ORDER_SIGNATURE: self.order.signed_by(of.server)}
         adapter = ArrayRecord({ADAPTER: Array(self.current)})
-        contents = {}
-        for held in {of.held.get(node, 0) for node in of.sites}:
-            fields = order | lacking(of.receipts, held, of.rosters, of.roster)
-            contents[held] = RecordDict({ARRAYS: adapter, CONFIG: ConfigRecord(fields)})  # type: ignore[arg-type]
-        held_then = {node: of.held.get(node, 0) for node in of.sites}
-        return _Requests(tuple(of.sites), lambda node: contents[held_then[node]])
+        held = {node: min(of.held.get(node, 0), len(of.receipts)) for node in of.sites}
+
+        @lru_cache(maxsize=1)
+        def content(count: int) -> RecordDict:
+            fields = order | lacking(of.receipts, count, of.rosters, of.roster)
+            return RecordDict({ARRAYS: adapter, CONFIG: ConfigRecord(fields)})  # type: ignore[arg-type]
+
+        # Made as they are sent, the same ones after each other: members that each say that they have another number of
+        # receipts do not have a copy of the chain for each lie in memory.
+        nodes = tuple(sorted(of.sites, key=lambda node: held[node]))
+        return _Requests(nodes, lambda node: content(held[node]))
 
     def _note_receipts(self, silent: set[int]) -> None:
         """Who took the order has all receipts. Who refused it may have lost some, so it is sent them all again."""

@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sealora_client.history import History, Told, receipts_file
+from sealora_client.seen_rosters import remember_roster
 from sealora_common.errors import PolicyError, ReceiptError
 from sealora_common.groups import groups_of
-from sealora_common.order import RoundOrder, vector_digest
+from sealora_common.order import RoundOrder, most_sessions, vector_digest
 from sealora_common.receipt import Receipt, chain_to_bytes
 from sealora_common.roster import Roster
 from sealora_common.roster_book import rosters_to_bytes
@@ -204,6 +205,18 @@ def test_another_attempt_may_take_the_place_of_one_that_was_confirmed_and_is_not
     assert "round 1: this site confirmed attempt 2, and the receipt is of attempt 1" in caplog.text
 
 
+def test_a_server_that_orders_one_attempt_without_end_fills_no_disk(history):
+    """Under `local` a vector may leave again as it is, which costs nothing but these lines."""
+    most = most_sessions(RECIPE, HOME.roster)
+    for number in range(most):
+        order = HOME.order([], nonce=f"{number:032x}")
+        tell(history, [], order)
+        history.confirm(order, transcript_of(order), NAMES)
+    with pytest.raises(PolicyError, match=f"has confirmed {most} sealed sums of this run"):
+        tell(history, [], HOME.order([], nonce="f" * 32))
+    tell(History(history._directory, "cd" * 16), [], HOME.order([], run="cd" * 16))
+
+
 def test_another_attempt_without_a_quorum_of_its_own_takes_nobody_s_place(history, tmp_path):
     """The attack that was: a receipt for another attempt with other survivors."""
     tell(history, [])
@@ -240,6 +253,26 @@ def test_receipts_of_an_earlier_roster_are_checked_with_it_kept_or_told(tmp_path
     assert (tmp_path / "missed" / "receipts" / "rosters" / f"{HOME.roster.hash.hex()}.json").exists()
 
 
+def test_receipts_under_another_roster_of_a_number_that_was_used_are_refused(tmp_path):
+    """A coordinator that signed two of one number, and a server that shows the one to others."""
+    faces = [HOME.roster.draft(consortium=name).signed(HOME.coordinator) for name in ("one", "other")]
+    chains = []
+    for face in faces:
+        later = Consortium(recipe_hash=RECIPE.hash)
+        later.roster = face
+        order = later.order([])
+        chains.append([later.receipt(order, terms=terms_for(order, face, **FLOOR))])
+    remember_roster(tmp_path, faces[0])
+    newest = Consortium(recipe_hash=RECIPE.hash)
+    newest.roster = faces[0].draft().signed(HOME.coordinator)
+    remember_roster(tmp_path, newest.roster)
+    history = History(tmp_path, RUN)
+    with pytest.raises(PolicyError, match=r"two faces: receipts are under a roster number 2 .* not the one"):
+        tell(history, chains[1], newest.order(chains[1]), roster=newest.roster, rosters=[faces[1]])
+    assert history.receipts == []
+    tell(history, chains[0], newest.order(chains[0]), roster=newest.roster, rosters=[faces[0]])
+
+
 def test_no_roster_is_taken_that_the_coordinator_did_not_sign():
     stranger = Consortium(name="x")
     ours = HOME.roster.coordinator_pin
@@ -257,7 +290,8 @@ def test_no_roster_is_taken_that_the_coordinator_did_not_sign():
 
 def test_of_a_round_in_groups_a_site_knows_its_own_group_s_survivors_alone(tmp_path):
     """Those of other groups it takes from the receipt; its own group may have been left out as a whole."""
-    home = Consortium(count=6, name="six ", recipe_hash=RECIPE.hash)
+    recipe = pure_recipe(privacy={"mechanism": "local"})
+    home = Consortium(count=6, name="six ", recipe_hash=recipe.hash)
     order = home.order([], groups=2)
     own, other = (group.names for group in groups_of(order, home.roster))
     mine = transcript_of(order)
@@ -274,10 +308,10 @@ def test_of_a_round_in_groups_a_site_knows_its_own_group_s_survivors_alone(tmp_p
         told = Told((receipt,), ())
         following = home.order([receipt])
         if refused is None:
-            history.check(told, following, RECIPE, home.roster)
+            history.check(told, following, recipe, home.roster)
         else:
             with pytest.raises(PolicyError, match=f"names {refused} than this site confirmed"):
-                history.check(told, following, RECIPE, home.roster)
+                history.check(told, following, recipe, home.roster)
 
 
 def test_runs_do_not_mix(tmp_path):

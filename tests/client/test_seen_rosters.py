@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import multiprocessing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -81,7 +82,15 @@ def test_what_was_used_is_its_owner_s_alone_and_not_written_again_for_nothing(tm
     assert file.stat().st_ino == before
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b'{"version": 2}', b'{"used": {"x": 1}}', b"\xff"])
+PIN = ONE.coordinator_pin
+WITHOUT_HASH = [json.dumps({"used": {PIN: 2}, "hashes": hashes}).encode() for hashes in ({}, {PIN: {"1": "1" * 64}})]
+WITHOUT_NUMBER = json.dumps({"used": {}, "hashes": {PIN: {"1": "1" * 64}}}).encode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b'{"version": 2}', b'{"used": {"x": 1}}', b"\xff", *WITHOUT_HASH, WITHOUT_NUMBER],
+)
 def test_a_damaged_note_is_no_leave_to_forget(tmp_path, content):
     (tmp_path / SEEN).write_bytes(content)
     for ask in (lambda: check_roster(tmp_path, ONE, NOW), lambda: remember_roster(tmp_path, ONE)):

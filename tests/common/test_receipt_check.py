@@ -14,6 +14,7 @@ from sealora_common.errors import PolicyError, ReceiptError
 from sealora_common.groups import groups_of
 from sealora_common.receipt import OpeningProof, Receipt, chain_from_bytes, chain_to_bytes
 from sealora_common.receipt_check import check_chain
+from sealora_common.recipe import Recipe
 from sealora_common.secagg.bodies import Survivors
 from sealora_common.secagg.messages import Kind, sign
 
@@ -228,6 +229,42 @@ def test_with_the_recipe_its_own_threshold_and_floor_are_asked_for():
         check_chain([receipt], four.rosters, recipe=curious)
 
 
+# Groups
+
+TWELVE = Consortium(12, name="twelve ")
+
+
+def grouped(recipe: Recipe, groups: int, opened: int) -> list[Receipt]:
+    """The first receipt of a run, of a round in groups of which the first so many were opened."""
+    order = TWELVE.order(groups=groups, recipe_hash=recipe.hash)
+    return [TWELVE.grouped_receipt(order, [group.names for group in groups_of(order, TWELVE.roster)[:opened]])]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "groups"),
+    [
+        (pure_recipe(), 4),
+        (pure_recipe(privacy={"mechanism": "local"}, sealing={"min_survivors": 5}, sites={"minimum": 5}), 4),
+        (pure_recipe(sealing={"groups": 3}, sites={"minimum": 9}), 4),
+    ],
+    ids=["without privacy", "below the floor", "other groups than the recipe's"],
+)
+def test_groups_that_no_honest_site_is_dealt_into_are_refused(recipe, groups):
+    """A server whom three of twelve help deals these three together: their group has a quorum of its own."""
+    with pytest.raises(ReceiptError, match=rf"deals the sites into {groups} groups, which the recipe does not allow"):
+        check_chain(grouped(recipe, groups, 3), TWELVE.rosters, recipe=recipe)
+
+
+@pytest.mark.parametrize("with_recipe", [True, False])
+def test_a_round_that_only_turned_members_may_have_confirmed_is_refused(with_recipe):
+    """Three of twelve can be corrupted, and the server chooses who is dealt together."""
+    recipe = pure_recipe(privacy={"mechanism": "local"})
+    given = recipe if with_recipe else None
+    with pytest.raises(ReceiptError, match="only 3 sites confirmed it in all groups, and of 12 as many can"):
+        check_chain(grouped(recipe, 4, 1), TWELVE.rosters, recipe=given)
+    check_chain(grouped(recipe, 4, 2), TWELVE.rosters, recipe=given)
+
+
 def test_of_fewer_groups_than_make_a_round_stand_none_is_a_receipt():
     """Two groups' sums are signed as they should be, and of two neither outvotes the other."""
     recipe = pure_recipe(sealing={"groups": 4, "combine": "median", "min_survivors": 3}, sites={"minimum": 12})
@@ -346,19 +383,33 @@ def test_a_chain_goes_on_under_a_new_roster_if_both_are_at_hand():
         check(chain)
 
 
+def test_a_chain_does_not_go_back_to_an_earlier_roster():
+    """Members that were put out, and a server that helps them, have a quorum under the roster of their time."""
+    later = Consortium()
+    later.roster = HOME.roster.without_member(NAMES[3]).signed(HOME.coordinator)
+    rosters = HOME.rosters | later.rosters
+    chain = [*CHAIN[:2], later.receipt(later.order(CHAIN[:2]))]
+    check(chain, rosters=rosters)
+    back = HOME.receipt(HOME.order(chain))
+    with pytest.raises(ReceiptError, match="round 4 is refused: its order goes back to an earlier roster"):
+        check([*chain, back], rosters=rosters)
+    with pytest.raises(ReceiptError, match="round 4 is refused: its order goes back to an earlier roster"):
+        check([back], rosters=rosters, after=chain[-1])
+
+
+def test_an_order_that_gives_its_roster_another_number_is_refused():
+    """Two rosters of one number are found by the number that receipts tell, so it must be the roster's own."""
+    receipt = HOME.receipt(HOME.order(CHAIN, roster_sequence=2))
+    with pytest.raises(ReceiptError, match="under a roster of number 2, and that has number 1"):
+        check([*CHAIN, receipt])
+
+
 def test_a_roster_without_a_server_proves_nothing():
     roster = HOME.roster.model_copy(update={"server": None}).signed(HOME.coordinator)
     bare = Consortium()
     bare.roster = roster
     with pytest.raises(PolicyError, match="the roster names no server key"):
         check_chain([bare.receipt(bare.order())], bare.rosters)
-
-
-def test_an_order_that_gives_its_roster_another_number_is_refused():
-    """Two rosters of one number are found by the number that receipts tell, so it must be the roster's own."""
-    order = HOME.order(roster_sequence=2)
-    with pytest.raises(ReceiptError, match="its order gives its roster another number than the roster has"):
-        check([HOME.receipt(order)])
 
 
 # Any single change anywhere

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -13,8 +15,8 @@ from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import FederationError, PolicyError
 from sealora_common.identity import Identity
 from sealora_common.roster import Roster
-from sealora_common.secagg import Fault, SiteSession
-from sealora_common.secagg.bodies import Envelope, Given, Opening, ShareMessage
+from sealora_common.secagg import Fault, ProtocolError, SiteSession
+from sealora_common.secagg.bodies import CheckRequest, Envelope, Given, Opening, ShareMessage
 from sealora_common.secagg.messages import Kind
 from sealora_server.blame import Blame
 from sealora_server.cli import cli
@@ -183,6 +185,63 @@ def test_attempts_that_name_somebody_are_not_counted(tmp_path):
         federation.run()
     assert set(federation.blamed) == {"site-1", "site-2"}
     assert [event.attempt for event in federation.events(RoundAborted)] == [1, 2]
+
+
+def nonce_that_deals_together(names, of, groups):
+    """A nonce under which these of the sites are in one group."""
+    for number in itertools.count():
+        nonce = f"{number:032x}"
+        prefix = b"sealora groups v1\n" + bytes.fromhex(nonce)
+        dealt = sorted(of, key=lambda name: sha256(prefix + name.encode()).digest())
+        if any(set(names) <= set(dealt[first::groups]) for first in range(groups)):
+            return nonce
+
+
+class Slanderer(SiteSession):
+    """Complains of site-0, whatever it was sent."""
+
+    def check(self, request: bytes) -> bytes:
+        super().check(request)
+        for site, (signed, _) in CheckRequest.from_bytes(request).sent.items():
+            if self._roster.names[site] == "site-0":
+                self._state.held.pop(site, None)
+                self._state.accused[site] = signed
+        return self._sign(Kind.CHECK, self._own_check().to_bytes())
+
+
+GROUPED = {"groups": 4, "adversary": "malicious"}
+
+
+def test_members_that_chance_deals_together_frame_no_honest_one(tmp_path, monkeypatch):
+    """Two of thirteen: more than can be corrupted of a group of three, and fewer than of the roster."""
+    turned = {"site-1": Slanderer, "site-2": Slanderer}
+    federation = Federation(tmp_path, turned, count=13, sealing=GROUPED, sites={"minimum": 12})
+    nonce = nonce_that_deals_together(["site-0", "site-1", "site-2"], federation.roster.names, 4)
+    monkeypatch.setattr("secrets.token_hex", lambda _: nonce)
+    federation.run()
+    assert federation.blamed == {}
+    assert all("site-0" in event.survivors for event in federation.events(RoundFinished))
+
+
+def test_evidence_from_a_group_shows_the_fault_to_anybody_with_the_roster(tmp_path):
+    turned = {"site-5": FalseSeed}
+    federation = Federation(tmp_path, turned, count=13, sealing=GROUPED, sites={"minimum": 12})
+    federation.run()
+    assert list(federation.blamed) == ["site-5"]
+    shown = federation.prove("site-5")
+    assert shown.exit_code == 0
+    assert shown.output.startswith("site-5 broke the sealing protocol in run")
+    others = federation.roster.without_member("site-0")
+    evidence = Fault.from_bytes((federation.store.directory / "faults" / "site-5.fault").read_bytes())
+    for changed, roster in (
+        (evidence, others),
+        (dataclasses.replace(evidence, members=()), federation.roster),
+        (dataclasses.replace(evidence, members=evidence.members[1:]), federation.roster),
+        (dataclasses.replace(evidence, members=(*evidence.members, 13)), federation.roster),
+        (dataclasses.replace(evidence, site=3), federation.roster),
+    ):
+        with pytest.raises(ProtocolError):
+            changed.prove(roster)
 
 
 def test_evidence_that_was_touched_shows_nothing(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +59,31 @@ def test_a_site_that_was_silent_is_not_taken_for_one_that_has_the_new_receipts(r
     run.play()
     assert run.told("site-2") == [0, 1, 2, 1, 1]
     assert run.told("site-0") == [0, 1, 1, 1, 1]
+
+
+def test_members_that_lie_about_what_they_hold_fill_no_memory(run, monkeypatch):
+    """Each lie asks for another part of the chain: it is made when it is sent, and the one before is let go."""
+    log: list[str | int] = []
+    push = PureGrid.push_messages
+
+    def pushed(grid, messages):
+        messages = list(messages)
+        log.extend("sent" for message in messages if message.metadata.message_type == "train")
+        return push(grid, messages)
+
+    def made(receipts, held, *rest):
+        log.append(held)
+        return lacking(receipts, held, *rest)
+
+    monkeypatch.setattr(PureGrid, "push_messages", pushed)
+    monkeypatch.setattr("sealora_server.sealed_round.lacking", made)
+    monkeypatch.setattr("sealora_server.exchange._SENT_TOGETHER", 1)
+    for number, name in enumerate(run.sites):
+        run.sites[name].receipts = (2**32 - 1, 0, 0, 9)[number]  # in round 1 all of this says the same
+    run.play()
+    assert log[:5] == [0, "sent", "sent", "sent", "sent"]
+    run.store.events.path.unlink()
+    assert all(one == "sent" or other == "sent" for one, other in itertools.pairwise(log))
 
 
 def test_a_site_that_lost_its_receipts_refuses_once_and_is_sent_them_all(run):

@@ -151,6 +151,15 @@ def test_with_fewer_than_three_groups_nothing_comes_of_the_round(federation):
     assert federation.sealed.opened is None
 
 
+def test_a_round_that_only_turned_members_may_have_confirmed_does_not_stand(tmp_path):
+    """Three groups of three are enough to combine, and nine of thirty can be corrupted."""
+    federation = Federation(tmp_path, count=30, groups=10)
+    silence(federation, of_each_group(federation, 7))
+    with pytest.raises(FederationError, match="only 9 sites confirmed it in all groups, and of 30 as many can"):
+        federation.round()
+    assert federation.sealed.opened is None
+
+
 def test_a_group_whose_sum_does_not_add_up_is_left_out_and_no_other(federation):
     """Which is all that a site with a damaged vector can spoil."""
     answer = type(federation.sites[11]).answer

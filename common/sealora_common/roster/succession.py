@@ -6,9 +6,9 @@ older one, none of the same number that is another, and no successor of another.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sealora_common.errors import PolicyError
 from sealora_common.roster.roster import Roster
@@ -57,6 +57,14 @@ class SeenRosters(BaseModel):
     """Coordinator's pin -> the highest number used."""
     hashes: dict[Hex32, dict[Sequence, Hex32]] = {}
     """Coordinator's pin -> roster's number -> its hash."""
+
+    @model_validator(mode="after")
+    def _tells_what_was_used(self) -> Self:
+        if self.hashes.keys() != self.used.keys() or any(
+            number not in self.hashes[pin] for pin, number in self.used.items()
+        ):
+            raise ValueError("each coordinator must have a number used, and the hash of that number")
+        return self
 
     def require(self, roster: Roster, where: str = "") -> None:
         """Refuses a roster that contradicts those seen.

@@ -27,7 +27,7 @@ from sealora_common.secagg.bodies import (
 )
 from sealora_common.secagg.errors import ProtocolError
 from sealora_common.secagg.messages import Kind, content_digest, open_signed
-from sealora_common.secagg.terms import RoundTerms
+from sealora_common.secagg.terms import RoundTerms, most_corrupted
 from sealora_common.secagg.transcript import Transcript, keys_digest
 from sealora_common.secagg.wire import Reader, Writer
 
@@ -61,12 +61,13 @@ class Fault:
     """A site's fault, and what shows it.
 
     Attributes:
-        site: index of the site.
+        site: index of the site among those of the session.
         kind: what it did.
         terms: of the session.
         transcript: of the session.
         messages: signed messages, in an order that depends on the kind.
         extra: what is not signed by itself but by its digest: an envelope, a restored seed, an advertisement.
+        members: of a session among a group, the indices of its members on the whole roster; empty without groups.
     """
 
     site: int
@@ -75,6 +76,7 @@ class Fault:
     transcript: Transcript
     messages: tuple[bytes, ...] = ()
     extra: tuple[bytes, ...] = field(default=())
+    members: tuple[int, ...] = ()
 
     @property
     def sentence(self) -> str:
@@ -83,7 +85,7 @@ class Fault:
 
     def to_bytes(self) -> bytes:
         """The evidence as a file: what `from_bytes` reads."""
-        writer = Writer().fixed(_MAGIC, 4).unsigned(self.site, 2).unsigned(self.kind, 1)
+        writer = Writer().fixed(_MAGIC, 4).unsigned(self.site, 2).unsigned(self.kind, 1).indices(self.members)
         writer.variable(self.terms.to_bytes()).variable(self.transcript.to_bytes())
         for parts in (self.messages, self.extra):
             writer.unsigned(len(parts), 2)
@@ -104,23 +106,42 @@ class Fault:
         site, kind = reader.unsigned(2), reader.unsigned(1)
         if kind not in _SENTENCES:
             raise ProtocolError("the evidence is of a kind this version does not know")
+        members = reader.indices()
         terms = RoundTerms.from_bytes(reader.variable(_LIMIT))
         transcript = Transcript.from_bytes(reader.variable(_LIMIT))
-        parts = [tuple(reader.variable(_LIMIT) for _ in range(reader.unsigned(2))) for _ in range(2)]
+        messages, extra = (tuple(reader.variable(_LIMIT) for _ in range(reader.unsigned(2))) for _ in range(2))
         reader.finish()
-        return cls(site, FaultKind(kind), terms, transcript, *parts)
+        return cls(site, FaultKind(kind), terms, transcript, messages, extra, members)
+
+    def name(self, roster: Roster) -> str:
+        """The site's name.
+
+        Args:
+            roster: the whole one.
+
+        Raises:
+            ProtocolError: it has no such site.
+        """
+        names = self._among(roster).names
+        if self.site >= len(names):
+            raise ProtocolError("the evidence names a site that is not on the roster")
+        return names[self.site]
 
     def prove(self, roster: Roster) -> None:
         """Checks that the evidence shows the fault, with nothing but the roster.
 
+        Args:
+            roster: the whole one, also where sites are sealed in groups.
+
         Raises:
             ProtocolError: it does not.
         """
-        if self.terms.roster_hash != roster.hash or self.terms.roster_size != len(roster):
+        among = self._among(roster)
+        if self.terms.roster_hash != among.hash or self.terms.roster_size != len(among):
             raise ProtocolError("the evidence is of a session under another roster")
-        if any(site >= len(roster) for site in self.transcript.keys):
+        if any(site >= len(among) for site in (self.site, *self.transcript.keys)):
             raise ProtocolError("the evidence is of a session with sites that are not on the roster")
-        proof = _Proof(self, roster)
+        proof = _Proof(self, among, most_corrupted(len(roster)))
         proofs = {
             FaultKind.COMPLAINTS: proof.complaints,
             FaultKind.DISCLOSURE: proof.disclosure,
@@ -136,17 +157,26 @@ class Fault:
         if not shown:
             raise ProtocolError("the evidence does not show the fault")
 
+    def _among(self, roster: Roster) -> Roster:
+        """The sites of the session: all of the roster, or a group of it."""
+        if not self.members:
+            return roster
+        if self.members[-1] >= len(roster):
+            raise ProtocolError("the evidence is of a session with sites that are not on the roster")
+        return roster.subset(roster.names[index] for index in self.members)
+
 
 class _Proof:
     """The checks of one fault's evidence. Each says whether the fault is shown; what is missing raises."""
 
-    def __init__(self, fault: Fault, roster: Roster) -> None:
+    def __init__(self, fault: Fault, roster: Roster, corrupted: int) -> None:
         self._fault = fault
         self._roster = roster
+        self._corrupted = corrupted
         self._digest = fault.terms.digest
 
     def complaints(self) -> bool:
-        """`messages`: signed checks. One complainer may be corrupted itself, so it takes more than can be."""
+        """`messages`: signed checks. Complainers may be corrupted themselves, so it takes more than can be."""
         complainers = set()
         for message in self._fault.messages:
             sender, body = self._signed(message, Kind.CHECK)
@@ -154,7 +184,7 @@ class _Proof:
             if checked.transcript != self._fault.transcript.shared_digest or self._fault.site not in checked.complaints:
                 return False
             complainers.add(sender)
-        return len(complainers) > max(1, self._fault.terms.corrupted)
+        return len(complainers) > max(1, self._corrupted)
 
     def disclosure(self) -> bool:
         """`messages`: the site's statement and its disclosure."""

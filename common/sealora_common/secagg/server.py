@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from sealora_common.roster import Roster
@@ -36,7 +36,7 @@ from sealora_common.secagg.masks import apply_batches
 from sealora_common.secagg.messages import Kind, bundle, content_digest, open_signed
 from sealora_common.secagg.requests import Requests
 from sealora_common.secagg.ring import RingVector
-from sealora_common.secagg.terms import RoundTerms
+from sealora_common.secagg.terms import RoundTerms, most_corrupted
 from sealora_common.secagg.transcript import Shared, Transcript, keys_digest, table_bytes
 from sealora_common.secagg.unmasking import Unmasking
 
@@ -76,14 +76,22 @@ class ServerSession:
 
     Its memory is one accumulator of the vector's size, whatever the number of sites.
 
+    Args:
+        terms: of the round.
+        roster: the sites that are sealed together.
+        whole: the roster that they are a group of; None if they are all of it.
+
     Attributes:
         faults: sites that broke the protocol so far, with evidence.
     """
 
-    def __init__(self, terms: RoundTerms, roster: Roster) -> None:
+    def __init__(self, terms: RoundTerms, roster: Roster, whole: Roster | None = None) -> None:
         self.faults: list[Fault] = []
         self._terms = terms
         self._roster = roster
+        of_all = roster.names if whole is None else whole.names
+        self._members = () if of_all == roster.names else tuple(map(of_all.index, roster.names))
+        self._corrupted = most_corrupted(len(of_all))
         self._collecting = Collecting.ADVERTISEMENTS
         self._advertised: dict[int, tuple[Advertisement, bytes]] = {}
         self._shared: dict[int, ShareMessage] = {}
@@ -176,7 +184,7 @@ class ServerSession:
         requests = {}
         for accused in sorted({site for checked, _ in self._checks.values() for site in checked.complaints}):
             complaints = [self._checks[site][1] for site in sorted(self._complainers(accused))]
-            if len(complaints) > max(1, self._terms.corrupted):
+            if len(complaints) > max(1, self._corrupted):
                 self._fault(accused, FaultKind.COMPLAINTS, tuple(complaints))
             elif accused in self._checks:
                 requests[accused] = bundle(complaints)
@@ -295,7 +303,7 @@ class ServerSession:
             # Thousands of streams where a tenth of hundreds of sites was lost, taken off while keys are still restored.
             apply_batches(self._sum, unmasking.batches(), threads=min(_MOST_THREADS, os.cpu_count() or 1))
         finally:
-            self.faults += unmasking.faults
+            self.faults += [replace(fault, members=self._members) for fault in unmasking.faults]
         self._sum.reduce_()
         confirmations = tuple(message for _, message in sorted(self._confirmed.items()))
         return OpenedSum(self._sum, self.survivors, confirmations)
@@ -319,7 +327,7 @@ class ServerSession:
         return {site for site, (checked, _) in self._checks.items() if accused in checked.complaints}
 
     def _fault(self, site: int, kind: FaultKind, messages: tuple[bytes, ...]) -> None:
-        self.faults.append(Fault(site, kind, self._terms, self._transcript, messages))
+        self.faults.append(Fault(site, kind, self._terms, self._transcript, messages, members=self._members))
 
     @property
     def _neighbourhood(self) -> Neighbourhood:

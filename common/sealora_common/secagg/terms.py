@@ -116,14 +116,17 @@ class RoundTerms:
         return sparse or Neighbourhood(participants - 1, self.threshold)
 
     @property
-    def corrupted(self) -> int:
-        """Most sites that are taken to be corrupted and to collude: fewer than a third of the roster."""
-        return (self.roster_size - 1) // 3
-
-    @property
     def needed(self) -> int:
         """Fewest sites that may stand at the end of any stage."""
         return max(self.threshold, self.min_survivors)
+
+
+def most_corrupted(roster_size: int) -> int:
+    """Most sites of a roster that are taken to be corrupted and to collude: fewer than a third.
+
+    Of the whole roster: all of them may have been dealt into one group.
+    """
+    return (roster_size - 1) // 3
 
 
 def threshold_for(roster_size: int, adversary: Literal["malicious", "curious"]) -> int:

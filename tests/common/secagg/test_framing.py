@@ -10,6 +10,7 @@ import pytest
 from sealora_common.secagg import Fault, FaultKind, ProtocolError
 from sealora_common.secagg.bodies import Given, Opening, ShareKind, ShareStatement
 from sealora_common.secagg.messages import Kind, content_digest, sign
+from sealora_common.secagg.terms import most_corrupted
 from sealora_common.secagg.transcript import Shared
 
 from secagg_misbehaviour import Culprits, body_of, complains_of, made_up, signed
@@ -147,7 +148,7 @@ def test_as_many_complaints_as_sites_may_be_corrupted_are_no_evidence() -> None:
 @pytest.mark.parametrize("size", [2, 3, 4, 7, 10])
 def test_it_takes_two_complaints_and_more_than_can_be_corrupted(size: int) -> None:
     federation = Federation.of(size)
-    needed = max(2, federation.terms.corrupted + 1)
+    needed = max(2, most_corrupted(size) + 1)
     for count in {needed - 1, min(needed, size - 1)} - {0}:
         tricks = {("check", index): complains_of(0) for index in range(1, count + 1)}
         run = Culprits(tricks).join(Run(federation)).until("disclose")

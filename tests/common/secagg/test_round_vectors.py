@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -210,10 +211,13 @@ def test_share_messages_carry_the_statement_and_the_envelopes(worked_out: Refere
 def test_evidence_carries_terms_transcript_messages_and_the_rest(worked_out: ReferenceRound) -> None:
     made = run_fixed_round()
     fault = Fault(3, FaultKind.SECRET, made.terms, made.server._transcript, (b"one", b"", b"three"), (b"extra",))
-    expected = b"SLRF" + struct.pack(">HB", 3, 5)
+    expected = b""
     for part in (bytes.fromhex(ROUND["terms_bytes"]), bytes.fromhex(ROUND["transcript_bytes"])):
         expected += struct.pack(">I", len(part)) + part
-    assert fault.to_bytes() == expected + reference.bundle([b"one", b"", b"three"]) + reference.bundle([b"extra"])
+    expected += reference.bundle([b"one", b"", b"three"]) + reference.bundle([b"extra"])
+    for members in ((), (2, 7, 300)):
+        head = b"SLRF" + struct.pack(">HB", 3, 5) + reference.indices(members)
+        assert replace(fault, members=members).to_bytes() == head + expected
 
 
 def test_the_opened_sum() -> None:

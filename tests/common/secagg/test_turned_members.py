@@ -22,6 +22,7 @@ from sealora_common.errors import FederationError
 from sealora_common.secagg import OpenedSum, SiteSession, keys, shares
 from sealora_common.secagg.bodies import Committed, Envelope, Given, Opening
 from sealora_common.secagg.messages import Kind
+from sealora_common.secagg.terms import most_corrupted
 from secagg_turned import Silent, Turned, complaining, giving, go_on, turn
 
 from secagg_attacker import Attacker, body_of
@@ -145,7 +146,7 @@ class Attempt:
 @given(st.sampled_from(sorted(FEDERATIONS)), st.data())
 def test_turned_members_cost_no_honest_site_the_sum(size: int, data: st.DataObject) -> None:
     federation = FEDERATIONS[size]
-    bound = federation.terms.corrupted
+    bound = most_corrupted(len(federation.roster))
     members = random.Random(data.draw(st.integers(0, 99))).sample(range(size), bound)
     turned = {index: data.draw(WAYS) for index in members}
     honest = set(range(size)) - set(turned)

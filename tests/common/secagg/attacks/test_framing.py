@@ -247,7 +247,7 @@ def contribution_to_other_keys() -> Fault:
 
 
 FRAMINGS: list[tuple[Callable[[], Fault], str, list[Rule]]] = [
-    (two_complaints, "complaints", [("> max(1, self._fault.terms.corrupted)", "> 1")]),
+    (two_complaints, "complaints", [("> max(1, self._corrupted)", "> 1")]),
     (one_complaint_many_times, "complaints", [("complainers = set()", "complainers = []"), (".add(", ".append(")]),
     (complaints_of_another, "complaints", [(" or self._fault.site not in checked.complaints", "")]),
     (
