@@ -23,11 +23,18 @@ def fault(
     members = Roster.load(roster)
     try:
         found = Fault.from_bytes(evidence.read_bytes())
-        found.prove(members)
     except OSError as error:
         raise PolicyError(f"{evidence}: cannot be read ({error.strerror}): give a file from a run's faults/") from None
     except ProtocolError as error:
-        raise PolicyError(f"{evidence}: {error}: nobody is to blame on this") from None
+        raise PolicyError(
+            f"{evidence}: {error}; nobody is to blame on this: give a whole file from a run's faults/, of this version"
+        ) from None
+    try:
+        found.prove(members)
+    except ProtocolError as error:
+        raise PolicyError(
+            f"{evidence}: {error}; nobody is to blame on this: {roster} must be the run's roster"
+        ) from None
     site = found.name(members)
     where = f"run {found.terms.run.hex()}, round {found.terms.round_number}, attempt {found.terms.attempt}"
     typer.echo(f"{site} broke the sealing protocol in {where}: {found.sentence}")
