@@ -34,7 +34,7 @@ from flwr.superlink.main import create_app
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sealora_server.deployment.pull_once import PullOnce
+from sealora_server.deployment.superlink.pull_once import PullOnce
 
 Fault = Callable[[Request], Response | None]
 

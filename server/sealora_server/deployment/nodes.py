@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sealora_common.roster import Roster
 from sealora_common.storage import write_atomically
 from sealora_server.deployment.errors import DeploymentError
-from sealora_server.deployment.superlink_client import SuperLinkClient
+from sealora_server.deployment.superlink.client import SuperLinkClient
 from sealora_server.node_keys import node_key_pem
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]

@@ -22,7 +22,7 @@ from sealora_server.deployment.progress import RunProgress
 from sealora_server.deployment.restarts import RestartPolicy
 from sealora_server.deployment.serverapp_process import Outcome, ServerAppSettings
 from sealora_server.deployment.submission import Operation
-from sealora_server.deployment.superlink_client import SuperLinkClient
+from sealora_server.deployment.superlink.client import SuperLinkClient
 from sealora_server.run_store import RunStore
 
 log = logging.getLogger(__name__)

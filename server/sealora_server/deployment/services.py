@@ -9,7 +9,7 @@ from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.front.embedded import FrontSettings
 from sealora_server.deployment.front.nginx import prepare_nginx
 from sealora_server.deployment.processes import ProcessSpec
-from sealora_server.deployment.superlink import SuperLinkSettings
+from sealora_server.deployment.superlink.process import SuperLinkSettings
 
 # Flower's own name for it (flwr.supercore.constant.FLWR_IN_MEMORY_DB_NAME; a test holds the two together).
 _IN_MEMORY = ":flwr-in-memory:"
@@ -37,7 +37,7 @@ def superlink_spec(
     )
     return ProcessSpec(
         name="superlink",
-        module="sealora_server.deployment.superlink",
+        module="sealora_server.deployment.superlink.process",
         settings=lambda: settings,
         descriptors=(listener.fileno(), fleet_listener.fileno()),
         environment={"FLWR_HOME": str(server.state / "flower")},

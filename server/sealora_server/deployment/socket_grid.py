@@ -29,7 +29,7 @@ from flwr.supercore.run import RunNotRunningException
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.superlink.grid import HttpGrid
 
-from sealora_server.deployment.superlink_client import connected
+from sealora_server.deployment.superlink.client import connected
 from sealora_server.node_keys import NodeSession
 
 log = logging.getLogger(__name__)

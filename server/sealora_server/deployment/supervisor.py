@@ -42,7 +42,7 @@ from sealora_server.deployment.runs import RunHost
 from sealora_server.deployment.service import Service
 from sealora_server.deployment.services import front_spec, superlink_spec
 from sealora_server.deployment.sockets import listen_tcp, listen_unix, shown_address
-from sealora_server.deployment.superlink_client import SuperLinkClient
+from sealora_server.deployment.superlink.client import SuperLinkClient
 from sealora_server.lock import DirectoryLock
 
 log = logging.getLogger(__name__)

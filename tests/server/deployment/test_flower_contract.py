@@ -26,9 +26,9 @@ from starlette.responses import Response
 
 from sealora_server.deployment import services
 from sealora_server.deployment.bundle import build_bundle
-from sealora_server.deployment.fleet_paths import FLEET_PATHS, HEALTH, OPEN_FLEET
-from sealora_server.deployment.gate import SMALL_BODY_BYTES
-from sealora_server.deployment.superlink import SuperLinkSettings, gated, superlink_app
+from sealora_server.deployment.superlink.gate import SMALL_BODY_BYTES
+from sealora_server.deployment.superlink.paths import FLEET_PATHS, HEALTH, OPEN_FLEET
+from sealora_server.deployment.superlink.process import SuperLinkSettings, gated, superlink_app
 
 TRUSTED, FLEET = "/x/superlink.sock", "/x/fleet.sock"
 

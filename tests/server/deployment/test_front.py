@@ -16,8 +16,8 @@ from front_bench import KINDS, StartedFront, started_front
 from starlette.responses import Response
 
 from sealora_server.deployment.config import LimitsSection
-from sealora_server.deployment.fleet_paths import FLEET_PATHS
 from sealora_server.deployment.initialise import renew_certificate
+from sealora_server.deployment.superlink.paths import FLEET_PATHS
 
 PATH = "/v1/fleet/pull-messages"
 BODY_BYTES = 2**20

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 from sealora_server.cli import cli
 from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.errors import DeploymentError
-from sealora_server.deployment.fleet_paths import FLEET_PATHS
 from sealora_server.deployment.front.nginx import nginx_config, own_account, prepare_nginx
 from sealora_server.deployment.initialise import initialise
+from sealora_server.deployment.superlink.paths import FLEET_PATHS
 
 DEPLOYED = Path(__file__).parents[3] / "deploy" / "nginx.conf"
 DIRECTORY = "/var/lib/sealora-server/server"

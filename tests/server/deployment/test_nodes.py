@@ -10,7 +10,7 @@ from sealora_common.identity import Identity
 from sealora_common.roster import Member, Roster
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.nodes import NodeList, nodes_of, reconcile
-from sealora_server.deployment.superlink_client import Node
+from sealora_server.deployment.superlink.client import Node
 from sealora_server.node_keys import node_key_pem
 
 

@@ -34,7 +34,7 @@ from sealora_server.deployment.operator_messages import (
 from sealora_server.deployment.runs import RunHost
 from sealora_server.deployment.serverapp_process import Outcome
 from sealora_server.deployment.submission import Operation
-from sealora_server.deployment.superlink_client import Node
+from sealora_server.deployment.superlink.client import Node
 from sealora_server.events import RunFailed, RunFinished, SitesReady, TurnedAway
 from sealora_server.run_store import RunStore
 

@@ -26,7 +26,7 @@ from running_server import SEALORA, make_server, run_status, running, said, star
 from sealora_server.deployment.nodes import nodes_of
 from sealora_server.deployment.operator_messages import Register, Resume, Stop, UseRoster
 from sealora_server.deployment.operator_socket import ask
-from sealora_server.deployment.superlink_client import connected
+from sealora_server.deployment.superlink.client import connected
 
 from pure_sites import pure_recipe
 

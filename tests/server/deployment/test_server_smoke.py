@@ -26,7 +26,7 @@ from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.initialise import renew_certificate
 from sealora_server.deployment.operator_messages import Register, Unregister
 from sealora_server.deployment.operator_socket import ask
-from sealora_server.deployment.superlink_client import connected
+from sealora_server.deployment.superlink.client import connected
 
 from pure_sites import pure_federation, pure_recipe
 

@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict
 from sealora_common.storage import storage_error, write_atomically
 from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.errors import DeploymentError
-from sealora_server.deployment.fleet_paths import FLEET_PATHS, HEALTH
 from sealora_server.deployment.processes import die_with
+from sealora_server.deployment.superlink.paths import FLEET_PATHS, HEALTH
 
 _SECURE_PATH = ("/usr/sbin", "/usr/local/sbin", "/sbin")
 

@@ -12,8 +12,8 @@ import httpcore
 from starlette.types import Message, Receive, Scope, Send
 
 from sealora_server.deployment.config import LimitsSection
-from sealora_server.deployment.fleet_paths import FLEET_PATHS, HEALTH
 from sealora_server.deployment.front.rules import RateLimit
+from sealora_server.deployment.superlink.paths import FLEET_PATHS, HEALTH
 
 log = logging.getLogger(__name__)
 

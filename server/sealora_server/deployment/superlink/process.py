@@ -19,10 +19,10 @@ from pydantic import BaseModel, ConfigDict
 from starlette.applications import Starlette
 
 from sealora_common.health.logs import LogFormat, set_up_logs
-from sealora_server.deployment.gate import FleetGate, signed_by_a_node
 from sealora_server.deployment.processes import die_with
-from sealora_server.deployment.pull_once import PullOnce
-from sealora_server.deployment.replays import RefuseReplays
+from sealora_server.deployment.superlink.gate import FleetGate, signed_by_a_node
+from sealora_server.deployment.superlink.pull_once import PullOnce
+from sealora_server.deployment.superlink.replays import RefuseReplays
 
 log = logging.getLogger(__name__)
 

@@ -29,7 +29,7 @@ from flwr.supercore.protobuf.client import ProtobufClient, ProtobufClientInterce
 from flwr.supercore.runtime import RuntimeHttpClient
 
 from sealora_server.deployment.errors import DeploymentError
-from sealora_server.deployment.fleet_paths import HEALTH, OPEN_FLEET
+from sealora_server.deployment.superlink.paths import HEALTH, OPEN_FLEET
 
 _Client = TypeVar("_Client", bound=ProtobufClient)
 _SECONDS = 30.0

@@ -10,7 +10,7 @@ import pytest
 from flwr.common.constant import SYSTEM_TIME_TOLERANCE, TIMESTAMP_HEADER, TIMESTAMP_TOLERANCE
 from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER
 
-from sealora_server.deployment.replays import LONGEST_SECONDS, RefuseReplays
+from sealora_server.deployment.superlink.replays import LONGEST_SECONDS, RefuseReplays
 
 
 class Counting:

@@ -21,8 +21,8 @@ from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.services import _IN_MEMORY
 from sealora_server.deployment.socket_grid import SocketGrid
 from sealora_server.deployment.sockets import listen_unix
-from sealora_server.deployment.superlink import SuperLinkSettings
-from sealora_server.deployment.superlink_client import SuperLinkClient
+from sealora_server.deployment.superlink.client import SuperLinkClient
+from sealora_server.deployment.superlink.process import SuperLinkSettings
 
 SECRET = bytes(range(32))
 CONFIG = {"run-directory": "r1"}
@@ -50,7 +50,7 @@ class SuperLink:
             log="text",
         )
         process = subprocess.Popen(
-            [sys.executable, "-m", "sealora_server.deployment.superlink"],
+            [sys.executable, "-m", "sealora_server.deployment.superlink.process"],
             stdin=subprocess.PIPE,
             pass_fds=descriptors,
             env={**os.environ, "FLWR_TELEMETRY_ENABLED": "0", "FLWR_HOME": str(self.socket.parent)},

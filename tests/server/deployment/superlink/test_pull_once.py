@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sealora_common.wire_format import PULL_ID
-from sealora_server.deployment.pull_once import PULL, PullOnce
+from sealora_server.deployment.superlink.pull_once import PULL, PullOnce
 
 
 class Mailbox:

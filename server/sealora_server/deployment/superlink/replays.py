@@ -19,7 +19,7 @@ from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sealora_server.deployment.gate import answer_empty
+from sealora_server.deployment.superlink.gate import answer_empty
 
 LONGEST_SECONDS = TIMESTAMP_TOLERANCE + 2 * SYSTEM_TIME_TOLERANCE
 """For how long Flower could take a signature, clocks that differ included."""

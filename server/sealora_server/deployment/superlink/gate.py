@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sealora_server.deployment.fleet_paths import FLEET_PATHS, HEALTH, OPEN_FLEET
+from sealora_server.deployment.superlink.paths import FLEET_PATHS, HEALTH, OPEN_FLEET
 
 SMALL_BODY_BYTES = 64 * 1024
 """A request with a body of this size is read whoever makes it; Flower looks at its signature only afterwards."""
