@@ -60,6 +60,7 @@ def exchange(
     deadline = time.monotonic() + timeout
     pause = _FIRST_POLL_SECONDS
     while pending and time.monotonic() < deadline:
+        asked = time.monotonic()
         replies = list(grid.pull_messages(list(pending)))
         for reply in replies:
             node_id = pending.pop(reply.metadata.reply_to_message_id, None)
@@ -73,7 +74,8 @@ def exchange(
                 on_error(node_id, reason)
         pause = _FIRST_POLL_SECONDS if replies else min(_LONGEST_POLL_SECONDS, pause * 1.5)
         if pending and not replies:
-            time.sleep(pause)
+            # A grid that has waited for an answer itself need not be left alone besides.
+            time.sleep(max(0.0, pause - (time.monotonic() - asked)))
     for node_id in sorted(waiting):
         on_error(node_id, f"no answer within {timeout:.0f} s")
     return waiting

@@ -6,12 +6,13 @@
         message = server.order(run, server.node_of(key), "query.hello", RecordDict())
         reply = server.reply(run, message)
 
-It is Flower's own application, as our server wraps it, over plain HTTP. Its state outlives `stop`, as a database
-file would.
+It is the Fleet API that our server serves, over plain HTTP; with `keyed=False` Flower's own, which knows no keys. Its
+state outlives `stop`, as a database file would.
 """
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
@@ -33,8 +34,10 @@ from flwr.superlink.config_loader import get_federation_manager, get_objectstore
 from flwr.superlink.main import create_app
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
-from sealora_server.deployment.superlink.pull_once import PullOnce
+from sealora_server.deployment.config import LimitsSection
+from sealora_server.deployment.superlink.fleet import Fleet
 
 Fault = Callable[[Request], Response | None]
 
@@ -80,13 +83,20 @@ class FleetServer:
 
     def start(self) -> None:
         """Starts it, the second time on the same port."""
-        app = create_app()
-        app.state.linkstate_factory = self._factory
-        app.state.enable_supernode_auth = self._keyed
-        app.middleware("http")(self._watch)
-        config = uvicorn.Config(PullOnce(app), host="127.0.0.1", port=self._port, log_config=None, log_level="critical")
+        config = uvicorn.Config(
+            self._served,
+            host="127.0.0.1",
+            port=self._port,
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            log_level="critical",
+        )
         if self.tls is not None:
             config.ssl_certfile, config.ssl_keyfile = map(str, self.tls)
+        self._fleet, self._flower = Fleet(self.state, LimitsSection(), lambda run: None), create_app()
+        self._flower.state.linkstate_factory = self._factory
+        self._flower.state.enable_supernode_auth = False
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
@@ -101,10 +111,12 @@ class FleetServer:
             self._thread.join(timeout=10)
             self._server = None
 
-    async def _watch(self, request: Request, call_next: Callable[[Request], Any]) -> Response:
-        self.asked.append(request.url.path)
-        answer = self.fault(request) if self.fault is not None else None
-        return answer if answer is not None else await call_next(request)
+    async def _served(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.asked.append(scope["path"])
+        answer = self.fault(Request(scope)) if self.fault is not None else None
+        served = answer or (self._fleet if self._keyed else self._flower)
+        await served(scope, receive, send)
 
     # What an operator does
 
@@ -163,6 +175,7 @@ class FleetServer:
         metadata.__dict__["_message_id"] = message.object_id
         self._store(message)
         assert self.state.store_message_ins(message) is not None
+        self._wake()
         self._orders[metadata.message_id] = message
         return metadata.message_id
 
@@ -171,10 +184,16 @@ class FleetServer:
         for object_id, value in get_all_nested_objects(message).items():
             self.state.object_store.put(object_id, value.deflate())
 
+    def _wake(self) -> None:
+        if self._server is not None and self.asked:
+            self._loop.call_soon_threadsafe(self._fleet.questions.wake)
+
     def hand_out_again(self, message_id: str) -> None:
         """What a database does that was set back: the message counts as not delivered, and is whole."""
         self._store(self._orders[message_id])
-        self.state.message_ins_store[message_id].metadata.delivered_at = ""
+        order = self.state.message_ins_store.setdefault(message_id, self._orders[message_id])
+        order.metadata.delivered_at = ""
+        self._wake()
 
     def reply(self, run_id: int, message_id: str, timeout: float = 30.0) -> Message:
         """Waits for the reply to a message."""

@@ -34,7 +34,7 @@ class TlsSection(Section):
 
 
 class LimitsSection(Section):
-    """What the front allows a client. Both fronts hold to the same."""
+    """What clients are allowed. Both fronts hold to the same; to what is counted by node, the SuperLink does."""
 
     body_bytes: int = Field(default=32 * 2**20, ge=2**20, le=2**31)
     """Largest request body. Flower sends arrays in pieces; a configuration record travels whole."""
@@ -50,11 +50,21 @@ class LimitsSection(Section):
     header_seconds: Seconds = 10.0
     """For the TLS handshake, and for the whole head of a request."""
     body_seconds: Seconds = 30.0
-    """Longest silence within a request body, and while a response is taken."""
+    """Longest silence within a request body, and while a response is taken. A body of 64 KiB must be whole by then, a
+    larger one takes a second longer for each 32 KiB."""
     idle_seconds: Seconds = 65.0
     """How long a connection may wait for its next request."""
     answer_seconds: Seconds = 120.0
     """Longest wait for the SuperLink's answer."""
+    node_requests_per_second: int = Field(default=100, ge=1, le=100_000)
+    """Sustained, for each registered node, whatever address it comes from."""
+    node_request_burst: int = Field(default=1000, ge=1, le=1_000_000)
+    """So many requests of a node may come at once before the rate counts."""
+    answer_bytes: int = Field(default=2**29, ge=2**20, le=2**35)
+    """Largest answer of a site in one stage, all its parts together."""
+    superlink_bytes: int = Field(default=2**31, ge=2**22, le=2**38)
+    """What sites' answers may take up in the SuperLink. Half of it is shared out to the registered nodes, the other
+    half is for whoever comes first."""
 
 
 class HealthSection(Section):

@@ -33,6 +33,7 @@ def superlink_spec(
         superexec_secret=secret.hex(),
         superlink_socket=listener.fileno(),
         fleet_socket=fleet_listener.fileno(),
+        limits=server.config.limits,
         log=server.config.log,
     )
     return ProcessSpec(

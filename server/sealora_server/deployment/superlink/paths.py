@@ -8,8 +8,10 @@ HEALTH = "/health"
 OPEN_FLEET = "/sealora/open-fleet"
 """Ours: on the trusted socket, lets sites in from now on."""
 
+PREFIX = "/v1/fleet/"
+
 FLEET_PATHS = frozenset(
-    f"/v1/fleet/{action}"
+    f"{PREFIX}{action}"
     for action in (
         "activate-node",
         "confirm-message-received",

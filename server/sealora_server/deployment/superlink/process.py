@@ -11,7 +11,7 @@ import json
 import logging
 import socket
 import sys
-from collections.abc import Mapping
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -19,10 +19,9 @@ from pydantic import BaseModel, ConfigDict
 from starlette.applications import Starlette
 
 from sealora_common.health.logs import LogFormat, set_up_logs
+from sealora_server.deployment.config import LimitsSection
 from sealora_server.deployment.processes import die_with
-from sealora_server.deployment.superlink.gate import FleetGate, signed_by_a_node
-from sealora_server.deployment.superlink.pull_once import PullOnce
-from sealora_server.deployment.superlink.replays import RefuseReplays
+from sealora_server.deployment.superlink.gate import Gate
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +41,7 @@ class SuperLinkSettings(BaseModel):
     """Descriptor of the listening socket that serves everything."""
     fleet_socket: int
     """Descriptor of the one that serves what sites need."""
+    limits: LimitsSection
     log: LogFormat
 
 
@@ -80,14 +80,21 @@ def superlink_app(settings: SuperLinkSettings) -> Starlette:
     return create_app(config, SuperLinkLifespan)
 
 
-def gated(superlink: Starlette, trusted_socket: str) -> FleetGate:
+def gated(superlink: Starlette, trusted_socket: str, limits: LimitsSection) -> Gate:
     """The SuperLink behind its gate; all it offers is served on the socket at `trusted_socket` alone."""
-    state = superlink.state.linkstate_factory.state()
+    return Gate(superlink, superlink.state.linkstate_factory.state(), trusted_socket, limits)
 
-    def is_node(headers: Mapping[str, str]) -> bool:
-        return signed_by_a_node(headers, lambda key: state.get_node_id_by_public_key(key) is not None)
 
-    return FleetGate(RefuseReplays(PullOnce(superlink)), trusted_socket, is_node)
+class _Server(uvicorn.Server):
+    """Lets go of the questions that are held as soon as it is told to stop."""
+
+    def __init__(self, config: uvicorn.Config, gate: Gate) -> None:
+        super().__init__(config)
+        self._gate = gate
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._gate.close()
+        super().handle_exit(sig, frame)
 
 
 def main() -> None:
@@ -97,12 +104,14 @@ def main() -> None:
     app = superlink_app(settings)
     set_up_logs(settings.log)
     listeners = [socket.socket(fileno=number) for number in (settings.superlink_socket, settings.fleet_socket)]
-    served = gated(app, listeners[0].getsockname())
+    gate = gated(app, listeners[0].getsockname(), settings.limits)
     options: dict[str, Any] = {"log_config": None, "access_log": False, "server_header": False, "date_header": False}
     # asyncio's own loop: over uvloop a connection does not tell by which Unix socket it came.
-    server = uvicorn.Server(uvicorn.Config(served, loop="asyncio", ws="none", timeout_graceful_shutdown=3, **options))
+    config = uvicorn.Config(
+        gate, loop="asyncio", ws="none", timeout_graceful_shutdown=3, proxy_headers=False, **options
+    )
     log.info("the SuperLink serves %s", listeners[0].getsockname())
-    server.run(sockets=listeners)
+    _Server(config, gate).run(sockets=listeners)
 
 
 if __name__ == "__main__":
