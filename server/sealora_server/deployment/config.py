@@ -45,8 +45,11 @@ class LimitsSection(Section):
     request_burst: int = Field(default=1000, ge=1, le=1_000_000)
     """So many requests may come at once before the rate counts."""
     connections: int = Field(default=1024, ge=8, le=100_000)
-    """Open connections of all addresses together."""
+    """Open connections of all addresses together. The embedded front keeps half of them for registered nodes."""
     connections_per_address: int = Field(default=128, ge=1, le=100_000)
+    """So many may be opened at once, too."""
+    connections_per_second: int = Field(default=20, ge=1, le=100_000)
+    """New connections, sustained, for each address (embedded front only)."""
     header_seconds: Seconds = 10.0
     """For the TLS handshake, and for the whole head of a request."""
     body_seconds: Seconds = 30.0

@@ -14,13 +14,13 @@ from typing import Any
 
 import uvicorn
 from pydantic import BaseModel, ConfigDict
-from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sealora_common.health.logs import LogFormat, set_up_logs
 from sealora_server.deployment.config import LimitsSection
-from sealora_server.deployment.front.passing import Front
-from sealora_server.deployment.front.rules import ConnectionLimit
+from sealora_server.deployment.front.accepting import Accepting
+from sealora_server.deployment.front.passing import SLOT, Front
+from sealora_server.deployment.front.rules import ConnectionLimit, Slot
 from sealora_server.deployment.processes import die_with
 
 log = logging.getLogger(__name__)
@@ -56,22 +56,27 @@ def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
     return context
 
 
-def limited_protocol(limits: LimitsSection) -> type[H11Protocol]:
-    """uvicorn's HTTP/1.1 with limits on connections, and on how long the head of a request may take."""
-    connections = ConnectionLimit(limits.connections, limits.connections_per_address)
+def limited_protocol(limits: LimitsSection, connections: ConnectionLimit) -> type[H11Protocol]:
+    """uvicorn's HTTP/1.1 with a limit on how long the head of a request may take, and with nothing left behind."""
 
     class LimitedProtocol(H11Protocol):
+        slot: Slot | None = None
+
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            self._address = self.client[0] if self.client else ""
             self._head_due: asyncio.TimerHandle | None = None
-            if not connections.enter(self._address):
-                self.app = _too_many
+            if self.slot is not None:
+                self.slot.close = transport.abort
+                if self.slot.has_left:  # driven out in the last step of the handshake
+                    transport.abort()
             self._expect_head()
 
         def connection_lost(self, exc: Exception | None) -> None:
-            connections.leave(self._address)
+            connections.leave(self.slot)
             self._head_came()
+            # uvicorn does so only where the connection ended properly: one that ended by RST would hold its TLS state
+            # for as long as an idle one may last.
+            self._unset_keepalive_if_required()
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
@@ -83,6 +88,7 @@ def limited_protocol(limits: LimitsSection) -> type[H11Protocol]:
             super().handle_events()
             if self._is_answering:
                 self._head_came()
+                self.cycle.scope["state"][SLOT] = self.slot
 
         @property
         def _is_answering(self) -> bool:
@@ -99,30 +105,28 @@ def limited_protocol(limits: LimitsSection) -> type[H11Protocol]:
     return LimitedProtocol
 
 
-async def _too_many(scope: Scope, receive: Receive, send: Send) -> None:
-    headers = [(b"content-length", b"0"), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": 503, "headers": headers})
-    await send({"type": "http.response.body", "body": b""})
-
-
 class _Loop(asyncio.SelectorEventLoop):
-    """Bounds the TLS handshake, which uvicorn leaves at a minute."""
+    """Has connections counted before their handshake, which asyncio's own server leaves at a minute besides."""
 
-    handshake_seconds = 10.0
+    def __init__(self, limits: LimitsSection, connections: ConnectionLimit) -> None:
+        super().__init__()
+        self._limits = limits
+        self._connections = connections
 
-    async def create_server(self, *arguments: Any, **options: Any) -> asyncio.Server:
-        if options.get("ssl") is not None:
-            options["ssl_handshake_timeout"] = self.handshake_seconds
-        return await super().create_server(*arguments, **options)
+    async def create_server(self, protocol_factory: Any, *arguments: Any, **options: Any) -> Any:
+        context = options.get("ssl")
+        if context is None:
+            return await super().create_server(protocol_factory, *arguments, **options)
+        return Accepting(options["sock"], protocol_factory, context, self._connections, self._limits.header_seconds)
 
 
-async def serve_front(settings: FrontSettings, listener: socket.socket) -> None:
+async def serve_front(settings: FrontSettings, listener: socket.socket, connections: ConnectionLimit) -> None:
     """Serves until SIGTERM; SIGHUP reads the certificate again."""
-    front = Front(settings.fleet_socket, settings.limits)
+    front = Front(settings.fleet_socket, settings.limits, connections)
     context = tls_context(settings.certificate, settings.key)
     config = uvicorn.Config(
         front,
-        http=limited_protocol(settings.limits),
+        http=limited_protocol(settings.limits, connections),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -131,7 +135,7 @@ async def serve_front(settings: FrontSettings, listener: socket.socket) -> None:
         proxy_headers=False,
         h11_max_incomplete_event_size=settings.limits.header_bytes,
         timeout_keep_alive=int(settings.limits.idle_seconds),
-        timeout_graceful_shutdown=3,
+        timeout_graceful_shutdown=1,  # questions are held longer than anybody would wait
     )
     config.load()
     config.ssl = context
@@ -158,9 +162,10 @@ def main() -> None:
     settings = FrontSettings.model_validate(json.load(sys.stdin))
     die_with(settings.supervisor)
     set_up_logs(settings.log)
-    _Loop.handshake_seconds = settings.limits.header_seconds
-    with asyncio.Runner(loop_factory=_Loop) as runner:
-        runner.run(serve_front(settings, socket.socket(fileno=settings.listener)))
+    limits = settings.limits
+    connections = ConnectionLimit(limits.connections, limits.connections_per_address, limits.connections_per_second)
+    with asyncio.Runner(loop_factory=lambda: _Loop(limits, connections)) as runner:
+        runner.run(serve_front(settings, socket.socket(fileno=settings.listener), connections))
 
 
 if __name__ == "__main__":

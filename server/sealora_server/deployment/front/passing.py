@@ -12,16 +12,20 @@ import httpcore
 from starlette.types import Message, Receive, Scope, Send
 
 from sealora_server.deployment.config import LimitsSection
-from sealora_server.deployment.front.rules import RateLimit
+from sealora_server.deployment.front.rules import ConnectionLimit, RateLimit
 from sealora_server.deployment.superlink.paths import FLEET_PATHS, HEALTH
 
 log = logging.getLogger(__name__)
+
+SLOT = "slot"
+"""Key of a connection's place in the state of its requests."""
 
 Headers = list[tuple[bytes, bytes]]
 
 _UNANSWERED = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError)
 _URL = b"http://superlink"
 _HEALTH_SECONDS = 3.0
+_HEARD = 200
 # Of one hop only (RFC 9110, section 7.6.1), or said anew here.
 _OWN_HEADERS = frozenset(
     b"connection,keep-alive,proxy-authenticate,proxy-authorization,te,trailer,transfer-encoding,upgrade,host,expect,"
@@ -43,10 +47,12 @@ class Front:
     Args:
         fleet_socket: the SuperLink's socket for what sites need.
         limits: what a client is allowed.
+        connections: told on which a registered node was heard.
     """
 
-    def __init__(self, fleet_socket: Path, limits: LimitsSection) -> None:
+    def __init__(self, fleet_socket: Path, limits: LimitsSection, connections: ConnectionLimit) -> None:
         self._limits = limits
+        self._connections = connections
         self._rate = RateLimit(limits.requests_per_second, limits.request_burst)
         self._superlink = httpcore.AsyncConnectionPool(
             uds=str(fleet_socket), max_connections=limits.connections, keepalive_expiry=30.0
@@ -104,6 +110,8 @@ class Front:
                 b"POST", url, headers=headers, content=self._body(receive), extensions={"timeout": timeout}
             ) as response:
                 answered = True
+                if response.status == _HEARD:
+                    self._hear(scope)
                 await self._answer(response, send)
         except _ClientGoneError:
             return
@@ -113,6 +121,12 @@ class Front:
             if isinstance(error, _UNANSWERED):
                 log.warning("the SuperLink did not answer %s: %s", scope["path"], type(error).__name__)
             await _refuse(send, _status_of(error))
+
+    def _hear(self, scope: Scope) -> None:
+        """The SuperLink answers nobody so but a registered node."""
+        slot = scope.get("state", {}).get(SLOT)
+        if slot is not None:
+            self._connections.know(slot)
 
     async def _body(self, receive: Receive) -> AsyncIterator[bytes]:
         taken = 0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 _ADDRESSES = 10_000
@@ -45,21 +46,77 @@ class RateLimit:
         return True
 
 
-class ConnectionLimit:
-    """Open connections, in all and an address."""
+class Slot:
+    """One connection's place among those that may be open."""
 
-    def __init__(self, total: int, per_address: int) -> None:
+    def __init__(self, address: str, since: float, close: Callable[[], None]) -> None:
+        self.address = address
+        self.since = since
+        self.close = close
+        self.is_known = False
+        self.has_left = False
+
+
+class ConnectionLimit:
+    """Open connections, in all and an address, counted from the moment they are accepted.
+
+    Half of all places are for connections on which a registered node was heard: so many strangers there may be at
+    most. Where there is one more, the oldest stranger of the address that has the most of them goes: a node whose
+    connection is new is heard within a second, and a crowd of strangers drives out itself.
+
+    Args:
+        total: places.
+        per_address: most places of one address.
+        per_second: new connections of an address, sustained; `per_address` may come at once.
+    """
+
+    def __init__(self, total: int, per_address: int, per_second: float) -> None:
         self._total = total
         self._per_address = per_address
+        self._rate = RateLimit(per_second, per_address)
         self._open: Counter[str] = Counter()
+        self._strangers: defaultdict[str, OrderedDict[Slot, None]] = defaultdict(OrderedDict)
 
-    def enter(self, address: str) -> bool:
-        """Counts a connection; returns whether it is within the limits. `leave` must follow either way."""
+    def enter(self, address: str, now: float, close: Callable[[], None]) -> Slot | None:
+        """A place for a new connection, or None if its address has too many or comes too often.
+
+        Args:
+            address: of the client.
+            now: seconds.
+            close: ends the connection at once; called when its place is needed.
+        """
+        if not self._rate.allows(address, now) or self._open[address] >= self._per_address:
+            return None
+        slot = Slot(address, now, close)
         self._open[address] += 1
-        return self._open[address] <= self._per_address and self._open.total() <= self._total
+        self._strangers[address][slot] = None
+        strangers = sum(map(len, self._strangers.values()))
+        if strangers > self._total // 2 or self._open.total() > self._total:
+            most = max(self._strangers.values(), key=len)
+            driven_out = next(iter(most))
+            self.leave(driven_out)
+            driven_out.close()
+        return slot
 
-    def leave(self, address: str) -> None:
-        """The connection is closed."""
-        self._open[address] -= 1
-        if self._open[address] <= 0:
-            del self._open[address]
+    def know(self, slot: Slot) -> None:
+        """A registered node was heard on the connection."""
+        if not slot.is_known and not slot.has_left:
+            slot.is_known = True
+            self._forget_stranger(slot)
+
+    def leave(self, slot: Slot | None) -> None:
+        """The connection is closed. It may be said more than once."""
+        if slot is None or slot.has_left:
+            return
+        if not slot.is_known:
+            self._forget_stranger(slot)
+        slot.has_left = True
+        self._open[slot.address] -= 1
+        if self._open[slot.address] <= 0:
+            del self._open[slot.address]
+
+    def _forget_stranger(self, slot: Slot) -> None:
+        of = self._strangers[slot.address]
+        of.pop(slot, None)
+        if not of:
+            del self._strangers[slot.address]
