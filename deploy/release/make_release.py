@@ -12,7 +12,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 import tomllib
 from pathlib import Path
@@ -53,8 +52,8 @@ def export(commit: str, scratch: Path) -> Path:
     """The files of a commit, whatever else lies in the checkout."""
     archive, source = scratch / "source.tar", scratch / "source"
     run("git", "archive", "--format=tar", "--output", archive, commit)
-    with tarfile.open(archive) as tar:
-        tar.extractall(source, filter="data")
+    source.mkdir()
+    run("tar", "--extract", "--file", archive, "--directory", source)
     return source
 
 
