@@ -2,10 +2,16 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# The torch build is yours to choose. On a machine with an NVIDIA GPU leave this as it is: the package index's
-# own build brings CUDA. Without a GPU, where that build would be several gigabytes, name PyTorch's CPU wheels:
+# The torch build is yours to choose, and the one thing here that is installed without a hash unless you name its lock.
+# On a machine with an NVIDIA GPU leave this as it is: the package index's own build brings CUDA. Without a GPU, where
+# that build would be several gigabytes, name PyTorch's CPU wheels:
 #   make install TORCH="torch==2.13.0 --index-url <PyTorch's CPU wheel index>"
+# With hashes: TORCH="--require-hashes -r $(REQUIREMENTS)/torch-cuda.txt", or torch-cpu.txt with that index.
 TORCH ?= torch==2.13.0
+REQUIREMENTS := deploy/requirements
+DIST ?= dist
+BANDIT = $(BIN)/bandit --quiet --configfile pyproject.toml --recursive common server client
+LOCKED := --only-binary :all: --require-hashes
 DEMO_OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
 export SEALORA_CACHE ?= $(CURDIR)/.cache
@@ -13,19 +19,21 @@ export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install demo test test-slow check style bench clean
+.PHONY: install demo test test-slow check style bench lock audit release clean
 .DEFAULT_GOAL := demo
 
 install: $(VENV)/.installed
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml $(REQUIREMENTS)/build.txt $(REQUIREMENTS)/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Error: $(PYTHON) is older than Python 3.11: install it, or name another: make PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || \
 		{ echo "Error: $(PYTHON) cannot make virtual environments: on Debian, apt-get install python3-venv"; exit 1; }
-	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet $(LOCKED) --requirement $(REQUIREMENTS)/build.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(TORCH)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet $(LOCKED) --requirement $(REQUIREMENTS)/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip check
 	@touch $@
 
 demo: install
@@ -44,6 +52,8 @@ check: install
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/mypy deploy/release
+	$(BANDIT)
 
 style: install
 	$(BIN)/ruff check --fix
@@ -52,7 +62,7 @@ style: install
 # Peers that only the benchmarks need (TenSEAL, Opake) are installed here. Each prints one JSON object on a line; all
 # together an hour and a half, on a machine with nothing else to do. tests/benchmarks/utility.py, some hours, is run by hand.
 bench: install
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python -m pip install --quiet $(LOCKED) --requirement $(REQUIREMENTS)/bench.txt
 	$(BIN)/sealora-site model fetch smollm2-135m-instruct
 	$(BIN)/sealora-site demo-data .cache/demo
 	$(BIN)/python tests/benchmarks/seal.py --json
@@ -60,6 +70,32 @@ bench: install
 	$(BIN)/python tests/benchmarks/dp_step.py --json
 	$(BIN)/python tests/benchmarks/coupling.py --json
 	$(BIN)/python tests/benchmarks/robust.py --json
+
+# Hashes of the versions in constraints.txt, for Linux. torch and what it brings for CUDA lie in a file of their own, so
+# that another build of torch can take its place; torch-cpu.txt comes from PyTorch's own index, and is renewed by hand.
+CUDA = $(shell grep -oE '^(torch|triton|cuda-[a-z-]+|nvidia-[a-z0-9-]+)==' constraints.txt | tr -d =)
+ELSEWHERE := colorama httpx2-jsfetch # Windows, browsers
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --constraint constraints.txt \
+	--no-annotate --custom-compile-command "make lock"
+
+lock: install
+	for extra in server site dev bench; do \
+		$(COMPILE) pyproject.toml --extra $$extra $(CUDA:%=--no-emit-package %) $(ELSEWHERE:%=--no-emit-package %) \
+			--output-file $(REQUIREMENTS)/$$extra.txt || exit 1; \
+	done
+	printf '%s\n' $(CUDA) | $(COMPILE) - --no-deps --output-file $(REQUIREMENTS)/torch-cuda.txt
+	printf '%s\n' hatchling pip | $(COMPILE) - --output-file $(REQUIREMENTS)/build.txt
+
+# Whether a locked version has a known vulnerability: asks the package index's service, and says so where none answers.
+# 1 where one is known. Not part of `check`, which says the same of the same commit on every day.
+audit: install
+	$(BANDIT)
+	$(BIN)/python deploy/release/audit.py
+
+# dist/sealora-VERSION: wheel, sdist, lock files, SBOMs and checksums of the last commit, signed if SIGN_KEY names an
+# OpenSSH key outside the checkout. docs/supply-chain.md says how to check them.
+release: install
+	$(BIN)/python deploy/release/make_release.py --out $(DIST) $(if $(SIGN_KEY),--key $(SIGN_KEY))
 
 clean:
 	rm -rf $(VENV) .cache runs .mypy_cache .ruff_cache .pytest_cache

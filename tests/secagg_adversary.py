@@ -31,6 +31,7 @@ from sealora_common.secagg.bodies import (
 )
 from sealora_common.secagg.messages import Kind, bundle, sign
 from sealora_common.secagg.site_state import Stage
+from sealora_common.secagg.terms import most_corrupted
 from sealora_common.secagg.transcript import Shared, keys_digest
 from secagg_secrets import Secrets, Sent
 
@@ -74,7 +75,7 @@ class Adversary:
     def __post_init__(self) -> None:
         size = len(self.federation)
         self.chosen = random.Random(self.seed)
-        self.corrupted = tuple(range(size - self.federation.terms.corrupted, size))
+        self.corrupted = tuple(range(size - most_corrupted(size), size))
         self.honest = tuple(range(size - len(self.corrupted)))
         for site in range(size):
             for which in (0, 1):

@@ -20,7 +20,8 @@ from sealora_common.secagg.graph import neighbourhood
 from sealora_server.cli import cli as server_cli
 
 PROJECT = Path(__file__).parents[1]
-DOCUMENTS = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").glob("*.md"))]
+PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
+DOCUMENTS = [*(PROJECT / name for name in PAGES), *sorted((PROJECT / "docs").glob("*.md"))]
 APPS = {"sealora": server_cli, "sealora-site": site_cli}
 
 

@@ -54,21 +54,25 @@ def test_an_image_runs_under_a_numbered_account_without_rights_and_gets_nothing_
     assert made[-1].all("COPY") == [f"--from={target}-installed /opt/sealora /opt/sealora"]
 
 
-def test_what_is_installed_is_a_wheel_of_the_pinned_versions_with_the_extra_of_its_side() -> None:
+def test_what_is_installed_is_a_wheel_of_ours_upon_the_locked_versions_of_its_side() -> None:
     stages = read_stages()
-    pinned = dict(re.findall(r"^([\w-]+)==(\S+)$", (PROJECT / "constraints.txt").read_text(), re.MULTILINE))
-    assert {"hatchling", "torch"} <= set(pinned)
     assert stages["wheel"].all("RUN") == [
-        "pip install --constraint constraints.txt hatchling",
-        "pip wheel --no-build-isolation --no-deps --wheel-dir /wheels .",
+        "pip install --requirement /requirements/build.txt",
+        "PIP_REQUIRE_HASHES=0 pip wheel --no-build-isolation --no-deps --wheel-dir /wheels .",
     ]
-    assert "PIP_ONLY_BINARY=:all: PIP_CONSTRAINT=/constraints.txt" in stages["installer"].all("ENV")[0]
+    assert {stages[name].base for name in ("wheel", "installer")} == {"locked"}
+    assert stages["locked"].all("ENV") == ["PIP_NO_CACHE_DIR=1 PIP_ONLY_BINARY=:all: PIP_REQUIRE_HASHES=1"]
+    assert stages["locked"].all("COPY") == ["deploy/requirements /requirements"]
+    locks = {"server": ["server"], "site-cpu": ["torch-cpu", "site"], "site-cuda": ["torch-cuda", "site"]}
     for target in FINAL:
         stage = stages[f"{target}-installed"]
         assert stage.base == "installer"
-        extras = re.findall(r"\[(\w+)\]", " ".join(stage.all("RUN")))
-        assert extras == [target.partition("-")[0]]
-        assert set(extras) <= set(PYPROJECT["project"]["optional-dependencies"])
+        (said,) = stage.all("RUN")
+        assert re.findall(r"--requirement /requirements/(\S+)\.txt", said) == locks[target]
+        assert all((PROJECT / "deploy" / "requirements" / f"{name}.txt").exists() for name in locks[target])
+        *_, ours, check = said.split(" && ")
+        assert ours.endswith("pip install --no-deps /wheels/*.whl")
+        assert check.endswith("pip check")
     # An editable installation would honour SEALORA_INSECURE_SEED.
     assert not re.search(r"(-e|--editable)\b", " ".join(said for stage in stages.values() for said in stage.all("RUN")))
     assert "site-cpu" not in {stage.name for stage in layers("site-cuda")}

@@ -182,7 +182,7 @@ def _checked_base(section: ModelSection) -> tuple[Path, str]:
 
 def _load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
     try:
-        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)  # nosec B615 # a directory
     except Exception as error:  # whatever damaged files make the libraries raise
         raise ModelError(
             f"the base model in {directory} has no tokenizer that loads: save its tokenizer files there too"

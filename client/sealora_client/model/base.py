@@ -58,7 +58,7 @@ def load_base(section: ModelSection, directory: Path) -> PreTrainedModel:
             bnb_4bit_compute_dtype=compute_dtype,
         )
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model = AutoModelForCausalLM.from_pretrained(  # nosec B615 # a directory
             directory,
             dtype=compute_dtype,
             attn_implementation=_attention(section),

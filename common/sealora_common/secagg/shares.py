@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import reduce
 
-from Crypto.Protocol.SecretSharing import Shamir
+from Crypto.Protocol.SecretSharing import Shamir  # nosec B413 # of pycryptodome, which is kept, not of pyCrypto
 
 from sealora_common.secagg.errors import ProtocolError
 
