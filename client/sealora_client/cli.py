@@ -27,6 +27,7 @@ from sealora_client.roster_cli import roster_cli
 from sealora_client.rotate_cli import rotate
 from sealora_client.run_cli import run
 from sealora_common.errors import SealoraError
+from sealora_common.own_files import keep_to_this_account
 from sealora_common.recipe.schema import ModelSection
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -79,6 +80,7 @@ def demo_data(
 
 def main() -> None:
     """Entry point: an expected error is one sentence on stderr and exit code 1."""
+    keep_to_this_account()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     for noisy in ("flwr", "httpx", "transformers", "bitsandbytes"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
