@@ -61,6 +61,7 @@ class FleetServer:
         self.asked: list[str] = []
         self.fault: Fault | None = None
         self._server: uvicorn.Server | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def __enter__(self) -> FleetServer:
         self.start()
@@ -106,10 +107,13 @@ class FleetServer:
     def stop(self) -> None:
         """Stops it, and drops all connections."""
         if self._server is not None:
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._fleet.questions.close)
+                time.sleep(0.05)
             self._server.force_exit = True
             self._server.should_exit = True
             self._thread.join(timeout=10)
-            self._server = None
+            self._server = self._loop = None
 
     async def _served(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._loop = asyncio.get_running_loop()
@@ -185,7 +189,7 @@ class FleetServer:
             self.state.object_store.put(object_id, value.deflate())
 
     def _wake(self) -> None:
-        if self._server is not None and self.asked:
+        if self._loop is not None:
             self._loop.call_soon_threadsafe(self._fleet.questions.wake)
 
     def hand_out_again(self, message_id: str) -> None:

@@ -28,6 +28,7 @@ from sealora_client.fleet.flower import (
 )
 from sealora_client.fleet.heartbeat import ANNOUNCED_SECONDS
 from sealora_common.errors import SealoraError, StorageError
+from sealora_common.frames import LONGEST_WAIT_SECONDS
 
 Answer = TypeVar("Answer")
 
@@ -145,8 +146,8 @@ class FleetConnection:
             raise SessionRefusedError("unknown", _UNKNOWN)
 
     def pull(self) -> Delivery | None:
-        """The next message, if there is one."""
-        pulled = self._ask(lambda: self._calls.pull(self._node_id))
+        """The next message, if there is one; a server of ours holds the question for a while."""
+        pulled = self._ask(lambda: self._calls.pull(self._node_id, LONGEST_WAIT_SECONDS))
         return None if pulled is None else Delivery(*pulled)
 
     def fetch(self, delivery: Delivery) -> Message:
@@ -156,13 +157,15 @@ class FleetConnection:
             RunEndedError: its run is over.
             BadMessageError: it was withdrawn or is damaged.
         """
+        came_along = len(delivery.contents)
         message = self._call(
             lambda: self._calls.fetch(
                 self._node_id, delivery.metadata, delivery.tree, delivery.contents, LARGEST_MESSAGE
             )
         )
-        with suppress(LostConnectionError, SessionRefusedError, RunEndedError):  # it only saves the server memory
-            self._call(lambda: self._calls.confirm(self._node_id, delivery.metadata))
+        if len(delivery.contents) > came_along:  # or else the server has let go of it
+            with suppress(LostConnectionError, SessionRefusedError, RunEndedError):  # it only saves the server memory
+                self._call(lambda: self._calls.confirm(self._node_id, delivery.metadata))
         return message
 
     def push(self, reply: Reply, runtime: float) -> None:

@@ -11,6 +11,7 @@ import secrets
 import ssl
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import httpx
@@ -26,7 +27,9 @@ from flwr.proto.fleet_pb2 import (
     DeactivateNodeRequest,
     DeactivateNodeResponse,
     PullMessagesRequest,
+    PullMessagesResponse,
     PushMessagesRequest,
+    PushMessagesResponse,
     RegisterNodeFleetRequest,
 )
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
@@ -34,6 +37,7 @@ from flwr.proto.message_pb2 import (
     ConfirmMessageReceivedRequest,
     ObjectTree,
     PullObjectRequest,
+    PullObjectResponse,
     PushObjectRequest,
 )
 from flwr.proto.message_pb2 import Metadata as ProtoMetadata
@@ -41,6 +45,7 @@ from flwr.proto.node_pb2 import Node
 from flwr.supercore.error import ApiErrorCode, FlowerError
 from flwr.supercore.inflatable.inflatable_object import (
     get_all_nested_objects,
+    get_object_id,
     get_object_tree,
     no_object_id_recompute,
 )
@@ -53,6 +58,7 @@ from flwr.supercore.inflatable.inflatable_utils import (
 )
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from flwr.supercore.protobuf.client import ProtobufCall, ProtobufRequestContext
+from flwr.supercore.protobuf.constants import PROTOBUF_MEDIA_TYPE
 from flwr.supercore.runtime_version_compatibility import RuntimeVersionMetadata
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
@@ -60,6 +66,7 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 from sealora_client.fleet.errors import BadMessageError
 from sealora_client.fleet.hostile import check_expansion, check_object, check_tree, checked_metadata
 from sealora_common.bounded_http import BoundedClient, Bounds
+from sealora_common.frames import FRAMES, WAIT, chosen, from_frames, to_frames
 from sealora_common.wire_format import PULL_ID
 
 __all__ = [
@@ -133,19 +140,27 @@ class FleetCalls:
         request = SendNodeHeartbeatRequest(node=Node(node_id=node_id), heartbeat_interval=heartbeat_interval)
         return bool(self._client.SendNodeHeartbeat(request).success)
 
-    def pull(self, node_id: int) -> tuple[Metadata, ObjectTree] | None:
-        """The next message's metadata and the tree of its objects.
+    def pull(self, node_id: int, wait: int) -> tuple[Metadata, ObjectTree, dict[str, bytes]] | None:
+        """The next message's metadata, the tree of its objects, and those that came with it.
 
-        The server hands out each message once. A server of ours gives the same answer again to a question that was
-        asked before and whose answer has not come.
+        The server hands out each message once. A server of ours holds the question until there is one, sends small
+        objects along, and gives the same answer again to a question that was asked before and whose answer has not
+        come. Flower's own answers at once, and each object is asked for by itself.
+
+        Args:
+            node_id: this node.
+            wait: seconds for which the question may be held.
         """
-        response = self._client.PullMessages(PullMessagesRequest(node=Node(node_id=node_id)))
+        first, *parts = self._client.pull(PullMessagesRequest(node=Node(node_id=node_id)), wait)
+        response = PullMessagesResponse.FromString(first)
         self._client.pull_mark.renew()
         if not response.messages_list:
             return None
         metadata = checked_metadata(response.messages_list[0].metadata, node_id)
         # Without a tree it cannot be fetched, but it can be refused.
-        return metadata, response.message_object_trees[0] if response.message_object_trees else ObjectTree()
+        tree = response.message_object_trees[0] if response.message_object_trees else ObjectTree()
+        contents = [bytes(PullObjectResponse.FromString(part).object_content) for part in parts]
+        return metadata, tree, {get_object_id(content): content for content in contents}
 
     def fetch(
         self, node_id: int, metadata: Metadata, tree: ObjectTree, contents: dict[str, bytes], largest: int
@@ -163,6 +178,11 @@ class FleetCalls:
         Raises:
             BadMessageError: the server has withdrawn the message, its objects make none, or they are too large.
         """
+        ids = check_tree(tree)
+        for object_id in contents.keys() - set(ids):
+            del contents[object_id]
+        for object_id, content in contents.items():
+            check_object(object_id, content)
         budget = _Budget(largest - sum(map(len, contents.values())))
         patience = _Patience()
 
@@ -179,7 +199,7 @@ class FleetCalls:
             contents[object_id] = bytes(response.object_content)
             return b""
 
-        missing = [object_id for object_id in check_tree(tree) if object_id not in contents]
+        missing = [object_id for object_id in ids if object_id not in contents]
         try:
             pull_objects(missing, pull, max_time=_UNAVAILABLE_SECONDS)
         except ObjectPullError:
@@ -202,7 +222,7 @@ class FleetCalls:
         self._client.ConfirmMessageReceived(request)
 
     def push(self, node_id: int, reply: Reply, runtime: float) -> None:
-        """Sends a reply, first its envelope, then those of its objects that the server lacks.
+        """Sends a reply: its envelope, with small objects where the server takes them so, then what it lacks.
 
         Sending the same reply again does no harm: the server knows it by its id.
 
@@ -214,13 +234,14 @@ class FleetCalls:
         Raises:
             ValueError: the server did not take an object.
         """
-        response = self._client.PushMessages(
+        response = self._client.push(
             PushMessagesRequest(
                 node=Node(node_id=node_id),
                 messages_list=[message_to_proto(reply.envelope)],
                 message_object_trees=[reply.tree],
                 clientapp_runtime_list=[runtime],
-            )
+            ),
+            reply.contents,
         )
         run_id, session = reply.envelope.metadata.run_id, response.session_id
 
@@ -299,6 +320,7 @@ class _Client(FleetHttpClient):
 
     def __init__(self, url: str, key: EllipticCurvePrivateKey, tls: ssl.SSLContext | None) -> None:
         self.pull_mark = _PullMark()
+        self._speaks_frames = False
         authentication = NodeAuthHttpInterceptor(key, key.public_key())
         super().__init__(url, interceptors=(_VersionHeaders(), self.pull_mark, authentication))
         self._client.close()
@@ -308,6 +330,33 @@ class _Client(FleetHttpClient):
             trust_env=tls is not None,  # a proxy that the environment names is for the world outside
             timeout=httpx.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS),
         )
+
+    def pull(self, request: PullMessagesRequest, wait: int) -> list[bytes]:
+        """Asks for a message; the answer, and the objects beside it where the server sends them so."""
+        headers = {"content-type": PROTOBUF_MEDIA_TYPE, "accept": f"{FRAMES}, {PROTOBUF_MEDIA_TYPE}", WAIT: str(wait)}
+        response = self._post("PullMessages", "pull-messages", request.SerializeToString(), headers)
+        self._speaks_frames = response.headers.get("content-type") == FRAMES
+        return from_frames(response.content) if self._speaks_frames else [response.content]
+
+    def push(self, request: PushMessagesRequest, contents: Mapping[str, bytes]) -> PushMessagesResponse:
+        """Announces a reply, and sends small objects along to a server that has shown that it takes them."""
+        if not self._speaks_frames:
+            return self.PushMessages(request)
+        small = chosen(contents.items()).items()
+        parts = [PushObjectRequest(node=request.node, object_id=name, object_content=part) for name, part in small]
+        body = to_frames([request.SerializeToString(), *(part.SerializeToString() for part in parts)])
+        headers = {"content-type": FRAMES, "accept": PROTOBUF_MEDIA_TYPE}
+        response = self._post("PushMessages", "push-messages", body, headers)
+        answer: PushMessagesResponse = PushMessagesResponse.FromString(response.content)
+        return answer
+
+    def _post(self, method: str, action: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
+        request = self._client.build_request(
+            "POST", f"{self._base_url}/v1/fleet/{action}", content=body, headers=headers
+        )
+        # Of the message itself nothing that stands in between makes use.
+        context = ProtobufRequestContext(f"/flwr.proto.Fleet/{method}", Node(), request)
+        return self._send(context).raise_for_status()
 
     def DeactivateNode(self, request: DeactivateNodeRequest) -> DeactivateNodeResponse:  # noqa: N802 (Flower's name)
         """As Flower's, but whoever says goodbye does not wait long for an answer."""

@@ -25,6 +25,7 @@ from sealora_client.fleet.installed_app import InstalledApp, refusal
 from sealora_client.fleet.journal import Journal
 from sealora_client.fleet.link import Link
 from sealora_client.fleet.pace import Backoff, Pace
+from sealora_client.fleet.question import Question
 from sealora_client.fleet.stop import Stop, StopNow
 from sealora_client.metrics import SiteMetrics
 from sealora_common.errors import StorageError
@@ -158,16 +159,19 @@ class FleetLoop:
             if self._unsent is not None:
                 self._send()
                 continue
+            asked = time.monotonic()
             try:
-                delivery = self._connection.pull()
+                delivery = Question(self._connection.pull).wait(self._stop)
             except (LostConnectionError, SessionRefusedError) as error:
                 self._failed(error)
                 if isinstance(error, SessionRefusedError) and error.reason != "certificate":
                     raise
                 continue
+            if self._stop.is_set and delivery is None:
+                return
             self._worked()
             if delivery is None:
-                self._stop.wait(self._pace.pause())
+                self._stop.wait(max(0.0, self._pace.pause() - (time.monotonic() - asked)))
                 continue
             self._take(delivery)
             self._pace.active()

@@ -26,10 +26,10 @@ class Stop:
         with suppress(BlockingIOError):  # the pipe is full of wishes already
             os.write(self._write, b"\0")
 
-    def wait(self, seconds: float) -> None:
-        """Waits until it is set, for so long at most."""
+    def wait(self, seconds: float | None, other: int | None = None) -> None:
+        """Waits until it is set, for so long at most, or until the `other` descriptor can be read from."""
         if not self.is_set:
-            select.select([self._read], [], [], seconds)
+            select.select([self._read] if other is None else [self._read, other], [], [], seconds)
 
     def __del__(self) -> None:
         os.close(self._read)

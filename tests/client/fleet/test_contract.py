@@ -142,7 +142,7 @@ def test_a_compressed_answer_is_not_unpacked(monkeypatch):
         monkeypatch, httpx.Response(200, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(b""))
     )
     with pytest.raises(httpx.RemoteProtocolError, match="compressed"):
-        calls.pull(1)
+        calls.pull(1, 0)
 
 
 def test_a_reply_is_taken_apart_and_put_together_again():

@@ -202,6 +202,8 @@ class Fleet:
     def _tell(self, request: Proto) -> None:
         if isinstance(request, PushObjectRequest):
             self._replied(request.run_id)
+        elif isinstance(request, DeactivateNodeRequest):
+            self.questions.release(request.node_id)
         elif isinstance(request, PushMessagesRequest):
             self._replied(request.messages_list[0].metadata.run_id)
 

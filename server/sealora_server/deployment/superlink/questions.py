@@ -98,6 +98,12 @@ class Questions:
         for node in self._nodes.values() if nodes is None else [self._nodes[each] for each in nodes]:
             node.arrived.set()
 
+    def release(self, node: int) -> None:
+        """Holds no question of this node any longer, for it says goodbye."""
+        of = self._nodes[node]
+        of.turn += 1
+        of.arrived.set()
+
     def close(self) -> None:
         """Holds no question any longer."""
         self._is_closed = True
