@@ -8,7 +8,7 @@ import time
 import pytest
 from faulty_network import FaultyNetwork
 from fleet_server import FleetServer, wait_until
-from fleet_site import CountingApp, FleetSite, payload_of
+from fleet_site import CountingApp, FleetSite, new_key, payload_of
 from flwr.app import RecordDict
 
 WAYS = ("silent", "refused")
@@ -16,8 +16,15 @@ WAYS = ("silent", "refused")
 
 @pytest.fixture
 def server():
-    with FleetServer() as running:
+    with FleetServer(keyed=True) as running:
         yield running
+
+
+@pytest.fixture
+def key(server):
+    key = new_key()
+    server.register(key)
+    return key
 
 
 @pytest.fixture
@@ -28,8 +35,8 @@ def network(server):
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("seconds", [0.5, pytest.param(30.0, marks=pytest.mark.slow)])
-def test_a_cut_while_the_site_waits_loses_no_message(server, network, tmp_path, way, seconds):
-    with FleetSite(tmp_path, network.address) as site:
+def test_a_cut_while_the_site_waits_loses_no_message(server, network, key, tmp_path, way, seconds):
+    with FleetSite(tmp_path, network.address, key=key) as site:
         wait_until(lambda: site.health.ready)
         node, run = server.node_of(site.key), server.start_run()
         network.cut(way)
@@ -42,7 +49,7 @@ def test_a_cut_while_the_site_waits_loses_no_message(server, network, tmp_path, 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("seconds", [0.5, pytest.param(30.0, marks=pytest.mark.slow)])
-def test_a_cut_while_the_site_trains_loses_no_answer(server, network, tmp_path, way, seconds):
+def test_a_cut_while_the_site_trains_loses_no_answer(server, network, key, tmp_path, way, seconds):
     begun, trained = threading.Event(), threading.Event()
     counting = CountingApp()
 
@@ -51,7 +58,7 @@ def test_a_cut_while_the_site_trains_loses_no_answer(server, network, tmp_path, 
         trained.wait(60)
         return counting(message, context)
 
-    with FleetSite(tmp_path, network.address, train) as site:
+    with FleetSite(tmp_path, network.address, train, key=key) as site:
         wait_until(lambda: site.health.ready)
         run = server.start_run()
         order = server.order(run, server.node_of(site.key), "train", RecordDict(), ttl=300)
@@ -65,9 +72,9 @@ def test_a_cut_while_the_site_trains_loses_no_answer(server, network, tmp_path, 
 
 
 @pytest.mark.slow
-def test_flower_does_not_give_a_site_up_over_a_cut_of_half_a_minute(server, network, tmp_path):
+def test_flower_does_not_give_a_site_up_over_a_cut_of_half_a_minute(server, network, key, tmp_path):
     """The session outlasts it: the server sees the node online throughout."""
-    with FleetSite(tmp_path, network.address) as site:
+    with FleetSite(tmp_path, network.address, key=key) as site:
         wait_until(lambda: site.health.ready)
         node = server.node_of(site.key)
         time.sleep(12)  # so that the last heartbeat is somewhere in between
