@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -33,8 +34,8 @@ def walk() -> list[str]:
     return re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
-@pytest.fixture(scope="module")
-def walked(tiny_base, tmp_path_factory) -> Path:
+@pytest.fixture(scope="module", params=[0o022, 0o000], ids=lambda mask: f"umask {mask:03o}")
+def walked(request, tiny_base, tmp_path_factory) -> Path:
     """The directory in which the walk was done: `federation/` and the inline simulation's `inline/`."""
     directory = tmp_path_factory.mktemp("walk")
     recipe = write_federation(directory / "data", tiny_base(), rounds=ROUNDS, privacy={**PRIVATE, "delta": 1e-4})
@@ -49,7 +50,11 @@ def walked(tiny_base, tmp_path_factory) -> Path:
         run_inline(recipe, directory / "inline")
         script = _script(recipe, str(values["model"]["base"]), directory / "data")
         (directory / "walk.sh").write_text(script, encoding="utf-8")
-        _run(directory)
+        before = os.umask(request.param)
+        try:
+            _run(directory)
+        finally:
+            os.umask(before)
     return directory
 
 
@@ -91,6 +96,29 @@ def test_nothing_but_the_walk_s_own_files_is_left_running_or_readable(walked):
             assert (walked / "federation" / site / name).stat().st_mode & 0o077 == 0
     left = subprocess.run(["pgrep", "-f", str(walked)], capture_output=True, text=True, check=False)
     assert left.stdout == ""
+
+
+# What the walk's own shell commands (`cp`, `sed`, `>`) make has the mode of the shell's umask, in private directories.
+OF_THE_SHELL = {"roster.json", "recipe.yaml", "ca.pem", "server.out", *(f"{site}.out" for site in SITES)}
+PUBLIC = {"roster.json", "identity.pub", "tls/server.pem", "tls/ca.pem", *(f"{site}.card.json" for site in SITES)}
+"""What is made to be handed on, by its path in its directory."""
+
+
+def test_every_file_and_directory_is_this_account_s_alone_unless_it_is_made_to_be_handed_on(walked):
+    federation = walked / "federation"
+    looked_at = set()
+    for path in (federation, *federation.rglob("*")):
+        mode, name = stat.S_IMODE(path.lstat().st_mode), path.relative_to(federation)
+        inner = Path(*name.parts[1:]).as_posix() if len(name.parts) > 1 else name.as_posix()
+        if path.is_dir():
+            assert mode == 0o700, name
+        elif inner in PUBLIC and not (name.parts[0] in SITES and inner in OF_THE_SHELL):
+            assert mode == 0o644, name
+        elif name.as_posix() not in OF_THE_SHELL and not (name.parts[0] in SITES and inner in OF_THE_SHELL):
+            assert mode & 0o077 == 0, name
+            looked_at.add(path.name)
+    assert {"history.jsonl", "ledger.sqlite", "site.yaml", "policy.yaml", "node.key", "server.log"} <= looked_at
+    assert {"adapter_model.safetensors", "events.jsonl", "coordinator.pem", "run.json", "nodes.json"} <= looked_at
 
 
 def _charges(ledger) -> list[tuple[object, ...]]:
