@@ -99,26 +99,26 @@ def test_nothing_but_the_walk_s_own_files_is_left_running_or_readable(walked):
 
 
 # What the walk's own shell commands (`cp`, `sed`, `>`) make has the mode of the shell's umask, in private directories.
-OF_THE_SHELL = {"roster.json", "recipe.yaml", "ca.pem", "server.out", *(f"{site}.out" for site in SITES)}
-PUBLIC = {"roster.json", "identity.pub", "tls/server.pem", "tls/ca.pem", *(f"{site}.card.json" for site in SITES)}
-"""What is made to be handed on, by its path in its directory."""
+OF_THE_SHELL = {"recipe.yaml", "server.out", *(f"{site}.out" for site in SITES)}
+OF_THE_SHELL |= {f"{site}/{name}" for site in SITES for name in ("roster.json", "recipe.yaml", "ca.pem")}
+PUBLIC = {"roster.json", "identity.pub", "server.pem", "ca.pem", *(f"{site}.card.json" for site in SITES)}
+"""What is made to be handed on, by its name. Rosters that were used are kept under other names, in `rosters`."""
 
 
 def test_every_file_and_directory_is_this_account_s_alone_unless_it_is_made_to_be_handed_on(walked):
     federation = walked / "federation"
-    looked_at = set()
+    open_to_others, private = {}, set()
     for path in (federation, *federation.rglob("*")):
-        mode, name = stat.S_IMODE(path.lstat().st_mode), path.relative_to(federation)
-        inner = Path(*name.parts[1:]).as_posix() if len(name.parts) > 1 else name.as_posix()
-        if path.is_dir():
-            assert mode == 0o700, name
-        elif inner in PUBLIC and not (name.parts[0] in SITES and inner in OF_THE_SHELL):
-            assert mode == 0o644, name
-        elif name.as_posix() not in OF_THE_SHELL and not (name.parts[0] in SITES and inner in OF_THE_SHELL):
-            assert mode & 0o077 == 0, name
-            looked_at.add(path.name)
-    assert {"history.jsonl", "ledger.sqlite", "site.yaml", "policy.yaml", "node.key", "server.log"} <= looked_at
-    assert {"adapter_model.safetensors", "events.jsonl", "coordinator.pem", "run.json", "nodes.json"} <= looked_at
+        mode, name = stat.S_IMODE(path.lstat().st_mode), path.relative_to(federation).as_posix()
+        public = path.name in PUBLIC or path.parent.name == "rosters"
+        wanted = {0o700} if path.is_dir() else {0o644} if public else {0o600, 0o400}
+        if mode not in wanted and name not in OF_THE_SHELL:
+            open_to_others[name] = oct(mode)
+        elif not public:
+            private.add(path.name)
+    assert open_to_others == {}
+    assert {"history.jsonl", "ledger.sqlite", "site.yaml", "policy.yaml", "node.key", "server.log"} <= private
+    assert {"adapter_model.safetensors", "events.jsonl", "coordinator.pem", "run.json", "nodes.json"} <= private
 
 
 def _charges(ledger) -> list[tuple[object, ...]]:
