@@ -8,6 +8,7 @@ nothing but itself: computing time, not time of the clock, so that a busy machin
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import os
@@ -139,12 +140,13 @@ class Renderer:
 
     def _end(self) -> None:
         process, self._process = self._process, None
-        if process is not None:
+        if process is not None and self._owner == os.getpid():
             process.kill()
             process.communicate()
 
 
 _renderer = Renderer()
+atexit.register(_renderer.close)
 
 
 def render(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], *, prompt: bool) -> str:
