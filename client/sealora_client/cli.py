@@ -27,6 +27,7 @@ from sealora_client.roster_cli import roster_cli
 from sealora_client.rotate_cli import rotate
 from sealora_client.run_cli import run
 from sealora_common.errors import SealoraError
+from sealora_common.own_files import keep_to_this_account
 from sealora_common.recipe.schema import ModelSection
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -60,8 +61,8 @@ def fetch(base: Base = "smollm2-135m-instruct") -> None:
 @model.command()
 def digest(base: Base) -> None:
     """Print the SHA-256 that a recipe's model.digest holds a base model to."""
-    from sealora_client.model.base import digest_of
     from sealora_client.model.fetch import locate_base
+    from sealora_client.model.model_files import digest_of
 
     typer.echo(digest_of(locate_base(ModelSection(base=base))))
 
@@ -79,6 +80,7 @@ def demo_data(
 
 def main() -> None:
     """Entry point: an expected error is one sentence on stderr and exit code 1."""
+    keep_to_this_account()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     for noisy in ("flwr", "httpx", "transformers", "bitsandbytes"):
         logging.getLogger(noisy).setLevel(logging.ERROR)

@@ -15,6 +15,7 @@ from sealora_common.card import SiteCard, check_name, create_node_key
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import PolicyError
 from sealora_common.identity import PASSPHRASE_FILE, Identity, read_passphrase, short_form
+from sealora_common.own_files import PUBLIC_FILE, make_directory
 from sealora_common.storage import write_atomically
 
 IDENTITY = "identity.pem"
@@ -37,7 +38,9 @@ def init(
         if existing.exists():
             raise PolicyError(f"{existing} exists: this site has keys already; move them away to make new ones")
     _check_address(name, data, server, coordinator)
-    card, path = make_keys(name, directory, new_passphrase() if lock else None)
+    passphrase = new_passphrase() if lock else None
+    make_directory(directory)
+    card, path = make_keys(name, directory, passphrase)
     site_file = begin_site_file(directory, name, data, coordinator, server)
     policy_file = begin_policy_file(directory)
     typer.echo(f"{directory / IDENTITY}, {directory / NODE_KEY}: this site's private keys; they never leave it")
@@ -62,7 +65,7 @@ def make_keys(name: str, directory: Path, passphrase: bytes | None) -> tuple[Sit
     identity.save(directory / IDENTITY, passphrase)
     card = SiteCard.create(identity, create_node_key(directory / NODE_KEY, passphrase))
     path = directory / f"{name}.card.json"
-    write_atomically(path, card.model_dump_json(indent=2).encode() + b"\n")
+    write_atomically(path, card.model_dump_json(indent=2).encode() + b"\n", mode=PUBLIC_FILE)
     return card, path
 
 

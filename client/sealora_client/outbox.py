@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sealora_client.ledger import ChargeReference, PaidRelease
-from sealora_common.errors import OrderRefusedError, StorageError
+from sealora_common.errors import OrderRefusedError, StorageError, storage_error
 from sealora_common.order import Purpose, RoundOrder
-from sealora_common.storage import create_once, storage_error, write_atomically
+from sealora_common.storage import create_once, write_atomically
 
 _RUNS_KEPT = 8
 """Runs of which nothing has left and whose last round is kept. A server that invents runs fills no disk, and does not

@@ -17,10 +17,11 @@ from sealora_client.enrol_cli import IDENTITY, NODE_KEY, make_keys, new_passphra
 from sealora_client.seen_rosters import check_roster
 from sealora_client.site_config import SiteConfig
 from sealora_common.card import SiteCard
-from sealora_common.errors import PolicyError, StorageError
+from sealora_common.errors import PolicyError, StorageError, storage_error
 from sealora_common.identity import Identity
+from sealora_common.own_files import make_directory
 from sealora_common.roster import Roster
-from sealora_common.storage import storage_error
+from sealora_common.storage import rename_durably
 
 NEXT = "next-keys"
 """Where the new keys wait."""
@@ -48,10 +49,7 @@ def _begin(directory: Path, config: SiteConfig, lock: bool) -> None:
             f"{waiting} exists: new keys wait already; send the card in it to the coordinator, then run this with "
             "--finish, or remove it to begin anew"
         )
-    try:
-        waiting.mkdir(mode=0o700)
-    except OSError as error:
-        raise storage_error(waiting, error) from error
+    make_directory(waiting)
     card, path = make_keys(config.name, waiting, new_passphrase() if lock else None)
     typer.echo(f"{path}: this site's new card; send it to the coordinator and read this out: {card.fingerprint}")
     typer.echo(
@@ -82,7 +80,7 @@ def _finish(directory: Path, config: SiteConfig) -> None:
         _keep_former(directory, config)
         for file, place in ((NODE_KEY, config.node_key), (IDENTITY, Path(IDENTITY)), (card_file, Path(card_file))):
             if (waiting / file).exists():  # not if an earlier attempt was interrupted after it
-                _move(waiting / file, directory / place)
+                rename_durably(waiting / file, directory / place)
         _remove(waiting)
     typer.echo(f"The new keys are in place. Destroy {directory / FORMER} once the site takes part with them.")
 
@@ -109,20 +107,13 @@ def _keep_former(directory: Path, config: SiteConfig) -> None:
     """Copies the old keys aside, unless they are there: until the end, either pair can be put back."""
     former = directory / FORMER
     try:
-        former.mkdir(mode=0o700, exist_ok=True)
+        make_directory(former)
         for waiting, place in ((IDENTITY, Path(IDENTITY)), (NODE_KEY, config.node_key)):
             if (directory / NEXT / waiting).exists():  # else it has been replaced already
                 (former / waiting).unlink(missing_ok=True)
                 os.link(directory / place, former / waiting)
     except OSError as error:
         raise storage_error(former, error) from error
-
-
-def _move(source: Path, target: Path) -> None:
-    try:
-        os.replace(source, target)
-    except OSError as error:
-        raise storage_error(target, error) from error
 
 
 def _remove(directory: Path) -> None:

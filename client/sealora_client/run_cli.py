@@ -16,6 +16,7 @@ import typer
 from sealora_client.fleet.stop import Stop, StopNow
 from sealora_client.site_config import SiteConfig
 from sealora_common.errors import PolicyError, SealoraError, StorageError
+from sealora_common.own_files import make_directory
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -74,6 +75,7 @@ def _run(directory: Path, settings: SiteConfig, server: str, stop: Stop) -> None
     from sealora_common.health.status import Health
 
     with ExitStack() as stack:
+        make_directory(directory)  # also one that an earlier version, or an operator's mkdir, left open to others
         stack.enter_context(only_process(directory))
         health = Health(PART, SITE)
         metrics = SiteMetrics(settings.name)

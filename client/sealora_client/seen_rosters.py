@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from sealora_common.errors import StorageError
 from sealora_common.roster import Roster, SeenRosters
-from sealora_common.storage import storage_error, write_atomically
+from sealora_common.storage import open_lock, write_atomically
 
 SEEN = "seen-rosters.json"
 """Its name in a site's directory."""
@@ -77,10 +77,7 @@ def remember_roster(directory: Path, roster: Roster) -> None:
 @contextmanager
 def _alone(directory: Path) -> Iterator[None]:
     path = directory / _LOCK
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise storage_error(path, error) from error
+    descriptor = open_lock(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -59,3 +61,18 @@ class StorageError(SealoraError):
 
 class FederationError(SealoraError):
     """A round could not be completed: sites missing, replies refused, deadline passed."""
+
+
+def storage_error(path: Path, error: OSError) -> StorageError:
+    """Says in one sentence why `path` could not be written and what to do about it."""
+    remedies = {
+        errno.ENOSPC: "the disk is full: free some space",
+        errno.EDQUOT: "the disk quota is used up: free some space or raise the quota",
+        errno.EFBIG: "the file-size limit of this account is too small: raise it (ulimit -f)",
+        errno.EACCES: "permission denied: give this account the right to write there",
+        errno.EPERM: "permission denied: give this account the right to write there",
+        errno.EROFS: "the file system is read-only: choose another directory",
+        errno.ENOTDIR: "part of its path is a file, not a directory: choose another directory",
+    }
+    why = remedies.get(error.errno or 0, f"{error.strerror or error}: check the disk")
+    return StorageError(f"cannot write {path}: {why}, then run the same command again")

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
+import io
 import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sealora_common.errors import StorageError
+from sealora_common.errors import StorageError, storage_error
+from sealora_common.own_files import PRIVATE_FILE, directory_for, open_own, sync_directory
 
 
-def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+def write_atomically(path: Path, content: bytes, *, mode: int = PRIVATE_FILE) -> None:
     """Replaces `path` by `content` so that a reader, or a power cut, sees the old file or the new one.
 
     Args:
-        path: the file to write; its directory is created if it is missing.
+        path: the file to write; its directory is made if it is missing. A symbolic link is replaced, not followed.
         content: the whole new content.
-        mode: permission bits of the new file.
+        mode: permission bits of the new file, whatever the umask.
 
     Raises:
-        StorageError: the file could not be written; the old file, if any, is untouched.
+        StorageError: the file could not be written, or its directory is in another account's hands (`own_files`); the
+            old file, if any, is untouched.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        descriptor, aside = tempfile.mkstemp(dir=directory_for(path), prefix=f".{path.name}.")
         try:
             with os.fdopen(descriptor, "wb") as file:
                 os.fchmod(file.fileno(), mode)
@@ -36,7 +37,7 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:
         except BaseException:
             Path(aside).unlink(missing_ok=True)
             raise
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     except OSError as error:
         raise storage_error(path, error) from error
 
@@ -48,13 +49,13 @@ def create_once(path: Path) -> bool:
         StorageError: the file could not be made.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        directory_for(path)
+        descriptor = open_own(path, os.O_WRONLY | os.O_EXCL)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     except FileExistsError:
         return False
     except OSError as error:
@@ -69,13 +70,48 @@ def append_line(path: Path, line: str) -> None:
         StorageError: the line could not be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
+        with open_to_append(path) as file:
             file.write(line.rstrip("\n") + "\n")
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
         raise storage_error(path, error) from error
+
+
+def open_to_append(path: Path) -> io.TextIOWrapper:
+    """Opens a private text file (UTF-8) to add to its end; its directory is made if it is missing.
+
+    Raises:
+        StorageError: see `own_files.open_own`.
+        OSError: it could not be opened for another reason.
+    """
+    directory_for(path)
+    return io.TextIOWrapper(io.FileIO(open_own(path, os.O_WRONLY | os.O_APPEND), "a"), encoding="utf-8")
+
+
+def open_lock(path: Path) -> int:
+    """Opens the file whose lock (flock(2)) keeps processes apart, in a directory that is there; the descriptor.
+
+    Raises:
+        StorageError: it could not be made.
+    """
+    try:
+        return open_own(path, os.O_RDWR)
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
+def rename_durably(source: Path, target: Path) -> None:
+    """Gives a file or directory another name, in the same file system, and flushes the directory it is in then.
+
+    Raises:
+        StorageError: it could not be done.
+    """
+    try:
+        os.replace(source, directory_for(target) / target.name)
+        sync_directory(target.parent)
+    except OSError as error:
+        raise storage_error(target, error) from error
 
 
 def whole_lines(path: Path) -> list[bytes]:
@@ -105,9 +141,9 @@ def append_whole_lines(path: Path, lines_after: Callable[[int], Sequence[bytes]]
         StorageError: they could not be written. What part of them is there is whole lines and at most a torn one.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        directory_for(path)
         is_new = not path.exists()
-        with path.open("a+b") as file:
+        with os.fdopen(open_own(path, os.O_RDWR | os.O_APPEND), "a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
             content = file.read()
@@ -118,29 +154,6 @@ def append_whole_lines(path: Path, lines_after: Callable[[int], Sequence[bytes]]
                 file.flush()
                 os.fsync(file.fileno())
         if is_new:
-            _sync_directory(path.parent)
+            sync_directory(path.parent)
     except OSError as error:
         raise storage_error(path, error) from error
-
-
-def storage_error(path: Path, error: OSError) -> StorageError:
-    """Says in one sentence why `path` could not be written and what to do about it."""
-    remedies = {
-        errno.ENOSPC: "the disk is full: free some space",
-        errno.EDQUOT: "the disk quota is used up: free some space or raise the quota",
-        errno.EFBIG: "the file-size limit of this account is too small: raise it (ulimit -f)",
-        errno.EACCES: "permission denied: give this account the right to write there",
-        errno.EPERM: "permission denied: give this account the right to write there",
-        errno.EROFS: "the file system is read-only: choose another directory",
-        errno.ENOTDIR: "part of its path is a file, not a directory: choose another directory",
-    }
-    why = remedies.get(error.errno or 0, f"{error.strerror or error}: check the disk")
-    return StorageError(f"cannot write {path}: {why}, then run the same command again")
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from sealora_common.errors import SealoraError
+from sealora_common.own_files import keep_to_this_account
 from sealora_common.recipe import load_recipe
 from sealora_server.audit_cli import audit
 from sealora_server.fault_cli import fault
@@ -75,6 +76,7 @@ def simulate(
 
 def main() -> None:
     """Entry point: an expected error is one sentence on stderr and exit code 1."""
+    keep_to_this_account()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_log_handler()])
     for noisy in ("flwr", "ray", "bitsandbytes"):
         logging.getLogger(noisy).setLevel(logging.ERROR)

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from types import TracebackType
 
-from sealora_common.errors import StorageError
-from sealora_common.storage import storage_error
+from sealora_common.errors import StorageError, storage_error
+from sealora_common.storage import open_lock
 
 
 class LockedError(StorageError):
@@ -36,10 +36,7 @@ class DirectoryLock:
             LockedError: another process holds it.
             StorageError: the lock file cannot be written.
         """
-        try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise storage_error(self._path, error) from error
+        descriptor = open_lock(self._path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(descriptor, 0)

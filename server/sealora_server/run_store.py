@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 from pathlib import Path
@@ -19,11 +18,12 @@ from sealora_common.adapter import AdapterLayout, Tensors, initial_adapter
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import PolicyError, ReceiptError, StorageError
 from sealora_common.identity import Identity
+from sealora_common.own_files import make_directory
 from sealora_common.receipt import Receipt
 from sealora_common.receipt_file import ReceiptFile
 from sealora_common.recipe import Recipe, load_recipe
 from sealora_common.roster_book import RosterBook
-from sealora_common.storage import storage_error, write_atomically
+from sealora_common.storage import rename_durably, write_atomically
 from sealora_server.adapter_files import read_adapter, write_adapter
 from sealora_server.events import EventLog
 from sealora_server.strategy import State
@@ -97,6 +97,7 @@ class RunStore:
         identity = RunIdentity(
             run_id=secrets.token_hex(16), recipe_hash=recipe.hash, server_key=server_key or _SERVER_KEY
         )
+        make_directory(directory)
         text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         write_atomically(directory / "recipe.yaml", text.encode())
         if server_key is None:
@@ -230,7 +231,7 @@ class RunStore:
             write_atomically(aside / _OPTIMIZER, save(_contiguous(optimizer)))
         write_atomically(aside / _RECEIPT, receipt.to_line())
         write_atomically(aside / _RECORD, record.model_dump_json(indent=2).encode())
-        _rename(aside, final)
+        rename_durably(aside, final)
         # Not before: the round counts, and its receipt with it, when its directory is there.
         ReceiptFile(self.directory / _RECEIPTS).append([receipt])
         return record
@@ -249,15 +250,3 @@ def _damaged(path: Path) -> StorageError:
 
 def _contiguous(state: State) -> dict[str, NDArray[np.generic]]:
     return {name: np.ascontiguousarray(value) for name, value in state.items()}
-
-
-def _rename(source: Path, target: Path) -> None:
-    try:
-        os.replace(source, target)
-        descriptor = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise storage_error(target, error) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -164,14 +165,14 @@ def test_a_crash_while_restoring_can_be_made_good(path: Path, export: Path, monk
         raise KeyboardInterrupt
 
     with monkeypatch.context() as broken:
-        broken.setattr(recovery.os, "replace", crash)
+        broken.setattr(os, "replace", crash)
         with pytest.raises(KeyboardInterrupt):
             restore_ledger(export, path, SITE)
     assert not path.exists()
     restore_ledger(export, path, SITE)
     lose(path, head=True)
     with monkeypatch.context() as broken:
-        broken.setattr(recovery, "sync_directory", crash)  # moved into place, but no head yet
+        broken.setattr(recovery, "Journal", crash)  # moved into place, but no head yet
         with pytest.raises(KeyboardInterrupt):
             restore_ledger(export, path, SITE)
     with Ledger(path, SITE) as ledger:

@@ -170,7 +170,7 @@ def test_interrupted_anywhere_it_can_be_finished(
 
     with monkeypatch.context() as patched:
         patched.setattr(rotate_cli.os, "link", counted(rotate_cli.os.link))
-        patched.setattr(rotate_cli, "_move", counted(rotate_cli._move))
+        patched.setattr(rotate_cli, "rename_durably", counted(rotate_cli.rename_durably))
         patched.setattr(rotate_cli, "_remove", counted(rotate_cli._remove))
         with pytest.raises(PowerLostError):
             rotate(site, "--finish")

@@ -19,7 +19,7 @@ def test_a_file_is_written_whole_in_directories_that_need_not_be_there(tmp_path)
     path = tmp_path / "a" / "b" / "file"
     write_atomically(path, b"content")
     assert path.read_bytes() == b"content"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert names(path.parent) == ["file"]
 
 

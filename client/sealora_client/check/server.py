@@ -17,12 +17,14 @@ from sealora_client.check.finding import Finding, failed, passed, warned
 from sealora_client.fleet.connection import FleetConnection, clock_ahead, clock_sentence, tls_context
 from sealora_client.fleet.errors import LostConnectionError, SessionRefusedError
 from sealora_client.fleet.flower import CLOCK_AHEAD_SECONDS, CLOCK_BEHIND_SECONDS
+from sealora_common.bounded_http import BoundedClient, Bounds
 from sealora_common.errors import StorageError
 from sealora_common.tls_handshake import Agreed, HandshakeWatch
 
 EARLY = timedelta(days=30)
 """So long before a certificate ends it is said."""
 _SECONDS = 10.0
+_BOUNDS = Bounds(2 * _SECONDS, 1 << 20)
 
 
 def check_server(server: str, ca: Path | None, key: EllipticCurvePrivateKey | None) -> Iterator[Finding]:
@@ -81,7 +83,8 @@ def _ask(server: str, ca: Path | None) -> tuple[httpx.Response, _Shown | None, f
     plain = server.startswith("http://")
     context = ssl.create_default_context() if plain else tls_context(ca)
     watch = HandshakeWatch(context)
-    with httpx.Client(verify=context, trust_env=not plain, timeout=_SECONDS) as client:
+    client = BoundedClient(lambda _: _BOUNDS, verify=context, trust_env=not plain, timeout=_SECONDS)
+    with client:
         with client.stream("GET", f"{server}/") as response:
             tls = response.extensions["network_stream"].get_extra_info("ssl_object")
             shown = None

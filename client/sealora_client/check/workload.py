@@ -13,8 +13,8 @@ from sealora_client.check.finding import Finding, failed, passed, warned
 from sealora_client.data.load import load_data
 from sealora_client.data.population import Population
 from sealora_client.model.adapted import AdaptedModel
-from sealora_client.model.base import digest_of
 from sealora_client.model.fetch import is_here, locate_base
+from sealora_client.model.model_files import digest_of
 from sealora_common.errors import BudgetError, ModelError
 from sealora_common.privacy.accounting import check_delta
 from sealora_common.recipe import Recipe

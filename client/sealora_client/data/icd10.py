@@ -17,8 +17,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sealora_common.errors import DataError
-from sealora_common.storage import storage_error, write_atomically
+from sealora_common.errors import DataError, storage_error
+from sealora_common.storage import write_atomically
 
 log = logging.getLogger(__name__)
 

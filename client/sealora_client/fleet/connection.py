@@ -27,7 +27,7 @@ from sealora_client.fleet.flower import (
     Reply,
 )
 from sealora_client.fleet.heartbeat import ANNOUNCED_SECONDS
-from sealora_common.errors import StorageError
+from sealora_common.errors import SealoraError, StorageError
 
 Answer = TypeVar("Answer")
 
@@ -133,7 +133,7 @@ class FleetConnection:
                 known = code == ApiErrorCode.FLEET_INVALID_HEARTBEAT_INTERVAL
                 return Probe(known, clock_ahead(error.response) or 0.0)
             raise _sorted_out(self.server, error) from None
-        except (httpx.HTTPError, httpx.StreamError, ValueError) as error:
+        except Exception as error:
             raise _sorted_out(self.server, error) from None
         raise LostConnectionError(f"{self.server} answered like no Flower server that Sealora knows: check the address")
 
@@ -201,7 +201,9 @@ class FleetConnection:
     def _call(self, call: Callable[[], Answer]) -> Answer:
         try:
             return call()
-        except (httpx.HTTPError, httpx.StreamError, ValueError, RuntimeError) as error:
+        except SealoraError:
+            raise
+        except Exception as error:  # whatever a server's bytes make Flower, protobuf, HTTP or Python raise
             raise _sorted_out(self.server, error) from None
 
 
@@ -237,7 +239,7 @@ def clock_ahead(response: httpx.Response) -> float | None:
     """
     try:
         served = parsedate_to_datetime(response.headers.get_list("date")[0]).timestamp()
-    except (IndexError, ValueError):
+    except (IndexError, ValueError, TypeError, ArithmeticError, OSError):
         return None
     most = time.time() - served
     least = most - response.elapsed.total_seconds() - _DATE_SECONDS
@@ -257,9 +259,10 @@ def _sorted_out(server: str, error: Exception) -> Exception:
                 "the server's operator whether it was replaced, and for the CA certificate if so",
             )
         return LostConnectionError(f"no connection to {server} ({why})")
-    if isinstance(error, RuntimeError):  # httpx, where the connections were dropped meanwhile
+    if type(error) is RuntimeError:  # httpx, where the connections were dropped meanwhile
         return LostConnectionError(f"no connection to {server} (closed here)")
-    return LostConnectionError(f"{server} gave an answer that cannot be read ({error}): check the address in site.yaml")
+    why = str(error) if type(error) is ValueError else type(error).__name__
+    return LostConnectionError(f"{server} gave an answer that cannot be read ({why}): check the address in site.yaml")
 
 
 def _refusal(server: str, error: httpx.HTTPStatusError) -> Exception:
@@ -292,7 +295,10 @@ def clock_sentence(ahead: float) -> str:
 
 
 def _code(error: httpx.HTTPStatusError) -> int | None:
-    told = FlowerError.from_json(error.response.text)
+    try:
+        told = FlowerError.from_json(error.response.text)
+    except Exception:  # whatever a server's bytes make of it
+        return None
     return None if told is None else told.code
 
 

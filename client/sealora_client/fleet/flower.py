@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import ssl
 import threading
-from collections.abc import Iterator
+import time
 from dataclasses import dataclass
 
 import httpx
@@ -42,7 +42,6 @@ from flwr.supercore.error import ApiErrorCode, FlowerError
 from flwr.supercore.inflatable.inflatable_object import (
     get_all_nested_objects,
     get_object_tree,
-    iterate_object_tree,
     no_object_id_recompute,
 )
 from flwr.supercore.inflatable.inflatable_utils import (
@@ -59,6 +58,8 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from sealora_client.fleet.errors import BadMessageError
+from sealora_client.fleet.hostile import check_expansion, check_object, check_tree, checked_metadata
+from sealora_common.bounded_http import BoundedClient, Bounds
 from sealora_common.wire_format import PULL_ID
 
 __all__ = [
@@ -85,8 +86,14 @@ _CONNECT_SECONDS = 10.0
 # Flower hands each out once.
 _READ_SECONDS = 60.0
 _GOODBYE_SECONDS = 5.0
-_OBJECT_SECONDS = 60.0
-_MOST_OBJECTS = 100_000
+# Of a whole exchange, from connecting to the last byte.
+_WORDS_SECONDS = 90.0
+_OBJECT_SECONDS = 600.0
+_LARGEST_WORDS = 1 << 20
+_LARGEST_LIST = 8 << 20
+# Of all exchanges that one attempt at a message's objects takes. What has come or gone by then is not lost.
+_OBJECTS_SECONDS = 1800.0
+_UNAVAILABLE_SECONDS = 60.0
 
 
 class FleetCalls:
@@ -112,7 +119,10 @@ class FleetCalls:
     def activate(self, heartbeat_interval: float) -> int:
         """Opens a session, which lasts twice `heartbeat_interval` (seconds) beyond each heartbeat; the node's id."""
         request = ActivateNodeRequest(public_key=self._public_key, heartbeat_interval=heartbeat_interval)
-        return int(self._client.ActivateNode(request).node_id)
+        node_id = int(self._client.ActivateNode(request).node_id)
+        if not node_id:
+            raise ValueError("a session without a node")
+        return node_id
 
     def deactivate(self, node_id: int) -> None:
         """Ends the node's session."""
@@ -133,7 +143,9 @@ class FleetCalls:
         self._client.pull_mark.renew()
         if not response.messages_list:
             return None
-        return metadata_from_proto(response.messages_list[0].metadata), response.message_object_trees[0]
+        metadata = checked_metadata(response.messages_list[0].metadata, node_id)
+        # Without a tree it cannot be fetched, but it can be refused.
+        return metadata, response.message_object_trees[0] if response.message_object_trees else ObjectTree()
 
     def fetch(
         self, node_id: int, metadata: Metadata, tree: ObjectTree, contents: dict[str, bytes], largest: int
@@ -152,8 +164,10 @@ class FleetCalls:
             BadMessageError: the server has withdrawn the message, its objects make none, or they are too large.
         """
         budget = _Budget(largest - sum(map(len, contents.values())))
+        patience = _Patience()
 
         def pull(object_id: str) -> bytes:
+            patience.check()
             request = PullObjectRequest(node=Node(node_id=node_id), run_id=metadata.run_id, object_id=object_id)
             response = self._client.PullObject(request)
             if not response.object_found:
@@ -161,15 +175,17 @@ class FleetCalls:
             if not response.object_available:
                 raise ObjectUnavailableError(object_id)
             budget.take(len(response.object_content))
+            check_object(object_id, response.object_content)
             contents[object_id] = bytes(response.object_content)
             return b""
 
-        missing = [object_id for object_id in _object_ids(tree) if object_id not in contents]
+        missing = [object_id for object_id in check_tree(tree) if object_id not in contents]
         try:
-            pull_objects(missing, pull, max_time=_OBJECT_SECONDS)
+            pull_objects(missing, pull, max_time=_UNAVAILABLE_SECONDS)
         except ObjectPullError:
             raise BadMessageError("the server has withdrawn the message") from None
         try:
+            check_expansion(contents, largest)
             message = inflate_object_from_contents(tree.object_id, contents)
         except Exception as error:  # whatever a server's bytes make Flower raise
             raise BadMessageError(f"the message is damaged ({type(error).__name__})") from None
@@ -208,7 +224,10 @@ class FleetCalls:
         )
         run_id, session = reply.envelope.metadata.run_id, response.session_id
 
+        patience = _Patience()
+
         def push(object_id: str, content: bytes) -> None:
+            patience.check()
             request = PushObjectRequest(
                 node=Node(node_id=node_id),
                 run_id=run_id,
@@ -219,7 +238,8 @@ class FleetCalls:
             if not self._client.PushObject(request).stored:
                 raise ValueError("the server did not store a part of the reply")
 
-        missing = [object_id for object_id in response.objects_to_push if object_id in reply.contents]
+        # Each once, however often it is asked for.
+        missing = [object_id for object_id in dict.fromkeys(response.objects_to_push) if object_id in reply.contents]
         push_object_contents_from_iterable(((object_id, reply.contents[object_id]) for object_id in missing), push)
 
     def close(self) -> None:
@@ -275,20 +295,18 @@ def metadata_from_bytes(content: bytes) -> Metadata:
 
 
 class _Client(FleetHttpClient):
-    """Flower's client over an HTTP client that follows no redirects and reads no endless body."""
+    """Flower's client over an HTTP client whose every exchange is bounded, in time and in size."""
 
     def __init__(self, url: str, key: EllipticCurvePrivateKey, tls: ssl.SSLContext | None) -> None:
         self.pull_mark = _PullMark()
         authentication = NodeAuthHttpInterceptor(key, key.public_key())
         super().__init__(url, interceptors=(_VersionHeaders(), self.pull_mark, authentication))
         self._client.close()
-        self._client = httpx.Client(
+        self._client = BoundedClient(
+            _bounds,
             verify=tls if tls is not None else True,
             trust_env=tls is not None,  # a proxy that the environment names is for the world outside
             timeout=httpx.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS),
-            follow_redirects=False,
-            headers={"accept-encoding": "identity"},
-            event_hooks={"response": [_bound_body]},
         )
 
     def DeactivateNode(self, request: DeactivateNodeRequest) -> DeactivateNodeResponse:  # noqa: N802 (Flower's name)
@@ -327,6 +345,17 @@ class _PullMark:
         return call_next(context)
 
 
+class _Patience:
+    """Seconds that one attempt at all of a message's objects may take."""
+
+    def __init__(self) -> None:
+        self._ends = time.monotonic() + _OBJECTS_SECONDS
+
+    def check(self) -> None:
+        if time.monotonic() > self._ends:
+            raise httpx.ReadTimeout("the message's parts take too long")
+
+
 class _Budget:
     """Bytes that may still come, for several threads."""
 
@@ -341,31 +370,11 @@ class _Budget:
                 raise BadMessageError("the message is larger than any order")
 
 
-class _BoundedStream(httpx.SyncByteStream):
-    def __init__(self, stream: httpx.SyncByteStream) -> None:
-        self._stream = stream
-
-    def __iter__(self) -> Iterator[bytes]:
-        left = LARGEST_RESPONSE
-        for chunk in self._stream:
-            left -= len(chunk)
-            if left < 0:
-                raise httpx.RemoteProtocolError("the answer has no end")
-            yield chunk
-
-    def close(self) -> None:
-        self._stream.close()
-
-
-def _bound_body(response: httpx.Response) -> None:
-    if response.headers.get("content-encoding", "identity") != "identity":
-        raise httpx.RemoteProtocolError("the answer is compressed, which was not asked for")
-    assert isinstance(response.stream, httpx.SyncByteStream)  # noqa: S101 (of a synchronous client always)
-    response.stream = _BoundedStream(response.stream)
-
-
-def _object_ids(tree: ObjectTree) -> list[str]:
-    ids = list(dict.fromkeys(node.object_id for node in iterate_object_tree(tree)))
-    if len(ids) > _MOST_OBJECTS:
-        raise BadMessageError("the message has more parts than any order")
-    return ids
+def _bounds(request: httpx.Request) -> Bounds:
+    """What an exchange of the Fleet API may take: long where content goes across, short where words do."""
+    action = request.url.path.rpartition("/")[2]
+    if action in ("pull-object", "push-object"):
+        return Bounds(_OBJECT_SECONDS, LARGEST_RESPONSE)
+    if action in ("pull-messages", "push-messages"):
+        return Bounds(_WORDS_SECONDS, _LARGEST_LIST)
+    return Bounds(_GOODBYE_SECONDS if action == "deactivate-node" else _WORDS_SECONDS, _LARGEST_WORDS)

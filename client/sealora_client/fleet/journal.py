@@ -19,7 +19,7 @@ from pydantic import Base64Bytes, BaseModel, ConfigDict, ValidationError
 
 from sealora_client.fleet.flower import Metadata, metadata_from_bytes, metadata_to_bytes
 from sealora_common.errors import PolicyError
-from sealora_common.storage import storage_error, write_atomically
+from sealora_common.storage import open_lock, write_atomically
 
 JOURNAL = "fleet.json"
 """Its name in a site's directory."""
@@ -117,10 +117,7 @@ def only_process(directory: Path) -> Iterator[None]:
         StorageError: the lock cannot be made.
     """
     path = directory / LOCK
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise storage_error(path, error) from error
+    descriptor = open_lock(path)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

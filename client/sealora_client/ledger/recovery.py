@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from sealora_client.ledger.entries import Accepted, DamageError, Restored, SealedEntry, now
@@ -13,13 +12,12 @@ from sealora_client.ledger.store import (
     files_of,
     immediate,
     open_store,
-    sync_directory,
     write_entry,
     write_members,
 )
-from sealora_common.errors import StorageError
+from sealora_common.errors import StorageError, storage_error
 from sealora_common.identity import Identity, key_pin
-from sealora_common.storage import storage_error
+from sealora_common.storage import rename_durably
 
 
 def restore_ledger(file: Path, path: Path, identity: Identity, *, signed_by: str | None = None) -> Verified:
@@ -50,8 +48,7 @@ def restore_ledger(file: Path, path: Path, identity: Identity, *, signed_by: str
         for left in files_of(aside):
             left.unlink(missing_ok=True)
         _build(aside, export, identity)
-        os.replace(aside, path)
-        sync_directory(path.parent)
+        rename_durably(aside, path)
     except OSError as error:
         raise storage_error(path, error) from error
     with Journal(path, identity) as journal:  # writes the head

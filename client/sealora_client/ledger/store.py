@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sealora_client.ledger.entries import SealedEntry
-from sealora_common.errors import StorageError
-from sealora_common.storage import storage_error
+from sealora_common.errors import StorageError, storage_error
+from sealora_common.own_files import directory_for, open_own, sync_directory
 
 SCHEMA_VERSION = 3
 _READ_AS_IT_IS = 2
@@ -58,8 +58,8 @@ def open_store(path: Path) -> sqlite3.Connection:
         StorageError: the file cannot be opened or made, or is not a ledger this version understands.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        directory_for(path)
+        os.close(open_own(path, os.O_RDWR))
     except OSError as error:
         raise storage_error(path, error) from error
     with storage_failures(path):
@@ -146,15 +146,6 @@ def storage_failures(path: Path) -> Iterator[None]:
         }
         why = remedies.get(code, f"{error}: check the disk")
         raise StorageError(f"cannot use the privacy ledger {path}: {why}, then run the same command again") from error
-
-
-def sync_directory(directory: Path) -> None:
-    """Flushes a directory: a commit is durable only if the file's name is."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:

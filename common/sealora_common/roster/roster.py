@@ -32,6 +32,7 @@ from sealora_common.identity import (
     signature_to_text,
     verify,
 )
+from sealora_common.own_files import PUBLIC_FILE
 from sealora_common.roster.cosignature import Cosignature
 from sealora_common.roster.member import Member
 from sealora_common.storage import write_atomically
@@ -146,7 +147,7 @@ class Roster(BaseModel):
         Raises:
             StorageError: the file could not be written.
         """
-        write_atomically(path, self.model_dump_json(indent=2, exclude_none=True).encode() + b"\n")
+        write_atomically(path, self.model_dump_json(indent=2, exclude_none=True).encode() + b"\n", mode=PUBLIC_FILE)
 
     def draft(self, **changes: Any) -> Roster:
         """An unsigned copy with fields changed: this roster's successor, or, if it is unsigned itself, the same number.

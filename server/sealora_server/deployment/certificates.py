@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from sealora_common.own_files import PUBLIC_FILE
 from sealora_common.storage import write_atomically
 from sealora_server.deployment.errors import DeploymentError
 
@@ -65,7 +66,8 @@ def create_authority(certificate: Path, key: Path, name: str) -> None:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(private.public_key()), critical=False)
     )
     _write_key(key, private)
-    write_atomically(certificate, builder.sign(private, hashes.SHA256()).public_bytes(Encoding.PEM))
+    pem = builder.sign(private, hashes.SHA256()).public_bytes(Encoding.PEM)
+    write_atomically(certificate, pem, mode=PUBLIC_FILE)
 
 
 def issue_certificate(
@@ -95,7 +97,7 @@ def issue_certificate(
     pem = builder.sign(signing_key, hashes.SHA256()).public_bytes(Encoding.PEM)
     # The key goes first: a front that reads the pair in between finds them not to match and keeps the old one.
     _write_key(key, private)
-    write_atomically(certificate, pem)
+    write_atomically(certificate, pem, mode=PUBLIC_FILE)
 
 
 def check_certificate(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +11,8 @@ import yaml
 
 from sealora_common.entropy import SystemEntropy
 from sealora_common.identity import Identity, write_public_key
-from sealora_common.storage import storage_error, write_atomically
+from sealora_common.own_files import make_directory
+from sealora_common.storage import write_atomically
 from sealora_server.deployment.certificates import check_certificate, create_authority, issue_certificate
 from sealora_server.deployment.config import ServerConfig
 from sealora_server.deployment.directory import ServerDirectory
@@ -56,11 +56,7 @@ def initialise(
             raise DeploymentError(f"{existing} exists: there is a server here already; choose another directory")
     values = {"listen": listen} if listen else {}
     config = _configuration(values, hosts, own)
-    try:
-        server.path.mkdir(parents=True, exist_ok=True)
-        os.chmod(server.path, 0o700)
-    except OSError as error:
-        raise storage_error(server.path, error) from error
+    make_directory(server.path)
     if own is None:
         _make_certificates(server.path, config)
     else:

@@ -9,7 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-from sealora_common.storage import storage_error
+from sealora_common.errors import storage_error
+from sealora_common.storage import open_to_append
 from sealora_server.deployment.front.rules import RateLimit
 
 _BYTES = 10 * 2**20
@@ -17,6 +18,11 @@ _KEPT = 5
 # Flower writes a line for every request that it refuses, and any stranger can make requests.
 _LINES_PER_SECOND = 10
 _LINES_AT_ONCE = 200
+
+
+class _OwnFiles(logging.handlers.RotatingFileHandler):
+    def _open(self) -> io.TextIOWrapper:
+        return open_to_append(Path(self.baseFilename))
 
 
 class LogFile(io.TextIOBase):
@@ -32,10 +38,7 @@ class LogFile(io.TextIOBase):
 
     def __init__(self, path: Path, *, names: bool = True) -> None:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._handler = logging.handlers.RotatingFileHandler(
-                path, maxBytes=_BYTES, backupCount=_KEPT, encoding="utf-8"
-            )
+            self._handler = _OwnFiles(path, maxBytes=_BYTES, backupCount=_KEPT, encoding="utf-8")
         except OSError as error:
             raise storage_error(path, error) from error
         self._handler.setFormatter(logging.Formatter("%(message)s"))

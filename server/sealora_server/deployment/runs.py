@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sealora_common.errors import PolicyError, SealoraError
+from sealora_common.errors import PolicyError, SealoraError, StorageError
 from sealora_common.health.logs import fields
 from sealora_common.roster import Roster, require_succession
+from sealora_common.storage import open_to_append
 from sealora_server.deployment.bundle import build_bundle
 from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.errors import DeploymentError
@@ -238,5 +239,5 @@ class ManagedRun:
     def _hear(self, line: str) -> None:
         self._last_words = line
         self._host.lines(f"run {self.name}", line)
-        with contextlib.suppress(OSError), (self.directory / SERVERAPP_LOG).open("a", encoding="utf-8") as file:
+        with contextlib.suppress(OSError, StorageError), open_to_append(self.directory / SERVERAPP_LOG) as file:
             file.write(line + "\n")

@@ -6,7 +6,7 @@ import os
 import socket
 from pathlib import Path
 
-from sealora_common.storage import storage_error
+from sealora_common.errors import storage_error
 from sealora_server.deployment.config import listen_address
 from sealora_server.deployment.errors import DeploymentError
 

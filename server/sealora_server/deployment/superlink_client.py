@@ -28,11 +28,14 @@ from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor, SuperExec
 from flwr.supercore.protobuf.client import ProtobufClient, ProtobufClientInterceptor
 from flwr.supercore.runtime import RuntimeHttpClient
 
+from sealora_common.bounded_http import BoundedClient, Bounds
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.fleet_paths import HEALTH, OPEN_FLEET
 
 _Client = TypeVar("_Client", bound=ProtobufClient)
 _SECONDS = 30.0
+# Of a whole exchange. What comes may hold a site's answer, so no more is taken than a site may send at a time.
+_BOUNDS = Bounds(4 * _SECONDS, 512 << 20)
 _POLL_SECONDS = 0.05
 _MANY_RUNS = 1000
 # Over a Unix socket a host name says nothing; HTTP wants one.
@@ -59,7 +62,7 @@ class Node:
 
 
 class SuperLinkClient:
-    """The operator's side of a SuperLink. Calls block for `_SECONDS` at most."""
+    """The operator's side of a SuperLink. Calls block for `_BOUNDS.seconds` at most."""
 
     def __init__(self, socket: Path, superexec_secret: bytes) -> None:
         self._plain = _socket_client(socket)
@@ -184,9 +187,8 @@ def connected(
     return client
 
 
-def _socket_client(socket: Path) -> httpx.Client:
-    # Without `trust_env` no proxy of the environment stands in the way.
-    return httpx.Client(transport=httpx.HTTPTransport(uds=str(socket)), timeout=_SECONDS, trust_env=False)
+def _socket_client(socket: Path) -> BoundedClient:
+    return BoundedClient(lambda _: _BOUNDS, uds=socket, timeout=_SECONDS)
 
 
 def _asked(call: Any) -> Any:

@@ -20,7 +20,7 @@ from sealora_common.health.http_server import HealthServer
 from sealora_common.health.logs import set_up_logs
 from sealora_common.health.status import Health
 from sealora_common.identity import Identity
-from sealora_common.storage import storage_error
+from sealora_common.own_files import make_directory
 from sealora_server.deployment.certificate_watch import CertificateWatch
 from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.front.handshake import handshake_sentence
@@ -61,11 +61,9 @@ def run_server(server: ServerDirectory) -> None:
         StorageError: a file could not be written or read.
     """
     server.check_path()
-    for directory in (server.runs, server.state / "flower", server.state / "nginx", server.sockets):
-        try:
-            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise storage_error(directory, error) from error
+    places = (server.state, server.state / "flower", server.state / "nginx", server.sockets, server.log.parent)
+    for directory in (server.path, server.runs, *places):
+        make_directory(directory)
     with DirectoryLock(server.path, "this server"), contextlib.ExitStack() as stack:
         log_file = stack.enter_context(contextlib.closing(LogFile(server.log, names=server.config.log == "text")))
         set_up_logs(server.config.log, stream=cast(TextIO, log_file))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import logging
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from rich.console import Console
 
 from sealora_common.errors import RecipeError, SealoraError, StorageError
 from sealora_common.recipe import Recipe
-from sealora_common.storage import write_atomically
+from sealora_common.storage import open_to_append, write_atomically
 from sealora_server.adapter_files import read_tensors
 from sealora_server.events import RunFailed, RunInterrupted
 from sealora_server.run_store import RunStore
@@ -95,6 +96,9 @@ class Simulation:
 
 class _SitesLog(logging.FileHandler):
     """The logs of all sites, which in a deployment stay at each. A full disk must not hide what the run says."""
+
+    def _open(self) -> io.TextIOWrapper:
+        return open_to_append(Path(self.baseFilename))
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, a name of logging's
         del record

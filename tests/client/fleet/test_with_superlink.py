@@ -18,7 +18,7 @@ from flwr.supernode import node_auth_http_interceptor
 from starlette.responses import Response
 
 from sealora_client.fleet import connection as connection_module
-from sealora_client.fleet import flower as flower_module
+from sealora_client.fleet import hostile
 from sealora_client.fleet import journal as journal_module
 from sealora_client.fleet.journal import JOURNAL
 from sealora_client.fleet.stop import StopNow
@@ -367,7 +367,7 @@ def test_an_order_that_is_no_message_is_refused(server, key, tmp_path, case):
     assert site.app.asked == [HELLO]
 
 
-@pytest.mark.parametrize(("limit", "of"), [("LARGEST_MESSAGE", connection_module), ("_MOST_OBJECTS", flower_module)])
+@pytest.mark.parametrize(("limit", "of"), [("LARGEST_MESSAGE", connection_module), ("MOST_OBJECTS", hostile)])
 def test_an_order_larger_than_any_is_refused_before_it_fills_the_memory(server, key, tmp_path, monkeypatch, limit, of):
     def large(size):
         arrays = ArrayRecord({f"part {number}": Array(np.full(size, number, np.float32)) for number in range(20)})

@@ -14,7 +14,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict
 
-from sealora_common.storage import storage_error, write_atomically
+from sealora_common.storage import write_atomically
 from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.fleet_paths import FLEET_PATHS, HEALTH
@@ -97,10 +97,6 @@ def prepare_nginx(server: ServerDirectory) -> NginxSettings:
     if server.config.listen.endswith(":0"):
         raise DeploymentError("listen: nginx cannot take a free port: name one, or set front: embedded")
     path = _state(server) / "nginx.conf"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise storage_error(path.parent, error) from error
     write_atomically(path, nginx_config(server, path, own_account()).encode())
     return NginxSettings(supervisor=os.getpid(), program=Path(program), config=path)
 
