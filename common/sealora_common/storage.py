@@ -9,7 +9,8 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sealora_common.errors import StorageError
+from sealora_common.config import LARGE, read_file
+from sealora_common.errors import StorageError, UnreadableError
 
 
 def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:
@@ -87,11 +88,13 @@ def whole_lines(path: Path) -> list[bytes]:
         StorageError: the file cannot be read.
     """
     try:
-        return path.read_bytes().split(b"\n")[:-1]
+        return read_file(path, LARGE.longest).split(b"\n")[:-1]
     except FileNotFoundError:
         return []
     except OSError as error:
         raise StorageError(f"{path}: cannot be read ({error.strerror}): give this account the right to") from error
+    except UnreadableError as error:
+        raise StorageError(f"{path}: cannot be read ({error}): move it away, or restore it from a backup") from None
 
 
 def append_whole_lines(path: Path, lines_after: Callable[[int], Sequence[bytes]]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
+
+from sealora_common.config import json_value
+from sealora_common.errors import UnreadableError
 
 
 class JsonLinesTail:
@@ -40,7 +42,7 @@ class JsonLinesTail:
 
 def _object(line: bytes) -> dict[str, Any] | None:
     try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
+        found = json_value(line, nan_is_null=True)
+    except UnreadableError:
         return None
     return found if isinstance(found, dict) else None

@@ -27,7 +27,8 @@ from sealora_client.fleet.flower import (
     Reply,
 )
 from sealora_client.fleet.heartbeat import ANNOUNCED_SECONDS
-from sealora_common.errors import StorageError
+from sealora_common.config import SMALL, json_value
+from sealora_common.errors import StorageError, UnreadableError
 
 Answer = TypeVar("Answer")
 
@@ -292,7 +293,12 @@ def clock_sentence(ahead: float) -> str:
 
 
 def _code(error: httpx.HTTPStatusError) -> int | None:
-    told = FlowerError.from_json(error.response.text)
+    text = error.response.text
+    try:
+        json_value(text, SMALL)  # Flower's reader has no bounds
+    except UnreadableError:
+        return None
+    told = FlowerError.from_json(text)
     return None if told is None else told.code
 
 
