@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sealora_common.config import LARGE, read_file
+from sealora_common.config import LARGE, read_file, read_stream
 from sealora_common.errors import StorageError, UnreadableError
 
 
@@ -94,7 +94,7 @@ def whole_lines(path: Path) -> list[bytes]:
     except OSError as error:
         raise StorageError(f"{path}: cannot be read ({error.strerror}): give this account the right to") from error
     except UnreadableError as error:
-        raise StorageError(f"{path}: cannot be read ({error}): move it away, or restore it from a backup") from None
+        raise _unreadable(path, error) from None
 
 
 def append_whole_lines(path: Path, lines_after: Callable[[int], Sequence[bytes]]) -> None:
@@ -113,7 +113,7 @@ def append_whole_lines(path: Path, lines_after: Callable[[int], Sequence[bytes]]
         with path.open("a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
-            content = file.read()
+            content = read_stream(file, LARGE.longest)
             added = b"".join(line + b"\n" for line in lines_after(content.count(b"\n")))
             if added:
                 file.truncate(content.rfind(b"\n") + 1)
@@ -124,6 +124,12 @@ def append_whole_lines(path: Path, lines_after: Callable[[int], Sequence[bytes]]
             _sync_directory(path.parent)
     except OSError as error:
         raise storage_error(path, error) from error
+    except UnreadableError as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: UnreadableError) -> StorageError:
+    return StorageError(f"{path}: cannot be read ({error}): move it away, or restore it from a backup")
 
 
 def storage_error(path: Path, error: OSError) -> StorageError:

@@ -32,6 +32,7 @@ ConfigFile = Annotated[Path, typer.Option("--config", envvar="SEALORA_SERVER_CON
 CONFIG = Path("server.yaml")
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The run's name.")]
 _FOLLOW_SECONDS = 0.3
+_LONGEST_LINE = 2**20
 
 
 @server_cli.command()

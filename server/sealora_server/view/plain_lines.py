@@ -62,7 +62,7 @@ class PlainLines:
     def _trouble_line(self, event: Event) -> str | None:
         match event:
             case SiteFailed():
-                reason = safe_text(event.reason).replace("\n", " ")
+                reason = safe_text(event.reason)
                 return f"{self._where(event.round)}: lost {event.site} ({event.stage}): {reason}"
             case SiteBlamed():
                 return (
