@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from sealora_common.errors import RecipeError, SealoraError, UnreadableError
 from sealora_common.show.safe_text import safe_json, safe_text
 
-ANY = st.text(st.characters(), max_size=80) | st.text(
-    "a\x1b[\n\r\t\x9b\x07\u202e\u2066\u200b\u0301\ufeff\u3164\ud800", max_size=80
-)
+CHOSEN = "a\x1b[\n\r\t\x9b\x07\u202e\u2066\u200b\u0301\ufeff\u3164\ud800"
+ANY = st.text(st.characters(), max_size=80) | st.text(CHOSEN, max_size=80)
 UNSAFE_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 ATTACKS = {
@@ -42,7 +41,7 @@ def test_an_attack_is_taken_out(case):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a sentence: with 'quotes', 3.5 %", "Zürich, Λάρισα, 東京都, עברית, العربية, नमस्ते", "é" + "e\u0301"]
+    "text", ["", "a sentence: with 'quotes', 3.5 %", "Zürich, Λάρισα, 東京都", "עברית, العربية, नमस्ते", "é" + "e\u0301"]
 )
 def test_what_people_write_is_left_as_it_is(text):
     assert safe_text(text) == text
@@ -52,7 +51,7 @@ def test_what_people_write_is_left_as_it_is(text):
 def test_the_result_is_safe_and_short_and_making_it_safe_again_changes_nothing(text, longest, lines):
     shown = safe_text(text, longest, lines=lines)
     assert len(shown) <= longest
-    assert not {unicodedata.category(mark) for mark in shown.replace("\n", "") if True} & UNSAFE_CATEGORIES
+    assert not {unicodedata.category(mark) for mark in shown.replace("\n", "")} & UNSAFE_CATEGORIES
     assert lines or "\n" not in shown
     assert safe_text(shown, longest, lines=lines) == shown
 
@@ -72,12 +71,8 @@ def test_what_is_cut_says_so():
 
 @given(ANY)
 def test_an_error_s_sentence_is_safe_wherever_it_is_told(text):
-    for error in (
-        SealoraError(text),
-        RecipeError(f"{text}: {text}"),
-        UnreadableError(text, field=text),
-        UnreadableError(text, line=3),
-    ):
+    errors = [SealoraError(text), RecipeError(f"{text}: {text}")]
+    for error in [*errors, UnreadableError(text, field=text), UnreadableError(text, line=3)]:
         assert str(error) == safe_text(str(error))
         assert f"{error}" == str(error)
     assert str(SealoraError("a" * 10**6)).endswith("...")

@@ -58,7 +58,7 @@ def test_no_text_on_a_console_steers_the_terminal_wherever_it_stands():
         lambda console: console.print(HOSTILE),
         lambda console: console.print(HOSTILE, markup=False, soft_wrap=True),
         lambda console: console.print(Text(HOSTILE, "red")),
-        lambda console: console.out(HOSTILE) if False else console.print([HOSTILE]),
+        lambda console: console.print([HOSTILE]),
         lambda console: console.rule(escape(HOSTILE)),
         table,
     ):
