@@ -73,8 +73,9 @@ def ways_in(tree: ast.Module) -> Iterator[tuple[int, str]]:
                 yield node.lineno, what
             case ast.Attribute(attr="from_json", value=ast.Name("FlowerError")):
                 yield node.lineno, "FlowerError.from_json"
-            case ast.Call(func=ast.Attribute(attr="json"), args=[]):
-                yield node.lineno, "json"
+            case ast.Call(func=ast.Attribute(attr="json" | "errors" as what), args=[]):
+                # `errors`: a `ValidationError`'s. `first_problem` and `first_reason` say what there is to say of it.
+                yield node.lineno, what
             case ast.Call(func=ast.Attribute(attr="read" | "readline" as what, value=owner), args=[]):
                 if name_of(owner) in files:
                     yield node.lineno, what
@@ -132,6 +133,7 @@ AROUND_IN = [
     "import tomllib\ntomllib.loads(text)",
     "Roster.model_validate_json(text)",
     "adapter.validate_json(text)",
+    "problem = error.errors()[0]",
     "read = Roster.model_validate_json",
     "path.read_text()",
     "path.read_bytes()",

@@ -13,7 +13,7 @@ from sealora_common.card import SiteCard
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import PolicyError
 from sealora_common.identity import Identity, key_fingerprint, key_from_text, key_to_text, read_public_key
-from sealora_common.roster import TERM, Cosignature, Member, Roster
+from sealora_common.roster import TERM, Cosignature, Member, Roster, check_consortium
 from sealora_common.show.console import SafeConsole
 from sealora_common.show.say import say
 
@@ -39,6 +39,7 @@ def create(
     if roster.exists():
         raise PolicyError(f"{roster} exists: add to it, or choose another file")
     server_key = None if server is None else read_public_key(server)
+    check_consortium(consortium)
     if key.exists():
         coordinator = Identity.load("coordinator", key)
     else:

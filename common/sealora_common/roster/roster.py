@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from sealora_common.canonical import canonical_json
 from sealora_common.config import LINE, from_json, read_file, why_not
@@ -61,13 +61,31 @@ def _is_shown(value: str) -> str:
     return value
 
 
+Consortium = Annotated[str, Field(max_length=LONGEST_NAME), AfterValidator(_is_shown)]
+"""A federation's name: one line that people can be shown as it is."""
+
+
+def check_consortium(name: str) -> None:
+    """Refuses a name that no roster can bear.
+
+    Raises:
+        PolicyError: it is none.
+    """
+    try:
+        TypeAdapter(Consortium).validate_python(name)
+    except ValidationError:
+        raise PolicyError(
+            f"{name!r} is no name for a consortium: take one line of up to {LONGEST_NAME} characters that can be shown"
+        ) from None
+
+
 class Roster(BaseModel):
     """The members in the order of their names; a site's place in it is its index in the sealing protocol."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, ignored_types=(cached_property,))
 
     version: Literal[2] = 2
-    consortium: Annotated[str, Field(max_length=LONGEST_NAME), AfterValidator(_is_shown)]
+    consortium: Consortium
     sequence: int = Field(default=1, ge=1, lt=2**32)
     """1 for the first roster of a coordinator's, one more for each that follows."""
     previous: str = Field(default=GENESIS, pattern=r"^[0-9a-f]{64}$")
