@@ -34,9 +34,14 @@ def safe_text(text: str, longest: int = LONGEST, *, lines: bool = False) -> str:
     return seen if len(seen) <= longest else seen[: max(0, longest - len(_ENDS))] + _ENDS[:longest]
 
 
-def safe_json(text: str) -> str:
-    """JSON text on one line, with each character that `safe_text` would take out as its `\\u` escape (RFC 8259)."""
-    return "".join(mark if _is_shown(mark) else _escaped(mark) for mark in text)
+def safe_json(text: str, *, in_ascii: bool = False) -> str:
+    """JSON text on one line, with each character that `safe_text` would take out as its `\\u` escape (RFC 8259).
+
+    Args:
+        text: without line ends, which stand between values and have no escape there.
+        in_ascii: whether all characters beyond ASCII are escaped as well.
+    """
+    return "".join(mark if _is_shown(mark) and (mark.isascii() or not in_ascii) else _escaped(mark) for mark in text)
 
 
 def _line(text: str) -> str:

@@ -21,6 +21,7 @@ def say(text: object, *, lines: bool = False, to: TextIO | None = None) -> None:
 
 def say_json(text: str) -> None:
     """Prints JSON for a program: nothing is lost, and what would steer a terminal is escaped."""
+    in_ascii = not (sys.stdout.encoding or "utf-8").lower().startswith("utf")
     for line in text.split("\n"):
-        sys.stdout.write(safe_json(line).encode("utf-8").decode(sys.stdout.encoding or "utf-8", "replace") + "\n")
+        sys.stdout.write(safe_json(line, in_ascii=in_ascii) + "\n")
     sys.stdout.flush()

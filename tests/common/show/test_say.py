@@ -40,6 +40,8 @@ def test_a_terminal_that_cannot_show_a_letter_shows_a_mark_for_it(monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
     say("Zürich")
     assert raw.getvalue() == b"Z?rich\n"
+    say_json('"Zürich"')
+    assert json.loads(raw.getvalue().split(b"\n")[1]) == "Zürich"
 
 
 def drawn(draw) -> str:
