@@ -22,6 +22,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from sealora_client.data.template_worker import LENGTH
+from sealora_common.config import Bounds, json_value
 from sealora_common.errors import ModelError, SealoraError
 
 SECONDS = 1.0
@@ -77,17 +78,19 @@ class Renderer:
         content = json.dumps(asked, default=str).encode()
         name = hashlib.sha256(content).digest()
         with self._lock:
-            answer = None if name in self._overran else self._exchange(content)
+            # As JSON, a character takes twelve bytes at most.
+            answer = None if name in self._overran else self._exchange(content, _SLACK + 12 * longest)
             if answer is None:  # remembered, so that a text that is asked for again costs nothing again
                 self._overran.add(name)
                 raise TemplateOverrunError(
                     f"the chat template takes more than {self._limits[0]} s, {int(self._limits[1]) >> 20} MiB or "
                     f"{longest} characters for one conversation: use another base model"
                 )
-        told = json.loads(answer)
-        if "text" in told:
+        told = json_value(answer, Bounds(longest=len(answer), depth=1, nodes=8))
+        if isinstance(told, dict) and "text" in told:
             return str(told["text"])
-        kind = TemplateRefusedError if told["failed"] == "refused" else TemplateBrokenError
+        refused = isinstance(told, dict) and told.get("failed") == "refused"
+        kind = TemplateRefusedError if refused else TemplateBrokenError
         raise kind("the chat template takes no such conversation: use another base model")
 
     def close(self) -> None:
@@ -95,8 +98,8 @@ class Renderer:
         with self._lock:
             self._end()
 
-    def _exchange(self, content: bytes) -> bytes | None:
-        """The process's answer; None if it ended without one."""
+    def _exchange(self, content: bytes, most: int) -> bytes | None:
+        """The process's answer of at most so many bytes; None if it ended without one."""
         process = self._running()
         try:
             assert process.stdin is not None  # noqa: S101 (a pipe was asked for)
@@ -104,6 +107,8 @@ class Renderer:
             process.stdin.flush()
             ends = time.monotonic() + _CLOCK_SECONDS
             (size,) = LENGTH.unpack(self._read(process, LENGTH.size, ends))
+            if size > most:  # a template that has broken out of its sandbox
+                raise EOFError
             return self._read(process, size, ends)
         except (OSError, EOFError):
             self._end()

@@ -8,8 +8,10 @@ import json
 import stat
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
-from sealora_common.errors import ModelError
+from sealora_common.config import LINE, json_value, read_file
+from sealora_common.errors import ModelError, UnreadableError
 
 VERSION = "sealora model 2"
 """Begins what the digest is over. Version 1 covered weights, configuration and tokenizer by name, and no code."""
@@ -122,9 +124,10 @@ def _digest(directory: Path, files: tuple[tuple[Path, int, int], ...]) -> str:
 
 def _check_index(index: Path) -> None:
     try:
-        shards = set(json.loads(index.read_bytes())["weight_map"].values())
+        named: Any = json_value(read_file(index, LINE.longest))
+        shards = set(named["weight_map"].values())
         elsewhere = sorted(str(name) for name in shards if not _is_plain(name))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, UnreadableError, KeyError, TypeError, AttributeError):
         raise ModelError(f"{index}: cannot be read as a list of weights: fetch the model again") from None
     if elsewhere:
         raise ModelError(
@@ -140,9 +143,9 @@ def _is_plain(name: object) -> bool:
 def _check_tokenizer(configuration: Path) -> None:
     """Refuses a tokenizer that names files of its own to be read, which may lie anywhere."""
     try:
-        content = json.loads(configuration.read_bytes())
+        content: Any = json_value(read_file(configuration, LINE.longest))
         named = {name: value for name, value in content.items() if name.endswith("_file") and isinstance(value, str)}
-    except (OSError, ValueError, AttributeError, RecursionError):
+    except (OSError, UnreadableError, AttributeError):
         return  # there is none, or whoever loads it says that it is damaged
     for name, value in named.items():
         if Path(value).exists():  # else nothing can be read: some hubs' files name where they were once saved from

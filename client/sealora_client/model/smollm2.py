@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sealora_common.config import LINE, json_value, read_file
 from sealora_common.errors import ModelError, storage_error
 from sealora_common.own_files import (
     PUBLIC_DIRECTORY,
@@ -142,7 +143,9 @@ def _forget_versions(directory: Path) -> None:
     """Drops what names the libraries or the folders of this machine, so that the files are the same everywhere."""
     for name in ("config.json", "generation_config.json", "tokenizer_config.json"):
         path = directory / name
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json_value(read_file(path, LINE.longest))
+        if not isinstance(content, dict):
+            raise ModelError(f"{path}: not a JSON object: fetch the base model anew")
         for key in ("transformers_version", "_name_or_path", "name_or_path", "is_local", "local_files_only"):
             content.pop(key, None)
         text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
