@@ -15,6 +15,7 @@ from sealora_client.admission import admit
 from sealora_client.history import History, Told
 from sealora_client.participation import Participation, RoundState
 from sealora_client.site import Site, open_site
+from sealora_common.config import LARGE, from_json
 from sealora_common.errors import OrderRefusedError, SealoraError
 from sealora_common.hello import Hello
 from sealora_common.order import RoundOrder
@@ -153,7 +154,7 @@ def _stage(work: Callable[[Participation, bytes], RecordDict], *, last: bool = F
             )
         # Forgotten before the work: a stage that fails half-way is not tried again with the same secrets.
         del context.state[_STATE]
-        state = RoundState.model_validate_json(bytes(kept["round"]))  # type: ignore[arg-type]
+        state = from_json(RoundState, bytes(kept["round"]), LARGE)  # type: ignore[arg-type]
         part = Participation(site, state, bytes(kept["encoded"]))  # type: ignore[arg-type]
         content = work(part, _bytes(message, PAYLOAD))
         up = int(kept["bytes-up"]) + content_bytes(content)  # type: ignore[arg-type]

@@ -13,6 +13,8 @@ from rich.table import Table
 from sealora_client.site_config import SiteConfig
 from sealora_common.errors import PolicyError
 from sealora_common.identity import Identity
+from sealora_common.show.console import SafeConsole
+from sealora_common.show.say import say, say_json
 
 if TYPE_CHECKING:
     from sealora_client.budget_report import BudgetReport, Plan, SeveralSites
@@ -60,7 +62,7 @@ def budget(
     with Ledger(site / LEDGER, identity) as ledger:
         report = budget_report(ledger, config.name, policy, at_site, sites)
     if as_json:
-        typer.echo(report.model_dump_json(indent=2))
+        say_json(report.model_dump_json(indent=2))
     else:
         _show(report, every)
 
@@ -78,7 +80,7 @@ def export_command(
     site = _site(context, directory)
     require_ledger(site / LEDGER)
     entries = export_ledger(site / LEDGER, _identity(site), file)
-    typer.echo(f"{file}: {entries} entries; whoever holds it can look up who is in the data")
+    say(f"{file}: {entries} entries; whoever holds it can look up who is in the data")
 
 
 @budget_cli.command("restore")
@@ -143,7 +145,7 @@ def settle_command(
     with Ledger(site / LEDGER, _identity(site)) as ledger:
         for charge in charges:
             ledger.settle(charge)
-            typer.echo(f"charge {charge}: settled")
+            say(f"charge {charge}: settled")
 
 
 def _site(context: typer.Context, directory: Path | None) -> Path:
@@ -165,15 +167,15 @@ def _pin(text: str | None) -> str | None:
 
 
 def _say(found: Verified) -> None:
-    typer.echo(f"{found.entries} entries, each bound to the one before and signed; none is missing")
-    typer.echo(f"signed by   {found.signed_by}")
-    typer.echo(f"last entry  {found.hash}")
+    say(f"{found.entries} entries, each bound to the one before and signed; none is missing")
+    say(f"signed by   {found.signed_by}")
+    say(f"last entry  {found.hash}")
     for mark in found.marks:
-        typer.echo(f"entry {mark.number}, {mark.created}: a person had the ledger {mark.kind}ed")
+        say(f"entry {mark.number}, {mark.created}: a person had the ledger {mark.kind}ed")
 
 
 def _show(report: BudgetReport, every: bool) -> None:
-    console = Console()
+    console = SafeConsole()
     if report.datasets:
         console.print(_datasets(report))
         console.print(_history(report, every))

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from sealora_client.check.finding import Finding
+from sealora_common.show.console import SafeConsole
+from sealora_common.show.say import say_json
 
 _STYLE = {"pass": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -33,7 +34,7 @@ def check(
     from sealora_client.check.preflight import preflight
 
     found: list[Finding] = []
-    console = Console(highlight=False, soft_wrap=True)
+    console = SafeConsole(highlight=False, soft_wrap=True)
     with _quiet_libraries():
         for finding in preflight(config, trial=not quick):
             found.append(finding)
@@ -43,7 +44,7 @@ def check(
                 )
     failures = sum(finding.status == "fail" for finding in found)
     if as_json:
-        typer.echo(json.dumps({"ok": failures == 0, "checks": [finding.model_dump() for finding in found]}, indent=2))
+        say_json(json.dumps({"ok": failures == 0, "checks": [finding.model_dump() for finding in found]}, indent=2))
     elif failures:
         console.print(f"{failures} of {len(found)} checks failed.")
     else:

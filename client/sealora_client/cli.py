@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from sealora_client.budget_cli import budget_cli
 from sealora_client.check_cli import check
@@ -27,8 +26,11 @@ from sealora_client.roster_cli import roster_cli
 from sealora_client.rotate_cli import rotate
 from sealora_client.run_cli import run
 from sealora_common.errors import SealoraError
+from sealora_common.health.logs import set_up_command_logs
 from sealora_common.own_files import keep_to_this_account
 from sealora_common.recipe.schema import ModelSection
+from sealora_common.show.console import tell_error
+from sealora_common.show.say import say
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 model = typer.Typer(no_args_is_help=True, help="The base model.")
@@ -55,16 +57,16 @@ def fetch(base: Base = "smollm2-135m-instruct") -> None:
     """Fetch a base model if it is not here yet, and say where it is."""
     from sealora_client.model.fetch import locate_base
 
-    typer.echo(locate_base(ModelSection(base=base)))
+    say(locate_base(ModelSection(base=base)))
 
 
 @model.command()
 def digest(base: Base) -> None:
     """Print the SHA-256 that a recipe's model.digest holds a base model to."""
-    from sealora_client.model.base import digest_of
     from sealora_client.model.fetch import locate_base
+    from sealora_client.model.model_files import digest_of
 
-    typer.echo(digest_of(locate_base(ModelSection(base=base))))
+    say(digest_of(locate_base(ModelSection(base=base))))
 
 
 @cli.command("demo-data")
@@ -75,17 +77,17 @@ def demo_data(
     from sealora_client.data.icd10 import build_demo
 
     for site in build_demo(directory):
-        typer.echo(f"{site.path}: {site.train} training and {site.heldout} held-out records")
+        say(f"{site.path}: {site.train} training and {site.heldout} held-out records")
 
 
 def main() -> None:
     """Entry point: an expected error is one sentence on stderr and exit code 1."""
     keep_to_this_account()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    set_up_command_logs(logging.INFO)
     for noisy in ("flwr", "httpx", "transformers", "bitsandbytes"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
         cli()
     except SealoraError as error:
-        Console(stderr=True).print(f"Error: {error}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+        tell_error(error)
         raise SystemExit(1) from None

@@ -6,10 +6,11 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from sealora_common.canonical import canonical_json
-from sealora_common.errors import OrderRefusedError, PolicyError
+from sealora_common.config import from_json
+from sealora_common.errors import OrderRefusedError, PolicyError, UnreadableError
 from sealora_common.order import RoundOrder
 from sealora_common.receipt_check import RoundProof
 from sealora_common.storage import append_whole_lines, whole_lines
@@ -130,8 +131,8 @@ class ConfirmedRounds:
 
     def _read(self) -> list[Confirmation]:
         try:
-            return [Confirmation.model_validate_json(line) for line in whole_lines(self._file)]
-        except ValidationError:
+            return [from_json(Confirmation, line) for line in whole_lines(self._file)]
+        except UnreadableError:
             raise PolicyError(f"{self._file}: cannot be read: restore it from a backup") from None
 
 

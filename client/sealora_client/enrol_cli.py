@@ -9,13 +9,15 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from sealora_client.site_config import SiteConfig, first_problem
+from sealora_client.site_config import SiteConfig
 from sealora_client.site_files import begin_policy_file, begin_site_file
 from sealora_common.card import SiteCard, check_name, create_node_key
+from sealora_common.config import first_problem
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import PolicyError
 from sealora_common.identity import PASSPHRASE_FILE, Identity, read_passphrase, short_form
 from sealora_common.own_files import PUBLIC_FILE, make_directory
+from sealora_common.show.say import say
 from sealora_common.storage import write_atomically
 
 IDENTITY = "identity.pem"
@@ -43,16 +45,14 @@ def init(
     card, path = make_keys(name, directory, passphrase)
     site_file = begin_site_file(directory, name, data, coordinator, server)
     policy_file = begin_policy_file(directory)
-    typer.echo(f"{directory / IDENTITY}, {directory / NODE_KEY}: this site's private keys; they never leave it")
-    typer.echo(f"{path}: this site's card; send it to the coordinator and read this out: {card.fingerprint}")
+    say(f"{directory / IDENTITY}, {directory / NODE_KEY}: this site's private keys; they never leave it")
+    say(f"{path}: this site's card; send it to the coordinator and read this out: {card.fingerprint}")
     if coordinator is not None:
         shown = short_form(bytes.fromhex(coordinator))
-        typer.echo(f"{site_file}: the coordinator's key is {shown}; have the coordinator read it out")
-    typer.echo(f"{policy_file}: what no server can override; read it and decide")
-    typer.echo(f"{site_file}: complete it once the coordinator and the server's operator have sent their parts:")
-    typer.echo(
-        f"  roster.json, recipe.yaml and ca.pem go to {directory}; then `sealora-site check`, `sealora-site run`"
-    )
+        say(f"{site_file}: the coordinator's key is {shown}; have the coordinator read it out")
+    say(f"{policy_file}: what no server can override; read it and decide")
+    say(f"{site_file}: complete it once the coordinator and the server's operator have sent their parts:")
+    say(f"  roster.json, recipe.yaml and ca.pem go to {directory}; then `sealora-site check`, `sealora-site run`")
 
 
 def make_keys(name: str, directory: Path, passphrase: bytes | None) -> tuple[SiteCard, Path]:
@@ -89,4 +89,4 @@ def _check_address(name: str, data: Path, server: str | None, coordinator: str |
     try:
         SiteConfig(name=name, data=data, coordinator=coordinator or "0" * 64, server=server)
     except ValidationError as error:
-        raise PolicyError(f"--{first_problem(error, 'site').removesuffix(' there')}") from None
+        raise PolicyError(f"--{first_problem(error, 'site')}") from None

@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from sealora_client.ledger import ChargeReference, PaidRelease
-from sealora_common.errors import OrderRefusedError, StorageError, storage_error
+from sealora_common.config import LONGEST_TENSORS, from_json, read_file
+from sealora_common.errors import OrderRefusedError, StorageError, UnreadableError, storage_error
 from sealora_common.order import Purpose, RoundOrder
 from sealora_common.storage import create_once, write_atomically
 
@@ -148,14 +149,16 @@ class Outbox:
             StorageError: the file cannot be read, or is damaged.
         """
         try:
-            line, _, body = self._file.read_bytes().partition(b"\n")
+            line, _, body = read_file(self._file, LONGEST_TENSORS).partition(b"\n")
         except FileNotFoundError:
             return None
         except OSError as error:
             raise storage_error(self._file, error) from error
+        except UnreadableError:
+            raise self._damaged() from None
         try:
-            head = _Head.model_validate_json(line)
-        except ValidationError:
+            head = from_json(_Head, line)
+        except UnreadableError:
             raise self._damaged() from None
         if head.values != (hashlib.sha256(body).hexdigest() if head.values else ""):
             raise self._damaged()

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from sealora_client.hours import Window, is_open, next_opening
-from sealora_client.site_config import first_problem
-from sealora_common.errors import OrderRefusedError, PolicyError
+from sealora_common.config import load_yaml
+from sealora_common.errors import OrderRefusedError, PolicyError, UnreadableError
 from sealora_common.groups import smallest_group
 from sealora_common.recipe import Recipe
 from sealora_common.recipe.schema import Unit
@@ -114,14 +113,11 @@ class SitePolicy(BaseModel):
             PolicyError: the file is missing or malformed.
         """
         try:
-            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+            return load_yaml(cls, path, "policy")
         except FileNotFoundError:
             raise PolicyError(f"{path}: the site has no policy: write one before it takes part") from None
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            why = " ".join(str(error).split())
-            raise PolicyError(f"{path}: cannot be read ({why}): correct the file") from None
-        except ValidationError as error:
-            raise PolicyError(f"{path}: {first_problem(error, 'policy')}") from None
+        except UnreadableError as error:
+            raise PolicyError(str(error)) from None
 
     def check(self, recipe: Recipe, roster: Roster) -> None:
         """Refuses a recipe or roster outside the policy.

@@ -11,6 +11,7 @@ import typer
 from sealora_client.policy import SitePolicy, Verdict
 from sealora_common.recipe import Recipe, load_recipe
 from sealora_common.roster import Roster
+from sealora_common.show.say import say
 
 policy_cli = typer.Typer(no_args_is_help=True, help="What this site allows, whatever a server orders.")
 
@@ -37,12 +38,12 @@ def explain(
     roster = Roster.load(roster_file) if roster_file.exists() else None
     verdicts = [*own.verdicts(asked, roster), *over_the_run(own, asked)]
     for verdict in verdicts:
-        typer.echo(f"{'allowed' if verdict.allowed else 'REFUSED'}  {verdict}")
+        say(f"{'allowed' if verdict.allowed else 'REFUSED'}  {verdict}")
     size = asked.sites.minimum if roster is None else len(roster)
     if (only_one := only_one_run(asked, size, own.epsilon_limit)) is not None:
-        typer.echo(f"note     {only_one}")
+        say(f"note     {only_one}")
     if own.hours:
-        typer.echo(f"note     hours are {', '.join(own.hours)} ({own.time_zone}): orders at other times are refused")
+        say(f"note     hours are {', '.join(own.hours)} ({own.time_zone}): orders at other times are refused")
     if not all(verdict.allowed for verdict in verdicts):
         raise typer.Exit(1)
 

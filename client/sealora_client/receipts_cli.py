@@ -9,12 +9,14 @@ import typer
 
 from sealora_client.history import receipts_file
 from sealora_client.seen_rosters import read_seen
-from sealora_common.errors import PolicyError
+from sealora_common.config import LARGE, read_file, why_not
+from sealora_common.errors import PolicyError, UnreadableError
 from sealora_common.receipt import Receipt, chain_from_bytes, first_difference
 from sealora_common.receipt_check import RoundProof, check_chain
 from sealora_common.recipe import Recipe, load_recipe
 from sealora_common.roster import Roster
 from sealora_common.roster_book import RosterBook
+from sealora_common.show.say import say
 
 receipts_cli = typer.Typer(no_args_is_help=True, help="The receipts of the runs this site took part in.")
 
@@ -50,21 +52,19 @@ def verify(
         raise PolicyError(f"{file}: holds no receipts: nothing is proven")
     newest = given[0].hash.hex()
     for proof in proofs:
-        typer.echo(_line(proof, newest))
-    typer.echo(f"run {chain[0].run}, recipe {chain[0].recipe_hash[:12]}, {len(chain)} rounds")
-    typer.echo(
-        f"roster of {given[0].consortium}, fingerprint {given[0].fingerprint}: compare it with the coordinator's"
-    )
-    typer.echo(
+        say(_line(proof, newest))
+    say(f"run {chain[0].run}, recipe {chain[0].recipe_hash[:12]}, {len(chain)} rounds")
+    say(f"roster of {given[0].consortium}, fingerprint {given[0].fingerprint}: compare it with the coordinator's")
+    say(
         "proven: the roster's server ordered each of these rounds, and the sites above signed its one session and "
         "survivors; each order followed from the receipt before, on the adapter that it names"
     )
-    typer.echo(
+    say(
         "not proven: that an adapter was made from the opened sum, that no round followed, or that another site was "
         "told the same (`sealora-site receipts compare`)"
     )
     if agreed is None:
-        typer.echo("without --recipe, no more sites are asked for than a server that follows the protocol needs")
+        say("without --recipe, no more sites are asked for than a server that follows the protocol needs")
 
 
 @receipts_cli.command()
@@ -93,16 +93,16 @@ def compare(
             "stop taking part and tell the consortium's coordinator"
         )
     common = min(len(our_chain), len(their_chain))
-    typer.echo(f"the chains agree on rounds 1 to {common}" if common else "no round is in both chains yet")
+    say(f"the chains agree on rounds 1 to {common}" if common else "no round is in both chains yet")
 
 
 def _read(path: Path) -> tuple[list[Receipt], Path]:
     file = receipts_file(path)
     try:
-        return chain_from_bytes(file.read_bytes()), file
-    except OSError as error:
+        return chain_from_bytes(read_file(file, LARGE.longest)), file
+    except (OSError, UnreadableError) as error:
         raise PolicyError(
-            f"{file}: cannot be read ({error.strerror}): give a receipts file or a site's directory"
+            f"{file}: cannot be read ({why_not(error)}): give a receipts file or a site's directory"
         ) from None
     except PolicyError as error:
         raise PolicyError(f"{file}: {error}") from None

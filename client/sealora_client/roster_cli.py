@@ -13,6 +13,7 @@ from sealora_client.site_config import SiteConfig
 from sealora_common.errors import PolicyError
 from sealora_common.identity import Identity, key_fingerprint, short_form
 from sealora_common.roster import Cosignature, Roster
+from sealora_common.show.say import say
 
 roster_cli = typer.Typer(no_args_is_help=True, help="The roster that this site takes part by.")
 
@@ -29,12 +30,12 @@ def show(directory: Directory = Path(), roster: RosterFile = None) -> None:
     shown = Roster.load(file, coordinator=SiteConfig.load(directory / "site.yaml").coordinator)
     check_roster(directory, shown, datetime.now(UTC), file)
     for member in shown.members:
-        typer.echo(f"member       {member.name}  {member.fingerprint}")
-    typer.echo(f"coordinator  {short_form(bytes.fromhex(shown.coordinator_pin))}")
-    typer.echo(f"server       {'none' if shown.server is None else key_fingerprint(shown.server_key)}")
-    typer.echo(f"number       {shown.sequence}, until {shown.expires}")
-    typer.echo(f"co-signed    {', '.join(shown.cosigners) or 'by no member'}")
-    typer.echo(f"fingerprint  {shown.fingerprint}")
+        say(f"member       {member.name}  {member.fingerprint}")
+    say(f"coordinator  {short_form(bytes.fromhex(shown.coordinator_pin))}")
+    say(f"server       {'none' if shown.server is None else key_fingerprint(shown.server_key)}")
+    say(f"number       {shown.sequence}, until {shown.expires}")
+    say(f"co-signed    {', '.join(shown.cosigners) or 'by no member'}")
+    say(f"fingerprint  {shown.fingerprint}")
 
 
 @roster_cli.command()
@@ -60,4 +61,4 @@ def cosign(
     remember_roster(directory, signed)
     path = out or directory / f"{config.name}.cosignature.json"
     Cosignature.create(identity, signed.sequence, signed.hash).save(path)
-    typer.echo(f"{path}: roster number {signed.sequence}, {signed.fingerprint}, co-signed; send it to the coordinator")
+    say(f"{path}: roster number {signed.sequence}, {signed.fingerprint}, co-signed; send it to the coordinator")

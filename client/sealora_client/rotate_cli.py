@@ -21,6 +21,7 @@ from sealora_common.errors import PolicyError, StorageError, storage_error
 from sealora_common.identity import Identity
 from sealora_common.own_files import make_directory
 from sealora_common.roster import Roster
+from sealora_common.show.say import say
 from sealora_common.storage import rename_durably
 
 NEXT = "next-keys"
@@ -51,8 +52,8 @@ def _begin(directory: Path, config: SiteConfig, lock: bool) -> None:
         )
     make_directory(waiting)
     card, path = make_keys(config.name, waiting, new_passphrase() if lock else None)
-    typer.echo(f"{path}: this site's new card; send it to the coordinator and read this out: {card.fingerprint}")
-    typer.echo(
+    say(f"{path}: this site's new card; send it to the coordinator and read this out: {card.fingerprint}")
+    say(
         "The old keys stay in use. When the new roster.json is here and the server has taken it in, stop the site and "
         "run `sealora-site rotate --finish`"
     )
@@ -82,7 +83,7 @@ def _finish(directory: Path, config: SiteConfig) -> None:
             if (waiting / file).exists():  # not if an earlier attempt was interrupted after it
                 rename_durably(waiting / file, directory / place)
         _remove(waiting)
-    typer.echo(f"The new keys are in place. Destroy {directory / FORMER} once the site takes part with them.")
+    say(f"The new keys are in place. Destroy {directory / FORMER} once the site takes part with them.")
 
 
 def _hand_over_ledger(directory: Path, name: str) -> None:

@@ -12,9 +12,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from sealora_common.errors import StorageError
+from sealora_common.config import LINE, from_json, read_file
+from sealora_common.errors import StorageError, UnreadableError
 from sealora_common.roster import Roster, SeenRosters
 from sealora_common.storage import open_lock, write_atomically
 
@@ -31,10 +30,10 @@ def read_seen(directory: Path) -> SeenRosters:
     """
     path = directory / SEEN
     try:
-        return SeenRosters.model_validate_json(path.read_bytes())
+        return from_json(SeenRosters, read_file(path, LINE.longest))
     except FileNotFoundError:
         return SeenRosters()
-    except (OSError, ValidationError):
+    except (OSError, UnreadableError):
         raise StorageError(
             f"{path}: cannot be read, so nothing tells which rosters this site has used: put it back from a backup, "
             "or compare the roster's fingerprint with the coordinator's and remove the file"

@@ -11,9 +11,9 @@ import yaml
 from sealora_client.data.load import examples_of, read_records_of
 from sealora_client.data.records import Record
 from sealora_client.model.adapted import AdaptedModel, adapted_model
-from sealora_client.model.base import digest_of
 from sealora_client.model.fetch import locate_base
 from sealora_client.model.generate import complete
+from sealora_client.model.model_files import digest_of
 from sealora_client.policy import SitePolicy
 from sealora_client.site import Site
 from sealora_client.training.batch_invariance import require_batch_invariant

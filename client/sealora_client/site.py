@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import threading
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
@@ -144,7 +145,12 @@ class Site:
 
     def note(self, figures: dict[str, Any]) -> None:
         """Appends a line of this site's own figures. They stay here."""
-        append_line(self.directory / "history.jsonl", json.dumps(figures))
+        # A loss that is not a number has no form in JSON.
+        known = {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in figures.items()
+        }
+        append_line(self.directory / "history.jsonl", json.dumps(known, allow_nan=False))
 
 
 Stamps = tuple[tuple[int, int], ...]

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from sealora_common.errors import PolicyError
+from sealora_common.config import load_yaml
+from sealora_common.errors import PolicyError, UnreadableError
 from sealora_common.health.logs import LogFormat
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -58,21 +58,8 @@ class SiteConfig(BaseModel):
             PolicyError: it is missing or malformed.
         """
         try:
-            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+            return load_yaml(cls, path, "site")
         except FileNotFoundError:
             raise PolicyError(f"{path}: no such file: is this a site's directory?") from None
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            why = " ".join(str(error).split())
-            raise PolicyError(f"{path}: cannot be read ({why}): correct the file") from None
-        except ValidationError as error:
-            raise PolicyError(f"{path}: {first_problem(error, 'site')}") from None
-
-
-def first_problem(error: ValidationError, whole: str) -> str:
-    """The first thing wrong with a file of YAML, with the field (or `whole`) and what to do."""
-    problem = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in problem["loc"]) or whole
-    if problem["type"] == "missing":
-        return f"{field}: is missing: add it there"
-    said = str(problem["msg"]).removeprefix("Value error, ")
-    return f"{field}: {said}: correct it there"
+        except UnreadableError as error:
+            raise PolicyError(str(error)) from None

@@ -9,10 +9,11 @@ from typing import Annotated, Literal
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, EllipticCurvePublicKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat, PublicFormat, load_ssh_public_key
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from sealora_common.canonical import canonical_json
-from sealora_common.errors import PolicyError
+from sealora_common.config import SMALL, from_json, read_file
+from sealora_common.errors import PolicyError, UnreadableError
 from sealora_common.file_version import require_version
 from sealora_common.identity import (
     Identity,
@@ -76,15 +77,13 @@ class SiteCard(BaseModel):
             PolicyError: the file is missing, malformed, of another version, or not signed by the key on it.
         """
         try:
-            content = path.read_bytes()
+            content = read_file(path, SMALL.longest)
             require_version(path, content, _VERSION, "a site card", "have the site enrol anew and send its new card")
-            card = cls.model_validate_json(content)
+            card = from_json(cls, content, SMALL)
         except OSError as error:
             raise PolicyError(f"{path}: the site card cannot be read ({error.strerror}): ask the site for it") from None
-        except ValidationError as error:
-            problem = error.errors(include_url=False)[0]
-            field = ".".join(str(part) for part in problem["loc"]) or "card"
-            raise PolicyError(f"{path}: not a site card ({field}: {problem['msg']}): ask the site for it") from None
+        except UnreadableError as error:
+            raise PolicyError(f"{path}: not a site card ({error}): ask the site for it") from None
         signature = signature_from_text(card.signature)
         if not verify(key_from_text(card.public_key), signature, _SIGNED_AS + card._signed_bytes()):
             raise PolicyError(f"{path}: the card is not signed by its own key: ask the site for it again")

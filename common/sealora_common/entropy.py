@@ -10,7 +10,6 @@ installed from a release refuses it.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import warnings
 from functools import lru_cache
@@ -19,7 +18,8 @@ from typing import Protocol
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from sealora_common.errors import PolicyError
+from sealora_common.config import json_value
+from sealora_common.errors import PolicyError, UnreadableError
 
 SEED_VARIABLE = "SEALORA_INSECURE_SEED"
 
@@ -78,10 +78,11 @@ def site_entropy(*purpose: str | int) -> Entropy:
 def _is_development_installation() -> bool:
     """Whether the code runs from its source tree, by what pip noted at the installation (PEP 610)."""
     try:
-        origin = json.loads(distribution("sealora").read_text("direct_url.json") or "{}")
-    except (PackageNotFoundError, ValueError):
+        origin = json_value(distribution("sealora").read_text("direct_url.json") or "{}")
+    except (PackageNotFoundError, UnreadableError):
         return False
-    return bool(origin.get("dir_info", {}).get("editable", False))
+    info = origin.get("dir_info") if isinstance(origin, dict) else None
+    return isinstance(info, dict) and bool(info.get("editable", False))
 
 
 def insecure_seed_in_use() -> bool:

@@ -6,6 +6,8 @@ import errno
 from pathlib import Path
 from typing import ClassVar
 
+from sealora_common.show.safe_text import safe_text
+
 
 class SealoraError(Exception):
     """Base of every error Sealora raises on purpose. `str(error)` is one sentence fit for a person.
@@ -17,6 +19,27 @@ class SealoraError(Exception):
     """
 
     travels: ClassVar[bool] = False
+
+    def __str__(self) -> str:
+        """The sentence, made safe once for wherever it is shown, logged or sent: it may quote what others wrote."""
+        return safe_text(super().__str__())
+
+
+class UnreadableError(SealoraError):
+    """What others wrote is not what it should be, or beyond a bound. Whoever reads it adds what it is and a remedy.
+
+    Attributes:
+        reason: what is wrong.
+        line: where, counted from 1, if it is known.
+        field: which field is wrong, dotted; empty if it is none or the whole.
+    """
+
+    def __init__(self, reason: str, *, line: int | None = None, field: str = "") -> None:
+        place = f"line {line}: " if line is not None else f"{field}: " if field else ""
+        super().__init__(f"{place}{reason}")
+        self.reason = safe_text(reason)
+        self.line = line
+        self.field = field
 
 
 class RecipeError(SealoraError):

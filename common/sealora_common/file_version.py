@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from sealora_common.errors import PolicyError
+from sealora_common.config import json_value
+from sealora_common.errors import PolicyError, UnreadableError
 
 
 def require_version(path: Path, content: bytes, version: int, what: str, remedy: str) -> None:
@@ -24,8 +24,8 @@ def require_version(path: Path, content: bytes, version: int, what: str, remedy:
         PolicyError: it is of another version.
     """
     try:
-        value = json.loads(content)
-    except (ValueError, RecursionError):
+        value = json_value(content)
+    except UnreadableError:
         return
     if not isinstance(value, dict):
         return

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from sealora_common import __version__
 from sealora_common.adapter import AdapterLayout
-from sealora_common.errors import FederationError
+from sealora_common.config import from_json
+from sealora_common.errors import FederationError, UnreadableError
 
 Shape = Annotated[list[Annotated[int, Field(ge=1, lt=2**32)]], Field(min_length=2, max_length=2)]
 
@@ -42,6 +43,6 @@ class Hello(BaseModel):
             FederationError: it is malformed.
         """
         try:
-            return cls.model_validate_json(content if isinstance(content, bytes) else b"")
-        except ValidationError:
+            return from_json(cls, content if isinstance(content, bytes) else b"")
+        except UnreadableError:
             raise FederationError("a site's greeting is malformed: it must run the same version of Sealora") from None

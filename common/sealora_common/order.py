@@ -8,14 +8,15 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from sealora_common import __version__
 from sealora_common.adapter import AdapterLayout
 from sealora_common.canonical import canonical_json
 from sealora_common.clip_range import initial_range
+from sealora_common.config import SMALL, from_json
 from sealora_common.contribution import ContributionLayout
-from sealora_common.errors import OrderRefusedError
+from sealora_common.errors import OrderRefusedError, UnreadableError
 from sealora_common.identity import Identity, verify
 from sealora_common.recipe import Recipe
 from sealora_common.roster import Roster
@@ -107,12 +108,10 @@ class RoundOrder(BaseModel):
             OrderRefusedError: it is not a well-formed order.
         """
         try:
-            order = cls.model_validate_json(content)
-        except ValidationError as error:
-            problem = error.errors(include_url=False)[0]
-            field = ".".join(str(part) for part in problem["loc"]) or "order"
+            order = from_json(cls, content, SMALL)
+        except UnreadableError as error:
             raise OrderRefusedError(
-                f"the server's order is malformed ({field}: {problem['msg']}): "
+                f"the server's order is malformed ({error}): "
                 "the server and this site must run the same version of Sealora"
             ) from None
         if order.to_bytes() != content:

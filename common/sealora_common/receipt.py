@@ -15,10 +15,11 @@ import hashlib
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from sealora_common.canonical import canonical_json
-from sealora_common.errors import ReceiptError
+from sealora_common.config import from_json
+from sealora_common.errors import ReceiptError, UnreadableError
 from sealora_common.identity import SIGNATURE_BYTES, Identity, verify
 from sealora_common.order import GENESIS, RoundOrder
 from sealora_common.secagg import OpenedSum, RoundTerms
@@ -138,11 +139,9 @@ class Receipt(BaseModel):
             ReceiptError: it is not a well-formed receipt.
         """
         try:
-            receipt = cls.model_validate_json(line)
-        except ValidationError as error:
-            problem = error.errors(include_url=False)[0]
-            field = ".".join(str(part) for part in problem["loc"]) or "receipt"
-            raise ReceiptError(f"a receipt is malformed ({field}: {problem['msg']}): it was refused") from None
+            receipt = from_json(cls, line)
+        except UnreadableError as error:
+            raise ReceiptError(f"a receipt is malformed ({error}): it was refused") from None
         if receipt.to_line() != line:
             raise ReceiptError(f"the receipt of round {receipt.round_number} is not in canonical form: it was refused")
         return receipt

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from sealora_common.errors import PolicyError, ReceiptError
+from sealora_common.config import from_json
+from sealora_common.errors import PolicyError, ReceiptError, UnreadableError
 from sealora_common.roster import Roster
 
 
@@ -62,8 +61,8 @@ def rosters_from_bytes(content: bytes, *, coordinator: str) -> list[Roster]:
     rosters = []
     for line in content.splitlines():
         try:
-            roster = Roster.model_validate_json(line)
-        except ValidationError:
+            roster = from_json(Roster, line)
+        except UnreadableError:
             raise ReceiptError("a roster that came with the receipts is malformed: the order was refused") from None
         if roster.coordinator_pin != coordinator or not roster.is_signed:
             raise ReceiptError(

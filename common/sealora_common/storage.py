@@ -9,7 +9,8 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sealora_common.errors import StorageError, storage_error
+from sealora_common.config import LARGE, read_file, read_stream
+from sealora_common.errors import StorageError, UnreadableError, storage_error
 from sealora_common.own_files import PRIVATE_FILE, directory_for, open_own, sync_directory
 
 
@@ -123,11 +124,13 @@ def whole_lines(path: Path) -> list[bytes]:
         StorageError: the file cannot be read.
     """
     try:
-        return path.read_bytes().split(b"\n")[:-1]
+        return read_file(path, LARGE.longest).split(b"\n")[:-1]
     except FileNotFoundError:
         return []
     except OSError as error:
         raise StorageError(f"{path}: cannot be read ({error.strerror}): give this account the right to") from error
+    except UnreadableError as error:
+        raise _unreadable(path, error) from None
 
 
 def append_whole_lines(path: Path, lines_after: Callable[[int], Sequence[bytes]]) -> None:
@@ -146,7 +149,7 @@ def append_whole_lines(path: Path, lines_after: Callable[[int], Sequence[bytes]]
         with os.fdopen(open_own(path, os.O_RDWR | os.O_APPEND), "a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
-            content = file.read()
+            content = read_stream(file, LARGE.longest)
             added = b"".join(line + b"\n" for line in lines_after(content.count(b"\n")))
             if added:
                 file.truncate(content.rfind(b"\n") + 1)
@@ -157,3 +160,9 @@ def append_whole_lines(path: Path, lines_after: Callable[[int], Sequence[bytes]]
             sync_directory(path.parent)
     except OSError as error:
         raise storage_error(path, error) from error
+    except UnreadableError as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: UnreadableError) -> StorageError:
+    return StorageError(f"{path}: cannot be read ({error}): move it away, or restore it from a backup")

@@ -10,7 +10,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from sealora_common.adapter import AdapterLayout, Tensors
-from sealora_common.errors import ModelError
+from sealora_common.config import LONGEST_TENSORS, read_file
+from sealora_common.errors import ModelError, UnreadableError
 from sealora_common.recipe import Recipe
 from sealora_common.storage import write_atomically
 
@@ -41,8 +42,8 @@ def read_tensors(directory: Path) -> Tensors:
         ModelError: the file is missing or damaged.
     """
     try:
-        return dict(load((directory / WEIGHTS).read_bytes()))
-    except (OSError, SafetensorError) as error:
+        return dict(load(read_file(directory / WEIGHTS, LONGEST_TENSORS)))
+    except (OSError, UnreadableError, SafetensorError) as error:
         raise ModelError(f"{directory / WEIGHTS}: cannot be read ({error}): restore it or start a new run") from None
 
 

@@ -14,6 +14,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from sealora_common.recipe import load_recipe
 from sealora_common.roster import Roster
+from sealora_common.show.say import say
 from sealora_common.simulated_sites import simulated_sites_directory
 from sealora_server.lock import DirectoryLock
 from sealora_server.rounds import run_rounds
@@ -58,5 +59,5 @@ def _prepare_simulation(recipe_file: Path) -> Path:
     sites = simulated_sites()
     sites.check(recipe)
     prepare_sites(sites, RunStore.create(directory, sites.resolve(recipe)))
-    print(f"run directory: {directory}")  # noqa: T201 (what `flwr run --stream` shows)
+    say(f"run directory: {directory}")  # what `flwr run --stream` shows
     return directory

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from sealora_common.recipe import Recipe, load_recipe
+from sealora_common.show.console import SafeConsole
+from sealora_common.show.say import say_json
 from sealora_common.storage import write_atomically
 from sealora_server.view.audit_summary import AuditSummary, RocSummary, SelfCheckSummary
 from sealora_server.view.quantities import MISSING, count_text, duration_text, epsilon_text, target_text
@@ -64,7 +65,7 @@ def _audit(recipe: Recipe, site: str | None, canaries: int, directory: Path, *, 
     from sealora_server.view.audit_report import render_audit
 
     audits = installed_audits()
-    console = Console(stderr=as_json)
+    console = SafeConsole(stderr=as_json)
     with console.status("loading") as status:
         found = audits.audit(
             recipe,
@@ -77,7 +78,7 @@ def _audit(recipe: Recipe, site: str | None, canaries: int, directory: Path, *, 
     _write(directory / "audit.json", summary.model_dump_json(indent=2))
     _write(directory / "audit.html", render_audit(summary))
     if as_json:
-        typer.echo(summary.model_dump_json())
+        say_json(summary.model_dump_json())
         return not summary.trial.refuted
     console.print(_headline(summary))
     console.print(_claim_table(summary))
@@ -90,7 +91,7 @@ def _audit(recipe: Recipe, site: str | None, canaries: int, directory: Path, *, 
 def _self_check(recipe: Recipe, site: str | None, canaries: int, directory: Path, *, as_json: bool) -> bool:
     from sealora_server.simulation.audits import installed_audits
 
-    console = Console(stderr=as_json)
+    console = SafeConsole(stderr=as_json)
     with console.status("loading") as status:
         found = installed_audits().self_check(
             recipe,
@@ -101,7 +102,7 @@ def _self_check(recipe: Recipe, site: str | None, canaries: int, directory: Path
     summary = SelfCheckSummary.of(recipe, found)
     _write(directory / "self-check.json", summary.model_dump_json(indent=2))
     if as_json:
-        typer.echo(summary.model_dump_json())
+        say_json(summary.model_dump_json())
         return summary.passed
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     table.add_column("engine")

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.logging import RichHandler
 
 from sealora_common.errors import SealoraError
+from sealora_common.health.logs import set_up_command_logs
 from sealora_common.own_files import keep_to_this_account
 from sealora_common.recipe import load_recipe
+from sealora_common.show.console import SafeConsole, tell_error
 from sealora_server.audit_cli import audit
 from sealora_server.fault_cli import fault
 from sealora_server.roster_cli import roster_cli
@@ -59,12 +60,12 @@ def simulate(
     parsed = load_recipe(recipe, overrides or [])
     directory = out or Path("runs") / parsed.name
     try:
-        Simulation(parsed, directory, engine, resume).run(Console())
+        Simulation(parsed, directory, engine, resume).run(SafeConsole())
     except KeyboardInterrupt:
         again = ["sealora", "simulate", str(recipe), *(overrides or []), "--out", str(directory)]
         again += ["--engine", engine.value] if engine is not Engine.INLINE else []
         again += ["--resume"] if (directory / "run.json").exists() else []
-        Console(stderr=True).print(
+        SafeConsole(stderr=True).print(
             f"Stopped. Finished rounds are kept. To go on:  {shlex.join(again)}\n"
             f"To clean up:  {shlex.join(['rm', '-r', str(directory)])}",
             highlight=False,
@@ -77,7 +78,7 @@ def simulate(
 def main() -> None:
     """Entry point: an expected error is one sentence on stderr and exit code 1."""
     keep_to_this_account()
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_log_handler()])
+    set_up_command_logs(logging.WARNING, _log_handler())
     for noisy in ("flwr", "ray", "bitsandbytes"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     # What a simulated site refuses ends up in the run's events and in the error; said once is enough.
@@ -87,9 +88,9 @@ def main() -> None:
     try:
         cli()
     except SealoraError as error:
-        Console(stderr=True).print(f"Error: {error}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+        tell_error(error)
         raise SystemExit(1) from None
 
 
 def _log_handler() -> logging.Handler:
-    return RichHandler(console=Console(stderr=True), show_time=False, show_path=False, markup=False)
+    return RichHandler(console=SafeConsole(stderr=True), show_time=False, show_path=False, markup=False)

@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from sealora_common.config import json_value
 from sealora_common.storage import append_line
 from sealora_server.tail import JsonLinesTail
 
@@ -249,7 +250,8 @@ class EventLog:
             self._line_may_be_cut = False
             if _ends_inside_a_line(self.path):  # a crash cut it: keep it from swallowing ours
                 append_line(self.path, "")
-        fields = json.loads(event.model_dump_json())  # a loss that is not a number becomes null
+        fields = json_value(event.model_dump_json())  # a loss that is not a number becomes null
+        assert isinstance(fields, dict)  # noqa: S101 (a model is one)
         line = {"time": self._clock(), **fields}
         append_line(self.path, json.dumps(line, ensure_ascii=False, separators=(",", ":")))
 

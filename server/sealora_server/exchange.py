@@ -9,6 +9,7 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
+from sealora_common.show.safe_text import safe_text
 from sealora_common.wire_format import CONFIG, ERROR, Action, field
 
 # Flower's own wait polls every 3 s. A grid in this process answers at once; a remote one is asked less and less.
@@ -84,7 +85,7 @@ def exchange(
 def one_line(said: str) -> str:
     """What a site said, fit to be logged, stored and printed: one line, no control characters, of bounded length."""
     seen = said[: 2 * LONGEST_REASON]
-    line = " ".join("".join(mark if mark.isprintable() else " " for mark in seen).split())
+    line = " ".join(safe_text(seen).split())
     return line if len(line) <= LONGEST_REASON and len(said) == len(seen) else f"{line[: LONGEST_REASON - 3]}..."
 
 

@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
-from sealora_common.errors import PolicyError
+from sealora_common.config import LARGE, read_file, why_not
+from sealora_common.errors import PolicyError, UnreadableError
 from sealora_common.roster import Roster
 from sealora_common.secagg import Fault, ProtocolError
+from sealora_common.show.say import say
 
 
 def fault(
@@ -22,9 +24,9 @@ def fault(
     """
     members = Roster.load(roster)
     try:
-        found = Fault.from_bytes(evidence.read_bytes())
-    except OSError as error:
-        raise PolicyError(f"{evidence}: cannot be read ({error.strerror}): give a file from a run's faults/") from None
+        found = Fault.from_bytes(read_file(evidence, LARGE.longest))
+    except (OSError, UnreadableError) as error:
+        raise PolicyError(f"{evidence}: cannot be read ({why_not(error)}): give a file from a run's faults/") from None
     except ProtocolError as error:
         raise PolicyError(
             f"{evidence}: {error}; nobody is to blame on this: give a whole file from a run's faults/, of this version"
@@ -37,4 +39,4 @@ def fault(
         ) from None
     site = found.name(members)
     where = f"run {found.terms.run.hex()}, round {found.terms.round_number}, attempt {found.terms.attempt}"
-    typer.echo(f"{site} broke the sealing protocol in {where}: {found.sentence}")
+    say(f"{site} broke the sealing protocol in {where}: {found.sentence}")

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from sealora_common.card import SiteCard
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import PolicyError
 from sealora_common.identity import Identity, key_fingerprint, key_from_text, key_to_text, read_public_key
-from sealora_common.roster import TERM, Cosignature, Member, Roster
+from sealora_common.roster import TERM, Cosignature, Member, Roster, check_consortium
+from sealora_common.show.console import SafeConsole
+from sealora_common.show.say import say
 
 roster_cli = typer.Typer(no_args_is_help=True, help="Create, change, sign and show the federation's roster.")
 
@@ -38,21 +39,22 @@ def create(
     if roster.exists():
         raise PolicyError(f"{roster} exists: add to it, or choose another file")
     server_key = None if server is None else read_public_key(server)
+    check_consortium(consortium)
     if key.exists():
         coordinator = Identity.load("coordinator", key)
     else:
         coordinator = Identity.create("coordinator", SystemEntropy())
         coordinator.save(key, _new_passphrase() if lock else None)
-        typer.echo(f"{key}: new private key; keep it off the server, and keep a backup")
+        say(f"{key}: new private key; keep it off the server, and keep a backup")
     Roster(
         consortium=consortium,
         coordinator=coordinator.public_key_text,
         server=key_to_text(server_key) if server_key else None,
     ).save(roster)
     if server_key is not None:
-        typer.echo(f"server       {key_fingerprint(server_key)}  compare it with the server's operator")
-    typer.echo(f"coordinator  {coordinator.fingerprint}  to be read out to every site")
-    typer.echo(f"{roster}: no members yet. Sites pin this coordinator key: {coordinator.pin}")
+        say(f"server       {key_fingerprint(server_key)}  compare it with the server's operator")
+    say(f"coordinator  {coordinator.fingerprint}  to be read out to every site")
+    say(f"{roster}: no members yet. Sites pin this coordinator key: {coordinator.pin}")
 
 
 @roster_cli.command()
@@ -62,9 +64,9 @@ def add(roster: RosterFile, cards: Annotated[list[Path], typer.Argument(help="Si
     for path in cards:
         card = SiteCard.load(path)
         changed = changed.with_member(Member(name=card.name, public_key=card.public_key, node_key=card.node_key))
-        typer.echo(f"{card.fingerprint}  {card.name}: compare it with the site by telephone")
+        say(f"{card.fingerprint}  {card.name}: compare it with the site by telephone")
     changed.save(roster)
-    typer.echo(f"{roster}: {len(changed)} members, to be signed")
+    say(f"{roster}: {len(changed)} members, to be signed")
 
 
 @roster_cli.command()
@@ -72,7 +74,7 @@ def remove(roster: RosterFile, name: Annotated[str, typer.Argument(help="The sit
     """Remove a site. Once signed and distributed, it is out from the next round on."""
     changed = _load(roster).without_member(name)
     changed.save(roster)
-    typer.echo(f"{roster}: {len(changed)} members, to be signed")
+    say(f"{roster}: {len(changed)} members, to be signed")
 
 
 @roster_cli.command()
@@ -88,8 +90,8 @@ def sign(
     draft = _load(roster).draft()
     signed = draft.signed(Identity.load("coordinator", key), term=timedelta(days=days))
     signed.save(roster)
-    typer.echo(f"{roster}: signed as number {signed.sequence}, until {signed.expires}")
-    typer.echo(f"{roster}: signed. Fingerprint, to be read out to every site: {signed.fingerprint}")
+    say(f"{roster}: signed as number {signed.sequence}, until {signed.expires}")
+    say(f"{roster}: signed. Fingerprint, to be read out to every site: {signed.fingerprint}")
 
 
 @roster_cli.command("add-cosignature")
@@ -99,7 +101,7 @@ def add_cosignature(
     """Merge in what members wrote with `sealora-site roster cosign`. The roster's hash stays as it is."""
     merged = Roster.load(roster).with_cosignatures(map(Cosignature.load, cosignatures))
     merged.save(roster)
-    typer.echo(f"{roster}: co-signed by {', '.join(merged.cosigners)}")
+    say(f"{roster}: co-signed by {', '.join(merged.cosigners)}")
 
 
 @roster_cli.command()
@@ -111,7 +113,7 @@ def show(roster: RosterFile) -> None:
     for member in shown.members:
         marks = ("yes" if member.node_key else "no", "yes" if member.name in cosigners else "no")
         table.add_row(member.name, member.fingerprint, *marks)
-    console = Console()
+    console = SafeConsole()
     console.print(table)
     server = key_fingerprint(shown.server_key) if shown.server else "none: orders and receipts cannot be signed"
     lines = {

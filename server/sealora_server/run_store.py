@@ -10,13 +10,14 @@ from typing import Annotated
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from sealora_common.adapter import AdapterLayout, Tensors, initial_adapter
+from sealora_common.config import LINE, LONGEST_TENSORS, SMALL, from_json, read_file
 from sealora_common.entropy import SystemEntropy
-from sealora_common.errors import PolicyError, ReceiptError, StorageError
+from sealora_common.errors import PolicyError, ReceiptError, StorageError, UnreadableError
 from sealora_common.identity import Identity
 from sealora_common.own_files import make_directory
 from sealora_common.receipt import Receipt
@@ -113,8 +114,8 @@ class RunStore:
             StorageError: there is none, or its files do not belong together.
         """
         try:
-            identity = RunIdentity.model_validate_json((directory / "run.json").read_bytes())
-        except (OSError, ValidationError):
+            identity = from_json(RunIdentity, read_file(directory / "run.json", SMALL.longest), SMALL)
+        except (OSError, UnreadableError):
             raise StorageError(f"{directory} holds no run to resume: leave --resume out to start one") from None
         recipe = load_recipe(directory / "recipe.yaml")
         if recipe.hash != identity.recipe_hash:
@@ -137,8 +138,8 @@ class RunStore:
         """
         path = self._round(round_number) / _RECORD
         try:
-            return RoundRecord.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError):
+            return from_json(RoundRecord, read_file(path, LINE.longest))
+        except (OSError, UnreadableError):
             raise _damaged(path) from None
 
     def server_identity(self) -> Identity:
@@ -155,8 +156,8 @@ class RunStore:
         for round_number in range(1, self.finished_rounds + 1):
             path = self._round(round_number) / _RECEIPT
             try:
-                chain.append(Receipt.from_line(path.read_bytes()))
-            except (OSError, ReceiptError):
+                chain.append(Receipt.from_line(read_file(path, LINE.longest)))
+            except (OSError, UnreadableError, ReceiptError):
                 raise _damaged(path) from None
         return chain
 
@@ -189,8 +190,8 @@ class RunStore:
         """
         path = self._round(round_number) / _OPTIMIZER
         try:
-            return dict(load(path.read_bytes())) if path.exists() else {}
-        except (OSError, SafetensorError):
+            return dict(load(read_file(path, LONGEST_TENSORS))) if path.exists() else {}
+        except (OSError, UnreadableError, SafetensorError):
             raise _damaged(path) from None
 
     def finish_round(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 from rich.console import Console
@@ -16,9 +15,11 @@ from rich.table import Table
 from sealora_common.card import SiteCard
 from sealora_common.recipe import load_recipe
 from sealora_common.roster import Roster
+from sealora_common.show.console import SafeConsole
+from sealora_common.show.safe_text import safe_text
+from sealora_common.show.say import say, say_json
 from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.errors import DeploymentError
-from sealora_server.view.quantities import printable
 
 if TYPE_CHECKING:
     from sealora_server.deployment.operator_messages import Request, Status
@@ -31,6 +32,7 @@ ConfigFile = Annotated[Path, typer.Option("--config", envvar="SEALORA_SERVER_CON
 CONFIG = Path("server.yaml")
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The run's name.")]
 _FOLLOW_SECONDS = 0.3
+_LONGEST_LINE = 2**20
 
 
 @server_cli.command()
@@ -53,13 +55,13 @@ def init(
         raise DeploymentError("--certificate, --key and --ca belong together: give the first two at least, or none")
     own = OwnCertificate(certificate, key, ca) if certificate is not None and key is not None else None
     server, identity = initialise(directory, host, listen=listen, own=own)
-    typer.echo(f"{server.config_file}: the server's configuration; start it with `sealora server run --config` this")
+    say(f"{server.config_file}: the server's configuration; start it with `sealora server run --config` this")
     if own is None:
-        typer.echo(f"{server.ca}: what sites pin; hand it to them")
-        typer.echo(f"{server.path / AUTHORITY_KEY}: needed only to renew the certificate; better kept off this machine")
-    typer.echo(f"{server.identity}: signs the orders and receipts of every run; keep a backup")
-    typer.echo(f"{server.public_key}: its public half; the coordinator needs it for `sealora roster create --server`")
-    typer.echo(f"Fingerprint of that key, to be read out to the coordinator: {identity.fingerprint}")
+        say(f"{server.ca}: what sites pin; hand it to them")
+        say(f"{server.path / AUTHORITY_KEY}: needed only to renew the certificate; better kept off this machine")
+    say(f"{server.identity}: signs the orders and receipts of every run; keep a backup")
+    say(f"{server.public_key}: its public half; the coordinator needs it for `sealora roster create --server`")
+    say(f"Fingerprint of that key, to be read out to the coordinator: {identity.fingerprint}")
 
 
 @certificate_cli.command()
@@ -69,7 +71,7 @@ def renew(config: ConfigFile = CONFIG) -> None:
 
     server = ServerDirectory(config)
     expires = renew_certificate(server)
-    typer.echo(f"{server.certificate}: new, valid until {expires:%Y-%m-%d}")
+    say(f"{server.certificate}: new, valid until {expires:%Y-%m-%d}")
 
 
 @server_cli.command()
@@ -90,7 +92,7 @@ def nginx_config(
     from sealora_server.deployment.front.nginx import nginx_config as rendered
 
     user, _, group = account.partition(":")
-    typer.echo(rendered(ServerDirectory(config), destination, (user, group or user)), nl=False)
+    say(rendered(ServerDirectory(config), destination, (user, group or user)).rstrip("\n"), lines=True)
 
 
 @server_cli.command()
@@ -114,8 +116,8 @@ def submit(
     named = _run_name(name or parsed.name)
     # Both were read here, so that a complaint names the file.
     _ask(config, Submit(name=named, recipe=text, roster=Roster.load(roster).model_dump_json()))
-    typer.echo(f"run {named}: started. Its recipe hash, which every site must have: {parsed.hash}")
-    typer.echo(f"Follow it with:  sealora server logs {named} --follow --config {config}")
+    say(f"run {named}: started. Its recipe hash, which every site must have: {parsed.hash}")
+    say(f"Follow it with:  sealora server logs {named} --follow --config {config}")
     if wait:
         _show_sites(config, named, parsed.sites.stage_timeout)
 
@@ -130,9 +132,9 @@ def status(
 
     answer = _ask(config, AskStatus())
     if as_json:
-        typer.echo(json.dumps(answer))
+        say_json(json.dumps(answer))
     else:
-        _show(Status.model_validate(answer), Console())
+        _show(Status.model_validate(answer), SafeConsole())
 
 
 @server_cli.command()
@@ -141,7 +143,7 @@ def stop(run: RunArgument, config: ConfigFile = CONFIG) -> None:
     from sealora_server.deployment.operator_messages import Stop
 
     _ask(config, Stop(run=_run_name(run)))
-    typer.echo(f"run {run}: stopped. To go on:  sealora server resume {run} --config {config}")
+    say(f"run {run}: stopped. To go on:  sealora server resume {run} --config {config}")
 
 
 @server_cli.command()
@@ -150,7 +152,7 @@ def resume(run: RunArgument, config: ConfigFile = CONFIG) -> None:
     from sealora_server.deployment.operator_messages import Resume
 
     _ask(config, Resume(run=_run_name(run)))
-    typer.echo(f"run {run}: goes on")
+    say(f"run {run}: goes on")
 
 
 @server_cli.command("use-roster")
@@ -164,7 +166,7 @@ def use_roster(
 
     loaded = Roster.load(roster)
     _ask(config, UseRoster(run=_run_name(run), roster=loaded.model_dump_json()))
-    typer.echo(f"run {run}: from the next round on with the roster {loaded.fingerprint}")
+    say(f"run {run}: from the next round on with the roster {loaded.fingerprint}")
 
 
 @server_cli.command()
@@ -182,7 +184,7 @@ def register(
     nodes = nodes_of(Roster.load(roster)) if roster is not None else {}
     nodes |= {card.name: card.node_key for card in map(SiteCard.load, cards or [])}
     _ask(config, Register(nodes=nodes))
-    typer.echo(f"registered: {', '.join(sorted(nodes))}")
+    say(f"registered: {', '.join(sorted(nodes))}")
 
 
 @server_cli.command()
@@ -194,7 +196,7 @@ def unregister(
     from sealora_server.deployment.operator_messages import Unregister
 
     _ask(config, Unregister(site=site))
-    typer.echo(f"{site}: its key is withdrawn; it stays on the rosters of runs that have it")
+    say(f"{site}: its key is withdrawn; it stays on the rosters of runs that have it")
 
 
 @server_cli.command()
@@ -220,18 +222,18 @@ def _show_sites(config: Path, run: str, stage_timeout: float) -> None:
     from sealora_server.deployment.operator_messages import AskStatus, Status
 
     seconds = stage_timeout + START_SECONDS
-    typer.echo(f"Waiting for its sites, {seconds:.0f} s at most. Ctrl-C ends the waiting, not the run.")
+    say(f"Waiting for its sites, {seconds:.0f} s at most. Ctrl-C ends the waiting, not the run.")
     try:
         told = wait_for_sites(
             ServerDirectory(config).runs / run, lambda: Status.model_validate(_ask(config, AskStatus())), seconds
         )
     except KeyboardInterrupt:
-        typer.echo(f"run {run}: goes on")
+        say(f"run {run}: goes on")
         raise SystemExit(130) from None
     if told is None:
-        typer.echo(f"run {run}: not all of its sites have answered yet; it goes on, see `sealora server status`")
+        say(f"run {run}: not all of its sites have answered yet; it goes on, see `sealora server status`")
     for line in attendance_lines(told) if told else ():
-        typer.echo(f"run {run}: {line}")
+        say(f"run {run}: {line}")
 
 
 def _ask(config: Path, request: Request) -> dict[str, object]:
@@ -255,16 +257,21 @@ def _run_name(name: str) -> str:
 
 
 def _print(path: Path, follow: bool) -> None:
-    file = path.open(encoding="utf-8", errors="replace")
+    file = path.open("rb")
     while True:
-        sys.stdout.write(file.read())
-        sys.stdout.flush()
+        _say_lines(file)
         if not follow:
             return
         time.sleep(_FOLLOW_SECONDS)
         if path.exists() and path.stat().st_ino != os.fstat(file.fileno()).st_ino:  # rotated
-            sys.stdout.write(file.read())
-            file = path.open(encoding="utf-8", errors="replace")
+            _say_lines(file)
+            file = path.open("rb")
+
+
+def _say_lines(file: BinaryIO) -> None:
+    """What is left of a log. Its lines were made safe when they were written; others may have written into it."""
+    while line := file.readline(_LONGEST_LINE):
+        say(line.decode(errors="replace").rstrip("\n"))
 
 
 def _show(status: Status, console: Console) -> None:
@@ -296,4 +303,4 @@ def _show(status: Status, console: Console) -> None:
     console.print(runs)
     for run in status.runs:
         for away in run.turned_away:
-            line("no part", f"{printable(away.name)} in run {run.name}: {printable(away.reason)}")
+            line("no part", f"{safe_text(away.name)} in run {run.name}: {safe_text(away.reason)}")

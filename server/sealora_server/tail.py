@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from sealora_common.config import LINE, json_value
+from sealora_common.errors import UnreadableError
 
 
 class JsonLinesTail:
@@ -30,17 +33,22 @@ class JsonLinesTail:
                 if file.seek(0, 2) < self._offset:  # replaced by a shorter file: start over
                     self._offset = 0
                 file.seek(self._offset)
-                content = file.read()
+                return [found for line in self._finished(file) if (found := _object(line)) is not None]
         except OSError:
             return []
-        finished = content[: content.rfind(b"\n") + 1]
-        self._offset += len(finished)
-        return [found for line in finished.splitlines() if (found := _object(line)) is not None]
+
+    def _finished(self, file: BinaryIO) -> Iterator[bytes]:
+        """The finished lines from here on. One that is longer than any is passed over, a piece at a time."""
+        while line := file.readline(LINE.longest):
+            if not line.endswith(b"\n") and len(line) < LINE.longest:
+                return
+            self._offset += len(line)
+            yield line
 
 
 def _object(line: bytes) -> dict[str, Any] | None:
     try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
+        found = json_value(line, nan_is_null=True)
+    except UnreadableError:
         return None
     return found if isinstance(found, dict) else None

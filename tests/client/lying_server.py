@@ -45,6 +45,7 @@ class Asked(BaseHTTPRequestHandler):
     """One request, and ways to answer it."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: _Server
 
     def do_POST(self) -> None:

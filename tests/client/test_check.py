@@ -234,7 +234,7 @@ AGREEMENT = {
     "a damaged policy": (
         spoil("policy.yaml", b"epsilon_limit: 1\n"),
         "policy",
-        r"delta_limit: is missing: add it there",
+        r"delta_limit: missing: add it",
     ),
 }
 

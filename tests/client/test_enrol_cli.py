@@ -126,7 +126,7 @@ def test_a_name_that_is_none_makes_no_keys(tmp_path, name):
 
 def test_the_site_file_holds_what_is_known_and_names_what_is_not(tmp_path):
     said = init(tmp_path)
-    with pytest.raises(PolicyError, match=r"site\.yaml: coordinator: is missing: add it there"):
+    with pytest.raises(PolicyError, match=r"site\.yaml: coordinator: missing: add it"):
         SiteConfig.load(tmp_path / "site.yaml")
     text = (tmp_path / "site.yaml").read_text()
     assert "# coordinator: 64 hexadecimal digits" in text
@@ -176,7 +176,7 @@ WRONG = {
     "no address": (["--server", "server.example"], "--server: 'server.example' is no address of a server"),
     "not encrypted": (["--server", "http://server.example"], "--server: 'http://server.example' is not encrypted"),
     "with a path": (["--server", "https://server.example/x"], "is no address of a server: write https://host:port"),
-    "no key": (["--coordinator", "abc"], "--coordinator: String should match pattern"),
+    "no key": (["--coordinator", "abc"], "--coordinator: 'abc' will not do: string should match pattern"),
 }
 
 

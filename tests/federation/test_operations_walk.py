@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -33,8 +34,8 @@ def walk() -> list[str]:
     return re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
-@pytest.fixture(scope="module")
-def walked(tiny_base, tmp_path_factory) -> Path:
+@pytest.fixture(scope="module", params=[0o022, 0o000], ids=lambda mask: f"umask {mask:03o}")
+def walked(request, tiny_base, tmp_path_factory) -> Path:
     """The directory in which the walk was done: `federation/` and the inline simulation's `inline/`."""
     directory = tmp_path_factory.mktemp("walk")
     recipe = write_federation(directory / "data", tiny_base(), rounds=ROUNDS, privacy={**PRIVATE, "delta": 1e-4})
@@ -49,7 +50,11 @@ def walked(tiny_base, tmp_path_factory) -> Path:
         run_inline(recipe, directory / "inline")
         script = _script(recipe, str(values["model"]["base"]), directory / "data")
         (directory / "walk.sh").write_text(script, encoding="utf-8")
-        _run(directory)
+        before = os.umask(request.param)
+        try:
+            _run(directory)
+        finally:
+            os.umask(before)
     return directory
 
 
@@ -91,6 +96,29 @@ def test_nothing_but_the_walk_s_own_files_is_left_running_or_readable(walked):
             assert (walked / "federation" / site / name).stat().st_mode & 0o077 == 0
     left = subprocess.run(["pgrep", "-f", str(walked)], capture_output=True, text=True, check=False)
     assert left.stdout == ""
+
+
+# What the walk's own shell commands (`cp`, `sed`, `>`) make has the mode of the shell's umask, in private directories.
+OF_THE_SHELL = {"recipe.yaml", "server.out", *(f"{site}.out" for site in SITES)}
+OF_THE_SHELL |= {f"{site}/{name}" for site in SITES for name in ("roster.json", "recipe.yaml", "ca.pem")}
+PUBLIC = {"roster.json", "identity.pub", "server.pem", "ca.pem", *(f"{site}.card.json" for site in SITES)}
+"""What is made to be handed on, by its name. Rosters that were used are kept under other names, in `rosters`."""
+
+
+def test_every_file_and_directory_is_this_account_s_alone_unless_it_is_made_to_be_handed_on(walked):
+    federation = walked / "federation"
+    open_to_others, private = {}, set()
+    for path in (federation, *federation.rglob("*")):
+        mode, name = stat.S_IMODE(path.lstat().st_mode), path.relative_to(federation).as_posix()
+        public = path.name in PUBLIC or path.parent.name == "rosters"
+        wanted = {0o700} if path.is_dir() else {0o644} if public else {0o600, 0o400}
+        if mode not in wanted and name not in OF_THE_SHELL:
+            open_to_others[name] = oct(mode)
+        elif not public:
+            private.add(path.name)
+    assert open_to_others == {}
+    assert {"history.jsonl", "ledger.sqlite", "site.yaml", "policy.yaml", "node.key", "server.log"} <= private
+    assert {"adapter_model.safetensors", "events.jsonl", "coordinator.pem", "run.json", "nodes.json"} <= private
 
 
 def _charges(ledger) -> list[tuple[object, ...]]:

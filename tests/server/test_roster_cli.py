@@ -97,6 +97,13 @@ def test_create_makes_the_coordinator_s_key_for_its_owner_alone_and_an_empty_ros
     assert not roster.is_signed
 
 
+def test_a_name_that_cannot_be_shown_makes_neither_key_nor_roster(coordinator):
+    with pytest.raises(PolicyError, match="is no name for a consortium"):
+        coordinator.types("create", coordinator.roster, "--consortium", "a\x1b[2J", "--key", coordinator.key)
+    assert not coordinator.key.exists()
+    assert not coordinator.roster.exists()
+
+
 def test_create_takes_the_key_that_is_there(coordinator):
     coordinator.creates()
     before = coordinator.key.read_bytes()

@@ -10,6 +10,8 @@ from pathlib import Path
 import psutil
 
 from sealora_client.check.finding import Finding, failed, passed, warned
+from sealora_common.config import SMALL, read_file
+from sealora_common.errors import UnreadableError
 from sealora_common.recipe import Recipe
 
 _LARGE_ON_CPU = 1_000_000_000
@@ -71,8 +73,8 @@ def free_memory() -> int:
     free = int(psutil.virtual_memory().available)
     for limit, used in _CGROUPS:
         try:
-            free = min(free, int(limit.read_text()) - int(used.read_text()))
-        except (OSError, ValueError):  # no such file, or "max"
+            free = min(free, int(read_file(limit, SMALL.longest)) - int(read_file(used, SMALL.longest)))
+        except (OSError, UnreadableError, ValueError):  # no such file, or "max"
             continue
     return max(free, 0)
 

@@ -18,7 +18,8 @@ from sealora_client.fleet.connection import FleetConnection, clock_ahead, clock_
 from sealora_client.fleet.errors import LostConnectionError, SessionRefusedError
 from sealora_client.fleet.flower import CLOCK_AHEAD_SECONDS, CLOCK_BEHIND_SECONDS
 from sealora_common.bounded_http import BoundedClient, Bounds
-from sealora_common.errors import StorageError
+from sealora_common.config import SMALL, read_file
+from sealora_common.errors import StorageError, UnreadableError
 from sealora_common.tls_handshake import Agreed, HandshakeWatch
 
 EARLY = timedelta(days=30)
@@ -97,8 +98,8 @@ def _ask(server: str, ca: Path | None) -> tuple[httpx.Response, _Shown | None, f
 
 def _on_authority(ca: Path) -> Iterator[Finding]:
     try:
-        certificates = x509.load_pem_x509_certificates(ca.read_bytes())
-    except (OSError, ValueError):
+        certificates = x509.load_pem_x509_certificates(read_file(ca, SMALL.longest))
+    except (OSError, UnreadableError, ValueError):
         return  # said when it is used
     ends = min(certificate.not_valid_after_utc for certificate in certificates)
     if ends - datetime.now(UTC) < EARLY:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import struct
 from collections.abc import Iterator
@@ -13,15 +12,17 @@ from sealora_client.check.finding import Finding, failed, passed, warned
 from sealora_client.data.load import load_data
 from sealora_client.data.population import Population
 from sealora_client.model.adapted import AdaptedModel
-from sealora_client.model.base import digest_of
 from sealora_client.model.fetch import is_here, locate_base
-from sealora_common.errors import BudgetError, ModelError
+from sealora_client.model.model_files import digest_of
+from sealora_common.config import Bounds, JsonValue, json_value
+from sealora_common.errors import BudgetError, ModelError, UnreadableError
 from sealora_common.privacy.accounting import check_delta
 from sealora_common.recipe import Recipe
 
 _MUCH_TRUNCATED = 0.1
 _MANY_UNUSABLE = 0.1
-_LONGEST_HEAD = 100 << 20
+_HEAD = Bounds(longest=100 << 20, nodes=5_000_000)
+"""Of a safetensors file, whose library takes as much."""
 
 
 def check_base_model(recipe: Recipe) -> tuple[Finding, int]:
@@ -105,8 +106,16 @@ def _parameters(directory: Path) -> int:
         try:
             with path.open("rb") as file:
                 (length,) = struct.unpack("<Q", file.read(8))
-                head = json.loads(file.read(min(length, _LONGEST_HEAD)))
-        except (OSError, ValueError, struct.error):
+                head = json_value(file.read(min(length, _HEAD.longest)), _HEAD)
+        except (OSError, UnreadableError, struct.error):
             return 0
-        total += sum(math.prod(tensor["shape"]) for name, tensor in head.items() if name != "__metadata__")
+        if not isinstance(head, dict):
+            return 0
+        total += sum(_elements(tensor) for name, tensor in head.items() if name != "__metadata__")
     return total
+
+
+def _elements(tensor: JsonValue) -> int:
+    shape = tensor.get("shape") if isinstance(tensor, dict) else None
+    sizes = [size for size in shape if isinstance(size, int)] if isinstance(shape, list) else []
+    return math.prod(sizes)

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from sealora_client.data.example import Example, Unusable
 from sealora_client.data.records import Record
+from sealora_client.data.template import TemplateRefusedError, render
 from sealora_common.errors import DataError
 from sealora_common.recipe.schema import DataSection
 
@@ -193,14 +192,13 @@ def _render(
     turns = [{"role": "user", "content": prompt}]
     if response is not None:
         turns.append({"role": "assistant", "content": response})
-    options: dict[str, Any] = {"tokenize": False, "add_generation_prompt": response is None}
     if system_prompt is None:
-        return str(tokenizer.apply_chat_template(turns, **options))
+        return render(tokenizer, turns, prompt=response is None)
     try:
-        return str(tokenizer.apply_chat_template([{"role": "system", "content": system_prompt}, *turns], **options))
-    except TemplateError:  # some templates know no system role
+        return render(tokenizer, [{"role": "system", "content": system_prompt}, *turns], prompt=response is None)
+    except TemplateRefusedError:  # some templates know no system role
         turns[0]["content"] = f"{system_prompt}\n\n{prompt}"
-        return str(tokenizer.apply_chat_template(turns, **options))
+        return render(tokenizer, turns, prompt=response is None)
 
 
 def _tokens(

@@ -17,7 +17,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sealora_common.errors import DataError, storage_error
+from sealora_common.config import read_file
+from sealora_common.errors import DataError, UnreadableError, storage_error
 from sealora_common.storage import write_atomically
 
 log = logging.getLogger(__name__)
@@ -109,8 +110,8 @@ def _fraction(purpose: str, code: str) -> float:
 
 def _holds(path: Path, content: bytes) -> bool:
     try:
-        return path.read_bytes() == content
-    except FileNotFoundError:
+        return read_file(path, len(content)) == content
+    except (FileNotFoundError, UnreadableError):
         return False
     except OSError as error:
         raise storage_error(path, error) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import stat
 from collections.abc import Iterator
@@ -11,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from sealora_client.data.persons import Persons
-from sealora_common.errors import DataError
+from sealora_common.config import LINE, json_value, read_line
+from sealora_common.errors import DataError, UnreadableError
 from sealora_common.recipe.schema import DataSection
 
 
@@ -100,8 +102,14 @@ def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             # It is read anew for every message, and opening a pipe waits for whoever writes to it.
             raise DataError(f"{path} is no file, but a directory, pipe or device: name a file of records")
         with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
+            for number in itertools.count(1):
                 place = f"{path}, line {number}"
+                try:
+                    line = read_line(file, LINE.longest)
+                except UnreadableError as error:
+                    raise DataError(f"{place}: {error}: split the record") from error
+                if not line:
+                    return
                 try:
                     text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
                 except UnicodeDecodeError as error:
@@ -109,10 +117,9 @@ def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 if not text:
                     continue
                 try:
-                    value = json.loads(text)
-                except (ValueError, RecursionError) as error:
-                    said = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-                    raise DataError(f"{place}: not JSON ({said}): write one JSON object a line") from error
+                    value = json_value(text)
+                except UnreadableError as error:
+                    raise DataError(f"{place}: {error.reason}: write one JSON object a line") from error
                 if not isinstance(value, dict):
                     raise DataError(f"{place}: not a JSON object: write one object of fields a line, like {{...}}")
                 yield number, value

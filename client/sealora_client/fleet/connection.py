@@ -27,6 +27,7 @@ from sealora_client.fleet.flower import (
     Reply,
 )
 from sealora_client.fleet.heartbeat import ANNOUNCED_SECONDS
+from sealora_common.config import SMALL, json_value
 from sealora_common.errors import SealoraError, StorageError
 from sealora_common.frames import LONGEST_WAIT_SECONDS
 
@@ -298,8 +299,10 @@ def clock_sentence(ahead: float) -> str:
 
 
 def _code(error: httpx.HTTPStatusError) -> int | None:
+    text = error.response.text
     try:
-        told = FlowerError.from_json(error.response.text)
+        json_value(text, SMALL)  # Flower's reader has no bounds
+        told = FlowerError.from_json(text)
     except Exception:  # whatever a server's bytes make of it
         return None
     return None if told is None else told.code

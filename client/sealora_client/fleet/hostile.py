@@ -7,10 +7,10 @@ worked out first.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from flwr.app.metadata import Metadata
 from flwr.common.serde_utils import metadata_from_proto
@@ -23,6 +23,7 @@ from flwr.supercore.inflatable.inflatable_object import (
 )
 
 from sealora_client.fleet.errors import BadMessageError
+from sealora_common.config import json_value
 from sealora_common.wire_format import Action
 
 MOST_OBJECTS = 10_000
@@ -100,7 +101,7 @@ def check_expansion(contents: Mapping[str, bytes], largest: int) -> None:
     for content in contents.values():
         kind, children, _ = _head(content)
         if kind == "Array":
-            body = json.loads(content[content.index(b"\x00") + 1 :])
+            body: Any = json_value(content[content.index(b"\x00") + 1 :])
             total += sum(len(contents[children[index]]) for index in body["arraychunk_ids"])
         if total > largest:
             raise BadMessageError("the message grows to more than any order")

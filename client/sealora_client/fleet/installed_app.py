@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -12,6 +11,8 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 
 from sealora_client.fleet.flower import Metadata, Reply
 from sealora_client.metrics import SiteMetrics
+from sealora_common.config import SMALL, json_value
+from sealora_common.errors import UnreadableError
 from sealora_common.health.logs import fields
 from sealora_common.wire_format import CONFIG, ERROR, ORDER, content_bytes, field
 
@@ -101,7 +102,8 @@ def _round_of(message: Message) -> int | None:
     if not isinstance(order, bytes):
         return None
     try:
-        number = json.loads(order)["round_number"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        found = json_value(order, SMALL)
+    except UnreadableError:
         return None
+    number = found.get("round_number") if isinstance(found, dict) else None
     return number if isinstance(number, int) else None

@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pydantic import Base64Bytes, BaseModel, ConfigDict, ValidationError
+from pydantic import Base64Bytes, BaseModel, ConfigDict
 
 from sealora_client.fleet.flower import Metadata, metadata_from_bytes, metadata_to_bytes
-from sealora_common.errors import PolicyError
+from sealora_common.config import LINE, from_json, read_file
+from sealora_common.errors import PolicyError, UnreadableError
 from sealora_common.storage import open_lock, write_atomically
 
 JOURNAL = "fleet.json"
@@ -100,10 +101,10 @@ class Journal:
 
     def _read(self) -> _Entry | None:
         try:
-            return _Entry.model_validate_json(self._path.read_bytes())
+            return from_json(_Entry, read_file(self._path, LINE.longest))
         except FileNotFoundError:
             return None
-        except (OSError, ValidationError):  # it only saves time: a site can do without
+        except (OSError, UnreadableError):  # it only saves time: a site can do without
             log.warning("%s: cannot be read; going on without it", self._path)
             return None
 

@@ -35,6 +35,8 @@ _IS_STOPPED = "this site is being stopped by its operator; order the round anew 
 _UNREADABLE = "this site could not read the message; server and site must run the same version"
 _NOT_TAKEN = "the server did not take this site's answer; the site's own log says why"
 _DISK = "the site cannot read or write its own files; its own log says which"
+_LONGEST_FETCH = 7200.0
+"""Seconds after which a message that does not come whole is given up, whatever time the server set for it."""
 
 log = logging.getLogger(__name__)
 
@@ -190,7 +192,8 @@ class FleetLoop:
         started = time.monotonic()
         try:
             self._journal.take(metadata)
-            message = self._patiently(lambda: self._connection.fetch(delivery), until=delivery.expires)
+            until = min(delivery.expires, time.time() + _LONGEST_FETCH)
+            message = self._patiently(lambda: self._connection.fetch(delivery), until=until)
         except StorageError as error:
             log.error("%s", error)
             self._unsent = (Reply.to(metadata, refusal(_DISK)), 0.0)

@@ -8,7 +8,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_private_key
 
-from sealora_common.errors import StorageError
+from sealora_common.config import SMALL, read_file, why_not
+from sealora_common.errors import StorageError, UnreadableError
 from sealora_common.identity import read_passphrase
 
 
@@ -20,12 +21,12 @@ def load_node_key(path: Path) -> EllipticCurvePrivateKey:
             wrong or cannot be asked for.
     """
     try:
-        content = path.read_bytes()
+        content = read_file(path, SMALL.longest)
         exposed = path.stat().st_mode & 0o077
     except FileNotFoundError:
         raise StorageError(f"{path}: the node key is missing: restore it from a backup or enrol anew") from None
-    except OSError as error:
-        raise StorageError(f"{path}: the node key cannot be read ({error.strerror}): correct that") from None
+    except (OSError, UnreadableError) as error:
+        raise StorageError(f"{path}: the node key cannot be read ({why_not(error)}): correct that") from None
     if exposed:
         raise StorageError(f"{path}: others can read this private key: chmod 600 it, and replace it if they did")
     key = _open(path, content)

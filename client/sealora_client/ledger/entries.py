@@ -10,14 +10,15 @@ entries before it, one signature holds for the whole ledger up to its entry.
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from sealora_common.canonical import canonical_json
+from sealora_common.config import adapted_from_json, json_value
+from sealora_common.errors import UnreadableError
 from sealora_common.identity import Identity, PublicKeyText, verify
 from sealora_common.privacy.accounting import Mechanism, Noise
 from sealora_common.recipe.schema import Unit
@@ -182,9 +183,9 @@ class SealedEntry:
         if link_hash(previous, self.body) != self.hash:
             raise DamageError(number, "its hash does not fit its content and the entry before it")
         try:
-            entry = _entry.validate_json(self.body)
-        except ValidationError as error:
-            raise DamageError(number, f"it cannot be read ({error.errors(include_url=False)[0]['msg']})") from None
+            entry = adapted_from_json(_entry, self.body)
+        except UnreadableError as error:
+            raise DamageError(number, f"it cannot be read ({error.reason})") from None
         if entry.number != number:
             raise DamageError(number, f"it is numbered {entry.number}")
         return entry
@@ -192,7 +193,8 @@ class SealedEntry:
     @property
     def fields(self) -> dict[str, Any]:
         """The body's fields, as JSON has them."""
-        return dict(json.loads(self.body))
+        found = json_value(self.body)
+        return found if isinstance(found, dict) else {}
 
     def is_signed_by(self, public_key: bytes) -> bool:
         """Whether the holder of this 1984-byte key signed it; with no key, whether it carries no signature."""

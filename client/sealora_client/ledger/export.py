@@ -19,14 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import Base64Bytes, BaseModel, ConfigDict, ValidationError
+from pydantic import Base64Bytes, BaseModel, ConfigDict
 
 from sealora_client.ledger.books import Books
 from sealora_client.ledger.entries import DamageError, Hex32, SealedEntry, now
 from sealora_client.ledger.journal import Journal
 from sealora_client.ledger.members import members_digest
 from sealora_common.canonical import canonical_json
-from sealora_common.errors import StorageError
+from sealora_common.config import LARGE, from_json, read_file, why_not
+from sealora_common.errors import StorageError, UnreadableError
 from sealora_common.identity import Identity, SignatureText, signature_from_text, signature_to_text, verify
 from sealora_common.storage import write_atomically
 
@@ -110,9 +111,9 @@ def read_export(file: Path) -> Export:
         StorageError: it cannot be read, is none, or is damaged; names the line.
     """
     try:
-        lines = file.read_bytes().splitlines()
-    except OSError as error:
-        raise StorageError(f"{file}: cannot be read ({error.strerror}): give the file of an export") from None
+        lines = read_file(file, LARGE.longest).splitlines()
+    except (OSError, UnreadableError) as error:
+        raise StorageError(f"{file}: cannot be read ({why_not(error)}): give the file of an export") from None
     if not lines:
         raise StorageError(f"{file}: is empty: take an export that is whole")
     place = 0
@@ -120,15 +121,15 @@ def read_export(file: Path) -> Export:
     members: dict[int, tuple[bytes, bytes]] = {}
     try:
         for place, text in enumerate(lines[:-1], start=1):
-            line = _Line.model_validate_json(text)
+            line = from_json(_Line, text, LARGE)
             entries.append(
                 SealedEntry(canonical_json(line.entry), bytes.fromhex(line.hash), signature_from_text(line.signature))
             )
             if line.members is not None:
                 members[place] = (line.members, line.records or b"")
         place = len(lines)
-        last = _LastLine.model_validate_json(lines[-1])
-    except (ValidationError, ValueError):
+        last = from_json(_LastLine, lines[-1])
+    except (UnreadableError, ValueError):
         raise StorageError(f"{file}, line {place}: is no line of an export that is whole: take another one") from None
     books = Books()
     try:

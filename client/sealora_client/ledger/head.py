@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from sealora_client.ledger.entries import Hex32
 from sealora_common.canonical import canonical_json
-from sealora_common.errors import StorageError
+from sealora_common.config import SMALL, from_json, read_file
+from sealora_common.errors import StorageError, UnreadableError
 from sealora_common.identity import Identity, SignatureText, signature_from_text, signature_to_text, verify
 from sealora_common.storage import write_atomically
 
@@ -60,10 +61,10 @@ def read_head(ledger: Path) -> Head | None:
     """
     path = head_path(ledger)
     try:
-        return Head.model_validate_json(path.read_bytes())
+        return from_json(Head, read_file(path, SMALL.longest), SMALL)
     except FileNotFoundError:
         return None
-    except (OSError, ValidationError):
+    except (OSError, UnreadableError):
         raise StorageError(
             f"{path}: cannot be read, so nothing tells whether the privacy ledger is whole: "
             "put it back from the same backup as the ledger, or remove it and run `sealora-site budget accept`"

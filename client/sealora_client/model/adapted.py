@@ -12,11 +12,14 @@ import torch
 from numpy.typing import NDArray
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
-from sealora_client.model.base import digest_of, load_base
+from sealora_client.data.template import check_template
+from sealora_client.model.base import load_base
 from sealora_client.model.fetch import locate_base
+from sealora_client.model.model_files import digest_of, template_file
+from sealora_client.model.pretrained import load_tokenizer
 from sealora_common.adapter import AdapterLayout, Tensors, TensorSpec, initial_adapter
 from sealora_common.errors import ModelError
 from sealora_common.recipe.schema import LoraSection, ModelSection, Recipe
@@ -175,18 +178,22 @@ def _checked_base(section: ModelSection) -> tuple[Path, str]:
     if section.digest not in (None, found):
         raise ModelError(
             f"the base model in {directory} has digest {found} where the recipe's model.digest is {section.digest}: "
-            "use the base model that the federation agreed on, or agree on a new recipe"
+            "use the base model that the federation agreed on, or agree on a new recipe (digests that Sealora printed "
+            "before they covered every file differ: print it anew with sealora-site model digest)"
         )
     return directory, found
 
 
 def _load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
     try:
-        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)  # nosec B615 # a directory
+        tokenizer = load_tokenizer(directory)
+    except ModelError:
+        raise
     except Exception as error:  # whatever damaged files make the libraries raise
         raise ModelError(
             f"the base model in {directory} has no tokenizer that loads: save its tokenizer files there too"
         ) from error
+    check_template(tokenizer, str(template_file(directory)))
     if tokenizer.pad_token is None and tokenizer.eos_token is not None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import json
 import logging
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
+from transformers import BitsAndBytesConfig, PreTrainedModel
 from transformers.utils import is_flash_attn_2_available
 from transformers.utils import logging as transformers_logging
 
+from sealora_client.model.model_files import check_directory
+from sealora_client.model.pretrained import load_model
 from sealora_common.errors import ModelError
 from sealora_common.recipe.schema import ModelSection
 
 log = logging.getLogger(__name__)
-
-# What decides the model's function of its input text. `generation_config.json` is left out: it only sets defaults
-# for sampling, and hubs edit it after publication.
-DEFINING_FILES = (
-    "*.safetensors",
-    "*.safetensors.index.json",
-    "config.json",
-    "tokenizer*.json",
-    "tokenizer.model",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template*",
-    "vocab*",
-    "merges*",
-)
 
 
 def load_base(section: ModelSection, directory: Path) -> PreTrainedModel:
@@ -43,7 +27,7 @@ def load_base(section: ModelSection, directory: Path) -> PreTrainedModel:
     and every layer with `none`, are stored in `compute_dtype`.
 
     Raises:
-        ModelError: the directory lacks a configuration or weights, or they cannot be loaded.
+        ModelError: the directory lacks a configuration or weights, needs code of its own, or cannot be loaded.
     """
     check_directory(directory)
     transformers_logging.disable_progress_bar()
@@ -58,15 +42,15 @@ def load_base(section: ModelSection, directory: Path) -> PreTrainedModel:
             bnb_4bit_compute_dtype=compute_dtype,
         )
     try:
-        model = AutoModelForCausalLM.from_pretrained(  # nosec B615 # a directory
+        model = load_model(
             directory,
             dtype=compute_dtype,
             attn_implementation=_attention(section),
             device_map={"": device},
-            use_safetensors=True,
-            local_files_only=True,
             **options,
         )
+    except ModelError:
+        raise
     except Exception as error:  # whatever a damaged or unsupported model makes the libraries raise
         if "attn_implementation" in str(error) and section.attention != "eager":
             raise ModelError(
@@ -83,47 +67,6 @@ def load_base(section: ModelSection, directory: Path) -> PreTrainedModel:
         # frozen), and the per-example gradients of `training.per_example` come out exact.
         model.gradient_checkpointing_enable({"use_reentrant": False})
     return model
-
-
-def check_directory(directory: Path) -> None:
-    """Refuses a directory that does not hold a model.
-
-    Raises:
-        ModelError: there is no such directory, or it has no `config.json` or no `*.safetensors`.
-    """
-    if not directory.is_dir():
-        raise ModelError(f"the base model's directory {directory} does not exist: check model.base in the recipe")
-    if not (directory / "config.json").is_file():
-        raise ModelError(f"the base model in {directory} has no config.json: give a directory saved by transformers")
-    if not any(directory.glob("*.safetensors")):
-        raise ModelError(
-            f"the base model in {directory} has no *.safetensors file: save it again with "
-            "save_pretrained (pickled .bin weights can run code and are not read)"
-        )
-
-
-def digest_of(directory: Path) -> str:
-    """SHA-256 (hex) over the names and digests of the files that define the model, in order of name.
-
-    Only files directly in `directory` count. The answer is remembered for this process as long as no file's size
-    or time of change differs.
-
-    Raises:
-        ModelError: the directory does not hold a model.
-    """
-    check_directory(directory)
-    paths = sorted({path for pattern in DEFINING_FILES for path in directory.glob(pattern) if path.is_file()})
-    stamps = [path.stat() for path in paths]
-    return _digest(tuple((path, stamp.st_size, stamp.st_mtime_ns) for path, stamp in zip(paths, stamps, strict=True)))
-
-
-@functools.lru_cache(maxsize=64)
-def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:
-    listing = []
-    for path, _, _ in files:
-        with path.open("rb") as file:
-            listing.append([path.name, hashlib.file_digest(file, "sha256").hexdigest()])
-    return hashlib.sha256(json.dumps(sorted(listing), separators=(",", ":")).encode()).hexdigest()
 
 
 def _attention(section: ModelSection) -> str:

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import platformdirs
 
+from sealora_client.model.model_files import HARMLESS, PICKLED
 from sealora_client.model.smollm2 import CATALOGUE_NAME, smollm2
 from sealora_common.errors import ModelError
 from sealora_common.recipe.schema import ModelSection
 
 CACHE_VARIABLE = "SEALORA_CACHE"
 
-_HUB_PATTERNS = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "*.txt")
+# Other folders than `additional_chat_templates` (and what begins like it) hold the same weights in other formats.
+_LEFT_AT_THE_HUB = (*PICKLED, *HARMLESS, "[!a]*/*", "a[!d]*/*")
 _HUB_TIMEOUT = 5.0
 """Seconds until the hub must have answered."""
 
@@ -71,8 +73,7 @@ def _from_hub(name: str, revision: str | None) -> Path:
             snapshot_download(
                 name,
                 revision=revision,
-                allow_patterns=list(_HUB_PATTERNS),
-                ignore_patterns=["*/*"],  # the same weights in other formats
+                ignore_patterns=list(_LEFT_AT_THE_HUB),
                 cache_dir=_hub_cache(),
                 etag_timeout=_HUB_TIMEOUT,
             )

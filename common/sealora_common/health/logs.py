@@ -7,6 +7,9 @@ A line carries its message and, in JSON, the fields that were given with it:
 The text of an unexpected exception is left out, because it may quote what was being worked on, a record for
 example. Its type and the places in the code that led to it are given. What libraries have to say is left out too,
 but for errors; of those that read records not even these.
+
+A message may quote what others wrote. `SafeFormatter` and `JsonFormatter`, of which every handler has one, see to it
+that it cannot forge a second line or steer a terminal.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ import traceback
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Literal, TextIO
+
+from sealora_common.show.safe_text import LONGEST, safe_json, safe_text
 
 LogFormat = Literal["text", "json"]
 
@@ -61,11 +66,51 @@ def set_up_logs(log_format: LogFormat, *, level: int = logging.INFO, stream: Tex
     flower.setLevel(logging.ERROR)
 
 
-class TextFormatter(logging.Formatter):
+def set_up_command_logs(level: int, handler: logging.Handler | None = None) -> None:
+    """What a command that ends by itself logs: messages alone, on stderr or through `handler`."""
+    shown = handler or logging.StreamHandler()
+    shown.setFormatter(SafeFormatter("%(message)s"))
+    logging.basicConfig(level=level, handlers=[shown])
+
+
+class SafeFormatter(logging.Formatter):
+    """One line a message, whatever others wrote that it quotes; an exception's lines follow, each indented.
+
+    Args:
+        form: of the line, as `logging.Formatter` has it.
+        times: of its time.
+        longest: characters of a line.
+    """
+
+    def __init__(self, form: str, times: str | None = None, *, longest: int = LONGEST) -> None:
+        super().__init__(form, times)
+        self._longest = longest
+
+    def format(self, record: logging.LogRecord) -> str:
+        """As `logging.Formatter` has it, but for what another formatter has made of the same record's exception."""
+        record.exc_text = None
+        text = super().format(record)
+        record.exc_text = None
+        return text
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's own name)
+        return safe_text(super().formatMessage(record), self._longest)
+
+    def formatException(self, ei: ExceptionInfo) -> str:  # noqa: N802 (logging's own name)
+        return self._indented(super().formatException(ei))
+
+    def formatStack(self, stack_info: str) -> str:  # noqa: N802 (logging's own name)
+        return self._indented(stack_info)
+
+    def _indented(self, text: str) -> str:
+        return "\n".join(f"  {safe_text(line, self._longest)}" for line in text.split("\n"))
+
+
+class TextFormatter(SafeFormatter):
     """`2026-01-31 23:59:59 WARNING message`, in local time."""
 
     def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)-7s %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S")
 
     def formatException(self, ei: ExceptionInfo) -> str:  # noqa: N802 (logging's own name)
         kind, places = _without_text(ei)
@@ -86,7 +131,7 @@ class JsonFormatter(logging.Formatter):
             line.setdefault(name, value)
         if record.exc_info:
             line["exception"], line["at"] = _without_text(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return safe_json(json.dumps(line, ensure_ascii=False, default=str))
 
 
 def _without_text(info: ExceptionInfo) -> tuple[str, list[str]]:

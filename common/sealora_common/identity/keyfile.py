@@ -21,8 +21,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from sealora_common.config import SMALL, read_file, why_not
 from sealora_common.entropy import Entropy
-from sealora_common.errors import StorageError
+from sealora_common.errors import StorageError, UnreadableError
 from sealora_common.identity.hybrid import SEED_BYTES, SigningKey
 from sealora_common.identity.text import key_fingerprint, key_from_text, key_pin, key_to_text
 from sealora_common.own_files import PUBLIC_FILE
@@ -90,12 +91,12 @@ class Identity:
                 it, or the passphrase is wrong or cannot be asked for.
         """
         try:
-            pem = path.read_bytes()
+            pem = read_file(path, SMALL.longest)
             exposed = path.stat().st_mode & 0o077
         except FileNotFoundError:
             raise StorageError(f"{path}: the private key is missing: restore it from a backup or enrol anew") from None
-        except OSError as error:
-            raise StorageError(f"{path}: the private key cannot be read ({error.strerror}): correct that") from None
+        except (OSError, UnreadableError) as error:
+            raise StorageError(f"{path}: the private key cannot be read ({why_not(error)}): correct that") from None
         if exposed:
             raise StorageError(f"{path}: others can read this private key: chmod 600 it, and replace it if they did")
         passphrase = read_passphrase(path) if b"ENCRYPTED" in pem else None
@@ -136,9 +137,9 @@ def read_passphrase(path: Path) -> bytes:
     named = os.environ.get(PASSPHRASE_FILE)
     if named is not None:
         try:
-            return Path(named).read_bytes().rstrip(b"\r\n")
-        except OSError as error:
-            raise StorageError(f"{named}: the passphrase file cannot be read ({error.strerror}): correct it") from None
+            return read_file(Path(named), SMALL.longest).rstrip(b"\r\n")
+        except (OSError, UnreadableError) as error:
+            raise StorageError(f"{named}: the passphrase file cannot be read ({why_not(error)}): correct it") from None
     if sys.stdin.isatty():
         return getpass.getpass(f"Passphrase of {path}: ").encode()
     raise StorageError(
@@ -163,8 +164,8 @@ def read_public_key(path: Path) -> bytes:
         StorageError: the file cannot be read, or holds none.
     """
     try:
-        return key_from_text(path.read_text(encoding="ascii").strip())
-    except OSError as error:
-        raise StorageError(f"{path}: the public key cannot be read ({error.strerror}): correct the path") from None
+        return key_from_text(read_file(path, SMALL.longest).decode("ascii").strip())
+    except (OSError, UnreadableError) as error:
+        raise StorageError(f"{path}: the public key cannot be read ({why_not(error)}): correct the path") from None
     except ValueError as error:
         raise StorageError(f"{path}: no public key ({error}): ask for the file again") from None

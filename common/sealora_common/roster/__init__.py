@@ -8,7 +8,16 @@
 
 from sealora_common.roster.cosignature import Cosignature
 from sealora_common.roster.member import Member
-from sealora_common.roster.roster import GENESIS, TERM, Roster
+from sealora_common.roster.roster import GENESIS, TERM, Roster, check_consortium
 from sealora_common.roster.succession import SeenRosters, require_succession
 
-__all__ = ["GENESIS", "TERM", "Cosignature", "Member", "Roster", "SeenRosters", "require_succession"]
+__all__ = [
+    "GENESIS",
+    "TERM",
+    "Cosignature",
+    "Member",
+    "Roster",
+    "SeenRosters",
+    "check_consortium",
+    "require_succession",
+]

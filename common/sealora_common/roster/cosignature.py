@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from sealora_common.canonical import canonical_json
-from sealora_common.errors import PolicyError
+from sealora_common.config import SMALL, from_json, read_file
+from sealora_common.errors import PolicyError, UnreadableError
 from sealora_common.identity import Identity, SignatureText, signature_from_text, signature_to_text, verify
 from sealora_common.own_files import PUBLIC_FILE
 from sealora_common.storage import write_atomically
@@ -42,15 +43,13 @@ class Cosignature(BaseModel):
             PolicyError: the file is missing or malformed.
         """
         try:
-            return cls.model_validate_json(path.read_bytes())
+            return from_json(cls, read_file(path, SMALL.longest), SMALL)
         except OSError as error:
             raise PolicyError(
                 f"{path}: the co-signature cannot be read ({error.strerror}): ask the site for it"
             ) from None
-        except ValidationError as error:
-            problem = error.errors(include_url=False)[0]
-            field = ".".join(str(part) for part in problem["loc"]) or "co-signature"
-            raise PolicyError(f"{path}: not a co-signature ({field}: {problem['msg']}): ask the site for it") from None
+        except UnreadableError as error:
+            raise PolicyError(f"{path}: not a co-signature ({error}): ask the site for it") from None
 
     def save(self, path: Path) -> None:
         """Writes it.

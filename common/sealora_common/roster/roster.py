@@ -15,10 +15,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from sealora_common.canonical import canonical_json
-from sealora_common.errors import PolicyError
+from sealora_common.config import LINE, from_json, read_file, why_not
+from sealora_common.errors import PolicyError, UnreadableError
 from sealora_common.file_version import require_version
 from sealora_common.identity import (
     Identity,
@@ -35,6 +36,7 @@ from sealora_common.identity import (
 from sealora_common.own_files import PUBLIC_FILE
 from sealora_common.roster.cosignature import Cosignature
 from sealora_common.roster.member import Member
+from sealora_common.show.safe_text import safe_text
 from sealora_common.storage import write_atomically
 
 _SIGNED_AS = b"sealora roster v2\n"
@@ -42,6 +44,8 @@ _VERSION = 2
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 GENESIS = "0" * 64
 """What the first roster names as the one before."""
+LONGEST_NAME = 200
+"""Characters of a consortium's name."""
 TERM = timedelta(days=365)
 """How long a roster can be used once signed, unless its coordinator says otherwise."""
 
@@ -52,13 +56,37 @@ def _is_time(value: str) -> str:
     return value
 
 
+def _is_shown(value: str) -> str:
+    if safe_text(value) != value:
+        raise ValueError("has characters that cannot be shown, or several lines")
+    return value
+
+
+Consortium = Annotated[str, Field(max_length=LONGEST_NAME), AfterValidator(_is_shown)]
+"""A federation's name: one line that people can be shown as it is."""
+
+
+def check_consortium(name: str) -> None:
+    """Refuses a name that no roster can bear.
+
+    Raises:
+        PolicyError: it is none.
+    """
+    try:
+        TypeAdapter(Consortium).validate_python(name)
+    except ValidationError:
+        raise PolicyError(
+            f"{name!r} is no name for a consortium: take one line of up to {LONGEST_NAME} characters that can be shown"
+        ) from None
+
+
 class Roster(BaseModel):
     """The members in the order of their names; a site's place in it is its index in the sealing protocol."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, ignored_types=(cached_property,))
 
     version: Literal[2] = 2
-    consortium: str
+    consortium: Consortium
     sequence: int = Field(default=1, ge=1, lt=2**32)
     """1 for the first roster of a coordinator's, one more for each that follows."""
     previous: str = Field(default=GENESIS, pattern=r"^[0-9a-f]{64}$")
@@ -123,18 +151,17 @@ class Roster(BaseModel):
                 key made it.
         """
         try:
-            content = path.read_bytes()
-        except OSError as error:
+            content = read_file(path, LINE.longest)
+        except (OSError, UnreadableError) as error:
             raise PolicyError(
-                f"{path}: the roster cannot be read ({error.strerror}): ask the coordinator for it"
+                f"{path}: the roster cannot be read ({why_not(error)}): ask the coordinator for it"
             ) from None
         remedy = "have the coordinator create a new one, with new cards of all sites"
         require_version(path, content, _VERSION, "a roster", remedy)
         try:
-            roster = cls.model_validate_json(content)
-        except ValidationError as error:
-            reason = error.errors(include_url=False)[0]["msg"]
-            raise PolicyError(f"{path}: not a roster ({reason}): ask the coordinator for it") from None
+            roster = from_json(cls, content)
+        except UnreadableError as error:
+            raise PolicyError(f"{path}: not a roster ({error}): ask the coordinator for it") from None
         if not draft and not roster.is_signed:
             raise PolicyError(f"{path}: the coordinator's signature does not hold: do not use this roster")
         if coordinator is not None and roster.coordinator_pin != coordinator:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import random as system_random
 
+from sealora_common.config import LARGE, from_json
 from sealora_common.entropy import Entropy
 from sealora_common.identity import Identity
 from sealora_common.roster import Roster
@@ -309,7 +310,7 @@ class SiteSession:
     @classmethod
     def from_bytes(cls, content: bytes, terms: RoundTerms, roster: Roster, identity: Identity) -> SiteSession:
         """The inverse of `to_bytes`, under the same terms."""
-        return cls(terms, roster, identity, SiteState.model_validate_json(content))
+        return cls(terms, roster, identity, from_json(SiteState, content, LARGE))
 
     def _give(self) -> ShareMessage:
         """Splits this site's secrets among its neighbours, and signs what each of them gets."""

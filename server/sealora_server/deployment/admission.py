@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from sealora_common.show.safe_text import safe_text
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.operator_messages import RunCondition, RunStatus, Status
 from sealora_server.events import Attendance, EventTail, SitesReady
-from sealora_server.view.quantities import count_text, names_text, printable
+from sealora_server.view.quantities import count_text, names_text
 
 START_SECONDS = 60.0
 """What a run takes at most, besides the sites' own time, until it greets them: a process and its libraries."""
@@ -50,7 +51,7 @@ def attendance_lines(told: Attendance) -> list[str]:
     """Who takes part, then one line for each site that does not."""
     needed = "" if told.needed is None else f", {told.needed} needed"
     lines = [f"taking part ({count_text(len(told.sites), 'site')}{needed}): {names_text(told.sites)}"]
-    lines += [f"{printable(away.name)} takes no part: {printable(away.reason)}" for away in told.turned_away]
+    lines += [f"{safe_text(away.name)} takes no part: {safe_text(away.reason)}" for away in told.turned_away]
     if told.missing:
         lines.append(f"not connected: {names_text(told.missing)}")
     return lines

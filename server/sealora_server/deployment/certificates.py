@@ -24,6 +24,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from sealora_common.config import SMALL, read_file, why_not
+from sealora_common.errors import UnreadableError
 from sealora_common.own_files import PUBLIC_FILE
 from sealora_common.storage import write_atomically
 from sealora_server.deployment.errors import DeploymentError
@@ -148,9 +150,9 @@ def load_certificates(path: Path) -> list[x509.Certificate]:
         DeploymentError: the file cannot be read or holds none.
     """
     try:
-        return x509.load_pem_x509_certificates(path.read_bytes())
-    except OSError as error:
-        raise DeploymentError(f"{path}: the certificate cannot be read ({error.strerror}): correct that") from None
+        return x509.load_pem_x509_certificates(read_file(path, SMALL.longest))
+    except (OSError, UnreadableError) as error:
+        raise DeploymentError(f"{path}: the certificate cannot be read ({why_not(error)}): correct that") from None
     except ValueError:
         raise DeploymentError(f"{path}: not a certificate in PEM form: put one there") from None
 
@@ -162,10 +164,10 @@ def load_private_key(path: Path) -> EllipticCurvePrivateKey:
         DeploymentError: it cannot be read, others may read it, or it is locked or no private key.
     """
     try:
-        pem = path.read_bytes()
+        pem = read_file(path, SMALL.longest)
         exposed = path.stat().st_mode & 0o007
-    except OSError as error:
-        raise DeploymentError(f"{path}: the private key cannot be read ({error.strerror}): correct that") from None
+    except (OSError, UnreadableError) as error:
+        raise DeploymentError(f"{path}: the private key cannot be read ({why_not(error)}): correct that") from None
     if exposed:
         raise DeploymentError(f"{path}: others can read this private key: chmod 600 it, and replace it if they did")
     try:

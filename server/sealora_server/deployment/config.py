@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from sealora_common.config import load_yaml
+from sealora_common.errors import UnreadableError
 from sealora_common.health.logs import LogFormat
 from sealora_server.deployment.errors import DeploymentError
 
@@ -112,19 +113,13 @@ class ServerConfig(Section):
             DeploymentError: it is missing or malformed.
         """
         try:
-            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+            return load_yaml(cls, path, "server")
         except FileNotFoundError:
             raise DeploymentError(
                 f"{path}: no such file: name the server's with --config, or make one with `sealora server init`"
             ) from None
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            why = " ".join(str(error).split())
-            raise DeploymentError(f"{path}: cannot be read ({why}): correct the file") from None
-        except ValidationError as error:
-            problem = error.errors(include_url=False)[0]
-            field = ".".join(str(part) for part in problem["loc"]) or "server"
-            why = str(problem["msg"]).removeprefix("Value error, ")
-            raise DeploymentError(f"{path}: {field}: {why}: correct it there") from None
+        except UnreadableError as error:
+            raise DeploymentError(str(error)) from None
 
 
 def listen_address(value: str) -> tuple[str, int]:

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import yaml
+from pydantic import ValidationError
 
+from sealora_common.config import first_problem
 from sealora_common.entropy import SystemEntropy
 from sealora_common.identity import Identity, write_public_key
 from sealora_common.own_files import make_directory
@@ -101,10 +103,8 @@ def _configuration(values: dict[str, str], hosts: Sequence[str], own: OwnCertifi
         tls["ca"] = own.ca.absolute() if own.ca else None  # type: ignore[assignment]
     try:
         return ServerConfig.model_validate({**values, "hosts": tuple(hosts), "tls": tls})
-    except ValueError as error:
-        problem = error.errors()[0]  # type: ignore[attr-defined]
-        why = str(problem["msg"]).removeprefix("Value error, ")
-        raise DeploymentError(f"--{problem['loc'][0]}: {why}: correct it") from None
+    except ValidationError as error:
+        raise DeploymentError(f"--{first_problem(error, 'server', ServerConfig)}") from None
 
 
 def _make_certificates(directory: Path, config: ServerConfig) -> None:

@@ -10,11 +10,15 @@ import time
 from pathlib import Path
 
 from sealora_common.errors import storage_error
+from sealora_common.health.logs import SafeFormatter
+from sealora_common.show.safe_text import safe_text
+from sealora_common.show.say import say
 from sealora_common.storage import open_to_append
 from sealora_server.deployment.front.rules import RateLimit
 
 _BYTES = 10 * 2**20
 _KEPT = 5
+_LONGEST_LINE = 2**16
 # Flower writes a line for every request that it refuses, and any stranger can make requests.
 _LINES_PER_SECOND = 10
 _LINES_AT_ONCE = 200
@@ -41,7 +45,7 @@ class LogFile(io.TextIOBase):
             self._handler = _OwnFiles(path, maxBytes=_BYTES, backupCount=_KEPT, encoding="utf-8")
         except OSError as error:
             raise storage_error(path, error) from error
-        self._handler.setFormatter(logging.Formatter("%(message)s"))
+        self._handler.setFormatter(SafeFormatter("%(message)s", longest=_LONGEST_LINE))
         self._handler.handleError = lambda record: None  # type: ignore[method-assign]  # a full disk: stderr remains
         self._names = names
         self._limit = RateLimit(_LINES_PER_SECOND, _LINES_AT_ONCE)
@@ -59,10 +63,10 @@ class LogFile(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Takes one or more whole lines."""
-        for line in text.rstrip("\n").splitlines():
+        for line in text.rstrip("\n").split("\n"):
             self._handler.emit(logging.LogRecord("", logging.INFO, "", 0, line, (), None))
             with contextlib.suppress(OSError):
-                print(line, file=sys.stderr, flush=True)  # noqa: T201 (this is what stands behind logging)
+                say(safe_text(line, _LONGEST_LINE), to=sys.stderr)
         return len(text)
 
     def close(self) -> None:

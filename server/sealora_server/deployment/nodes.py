@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Annotated
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from sealora_common.config import LINE, from_json, read_file
+from sealora_common.errors import UnreadableError
 from sealora_common.roster import Roster
 from sealora_common.storage import write_atomically
 from sealora_server.deployment.errors import DeploymentError
@@ -37,10 +39,10 @@ class NodeList(BaseModel):
             DeploymentError: it is damaged.
         """
         try:
-            return cls.model_validate_json(path.read_bytes())
+            return from_json(cls, read_file(path, LINE.longest))
         except FileNotFoundError:
             return cls()
-        except (OSError, ValidationError):
+        except (OSError, UnreadableError):
             raise DeploymentError(f"{path}: cannot be read: restore it, or delete it and register anew") from None
 
     def save(self, path: Path) -> None:

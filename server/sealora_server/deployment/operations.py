@@ -7,9 +7,8 @@ import logging
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import ValidationError
-
-from sealora_common.errors import SealoraError
+from sealora_common.config import from_json
+from sealora_common.errors import SealoraError, UnreadableError
 from sealora_common.recipe.load import parse_recipe
 from sealora_common.roster import Roster
 from sealora_server.deployment.errors import DeploymentError
@@ -149,8 +148,8 @@ class Operations:
 
 def _usable_roster(text: str, at: datetime) -> Roster:
     try:
-        roster = Roster.model_validate_json(text)
-    except ValidationError:
+        roster = from_json(Roster, text)
+    except UnreadableError:
         raise DeploymentError("not a roster: ask the coordinator for it") from None
     if not roster.is_signed:
         raise DeploymentError("the coordinator's signature on the roster does not hold: do not use it")

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from sealora_common.config import Bounds, adapted_from_json
+from sealora_common.errors import UnreadableError
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.events import TurnedAway
 
@@ -78,6 +80,8 @@ class AskStatus(Message):
 
 Request = Submit | Stop | Resume | UseRoster | Register | Unregister | AskStatus
 
+REQUEST = Bounds(longest=32 * 2**20)
+"""Of a line each way: a roster travels as a text in it, with its quotes escaped."""
 _request: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="action")])
 
 
@@ -150,8 +154,6 @@ def parse_request(line: bytes) -> Request:
         DeploymentError: it is none.
     """
     try:
-        return _request.validate_json(line)
-    except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in problem["loc"][1:]) or "request"
-        raise DeploymentError(f"{field}: {problem['msg']}: correct it") from None
+        return adapted_from_json(_request, line, REQUEST)
+    except UnreadableError as error:
+        raise DeploymentError(f"{error}: correct it") from None

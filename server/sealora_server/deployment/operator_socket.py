@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from sealora_common.errors import SealoraError
+from sealora_common.config import from_json, read_line
+from sealora_common.errors import SealoraError, UnreadableError
 from sealora_server.deployment.errors import DeploymentError
-from sealora_server.deployment.operator_messages import Answer, Request, parse_request
+from sealora_server.deployment.operator_messages import REQUEST, Answer, Request, parse_request
 
 log = logging.getLogger(__name__)
 
-LONGEST_LINE = 32 * 2**20
-"""Bytes; a roster of 1000 sites takes half a megabyte."""
 # `submit` waits for the SuperLink, `stop` for the ServerApp's end; nothing else takes long.
 _SECONDS = 90.0
 _REQUEST_SECONDS = 10.0
@@ -44,7 +40,7 @@ async def serve_operator(listener: socket.socket, handle: Handler) -> asyncio.Se
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
 
-    return await asyncio.start_unix_server(converse, sock=listener, limit=LONGEST_LINE)
+    return await asyncio.start_unix_server(converse, sock=listener, limit=REQUEST.longest)
 
 
 async def _answer(line: bytes, handle: Handler) -> Answer:
@@ -69,22 +65,20 @@ def ask(operator_socket: Path, request: Request) -> dict[str, Any]:
             connection.connect(str(operator_socket))
             connection.sendall(request.model_dump_json().encode() + b"\n")
             with connection.makefile("rb") as stream:
-                line = stream.readline()
+                answer = from_json(Answer, read_line(stream, REQUEST.longest), REQUEST)
         except PermissionError:
             raise DeploymentError(
                 f"{operator_socket}: this account may not operate the server: use the one that runs it"
             ) from None
         except TimeoutError:
             raise DeploymentError(f"the server did not answer within {_SECONDS:.0f} s: see its log") from None
+        except UnreadableError:
+            raise DeploymentError("the server broke off in the middle of its answer: see its log") from None
         except OSError:
             raise DeploymentError(
                 f"{operator_socket}: no server runs there: start it with `sealora server run`, or name its server.yaml "
                 "with --config"
             ) from None
-    try:
-        answer = Answer.model_validate(json.loads(line))
-    except (ValueError, ValidationError):
-        raise DeploymentError("the server broke off in the middle of its answer: see its log") from None
     if answer.error is not None:
         raise DeploymentError(answer.error)
     return answer.result

@@ -7,7 +7,6 @@ unpacking the bundle: the code that runs is the code that is installed.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import signal
@@ -23,6 +22,7 @@ from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_htt
 from flwr.supercore.run import RunNotRunningException
 from flwr.supercore.task_identity import TaskIdentity
 
+from sealora_common.config import LINE, from_json, read_stream
 from sealora_common.errors import SealoraError, StorageError
 from sealora_common.health.logs import set_up_logs
 from sealora_server.app import serve
@@ -100,7 +100,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 def main() -> None:
     """Entry point of the process."""
-    settings = ServerAppSettings.model_validate(json.load(sys.stdin))
+    settings = from_json(ServerAppSettings, read_stream(sys.stdin.buffer, LINE.longest))
     die_with(settings.supervisor)
     set_up_logs(settings.log)
     signal.signal(signal.SIGTERM, _stop)

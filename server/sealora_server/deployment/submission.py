@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
+from sealora_common.config import SMALL, from_json, read_file
+from sealora_common.errors import UnreadableError
 from sealora_common.identity import key_fingerprint
 from sealora_common.recipe import Recipe
 from sealora_common.roster import Roster
@@ -32,8 +34,8 @@ class Operation(BaseModel):
     def load(cls, directory: Path) -> Operation:
         """Reads it; where it is missing or damaged the run waits for its operator."""
         try:
-            return cls.model_validate_json((directory / _WANTED).read_bytes())
-        except (OSError, ValidationError):
+            return from_json(cls, read_file(directory / _WANTED, SMALL.longest), SMALL)
+        except (OSError, UnreadableError):
             return cls(condition="stopped", said=f"{directory / _WANTED} is missing or damaged: resume the run")
 
     def save(self, directory: Path) -> None:

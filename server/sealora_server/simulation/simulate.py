@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from sealora_common.errors import RecipeError, SealoraError, StorageError
+from sealora_common.health.logs import SafeFormatter
 from sealora_common.recipe import Recipe
 from sealora_common.storage import open_to_append, write_atomically
 from sealora_server.adapter_files import read_tensors
@@ -109,7 +110,7 @@ def _logged(path: Path) -> Iterator[None]:
     """Writes what the sites of this process log as warnings or worse to `path`, made when there is something."""
     handler = _SitesLog(path, encoding="utf-8", delay=True)
     handler.setLevel(logging.WARNING)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(SafeFormatter("%(asctime)s %(levelname)s %(message)s"))
     sites, app = logging.getLogger("sealora_client"), logging.getLogger("sealora_client.app")
     former = app.level, app.propagate
     # Its refusals are the sites' own, and would be in the way on the console; what travels of them is shown there.

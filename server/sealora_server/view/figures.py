@@ -7,7 +7,6 @@ never learns them.
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError, field_validator
 
+from sealora_common.config import LINE, json_value, read_file
+from sealora_common.errors import UnreadableError
 from sealora_server.events import (
     Attendance,
     EvaluationFinished,
@@ -119,9 +120,9 @@ def read_histories(run_dir: Path) -> dict[str, SiteHistory]:
 def read_completions(run_dir: Path) -> tuple[Completion, ...]:
     """The run's example completions; none where the file is missing or unreadable."""
     try:
-        found = json.loads((run_dir / "completions.json").read_bytes())
-        return tuple(Completion.model_validate(item) for item in found)
-    except (OSError, ValueError, TypeError, ValidationError):
+        found = json_value(read_file(run_dir / "completions.json", LINE.longest))
+        return tuple(Completion.model_validate(item) for item in found) if isinstance(found, list) else ()
+    except (OSError, UnreadableError, ValidationError):
         return ()
 
 

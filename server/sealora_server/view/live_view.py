@@ -11,6 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sealora_common.show.safe_text import safe_text
 from sealora_server.events import StageName
 from sealora_server.view.figures import Curve, SiteHistory
 from sealora_server.view.progress import RunProgress, SiteProgress
@@ -20,7 +21,6 @@ from sealora_server.view.quantities import (
     duration_text,
     epsilon_text,
     loss_text,
-    printable,
     sparkline,
     target_text,
 )
@@ -86,7 +86,7 @@ def frame(snapshot: Snapshot, *, width: int, height: int) -> RenderableType:
         _bytes_line(snapshot.progress),
     ]
     if snapshot.notice:
-        notice = " ".join(printable(snapshot.notice).split())
+        notice = " ".join(safe_text(snapshot.notice).split())
         parts.append(Text(notice[: 2 * width - 4] + ("..." if len(notice) > 2 * width - 4 else ""), "yellow"))
     return Group(*parts)
 
@@ -156,7 +156,7 @@ def _site_table(snapshot: Snapshot, width: int) -> Table:
         table.add_column("ε spent", width=15, no_wrap=True)
     table.add_column("Sent", width=8, justify="right", no_wrap=True)
     for site in progress.sites.values():
-        row: list[RenderableType] = [Text(printable(site.name)), _stage_text(site, progress)]
+        row: list[RenderableType] = [Text(safe_text(site.name)), _stage_text(site, progress)]
         if figures:
             history = snapshot.histories.get(site.name)
             row += [_loss_cell(history), _epsilon_cell(history, progress)]
@@ -204,7 +204,7 @@ def _site_summary(snapshot: Snapshot) -> Table:
     answered, working = f"{states['answered']} answered", f"{states['working']} at work"
     away = f", {states['away']} not taking part" if states["away"] else ""
     table.add_row("Sites", Text(f"{len(sites)}: {answered}, {working}, {states['lost']} lost{away}"))
-    lost = [printable(site.name) for site in sites if site.state == "lost"]
+    lost = [safe_text(site.name) for site in sites if site.state == "lost"]
     if lost:
         more = f" and {len(lost) - 4} more" if len(lost) > 4 else ""
         table.add_row("Lost", Text(", ".join(lost[:4]) + more, style="red"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sealora_common.show.safe_text import safe_text
 from sealora_server.events import (
     EvaluationFinished,
     Event,
@@ -27,7 +28,6 @@ from sealora_server.view.quantities import (
     epsilon_text,
     loss_text,
     names_text,
-    printable,
     target_text,
 )
 
@@ -62,7 +62,7 @@ class PlainLines:
     def _trouble_line(self, event: Event) -> str | None:
         match event:
             case SiteFailed():
-                reason = printable(event.reason).replace("\n", " ")
+                reason = safe_text(event.reason)
                 return f"{self._where(event.round)}: lost {event.site} ({event.stage}): {reason}"
             case SiteBlamed():
                 return (
@@ -77,7 +77,7 @@ class PlainLines:
             case RoundAborted():
                 return (
                     f"{self._where(event.round)}: attempt {event.attempt} given up, "
-                    f"nothing was unmasked: {printable(event.reason)}"
+                    f"nothing was unmasked: {safe_text(event.reason)}"
                 )
             case _:
                 return None
@@ -87,7 +87,7 @@ class PlainLines:
             case RunFinished():
                 return _finished_line(event, self._loss_name)
             case RunFailed():
-                return f"run failed: {printable(event.reason)}"
+                return f"run failed: {safe_text(event.reason)}"
             case RunInterrupted():
                 return f"run interrupted in round {event.round}"
             case _:

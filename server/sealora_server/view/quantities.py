@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sealora_common.show.safe_text import safe_text
+
 MISSING = "-"
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -67,7 +69,7 @@ def count_text(number: int, noun: str) -> str:
 def names_text(names: Sequence[str]) -> str:
     """`a, b, c`; of more than twelve the first eleven and how many others there are."""
     shown = names if len(names) <= 12 else (*names[:11], f"{len(names) - 11} others")
-    return printable(", ".join(shown))
+    return safe_text(", ".join(shown))
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
@@ -81,8 +83,3 @@ def sparkline(values: Sequence[float], width: int) -> str:
     if high - low < 1e-12:
         return _BARS[len(_BARS) // 2] * len(values)
     return "".join(_BARS[round((value - low) / (high - low) * (len(_BARS) - 1))] for value in values)
-
-
-def printable(text: str) -> str:
-    """`text` without control characters, so that what a model or a site wrote cannot steer a terminal."""
-    return "".join(mark if mark.isprintable() or mark == "\n" else " " for mark in text)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from sealora_common.errors import RecipeError
+from sealora_common.config import CONFIGURATION, read_file
+from sealora_common.errors import RecipeError, UnreadableError
 from sealora_common.recipe import Recipe, parse_recipe
 from sealora_common.storage import write_atomically
 from sealora_server.events import Recorded, SiteReplied, read_events
@@ -93,8 +94,8 @@ _WRITERS = (
 def _read_recipe(path: Path) -> tuple[str, Recipe | None]:
     """The recipe as written and, where this version can read it, as understood."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        text = read_file(path, CONFIGURATION.longest).decode(errors="replace")
+    except (OSError, UnreadableError):
         return "", None
     try:
         return text, parse_recipe(text)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sealora_common.show.safe_text import safe_text
 from sealora_server.view.figures import Completion
 from sealora_server.view.quantities import (
     bytes_text,
@@ -19,7 +20,6 @@ from sealora_server.view.quantities import (
     epsilon_text,
     loss_text,
     names_text,
-    printable,
     target_text,
 )
 from sealora_server.view.summary import SiteSummary, Summary
@@ -85,7 +85,7 @@ def _site_table(summary: Summary) -> Table:
 
 def _site_row(site: SiteSummary) -> tuple[Text | str, ...]:
     return (
-        Text(printable(site.name)),
+        Text(safe_text(site.name)),
         loss_text(site.heldout_loss_before),
         loss_text(site.heldout_loss_after),
         epsilon_text(site.epsilon),
@@ -97,7 +97,7 @@ def _site_row(site: SiteSummary) -> tuple[Text | str, ...]:
 
 def _print_trouble(summary: Summary, console: Console) -> None:
     for away in summary.turned_away[:8]:
-        console.print(Text(f"{printable(away.name)} took no part: {printable(away.reason)}", "yellow"))
+        console.print(Text(f"{safe_text(away.name)} took no part: {safe_text(away.reason)}", "yellow"))
     if len(summary.turned_away) > 8:
         more = len(summary.turned_away) - 8
         console.print(Text(f"and {count_text(more, 'site')} more took no part: see summary.json", "yellow"))
@@ -105,15 +105,15 @@ def _print_trouble(summary: Summary, console: Console) -> None:
         console.print(Text(f"missing: {names_text(summary.missing_sites)}", "yellow"))
     for dropped in summary.dropped_sites[:8]:
         where = f"round {dropped.round}, {dropped.stage}"
-        console.print(Text(f"lost {printable(dropped.site)} ({where}): {printable(dropped.reason)}", "yellow"))
+        console.print(Text(f"lost {safe_text(dropped.site)} ({where}): {safe_text(dropped.reason)}", "yellow"))
     if len(summary.dropped_sites) > 8:
         console.print(Text(f"and {len(summary.dropped_sites) - 8} more failures: see summary.json", "yellow"))
     for blamed in summary.blamed_sites:
-        reason = f"{printable(blamed.reason)}; {printable(blamed.evidence)} shows it"
-        console.print(Text(f"{printable(blamed.site)} broke the sealing protocol ({reason})", "yellow"))
+        reason = f"{safe_text(blamed.reason)}; {safe_text(blamed.evidence)} shows it"
+        console.print(Text(f"{safe_text(blamed.site)} broke the sealing protocol ({reason})", "yellow"))
     for aborted in summary.aborted_rounds:
         attempt = f"round {aborted.round}, attempt {aborted.attempt}, given up"
-        console.print(Text(f"{attempt}: {printable(aborted.reason)}", "yellow"))
+        console.print(Text(f"{attempt}: {safe_text(aborted.reason)}", "yellow"))
 
 
 def _completion(completion: Completion, console: Console) -> Table:
@@ -130,7 +130,7 @@ def _completion(completion: Completion, console: Console) -> Table:
 
 
 def _model_text(text: str, console: Console) -> Text:
-    shown = " ".join(printable(text).split()) or "(nothing)"
+    shown = " ".join(safe_text(" ".join(text.split())).split()) or "(nothing)"
     shown = shown if len(shown) <= 280 else f"{shown[:277]}..."
     return Text(shown.encode(console.encoding, "replace").decode(console.encoding))
 

@@ -189,7 +189,10 @@ def test_a_record_knows_its_line_and_is_equal_wherever_it_stands(write):
     ("line", "sentence"),
     [
         ("{oops", r"not JSON \(.*\): write one JSON object a line"),
-        ("[" * 100_000, r"not JSON \(.*\): write one JSON object a line"),
+        ("[" * 100_000, r"objects in each other more than 32 deep: write one JSON object a line"),
+        ('{"prompt": NaN}', r"NaN, which JSON does not have: write one JSON object a line"),
+        ('{"prompt": "a", "prompt": "b"}', r"the key 'prompt' twice in one object: write one JSON object a line"),
+        (f'{{"prompt": {"9" * 5000}}}', r"a number of more than 100 digits: write one JSON object a line"),
         ("[1, 2]", r"not a JSON object: write one object of fields a line"),
         ('{"response": "r"}', r'the field "prompt" is missing: add it, or name .* data\.prompt_field'),
         ('{"prompt": "p"}', r'the field "response" is missing: add it, or name .* data\.response_field'),

@@ -43,7 +43,7 @@ def site(server, tmp_path):
 @pytest.fixture
 def hurried(monkeypatch):
     """The bounds of an exchange, shortened so that a test sees them at work."""
-    monkeypatch.setattr(flower, "_bounds", lambda _: Bounds(1.0, 1 << 20))
+    monkeypatch.setattr(flower, "_bounds", lambda _: Bounds(0.4, 1 << 20))
 
 
 def answers_an_honest_order(server: LyingServer, number: int = 99) -> bool:
@@ -255,7 +255,7 @@ def test_no_exchange_lasts_longer_than_its_bounds(server, tmp_path, hurried, kin
         }
         with pytest.raises(Exception, match=r"longer than|larger than|no answer in time|timed out"):
             calls[action]()
-        assert time.monotonic() - started < 3.0
+        assert time.monotonic() - started < 5.0  # of a busy machine; without bounds it would be minutes
         assert answers_an_honest_order(server)
 
 
@@ -279,7 +279,7 @@ def messages() -> st.SearchStrategy[bytes]:
 
 
 @given(data=st.data())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_bytes_come_they_are_an_error_that_the_loop_knows(server, tmp_path, data):
     server.lies.clear()
     connection = FleetConnection(server.address, KEY, None)

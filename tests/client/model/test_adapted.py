@@ -8,7 +8,7 @@ import torch
 from peft import get_peft_model_state_dict
 
 from sealora_client.model.adapted import AdaptedModel, adapted_model
-from sealora_client.model.base import digest_of
+from sealora_client.model.model_files import digest_of
 from sealora_common.adapter import AdapterLayout, initial_adapter
 from sealora_common.errors import ModelError
 from sealora_common.recipe.schema import LoraSection, ModelSection, Recipe

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import torch
 from sealora_client.data.example import Example
 from sealora_client.model import base
 from sealora_client.model.adapted import AdaptedModel
-from sealora_client.model.base import digest_of, load_base
+from sealora_client.model.base import load_base
 from sealora_client.model.loss import collate, response_losses
 from sealora_common.errors import ModelError
 from sealora_common.recipe.schema import ModelSection, Recipe
@@ -105,50 +104,6 @@ def test_flash_attention_without_cuda_falls_back_to_sdpa_and_says_so(tiny_base, 
         model = load_base(section(tiny_base(), attention="flash_attention_2"), tiny_base())
     assert model.config._attn_implementation == "sdpa"
     assert "using sdpa" in caplog.text
-
-
-def test_digest_is_that_of_the_files_that_define_the_model(tiny_base, tmp_path):
-    copy = shutil.copytree(tiny_base(), tmp_path / "copy")
-    digest = digest_of(tiny_base())
-    assert digest_of(copy) == digest
-    (copy / "generation_config.json").write_text("{}")
-    (copy / "README.md").write_text("read me")
-    assert digest_of(copy) == digest
-    (copy / "chat_template.jinja").write_text("{{ messages }}")
-    assert digest_of(copy) != digest
-
-
-def test_digest_notices_a_changed_file_in_the_same_process(tiny_base, tmp_path):
-    copy = shutil.copytree(tiny_base(), tmp_path / "copy")
-    before = digest_of(copy)
-    weights = copy / "model.safetensors"
-    content = bytearray(weights.read_bytes())
-    content[-1] ^= 1
-    weights.write_bytes(content)
-    os.utime(weights, ns=(0, weights.stat().st_mtime_ns + 1))
-    assert digest_of(copy) != before
-
-
-def test_digest_does_not_depend_on_where_the_model_lies(tiny_base, tmp_path):
-    other = shutil.copytree(tiny_base(), tmp_path / "zzz" / "elsewhere")
-    assert digest_of(other) == digest_of(tiny_base())
-
-
-@pytest.mark.parametrize(
-    ("missing", "sentence"),
-    [("config.json", "has no config.json"), ("model.safetensors", r"has no \*.safetensors")],
-)
-def test_a_directory_without_a_model_is_refused(tiny_base, tmp_path, missing, sentence):
-    copy = shutil.copytree(tiny_base(), tmp_path / "copy")
-    (copy / missing).unlink()
-    for use in (digest_of, lambda directory: load_base(section(directory), directory)):
-        with pytest.raises(ModelError, match=sentence):
-            use(copy)
-
-
-def test_a_missing_directory_is_refused(tmp_path):
-    with pytest.raises(ModelError, match=r"does not exist: check model.base"):
-        digest_of(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(("name", "content"), [("model.safetensors", b"torn"), ("config.json", b"{torn")])

@@ -7,6 +7,7 @@ import httpx
 import huggingface_hub
 import pytest
 from huggingface_hub import errors
+from huggingface_hub.utils import filter_repo_objects
 
 from sealora_client.model import fetch
 from sealora_client.model.fetch import cache_root, locate_base
@@ -51,7 +52,10 @@ def test_a_hub_id_is_fetched_at_its_revision_and_asked_for_once(tmp_path, hub):
         assert locate_base(ModelSection(base="owner/name", revision="abc")) == tmp_path
     ((name, options),) = hub.asked
     assert (name, options["revision"]) == ("owner/name", "abc")
-    assert not any(pattern.endswith((".bin", ".py")) for pattern in options["allow_patterns"])
+    named = ["config.json", "model.safetensors", "additional_chat_templates/a.jinja", "modeling.py", "spiece.model"]
+    left = ["pytorch_model.bin", "README.md", "onnx/model.json", "original/params.json", "picture.png"]
+    fetched = filter_repo_objects([*named, *left], ignore_patterns=options["ignore_patterns"])
+    assert list(fetched) == named  # what the digest is over, so that fetched and copied models have the same
 
 
 def test_the_catalogue_name_goes_to_its_own_builder(monkeypatch, tmp_path):

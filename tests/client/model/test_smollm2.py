@@ -9,13 +9,13 @@ import pytest
 
 from sealora_client.model import smollm2 as module
 from sealora_client.model.adapted import AdaptedModel
-from sealora_client.model.base import digest_of
 from sealora_client.model.generate import complete
+from sealora_client.model.model_files import digest_of
 from sealora_client.model.smollm2 import CATALOGUE_NAME, download, smollm2
 from sealora_common.errors import ModelError, StorageError
 from sealora_common.recipe.schema import ModelSection, Recipe
 
-DIGEST = "43b785f8a52e238c1b36ec915dc552bb2ca4bc051952154f123a9e51db69f22b"
+DIGEST = "3cb16758850d0c84cbf284e0319df2bc666e5b7b0720e0d2ef0d34476c02082b"
 """Of the converted directory, on every machine: sites that convert for themselves must agree on it."""
 
 

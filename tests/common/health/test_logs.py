@@ -3,12 +3,22 @@ from __future__ import annotations
 import io
 import json
 import logging
+import sys
 import warnings
 from datetime import datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sealora_common.health.logs import fields, set_up_logs
+from sealora_common.health.logs import (
+    JsonFormatter,
+    SafeFormatter,
+    TextFormatter,
+    fields,
+    set_up_command_logs,
+    set_up_logs,
+)
 
 SECRET = "the record of Jane Doe, born 1970"
 
@@ -104,3 +114,49 @@ def test_set_up_again_it_replaces_what_was_there(stream):
     logging.getLogger("sealora_client").info("once")
     assert stream.getvalue() == ""
     assert again.getvalue().count("once") == 1
+
+
+FORGED = "a\n2026-01-01 00:00:00 ERROR forged\x1b[2J\r\u202e\u2028b"
+
+
+def test_a_message_cannot_forge_a_line_or_steer_a_terminal(stream):
+    logging.getLogger("sealora_client").warning("site %s refused", FORGED, extra=fields(site=FORGED))
+    told = stream.getvalue()
+    assert told.count("\n") == 1
+    assert told.rstrip("\n").isprintable()
+
+
+def test_json_keeps_what_was_said():
+    out = io.StringIO()
+    set_up_logs("json", stream=out)
+    logging.getLogger("sealora_client").warning(FORGED)
+    assert json.loads(out.getvalue())["message"] == FORGED
+
+
+@given(st.text(max_size=60))
+def test_whatever_is_said_is_one_line(text):
+    for formatter in (TextFormatter(), JsonFormatter(), SafeFormatter("%(message)s")):
+        line = formatter.format(logging.LogRecord("x", logging.INFO, "", 0, "%s", (text,), None))
+        assert line.isprintable()
+
+
+def test_an_exception_s_lines_are_indented_and_safe_whatever_another_formatter_made_of_it():
+    try:
+        raise ValueError(FORGED)
+    except ValueError:
+        record = logging.LogRecord("x", logging.ERROR, "", 0, "failed", (), sys.exc_info())
+    raw = logging.Formatter().format(record)
+    assert "\x1b" in raw
+    first, *rest = SafeFormatter("%(message)s").format(record).split("\n")
+    assert first == "failed"
+    assert all(line.startswith("  ") and line.isprintable() for line in rest)
+    assert any("test_logs.py" in line for line in rest)
+    assert "forged" not in TextFormatter().format(record)
+
+
+def test_a_command_s_messages_are_safe_too(capsys):
+    root = logging.getLogger()
+    root.handlers[:] = []
+    set_up_command_logs(logging.INFO)
+    logging.getLogger("sealora_client").info(FORGED)
+    assert capsys.readouterr().err.rstrip("\n").isprintable()

@@ -11,11 +11,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sealora_common.config import LINE
 from sealora_common.entropy import SeededEntropy
 from sealora_common.errors import PolicyError
 from sealora_common.identity import Identity, key_to_text, signature_from_text, signature_to_text
 from sealora_common.identity.hybrid import SigningKey
-from sealora_common.roster import GENESIS, Cosignature, Member, Roster
+from sealora_common.roster import GENESIS, Cosignature, Member, Roster, check_consortium
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 
@@ -323,3 +324,27 @@ def test_the_known_roster(tmp_path):
     assert halves[0] == halves[1]
     kept.save(tmp_path / "roster.json")
     assert Roster.load(tmp_path / "roster.json", coordinator=vector["pin"]) == kept
+
+
+@pytest.mark.parametrize("name", ["a" * 201, "a\x1b[2J", "two\nlines", "\u202ereversed", "\u200b"])
+def test_a_consortium_s_name_is_one_line_that_can_be_shown(tmp_path, name):
+    content = json.loads(roster().model_dump_json(exclude_none=True)) | {"consortium": name}
+    (tmp_path / "roster.json").write_text(json.dumps(content))
+    with pytest.raises(PolicyError, match="not a roster \\(consortium: "):
+        Roster.load(tmp_path / "roster.json", draft=True)
+    with pytest.raises(PolicyError, match="is no name for a consortium"):
+        check_consortium(name)
+
+
+def test_a_huge_roster_is_refused_before_it_is_read(tmp_path):
+    with (tmp_path / "roster.json").open("wb") as file:
+        file.truncate(2**36)
+    with pytest.raises(PolicyError, match=r"cannot be read \(larger than 16 MiB"):
+        Roster.load(tmp_path / "roster.json")
+
+
+def test_the_largest_roster_is_read(tmp_path):
+    """1000 sites, all of which co-signed: the bound leaves room."""
+    member, cosigner = roster().members[0], Cosignature.create(IDENTITIES["c"], 1, roster().hash)
+    sizes = len(member.model_dump_json()) + len(member.public_key) + len(cosigner.model_dump_json()) + 200
+    assert 1000 * sizes < LINE.longest

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -43,6 +45,36 @@ def test_what_is_secret_is_for_its_owner_alone(tmp_path):
     assert (tmp_path / "server").stat().st_mode & 0o777 == 0o700
     for name in ("identity.pem", "tls/ca-key.pem", "tls/server-key.pem"):
         assert (tmp_path / "server" / name).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022])
+def test_nothing_of_it_is_others_whatever_the_umask(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        init(tmp_path / "server")
+    finally:
+        os.umask(before)
+    public = {"identity.pub", "ca.pem", "server.pem"}
+    for path in (tmp_path / "server").rglob("*"):
+        expected = 0o700 if path.is_dir() else 0o644 if path.name in public else 0o600
+        assert stat.S_IMODE(path.stat().st_mode) == expected, path
+
+
+def test_it_goes_through_no_symbolic_link(tmp_path):
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "server").symlink_to(tmp_path / "theirs")
+    with pytest.raises(StorageError, match="is a symbolic link"):
+        init(tmp_path / "server")
+    assert list((tmp_path / "theirs").iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_it_takes_no_directory_of_another_account(tmp_path):
+    (tmp_path / "server").mkdir()
+    os.chown(tmp_path / "server", 12345, 12345)
+    with pytest.raises(StorageError, match="belongs to another account"):
+        init(tmp_path / "server")
+    assert list((tmp_path / "server").iterdir()) == []
 
 
 def test_it_writes_the_key_that_the_coordinator_puts_into_the_roster_and_prints_its_fingerprint(tmp_path):

@@ -51,7 +51,7 @@ def test_it_names_no_group_that_an_openssl_may_lack(server):
 def test_the_command_prints_it(server):
     words = ["server", "nginx-config", "--config", str(server.config_file), "--account", "a:b", "--destination", "/x/y"]
     said = CliRunner().invoke(cli, words).output
-    assert said == nginx_config(server, Path("/x/y"), ("a", "b"))
+    assert said == nginx_config(server, Path("/x/y"), ("a", "b")) + "\n"
     assert "user a b;" in said
 
 

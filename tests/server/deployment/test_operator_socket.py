@@ -14,8 +14,8 @@ import pytest
 from sealora_common.errors import PolicyError
 from sealora_server.deployment import operator_socket
 from sealora_server.deployment.errors import DeploymentError
-from sealora_server.deployment.operator_messages import AskStatus, Request, Resume, Stop
-from sealora_server.deployment.operator_socket import LONGEST_LINE, ask, serve_operator
+from sealora_server.deployment.operator_messages import REQUEST, AskStatus, Request, Resume, Stop
+from sealora_server.deployment.operator_socket import ask, serve_operator
 from sealora_server.deployment.sockets import listen_unix
 
 
@@ -91,7 +91,7 @@ def test_what_is_no_request_is_refused_and_the_next_one_served(path, what):
 
 
 def test_a_line_that_is_too_long_is_not_taken(path):
-    assert say(path, b'{"action": "' + b"a" * (LONGEST_LINE + 10) + b'"}\n') is None
+    assert say(path, b'{"action": "' + b"a" * (REQUEST.longest + 10) + b'"}\n') is None
     assert ask(path, AskStatus())
 
 

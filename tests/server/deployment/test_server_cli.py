@@ -282,7 +282,7 @@ def test_logs_are_followed_over_a_rotation(files, monkeypatch, capsys):
     monkeypatch.setattr(server_cli, "_FOLLOW_SECONDS", 0.01)
     path = files / "server.log"
     path.write_text("one\n")
-    monkeypatch.setattr(server_cli.sys, "stdout", shown := Shown())
+    monkeypatch.setattr(sys, "stdout", shown := Shown())
 
     def follow() -> None:
         with contextlib.suppress(SystemExit):
@@ -298,6 +298,8 @@ def test_logs_are_followed_over_a_rotation(files, monkeypatch, capsys):
     path.write_text("three\n")
     shown.wait_for("one\ntwo\nthree\n")
     shown.closed = True
+    with path.open("a") as file:
+        file.write("four\n")
     thread.join(timeout=5)
     assert not thread.is_alive()
 

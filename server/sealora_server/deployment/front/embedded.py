@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import signal
 import socket
@@ -16,6 +15,7 @@ import uvicorn
 from pydantic import BaseModel, ConfigDict
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from sealora_common.config import LINE, from_json, read_stream
 from sealora_common.health.logs import LogFormat, set_up_logs
 from sealora_server.deployment.config import LimitsSection
 from sealora_server.deployment.front.accepting import Accepting
@@ -159,7 +159,7 @@ async def serve_front(settings: FrontSettings, listener: socket.socket, connecti
 
 def main() -> None:
     """Entry point of the process."""
-    settings = FrontSettings.model_validate(json.load(sys.stdin))
+    settings = from_json(FrontSettings, read_stream(sys.stdin.buffer, LINE.longest))
     die_with(settings.supervisor)
     set_up_logs(settings.log)
     limits = settings.limits

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import grp
-import json
 import os
 import pwd
 import shutil
@@ -14,6 +13,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict
 
+from sealora_common.config import LINE, from_json, read_stream
 from sealora_common.storage import write_atomically
 from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.errors import DeploymentError
@@ -107,7 +107,7 @@ def _state(server: ServerDirectory) -> Path:
 
 def main() -> None:
     """Becomes nginx."""
-    settings = NginxSettings.model_validate(json.load(sys.stdin))
+    settings = from_json(NginxSettings, read_stream(sys.stdin.buffer, LINE.longest))
     # Its master process ends its workers on SIGTERM; SIGKILL would leave them behind.
     die_with(settings.supervisor, signal.SIGTERM)
     arguments = ["nginx", "-e", "stderr", "-c", str(settings.config), "-g", "daemon off;"]

@@ -29,6 +29,8 @@ from flwr.supercore.protobuf.client import ProtobufClient, ProtobufClientInterce
 from flwr.supercore.runtime import RuntimeHttpClient
 
 from sealora_common.bounded_http import BoundedClient, Bounds
+from sealora_common.config import SMALL, json_value
+from sealora_common.errors import UnreadableError
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.superlink.paths import HEALTH, OPEN_FLEET
 
@@ -195,11 +197,19 @@ def _asked(call: Any) -> Any:
     try:
         return call()
     except httpx.HTTPStatusError as error:
-        refusal = FlowerError.from_json(error.response.text)
+        refusal = _refusal(error.response.text)
         said = refusal.message if refusal else f"status {error.response.status_code}"
         raise DeploymentError(f"the SuperLink refused: {said.rstrip('.')}: see the server's log") from None
     except (httpx.HTTPError, ValueError) as error:
         raise _unreachable(error) from None
+
+
+def _refusal(text: str) -> FlowerError | None:
+    try:
+        json_value(text, SMALL)  # Flower's reader has no bounds
+    except UnreadableError:
+        return None
+    return FlowerError.from_json(text)
 
 
 def _unreachable(error: Exception) -> DeploymentError:

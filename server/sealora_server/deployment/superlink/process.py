@@ -7,7 +7,6 @@ connect; SuperExec authentication and node authentication stay on besides.
 
 from __future__ import annotations
 
-import json
 import logging
 import socket
 import sys
@@ -18,6 +17,7 @@ import uvicorn
 from pydantic import BaseModel, ConfigDict
 from starlette.applications import Starlette
 
+from sealora_common.config import LINE, from_json, read_stream
 from sealora_common.health.logs import LogFormat, set_up_logs
 from sealora_server.deployment.config import LimitsSection
 from sealora_server.deployment.processes import die_with
@@ -99,7 +99,7 @@ class _Server(uvicorn.Server):
 
 def main() -> None:
     """Serves until it is told to stop, or the supervisor dies."""
-    settings = SuperLinkSettings.model_validate(json.load(sys.stdin))
+    settings = from_json(SuperLinkSettings, read_stream(sys.stdin.buffer, LINE.longest))
     die_with(settings.supervisor)
     app = superlink_app(settings)
     set_up_logs(settings.log)

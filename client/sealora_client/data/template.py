@@ -1,0 +1,184 @@
+"""Rendering of a model's chat template, within limits of time and memory.
+
+A template comes with the model and is a program: it can loop for ever or build a text of gigabytes, and no sandbox of
+Python's bounds either. So it runs in a process of its own (`template_worker`), which is kept from one conversation to
+the next and replaced when a template has used it up. What a conversation may take is the same for each and depends on
+nothing but itself: computing time, not time of the clock, so that a busy machine changes nothing.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import json
+import os
+import select
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from sealora_client.data.template_worker import LENGTH
+from sealora_common.config import Bounds, json_value
+from sealora_common.errors import ModelError, SealoraError
+
+SECONDS = 1.0
+"""Computing time that one conversation may take."""
+SIZE = 512 << 20
+"""Bytes of memory that rendering may take beyond what the process has at its start."""
+_CLOCK_SECONDS = 120.0
+"""Should the process neither answer nor end: it may be stopped, or starved by others."""
+_GROWTH = 4
+_SLACK = 1 << 20
+_PROBE = "Hello"
+_KEPT = ("PATH", "TZ", "LANG", "LD_LIBRARY_PATH")
+
+
+class TemplateRefusedError(SealoraError):
+    """The template raised: it takes no such conversation."""
+
+
+class TemplateBrokenError(SealoraError):
+    """Rendering failed with an error of Python's."""
+
+
+class TemplateOverrunError(SealoraError):
+    """Rendering took more time or memory than it may, or made too much text."""
+
+
+class Renderer:
+    """A process that renders, started when it is first needed. Safe to use from several threads."""
+
+    def __init__(self, seconds: float = SECONDS, size: int = SIZE) -> None:
+        self._limits = (str(seconds), str(size))
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._owner = 0
+        self._overran: set[bytes] = set()
+
+    def render(self, template: str, turns: list[dict[str, str]], marks: dict[str, Any], *, prompt: bool) -> str:
+        """The conversation as text.
+
+        Args:
+            template: Jinja's source.
+            turns: `role` and `content` of each.
+            marks: the tokenizer's special tokens, by name.
+            prompt: whether the text goes up to where the response begins.
+
+        Raises:
+            TemplateRefusedError: the template raised.
+            TemplateBrokenError: it failed.
+            TemplateOverrunError: it went beyond its limits.
+        """
+        longest = _SLACK + _GROWTH * sum(len(turn["content"]) for turn in turns)
+        asked = {"template": template, "turns": turns, "marks": marks, "prompt": prompt, "longest": longest}
+        content = json.dumps(asked, default=str).encode()
+        name = hashlib.sha256(content).digest()
+        with self._lock:
+            # As JSON, a character takes twelve bytes at most.
+            answer = None if name in self._overran else self._exchange(content, _SLACK + 12 * longest)
+            if answer is None:  # remembered, so that a text that is asked for again costs nothing again
+                self._overran.add(name)
+                raise TemplateOverrunError(
+                    f"the chat template takes more than {self._limits[0]} s, {int(self._limits[1]) >> 20} MiB or "
+                    f"{longest} characters for one conversation: use another base model"
+                )
+        told = json_value(answer, Bounds(longest=len(answer), depth=1, nodes=8))
+        if isinstance(told, dict) and "text" in told:
+            return str(told["text"])
+        refused = isinstance(told, dict) and told.get("failed") == "refused"
+        kind = TemplateRefusedError if refused else TemplateBrokenError
+        raise kind("the chat template takes no such conversation: use another base model")
+
+    def close(self) -> None:
+        """Ends the process."""
+        with self._lock:
+            self._end()
+
+    def _exchange(self, content: bytes, most: int) -> bytes | None:
+        """The process's answer of at most so many bytes; None if it ended without one."""
+        process = self._running()
+        try:
+            assert process.stdin is not None  # noqa: S101 (a pipe was asked for)
+            process.stdin.write(LENGTH.pack(len(content)) + content)
+            process.stdin.flush()
+            ends = time.monotonic() + _CLOCK_SECONDS
+            (size,) = LENGTH.unpack(self._read(process, LENGTH.size, ends))
+            if size > most:  # a template that has broken out of its sandbox
+                raise EOFError
+            return self._read(process, size, ends)
+        except (OSError, EOFError):
+            self._end()
+            return None
+        except BaseException:  # a wish to stop: what was asked must not be taken for the answer to the next question
+            self._end()
+            raise
+
+    def _read(self, process: subprocess.Popen[bytes], size: int, ends: float) -> bytes:
+        assert process.stdout is not None  # noqa: S101 (a pipe was asked for)
+        content = bytearray()
+        while len(content) < size:
+            ready, _, _ = select.select([process.stdout], [], [], max(0.0, ends - time.monotonic()))
+            piece = os.read(process.stdout.fileno(), size - len(content)) if ready else b""
+            if not piece:
+                raise EOFError
+            content += piece
+        return bytes(content)
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None or self._owner != os.getpid():  # a fork has pipes that its parent reads
+            kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+            places = os.pathsep.join(filter(None, sys.path))
+            self._owner = os.getpid()
+            self._process = subprocess.Popen(  # noqa: S603 (this Python, and a module of ours)
+                [sys.executable, "-P", "-m", "sealora_client.data.template_worker", *self._limits],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={**kept, "PYTHONPATH": places, "HF_HUB_OFFLINE": "1"},
+                cwd="/",
+            )
+        return self._process
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is not None and self._owner == os.getpid():
+            process.kill()
+            process.communicate()
+
+
+_renderer = Renderer()
+atexit.register(_renderer.close)
+
+
+def render(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], *, prompt: bool) -> str:
+    """The conversation as `tokenizer.apply_chat_template` would write it.
+
+    Raises:
+        TemplateRefusedError, TemplateBrokenError, TemplateOverrunError: see `Renderer.render`.
+        ValueError: the tokenizer has no template, or none for this purpose.
+    """
+    return _renderer.render(tokenizer.get_chat_template(), turns, tokenizer.special_tokens_map, prompt=prompt)
+
+
+def check_template(tokenizer: PreTrainedTokenizerBase, where: str) -> None:
+    """Refuses a tokenizer whose chat template goes beyond its limits for a single word.
+
+    Whatever comes of it depends on no record. A template that goes beyond them for one record costs that record alone.
+
+    Raises:
+        ModelError: it does; the sentence names `where`.
+    """
+    if tokenizer.chat_template is None:
+        return
+    user, answer = {"role": "user", "content": _PROBE}, {"role": "assistant", "content": _PROBE}
+    for turns, prompt in (([user], True), ([user, answer], False), ([{**user, "role": "system"}, user], True)):
+        try:
+            render(tokenizer, turns, prompt=prompt)
+        except TemplateOverrunError as error:
+            raise ModelError(f"{where}: {error}") from None
+        except (SealoraError, ValueError):  # a template need not take each of these
+            continue

@@ -1,0 +1,80 @@
+"""The process in which chat templates are rendered, one conversation at a time: see `template`.
+
+A template is a program that came with the model. It runs as transformers would run it, in Jinja's sandbox, which bounds
+neither time nor memory; here the kernel does. The process has little that a template could want: no open file but its
+pipes, no right to write one, and none of the environment's secrets.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import struct
+import sys
+from typing import Any
+
+from jinja2 import TemplateError
+from transformers.utils.chat_template_utils import render_jinja_template
+
+LENGTH = struct.Struct("<Q")
+_PAGE = resource.getpagesize()
+
+
+def main() -> None:
+    """Answers until its standard input ends. Arguments: seconds of computing, and bytes, for one conversation."""
+    seconds, size = float(sys.argv[1]), int(sys.argv[2])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is for the site
+    with open("/proc/self/statm", encoding="ascii") as statm:
+        used = int(statm.read().split()[0]) * _PAGE
+    for kind, limit in (
+        (resource.RLIMIT_AS, used + size),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(kind, (limit, limit))
+    while True:
+        asked = _read()
+        if asked is None:
+            return
+        signal.setitimer(signal.ITIMER_PROF, seconds)  # at its end the kernel ends this process
+        try:
+            answer = _answer(json.loads(asked))
+        except MemoryError:
+            os._exit(1)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        _write(answer)
+
+
+def _answer(asked: dict[str, Any]) -> bytes:
+    try:
+        rendered, _ = render_jinja_template(
+            conversations=[asked["turns"]],
+            chat_template=asked["template"],
+            add_generation_prompt=asked["prompt"],
+            **asked["marks"],
+        )
+    except TemplateError:
+        return b'{"failed": "refused"}'
+    except MemoryError:
+        raise
+    except Exception:  # whatever a template makes of a text
+        return b'{"failed": "broken"}'
+    if len(rendered[0]) > asked["longest"]:
+        raise MemoryError
+    return json.dumps({"text": rendered[0]}).encode()
+
+
+def _read() -> bytes | None:
+    head = sys.stdin.buffer.read(LENGTH.size)
+    return sys.stdin.buffer.read(*LENGTH.unpack(head)) if len(head) == LENGTH.size else None
+
+
+def _write(answer: bytes) -> None:
+    sys.stdout.buffer.write(LENGTH.pack(len(answer)) + answer)
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()

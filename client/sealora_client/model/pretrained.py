@@ -1,0 +1,51 @@
+"""The one place that lets transformers read a model's files: none of the model's own code runs, and no pickle is read.
+
+`tests/client/model/test_pretrained.py` refuses code that goes around it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from sealora_common.errors import ModelError
+
+_CODE = "trust_remote_code"
+
+
+def load_model(directory: Path, **options: Any) -> PreTrainedModel:
+    """The causal language model in `directory`, from safetensors (or a GGUF file that `options` name).
+
+    Args:
+        directory: a model's.
+        options: of `from_pretrained`.
+
+    Raises:
+        ModelError: it needs code of its own.
+        Exception: whatever damaged files make the libraries raise.
+    """
+    loader: Any = AutoModelForCausalLM
+    with_weights = {} if "gguf_file" in options else {"use_safetensors": True}
+    model: PreTrainedModel = _without_code(loader, directory, {**options, **with_weights})
+    return model
+
+
+def load_tokenizer(directory: Path, **options: Any) -> PreTrainedTokenizerBase:
+    """The tokenizer in `directory`; arguments and errors as for `load_model`."""
+    tokenizer: PreTrainedTokenizerBase = _without_code(AutoTokenizer, directory, options)
+    return tokenizer
+
+
+def _without_code(loader: Any, directory: Path, options: dict[str, Any]) -> Any:
+    try:
+        # False and not left out: left out, transformers asks at the terminal, and a "y" runs the model's code.
+        return loader.from_pretrained(directory, **options, local_files_only=True, trust_remote_code=False)
+    except ValueError as error:
+        if _CODE not in str(error):
+            raise
+        raise ModelError(
+            f"the base model in {directory} needs code of its own (auto_map in its configuration), which is never run: "
+            "use a model that transformers supports by itself"
+        ) from None
