@@ -18,15 +18,13 @@ from flwr.common.serde import message_from_proto
 from flwr.proto.fleet_pb2 import PushMessagesRequest, PushMessagesResponse
 from flwr.proto.message_pb2 import ObjectTree, PushObjectRequest, PushObjectResponse
 from flwr.server.superlink.linkstate import LinkState
-from flwr.supercore.inflatable.inflatable_object import is_valid_sha256_hash, iterate_object_tree
-from flwr.supercore.object_store import NoObjectInStoreError
+from flwr.supercore.inflatable.inflatable_object import get_object_id
 from flwr.superlink.servicer.fleet import fleet_handlers
 
 from sealora_server.deployment.superlink.known_runs import require_known
 from sealora_server.deployment.superlink.quotas import Quotas
+from sealora_server.deployment.superlink.trees import Parts, contradicted, is_made_of, parts_of
 
-MOST_PARTS = 10_000
-"""An answer of ours has a handful of records and its vector in pieces of 5 MB."""
 PART_OVERHEAD = 1024
 """Bytes that Flower needs for the name of a part, or a little fewer; they count as the answer's."""
 _LONGEST_RUNTIME = 1e9
@@ -47,6 +45,7 @@ class _Reply:
     message_id: str
     answers: str
     session: str
+    parts: Parts
     missing: set[str]
 
 
@@ -83,32 +82,54 @@ class Replies:
         with self._lock:
             return self._begin(node, request, message.metadata, parts)
 
-    def _begin(
-        self, node: int, request: PushMessagesRequest, metadata: Metadata, parts: set[str]
-    ) -> PushMessagesResponse:
-        run, own, answers = metadata.run_id, metadata.message_id, metadata.reply_to_message_id
+    def make_way(self, tree: ObjectTree) -> bool:
+        """Drops answers that are not whole and say of a part of this tree that it is made of something else.
+
+        What is whole is true: `add` compares. A member may guess a part of another's greeting, or of the first adapter,
+        and would spoil these by a lie about it.
+
+        Returns:
+            False if something that is whole contradicts the tree.
+        """
+        with self._lock:
+            return self._made_way(tree)
+
+    def _made_way(self, tree: ObjectTree) -> bool:
+        while True:
+            names = contradicted(tree, self._state.object_store)
+            liars = [key for key, reply in list(self._latest.items()) if names & reply.missing]
+            if not liars:
+                return not names
+            for liar in liars:
+                self._take_back(*liar)
+
+    def _begin(self, node: int, request: PushMessagesRequest, metadata: Metadata, parts: Parts) -> PushMessagesResponse:
+        run, answers = metadata.run_id, metadata.reply_to_message_id
         former = self._latest.get((node, run))
-        if former is not None and former.message_id != own:
+        if former is not None and former.answers != answers:
             self.drop(node, run)
-        elif former is not None and former.answers != answers:
+        elif former is not None and former.missing and former.parts != parts:
+            self._take_back(node, run)
+        tree = request.message_object_trees[0]
+        if not self._made_way(tree):
             raise NotYoursError
-        self._require_as_stored(request.message_object_trees[0])
         witness = _Witness(self._state)
         response = fleet_handlers.push_messages(request, cast(LinkState, witness))
         if not witness.stored:
             self._end_session(response.session_id)
             return response
-        if former is not None and former.message_id == own:
-            self._end_session(former.session)
+        if (node, run) in self._latest:
+            self._end_session(self._latest[node, run].session)
         missing = set(response.objects_to_push)
-        self._latest[node, run] = _Reply(own, answers, response.session_id, missing)
-        self._charge(node, run, request.ByteSize() + self._bytes_of(parts, missing))
+        self._latest[node, run] = _Reply(tree.object_id, answers, response.session_id, parts, missing)
+        self._charge(node, run, request.ByteSize() + self._bytes_of(set(parts), missing))
         return response
 
     def add(self, node: int, request: PushObjectRequest) -> PushObjectResponse:
         """Takes a part of this node's latest answer in its run, and no other.
 
         Raises:
+            NotYoursError: it is made of something else than the node has said.
             AnswerTooLargeError: the answer is larger than the server takes.
             FlowerError: the run is over.
         """
@@ -118,9 +139,13 @@ class Replies:
         size = len(request.object_content)
         if self._quotas.kept(node, request.run_id) + size > self._most:
             raise AnswerTooLargeError
+        name, content = request.object_id, request.object_content
+        if name in reply.missing and get_object_id(content) == name and not is_made_of(content, reply.parts[name]):
+            self._take_back(node, request.run_id)
+            raise NotYoursError
         response = fleet_handlers.push_object(request, self._state)
         if response.stored:
-            self._arrived(request.object_id, size)
+            self._arrived(name, size)
         return response
 
     def forget_ended(self) -> None:
@@ -136,13 +161,20 @@ class Replies:
                 self._quotas.drop(node, run)
 
     def drop(self, node: int, run: int) -> None:
-        """Drops the node's latest answer in a run, of which nothing is kept any longer."""
+        """Drops the node's latest answer in a run with the order that it answers; nothing is kept of it any longer."""
         self._quotas.drop(node, run)
         reply = self._latest.pop((node, run), None)
         if reply is not None:
             self._state.delete_messages({reply.answers})
             self._state.object_store.delete(reply.message_id)
             self._end_session(reply.session)
+
+    def _take_back(self, node: int, run: int) -> None:
+        """Drops an answer that is not whole; its order may be answered still."""
+        self._quotas.drop(node, run)
+        reply = self._latest.pop((node, run), None)
+        if reply is not None:
+            self._state._cleanup_push_session(reply.session, cleanup_messages=True)
 
     def _end_session(self, session: str) -> None:
         """Flower's list of what is awaited would stay until the run ends."""
@@ -170,23 +202,6 @@ class Replies:
         store = self._state.object_store
         return PART_OVERHEAD * len(parts) + sum(len(store.get(part) or b"") for part in parts - missing)
 
-    def _require_as_stored(self, tree: ObjectTree) -> None:
-        """Flower goes by what it was first told a part is made of, and would never delete what it is told later.
-
-        Nor could it be said what a part keeps that stands for more than it says.
-        """
-        left, seen = [tree], set()
-        while left:
-            part = left.pop()
-            if part.object_id in seen:
-                continue
-            seen.add(part.object_id)
-            try:
-                if self._state.object_store.get_object_tree(part.object_id) != part:
-                    raise NotYoursError
-            except NoObjectInStoreError:
-                left.extend(part.children)
-
 
 class _Witness:
     """Flower's state, which notes whether an answer was stored: Flower answers the same if it was not."""
@@ -205,7 +220,7 @@ class _Witness:
         return getattr(self._state, name)
 
 
-def _of_node(node: int, request: PushMessagesRequest) -> tuple[Message, set[str]]:
+def _of_node(node: int, request: PushMessagesRequest) -> tuple[Message, Parts]:
     """The one answer in a request, and its parts."""
     if len(request.messages_list) != 1 or len(request.message_object_trees) != 1:
         raise NotYoursError
@@ -213,7 +228,7 @@ def _of_node(node: int, request: PushMessagesRequest) -> tuple[Message, set[str]
     if len(runtimes) > 1 or not all(0 <= each <= _LONGEST_RUNTIME for each in runtimes):
         raise NotYoursError
     tree = request.message_object_trees[0]
-    parts = _parts(tree)
+    parts = parts_of(tree)
     metadata = request.messages_list[0].metadata
     bound = (
         metadata.src_node_id == node
@@ -226,18 +241,6 @@ def _of_node(node: int, request: PushMessagesRequest) -> tuple[Message, set[str]
     message = None
     with suppress(Exception):  # whatever a node's bytes make Flower raise
         message = message_from_proto(request.messages_list[0])
-    if message is None or not bound:
+    if message is None or parts is None or not bound:
         raise NotYoursError
     return message, parts
-
-
-def _parts(tree: ObjectTree) -> set[str]:
-    """The parts of a tree in which each is made of the same wherever it stands, so that none contains itself."""
-    parts: dict[str, list[str]] = {}
-    for count, part in enumerate(iterate_object_tree(tree)):
-        children = [child.object_id for child in part.children]
-        if count >= MOST_PARTS or not is_valid_sha256_hash(part.object_id):
-            raise NotYoursError
-        if parts.setdefault(part.object_id, children) != children:
-            raise NotYoursError
-    return set(parts)

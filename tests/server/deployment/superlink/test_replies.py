@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from sealora_server.deployment.superlink.quotas import OverQuotaError, Quotas
 from sealora_server.deployment.superlink.replies import (
-    MOST_PARTS,
     PART_OVERHEAD,
     AnswerTooLargeError,
     NotYoursError,
     Replies,
 )
+from sealora_server.deployment.superlink.trees import MOST_PARTS
 
 
 class Bench(FleetBench):
@@ -224,17 +224,49 @@ def test_an_answer_whose_order_has_gone_leaves_no_session_when_it_comes_again(be
     assert bench.held()["sessions"] <= 1
 
 
-def test_the_same_answer_made_of_something_else_is_refused(bench: Bench) -> None:
+def test_the_same_answer_made_of_something_else_takes_the_place_of_the_first(bench: Bench) -> None:
     """Flower goes by what it was told first, and would never delete what comes with what it is told later."""
     answer = bench.ordered()
+    held = bench.held()
     bench.sent(answer, parts=[])
-    other = _with_root(answer, tree(answer.message_id, tree(A), tree(B)))
-    with pytest.raises(NotYoursError):
-        bench.replies.begin(bench.own, other)
+    bench.replies.begin(bench.own, _with_root(answer, tree(answer.message_id, tree(A), tree(B))))
+    assert bench.held()["objects"] == held["objects"] + 3
+    bench.replies.begin(bench.own, answer.request)
+    bench.sent(answer)
+    assert bench.held()["objects"] == held["objects"] + 3
+    bench.replies.begin(bench.own, _with_root(answer, tree(A)))  # Flower takes one whole answer to an order
+    assert bench.held() == {**bench.held(), "objects": held["objects"] + 3, "answers": 1, "latest": 1}
+    bench.replies.drop(bench.own, bench.the_run)
+    assert bench.held() == {**held, "orders": held["orders"] - 1}
+
+
+def test_what_is_whole_is_what_it_says_and_nobody_may_say_otherwise(bench: Bench) -> None:
     order = bench.state.object_store.get_object_tree(bench.order(bench.the_run, bench.own))
     with pytest.raises(NotYoursError):
         bench.replies.begin(bench.own, _with_root(bench.ordered(), tree(C, tree(order.children[0].object_id, tree(A)))))
     assert not any(name in bench.state.object_store for name in (A, B, C))
+    answer = bench.ordered()
+    response = bench.replies.begin(bench.own, _with_root(answer, tree(answer.message_id, tree(A))))
+    with pytest.raises(NotYoursError):
+        bench.replies.add(bench.own, bench.part(response, answer.message_id, answer.parts[answer.message_id]))
+    assert not any(name in bench.state.object_store for name in (A, answer.message_id))
+
+
+def test_who_guesses_a_part_of_another_s_answer_and_lies_about_it_is_dropped(bench: Bench) -> None:
+    liar = bench.node()
+    honest = bench.ordered()
+    for part in (root_of(honest), root_of(honest).children[0]):
+        lie = _with_root(bench.ordered(node=liar), tree(C, tree(part.object_id, tree(A))))
+        bench.replies.begin(liar, lie)
+        bench.sent(honest)
+        assert bench.state.object_store.get_object_tree(honest.message_id) == root_of(honest)
+        assert bench.state.object_store.get(honest.message_id) == honest.parts[honest.message_id]
+        assert (liar, bench.the_run) not in bench.replies._latest
+        with pytest.raises(NotYoursError):
+            bench.replies.begin(liar, lie)
+        bench.replies.drop(bench.own, bench.the_run)
+        bench.state.object_store.delete(honest.message_id)
+        honest = bench.ordered()
 
 
 def test_a_part_counts_for_each_answer_that_has_it(bench: Bench) -> None:
@@ -329,21 +361,14 @@ def test_whatever_trees_a_node_sends_one_answer_s_parts_are_kept_at_most(roots: 
     assert bench.held()["sessions"] == bench.held()["roots"] == bench.held()["answers"] == bench.quotas.bytes == 0
 
 
-def test_one_answer_does_not_answer_two_orders(bench: Bench) -> None:
-    answer = bench.ordered()
-    bench.sent(answer)
-    answer.request.messages_list[0].metadata.reply_to_message_id = bench.order(bench.the_run, bench.own)
-    with pytest.raises(NotYoursError):
-        bench.replies.begin(bench.own, answer.request)
-
-
-def test_a_part_that_stands_for_more_than_it_says_is_refused(bench: Bench) -> None:
+def test_a_part_that_stands_for_more_than_it_says_does_so_no_longer(bench: Bench) -> None:
     """It would keep what it does not count for; and doubled again and again, Flower would never end listing it."""
     other = bench.node()
     bench.sent(bench.ordered(), parts=[])
     bench.replies.begin(bench.own, _with_root(bench.ordered(), tree(A, tree(B), tree(C))))
-    with pytest.raises(NotYoursError):
-        bench.replies.begin(other, _with_root(bench.ordered(node=other), tree(name_of(4), tree(A), tree(A))))
+    bench.replies.begin(other, _with_root(bench.ordered(node=other), tree(name_of(4), tree(A), tree(A))))
+    assert bench.state.object_store.get_object_tree(A) == tree(A)
+    assert not any(name in bench.state.object_store for name in (B, C))
 
 
 _SHARED: list[Bench] = []
