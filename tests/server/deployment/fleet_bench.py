@@ -25,7 +25,7 @@ from flwr.app.message.message import make_message
 from flwr.app.metadata import Metadata
 from flwr.common.constant import NOOP_ACCOUNT_NAME, NOOP_FLWR_AID, SUPERLINK_NODE_ID, TIMESTAMP_HEADER
 from flwr.common.serde import message_to_proto
-from flwr.proto.fleet_pb2 import PushMessagesRequest
+from flwr.proto.fleet_pb2 import PushMessagesRequest, PushMessagesResponse
 from flwr.proto.message_pb2 import ObjectTree, PushObjectRequest
 from flwr.proto.node_pb2 import Node
 from flwr.supercore.constant import (
@@ -118,7 +118,7 @@ class FleetBench:
     def order(self, run: int, node: int, payload: bytes = b"", ttl: float = 600.0) -> str:
         """Stores a message for a node, of three parts; its name."""
         self._orders += 1
-        message = _message(run, SUPERLINK_NODE_ID, node, "", payload or b"order %d" % self._orders, ttl)
+        message = message_of(run, SUPERLINK_NODE_ID, node, "", payload or b"order %d" % self._orders, ttl)
         self.state.object_store.preregister(run, get_object_tree(message))
         for name, each in get_all_nested_objects(message).items():
             self.state.object_store.put(name, each.deflate())
@@ -128,7 +128,7 @@ class FleetBench:
 
     def answer(self, node: int, run: int, order: str, payload: bytes = b"answer") -> Answer:
         """What a node may answer to an order."""
-        message = _message(run, node, SUPERLINK_NODE_ID, order, payload, 300.0)
+        message = message_of(run, node, SUPERLINK_NODE_ID, order, payload, 300.0)
         request = PushMessagesRequest(
             node=Node(node_id=node),
             messages_list=[message_to_proto(remove_content_from_message(message))],
@@ -167,8 +167,6 @@ class FleetBench:
         pushed = self.ask("push-messages", answer.request, node)
         if pushed.status != 200:
             return pushed
-        from flwr.proto.fleet_pb2 import PushMessagesResponse
-
         session = PushMessagesResponse.FromString(pushed.body).session_id
         run = answer.request.messages_list[0].metadata.run_id
         for name in answer.parts if parts is None else parts:
@@ -256,7 +254,8 @@ def _key(number: int) -> EllipticCurvePrivateKey:
     return generate_private_key(SECP384R1())
 
 
-def _message(run: int, source: int, destination: int, answers: str, payload: bytes, ttl: float) -> Message:
+def message_of(run: int, source: int, destination: int, answers: str, payload: bytes, ttl: float) -> Message:
+    """A message, of three parts."""
     metadata = Metadata(
         run_id=run,
         message_id="",
