@@ -87,6 +87,8 @@ class FleetBench:
     database: str = FLWR_IN_MEMORY_DB_NAME
     keys: dict[int, EllipticCurvePrivateKey] = field(default_factory=dict)
     told: list[int] = field(default_factory=list)
+    tokens: dict[int, str] = field(default_factory=dict)
+    """Run -> its ServerApp's token."""
 
     def __post_init__(self) -> None:
         _, self.factory = get_objectstore_linkstate_factories(self.database, get_federation_manager())
@@ -111,7 +113,7 @@ class FleetBench:
         """A run that is running."""
         number = self.state.create_run(None, None, None, {}, NOOP_FEDERATION_ID, None, None, TaskType.SERVER_APP)
         task = self.state.get_run_info(run_ids=[number])[0].primary_task_id
-        assert self.state.claim_task(task)
+        self.tokens[int(number)] = self.state.claim_task(task)
         assert self.state.activate_task(task)
         return int(number)
 

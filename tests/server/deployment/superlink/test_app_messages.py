@@ -32,11 +32,7 @@ class Bench(FleetBench):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.own = self.node()
-        self.the_run = int(self.state.create_run(None, None, None, {}, "@none/default", None, None, "flwr-serverapp"))
-        task = self.state.get_run_info(run_ids=[self.the_run])[0].primary_task_id
-        self.token = self.state.claim_task(task)
-        assert self.state.activate_task(task)
+        self.own, self.the_run = self.node(), self.run()
         self.app = AppMessages(self.state, self.fleet.replies.make_way, self.fleet.questions.wake)
         self.fleet._replied = self.app.replied
 
@@ -45,7 +41,7 @@ class Bench(FleetBench):
         headers = [
             (b"content-type", FRAMES.encode()),
             (WAIT.encode(), wait.encode()),
-            (TASK_TOKEN_HEADER.lower().encode(), (self.token if token is None else token).encode()),
+            (TASK_TOKEN_HEADER.lower().encode(), (self.tokens[self.the_run] if token is None else token).encode()),
         ]
         answered = Answered()
 
