@@ -10,23 +10,19 @@ import zipfile
 import flwr
 import httpx
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, generate_private_key
 from flwr.cli.config_utils import get_fab_metadata
 from flwr.common.config import validate_config
 from flwr.server.superlink.linkstate import InMemoryLinkState
 from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME
-from flwr.supercore.primitives.asymmetric import public_key_to_bytes
-from flwr.supercore.protobuf.client import ProtobufRequestContext
 from flwr.supercore.protobuf.translation import PROTOBUF_REQUEST_TYPES
 from flwr.superlink.main import create_app
 from flwr.superlink.routers.fleet.router import router
-from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
-from starlette.requests import Request
-from starlette.responses import Response
+from flwr.superlink.servicer.fleet import fleet_handlers
 
 from sealora_server.deployment import services
 from sealora_server.deployment.bundle import build_bundle
-from sealora_server.deployment.superlink.gate import SMALL_BODY_BYTES
+from sealora_server.deployment.config import LimitsSection
+from sealora_server.deployment.superlink import app_messages
 from sealora_server.deployment.superlink.paths import FLEET_PATHS, HEALTH, OPEN_FLEET
 from sealora_server.deployment.superlink.process import SuperLinkSettings, gated, superlink_app
 
@@ -41,6 +37,7 @@ def superlink():
         superexec_secret="ab" * 32,
         superlink_socket=0,
         fleet_socket=0,
+        limits=LimitsSection(),
         log="text",
     )
     return superlink_app(settings)
@@ -93,7 +90,7 @@ async def ask(app, socket, method: str, path: str) -> int:
 
 @pytest.fixture
 def gate(superlink):
-    return gated(superlink, TRUSTED)
+    return gated(superlink, TRUSTED, LimitsSection())
 
 
 @pytest.mark.anyio
@@ -101,13 +98,14 @@ def gate(superlink):
 async def test_what_is_not_for_sites_is_not_served_on_their_socket(superlink, gate, socket):
     assert await ask(gate, TRUSTED, "POST", OPEN_FLEET) == 200
     others = [path for path in superlink.openapi()["paths"] if path not in FLEET_PATHS | {HEALTH}]
+    others += [app_messages.PUSH, app_messages.PULL]
     assert len(others) > 50
     for path in [*others, "/docs", "/openapi.json", OPEN_FLEET]:
         for method in ("GET", "POST"):
             assert await ask(gate, socket, method, path) == 403, path
     for path in FLEET_PATHS:
         assert await ask(gate, socket, "GET", path) == 403
-        assert await ask(gate, socket, "POST", path) == 415  # Flower's own answer to a body without a type
+        assert await ask(gate, socket, "POST", path) == 401
     assert await ask(gate, socket, "GET", HEALTH) == 200
 
 
@@ -125,7 +123,7 @@ async def test_sites_are_told_to_come_later_until_the_fleet_is_opened(gate):
     assert await ask(gate, FLEET, "POST", OPEN_FLEET) == 403
     assert await ask(gate, FLEET, "POST", "/v1/fleet/pull-messages") == 503
     await ask(gate, TRUSTED, "POST", OPEN_FLEET)
-    assert await ask(gate, FLEET, "POST", "/v1/fleet/pull-messages") == 415
+    assert await ask(gate, FLEET, "POST", "/v1/fleet/pull-messages") == 401
 
 
 def test_the_bundle_is_a_name_without_code_and_the_same_every_time():
@@ -142,66 +140,31 @@ def test_the_bundle_is_a_name_without_code_and_the_same_every_time():
     assert get_fab_metadata(content) == ("sealora/sealora", project["project"]["version"])
 
 
-LARGE = SMALL_BODY_BYTES + 1
-NODE, STRANGER = generate_private_key(SECP384R1()), generate_private_key(SECP384R1())
+@pytest.mark.anyio
+@pytest.mark.parametrize("path", sorted(FLEET_PATHS))
+async def test_nothing_is_read_of_whom_is_no_node(gate, path):
+    await ask(gate, TRUSTED, "POST", OPEN_FLEET)
+    sent = []
+
+    async def receive():
+        raise AssertionError("the body of a stranger was asked for")
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": path, "headers": [], "server": (FLEET, None)}
+    await gate(scope, receive, send)
+    assert sent[0]["status"] == 401
+    assert (b"connection", b"close") in sent[0]["headers"]
 
 
-def signed(key, claimed=None) -> dict[str, str]:
-    """The headers that Flower's own client sends: signed with `key`, naming `claimed`."""
-    interceptor = NodeAuthHttpInterceptor(key, (claimed or key).public_key())
-    request = httpx.Request("POST", "http://x")
-    interceptor.intercept(ProtobufRequestContext("", None, request), lambda context: httpx.Response(200))
-    return {name: value for name, value in request.headers.items() if name.startswith("flwr-")}
+@pytest.mark.anyio
+async def test_what_is_no_request_is_let_go(gate):
+    await gate({"type": "websocket", "path": "/", "server": (TRUSTED, None)}, None, None)
 
 
-@pytest.fixture
-def opened(superlink):
-    """An open gate, one registered node, and how much of a body the SuperLink was given to read."""
+def test_flower_s_insides_that_are_used_are_there(superlink):
+    """`replies` ends push sessions by hand; Flower's handler calls what its witness listens to."""
     state = superlink.state.linkstate_factory.state()
-    pem = public_key_to_bytes(NODE.public_key())
-    if state.get_node_id_by_public_key(pem) is None:
-        state.create_node("<id:none>", "none", pem, 30)
-    read: list[int] = []
-
-    async def app(scope, receive, send):
-        body = await Request(scope, receive).body()
-        read.append(len(body))
-        await Response(status_code=200)(scope, receive, send)
-
-    gate = gated(superlink, TRUSTED)
-    gate._is_open = True
-    gate._app = app
-    return gate, read
-
-
-async def send_body(opened, size: int, headers: dict[str, str], *, chunked: bool = False) -> tuple[int, list[int]]:
-    gate, read = opened
-
-    async def through(scope, receive, send):
-        await gate({**scope, "server": (FLEET, None)}, receive, send)
-
-    async def chunks():
-        yield bytes(size)
-
-    headers = {"content-type": "application/protobuf", **headers}
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(through, raise_app_exceptions=False)) as client:
-        content = chunks() if chunked else bytes(size)
-        answer = await client.post("http://x/v1/fleet/push-object", content=content, headers=headers)
-    return answer.status_code, read
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize("chunked", [False, True])
-async def test_a_large_body_is_read_from_a_node_alone(opened, chunked):
-    for headers in ({}, signed(STRANGER), signed(STRANGER, claimed=NODE), {"flwr-public-key": "?"}):
-        status, read = await send_body(opened, LARGE, headers, chunked=chunked)
-        assert (status, read) == (401, [])
-    _, read = await send_body(opened, LARGE, signed(NODE), chunked=chunked)
-    assert read == [LARGE]
-
-
-@pytest.mark.anyio
-async def test_a_body_of_unknown_length_counts_as_large_and_a_small_one_is_flower_s_to_judge(opened):
-    assert (await send_body(opened, 1, {}, chunked=True)) == (401, [])
-    _, read = await send_body(opened, SMALL_BODY_BYTES, {})
-    assert read == [SMALL_BODY_BYTES]
+    assert list(inspect.signature(state._cleanup_push_session).parameters) == ["session_id", "cleanup_messages"]
+    assert "state.store_message_and_object_tree(" in inspect.getsource(fleet_handlers.push_messages)

@@ -1,195 +1,296 @@
-"""Answers that come in pieces, not at all, or as something else: none of them holds up another, none ends the run."""
+"""Answers that come in pieces, not at all, or as something else: none of them holds up another, none ends the run.
+
+Against the real gate on a Unix socket; the sites' side is in the tests' hands.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import asyncio
+import hashlib
+import threading
+from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
-from flwr.app import ConfigRecord, Message, RecordDict
-from flwr.app.message import remove_content_from_message
-from flwr.common.serde import message_to_proto
-from flwr.proto.message_pb2 import PullObjectResponse
-from flwr.proto.node_pb2 import NodeInfo
-from flwr.proto.runtime_pb2 import GetNodesResponse, PullAppMessagesResponse
-from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
+import uvicorn
+from fleet_bench import Answer, Answered, FleetBench, Headers, message_of
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.proto.fleet_pb2 import PullMessagesRequest, PullMessagesResponse, PushMessagesResponse
+from flwr.proto.message_pb2 import PullObjectRequest, PullObjectResponse, PushObjectRequest
+from flwr.proto.node_pb2 import Node
+from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME
+from flwr.supercore.inflatable.inflatable_object import get_object_tree
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 from flwr.supercore.task_identity import TaskIdentity
+from google.protobuf.message import Message as Proto
 
+from sealora_server.deployment.config import LimitsSection
 from sealora_server.deployment.socket_grid import SocketGrid
+from sealora_server.deployment.sockets import listen_unix
+from sealora_server.deployment.superlink.app_messages import LARGEST_PART
+from sealora_server.deployment.superlink.process import SuperLinkSettings, gated, superlink_app
+from sealora_server.deployment.superlink.questions import ids_of
 from sealora_server.node_keys import KeyedGrid, NodeSession
 
-SITE, SERVER, RUN = 11, 1, 5
 
+class Bench(FleetBench):
+    """A SuperLink on a socket, with a run, and its nodes."""
 
-@dataclass
-class FakeRuntime:
-    """The SuperLink's Runtime API: hands out each answer once, and those of its objects that have arrived."""
-
-    answers: dict[str, Any] = field(default_factory=dict)
-    objects: dict[str, bytes] = field(default_factory=dict)
-    expected: set[str] = field(default_factory=set)
-    asked: list[set[str]] = field(default_factory=list)
-    confirmed: list[str] = field(default_factory=list)
-
-    def PullMessages(self, request):  # noqa: N802
-        self.asked.append(set(request.message_ids))
-        found = [self.answers.pop(number) for number in sorted(request.message_ids) if number in self.answers]
-        return PullAppMessagesResponse(
-            messages_list=[envelope for envelope, _ in found], message_object_trees=[tree for _, tree in found]
+    def __init__(self, socket: Path) -> None:
+        settings = SuperLinkSettings(
+            supervisor=1,
+            database=FLWR_IN_MEMORY_DB_NAME,
+            superexec_secret="ab" * 32,
+            superlink_socket=0,
+            fleet_socket=0,
+            limits=LimitsSection(),
+            log="text",
         )
+        app = superlink_app(settings)
+        super().__init__()
+        self.state = app.state.linkstate_factory.state()
+        self.listener = listen_unix(socket)
+        gate = gated(app, str(socket), LimitsSection())
+        self.fleet, self.messages = gate.fleet, gate.messages
+        options: dict[str, Any] = {"loop": "asyncio", "lifespan": "off", "log_config": None}
+        self.server = uvicorn.Server(uvicorn.Config(self._watched(gate), **options))
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.listener]})
+        self.asked: list[str] = []
+        self.thread.start()
+        self.own, self.the_run = self.node(), self.run()
 
-    def PullObject(self, request):  # noqa: N802
-        content = self.objects.get(request.object_id)
-        known = content is not None or request.object_id in self.expected
-        return PullObjectResponse(
-            object_found=known, object_available=content is not None, object_content=content or b""
+    def _watched(self, gate: Any) -> Any:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            self.loop = asyncio.get_running_loop()
+            self.asked.append(scope["path"].rpartition("/")[2])
+            await gate(scope, receive, send)
+
+        return app
+
+    def ask(self, action: str, body: Proto | bytes, node: int | None, more: Headers | None = None) -> Answered:
+        return asyncio.run_coroutine_threadsafe(self.post(action, body, node, more), self.loop).result(20)
+
+    def stop(self) -> None:
+        self.server.should_exit = self.server.force_exit = True
+        self.thread.join(timeout=10)
+
+    def begin(self, answer: Answer, node: int | None = None) -> str:
+        """Pushes an answer's envelope; its session."""
+        pushed = self.ask("push-messages", answer.request, node or self.own)
+        assert pushed.status == 200
+        return PushMessagesResponse.FromString(pushed.body).session_id
+
+    def add(self, session: str, name: str, content: bytes) -> None:
+        part = PushObjectRequest(
+            node=Node(node_id=self.own), run_id=self.the_run, session_id=session, object_id=name, object_content=content
         )
-
-    def ConfirmMessageReceived(self, request):  # noqa: N802
-        self.confirmed.append(request.message_object_id)
-
-    def GetNodes(self, request):  # noqa: N802
-        return GetNodesResponse(nodes=[NodeInfo(node_id=SITE, public_key=b"pem", last_activated_at="now")])
+        assert self.ask("push-object", part, self.own).body != b""
 
 
 @pytest.fixture
-def runtime():
-    return FakeRuntime()
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path / "s")
+    yield bench
+    bench.stop()
 
 
 @pytest.fixture
-def grid(runtime):
-    TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = RUN, SERVER, 1
-    grid = SocketGrid(Path("/nowhere"), "token")
-    grid._client = runtime
-    grid._run = SimpleNamespace(run_id=RUN)
-    type(grid).run = property(lambda self: self._run)
+def grid(bench: Bench, tmp_path: Path) -> Iterator[SocketGrid]:
+    TaskIdentity.run_id, TaskIdentity.node_id = bench.the_run, 1
+    TaskIdentity.task_id = bench.state.get_run_info(run_ids=[bench.the_run])[0].primary_task_id
+    grid = SocketGrid(tmp_path / "s", bench.tokens[bench.the_run])
+    grid.set_run(bench.state.get_run_info(run_ids=[bench.the_run])[0])
+    assert bench.own in grid.node_sessions()
     yield grid
-    del type(grid).run
+    grid.close()
 
 
-def answer(text: str, site: int = SITE) -> tuple[str, str, dict[str, bytes], Any]:
-    """An answer of a site: (id of what it answers, its own id, its objects, what the SuperLink tells of it)."""
-    asked = Message(RecordDict(), dst_node_id=site, message_type="query.hello")
-    asked.metadata.__dict__["_message_id"] = f"asked-{text}"
-    reply = Message(RecordDict({"config": ConfigRecord({"payload": text.encode()})}), reply_to=asked)
-    reply.metadata.__dict__["_message_id"] = reply.object_id
-    objects = {number: value.deflate() for number, value in get_all_nested_objects(reply).items()}
-    told = message_to_proto(remove_content_from_message(reply)), get_object_tree(reply)
-    return asked.metadata.message_id, reply.object_id, objects, told
+def order(grid: SocketGrid, node: int, content: RecordDict | None = None) -> str:
+    """Sends an order; its name."""
+    record = content or RecordDict({"config": ConfigRecord({"payload": b"order"})})
+    [name] = grid.push_messages([Message(record, node, "query.hello", ttl=600.0)])
+    return str(name)
 
 
-def arrives(runtime: FakeRuntime, text: str) -> tuple[str, str, dict[str, bytes]]:
-    asked, own, objects, told = answer(text)
-    runtime.answers[asked] = told
-    runtime.expected |= set(objects)
-    return asked, own, objects
+def answered(grid: SocketGrid, bench: Bench, payload: bytes = b"answer", node: int | None = None) -> tuple[str, Answer]:
+    """An order, and what a node may answer to it."""
+    node = node or bench.own
+    name = order(grid, node)
+    return name, bench.answer(node, bench.the_run, name, payload)
 
 
 def payload(message: Message) -> object:
     return message.content.config_records["config"]["payload"]
 
 
-def test_a_whole_answer_is_handed_on_and_confirmed(grid, runtime):
-    asked, own, objects = arrives(runtime, "a")
-    runtime.objects |= objects
+def test_a_whole_answer_is_handed_on_and_let_go(grid: SocketGrid, bench: Bench) -> None:
+    asked, answer = answered(grid, bench)
+    assert grid.pull_messages([asked]) == []
+    bench.push(bench.own, answer)
+    bench.asked.clear()
     [message] = grid.pull_messages([asked])
-    assert payload(message) == b"a"
-    assert (message.metadata.reply_to_message_id, message.metadata.message_id) == (asked, own)
-    assert runtime.confirmed == [own]
+    assert payload(message) == b"answer"
+    assert (message.metadata.reply_to_message_id, message.metadata.message_id) == (asked, answer.message_id)
+    assert bench.asked == ["pull-messages"]  # with all its parts
+    assert answer.message_id not in bench.state.object_store
     assert grid.pull_messages([]) == []
 
 
-def test_an_answer_that_has_not_come_whole_holds_up_no_other(grid, runtime):
-    first, own, objects = arrives(runtime, "slow")
-    second, _, others = arrives(runtime, "quick")
-    runtime.objects |= others
-    assert [payload(message) for message in grid.pull_messages([first, second])] == [b"quick"]
-    assert grid.pull_messages([first]) == []
-    assert runtime.asked == [{first, second}]  # it is Flower's no more: asked for again, it would be an error
-    runtime.objects |= objects
-    assert [payload(message) for message in grid.pull_messages([first])] == [b"slow"]
-    assert runtime.confirmed.count(own) == 1
+def test_a_large_part_is_fetched_and_then_confirmed(grid: SocketGrid, bench: Bench) -> None:
+    asked, answer = answered(grid, bench, bytes(LARGEST_PART + 1))
+    bench.push(bench.own, answer)
+    bench.asked.clear()
+    [message] = grid.pull_messages([asked])
+    assert payload(message) == bytes(LARGEST_PART + 1)
+    assert bench.asked == ["pull-messages", "pull-object", "confirm-message-received"]
+    assert answer.message_id not in bench.state.object_store
 
 
-def test_parts_that_are_here_are_not_fetched_again(grid, runtime):
-    asked, _, objects = arrives(runtime, "a")
-    last = list(objects)[-1]
-    runtime.objects |= {number: value for number, value in objects.items() if number != last}
-    grid.pull_messages([asked])
-    runtime.objects = {last: objects[last]}
-    runtime.expected = {last}
-    assert [payload(message) for message in grid.pull_messages([asked])] == [b"a"]
+def test_an_answer_that_has_not_come_whole_holds_up_no_other(grid: SocketGrid, bench: Bench) -> None:
+    other = bench.node()
+    orders = grid.push_messages([Message(RecordDict(), node, "query.hello", ttl=600.0) for node in (bench.own, other)])
+    slow, quick = list(orders)
+    late = bench.answer(bench.own, bench.the_run, slow, b"slow")
+    session = bench.begin(late)
+    first, *rest = late.parts.items()
+    bench.add(session, *first)
+    bench.push(other, bench.answer(other, bench.the_run, quick, b"quick"))
+    assert [payload(message) for message in grid.pull_messages([slow, quick])] == [b"quick"]
+    bench.asked.clear()
+    assert grid.pull_messages([slow]) == []
+    assert set(bench.asked) == {"pull-object"}  # it is Flower's no more: asked for again, it would be an error
+    for name, content in rest:
+        bench.add(session, name, content)
+    bench.asked.clear()
+    assert [payload(message) for message in grid.pull_messages([slow])] == [b"slow"]
+    assert bench.asked == ["pull-object"] * len(rest) + ["confirm-message-received"]  # no part comes twice
 
 
-def test_an_answer_whose_parts_are_gone_becomes_an_error(grid, runtime):
-    asked, _, _ = arrives(runtime, "a")
-    runtime.expected.clear()
+def test_an_answer_whose_parts_are_gone_becomes_an_error(grid: SocketGrid, bench: Bench) -> None:
+    asked, answer = answered(grid, bench)
+    bench.begin(answer)
+    assert grid.pull_messages([asked]) == []
+    bench.state.object_store.delete(answer.message_id)
     [message] = grid.pull_messages([asked])
     assert message.has_error()
     assert message.metadata.reply_to_message_id == asked
     assert "do not make a message" in message.error.reason
 
 
-@pytest.mark.parametrize("content", [b"", b"nonsense", b"\xff" * 100, b"Message \x00{}", b"Message 5 {}\x00\x00\x00"])
-def test_an_answer_that_is_none_becomes_an_error(grid, runtime, content):
-    asked, own, objects = arrives(runtime, "a")
-    runtime.objects |= {**objects, own: content}
+def part(kind: str, children: list[str], body: bytes) -> bytes:
+    return f"{kind} {','.join(children)} {len(body)}".encode() + b"\x00" + body
+
+
+NONSENSE = {
+    "no message": lambda: [part("ConfigRecord", [], b"")],
+    "a message without metadata": lambda: [part("Message", [], b"\xff" * 20)],
+    "a message of nothing": lambda: [part("Message", [], b"")],
+    "a record that is none": lambda: _nested(part("RecordDict", [], b"{")),
+    "records that are no records": lambda: _nested(part("ConfigRecord", [], b"\xff\xff")),
+    "an array that is none": lambda: _nested(part("Array", [], b"\xff\xff")),
+}
+
+
+def _nested(inner: bytes) -> list[bytes]:
+    return [inner, part("Message", [hashlib.sha256(inner).hexdigest()], b"")]
+
+
+@pytest.mark.parametrize("what", NONSENSE)
+def test_an_answer_that_is_none_becomes_an_error(grid: SocketGrid, bench: Bench, what: str) -> None:
+    asked, answer = answered(grid, bench)
+    contents = NONSENSE[what]()
+    names = [hashlib.sha256(content).hexdigest() for content in contents]
+    root = answer.request.message_object_trees[0]
+    root.Clear()
+    root.object_id = answer.request.messages_list[0].metadata.message_id = names[-1]
+    if len(names) == 2:
+        root.children.add(object_id=names[0])
+    answer.parts = dict(zip(names, contents, strict=True))
+    assert bench.push(bench.own, answer).body != b""
     [message] = grid.pull_messages([asked])
     assert message.has_error()
+    assert (message.metadata.reply_to_message_id, message.metadata.src_node_id) == (asked, bench.own)
+    assert grid.pull_messages([]) == []
+
+
+def test_whose_answer_it_is_says_the_superlink_and_not_the_answer(grid: SocketGrid, bench: Bench) -> None:
+    asked, answer = answered(grid, bench)
+    claims = message_of(bench.the_run, 12, 1, "another order", b"claims", 300.0)
+    told = bench.answer(12, bench.the_run, "another order", b"claims")
+    assert claims.metadata.src_node_id == 12
+    answer.request.message_object_trees[0].CopyFrom(told.request.message_object_trees[0])
+    answer.request.messages_list[0].metadata.message_id = told.message_id
+    answer.parts = told.parts
+    bench.push(bench.own, answer)
+    [message] = grid.pull_messages([asked])
+    assert payload(message) == b"claims"
     assert message.metadata.reply_to_message_id == asked
+    assert message.metadata.src_node_id == bench.own
 
 
-@pytest.mark.parametrize("part", range(3))
-def test_so_does_one_of_whose_parts_one_is_none(grid, runtime, part):
-    asked, _, objects = arrives(runtime, "a")
-    assert len(objects) == 3
-    runtime.objects |= {**objects, sorted(objects)[part]: b"\x00"}
-    [message] = grid.pull_messages([asked])
-    assert message.has_error()
+def test_a_superlink_that_is_gone_is_not_taken_for_a_bad_answer(
+    grid: SocketGrid, bench: Bench, monkeypatch: Any
+) -> None:
+    asked, answer = answered(grid, bench)
+    session = bench.begin(answer)
 
-
-def test_whose_answer_it_is_says_the_superlink_and_not_the_answer(grid, runtime):
-    asked, own, objects, _ = answer("a")
-    other, _, _, (envelope, _) = answer("b", site=12)
-    envelope.metadata.message_id = own  # what the SuperLink checked, for an object that says something else
-    _, _, _, (_, tree) = answer("a")
-    runtime.answers[other] = (envelope, tree)
-    runtime.expected |= set(objects)
-    runtime.objects |= objects
-    for node in [tree]:
-        node.object_id = own
-    [message] = grid.pull_messages([other])
-    assert message.metadata.reply_to_message_id == other != asked
-    assert message.metadata.src_node_id == 12
-
-
-def test_a_superlink_that_is_gone_is_not_taken_for_a_bad_answer(grid, runtime):
-    asked, _, objects = arrives(runtime, "a")
-
-    def gone(request):
+    def gone(request: object) -> None:
         raise httpx.ReadError("gone")
 
-    runtime.PullObject = gone
-    with pytest.raises(httpx.ReadError):
-        grid.pull_messages([asked])
-    del runtime.PullObject
-    runtime.objects |= objects
-    assert [payload(message) for message in grid.pull_messages([asked])] == [b"a"]
+    with monkeypatch.context() as patched:
+        patched.setattr(grid.client, "PullObject", gone)
+        with pytest.raises(httpx.ReadError):
+            grid.pull_messages([asked])
+    for name, content in answer.parts.items():
+        bench.add(session, name, content)
+    assert [payload(message) for message in grid.pull_messages([asked])] == [b"answer"]
 
 
-def test_what_was_not_whole_is_forgotten_with_the_next_messages(grid, runtime, monkeypatch):
-    asked, _, _ = arrives(runtime, "a")
-    grid.pull_messages([asked])
-    monkeypatch.setattr("sealora_server.deployment.socket_grid.HttpGrid.push_messages", lambda self, messages: [])
-    grid.push_messages([])
-    grid.pull_messages([asked])
-    assert runtime.asked == [{asked}, {asked}]
+def test_a_superlink_that_is_away_for_a_moment_is_asked_again(grid: SocketGrid, bench: Bench, monkeypatch: Any) -> None:
+    ask = grid.client._client.post
+    failures = [httpx.ConnectError("away"), httpx.ReadError("away")]
+
+    def post(*given: Any, **options: Any) -> httpx.Response:
+        if failures:
+            raise failures.pop()
+        return ask(*given, **options)
+
+    monkeypatch.setattr(grid.client._client, "post", post)
+    asked, answer = answered(grid, bench)
+    bench.push(bench.own, answer)
+    assert [payload(message) for message in grid.pull_messages([asked])] == [b"answer"]
+    assert failures == []
 
 
-def test_it_says_which_node_authenticated_with_which_key(grid):
+def test_what_was_not_whole_is_forgotten_with_the_next_messages(grid: SocketGrid, bench: Bench) -> None:
+    asked, answer = answered(grid, bench)
+    bench.begin(answer)
+    assert grid.pull_messages([asked]) == []
+    assert set(grid._arriving) == {asked}
+    order(grid, bench.own)
+    assert grid._arriving == {}
+
+
+def test_what_is_sent_arrives_whole_large_parts_and_all(grid: SocketGrid, bench: Bench) -> None:
+    adapter = np.arange(3_000_000, dtype=np.float32)
+    order(grid, bench.own, RecordDict({"arrays": ArrayRecord({"adapter": Array(adapter)})}))
+    node = Node(node_id=bench.own)
+    pulled = bench.ask("pull-messages", PullMessagesRequest(node=node), bench.own)
+    [root] = PullMessagesResponse.FromString(pulled.body).message_object_trees
+    contents = {}
+    for name in ids_of(root):
+        request = PullObjectRequest(node=node, run_id=bench.the_run, object_id=name)
+        contents[name] = PullObjectResponse.FromString(bench.ask("pull-object", request, bench.own).body).object_content
+    message: Any = inflate_object_from_contents(root.object_id, contents)
+    assert get_object_tree(message) == root
+    np.testing.assert_array_equal(message.content.array_records["arrays"]["adapter"].numpy(), adapter)
+
+
+def test_it_says_which_node_authenticated_with_which_key(grid: SocketGrid, bench: Bench) -> None:
     assert isinstance(grid, KeyedGrid)
-    assert grid.node_sessions() == {SITE: NodeSession(b"pem", "now")}
+    [session] = grid.node_sessions().values()
+    assert isinstance(session, NodeSession)
+    assert session.key == bench.pem(bench.own)

@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 from flwr.common.constant import SUPERLINK_NODE_ID
-from flwr.proto.message_pb2 import PullObjectResponse, PushObjectRequest
+from flwr.proto.message_pb2 import ObjectTree, PullObjectResponse, PushObjectRequest
 from flwr.proto.node_pb2 import Node
 from flwr.proto.runtime_pb2 import PullAppMessagesRequest, PullAppMessagesResponse, PushAppMessagesRequest
 from flwr.proto.task_pb2 import Task
@@ -43,11 +43,15 @@ class AppMessages:
 
     Args:
         state: Flower's.
+        make_way: called with what a message is made of before it is stored: no answer may say otherwise.
         sent: called with the numbers of the nodes that messages were stored for.
     """
 
-    def __init__(self, state: LinkState, sent: Callable[[Iterable[int]], None]) -> None:
+    def __init__(
+        self, state: LinkState, make_way: Callable[[ObjectTree], bool], sent: Callable[[Iterable[int]], None]
+    ) -> None:
         self._state = state
+        self._make_way = make_way
         self._sent = sent
         self._replied: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
         self._is_closed = False
@@ -81,6 +85,8 @@ class AppMessages:
         parts = [PushObjectRequest.FromString(frame) for frame in frames[1:]]
 
         def store() -> bytes:
+            for tree in request.message_object_trees:
+                self._make_way(tree)
             response = runtime_handlers.push_messages(request, self._state, task)
             missing = dict.fromkeys(response.objects_to_push)
             for part in parts:

@@ -35,7 +35,7 @@ class Gate:
         self._trusted_socket = trusted_socket
         self._is_open = False
         self.fleet = Fleet(state, limits, self._replied)
-        self.messages = AppMessages(state, self.fleet.questions.wake)
+        self.messages = AppMessages(state, self.fleet.replies.make_way, self.fleet.questions.wake)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

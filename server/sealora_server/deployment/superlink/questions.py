@@ -26,6 +26,7 @@ from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
 from flwr.superlink.servicer.fleet import fleet_handlers
 
 from sealora_common.frames import chosen, to_frames
+from sealora_server.deployment.superlink.known_runs import require_known
 
 _REMEMBERED = 8
 
@@ -113,21 +114,23 @@ class Questions:
         """A part of a message that was handed out to this node.
 
         Raises:
-            FlowerError: the run is over.
+            FlowerError: the run is over, or unknown.
         """
         of = self._nodes[node]
         # A node that was handed out nothing yet asks for what it was handed out before a restart.
         if of.handed_out and not any(request.object_id in parts for _, parts in of.handed_out):
             return PullObjectResponse(object_found=False, object_available=False)
+        require_known(self._state, request.run_id)
         return fleet_handlers.pull_object(request, self._state)
 
     def confirm(self, node: int, request: ConfirmMessageReceivedRequest) -> ConfirmMessageReceivedResponse:
         """Deletes a message that was handed out to this node; it saves memory, and otherwise does nothing.
 
         Raises:
-            FlowerError: the run is over.
+            FlowerError: the run is over, or unknown.
         """
         if any(request.message_object_id == message for message, _ in self._nodes[node].handed_out):
+            require_known(self._state, request.run_id)
             return fleet_handlers.confirm_message_received(request, self._state, self._state.object_store)
         return ConfirmMessageReceivedResponse()
 

@@ -82,7 +82,7 @@ class Quotas:
         Raises:
             OverQuotaError: there is no room.
         """
-        self._require_room(node, size)
+        self.require_room(node, size)
         self._nodes[node].arriving += size
         try:
             yield
@@ -107,7 +107,12 @@ class Quotas:
         """All that is kept or arriving."""
         return sum(node.bytes for node in self._nodes.values())
 
-    def _require_room(self, node: int, size: int) -> None:
+    def require_room(self, node: int, size: int) -> None:
+        """Does nothing if so many more bytes of this node may be kept.
+
+        Raises:
+            OverQuotaError: there is no room.
+        """
         half = self._limits.superlink_bytes // 2
         share = half // max(1, self._count())
         wanted = self._nodes[node].bytes + size

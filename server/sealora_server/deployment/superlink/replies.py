@@ -6,22 +6,28 @@ many parts as an answer announces, and forgets none until the run ends.
 
 from __future__ import annotations
 
+import math
+import threading
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any, cast
 
-from flwr.app import Message
+from flwr.app import Message, Metadata
 from flwr.common.constant import SUPERLINK_NODE_ID
 from flwr.common.serde import message_from_proto
 from flwr.proto.fleet_pb2 import PushMessagesRequest, PushMessagesResponse
 from flwr.proto.message_pb2 import ObjectTree, PushObjectRequest, PushObjectResponse
 from flwr.server.superlink.linkstate import LinkState
-from flwr.supercore.inflatable.inflatable_object import is_valid_sha256_hash, iterate_object_tree
+from flwr.supercore.inflatable.inflatable_object import get_object_id
 from flwr.superlink.servicer.fleet import fleet_handlers
 
+from sealora_server.deployment.superlink.known_runs import require_known
 from sealora_server.deployment.superlink.quotas import Quotas
+from sealora_server.deployment.superlink.trees import Parts, contradicted, is_made_of, parts_of
 
-MOST_PARTS = 10_000
-"""An answer of ours has a handful of records and its vector in pieces of 5 MB."""
+PART_OVERHEAD = 1024
+"""Bytes that Flower needs for the name of a part, or a little fewer; they count as the answer's."""
+_LONGEST_RUNTIME = 1e9
 
 
 class NotYoursError(Exception):
@@ -39,6 +45,7 @@ class _Reply:
     message_id: str
     answers: str
     session: str
+    parts: Parts
     missing: set[str]
 
 
@@ -48,7 +55,7 @@ class Replies:
     Args:
         state: Flower's.
         quotas: told of what is kept.
-        most_bytes: of one answer.
+        most_bytes: of one answer, its envelope and `PART_OVERHEAD` for each part included.
     """
 
     def __init__(self, state: LinkState, quotas: Quotas, most_bytes: int) -> None:
@@ -56,6 +63,7 @@ class Replies:
         self._quotas = quotas
         self._most = most_bytes
         self._latest: dict[tuple[int, int], _Reply] = {}
+        self._lock = threading.Lock()  # no two at once find that a part is not there yet
 
     def begin(self, node: int, request: PushMessagesRequest) -> PushMessagesResponse:
         """Takes the envelope of an answer; says which parts are missing. It may come again.
@@ -65,25 +73,63 @@ class Replies:
 
         Raises:
             NotYoursError: it is no answer, or not this node's.
-            FlowerError: the run is over.
+            AnswerTooLargeError: what is there of it already is larger than the server takes.
+            OverQuotaError: there is no room for it.
+            FlowerError: the run is over, or unknown.
         """
-        message, tree = _of_node(node, request)
-        run = message.metadata.run_id
+        message, parts = _of_node(node, request)
+        require_known(self._state, message.metadata.run_id)
+        with self._lock:
+            return self._begin(node, request, message.metadata, parts)
+
+    def make_way(self, tree: ObjectTree) -> bool:
+        """Drops answers that are not whole and say of a part of this tree that it is made of something else.
+
+        What is whole is true: `add` compares. A member may guess a part of another's greeting, or of the first adapter,
+        and would spoil these by a lie about it.
+
+        Returns:
+            False if something that is whole contradicts the tree.
+        """
+        with self._lock:
+            return self._made_way(tree)
+
+    def _made_way(self, tree: ObjectTree) -> bool:
+        while True:
+            names = contradicted(tree, self._state.object_store)
+            liars = [key for key, reply in list(self._latest.items()) if names & reply.missing]
+            if not liars:
+                return not names
+            for liar in liars:
+                self._take_back(*liar)
+
+    def _begin(self, node: int, request: PushMessagesRequest, metadata: Metadata, parts: Parts) -> PushMessagesResponse:
+        run, answers = metadata.run_id, metadata.reply_to_message_id
         former = self._latest.get((node, run))
-        if former is None or former.message_id != message.metadata.message_id:
-            self._drop(node, run)
-        response = fleet_handlers.push_messages(request, self._state)
+        if former is not None and former.answers != answers:
+            self.drop(node, run)
+        elif former is not None and former.missing and former.parts != parts:
+            self._take_back(node, run)
+        tree = request.message_object_trees[0]
+        if not self._made_way(tree):
+            raise NotYoursError
+        witness = _Witness(self._state)
+        response = fleet_handlers.push_messages(request, cast(LinkState, witness))
+        if not witness.stored:
+            self._end_session(response.session_id)
+            return response
+        if (node, run) in self._latest:
+            self._end_session(self._latest[node, run].session)
         missing = set(response.objects_to_push)
-        if self._is_stored(response, tree):
-            self._latest[node, run] = _Reply(
-                tree.object_id, message.metadata.reply_to_message_id, response.session_id, missing
-            )
+        self._latest[node, run] = _Reply(tree.object_id, answers, response.session_id, parts, missing)
+        self._charge(node, run, request.ByteSize() + self._bytes_of(set(parts), missing))
         return response
 
     def add(self, node: int, request: PushObjectRequest) -> PushObjectResponse:
         """Takes a part of this node's latest answer in its run, and no other.
 
         Raises:
+            NotYoursError: it is made of something else than the node has said.
             AnswerTooLargeError: the answer is larger than the server takes.
             FlowerError: the run is over.
         """
@@ -93,62 +139,108 @@ class Replies:
         size = len(request.object_content)
         if self._quotas.kept(node, request.run_id) + size > self._most:
             raise AnswerTooLargeError
+        name, content = request.object_id, request.object_content
+        if name in reply.missing and get_object_id(content) == name and not is_made_of(content, reply.parts[name]):
+            self._take_back(node, request.run_id)
+            raise NotYoursError
         response = fleet_handlers.push_object(request, self._state)
         if response.stored:
-            self._quotas.keep(node, request.run_id, size)
-            reply.missing.discard(request.object_id)
+            self._arrived(name, size)
         return response
 
-    def is_whole(self, node: int, run: int) -> bool:
-        """Whether no part of the node's latest answer in the run is missing."""
-        reply = self._latest.get((node, run))
-        return reply is not None and not reply.missing
-
     def forget_ended(self) -> None:
-        """Forgets answers in runs that are over, which Flower has deleted."""
-        runs = {run for _, run in self._latest}
+        """Forgets answers in runs that are over, which Flower has deleted, and those that the server has fetched."""
+        latest = list(self._latest.items())
+        runs = {run for (_, run), _ in latest}
         going_on = {run.run_id for run in self._state.get_run_info(run_ids=list(runs)) if not run.finished_at}
-        for node, run in [key for key in self._latest if key[1] not in going_on]:
-            del self._latest[node, run]
-            self._quotas.drop(node, run)
+        for (node, run), reply in latest:
+            if run not in going_on:
+                self._latest.pop((node, run), None)
+                self._quotas.drop(node, run)
+            elif reply.message_id not in self._state.object_store:
+                self._quotas.drop(node, run)
 
-    def _drop(self, node: int, run: int) -> None:
+    def drop(self, node: int, run: int) -> None:
+        """Drops the node's latest answer in a run with the order that it answers; nothing is kept of it any longer."""
         self._quotas.drop(node, run)
         reply = self._latest.pop((node, run), None)
-        if reply is None:
-            return
-        self._state.delete_messages({reply.answers})
-        self._state.object_store.delete(reply.message_id)
-        # Flower's list of what is awaited: in a database it costs nothing, in memory it would stay until the run ends.
-        clean = getattr(self._state, "_cleanup_push_session", None)
-        if clean is not None:
-            clean(reply.session, cleanup_messages=False)
+        if reply is not None:
+            self._state.delete_messages({reply.answers})
+            self._state.object_store.delete(reply.message_id)
+            self._end_session(reply.session)
 
-    def _is_stored(self, response: PushMessagesResponse, tree: ObjectTree) -> bool:
-        """Flower says "stored" of an answer that it did not store. What it stored, it has registered the parts of."""
-        return bool(response.objects_to_push) or tree.object_id in self._state.object_store
+    def _take_back(self, node: int, run: int) -> None:
+        """Drops an answer that is not whole; its order may be answered still."""
+        self._quotas.drop(node, run)
+        reply = self._latest.pop((node, run), None)
+        if reply is not None:
+            self._state._cleanup_push_session(reply.session, cleanup_messages=True)
+
+    def _end_session(self, session: str) -> None:
+        """Flower's list of what is awaited would stay until the run ends."""
+        self._state._cleanup_push_session(session, cleanup_messages=False)
+
+    def _charge(self, node: int, run: int, size: int) -> None:
+        self._quotas.drop(node, run)
+        try:
+            if size > self._most:
+                raise AnswerTooLargeError
+            self._quotas.require_room(node, size)
+        except Exception:
+            self.drop(node, run)
+            raise
+        self._quotas.keep(node, run, size)
+
+    def _arrived(self, part: str, size: int) -> None:
+        """Charges a part to every answer that has it: each of them keeps it, also when another is dropped."""
+        for (node, run), reply in list(self._latest.items()):
+            if part in reply.missing:
+                reply.missing.discard(part)
+                self._quotas.keep(node, run, size)
+
+    def _bytes_of(self, parts: set[str], missing: set[str]) -> int:
+        store = self._state.object_store
+        return PART_OVERHEAD * len(parts) + sum(len(store.get(part) or b"") for part in parts - missing)
 
 
-def _of_node(node: int, request: PushMessagesRequest) -> tuple[Message, ObjectTree]:
-    """The one answer in a request, and its tree."""
+class _Witness:
+    """Flower's state, which notes whether an answer was stored: Flower answers the same if it was not."""
+
+    def __init__(self, state: LinkState) -> None:
+        self._state = state
+        self.stored = False
+
+    def store_message_and_object_tree(
+        self, message: Message, object_tree: ObjectTree, session_id: str
+    ) -> tuple[bool, list[str]]:
+        self.stored, missing = self._state.store_message_and_object_tree(message, object_tree, session_id)
+        return self.stored, missing
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._state, name)
+
+
+def _of_node(node: int, request: PushMessagesRequest) -> tuple[Message, Parts]:
+    """The one answer in a request, and its parts."""
     if len(request.messages_list) != 1 or len(request.message_object_trees) != 1:
         raise NotYoursError
-    if len(request.clientapp_runtime_list) > 1:
+    runtimes = request.clientapp_runtime_list
+    if len(runtimes) > 1 or not all(0 <= each <= _LONGEST_RUNTIME for each in runtimes):
         raise NotYoursError
     tree = request.message_object_trees[0]
-    for count, part in enumerate(iterate_object_tree(tree)):
-        if count >= MOST_PARTS or not is_valid_sha256_hash(part.object_id):
-            raise NotYoursError
+    parts = parts_of(tree)
     metadata = request.messages_list[0].metadata
     bound = (
         metadata.src_node_id == node
         and metadata.dst_node_id == SUPERLINK_NODE_ID
         and bool(metadata.reply_to_message_id)
         and metadata.message_id == tree.object_id
+        and math.isfinite(metadata.created_at)
+        and math.isfinite(metadata.ttl)
     )
     message = None
     with suppress(Exception):  # whatever a node's bytes make Flower raise
         message = message_from_proto(request.messages_list[0])
-    if message is None or not bound:
+    if message is None or parts is None or not bound:
         raise NotYoursError
-    return message, tree
+    return message, parts

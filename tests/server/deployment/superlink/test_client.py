@@ -17,6 +17,7 @@ from flwr.proto.runtime_pb2 import GetNodesRequest, PullTaskInputRequest
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 
 from sealora_server.deployment.bundle import build_bundle
+from sealora_server.deployment.config import LimitsSection
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.services import _IN_MEMORY
 from sealora_server.deployment.socket_grid import SocketGrid
@@ -47,6 +48,7 @@ class SuperLink:
             superexec_secret=SECRET.hex(),
             superlink_socket=descriptors[0],
             fleet_socket=descriptors[1],
+            limits=LimitsSection(),
             log="text",
         )
         process = subprocess.Popen(
@@ -85,7 +87,7 @@ def test_sites_are_told_to_come_later_until_they_are_let_in(superlink):
     with httpx.Client(transport=httpx.HTTPTransport(uds=str(superlink.fleet)), base_url="http://x") as site:
         assert site.post("/v1/fleet/pull-messages").status_code == 503
         superlink.client.open_fleet()
-        assert site.post("/v1/fleet/pull-messages").status_code == 415
+        assert site.post("/v1/fleet/pull-messages").status_code == 401
         assert site.post("/v1/control/list-nodes").status_code == 403
 
 
