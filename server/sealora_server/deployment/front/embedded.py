@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import logging
 import signal
 import socket
@@ -159,6 +160,8 @@ async def serve_front(settings: FrontSettings, listener: socket.socket, connecti
 
 def main() -> None:
     """Entry point of the process."""
+    if importlib.util.find_spec("sniffio") is None:
+        sys.modules["sniffio"] = None  # type: ignore[assignment] # httpcore looks for it on the disk at every request
     settings = from_json(FrontSettings, read_stream(sys.stdin.buffer, LINE.longest))
     die_with(settings.supervisor)
     set_up_logs(settings.log)
