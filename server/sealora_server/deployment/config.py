@@ -65,7 +65,7 @@ class LimitsSection(Section):
     node_request_burst: int = Field(default=1000, ge=1, le=1_000_000)
     """So many requests of a node may come at once before the rate counts."""
     answer_bytes: int = Field(default=2**29, ge=2**20, le=2**35)
-    """Largest answer of a site in one stage, all its parts together."""
+    """Largest answer of a site in one stage, all its parts together, and a KiB for the name of each."""
     superlink_bytes: int = Field(default=2**31, ge=2**22, le=2**38)
     """What sites' answers may take up in the SuperLink. Half of it is shared out to the registered nodes, the other
     half is for whoever comes first."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import io
 import tomllib
 import zipfile
+from pathlib import Path
 
 import flwr
 import httpx
@@ -168,3 +170,28 @@ def test_flower_s_insides_that_are_used_are_there(superlink):
     state = superlink.state.linkstate_factory.state()
     assert list(inspect.signature(state._cleanup_push_session).parameters) == ["session_id", "cleanup_messages"]
     assert "state.store_message_and_object_tree(" in inspect.getsource(fleet_handlers.push_messages)
+
+
+ONE_WAY_IN = {
+    "push_messages": {"replies.py", "app_messages.py"},
+    "push_object": {"replies.py", "app_messages.py"},
+    "pull_messages": {"questions.py", "app_messages.py"},
+    "pull_object": {"questions.py"},
+    "confirm_message_received": {"questions.py"},
+    "store_message_and_object_tree": {"replies.py"},
+    "preregister_object_tree": set(),
+    "store_object": set(),
+    "store_message_res": set(),
+    "store_message_ins": set(),
+    "start_session": set(),
+}
+"""What puts something into Flower's state or takes it out -> the modules that bind and count it first."""
+
+
+def test_nothing_goes_around_what_binds_and_counts():
+    used = {name: set() for name in ONE_WAY_IN}
+    for path in Path(services.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and node.attr in used and path.name != "socket_grid.py":  # a ServerApp's
+                used[node.attr].add(path.name)
+    assert used == ONE_WAY_IN

@@ -15,6 +15,7 @@ And it reads, locks and keeps before it knows who asks. Here a request is
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -54,7 +55,12 @@ from sealora_server.deployment.superlink.bodies import (
     most_bytes,
     read_body,
 )
-from sealora_server.deployment.superlink.node_auth import NodeAuthentication, UnauthenticatedError, UnknownKeyError
+from sealora_server.deployment.superlink.node_auth import (
+    LONGEST_SECONDS,
+    NodeAuthentication,
+    UnauthenticatedError,
+    UnknownKeyError,
+)
 from sealora_server.deployment.superlink.paths import PREFIX
 from sealora_server.deployment.superlink.questions import Questions
 from sealora_server.deployment.superlink.quotas import OverQuotaError, Quotas
@@ -113,7 +119,9 @@ class Fleet:
         self._replied = replied
         self._is_quick = isinstance(state, InMemoryLinkState)
         self._locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._auth = NodeAuthentication(state.get_node_id_by_public_key)
+        # As many requests as a node may make in all that time.
+        most = limits.node_request_burst + math.ceil(limits.node_requests_per_second * LONGEST_SECONDS)
+        self._auth = NodeAuthentication(state.get_node_id_by_public_key, most)
         self.quotas = Quotas(limits, lambda: len(state.get_node_info()))
         self.questions = Questions(state)
         self.replies = Replies(state, self.quotas, limits.answer_bytes)

@@ -18,6 +18,8 @@ from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER, FLEET_HTTP_SIG
 from flwr.supercore.date import now
 from flwr.supercore.primitives.asymmetric import bytes_to_public_key, verify_signature
 
+from sealora_server.deployment.superlink.quotas import OverQuotaError
+
 Headers = Iterable[tuple[bytes, bytes]]
 
 LONGEST_SECONDS = TIMESTAMP_TOLERANCE + 2 * SYSTEM_TIME_TOLERANCE
@@ -32,15 +34,7 @@ class UnauthenticatedError(Exception):
 
 
 class UnknownKeyError(UnauthenticatedError):
-    """A request names a key that is not registered.
-
-    Attributes:
-        key: that key as it was sent (PEM, if it is one).
-    """
-
-    def __init__(self, key: bytes) -> None:
-        super().__init__()
-        self.key = key
+    """A request names a key that is not registered."""
 
 
 class NodeAuthentication:
@@ -51,16 +45,19 @@ class NodeAuthentication:
     body of another. Here a time counts as soon as its signature was found good, whatever becomes of the request. What
     is remembered is the time, not the signature: of one ECDSA signature anybody can make a second (r, -s).
 
-    Strangers leave nothing behind: only what a registered key has signed is remembered, for `LONGEST_SECONDS`. The
-    caller bounds how many requests a node may make.
+    Strangers leave nothing behind: only what a registered key has signed is remembered, for `LONGEST_SECONDS`.
 
     Args:
         find: the number of the node that a public key (PEM) is registered for, if there is one.
+        most: so many times of one node are remembered at once; what is signed besides is refused.
         clock: monotonic seconds.
     """
 
-    def __init__(self, find: Callable[[bytes], int | None], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, find: Callable[[bytes], int | None], most: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._find = find
+        self._most = most
         self._clock = clock
         self._seen: defaultdict[int, dict[bytes, float]] = defaultdict(dict)
 
@@ -71,6 +68,7 @@ class NodeAuthentication:
             UnknownKeyError: the key is not registered.
             UnauthenticatedError: a header is missing, comes twice, is malformed, out of date, or was there before; or
                 the signature is not the key's.
+            OverQuotaError: the node has signed too many times lately.
         """
         given = [[value for key, value in headers if key.lower() == name] for name in _NAMES]
         if any(len(values) != 1 for values in given):
@@ -83,7 +81,7 @@ class NodeAuthentication:
             raise UnauthenticatedError from None
         node = self._find(key)
         if node is None:
-            raise UnknownKeyError(key)
+            raise UnknownKeyError
         in_time = -SYSTEM_TIME_TOLERANCE < age < TIMESTAMP_TOLERANCE + SYSTEM_TIME_TOLERANCE
         if not in_time or not verify_signature(_parsed(key), signed_at.encode(), signature):
             raise UnauthenticatedError
@@ -97,6 +95,8 @@ class NodeAuthentication:
             del seen[next(iter(seen))]
         if signed_at in seen:
             raise UnauthenticatedError
+        if len(seen) >= self._most:
+            raise OverQuotaError
         seen[signed_at] = self._clock()
 
 

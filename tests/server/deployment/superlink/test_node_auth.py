@@ -23,6 +23,7 @@ from sealora_server.deployment.superlink.node_auth import (
     UnauthenticatedError,
     UnknownKeyError,
 )
+from sealora_server.deployment.superlink.quotas import OverQuotaError
 
 OWN, OTHER, STRANGER = (generate_private_key(SECP384R1()) for _ in range(3))
 REGISTERED = {public_key_to_bytes(OWN.public_key()): 7, public_key_to_bytes(OTHER.public_key()): 8}
@@ -31,7 +32,7 @@ ORDER = int("ffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581
 
 
 def authentication(clock: list[float] | None = None) -> NodeAuthentication:
-    return NodeAuthentication(REGISTERED.get, clock=lambda: 0.0 if clock is None else clock[0])
+    return NodeAuthentication(REGISTERED.get, 5, clock=lambda: 0.0 if clock is None else clock[0])
 
 
 def at(seconds: float = 0.0) -> str:
@@ -145,6 +146,20 @@ def test_what_was_signed_is_remembered_for_as_long_as_it_could_be_taken_and_no_l
     clock[0] += 1.5
     authenticated.node(signed(OWN, at()))
     assert len(authenticated._seen[7]) == 2
+
+
+def test_a_node_that_signs_without_end_fills_no_memory_and_holds_up_no_other() -> None:
+    clock = [0.0]
+    authenticated = authentication(clock)
+    for _ in range(5):
+        authenticated.node(signed(OWN, at()))
+    for _ in range(20):
+        with pytest.raises(OverQuotaError):
+            authenticated.node(signed(OWN, at()))
+    assert len(authenticated._seen[7]) == 5
+    authenticated.node(signed(OTHER, at()))
+    clock[0] = LONGEST_SECONDS + 1
+    authenticated.node(signed(OWN, at()))
 
 
 @pytest.mark.parametrize(
