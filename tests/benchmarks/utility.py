@@ -60,7 +60,7 @@ def main() -> None:
     wanted = options.only or [*RUNS, BY_PERSON]
     losses: dict[str, list[float]] = {}
     matches: dict[str, list[float]] = {}
-    before = 0.0
+    before: dict[str, float] = {}
     for seed in range(options.seeds):
         for name in wanted:
             if name == BY_PERSON and seed > 0:
@@ -68,14 +68,14 @@ def main() -> None:
             figures = _figures(options.out / f"{name}-{seed}", name, seed, quick=options.quick)
             losses.setdefault(name, []).append(figures["heldout_loss_after"])
             matches.setdefault(name, []).append(figures["exact_match"])
-            before = figures["heldout_loss_before"]
-    result: dict[str, Any] = {"quick": options.quick, "seeds": options.seeds, "loss_before": before}
+            before[name] = figures["heldout_loss_before"]  # by person other records are held out
+    result: dict[str, Any] = {"quick": options.quick, "seeds": options.seeds, "loss_before": before[wanted[0]]}
     result |= {f"loss_{name}": values for name, values in losses.items()}
     result |= {f"exact_match_{name}": values for name, values in matches.items()}
     if "none" in losses:
-        falls = [before - loss for loss in losses["none"]]
+        falls = [before["none"] - loss for loss in losses["none"]]
         for name, values in losses.items():
-            shares = [(before - loss) / fall for loss, fall in zip(values, falls, strict=False)]
+            shares = [(before[name] - loss) / fall for loss, fall in zip(values, falls, strict=False)]
             result[f"recovered_{name}"] = fmean(shares)
     rounded = {key: _rounded(value) for key, value in result.items()}
     print(json.dumps(rounded) if options.json else "\n".join(f"{key:40} {value}" for key, value in rounded.items()))
