@@ -20,7 +20,7 @@ from sealora_server.deployment.config import LimitsSection
 
 PATH = "/v1/fleet/pull-messages"
 REQUEST = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n".encode()
-LIMITS = LimitsSection(connections=200, connections_per_address=25, connections_per_second=10_000, header_seconds=5.0)
+LIMITS = LimitsSection(connections=200, connections_per_address=25, connections_per_second=10_000, header_seconds=60.0)
 ADDRESSES = [f"127.0.0.{number}" for number in range(2, 10)]
 
 
@@ -81,6 +81,22 @@ def test_connections_ended_by_rst_leave_nothing_behind(front):
     assert grown < 25
 
 
+def test_what_strangers_hold_costs_little(front):
+    """With TLS agreed and half a request sent, which is the most that a stranger can have kept."""
+    asks(front).close()
+    before = memory(front)
+    held = []
+    for connection in crowd(front, 12):
+        context = ssl.create_default_context(cafile=str(front.ca))
+        held.append(context.wrap_socket(connection, server_hostname="localhost"))
+        held[-1].sendall(REQUEST[:-2])
+    each = (memory(front) - before) / len(held)
+    print(f"{front.kind}: {1000 * each:.0f} kB for a stranger's connection")
+    for connection in held:
+        connection.close()
+    assert each < 0.5
+
+
 def test_eight_addresses_that_hold_all_places_keep_no_node_out(embedded):
     known = asks(embedded)
     held = crowd(embedded, LIMITS.connections_per_address)
@@ -111,8 +127,10 @@ def test_strangers_fill_half_of_the_places_at_most(embedded):
 
 
 def test_one_address_opens_no_more_than_its_share_and_does_not_hide_the_others(embedded):
-    held = [socket.create_connection(("127.0.0.1", embedded.port), timeout=5) for _ in range(60)]
-    time.sleep(0.3)
+    held = []
+    for _ in range(2):  # the connection that the bench asked whether the front is up with may hold a place still
+        held += [socket.create_connection(("127.0.0.1", embedded.port), timeout=5) for _ in range(40)]
+        time.sleep(0.3)
     with pytest.raises((ConnectionError, ssl.SSLError)):
         asks(embedded)
     other = socket.create_connection(("127.0.0.1", embedded.port), timeout=5, source_address=("127.0.0.77", 0))
