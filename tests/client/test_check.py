@@ -376,8 +376,12 @@ def test_a_clock_that_is_off_is_said(
 ) -> None:
     now = time.time
     monkeypatch.setattr(connection_module, "time", SimpleNamespace(time=lambda: now() + seconds))
-    found = [entry for entry in server_findings(site) if entry[1] == "clock"]
-    assert [entry[0] for entry in found] == ([status] if status else [])
+    wanted = [status] if status else []
+    for _ in range(5):  # an answer that takes longer than the clock is off tells nothing: it is asked again
+        found = [entry[0] for entry in server_findings(site) if entry[1] == "clock"]
+        if found == wanted:
+            break
+    assert found == wanted
 
 
 def test_a_key_that_the_server_does_not_know_is_said(site: EnrolledSite) -> None:

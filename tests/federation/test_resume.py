@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sealora_common.errors import FederationError, StorageError
+from sealora_common.errors import FederationError, StorageError, storage_error
 from sealora_server import run_store
 from sealora_server.run_store import RunStore
 
@@ -177,7 +177,7 @@ def test_a_disk_that_fills_up_ends_the_run_in_one_sentence_and_the_round_can_be_
     recipe, run = federation(rounds=2)
 
     def full(path, content, **rest):
-        raise run_store.storage_error(path, OSError(28, "No space left on device"))
+        raise storage_error(path, OSError(28, "No space left on device"))
 
     with monkeypatch.context() as patch:
         patch.setattr("sealora_server.adapter_files.write_atomically", full)

@@ -101,6 +101,8 @@ _LARGEST_LIST = 8 << 20
 # Of all exchanges that one attempt at a message's objects takes. What has come or gone by then is not lost.
 _OBJECTS_SECONDS = 1800.0
 _UNAVAILABLE_SECONDS = 60.0
+# The server may still be sending a large part to its own SuperLink.
+_FIRST_PAUSE_SECONDS = 0.05
 
 
 class FleetCalls:
@@ -201,7 +203,7 @@ class FleetCalls:
 
         missing = [object_id for object_id in ids if object_id not in contents]
         try:
-            pull_objects(missing, pull, max_time=_UNAVAILABLE_SECONDS)
+            pull_objects(missing, pull, max_time=_UNAVAILABLE_SECONDS, initial_backoff=_FIRST_PAUSE_SECONDS)
         except ObjectPullError:
             raise BadMessageError("the server has withdrawn the message") from None
         try:

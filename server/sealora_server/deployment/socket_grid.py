@@ -76,6 +76,7 @@ class SocketGrid(HttpGrid):
         self._retry_invoker.wait_gen_factory = lambda: exponential(base_delay=0.1, max_delay=_LONGEST_RETRY_SECONDS)
         self._retry_invoker.max_time = _LONGEST_OUTAGE_SECONDS
         self._arriving: dict[str, _Arriving] = {}
+        self._chunks: set[str] = set()
 
     @property
     def client(self) -> RuntimeHttpClient:
@@ -120,9 +121,11 @@ class SocketGrid(HttpGrid):
             envelopes.append(message_to_proto(remove_content_from_message(message)))
             objects |= get_all_nested_objects(message)
             trees.append(get_object_tree(message))
-        # An adapter is the same for all sites, and there already after the first few.
+        # An adapter is the same for all sites, and there already after the first few; what is not is told missing.
+        new = {name: each for name, each in objects.items() if name not in self._chunks}
+        self._chunks = {name for name, each in objects.items() if isinstance(each, ArrayChunk)}
         small = chosen(
-            ((name, each.deflate()) for name, each in objects.items() if not isinstance(each, ArrayChunk)),
+            ((name, each.deflate()) for name, each in new.items()),
             largest=app_messages.LARGEST_PART,
             room=app_messages.PARTS_ROOM,
         )
