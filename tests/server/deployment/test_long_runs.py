@@ -19,6 +19,8 @@ from pure_sites import pure_recipe
 
 ROUNDS = 1000
 SETTLED = 100
+SPARE = 8
+"""Descriptors that come and go with connections; one that was left behind in every hundredth round would be seen."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def test_a_thousand_rounds_leave_every_process_as_it_was(tmp_path):
     for name, then in after.items():
         print(name, before[name], then)
         assert then.megabytes < before[name].megabytes * 1.05 + 4, name
-        assert then.files <= before[name].files + 2, name
+        assert then.files <= before[name].files + SPARE, name
         assert then.threads <= before[name].threads + 2, name
 
 
