@@ -16,6 +16,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -190,7 +191,8 @@ class FleetServer:
 
     def _wake(self) -> None:
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._fleet.questions.wake)
+            with suppress(RuntimeError):  # it has just been stopped
+                self._loop.call_soon_threadsafe(self._fleet.questions.wake)
 
     def hand_out_again(self, message_id: str) -> None:
         """What a database does that was set back: the message counts as not delivered, and is whole."""
