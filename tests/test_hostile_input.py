@@ -18,17 +18,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hostile_input import NASTY_TEXT, mutated
-from sealora_client.confirmed import ConfirmedRounds
 from sealora_client.data.records import read_records
 from sealora_client.fleet.connection import _code
 from sealora_client.fleet.node_key import load_node_key
 from sealora_client.ledger.export import read_export
 from sealora_client.ledger.head import Head, read_head
-from sealora_client.outbox import Kept, Outbox
-from sealora_client.policy import SitePolicy
-from sealora_client.seen_rosters import SEEN, read_seen
-from sealora_client.site_config import SiteConfig
-from sealora_client.site_files import begin_policy_file, begin_site_file
+from sealora_client.round.confirmed import ConfirmedRounds
+from sealora_client.round.outbox import Kept, Outbox
+from sealora_client.site.config import SiteConfig
+from sealora_client.site.initial_files import begin_policy_file, begin_site_file
+from sealora_client.site.policy import SitePolicy
+from sealora_client.site.seen_rosters import SEEN, read_seen
 from sealora_common.card import SiteCard, create_node_key
 from sealora_common.config import json_value, yaml_value
 from sealora_common.errors import SealoraError

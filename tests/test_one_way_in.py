@@ -33,7 +33,7 @@ INPUTS = {
 }
 OUTPUTS = {
     "server/sealora_server/roster_cli.py: prompt": "its own word",
-    "client/sealora_client/enrol_cli.py: prompt": "its own word",
+    "client/sealora_client/cli/enrol.py: prompt": "its own word",
 }
 
 

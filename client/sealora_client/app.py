@@ -11,10 +11,10 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from sealora_client.admission import admit
-from sealora_client.history import History, Told
-from sealora_client.participation import Participation, RoundState
-from sealora_client.site import Site, open_site
+from sealora_client.budget.admission import admit
+from sealora_client.round.history import History, Told
+from sealora_client.round.participation import Participation, RoundState
+from sealora_client.site.directory import Site, open_site
 from sealora_common.config import LARGE, from_json
 from sealora_common.errors import OrderRefusedError, SealoraError
 from sealora_common.hello import Hello

@@ -10,7 +10,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordD
 from numpy.typing import NDArray
 
 from sealora_client.app import app
-from sealora_client.site import open_site
+from sealora_client.site.directory import open_site
 from sealora_common.adapter import initial_adapter
 from sealora_common.identity import Identity
 from sealora_common.order import RoundOrder, layout_of, terms_of, vector_digest

@@ -16,10 +16,10 @@ import yaml
 from flwr.app import ConfigRecord, RecordDict
 from test_epsilon_per_vector import VICTIM, Watch, stalls
 
-from sealora_client import round_work
-from sealora_client.admission import admission
+from sealora_client.budget.admission import admission
 from sealora_client.ledger import Ledger, export, journal, recovery
-from sealora_client.site import open_site
+from sealora_client.round import work as round_work
+from sealora_client.site.directory import open_site
 from sealora_common.contribution import ContributionLayout
 from sealora_common.errors import StorageError
 from sealora_common.order import RoundOrder

@@ -20,8 +20,9 @@ from typing import Any
 import typer
 from flwr.app import Message
 
-from sealora_client import round_work, run_cli
+from sealora_client.cli import run as run_cli
 from sealora_client.fleet.installed_app import InstalledApp
+from sealora_client.round import work as round_work
 from sealora_common.wire_format import ORDER, field
 
 _directory = Path(sys.argv[1])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sealora_client.ledger import Ledger
-from sealora_client.site import open_site
+from sealora_client.site.directory import open_site
 from sealora_common.contribution import ContributionLayout
 from sealora_common.privacy.accounting import epsilon_pld
 from sealora_common.privacy.plan import training_mechanism

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from sealora_client import round_work
+from sealora_client.round import work as round_work
 from sealora_common.groups import groups_of
 from sealora_common.order import RoundOrder
 from sealora_common.receipt_check import check_chain

@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 
 from sealora_client.cli import cli as site_cli
 from sealora_client.cli import main as site_main
-from sealora_client.history import receipts_file
+from sealora_client.round.history import receipts_file
 from sealora_client.simulated import SimulatedSites
-from sealora_client.site import Site, open_site
+from sealora_client.site.directory import Site, open_site
 from sealora_common.clip_range import initial_range
 from sealora_common.contribution import ContributionLayout
 from sealora_common.entropy import SystemEntropy

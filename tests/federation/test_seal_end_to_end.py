@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sealora_client import round_work
+from sealora_client.round import work as round_work
 from sealora_common.adapter import initial_adapter
 from sealora_common.clip_range import initial_range
 from sealora_common.contribution import ContributionLayout, OpenedRound
