@@ -41,11 +41,11 @@ from sealora_common.recipe import load_recipe, parse_recipe
 from sealora_common.recipe.schema import DataSection
 from sealora_common.roster import Cosignature, Roster, SeenRosters
 from sealora_common.roster_book import rosters_from_bytes, rosters_to_bytes
-from sealora_server.deployment.certificates import load_certificates
 from sealora_server.deployment.config import ServerConfig
 from sealora_server.deployment.nodes import NodeList
-from sealora_server.deployment.operator_messages import Submit, parse_request
-from sealora_server.deployment.submission import Operation
+from sealora_server.deployment.operator.messages import Submit, parse_request
+from sealora_server.deployment.runs.submission import Operation
+from sealora_server.deployment.tls.certificates import load_certificates
 from sealora_server.events import SiteFailed, read_events
 from sealora_server.run_store import RunStore
 from sealora_server.view.figures import read_completions, read_histories

@@ -35,7 +35,7 @@ ALLOWED = {
     ("common/sealora_common/storage.py", "fchmod"): "of that file, before anything is in it",
     ("common/sealora_common/storage.py", "os.replace"): "to its final name, in the same directory",
     ("common/sealora_common/storage.py", "io.FileIO"): "over a descriptor of `open_own`",
-    ("server/sealora_server/deployment/sockets.py", "umask"): "a Unix socket has its mode from the umask alone",
+    ("server/sealora_server/deployment/processes/sockets.py", "umask"): "a Unix socket has its mode from it alone",
     ("server/sealora_server/deployment/log_file.py", "RotatingFileHandler"): "opens its files by `open_to_append`",
     ("server/sealora_server/simulation/simulate.py", "FileHandler"): "opens its file by `open_to_append`",
     ("client/sealora_client/ledger/store.py", "sqlite3.connect"): "`open_own` made the file; SQLite's others follow it",

@@ -22,7 +22,7 @@ from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.errors import DeploymentError
 
 if TYPE_CHECKING:
-    from sealora_server.deployment.operator_messages import Request, Status
+    from sealora_server.deployment.operator.messages import Request, Status
 
 server_cli = typer.Typer(no_args_is_help=True, help="Make, run and operate an aggregation server.")
 certificate_cli = typer.Typer(no_args_is_help=True, help="The server's TLS certificate.")
@@ -109,7 +109,7 @@ def submit(
     """Start a run of a recipe among the sites of a roster, let these sites connect, and show which take part."""
     import yaml
 
-    from sealora_server.deployment.operator_messages import Submit
+    from sealora_server.deployment.operator.messages import Submit
 
     parsed = load_recipe(recipe, overrides or [])
     text = yaml.safe_dump(parsed.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -128,7 +128,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Show the server's processes, the sites that are connected, and where each run is."""
-    from sealora_server.deployment.operator_messages import AskStatus, Status
+    from sealora_server.deployment.operator.messages import AskStatus, Status
 
     answer = _ask(config, AskStatus())
     if as_json:
@@ -140,7 +140,7 @@ def status(
 @server_cli.command()
 def stop(run: RunArgument, config: ConfigFile = CONFIG) -> None:
     """Stop a run. Its finished rounds are kept; it can be resumed."""
-    from sealora_server.deployment.operator_messages import Stop
+    from sealora_server.deployment.operator.messages import Stop
 
     _ask(config, Stop(run=_run_name(run)))
     say(f"run {run}: stopped. To go on:  sealora server resume {run} --config {config}")
@@ -149,7 +149,7 @@ def stop(run: RunArgument, config: ConfigFile = CONFIG) -> None:
 @server_cli.command()
 def resume(run: RunArgument, config: ConfigFile = CONFIG) -> None:
     """Go on with a run that was stopped or has failed, at the round it was in."""
-    from sealora_server.deployment.operator_messages import Resume
+    from sealora_server.deployment.operator.messages import Resume
 
     _ask(config, Resume(run=_run_name(run)))
     say(f"run {run}: goes on")
@@ -162,7 +162,7 @@ def use_roster(
     config: ConfigFile = CONFIG,
 ) -> None:
     """Use a new roster from a run's next round on: a site came, left, or has new keys."""
-    from sealora_server.deployment.operator_messages import UseRoster
+    from sealora_server.deployment.operator.messages import UseRoster
 
     loaded = Roster.load(roster)
     _ask(config, UseRoster(run=_run_name(run), roster=loaded.model_dump_json()))
@@ -177,7 +177,7 @@ def register(
 ) -> None:
     """Let sites connect before there is a run for them, or replace a site's node key. Other sites are not touched."""
     from sealora_server.deployment.nodes import nodes_of
-    from sealora_server.deployment.operator_messages import Register
+    from sealora_server.deployment.operator.messages import Register
 
     if not cards and roster is None:
         raise DeploymentError("give site cards, or a roster with --roster")
@@ -193,7 +193,7 @@ def unregister(
     config: ConfigFile = CONFIG,
 ) -> None:
     """Let a site connect no more. Its node key is withdrawn for good; to come back it needs a new one."""
-    from sealora_server.deployment.operator_messages import Unregister
+    from sealora_server.deployment.operator.messages import Unregister
 
     _ask(config, Unregister(site=site))
     say(f"{site}: its key is withdrawn; it stays on the rosters of runs that have it")
@@ -218,8 +218,8 @@ def logs(
 
 def _show_sites(config: Path, run: str, stage_timeout: float) -> None:
     """Waits until the run's sites are known and shows them; Ctrl-C ends the waiting and not the run."""
-    from sealora_server.deployment.admission import START_SECONDS, attendance_lines, wait_for_sites
-    from sealora_server.deployment.operator_messages import AskStatus, Status
+    from sealora_server.deployment.operator.admission import START_SECONDS, attendance_lines, wait_for_sites
+    from sealora_server.deployment.operator.messages import AskStatus, Status
 
     seconds = stage_timeout + START_SECONDS
     say(f"Waiting for its sites, {seconds:.0f} s at most. Ctrl-C ends the waiting, not the run.")
@@ -237,7 +237,7 @@ def _show_sites(config: Path, run: str, stage_timeout: float) -> None:
 
 
 def _ask(config: Path, request: Request) -> dict[str, object]:
-    from sealora_server.deployment.operator_socket import ask
+    from sealora_server.deployment.operator.socket import ask
 
     return ask(ServerDirectory(config).operator_socket, request)
 
@@ -246,7 +246,7 @@ def _run_name(name: str) -> str:
     """Refuses what could not be a run's directory."""
     from pydantic import TypeAdapter, ValidationError
 
-    from sealora_server.deployment.operator_messages import RunName
+    from sealora_server.deployment.operator.messages import RunName
 
     try:
         return TypeAdapter(RunName).validate_python(name)

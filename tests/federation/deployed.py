@@ -30,8 +30,8 @@ from sealora_common.entropy import SystemEntropy
 from sealora_common.identity import Identity
 from sealora_common.receipt_check import check_chain
 from sealora_common.roster import Member, Roster
-from sealora_server.deployment.operator_messages import RunStatus, Submit
-from sealora_server.deployment.operator_socket import ask
+from sealora_server.deployment.operator.messages import RunStatus, Submit
+from sealora_server.deployment.operator.socket import ask
 from sealora_server.events import Event, Recorded, read_events
 from sealora_server.run_store import RunStore
 

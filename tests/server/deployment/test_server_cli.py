@@ -17,9 +17,9 @@ from sealora_common.errors import PolicyError, RecipeError, SealoraError
 from sealora_common.identity import Identity
 from sealora_server import server_cli
 from sealora_server.cli import cli, main
-from sealora_server.deployment import admission
 from sealora_server.deployment.errors import DeploymentError
-from sealora_server.deployment.operator_messages import (
+from sealora_server.deployment.operator import admission
+from sealora_server.deployment.operator.messages import (
     ProcessStatus,
     Register,
     RunStatus,

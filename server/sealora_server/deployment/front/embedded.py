@@ -22,7 +22,7 @@ from sealora_server.deployment.config import LimitsSection
 from sealora_server.deployment.front.accepting import Accepting
 from sealora_server.deployment.front.passing import SLOT, Front
 from sealora_server.deployment.front.rules import ConnectionLimit, Slot
-from sealora_server.deployment.processes import die_with
+from sealora_server.deployment.processes.process import die_with
 
 log = logging.getLogger(__name__)
 

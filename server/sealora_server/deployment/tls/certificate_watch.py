@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sealora_common.errors import SealoraError
-from sealora_server.deployment.certificates import CertificateStatus, check_certificate
 from sealora_server.deployment.directory import ServerDirectory
+from sealora_server.deployment.tls.certificates import CertificateStatus, check_certificate
 
 log = logging.getLogger(__name__)
 

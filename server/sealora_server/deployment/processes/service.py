@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable
 from sealora_common.errors import SealoraError
 from sealora_common.health.logs import fields
 from sealora_server.deployment.errors import DeploymentError
-from sealora_server.deployment.operator_messages import ProcessStatus
-from sealora_server.deployment.processes import ProcessSpec, RunningProcess
-from sealora_server.deployment.restarts import QUICK_SECONDS, RestartPolicy
+from sealora_server.deployment.operator.messages import ProcessStatus
+from sealora_server.deployment.processes.process import ProcessSpec, RunningProcess
+from sealora_server.deployment.processes.restarts import QUICK_SECONDS, RestartPolicy
 
 log = logging.getLogger(__name__)
 

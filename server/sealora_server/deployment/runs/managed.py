@@ -14,15 +14,15 @@ from sealora_common.errors import PolicyError, SealoraError, StorageError
 from sealora_common.health.logs import fields
 from sealora_common.roster import Roster, require_succession
 from sealora_common.storage import open_to_append
-from sealora_server.deployment.bundle import build_bundle
 from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.errors import DeploymentError
-from sealora_server.deployment.operator_messages import RunCondition, RunStatus
-from sealora_server.deployment.processes import ProcessSpec, RunningProcess
-from sealora_server.deployment.progress import RunProgress
-from sealora_server.deployment.restarts import RestartPolicy
-from sealora_server.deployment.serverapp_process import Outcome, ServerAppSettings
-from sealora_server.deployment.submission import Operation
+from sealora_server.deployment.operator.messages import RunCondition, RunStatus
+from sealora_server.deployment.processes.process import ProcessSpec, RunningProcess
+from sealora_server.deployment.processes.restarts import RestartPolicy
+from sealora_server.deployment.runs.bundle import build_bundle
+from sealora_server.deployment.runs.progress import RunProgress
+from sealora_server.deployment.runs.serverapp_process import Outcome, ServerAppSettings
+from sealora_server.deployment.runs.submission import Operation
 from sealora_server.deployment.superlink.client import SuperLinkClient
 from sealora_server.run_store import RunStore
 
@@ -230,7 +230,7 @@ class ManagedRun:
         )
         return ProcessSpec(
             name=f"run {self.name}",
-            module="sealora_server.deployment.serverapp",
+            module="sealora_server.deployment.runs.serverapp",
             settings=lambda: settings,
             environment={"FLWR_HOME": str(self._host.server.state / "flower")},
             directory=self._host.server.runs,

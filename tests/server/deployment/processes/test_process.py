@@ -15,14 +15,14 @@ import pytest
 from pydantic import BaseModel
 
 from sealora_server.deployment.errors import DeploymentError
-from sealora_server.deployment.processes import ProcessSpec, RunningProcess, clean_environment
-from sealora_server.deployment.restarts import QUICK_SECONDS, RestartPolicy
-from sealora_server.deployment.service import Service
+from sealora_server.deployment.processes.process import ProcessSpec, RunningProcess, clean_environment
+from sealora_server.deployment.processes.restarts import QUICK_SECONDS, RestartPolicy
+from sealora_server.deployment.processes.service import Service
 
 SECONDS = 20.0
 CHILD = """
 import json, os, sys, time
-from sealora_server.deployment.processes import die_with
+from sealora_server.deployment.processes.process import die_with
 
 settings = json.load(sys.stdin)
 die_with(settings["supervisor"])
@@ -33,8 +33,8 @@ exec(settings["code"])
 SUPERVISOR = """
 import asyncio, os, sys
 sys.path[:0] = [sys.argv[1], sys.argv[2]]
-from test_processes import Settings, spec
-from sealora_server.deployment.processes import RunningProcess
+from test_process import Settings, spec
+from sealora_server.deployment.processes.process import RunningProcess
 
 async def main():
     await RunningProcess.start(spec("time.sleep(60)"), lambda line: print(line, flush=True))
@@ -119,7 +119,7 @@ def test_what_a_process_leaves_behind_ends_with_it(status):
 
 
 def test_nothing_outlives_a_supervisor_that_is_killed():
-    here = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+    here = [str(Path(__file__).parent), str(Path(__file__).parents[3])]
     supervisor = subprocess.Popen([sys.executable, "-c", SUPERVISOR, *here], stdout=subprocess.PIPE, text=True)
     assert supervisor.stdout is not None
     child = int(supervisor.stdout.readline().split()[1])
@@ -160,7 +160,7 @@ def test_flower_s_settings_of_the_account_do_not_reach_a_process(monkeypatch):
 
 
 def test_a_service_that_dies_is_started_again_and_set_up_again(monkeypatch):
-    monkeypatch.setattr("sealora_server.deployment.restarts._FIRST_DELAY", 0.01)
+    monkeypatch.setattr("sealora_server.deployment.processes.restarts._FIRST_DELAY", 0.01)
     starts: list[int] = []
 
     async def when_started() -> None:
@@ -187,7 +187,7 @@ def test_a_service_that_dies_is_started_again_and_set_up_again(monkeypatch):
 
 
 def test_a_service_that_keeps_dying_is_given_up_with_its_last_words(monkeypatch):
-    monkeypatch.setattr("sealora_server.deployment.restarts._FIRST_DELAY", 0.0)
+    monkeypatch.setattr("sealora_server.deployment.processes.restarts._FIRST_DELAY", 0.0)
 
     async def run() -> None:
         await Service(spec("print('the port is taken'); sys.exit(3)"), lambda line: None).keep_running()
@@ -201,7 +201,7 @@ def test_a_service_that_keeps_dying_is_given_up_with_its_last_words(monkeypatch)
 
 
 def test_what_is_to_be_done_at_a_start_is_tried_until_it_succeeds(monkeypatch):
-    monkeypatch.setattr("sealora_server.deployment.service._AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr("sealora_server.deployment.processes.service._AGAIN_SECONDS", 0.01)
     attempts: list[int] = []
 
     async def run() -> None:

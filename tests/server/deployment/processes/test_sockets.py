@@ -8,7 +8,7 @@ import pytest
 
 from sealora_common.errors import StorageError
 from sealora_server.deployment.errors import DeploymentError
-from sealora_server.deployment.sockets import listen_tcp, listen_unix, shown_address
+from sealora_server.deployment.processes.sockets import listen_tcp, listen_unix, shown_address
 
 
 def test_a_unix_socket_is_for_this_account_alone_under_any_umask(tmp_path):

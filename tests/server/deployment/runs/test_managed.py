@@ -18,12 +18,10 @@ from fleet_sites import FleetFederation
 from sealora_common.entropy import SystemEntropy
 from sealora_common.identity import Identity
 from sealora_common.roster import Roster
-from sealora_server.deployment import runs
 from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.nodes import NodeList
-from sealora_server.deployment.operations import Operations
-from sealora_server.deployment.operator_messages import (
+from sealora_server.deployment.operator.messages import (
     Register,
     Resume,
     Stop,
@@ -31,9 +29,11 @@ from sealora_server.deployment.operator_messages import (
     Unregister,
     UseRoster,
 )
-from sealora_server.deployment.runs import RunHost
-from sealora_server.deployment.serverapp_process import Outcome
-from sealora_server.deployment.submission import Operation
+from sealora_server.deployment.operator.operations import Operations
+from sealora_server.deployment.runs import managed as runs
+from sealora_server.deployment.runs.managed import RunHost
+from sealora_server.deployment.runs.serverapp_process import Outcome
+from sealora_server.deployment.runs.submission import Operation
 from sealora_server.deployment.superlink.client import Node
 from sealora_server.events import RunFailed, RunFinished, SitesReady, TurnedAway
 from sealora_server.run_store import RunStore
@@ -143,7 +143,7 @@ def bench(tmp_path, monkeypatch):
         return processes[-1]
 
     monkeypatch.setattr(runs.RunningProcess, "start", start)
-    monkeypatch.setattr("sealora_server.deployment.restarts._FIRST_DELAY", 0.001)
+    monkeypatch.setattr("sealora_server.deployment.processes.restarts._FIRST_DELAY", 0.001)
     return Bench(server, FakeSuperLink(), processes)
 
 

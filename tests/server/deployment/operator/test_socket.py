@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from sealora_common.errors import PolicyError
-from sealora_server.deployment import operator_socket
 from sealora_server.deployment.errors import DeploymentError
-from sealora_server.deployment.operator_messages import REQUEST, AskStatus, Request, Resume, Stop
-from sealora_server.deployment.operator_socket import ask, serve_operator
-from sealora_server.deployment.sockets import listen_unix
+from sealora_server.deployment.operator import socket as operator_socket
+from sealora_server.deployment.operator.messages import REQUEST, AskStatus, Request, Resume, Stop
+from sealora_server.deployment.operator.socket import ask, serve_operator
+from sealora_server.deployment.processes.sockets import listen_unix
 
 
 async def handle(request: Request) -> dict[str, Any]:

@@ -15,7 +15,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from sealora_server.deployment.certificates import (
+from sealora_server.deployment.errors import DeploymentError
+from sealora_server.deployment.front.embedded import tls_context
+from sealora_server.deployment.tls.certificates import (
     AUTHORITY_DAYS,
     SERVER_DAYS,
     check_certificate,
@@ -23,8 +25,6 @@ from sealora_server.deployment.certificates import (
     issue_certificate,
     load_certificates,
 )
-from sealora_server.deployment.errors import DeploymentError
-from sealora_server.deployment.front.embedded import tls_context
 
 HOSTS = ["sealora.example.org", "10.1.2.3", "::1"]
 NOW = datetime.now(UTC)
@@ -117,7 +117,7 @@ def test_the_certificates_say_what_they_are_for_and_how_long(files):
 
 
 def test_a_certificate_does_not_outlive_its_authority(files, monkeypatch):
-    monkeypatch.setattr("sealora_server.deployment.certificates.SERVER_DAYS", 2 * AUTHORITY_DAYS)
+    monkeypatch.setattr("sealora_server.deployment.tls.certificates.SERVER_DAYS", 2 * AUTHORITY_DAYS)
     issue(files)
     [authority], [server] = load_certificates(files / "ca.pem"), load_certificates(files / "server.pem")
     assert server.not_valid_after_utc == authority.not_valid_after_utc

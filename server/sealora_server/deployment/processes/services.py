@@ -8,7 +8,7 @@ import socket
 from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.front.embedded import FrontSettings
 from sealora_server.deployment.front.nginx import prepare_nginx
-from sealora_server.deployment.processes import ProcessSpec
+from sealora_server.deployment.processes.process import ProcessSpec
 from sealora_server.deployment.superlink.process import SuperLinkSettings
 
 # Flower's own name for it (flwr.supercore.constant.FLWR_IN_MEMORY_DB_NAME; a test holds the two together).

@@ -28,8 +28,8 @@ from flwr.supercore.task_identity import TaskIdentity
 from google.protobuf.message import Message as Proto
 
 from sealora_server.deployment.config import LimitsSection
-from sealora_server.deployment.socket_grid import SocketGrid
-from sealora_server.deployment.sockets import listen_unix
+from sealora_server.deployment.processes.sockets import listen_unix
+from sealora_server.deployment.runs.socket_grid import SocketGrid
 from sealora_server.deployment.superlink.app_messages import LARGEST_PART
 from sealora_server.deployment.superlink.process import SuperLinkSettings, gated, superlink_app
 from sealora_server.deployment.superlink.questions import ids_of

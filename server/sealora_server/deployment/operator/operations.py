@@ -13,7 +13,7 @@ from sealora_common.recipe.load import parse_recipe
 from sealora_common.roster import Roster
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.nodes import NodeList, nodes_of, reconcile
-from sealora_server.deployment.operator_messages import (
+from sealora_server.deployment.operator.messages import (
     Register,
     Request,
     Resume,
@@ -23,8 +23,8 @@ from sealora_server.deployment.operator_messages import (
     Unregister,
     UseRoster,
 )
-from sealora_server.deployment.runs import ManagedRun, RunHost
-from sealora_server.deployment.submission import check_submission, create_run
+from sealora_server.deployment.runs.managed import ManagedRun, RunHost
+from sealora_server.deployment.runs.submission import check_submission, create_run
 
 log = logging.getLogger(__name__)
 

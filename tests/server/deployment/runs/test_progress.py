@@ -7,8 +7,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sealora_server.deployment.metrics import ServerCollector
-from sealora_server.deployment.operator_messages import ProcessStatus
-from sealora_server.deployment.progress import RunProgress
+from sealora_server.deployment.operator.messages import ProcessStatus
+from sealora_server.deployment.runs.progress import RunProgress
 from sealora_server.events import (
     EventLog,
     RoundAborted,

@@ -13,7 +13,7 @@ from typing import Any
 from sealora_common.config import from_json, read_line
 from sealora_common.errors import SealoraError, UnreadableError
 from sealora_server.deployment.errors import DeploymentError
-from sealora_server.deployment.operator_messages import REQUEST, Answer, Request, parse_request
+from sealora_server.deployment.operator.messages import REQUEST, Answer, Request, parse_request
 
 log = logging.getLogger(__name__)
 
