@@ -31,10 +31,10 @@ from sealora_common.recipe import Recipe, parse_recipe
 from sealora_common.roster import Roster
 from sealora_common.roster_book import RosterBook
 from sealora_common.secagg import SiteSession
-from sealora_server.blame import Blame
-from sealora_server.enrolment import Enrolment
-from sealora_server.events import EventLog
-from sealora_server.sealed_grid import SealedGrid
+from sealora_server.run.blame import Blame
+from sealora_server.run.enrolment import Enrolment
+from sealora_server.run.events import EventLog
+from sealora_server.run.sealed_grid import SealedGrid
 
 LAYOUT = AdapterLayout(
     (

@@ -46,8 +46,8 @@ from sealora_server.deployment.nodes import NodeList
 from sealora_server.deployment.operator.messages import Submit, parse_request
 from sealora_server.deployment.runs.submission import Operation
 from sealora_server.deployment.tls.certificates import load_certificates
-from sealora_server.events import SiteFailed, read_events
-from sealora_server.run_store import RunStore
+from sealora_server.run.events import SiteFailed, read_events
+from sealora_server.run.store import RunStore
 from sealora_server.view.figures import read_completions, read_histories
 from sealora_server.view.report import _read_recipe
 

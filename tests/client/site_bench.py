@@ -17,7 +17,7 @@ from sealora_common.order import RoundOrder, layout_of, terms_of, vector_digest
 from sealora_common.receipt import OpeningProof, Receipt, chain_to_bytes, history_of
 from sealora_common.roster import Roster
 from sealora_common.secagg import ServerSession
-from sealora_server.run_store import RunStore
+from sealora_server.run.store import RunStore
 from sealora_server.simulation.inline import InlineGrid
 
 from quorum import quorum, transcript_of

@@ -32,8 +32,8 @@ from sealora_common.receipt_check import check_chain
 from sealora_common.roster import Member, Roster
 from sealora_server.deployment.operator.messages import RunStatus, Submit
 from sealora_server.deployment.operator.socket import ask
-from sealora_server.events import Event, Recorded, read_events
-from sealora_server.run_store import RunStore
+from sealora_server.run.events import Event, Recorded, read_events
+from sealora_server.run.store import RunStore
 
 from tiny_federation import PRIVATE, prepare_run, recipe_of, write_federation
 

@@ -15,7 +15,7 @@ from running_server import said, until
 
 from sealora_server.deployment.operator.messages import Resume
 from sealora_server.deployment.operator.socket import ask
-from sealora_server.events import RoundFinished
+from sealora_server.run.events import RoundFinished
 
 pytestmark = pytest.mark.slow
 

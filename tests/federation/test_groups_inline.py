@@ -12,7 +12,7 @@ from sealora_common.groups import groups_of
 from sealora_common.order import RoundOrder
 from sealora_common.receipt_check import check_chain
 from sealora_common.roster import Roster
-from sealora_server.run_store import RunStore
+from sealora_server.run.store import RunStore
 
 from tiny_federation import WatchedGrid, adapter_of, events_of, run_inline, write_federation
 

@@ -36,7 +36,7 @@ from sealora_common.secagg.keys import KeyPair
 from sealora_common.secagg.messages import Kind, bundle, sign, unbundle
 from sealora_common.secagg.rotation import BLOCK
 from sealora_server.cli import cli as server_cli
-from sealora_server.run_store import RunStore
+from sealora_server.run.store import RunStore
 from sealora_server.simulation import engine
 from sealora_server.simulation.sites import prepare_sites
 

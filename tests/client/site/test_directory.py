@@ -28,7 +28,7 @@ from sealora_common.errors import (
 from sealora_common.identity import Identity, keyfile
 from sealora_common.recipe import load_recipe
 from sealora_common.roster import Roster, SeenRosters
-from sealora_server.run_store import RunStore
+from sealora_server.run.store import RunStore
 
 from tiny_federation import PRIVATE, prepare_run, recipe_of, write_federation
 

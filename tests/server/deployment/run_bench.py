@@ -20,7 +20,7 @@ from sealora_common.recipe import Recipe
 from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.operator.messages import RunStatus, Submit
 from sealora_server.deployment.operator.socket import ask
-from sealora_server.run_store import RunStore
+from sealora_server.run.store import RunStore
 
 from pure_sites import pure_recipe
 

@@ -24,7 +24,7 @@ from sealora_server.deployment.runs.progress import RunProgress
 from sealora_server.deployment.runs.serverapp_process import Outcome, ServerAppSettings
 from sealora_server.deployment.runs.submission import Operation
 from sealora_server.deployment.superlink.client import SuperLinkClient
-from sealora_server.run_store import RunStore
+from sealora_server.run.store import RunStore
 
 log = logging.getLogger(__name__)
 

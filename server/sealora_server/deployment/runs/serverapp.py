@@ -29,9 +29,9 @@ from sealora_server.app import serve
 from sealora_server.deployment.processes.process import die_with
 from sealora_server.deployment.runs.serverapp_process import Outcome, ServerAppSettings
 from sealora_server.deployment.runs.socket_grid import SocketGrid
-from sealora_server.events import EventLog, RunFailed, RunInterrupted
 from sealora_server.lock import LockedError
-from sealora_server.run_store import RunStore
+from sealora_server.run.events import EventLog, RunFailed, RunInterrupted
+from sealora_server.run.store import RunStore
 
 log = logging.getLogger(__name__)
 

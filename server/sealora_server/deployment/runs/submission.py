@@ -15,7 +15,7 @@ from sealora_common.secagg import threshold_for
 from sealora_common.storage import write_atomically
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.operator.messages import RunCondition
-from sealora_server.run_store import RunStore
+from sealora_server.run.store import RunStore
 
 _WANTED = "operation.json"
 _IDENTITY_FROM_RUN = "../../identity.pem"

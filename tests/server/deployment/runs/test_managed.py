@@ -35,8 +35,8 @@ from sealora_server.deployment.runs.managed import RunHost
 from sealora_server.deployment.runs.serverapp_process import Outcome
 from sealora_server.deployment.runs.submission import Operation
 from sealora_server.deployment.superlink.client import Node
-from sealora_server.events import RunFailed, RunFinished, SitesReady, TurnedAway
-from sealora_server.run_store import RunStore
+from sealora_server.run.events import RunFailed, RunFinished, SitesReady, TurnedAway
+from sealora_server.run.store import RunStore
 
 from pure_sites import pure_recipe
 

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sealora_server.deployment.metrics import ServerCollector
 from sealora_server.deployment.operator.messages import ProcessStatus
 from sealora_server.deployment.runs.progress import RunProgress
-from sealora_server.events import (
+from sealora_server.run.events import (
     EventLog,
     RoundAborted,
     RoundFinished,

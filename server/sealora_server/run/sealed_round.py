@@ -37,11 +37,11 @@ from sealora_common.wire_format import (
     content_bytes,
 )
 from sealora_common.wire_format import field as wire_field
-from sealora_server.blame import Blame
-from sealora_server.catching_up import lacking
-from sealora_server.events import EventLog, SiteFailed, SiteReplied, Stage, StageName
-from sealora_server.exchange import exchange
-from sealora_server.suspects import OpenedGroup
+from sealora_server.run.blame import Blame
+from sealora_server.run.catching_up import lacking
+from sealora_server.run.events import EventLog, SiteFailed, SiteReplied, Stage, StageName
+from sealora_server.run.exchange import exchange
+from sealora_server.run.suspects import OpenedGroup
 
 T = TypeVar("T")
 

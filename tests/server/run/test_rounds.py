@@ -12,9 +12,9 @@ from sealora_common.errors import FederationError, PolicyError
 from sealora_common.identity import Identity
 from sealora_common.roster import Roster
 from sealora_common.roster_book import RosterBook
-from sealora_server.events import RoundAborted, RoundFinished, SitesReady, TooFewSites, TurnedAway, read_events
-from sealora_server.rounds import _Run, run_rounds
-from sealora_server.run_store import RunStore
+from sealora_server.run.events import RoundAborted, RoundFinished, SitesReady, TooFewSites, TurnedAway, read_events
+from sealora_server.run.rounds import _Run, run_rounds
+from sealora_server.run.store import RunStore
 
 from pure_sites import PureGrid, pure_federation, pure_recipe, refusal
 

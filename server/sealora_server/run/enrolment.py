@@ -18,10 +18,10 @@ from sealora_common.roster import Roster
 from sealora_common.secagg import threshold_for
 from sealora_common.wire_format import PAYLOAD, RECIPE_HASH, RUN, Action
 from sealora_common.wire_format import field as wire_field
-from sealora_server.blame import left_out
-from sealora_server.events import TurnedAway
-from sealora_server.exchange import broadcast, exchange, one_line
 from sealora_server.node_keys import KeyedGrid, sites_by_node_key
+from sealora_server.run.blame import left_out
+from sealora_server.run.events import TurnedAway
+from sealora_server.run.exchange import broadcast, exchange, one_line
 
 _MOST_REASONS_IN_A_SENTENCE = 8
 _OTHER_LAYOUT = "it has another base model: its adapter has other tensors"

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from sealora_common.errors import FederationError
 from sealora_common.secagg import RingVector
-from sealora_server.events import RoundAborted, RoundFinished, SumSpoilt, read_events
-from sealora_server.rounds import run_rounds
-from sealora_server.run_store import RunStore
-from sealora_server.suspects import OpenedGroup, Suspects
+from sealora_server.run.events import RoundAborted, RoundFinished, SumSpoilt, read_events
+from sealora_server.run.rounds import run_rounds
+from sealora_server.run.store import RunStore
+from sealora_server.run.suspects import OpenedGroup, Suspects
 
 from pure_sites import PureGrid, PureSite, pure_federation, pure_recipe
 

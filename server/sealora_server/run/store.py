@@ -25,9 +25,9 @@ from sealora_common.receipt_file import ReceiptFile
 from sealora_common.recipe import Recipe, load_recipe
 from sealora_common.roster_book import RosterBook
 from sealora_common.storage import rename_durably, write_atomically
-from sealora_server.adapter_files import read_adapter, write_adapter
-from sealora_server.events import EventLog
-from sealora_server.strategy import State
+from sealora_server.run.adapter_files import read_adapter, write_adapter
+from sealora_server.run.events import EventLog
+from sealora_server.run.strategy import State
 
 _OPTIMIZER = "optimizer.safetensors"
 _RECEIPT = "receipt.json"

@@ -12,7 +12,7 @@ from sealora_common.errors import FederationError
 from sealora_common.roster import Roster
 from sealora_common.secagg import Fault, ProtocolError
 from sealora_common.storage import write_atomically
-from sealora_server.events import EventLog, SiteBlamed
+from sealora_server.run.events import EventLog, SiteBlamed
 
 _DIRECTORY = "faults"
 _SUFFIX = ".fault"

@@ -27,11 +27,11 @@ from sealora_common.recipe import Recipe
 from sealora_common.roster import Roster
 from sealora_common.roster_book import RosterBook
 from sealora_common.wire_format import ADAPTER, ARRAYS, Action, array, field
-from sealora_server.blame import Blame
-from sealora_server.enrolment import Enrolment
-from sealora_server.events import EventLog, SumSpoilt
-from sealora_server.sealed_round import Federation, SealedRound
-from sealora_server.suspects import Suspects
+from sealora_server.run.blame import Blame
+from sealora_server.run.enrolment import Enrolment
+from sealora_server.run.events import EventLog, SumSpoilt
+from sealora_server.run.sealed_round import Federation, SealedRound
+from sealora_server.run.suspects import Suspects
 
 HELDOUT_LOSS = "heldout-loss"
 WEIGHT = "num-examples"

@@ -12,9 +12,9 @@ from sealora_common.errors import FederationError
 from sealora_common.groups import groups_of
 from sealora_common.identity import Identity
 from sealora_common.roster import Roster
-from sealora_server.events import SiteFailed, Stage, read_events
-from sealora_server.sealed_round import SealedRound
-from sealora_server.strategy import build_strategy
+from sealora_server.run.events import SiteFailed, Stage, read_events
+from sealora_server.run.sealed_round import SealedRound
+from sealora_server.run.strategy import build_strategy
 
 from pure_sites import LAYOUT, PureGrid, pure_federation, pure_recipe, refusal, sealed_over
 

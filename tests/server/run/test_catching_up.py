@@ -10,9 +10,9 @@ import pytest
 
 from sealora_common.receipt import chain_from_bytes, chain_to_bytes
 from sealora_common.roster_book import RosterBook, rosters_from_bytes
-from sealora_server.catching_up import lacking
-from sealora_server.rounds import run_rounds
-from sealora_server.run_store import RunStore
+from sealora_server.run.catching_up import lacking
+from sealora_server.run.rounds import run_rounds
+from sealora_server.run.store import RunStore
 
 from pure_sites import PureGrid, PureSite, pure_federation, pure_recipe
 from quorum import Consortium
@@ -76,8 +76,8 @@ def test_members_that_lie_about_what_they_hold_fill_no_memory(run, monkeypatch):
         return lacking(receipts, held, *rest)
 
     monkeypatch.setattr(PureGrid, "push_messages", pushed)
-    monkeypatch.setattr("sealora_server.sealed_round.lacking", made)
-    monkeypatch.setattr("sealora_server.exchange._SENT_TOGETHER", 1)
+    monkeypatch.setattr("sealora_server.run.sealed_round.lacking", made)
+    monkeypatch.setattr("sealora_server.run.exchange._SENT_TOGETHER", 1)
     for number, name in enumerate(run.sites):
         run.sites[name].receipts = (2**32 - 1, 0, 0, 9)[number]  # in round 1 all of this says the same
     run.play()

@@ -25,10 +25,10 @@ from sealora_common.health.logs import set_up_command_logs
 from sealora_common.own_files import keep_to_this_account
 from sealora_common.recipe import load_recipe
 from sealora_common.show.console import SafeConsole, tell_error
-from sealora_server.audit_cli import audit
-from sealora_server.fault_cli import fault
-from sealora_server.roster_cli import roster_cli
-from sealora_server.server_cli import server_cli
+from sealora_server.cli.audit import audit
+from sealora_server.cli.fault import fault
+from sealora_server.cli.roster import roster_cli
+from sealora_server.cli.server import server_cli
 from sealora_server.simulation.engine import Engine
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")

@@ -21,9 +21,9 @@ from sealora_common.order import vector_digest
 from sealora_common.receipt import Receipt
 from sealora_common.roster import Roster, require_succession
 from sealora_common.wire_format import ADAPTER
-from sealora_server.blame import Blame
-from sealora_server.enrolment import Enrolment
-from sealora_server.events import (
+from sealora_server.run.blame import Blame
+from sealora_server.run.enrolment import Enrolment
+from sealora_server.run.events import (
     EvaluationFinished,
     RoundAborted,
     RoundFinished,
@@ -34,9 +34,9 @@ from sealora_server.events import (
     TurnedAway,
     read_events,
 )
-from sealora_server.run_store import RoundRecord, RunStore
-from sealora_server.sealed_grid import SealedGrid
-from sealora_server.strategy import build_strategy, restore_strategy, strategy_state
+from sealora_server.run.sealed_grid import SealedGrid
+from sealora_server.run.store import RoundRecord, RunStore
+from sealora_server.run.strategy import build_strategy, restore_strategy, strategy_state
 
 T = TypeVar("T")
 

@@ -18,12 +18,12 @@ from sealora_common.roster import Roster
 from sealora_common.secagg import Fault, ProtocolError, SiteSession
 from sealora_common.secagg.bodies import CheckRequest, Envelope, Given, Opening, ShareMessage
 from sealora_common.secagg.messages import Kind
-from sealora_server.blame import Blame
 from sealora_server.cli import cli
-from sealora_server.enrolment import Enrolment
-from sealora_server.events import EventLog, RoundAborted, RoundFinished, SiteBlamed, SiteFailed, read_events
-from sealora_server.rounds import run_rounds
-from sealora_server.run_store import RunStore
+from sealora_server.run.blame import Blame
+from sealora_server.run.enrolment import Enrolment
+from sealora_server.run.events import EventLog, RoundAborted, RoundFinished, SiteBlamed, SiteFailed, read_events
+from sealora_server.run.rounds import run_rounds
+from sealora_server.run.store import RunStore
 
 from pure_sites import LAYOUT, PureGrid, pure_federation, pure_recipe
 

@@ -6,7 +6,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, Re
 from flwr.serverapp.strategy import FedAdagrad, FedAdam, FedAvg, FedAvgM, FedYogi
 
 from sealora_common.errors import RecipeError
-from sealora_server.strategy import build_strategy, restore_strategy, strategy_state
+from sealora_server.run.strategy import build_strategy, restore_strategy, strategy_state
 
 from pure_sites import PureGrid, pure_federation, pure_recipe
 
