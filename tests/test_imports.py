@@ -86,7 +86,7 @@ from pure_sites import LAYOUT, PureGrid, pure_federation, pure_recipe
 from sealora_server.run.blame import Blame
 from sealora_common.entropy import SystemEntropy
 from sealora_common.identity import Identity
-from sealora_common.roster_book import RosterBook
+from sealora_common.roster.book import RosterBook
 from sealora_server.run.enrolment import Enrolment
 from sealora_server.run.events import EventLog
 from sealora_server.run.sealed_grid import SealedGrid

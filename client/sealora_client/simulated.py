@@ -20,14 +20,14 @@ from sealora_client.training.batch_invariance import require_batch_invariant
 from sealora_common.adapter import Tensors, initial_adapter
 from sealora_common.entropy import site_entropy
 from sealora_common.errors import BudgetError, RecipeError
-from sealora_common.groups import smallest_group
 from sealora_common.identity import Identity
 from sealora_common.privacy.accounting import check_delta
 from sealora_common.privacy.plan import heldout_mechanism, training_mechanism
 from sealora_common.privacy.several_sites import at_several_sites
 from sealora_common.recipe import Recipe
 from sealora_common.roster import Roster
-from sealora_common.storage import write_atomically
+from sealora_common.round.groups import smallest_group
+from sealora_common.storage.durable import write_atomically
 
 
 @dataclass(frozen=True)

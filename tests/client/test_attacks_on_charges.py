@@ -20,11 +20,11 @@ from sealora_client.budget.admission import admission
 from sealora_client.ledger import Ledger, export, journal, recovery
 from sealora_client.round import work as round_work
 from sealora_client.site.directory import open_site
-from sealora_common.contribution import ContributionLayout
 from sealora_common.errors import StorageError
-from sealora_common.order import RoundOrder
 from sealora_common.privacy.accounting import epsilon_pld
-from sealora_common.receipt import Receipt, history_of
+from sealora_common.receipts.receipt import Receipt, history_of
+from sealora_common.round.contribution import ContributionLayout
+from sealora_common.round.order import RoundOrder
 
 from site_bench import Bench, payload_of, refusal_of
 from tiny_federation import PRIVATE

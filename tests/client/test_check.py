@@ -34,9 +34,9 @@ from sealora_client.model.adapted import adapted_model
 from sealora_client.site.directory import Site
 from sealora_client.site.seen_rosters import SEEN, remember_roster
 from sealora_client.training import batch_invariance
-from sealora_common.card import create_node_key
 from sealora_common.entropy import SystemEntropy
 from sealora_common.identity import Identity
+from sealora_common.identity.card import create_node_key
 from sealora_common.privacy.accounting import Mechanism
 
 from pure_sites import pure_recipe

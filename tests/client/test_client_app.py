@@ -16,7 +16,7 @@ from sealora_client.round.participation import Participation
 from sealora_client.site.directory import Site
 from sealora_common.canonical import canonical_json
 from sealora_common.errors import ModelError, SealoraError
-from sealora_common.hello import Hello
+from sealora_common.round.hello import Hello
 from sealora_common.secagg.keys import PUBLIC_KEY_BYTES
 from sealora_common.secagg.messages import signed_bytes
 

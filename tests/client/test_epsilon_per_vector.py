@@ -17,9 +17,9 @@ from sealora_client.round.outbox import Outbox
 from sealora_client.round.participation import Participation, RoundState
 from sealora_client.round.work import RoundWork
 from sealora_client.site import directory as site
-from sealora_common.contribution import ContributionLayout
 from sealora_common.errors import OrderRefusedError
-from sealora_common.order import RoundOrder
+from sealora_common.round.contribution import ContributionLayout
+from sealora_common.round.order import RoundOrder
 from sealora_common.secagg import ProtocolError
 from sealora_common.secagg.bodies import Envelope, ShareMessage, ShareStatement
 from sealora_common.secagg.errors import TooFewSitesError

@@ -25,10 +25,10 @@ from faulty_network import FaultyNetwork
 from running_server import make_server, run_status, running, said, status, until
 
 from sealora_client.ledger import ChargeRow, Ledger
-from sealora_common.card import create_node_key
 from sealora_common.entropy import SystemEntropy
 from sealora_common.identity import Identity
-from sealora_common.receipt_check import check_chain
+from sealora_common.identity.card import create_node_key
+from sealora_common.receipts.check import check_chain
 from sealora_common.roster import Member, Roster
 from sealora_server.deployment.operator.messages import RunStatus, Submit
 from sealora_server.deployment.operator.socket import ask

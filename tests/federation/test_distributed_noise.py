@@ -7,10 +7,10 @@ import pytest
 
 from sealora_client.ledger import Ledger
 from sealora_client.site.directory import open_site
-from sealora_common.contribution import ContributionLayout
 from sealora_common.privacy.accounting import epsilon_pld
 from sealora_common.privacy.plan import training_mechanism
-from sealora_common.sum_grid import SumGrid
+from sealora_common.round.contribution import ContributionLayout
+from sealora_common.round.sum_grid import SumGrid
 from sealora_server.run.store import RunStore
 
 from tiny_federation import PRIVATE, adapter_of, history_of, recipe_of, run_inline, training_charges, write_federation

@@ -31,7 +31,7 @@ from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import SealoraError
 from sealora_common.privacy.plan import training_mechanism
 from sealora_common.recipe import Recipe
-from sealora_common.sum_grid import SumGrid
+from sealora_common.round.sum_grid import SumGrid
 
 _NOISE_DRAWS = 100_000
 _COMFORTABLE = 0.5  # of the recipe's training_timeout

@@ -11,14 +11,14 @@ from pydantic import ValidationError
 
 from sealora_client.site.config import SiteConfig
 from sealora_client.site.initial_files import begin_policy_file, begin_site_file
-from sealora_common.card import SiteCard, check_name, create_node_key
 from sealora_common.config import first_problem
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import PolicyError
 from sealora_common.identity import PASSPHRASE_FILE, Identity, read_passphrase, short_form
-from sealora_common.own_files import PUBLIC_FILE, make_directory
+from sealora_common.identity.card import SiteCard, check_name, create_node_key
 from sealora_common.show.say import say
-from sealora_common.storage import write_atomically
+from sealora_common.storage.durable import write_atomically
+from sealora_common.storage.own_files import PUBLIC_FILE, make_directory
 
 IDENTITY = "identity.pem"
 NODE_KEY = "node.key"

@@ -27,10 +27,10 @@ from sealora_client.cli.rotate import rotate
 from sealora_client.cli.run import run
 from sealora_common.errors import SealoraError
 from sealora_common.health.logs import set_up_command_logs
-from sealora_common.own_files import keep_to_this_account
 from sealora_common.recipe.schema import ModelSection
 from sealora_common.show.console import tell_error
 from sealora_common.show.say import say
+from sealora_common.storage.own_files import keep_to_this_account
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 model = typer.Typer(no_args_is_help=True, help="The base model.")

@@ -11,11 +11,11 @@ from sealora_client.round.history import receipts_file
 from sealora_client.site.seen_rosters import read_seen
 from sealora_common.config import LARGE, read_file, why_not
 from sealora_common.errors import PolicyError, UnreadableError
-from sealora_common.receipt import Receipt, chain_from_bytes, first_difference
-from sealora_common.receipt_check import RoundProof, check_chain
+from sealora_common.receipts.check import RoundProof, check_chain
+from sealora_common.receipts.receipt import Receipt, chain_from_bytes, first_difference
 from sealora_common.recipe import Recipe, load_recipe
 from sealora_common.roster import Roster
-from sealora_common.roster_book import RosterBook
+from sealora_common.roster.book import RosterBook
 from sealora_common.show.say import say
 
 receipts_cli = typer.Typer(no_args_is_help=True, help="The receipts of the runs this site took part in.")

@@ -16,13 +16,13 @@ import typer
 from sealora_client.cli.enrol import IDENTITY, NODE_KEY, make_keys, new_passphrase
 from sealora_client.site.config import SiteConfig
 from sealora_client.site.seen_rosters import check_roster
-from sealora_common.card import SiteCard
 from sealora_common.errors import PolicyError, StorageError, storage_error
 from sealora_common.identity import Identity
-from sealora_common.own_files import make_directory
+from sealora_common.identity.card import SiteCard
 from sealora_common.roster import Roster
 from sealora_common.show.say import say
-from sealora_common.storage import rename_durably
+from sealora_common.storage.durable import rename_durably
+from sealora_common.storage.own_files import make_directory
 
 NEXT = "next-keys"
 """Where the new keys wait."""

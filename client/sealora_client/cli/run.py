@@ -16,7 +16,7 @@ import typer
 from sealora_client.fleet.stop import Stop, StopNow
 from sealora_client.site.config import SiteConfig
 from sealora_common.errors import PolicyError, SealoraError, StorageError
-from sealora_common.own_files import make_directory
+from sealora_common.storage.own_files import make_directory
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict
 from sealora_common.canonical import canonical_json
 from sealora_common.config import from_json
 from sealora_common.errors import OrderRefusedError, PolicyError, UnreadableError
-from sealora_common.order import RoundOrder
-from sealora_common.receipt_check import RoundProof
-from sealora_common.storage import append_whole_lines, whole_lines
+from sealora_common.receipts.check import RoundProof
+from sealora_common.round.order import RoundOrder
+from sealora_common.storage.durable import append_whole_lines, whole_lines
 
 log = logging.getLogger(__name__)
 

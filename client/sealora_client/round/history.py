@@ -15,13 +15,13 @@ from pathlib import Path
 from sealora_client.round.confirmed import ConfirmedRounds, Superseded
 from sealora_client.site.seen_rosters import read_seen
 from sealora_common.errors import OrderRefusedError, PolicyError
-from sealora_common.order import RoundOrder, most_sessions
-from sealora_common.receipt import Receipt, chain_from_bytes, first_difference, history_of
-from sealora_common.receipt_check import check_chain
-from sealora_common.receipt_file import ReceiptFile
+from sealora_common.receipts.check import check_chain
+from sealora_common.receipts.file import ReceiptFile
+from sealora_common.receipts.receipt import Receipt, chain_from_bytes, first_difference, history_of
 from sealora_common.recipe import Recipe
 from sealora_common.roster import Roster
-from sealora_common.roster_book import RosterBook, rosters_from_bytes
+from sealora_common.roster.book import RosterBook, rosters_from_bytes
+from sealora_common.round.order import RoundOrder, most_sessions
 
 _REFUSED = "the order is refused; tell the consortium's coordinator"
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from sealora_client.site.directory import Site
 from sealora_common import __version__
 from sealora_common.adapter import AdapterLayout, initial_adapter
-from sealora_common.clip_norm import is_allowed
-from sealora_common.clip_range import is_allowed_range
 from sealora_common.errors import OrderRefusedError
-from sealora_common.groups import may_regroup
-from sealora_common.order import RoundOrder, most_attempts, vector_digest
+from sealora_common.round.clip_norm import is_allowed
+from sealora_common.round.clip_range import is_allowed_range
+from sealora_common.round.groups import may_regroup
+from sealora_common.round.order import RoundOrder, most_attempts, vector_digest
 
 
 def check_order(

@@ -24,8 +24,8 @@ from pydantic import BaseModel, ConfigDict
 from sealora_client.ledger import ChargeReference, PaidRelease
 from sealora_common.config import LONGEST_TENSORS, from_json, read_file
 from sealora_common.errors import OrderRefusedError, StorageError, UnreadableError, storage_error
-from sealora_common.order import Purpose, RoundOrder
-from sealora_common.storage import create_once, write_atomically
+from sealora_common.round.order import Purpose, RoundOrder
+from sealora_common.storage.durable import create_once, write_atomically
 
 _RUNS_KEPT = 8
 """Runs of which nothing has left and whose last round is kept. A server that invents runs fills no disk, and does not

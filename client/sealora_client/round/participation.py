@@ -21,9 +21,9 @@ from sealora_client.round.outbox import Outbox
 from sealora_client.round.work import RoundWork, second_vector
 from sealora_client.site.directory import Site
 from sealora_common.entropy import site_entropy
-from sealora_common.groups import group_of
-from sealora_common.order import RoundOrder, layout_of, terms_of
 from sealora_common.roster import Roster
+from sealora_common.round.groups import group_of
+from sealora_common.round.order import RoundOrder, layout_of, terms_of
 from sealora_common.secagg import RingVector, RoundTerms, SiteSession
 
 log = logging.getLogger(__name__)

@@ -24,13 +24,13 @@ from sealora_client.training.clipped_sum import ClippingFigures
 from sealora_client.training.distributed import noised_sum
 from sealora_client.training.dp_sgd import train_round
 from sealora_common.adapter import initial_adapter
-from sealora_common.contribution import Contribution, site_weight
 from sealora_common.entropy import Entropy, site_entropy
 from sealora_common.errors import AlreadyReleasedError, BudgetError, OrderRefusedError
-from sealora_common.order import RoundOrder, evaluates
 from sealora_common.privacy.accounting import Mechanism
 from sealora_common.privacy.plan import heldout_mechanism, training_mechanism
-from sealora_common.sum_grid import SumGrid
+from sealora_common.round.contribution import Contribution, site_weight
+from sealora_common.round.order import RoundOrder, evaluates
+from sealora_common.round.sum_grid import SumGrid
 
 _MOSTLY = 0.5
 

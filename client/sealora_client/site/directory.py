@@ -31,7 +31,7 @@ from sealora_common.errors import ModelError, PolicyError, SealoraError
 from sealora_common.identity import Identity
 from sealora_common.recipe import Recipe, load_recipe
 from sealora_common.roster import Roster
-from sealora_common.storage import append_line
+from sealora_common.storage.durable import append_line
 
 log = logging.getLogger(__name__)
 

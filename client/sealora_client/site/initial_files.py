@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sealora_common.storage import write_atomically
+from sealora_common.storage.durable import write_atomically
 
 _SITE = """\
 # Who this site is and how it reaches its federation. `sealora-site check` says what is missing or wrong.

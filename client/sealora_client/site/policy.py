@@ -14,10 +14,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from sealora_client.site.hours import Window, is_open, next_opening
 from sealora_common.config import load_yaml
 from sealora_common.errors import OrderRefusedError, PolicyError, UnreadableError
-from sealora_common.groups import smallest_group
 from sealora_common.recipe import Recipe
 from sealora_common.recipe.schema import Unit
 from sealora_common.roster import Roster
+from sealora_common.round.groups import smallest_group
 
 _STRENGTH = {"curious": 0, "malicious": 1}
 

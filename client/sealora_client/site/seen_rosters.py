@@ -15,7 +15,7 @@ from pathlib import Path
 from sealora_common.config import LINE, from_json, read_file
 from sealora_common.errors import StorageError, UnreadableError
 from sealora_common.roster import Roster, SeenRosters
-from sealora_common.storage import open_lock, write_atomically
+from sealora_common.storage.durable import open_lock, write_atomically
 
 SEEN = "seen-rosters.json"
 """Its name in a site's directory."""

@@ -21,7 +21,7 @@ from sealora_client.training.skellam import skellam
 from sealora_common.entropy import Entropy
 from sealora_common.privacy.accounting import Mechanism
 from sealora_common.recipe import Recipe
-from sealora_common.sum_grid import SumGrid
+from sealora_common.round.sum_grid import SumGrid
 
 
 @dataclass(frozen=True)

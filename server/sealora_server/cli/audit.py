@@ -13,7 +13,7 @@ from rich.text import Text
 from sealora_common.recipe import Recipe, load_recipe
 from sealora_common.show.console import SafeConsole
 from sealora_common.show.say import say_json
-from sealora_common.storage import write_atomically
+from sealora_common.storage.durable import write_atomically
 from sealora_server.view.audit_summary import AuditSummary, RocSummary, SelfCheckSummary
 from sealora_server.view.quantities import MISSING, count_text, duration_text, epsilon_text, target_text
 

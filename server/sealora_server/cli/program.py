@@ -22,9 +22,9 @@ from rich.logging import RichHandler
 
 from sealora_common.errors import SealoraError
 from sealora_common.health.logs import set_up_command_logs
-from sealora_common.own_files import keep_to_this_account
 from sealora_common.recipe import load_recipe
 from sealora_common.show.console import SafeConsole, tell_error
+from sealora_common.storage.own_files import keep_to_this_account
 from sealora_server.cli.audit import audit
 from sealora_server.cli.fault import fault
 from sealora_server.cli.roster import roster_cli

@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from sealora_common.card import SiteCard
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import PolicyError
 from sealora_common.identity import Identity, key_fingerprint, key_from_text, key_to_text, read_public_key
+from sealora_common.identity.card import SiteCard
 from sealora_common.roster import TERM, Cosignature, Member, Roster, check_consortium
 from sealora_common.show.console import SafeConsole
 from sealora_common.show.say import say

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from sealora_common.card import SiteCard
+from sealora_common.identity.card import SiteCard
 from sealora_common.recipe import load_recipe
 from sealora_common.roster import Roster
 from sealora_common.show.console import SafeConsole

@@ -20,7 +20,7 @@ from sealora_common.health.http_server import HealthServer
 from sealora_common.health.logs import set_up_logs
 from sealora_common.health.status import Health
 from sealora_common.identity import Identity
-from sealora_common.own_files import make_directory
+from sealora_common.storage.own_files import make_directory
 from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.front.handshake import handshake_sentence
 from sealora_server.deployment.log_file import LogFile

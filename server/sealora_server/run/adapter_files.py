@@ -13,7 +13,7 @@ from sealora_common.adapter import AdapterLayout, Tensors
 from sealora_common.config import LONGEST_TENSORS, read_file
 from sealora_common.errors import ModelError, UnreadableError
 from sealora_common.recipe import Recipe
-from sealora_common.storage import write_atomically
+from sealora_common.storage.durable import write_atomically
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIGURATION = "adapter_config.json"

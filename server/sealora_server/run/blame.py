@@ -11,7 +11,7 @@ from pathlib import Path
 from sealora_common.errors import FederationError
 from sealora_common.roster import Roster
 from sealora_common.secagg import Fault, ProtocolError
-from sealora_common.storage import write_atomically
+from sealora_common.storage.durable import write_atomically
 from sealora_server.run.events import EventLog, SiteBlamed
 
 _DIRECTORY = "faults"

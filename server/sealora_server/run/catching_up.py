@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sealora_common.receipt import Receipt, chain_to_bytes
+from sealora_common.receipts.receipt import Receipt, chain_to_bytes
 from sealora_common.roster import Roster
-from sealora_common.roster_book import RosterBook, rosters_to_bytes
-from sealora_common.wire_format import RECEIPTS, ROSTERS
+from sealora_common.roster.book import RosterBook, rosters_to_bytes
+from sealora_common.round.wire_format import RECEIPTS, ROSTERS
 
 
 def lacking(receipts: Sequence[Receipt], held: int, book: RosterBook, roster: Roster) -> dict[str, bytes]:

@@ -9,8 +9,8 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
+from sealora_common.round.wire_format import CONFIG, ERROR, Action, field
 from sealora_common.show.safe_text import safe_text
-from sealora_common.wire_format import CONFIG, ERROR, Action, field
 
 # Flower's own wait polls every 3 s. A grid in this process answers at once; a remote one is asked less and less.
 _FIRST_POLL_SECONDS = 0.02

@@ -13,14 +13,14 @@ from flwr.serverapp.strategy import Strategy
 from numpy.typing import NDArray
 
 from sealora_common.adapter import AdapterLayout
-from sealora_common.clip_norm import next_clip_norm
-from sealora_common.clip_range import next_range
 from sealora_common.entropy import insecure_seed_in_use
 from sealora_common.errors import FederationError
-from sealora_common.order import vector_digest
-from sealora_common.receipt import Receipt
+from sealora_common.receipts.receipt import Receipt
 from sealora_common.roster import Roster, require_succession
-from sealora_common.wire_format import ADAPTER
+from sealora_common.round.clip_norm import next_clip_norm
+from sealora_common.round.clip_range import next_range
+from sealora_common.round.order import vector_digest
+from sealora_common.round.wire_format import ADAPTER
 from sealora_server.run.blame import Blame
 from sealora_server.run.enrolment import Enrolment
 from sealora_server.run.events import (

@@ -2,7 +2,7 @@
 
 A strategy hands over its messages for the sites; the sealed grid runs the stages of a round with them and hands
 back one reply, from nobody in particular: the global adapter plus the weighted mean of the sites' deltas, or, where
-the recipe seals in groups, what `sealora_common.robust_mean` makes of the groups' means.
+the recipe seals in groups, what `sealora_common.round.robust_mean` makes of the groups' means.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from flwr.supercore.run import Run
 from numpy.typing import NDArray
 
 from sealora_common.adapter import AdapterLayout
-from sealora_common.clip_range import initial_range
-from sealora_common.contribution import OpenedRound
-from sealora_common.groups import require_dealable
 from sealora_common.identity import Identity
-from sealora_common.order import Purpose, RoundOrder
-from sealora_common.receipt import OpeningProof, Receipt, history_of
+from sealora_common.receipts.receipt import OpeningProof, Receipt, history_of
 from sealora_common.recipe import Recipe
 from sealora_common.roster import Roster
-from sealora_common.roster_book import RosterBook
-from sealora_common.wire_format import ADAPTER, ARRAYS, Action, array, field
+from sealora_common.roster.book import RosterBook
+from sealora_common.round.clip_range import initial_range
+from sealora_common.round.contribution import OpenedRound
+from sealora_common.round.groups import require_dealable
+from sealora_common.round.order import Purpose, RoundOrder
+from sealora_common.round.wire_format import ADAPTER, ARRAYS, Action, array, field
 from sealora_server.run.blame import Blame
 from sealora_server.run.enrolment import Enrolment
 from sealora_server.run.events import EventLog, SumSpoilt

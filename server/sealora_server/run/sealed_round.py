@@ -13,18 +13,17 @@ from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
 from sealora_common.adapter import AdapterLayout
-from sealora_common.contribution import ContributionLayout, DamagedSumError, OpenedRound
 from sealora_common.errors import FederationError
-from sealora_common.groups import fewest_groups, groups_of, require_confirmed
 from sealora_common.identity import Identity
-from sealora_common.order import RoundOrder, layout_of, terms_of
-from sealora_common.receipt import OpeningProof, Receipt
+from sealora_common.receipts.receipt import OpeningProof, Receipt
 from sealora_common.recipe import Recipe
-from sealora_common.robust_mean import combine_groups, pool_groups
 from sealora_common.roster import Roster
-from sealora_common.roster_book import RosterBook
-from sealora_common.secagg import ProtocolError, RoundTerms, ServerSession
-from sealora_common.wire_format import (
+from sealora_common.roster.book import RosterBook
+from sealora_common.round.contribution import ContributionLayout, DamagedSumError, OpenedRound
+from sealora_common.round.groups import fewest_groups, groups_of, require_confirmed
+from sealora_common.round.order import RoundOrder, layout_of, terms_of
+from sealora_common.round.robust_mean import combine_groups, pool_groups
+from sealora_common.round.wire_format import (
     ADAPTER,
     ARRAYS,
     CONFIG,
@@ -36,7 +35,8 @@ from sealora_common.wire_format import (
     array,
     content_bytes,
 )
-from sealora_common.wire_format import field as wire_field
+from sealora_common.round.wire_format import field as wire_field
+from sealora_common.secagg import ProtocolError, RoundTerms, ServerSession
 from sealora_server.run.blame import Blame
 from sealora_server.run.catching_up import lacking
 from sealora_server.run.events import EventLog, SiteFailed, SiteReplied, Stage, StageName

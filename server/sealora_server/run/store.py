@@ -19,12 +19,12 @@ from sealora_common.config import LINE, LONGEST_TENSORS, SMALL, from_json, read_
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import PolicyError, ReceiptError, StorageError, UnreadableError
 from sealora_common.identity import Identity
-from sealora_common.own_files import make_directory
-from sealora_common.receipt import Receipt
-from sealora_common.receipt_file import ReceiptFile
+from sealora_common.receipts.file import ReceiptFile
+from sealora_common.receipts.receipt import Receipt
 from sealora_common.recipe import Recipe, load_recipe
-from sealora_common.roster_book import RosterBook
-from sealora_common.storage import rename_durably, write_atomically
+from sealora_common.roster.book import RosterBook
+from sealora_common.storage.durable import rename_durably, write_atomically
+from sealora_common.storage.own_files import make_directory
 from sealora_server.run.adapter_files import read_adapter, write_adapter
 from sealora_server.run.events import EventLog
 from sealora_server.run.strategy import State

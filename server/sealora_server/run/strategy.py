@@ -9,7 +9,7 @@ from flwr.serverapp.strategy import FedAdagrad, FedAdam, FedAvg, FedAvgM, FedYog
 from numpy.typing import NDArray
 
 from sealora_common.recipe import Recipe
-from sealora_common.wire_format import ADAPTER
+from sealora_common.round.wire_format import ADAPTER
 
 State = dict[str, NDArray[Any]]
 

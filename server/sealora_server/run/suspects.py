@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sealora_common.groups import may_regroup
 from sealora_common.recipe import Recipe
+from sealora_common.round.groups import may_regroup
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 
 from sealora_common.recipe import Recipe
-from sealora_common.wire_format import ADAPTER, ARRAYS
+from sealora_common.round.wire_format import ADAPTER, ARRAYS
 from sealora_server.run.sealed_grid import WEIGHT
 from sealora_server.run.strategy import build_strategy
 from sealora_server.simulation.inline import InlineGrid

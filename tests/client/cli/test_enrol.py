@@ -19,9 +19,9 @@ from typer.testing import CliRunner
 from sealora_client.cli import cli, main
 from sealora_client.site.config import SiteConfig
 from sealora_client.site.policy import SitePolicy
-from sealora_common.card import SiteCard
 from sealora_common.errors import PolicyError, StorageError
 from sealora_common.identity import PASSPHRASE_FILE, Identity, keyfile
+from sealora_common.identity.card import SiteCard
 
 SECRET = "correct horse battery staple"
 

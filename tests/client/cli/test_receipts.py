@@ -12,10 +12,10 @@ import yaml
 
 from sealora_client.cli import main
 from sealora_client.site.seen_rosters import SEEN
-from sealora_common.order import vector_digest
-from sealora_common.receipt import Receipt, chain_to_bytes
+from sealora_common.receipts.receipt import Receipt, chain_to_bytes
 from sealora_common.roster import SeenRosters
-from sealora_common.roster_book import RosterBook
+from sealora_common.roster.book import RosterBook
+from sealora_common.round.order import vector_digest
 
 from pure_sites import pure_recipe
 from quorum import RUN, Consortium, terms_for

@@ -16,9 +16,9 @@ from sealora_client.fleet.journal import only_process
 from sealora_client.fleet.node_key import load_node_key, public_half
 from sealora_client.ledger import Ledger
 from sealora_client.site.directory import Site
-from sealora_common.card import SiteCard
 from sealora_common.errors import PolicyError, SealoraError
 from sealora_common.identity import PASSPHRASE_FILE, Identity, key_to_text
+from sealora_common.identity.card import SiteCard
 from sealora_common.privacy.accounting import Mechanism
 
 KEYS = ("identity.pem", "node.key")

@@ -23,8 +23,8 @@ from typer.testing import CliRunner
 from sealora_client.cli import cli
 from sealora_client.fleet.journal import JOURNAL, only_process
 from sealora_client.fleet.node_key import load_node_key
-from sealora_common.card import create_node_key
-from sealora_common.hello import Hello
+from sealora_common.identity.card import create_node_key
+from sealora_common.round.hello import Hello
 
 from site_bench import Bench, order_to_train, payload_of, refusal_of
 from tiny_federation import PRIVATE

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from sealora_client.round.history import History, Told, receipts_file
 from sealora_client.site.seen_rosters import remember_roster
 from sealora_common.errors import PolicyError, ReceiptError
-from sealora_common.groups import groups_of
-from sealora_common.order import RoundOrder, most_sessions, vector_digest
-from sealora_common.receipt import Receipt, chain_to_bytes
+from sealora_common.receipts.receipt import Receipt, chain_to_bytes
 from sealora_common.roster import Roster
-from sealora_common.roster_book import rosters_to_bytes
+from sealora_common.roster.book import rosters_to_bytes
+from sealora_common.round.groups import groups_of
+from sealora_common.round.order import RoundOrder, most_sessions, vector_digest
 from sealora_common.secagg.messages import bundle
 
 from pure_sites import pure_recipe

@@ -21,7 +21,7 @@ from sealora_common.adapter import initial_adapter
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import OrderRefusedError
 from sealora_common.identity import Identity
-from sealora_common.order import RoundOrder
+from sealora_common.round.order import RoundOrder
 
 from pure_sites import LAYOUT, pure_recipe
 from quorum import Consortium

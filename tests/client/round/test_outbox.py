@@ -12,7 +12,7 @@ import pytest
 from sealora_client.ledger import ChargeReference
 from sealora_client.round.outbox import Kept, Noised, Outbox
 from sealora_common.errors import OrderRefusedError, StorageError
-from sealora_common.order import GENESIS, RoundOrder
+from sealora_common.round.order import GENESIS, RoundOrder
 
 RUN = "ab" * 16
 

@@ -16,9 +16,9 @@ from sealora_client.round.outbox import Outbox
 from sealora_client.round.participation import Participation, RoundState
 from sealora_client.training.clipped_sum import ClippingFigures
 from sealora_client.training.dp_sgd import TrainedRound
-from sealora_common.contribution import ContributionLayout
 from sealora_common.errors import BudgetError, ModelError, StorageError
-from sealora_common.order import layout_of, terms_of
+from sealora_common.round.contribution import ContributionLayout
+from sealora_common.round.order import layout_of, terms_of
 from sealora_common.secagg import ProtocolError
 from sealora_common.secagg.bodies import Survivors
 from sealora_common.secagg.messages import Kind, bundle, open_signed

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from sealora_common.card import SiteCard, create_node_key
 from sealora_common.entropy import SeededEntropy, SystemEntropy
 from sealora_common.errors import PolicyError, SealoraError, StorageError
 from sealora_common.identity import PASSPHRASE_FILE, Identity, write_public_key
+from sealora_common.identity.card import SiteCard, create_node_key
 from sealora_common.roster import Cosignature, Roster
 from sealora_server.cli import cli, main
 

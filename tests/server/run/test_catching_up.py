@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sealora_common.receipt import chain_from_bytes, chain_to_bytes
-from sealora_common.roster_book import RosterBook, rosters_from_bytes
+from sealora_common.receipts.receipt import chain_from_bytes, chain_to_bytes
+from sealora_common.roster.book import RosterBook, rosters_from_bytes
 from sealora_server.run.catching_up import lacking
 from sealora_server.run.rounds import run_rounds
 from sealora_server.run.store import RunStore

@@ -7,7 +7,7 @@ from flwr.app import ConfigRecord
 
 from sealora_common.adapter import AdapterLayout, TensorSpec
 from sealora_common.errors import FederationError
-from sealora_common.wire_format import RUN, field
+from sealora_common.round.wire_format import RUN, field
 from sealora_server.run.enrolment import Enrolment
 from sealora_server.run.events import TurnedAway
 from sealora_server.run.exchange import LONGEST_REASON

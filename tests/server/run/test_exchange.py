@@ -8,7 +8,7 @@ import pytest
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.common.constant import ErrorCode
 
-from sealora_common.wire_format import Action
+from sealora_common.round.wire_format import Action
 from sealora_server.run.exchange import LONGEST_REASON, exchange, one_line
 
 from pure_sites import PureGrid, node_error, pure_federation, pure_recipe, refusal

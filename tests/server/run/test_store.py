@@ -9,7 +9,7 @@ from safetensors import safe_open
 
 from sealora_common.adapter import initial_adapter
 from sealora_common.errors import ModelError, StorageError
-from sealora_common.receipt import Receipt, chain_to_bytes
+from sealora_common.receipts.receipt import Receipt, chain_to_bytes
 from sealora_server.run.adapter_files import read_adapter, read_tensors, write_adapter
 from sealora_server.run.store import RunStore
 

@@ -46,7 +46,7 @@ class FrontSettings(BaseModel):
 def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
     """TLS 1.2 or later with this certificate; `load_cert_chain` on it replaces the certificate for new connections.
 
-    OpenSSL's own list of groups stands (`sealora_common.tls_handshake` says why).
+    OpenSSL's own list of groups stands (`sealora_common.network.tls_handshake` says why).
 
     Raises:
         ssl.SSLError: the two do not belong together.

@@ -13,7 +13,7 @@ from pathlib import Path
 from sealora_common.errors import PolicyError, SealoraError, StorageError
 from sealora_common.health.logs import fields
 from sealora_common.roster import Roster, require_succession
-from sealora_common.storage import open_to_append
+from sealora_common.storage.durable import open_to_append
 from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.operator.messages import RunCondition, RunStatus

@@ -52,7 +52,7 @@ from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.superlink.grid import HttpGrid
 from google.protobuf.message import Message as Proto  # type: ignore[import-untyped]
 
-from sealora_common.frames import FRAMES, WAIT, chosen, from_frames, to_frames
+from sealora_common.network.frames import FRAMES, WAIT, chosen, from_frames, to_frames
 from sealora_server.deployment.superlink import app_messages
 from sealora_server.deployment.superlink.client import connected
 from sealora_server.deployment.superlink.questions import ids_of

@@ -12,7 +12,7 @@ from sealora_common.identity import key_fingerprint
 from sealora_common.recipe import Recipe
 from sealora_common.roster import Roster
 from sealora_common.secagg import threshold_for
-from sealora_common.storage import write_atomically
+from sealora_common.storage.durable import write_atomically
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.operator.messages import RunCondition
 from sealora_server.run.store import RunStore

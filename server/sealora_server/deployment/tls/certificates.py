@@ -26,8 +26,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from sealora_common.config import SMALL, read_file, why_not
 from sealora_common.errors import UnreadableError
-from sealora_common.own_files import PUBLIC_FILE
-from sealora_common.storage import write_atomically
+from sealora_common.storage.durable import write_atomically
+from sealora_common.storage.own_files import PUBLIC_FILE
 from sealora_server.deployment.errors import DeploymentError
 
 AUTHORITY_DAYS = 3650
