@@ -16,7 +16,7 @@ from sealora_client.model.generate import complete
 from sealora_client.model.model_files import digest_of
 from sealora_client.site.directory import Site
 from sealora_client.site.policy import SitePolicy
-from sealora_client.training.batch_invariance import require_batch_invariant
+from sealora_client.training.gradients.batch_invariance import require_batch_invariant
 from sealora_common.adapter import Tensors, initial_adapter
 from sealora_common.entropy import site_entropy
 from sealora_common.errors import BudgetError, RecipeError

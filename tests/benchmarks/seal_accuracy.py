@@ -53,9 +53,9 @@ def measure_dp_noise(length: int) -> dict[str, float]:
     """
     import torch
 
+    from sealora_client.training.gradients.per_example import LARGEST_UNITS
+    from sealora_client.training.noise.rounded_gaussian import rounded_gaussian
     from sealora_client.training.optimizer import make_optimizer
-    from sealora_client.training.per_example import LARGEST_UNITS
-    from sealora_client.training.rounded_gaussian import rounded_gaussian
 
     torch.set_num_threads(1)
     recipe = load_recipe(_DEMO)

@@ -68,7 +68,7 @@ def test_every_site_is_charged_for_the_sum_s_skellam_noise(tiny_base, tmp_path):
 
 def test_the_sum_carries_the_noise_of_two_of_three_sites_and_a_half_more(tiny_base, tmp_path, watched, monkeypatch):
     """With no gradient at all, what is opened is the noise: three shares, of which two make it full."""
-    from sealora_client.training.per_example import PerExampleGradients
+    from sealora_client.training.gradients.per_example import PerExampleGradients
 
     def nothing(self, accumulator, clip_norm, units, **rest):
         return self.sum_(accumulator.clone())

@@ -17,7 +17,7 @@ from sealora_client.ledger import Rehearsal
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.training.distributed import noised_sum
 from sealora_client.training.dp_sgd import train_round
-from sealora_client.training.skellam import skellam
+from sealora_client.training.noise.skellam import skellam
 from sealora_common.entropy import Entropy
 from sealora_common.privacy.accounting import Mechanism
 from sealora_common.recipe import Recipe

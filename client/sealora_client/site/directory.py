@@ -89,7 +89,7 @@ class Site:
         """
         import torch
 
-        from sealora_client.training.batch_invariance import require_batch_invariant
+        from sealora_client.training.gradients.batch_invariance import require_batch_invariant
 
         try:
             require_batch_invariant(self.model(), self.recipe)

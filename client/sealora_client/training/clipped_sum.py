@@ -27,7 +27,7 @@ from sealora_client.data.population import Population
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.fixed_shape import micro_batches, padded_length
 from sealora_client.model.loss import collate, response_losses
-from sealora_client.training.per_example import PerExampleGradients
+from sealora_client.training.gradients.per_example import PerExampleGradients
 from sealora_client.training.sampling import choose, poisson_batch
 from sealora_common.adapter import AdapterLayout
 from sealora_common.entropy import Entropy

@@ -27,9 +27,9 @@ from sealora_client.data.population import Population
 from sealora_client.ledger import Leave
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.training.clipped_sum import ClippedSum, ClippingFigures
+from sealora_client.training.noise.rounded_gaussian import MAX_STD, rounded_gaussian
 from sealora_client.training.optimizer import make_optimizer
 from sealora_client.training.payment import paid_noise
-from sealora_client.training.rounded_gaussian import MAX_STD, rounded_gaussian
 from sealora_common.entropy import Entropy
 from sealora_common.errors import BudgetError
 from sealora_common.privacy.accounting import Mechanism

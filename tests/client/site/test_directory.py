@@ -14,7 +14,7 @@ from sealora_client.model.adapted import AdaptedModel
 from sealora_client.simulated import SimulatedSites
 from sealora_client.site.directory import Site, open_site
 from sealora_client.site.seen_rosters import SEEN, read_seen
-from sealora_client.training import batch_invariance
+from sealora_client.training.gradients import batch_invariance
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import (
     BudgetError,

@@ -22,7 +22,7 @@ from sealora_client.model.adapted import AdaptedModel
 from sealora_client.training import clipped_sum, distributed
 from sealora_client.training.clipped_sum import ClippedSum
 from sealora_client.training.distributed import NoisedSum, noised_sum
-from sealora_client.training.per_example import LARGEST_UNITS
+from sealora_client.training.gradients.per_example import LARGEST_UNITS
 from sealora_common.entropy import SeededEntropy
 from sealora_common.errors import BudgetError
 from sealora_common.privacy.accounting import Mechanism

@@ -34,8 +34,8 @@ from types import TracebackType
 import torch
 from torch import Tensor, nn
 
-from sealora_client.training.linear_by_example import Forward, Sink, collecting_forward, require_supported
-from sealora_client.training.matrix_gradients import MatrixGradients, Owners
+from sealora_client.training.gradients.linear_by_example import Forward, Sink, collecting_forward, require_supported
+from sealora_client.training.gradients.matrix_gradients import MatrixGradients, Owners
 from sealora_common.errors import ModelError
 
 LARGEST_UNITS = 1 << 26

@@ -8,9 +8,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from sealora_client.training.keystream import Keystream
-from sealora_client.training.lazy_uniform import LazyUniform
-from sealora_client.training.noise_probability import skellam_reach
+from sealora_client.training.noise.keystream import Keystream
+from sealora_client.training.noise.lazy_uniform import LazyUniform
+from sealora_client.training.noise.probability import skellam_reach
 
 _BLOCK = 1 << 14  # draws at a time
 _WORD_BITS = 64

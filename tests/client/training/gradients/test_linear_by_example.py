@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sealora_client.training.linear_by_example import collecting_forward, require_supported
+from sealora_client.training.gradients.linear_by_example import collecting_forward, require_supported
 from sealora_common.errors import ModelError
 
 

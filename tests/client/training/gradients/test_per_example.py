@@ -17,8 +17,8 @@ from sealora_client.evaluation import heldout_loss
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.loss import collate, response_losses
 from sealora_client.training.dp_sgd import LOCAL_UNITS
-from sealora_client.training.matrix_gradients import Owners
-from sealora_client.training.per_example import LARGEST_UNITS, PerExampleGradients
+from sealora_client.training.gradients.matrix_gradients import Owners
+from sealora_client.training.gradients.per_example import LARGEST_UNITS, PerExampleGradients
 from sealora_common.adapter import AdapterLayout
 from sealora_common.errors import ModelError
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from noise_bench import ScriptedStream, correlations, even_fit, fit, rounded_normal_cdf, words_of
 from numpy.typing import NDArray
 
-from sealora_client.training import rounded_gaussian as module
-from sealora_client.training.keystream import Keystream
-from sealora_client.training.rounded_gaussian import rounded_gaussian
+from sealora_client.training.noise import rounded_gaussian as module
+from sealora_client.training.noise.keystream import Keystream
+from sealora_client.training.noise.rounded_gaussian import rounded_gaussian
 from sealora_common.entropy import SeededEntropy, SystemEntropy
 
 GRID_STD = 2.0**20

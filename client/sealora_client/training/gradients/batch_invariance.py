@@ -29,7 +29,7 @@ from sealora_client.data.example import Example
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.fixed_shape import padded_length, padded_lengths
 from sealora_client.model.loss import collate, response_losses
-from sealora_client.training.per_example import PerExampleGradients
+from sealora_client.training.gradients.per_example import PerExampleGradients
 from sealora_common.adapter import AdapterLayout
 from sealora_common.errors import ModelError
 from sealora_common.recipe import Recipe

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from sealora_client.training.keystream import UNIFORM_BITS, Keystream
-from sealora_client.training.lazy_uniform import LazyUniform
+from sealora_client.training.noise.keystream import UNIFORM_BITS, Keystream
+from sealora_client.training.noise.lazy_uniform import LazyUniform
 from sealora_common.entropy import SeededEntropy
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from sealora_client.training.keystream import Keystream
+from sealora_client.training.noise.keystream import Keystream
 
 _WORD_BITS = 64
 

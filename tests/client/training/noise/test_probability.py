@@ -9,7 +9,7 @@ import mpmath
 import pytest
 from noise_bench import exact_skellam, exact_tail
 
-from sealora_client.training.noise_probability import (
+from sealora_client.training.noise.probability import (
     Bounds,
     rounded_gaussian_probability,
     skellam_probability,

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.fetch import is_here
-from sealora_client.training import batch_invariance
-from sealora_client.training.batch_invariance import require_batch_invariant
+from sealora_client.training.gradients import batch_invariance
+from sealora_client.training.gradients.batch_invariance import require_batch_invariant
 from sealora_common.errors import ModelError
 from sealora_common.recipe import load_recipe
 
@@ -23,7 +23,7 @@ from single_examples import load, recipe_for
 from tiny_models import KINDS, UNMASKED
 
 Base = Callable[..., Path]
-DEMO = Path(__file__).parents[3] / "configs" / "demo-icd10.yaml"
+DEMO = Path(__file__).parents[4] / "configs" / "demo-icd10.yaml"
 RECIPE = recipe_for(Path("unused"), data={"max_tokens": 100}, lora={"aggregation": "alternating"})
 
 

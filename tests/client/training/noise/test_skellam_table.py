@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from noise_bench import ScriptedStream, exact_tail, words_of
 
-from sealora_client.training import skellam_table as module
-from sealora_client.training.noise_probability import skellam_tail
+from sealora_client.training.noise import skellam_table as module
+from sealora_client.training.noise.probability import skellam_tail
 
 SMALL = [1e-30, 0.01, 1.0, 37.5, 300.0]
 

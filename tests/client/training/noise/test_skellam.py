@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from noise_bench import ScriptedStream, correlations, even_fit, exact_skellam, fit, rounded_normal_cdf, skellam_cdf
 from numpy.typing import NDArray
 
-from sealora_client.training import skellam as module
-from sealora_client.training.lazy_uniform import LazyUniform
-from sealora_client.training.noise_probability import rounded_gaussian_probability, skellam_probability, skellam_tail
-from sealora_client.training.skellam import skellam
+from sealora_client.training.noise import skellam as module
+from sealora_client.training.noise.lazy_uniform import LazyUniform
+from sealora_client.training.noise.probability import rounded_gaussian_probability, skellam_probability, skellam_tail
+from sealora_client.training.noise.skellam import skellam
 from sealora_common.entropy import SeededEntropy, SystemEntropy
 
 LARGE = 2.0**20

@@ -20,17 +20,17 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from sealora_client.training.keystream import Keystream
-from sealora_client.training.lazy_uniform import LazyUniform
-from sealora_client.training.noise_probability import (
+from sealora_client.training.noise.keystream import Keystream
+from sealora_client.training.noise.lazy_uniform import LazyUniform
+from sealora_client.training.noise.probability import (
     Bounds,
     rounded_gaussian_probability,
     skellam_probability,
     skellam_reach,
     skellam_tail,
 )
-from sealora_client.training.rounded_gaussian import fill_rounded_gaussian
-from sealora_client.training.skellam_table import fill_from_table
+from sealora_client.training.noise.rounded_gaussian import fill_rounded_gaussian
+from sealora_client.training.noise.skellam_table import fill_from_table
 from sealora_common.entropy import Entropy
 
 MAX_VARIANCE = 2.0**60

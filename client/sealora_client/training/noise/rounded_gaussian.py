@@ -22,8 +22,8 @@ import numpy as np
 from mpmath import MPIntervalContext
 from numpy.typing import NDArray
 
-from sealora_client.training.keystream import Keystream
-from sealora_client.training.lazy_uniform import LazyUniform
+from sealora_client.training.noise.keystream import Keystream
+from sealora_client.training.noise.lazy_uniform import LazyUniform
 from sealora_common.entropy import Entropy
 
 MAX_STD = 2.0**40
