@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from certificates import Authority
-from sealora_common.tls_handshake import Agreed, HandshakeWatch
+from sealora_common.network.tls_handshake import Agreed, HandshakeWatch
 
 needs_hybrid = pytest.mark.skipif(
     ssl.OPENSSL_VERSION_INFO < (3, 5), reason=f"{ssl.OPENSSL_VERSION} has no X25519MLKEM768: 3.5 or later is needed"

@@ -19,22 +19,22 @@ from flwr.supercore.task_identity import TaskIdentity
 from numpy.typing import NDArray
 
 from sealora_common.adapter import AdapterLayout, TensorSpec
-from sealora_common.contribution import Contribution, ContributionLayout
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import OrderRefusedError
-from sealora_common.groups import group_of
-from sealora_common.hello import Hello
 from sealora_common.identity import Identity
-from sealora_common.order import RoundOrder, evaluates, terms_of
-from sealora_common.receipt import chain_from_bytes
+from sealora_common.receipts.receipt import chain_from_bytes
 from sealora_common.recipe import Recipe, parse_recipe
 from sealora_common.roster import Roster
-from sealora_common.roster_book import RosterBook
+from sealora_common.roster.book import RosterBook
+from sealora_common.round.contribution import Contribution, ContributionLayout
+from sealora_common.round.groups import group_of
+from sealora_common.round.hello import Hello
+from sealora_common.round.order import RoundOrder, evaluates, terms_of
 from sealora_common.secagg import SiteSession
-from sealora_server.blame import Blame
-from sealora_server.enrolment import Enrolment
-from sealora_server.events import EventLog
-from sealora_server.sealed_grid import SealedGrid
+from sealora_server.run.blame import Blame
+from sealora_server.run.enrolment import Enrolment
+from sealora_server.run.events import EventLog
+from sealora_server.run.sealed_grid import SealedGrid
 
 LAYOUT = AdapterLayout(
     (

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sealora_common.entropy import SeededEntropy
-from sealora_common.groups import groups_of
 from sealora_common.identity import Identity
-from sealora_common.order import RoundOrder
-from sealora_common.receipt import OpeningProof, Receipt, history_of
+from sealora_common.receipts.receipt import OpeningProof, Receipt, history_of
 from sealora_common.roster import Roster
+from sealora_common.round.groups import groups_of
+from sealora_common.round.order import RoundOrder
 from sealora_common.secagg import RoundTerms, Segment, threshold_for
 from sealora_common.secagg.bodies import Survivors
 from sealora_common.secagg.messages import Kind, sign

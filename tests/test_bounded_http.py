@@ -15,7 +15,7 @@ CLIENTS = {
 }
 OTHERS = {"requests", "urllib.request", "http.client", "aiohttp", "urllib3", "websockets"}
 ALLOWED = {
-    "common/sealora_common/bounded_http.py": "this is the place",
+    "common/sealora_common/network/bounded_http.py": "this is the place",
     "server/sealora_server/deployment/front/passing.py": "to this machine's own SuperLink, with the front's own limits",
 }
 

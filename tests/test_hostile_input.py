@@ -18,36 +18,36 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hostile_input import NASTY_TEXT, mutated
-from sealora_client.confirmed import ConfirmedRounds
 from sealora_client.data.records import read_records
 from sealora_client.fleet.connection import _code
 from sealora_client.fleet.node_key import load_node_key
 from sealora_client.ledger.export import read_export
 from sealora_client.ledger.head import Head, read_head
-from sealora_client.outbox import Kept, Outbox
-from sealora_client.policy import SitePolicy
-from sealora_client.seen_rosters import SEEN, read_seen
-from sealora_client.site_config import SiteConfig
-from sealora_client.site_files import begin_policy_file, begin_site_file
-from sealora_common.card import SiteCard, create_node_key
+from sealora_client.round.confirmed import ConfirmedRounds
+from sealora_client.round.outbox import Kept, Outbox
+from sealora_client.site.config import SiteConfig
+from sealora_client.site.initial_files import begin_policy_file, begin_site_file
+from sealora_client.site.policy import SitePolicy
+from sealora_client.site.seen_rosters import SEEN, read_seen
 from sealora_common.config import json_value, yaml_value
 from sealora_common.errors import SealoraError
-from sealora_common.hello import Hello
 from sealora_common.identity import Identity, read_public_key, write_public_key
-from sealora_common.order import RoundOrder
-from sealora_common.receipt import Receipt, chain_from_bytes, chain_to_bytes
-from sealora_common.receipt_file import ReceiptFile
+from sealora_common.identity.card import SiteCard, create_node_key
+from sealora_common.receipts.file import ReceiptFile
+from sealora_common.receipts.receipt import Receipt, chain_from_bytes, chain_to_bytes
 from sealora_common.recipe import load_recipe, parse_recipe
 from sealora_common.recipe.schema import DataSection
 from sealora_common.roster import Cosignature, Roster, SeenRosters
-from sealora_common.roster_book import rosters_from_bytes, rosters_to_bytes
-from sealora_server.deployment.certificates import load_certificates
+from sealora_common.roster.book import rosters_from_bytes, rosters_to_bytes
+from sealora_common.round.hello import Hello
+from sealora_common.round.order import RoundOrder
 from sealora_server.deployment.config import ServerConfig
 from sealora_server.deployment.nodes import NodeList
-from sealora_server.deployment.operator_messages import Submit, parse_request
-from sealora_server.deployment.submission import Operation
-from sealora_server.events import SiteFailed, read_events
-from sealora_server.run_store import RunStore
+from sealora_server.deployment.operator.messages import Submit, parse_request
+from sealora_server.deployment.runs.submission import Operation
+from sealora_server.deployment.tls.certificates import load_certificates
+from sealora_server.run.events import SiteFailed, read_events
+from sealora_server.run.store import RunStore
 from sealora_server.view.figures import read_completions, read_histories
 from sealora_server.view.report import _read_recipe
 

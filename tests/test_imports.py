@@ -71,7 +71,7 @@ def test_everything_the_parties_share_needs_neither_torch_nor_flower_nor_a_model
     run_without(blocked, "import importlib\n" + "".join(f"importlib.import_module({name!r})\n" for name in modules))
 
 
-@pytest.mark.parametrize("module", ["sealora_server.sealed_grid", "sealora_server.app", "sealora_server.cli"])
+@pytest.mark.parametrize("module", ["sealora_server.run.sealed_grid", "sealora_server.app", "sealora_server.cli"])
 def test_the_server_needs_no_torch_to_aggregate(module):
     run_without({"torch", "transformers", "peft", "opacus", "bitsandbytes", "sealora_client"}, f"import {module}\n")
 
@@ -83,14 +83,14 @@ from pathlib import Path
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord
 from pure_sites import LAYOUT, PureGrid, pure_federation, pure_recipe
-from sealora_server.blame import Blame
+from sealora_server.run.blame import Blame
 from sealora_common.entropy import SystemEntropy
 from sealora_common.identity import Identity
-from sealora_common.roster_book import RosterBook
-from sealora_server.enrolment import Enrolment
-from sealora_server.events import EventLog
-from sealora_server.sealed_grid import SealedGrid
-from sealora_server.strategy import build_strategy
+from sealora_common.roster.book import RosterBook
+from sealora_server.run.enrolment import Enrolment
+from sealora_server.run.events import EventLog
+from sealora_server.run.sealed_grid import SealedGrid
+from sealora_server.run.strategy import build_strategy
 
 recipe = pure_recipe()
 roster, sites = pure_federation(recipe, 3)

@@ -32,8 +32,8 @@ INPUTS = {
     "client/sealora_client/fleet/connection.py: FlowerError.from_json": "after `json_value`, same text",
 }
 OUTPUTS = {
-    "server/sealora_server/roster_cli.py: prompt": "its own word",
-    "client/sealora_client/enrol_cli.py: prompt": "its own word",
+    "server/sealora_server/cli/roster.py: prompt": "its own word",
+    "client/sealora_client/cli/enrol.py: prompt": "its own word",
 }
 
 

@@ -1,4 +1,4 @@
-"""Nothing in the packages makes a directory or writes a file but through `sealora_common.own_files` and `.storage`."""
+"""Nothing in the packages makes a directory or writes a file but through `sealora_common.storage`."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ OF_A_MODULE = {
 
 # Where they are called all the same, and why that is as good.
 ALLOWED = {
-    ("common/sealora_common/own_files.py", "*"): "this is the place",
-    ("common/sealora_common/storage.py", "mkstemp"): "a private file, in a directory that was judged",
-    ("common/sealora_common/storage.py", "fchmod"): "of that file, before anything is in it",
-    ("common/sealora_common/storage.py", "os.replace"): "to its final name, in the same directory",
-    ("common/sealora_common/storage.py", "io.FileIO"): "over a descriptor of `open_own`",
-    ("server/sealora_server/deployment/sockets.py", "umask"): "a Unix socket has its mode from the umask alone",
+    ("common/sealora_common/storage/own_files.py", "*"): "this is the place",
+    ("common/sealora_common/storage/durable.py", "mkstemp"): "a private file, in a directory that was judged",
+    ("common/sealora_common/storage/durable.py", "fchmod"): "of that file, before anything is in it",
+    ("common/sealora_common/storage/durable.py", "os.replace"): "to its final name, in the same directory",
+    ("common/sealora_common/storage/durable.py", "io.FileIO"): "over a descriptor of `open_own`",
+    ("server/sealora_server/deployment/processes/sockets.py", "umask"): "a Unix socket has its mode from it alone",
     ("server/sealora_server/deployment/log_file.py", "RotatingFileHandler"): "opens its files by `open_to_append`",
     ("server/sealora_server/simulation/simulate.py", "FileHandler"): "opens its file by `open_to_append`",
     ("client/sealora_client/ledger/store.py", "sqlite3.connect"): "`open_own` made the file; SQLite's others follow it",
-    ("client/sealora_client/rotate_cli.py", "link"): "the same file once more, in a directory of `make_directory`",
+    ("client/sealora_client/cli/rotate.py", "link"): "the same file once more, in a directory of `make_directory`",
     ("client/sealora_client/model/smollm2.py", "TemporaryDirectory"): "private, in a directory that was judged",
     ("client/sealora_client/model/smollm2.py", "save_pretrained"): "into that; modes are set before anybody sees it",
     ("client/sealora_client/model/smollm2.py", "rename"): "of that, whole",

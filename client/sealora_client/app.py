@@ -11,16 +11,15 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from sealora_client.admission import admit
-from sealora_client.history import History, Told
-from sealora_client.participation import Participation, RoundState
-from sealora_client.site import Site, open_site
+from sealora_client.budget.admission import admit
+from sealora_client.round.history import History, Told
+from sealora_client.round.participation import Participation, RoundState
+from sealora_client.site.directory import Site, open_site
 from sealora_common.config import LARGE, from_json
 from sealora_common.errors import OrderRefusedError, SealoraError
-from sealora_common.hello import Hello
-from sealora_common.order import RoundOrder
-from sealora_common.simulated_sites import simulated_sites_directory
-from sealora_common.wire_format import (
+from sealora_common.round.hello import Hello
+from sealora_common.round.order import RoundOrder
+from sealora_common.round.wire_format import (
     ADAPTER,
     ARRAYS,
     CONFIG,
@@ -37,6 +36,7 @@ from sealora_common.wire_format import (
     content_bytes,
     field,
 )
+from sealora_common.simulated_sites import simulated_sites_directory
 
 SITE_DIRECTORY = "site-directory"
 """Key of the node configuration that names the site's directory."""

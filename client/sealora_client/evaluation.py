@@ -13,7 +13,7 @@ from sealora_client.data.population import Population
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.fixed_shape import micro_batches
 from sealora_client.model.loss import collate, response_losses
-from sealora_client.training.rounded_gaussian import rounded_gaussian
+from sealora_client.training.noise.rounded_gaussian import rounded_gaussian
 from sealora_common.entropy import Entropy
 
 _UNITS = 1 << 20  # grid steps that make the largest loss of a unit

@@ -14,20 +14,20 @@ from sealora_client.model.adapted import AdaptedModel, adapted_model
 from sealora_client.model.fetch import locate_base
 from sealora_client.model.generate import complete
 from sealora_client.model.model_files import digest_of
-from sealora_client.policy import SitePolicy
-from sealora_client.site import Site
-from sealora_client.training.batch_invariance import require_batch_invariant
+from sealora_client.site.directory import Site
+from sealora_client.site.policy import SitePolicy
+from sealora_client.training.gradients.batch_invariance import require_batch_invariant
 from sealora_common.adapter import Tensors, initial_adapter
 from sealora_common.entropy import site_entropy
 from sealora_common.errors import BudgetError, RecipeError
-from sealora_common.groups import smallest_group
 from sealora_common.identity import Identity
 from sealora_common.privacy.accounting import check_delta
 from sealora_common.privacy.plan import heldout_mechanism, training_mechanism
 from sealora_common.privacy.several_sites import at_several_sites
 from sealora_common.recipe import Recipe
 from sealora_common.roster import Roster
-from sealora_common.storage import write_atomically
+from sealora_common.round.groups import smallest_group
+from sealora_common.storage.durable import write_atomically
 
 
 @dataclass(frozen=True)

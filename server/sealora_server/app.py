@@ -17,8 +17,8 @@ from sealora_common.roster import Roster
 from sealora_common.show.say import say
 from sealora_common.simulated_sites import simulated_sites_directory
 from sealora_server.lock import DirectoryLock
-from sealora_server.rounds import run_rounds
-from sealora_server.run_store import RunStore
+from sealora_server.run.rounds import run_rounds
+from sealora_server.run.store import RunStore
 
 RUN_DIRECTORY = "run-directory"
 """Key of the run configuration that names the run's directory."""

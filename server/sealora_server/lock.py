@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from sealora_common.errors import StorageError, storage_error
-from sealora_common.storage import open_lock
+from sealora_common.storage.durable import open_lock
 
 
 class LockedError(StorageError):

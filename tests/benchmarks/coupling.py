@@ -196,7 +196,7 @@ def _variable(model: Any, recipe: Any, sample: Sequence[Any]) -> tuple[Any, Coun
     import torch
     from variable_shapes import add_clipped
 
-    from sealora_client.training.per_example import PerExampleGradients
+    from sealora_client.training.gradients.per_example import PerExampleGradients
 
     layout = model.layout.trained(recipe.lora.aggregation, 1)
     model.train_only(layout)
@@ -212,7 +212,7 @@ class _watched:  # noqa: N801  # a context manager
     """Counts the rows that are clipped meanwhile, by their bits; rows of zeros, which dummies leave, do not count."""
 
     def __enter__(self) -> Counter[Any]:
-        from sealora_client.training.per_example import PerExampleGradients
+        from sealora_client.training.gradients.per_example import PerExampleGradients
 
         real, rows = PerExampleGradients.truncated_sum_, Counter[Any]()
 
@@ -243,7 +243,7 @@ def _times(model: Any, recipe: Any, examples: Sequence[Any], *, steps: int) -> d
     from sealora_client.data.population import Population
     from sealora_client.training import clipped_sum
     from sealora_client.training.clipped_sum import ClippedSum
-    from sealora_client.training.per_example import PerExampleGradients
+    from sealora_client.training.gradients.per_example import PerExampleGradients
     from sealora_common.entropy import SystemEntropy
 
     layout = model.layout.trained(recipe.lora.aggregation, 1)
@@ -287,7 +287,7 @@ def _times(model: Any, recipe: Any, examples: Sequence[Any], *, steps: int) -> d
 
 def _refused() -> dict[str, str]:
     """What is said to models that do not leave padding out."""
-    from sealora_client.training.batch_invariance import require_batch_invariant
+    from sealora_client.training.gradients.batch_invariance import require_batch_invariant
     from sealora_common.errors import ModelError
 
     from single_examples import load, recipe_for

@@ -196,7 +196,7 @@ class Bench:
         from sealora_client.evaluation import heldout_loss
         from sealora_client.model.generate import complete
         from sealora_common.adapter import initial_adapter
-        from sealora_common.clip_range import initial_range, next_range
+        from sealora_common.round.clip_range import initial_range, next_range
 
         recipe = self.recipe(name)
         tensors = initial_adapter(self.model.layout, recipe.lora.seed)
@@ -217,9 +217,9 @@ class Bench:
 
     def _round(self, recipe: Any, current: Any, number: int, clip_range: float, attack: str, liars: int) -> Any:
         """One round: everybody trains, each group's vectors are summed and opened, the groups are combined."""
-        from sealora_common.groups import groups_of
-        from sealora_common.order import RoundOrder, layout_of
-        from sealora_common.robust_mean import combine_groups
+        from sealora_common.round.groups import groups_of
+        from sealora_common.round.order import RoundOrder, layout_of
+        from sealora_common.round.robust_mean import combine_groups
         from sealora_common.secagg import OpenedSum, RingVector
 
         roster = self._roster(recipe.sites.minimum)
@@ -317,7 +317,7 @@ def _unbounded(layout: Any, delta: Any) -> Any:
 
 
 def _contribution(delta: Any) -> Any:
-    from sealora_common.contribution import Contribution
+    from sealora_common.round.contribution import Contribution
 
     return Contribution(values=delta, weight=1.0)
 

@@ -71,8 +71,8 @@ def _sealed_rounds(count: int, parameters: int) -> tuple[float, float]:
     from running_server import make_server, run_status, running, said, status
 
     from sealora_common.adapter import AdapterLayout, TensorSpec
-    from sealora_server.deployment.operator_messages import Submit
-    from sealora_server.deployment.operator_socket import ask
+    from sealora_server.deployment.operator.messages import Submit
+    from sealora_server.deployment.operator.socket import ask
 
     from pure_sites import pure_recipe
 

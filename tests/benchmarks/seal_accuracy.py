@@ -13,11 +13,11 @@ from flwr.common.secure_aggregation.quantization import dequantize, quantize
 from numpy.typing import NDArray
 from seal_masking import FLOWER_CLIP, FLOWER_LEVELS, FLOWER_MODULUS
 
-from sealora_common.clip_range import initial_range
-from sealora_common.contribution import Contribution, ContributionLayout, site_weight
 from sealora_common.entropy import SystemEntropy
 from sealora_common.privacy.accounting import calibrate_noise
 from sealora_common.recipe import Recipe, load_recipe, parse_recipe
+from sealora_common.round.clip_range import initial_range
+from sealora_common.round.contribution import Contribution, ContributionLayout, site_weight
 from sealora_common.secagg import OpenedSum, RingVector
 
 DELTA_STD = 2e-3
@@ -53,9 +53,9 @@ def measure_dp_noise(length: int) -> dict[str, float]:
     """
     import torch
 
+    from sealora_client.training.gradients.per_example import LARGEST_UNITS
+    from sealora_client.training.noise.rounded_gaussian import rounded_gaussian
     from sealora_client.training.optimizer import make_optimizer
-    from sealora_client.training.per_example import LARGEST_UNITS
-    from sealora_client.training.rounded_gaussian import rounded_gaussian
 
     torch.set_num_threads(1)
     recipe = load_recipe(_DEMO)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from sealora_common.adapter import AdapterLayout, TensorSpec
-from sealora_common.contribution import Contribution, ContributionLayout
 from sealora_common.entropy import SystemEntropy
-from sealora_common.influence import mean_limit
 from sealora_common.recipe import parse_recipe
+from sealora_common.round.contribution import Contribution, ContributionLayout
+from sealora_common.round.influence import mean_limit
 from sealora_common.secagg import OpenedSum, RingVector
 
 _RECIPE = """

@@ -130,10 +130,10 @@ def _exact_match(directory: Path) -> float:
     """The share of held-out prompts that the final adapter completes to the letter."""
     from sealora_client.model.adapted import adapted_model
     from sealora_client.model.generate import complete
-    from sealora_client.site import Site
+    from sealora_client.site.directory import Site
     from sealora_common.adapter import initial_adapter
     from sealora_common.recipe import load_recipe
-    from sealora_server.adapter_files import read_tensors
+    from sealora_server.run.adapter_files import read_tensors
 
     recipe = load_recipe(directory / "recipe.yaml")
     model = adapted_model(recipe)

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from sealora_client.data.example import Example
 from sealora_client.model.adapted import AdaptedModel
-from sealora_client.training.per_example import PerExampleGradients
+from sealora_client.training.gradients.per_example import PerExampleGradients
 
 _ROWS_AT_ONCE = 256
 

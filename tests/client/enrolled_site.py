@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from sealora_common.card import create_node_key
 from sealora_common.entropy import SystemEntropy
 from sealora_common.identity import Identity
+from sealora_common.identity.card import create_node_key
 from sealora_common.roster import Member, Roster
 
 from tiny_federation import PRIVATE, prepare_run, write_federation

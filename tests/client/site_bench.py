@@ -10,14 +10,14 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordD
 from numpy.typing import NDArray
 
 from sealora_client.app import app
-from sealora_client.site import open_site
+from sealora_client.site.directory import open_site
 from sealora_common.adapter import initial_adapter
 from sealora_common.identity import Identity
-from sealora_common.order import RoundOrder, layout_of, terms_of, vector_digest
-from sealora_common.receipt import OpeningProof, Receipt, chain_to_bytes, history_of
+from sealora_common.receipts.receipt import OpeningProof, Receipt, chain_to_bytes, history_of
 from sealora_common.roster import Roster
+from sealora_common.round.order import RoundOrder, layout_of, terms_of, vector_digest
 from sealora_common.secagg import ServerSession
-from sealora_server.run_store import RunStore
+from sealora_server.run.store import RunStore
 from sealora_server.simulation.inline import InlineGrid
 
 from quorum import quorum, transcript_of

@@ -16,15 +16,15 @@ import yaml
 from flwr.app import ConfigRecord, RecordDict
 from test_epsilon_per_vector import VICTIM, Watch, stalls
 
-from sealora_client import round_work
-from sealora_client.admission import admission
+from sealora_client.budget.admission import admission
 from sealora_client.ledger import Ledger, export, journal, recovery
-from sealora_client.site import open_site
-from sealora_common.contribution import ContributionLayout
+from sealora_client.round import work as round_work
+from sealora_client.site.directory import open_site
 from sealora_common.errors import StorageError
-from sealora_common.order import RoundOrder
 from sealora_common.privacy.accounting import epsilon_pld
-from sealora_common.receipt import Receipt, history_of
+from sealora_common.receipts.receipt import Receipt, history_of
+from sealora_common.round.contribution import ContributionLayout
+from sealora_common.round.order import RoundOrder
 
 from site_bench import Bench, payload_of, refusal_of
 from tiny_federation import PRIVATE

@@ -31,12 +31,12 @@ from sealora_client.fleet import connection as connection_module
 from sealora_client.fleet.node_key import load_node_key
 from sealora_client.ledger import Ledger
 from sealora_client.model.adapted import adapted_model
-from sealora_client.seen_rosters import SEEN, remember_roster
-from sealora_client.site import Site
-from sealora_client.training import batch_invariance
-from sealora_common.card import create_node_key
+from sealora_client.site.directory import Site
+from sealora_client.site.seen_rosters import SEEN, remember_roster
+from sealora_client.training.gradients import batch_invariance
 from sealora_common.entropy import SystemEntropy
 from sealora_common.identity import Identity
+from sealora_common.identity.card import create_node_key
 from sealora_common.privacy.accounting import Mechanism
 
 from pure_sites import pure_recipe

@@ -10,13 +10,13 @@ import pytest
 import yaml
 from flwr.app import ConfigRecord, RecordDict
 
-from sealora_client import round_work
 from sealora_client.evaluation import HeldoutLoss
-from sealora_client.participation import Participation
-from sealora_client.site import Site
+from sealora_client.round import work as round_work
+from sealora_client.round.participation import Participation
+from sealora_client.site.directory import Site
 from sealora_common.canonical import canonical_json
 from sealora_common.errors import ModelError, SealoraError
-from sealora_common.hello import Hello
+from sealora_common.round.hello import Hello
 from sealora_common.secagg.keys import PUBLIC_KEY_BYTES
 from sealora_common.secagg.messages import signed_bytes
 

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 from flwr.app import RecordDict
 
-from sealora_client import round_work, site
 from sealora_client.ledger import ChargeRow, Ledger
-from sealora_client.outbox import Outbox
-from sealora_client.participation import Participation, RoundState
-from sealora_client.round_work import RoundWork
-from sealora_common.contribution import ContributionLayout
+from sealora_client.round import work as round_work
+from sealora_client.round.outbox import Outbox
+from sealora_client.round.participation import Participation, RoundState
+from sealora_client.round.work import RoundWork
+from sealora_client.site import directory as site
 from sealora_common.errors import OrderRefusedError
-from sealora_common.order import RoundOrder
+from sealora_common.round.contribution import ContributionLayout
+from sealora_common.round.order import RoundOrder
 from sealora_common.secagg import ProtocolError
 from sealora_common.secagg.bodies import Envelope, ShareMessage, ShareStatement
 from sealora_common.secagg.errors import TooFewSitesError

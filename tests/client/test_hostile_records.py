@@ -11,7 +11,7 @@ import pytest
 
 from sealora_client.model.adapted import adapted_model
 from sealora_client.simulated import SimulatedSites
-from sealora_client.site import open_site
+from sealora_client.site.directory import open_site
 from sealora_common.adapter import initial_adapter
 
 from site_bench import Bench

@@ -22,17 +22,19 @@ import yaml
 from flwr.app import ConfigRecord, RecordDict
 from numpy.typing import NDArray
 
-from sealora_client import participation, round_work, site
 from sealora_client.data import load
 from sealora_client.evaluation import heldout_loss
-from sealora_client.site import open_site
+from sealora_client.round import participation
+from sealora_client.round import work as round_work
+from sealora_client.site import directory as site
+from sealora_client.site.directory import open_site
 from sealora_client.training import clipped_sum, dp_sgd
 from sealora_common.adapter import initial_adapter
 from sealora_common.errors import ModelError, OrderRefusedError, SealoraError
-from sealora_common.hello import Hello
 from sealora_common.identity import SIGNATURE_BYTES
-from sealora_common.order import RoundOrder, vector_digest
-from sealora_common.receipt import Receipt, chain_to_bytes, history_of
+from sealora_common.receipts.receipt import Receipt, chain_to_bytes, history_of
+from sealora_common.round.hello import Hello
+from sealora_common.round.order import RoundOrder, vector_digest
 
 from site_bench import Bench
 from tiny_federation import PRIVATE

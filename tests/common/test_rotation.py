@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.linalg import hadamard
 
-from sealora_common.clip_range import initial_range, next_range
 from sealora_common.entropy import SeededEntropy
 from sealora_common.recipe import Recipe
+from sealora_common.round.clip_range import initial_range, next_range
 from sealora_common.secagg.encoding import FixedPoint
 from sealora_common.secagg.rotation import BLOCK, rotate, rotated_length, unrotate
 

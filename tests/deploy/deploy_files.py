@@ -18,12 +18,13 @@ import pytest
 import typer
 
 from sealora_client.cli import cli as site_cli
-from sealora_client.run_cli import run
-from sealora_client.site_config import SiteConfig
+from sealora_client.cli.run import run
+from sealora_client.site.config import SiteConfig
 from sealora_common.entropy import SEED_VARIABLE
 from sealora_server.cli import cli as server_cli
-from sealora_server.deployment import runs, supervisor
+from sealora_server.deployment import supervisor
 from sealora_server.deployment.config import HealthSection, ServerConfig
+from sealora_server.deployment.runs import managed as runs
 
 PROJECT = Path(__file__).parents[2]
 DEPLOY = PROJECT / "deploy"

@@ -21,7 +21,7 @@ from deploy_files import (
 )
 from dockerfile import command, environment, last
 
-from sealora_client.site_config import SiteConfig
+from sealora_client.site.config import SiteConfig
 from sealora_common.identity import PASSPHRASE_FILE
 from sealora_server.deployment.config import ServerConfig
 

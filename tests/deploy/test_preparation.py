@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from charts import Rendered, rendered
 
-from sealora_client.enrol_cli import make_keys
-from sealora_client.site_config import SiteConfig
+from sealora_client.cli.enrol import make_keys
+from sealora_client.site.config import SiteConfig
 from sealora_common.identity import Identity
-from sealora_server.deployment.certificates import create_authority, issue_certificate
 from sealora_server.deployment.directory import ServerDirectory
+from sealora_server.deployment.tls.certificates import create_authority, issue_certificate
 
 
 def mount(directory: Path, files: dict[str, str]) -> None:

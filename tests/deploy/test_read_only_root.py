@@ -23,8 +23,8 @@ from dockerfile import environment
 
 from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.initialise import initialise
-from sealora_server.deployment.operator_messages import AskStatus
-from sealora_server.deployment.operator_socket import ask
+from sealora_server.deployment.operator.messages import AskStatus
+from sealora_server.deployment.operator.socket import ask
 
 from tiny_federation import PRIVATE, prepare_run, write_federation
 

@@ -20,9 +20,10 @@ from typing import Any
 import typer
 from flwr.app import Message
 
-from sealora_client import round_work, run_cli
+from sealora_client.cli import run as run_cli
 from sealora_client.fleet.installed_app import InstalledApp
-from sealora_common.wire_format import ORDER, field
+from sealora_client.round import work as round_work
+from sealora_common.round.wire_format import ORDER, field
 
 _directory = Path(sys.argv[1])
 _in_hand: dict[str, Any] = {}  # the order of the round that this site is in

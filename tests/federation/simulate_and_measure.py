@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 def main(recipe: Path, run: Path) -> None:
     from sealora_client.model import adapted
-    from sealora_server import rounds
+    from sealora_server.run import rounds
 
     from tiny_federation import run_inline
 

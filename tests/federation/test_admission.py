@@ -7,8 +7,8 @@ from flwr.app import ConfigRecord, Message, RecordDict
 
 from sealora_client.ledger import Ledger
 from sealora_common.errors import FederationError
-from sealora_common.wire_format import CONFIG, ERROR, RUN, field
-from sealora_server.run_store import RunStore
+from sealora_common.round.wire_format import CONFIG, ERROR, RUN, field
+from sealora_server.run.store import RunStore
 
 from tiny_federation import PRIVATE, WatchedGrid, events_of, run_inline, write_federation
 

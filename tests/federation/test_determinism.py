@@ -59,8 +59,8 @@ def test_each_way_to_aggregate_trains_the_halves_it_says(federation, tmp_path, a
 @pytest.mark.parametrize("aggregation", ["ffa", "alternating"])
 def test_the_product_of_the_mean_is_the_mean_of_the_products(federation, tmp_path, monkeypatch, aggregation):
     """What FFA and alternating are for: the adapter's effect is averaged, not only its factors."""
-    from sealora_client import round_work
     from sealora_client.model.adapted import adapted_model
+    from sealora_client.round import work as round_work
 
     deltas = []
     train = round_work.train_round

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from sealora_client.ledger import Ledger
-from sealora_client.site import open_site
-from sealora_common.contribution import ContributionLayout
+from sealora_client.site.directory import open_site
 from sealora_common.privacy.accounting import epsilon_pld
 from sealora_common.privacy.plan import training_mechanism
-from sealora_common.sum_grid import SumGrid
-from sealora_server.run_store import RunStore
+from sealora_common.round.contribution import ContributionLayout
+from sealora_common.round.sum_grid import SumGrid
+from sealora_server.run.store import RunStore
 
 from tiny_federation import PRIVATE, adapter_of, history_of, recipe_of, run_inline, training_charges, write_federation
 
@@ -68,7 +68,7 @@ def test_every_site_is_charged_for_the_sum_s_skellam_noise(tiny_base, tmp_path):
 
 def test_the_sum_carries_the_noise_of_two_of_three_sites_and_a_half_more(tiny_base, tmp_path, watched, monkeypatch):
     """With no gradient at all, what is opened is the noise: three shares, of which two make it full."""
-    from sealora_client.training.per_example import PerExampleGradients
+    from sealora_client.training.gradients.per_example import PerExampleGradients
 
     def nothing(self, accumulator, clip_norm, units, **rest):
         return self.sum_(accumulator.clone())

@@ -10,14 +10,14 @@ import pytest
 from flwr.app import ConfigRecord, Error, Message
 from flwr.common.constant import ErrorCode
 
-from sealora_client import round_work
 from sealora_client.ledger import Ledger
 from sealora_client.model.adapted import adapted_model
-from sealora_client.participation import Participation
+from sealora_client.round import work as round_work
+from sealora_client.round.participation import Participation
 from sealora_common.adapter import initial_adapter
-from sealora_common.clip_range import initial_range
-from sealora_common.contribution import ContributionLayout
 from sealora_common.errors import FederationError
+from sealora_common.round.clip_range import initial_range
+from sealora_common.round.contribution import ContributionLayout
 from sealora_common.secagg.encoding import FixedPoint
 
 from tiny_federation import (

@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pytest
 
-from sealora_client import round_work
-from sealora_common.groups import groups_of
-from sealora_common.order import RoundOrder
-from sealora_common.receipt_check import check_chain
+from sealora_client.round import work as round_work
+from sealora_common.receipts.check import check_chain
 from sealora_common.roster import Roster
-from sealora_server.run_store import RunStore
+from sealora_common.round.groups import groups_of
+from sealora_common.round.order import RoundOrder
+from sealora_server.run.store import RunStore
 
 from tiny_federation import WatchedGrid, adapter_of, events_of, run_inline, write_federation
 

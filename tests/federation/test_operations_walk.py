@@ -18,8 +18,8 @@ import pytest
 import yaml
 
 from sealora_common.entropy import SEED_VARIABLE
-from sealora_common.receipt import Receipt
-from sealora_server.run_store import RunStore
+from sealora_common.receipts.receipt import Receipt
+from sealora_server.run.store import RunStore
 
 from tiny_federation import PRIVATE, adapter_of, run_inline, write_federation
 

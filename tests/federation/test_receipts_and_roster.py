@@ -17,26 +17,26 @@ from typer.testing import CliRunner
 
 from sealora_client.cli import cli as site_cli
 from sealora_client.cli import main as site_main
-from sealora_client.history import receipts_file
+from sealora_client.round.history import receipts_file
 from sealora_client.simulated import SimulatedSites
-from sealora_client.site import Site, open_site
-from sealora_common.clip_range import initial_range
-from sealora_common.contribution import ContributionLayout
+from sealora_client.site.directory import Site, open_site
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import FederationError, PolicyError
 from sealora_common.identity import Identity, write_public_key
-from sealora_common.order import RoundOrder, layout_of, terms_of, vector_digest
-from sealora_common.receipt import chain_from_bytes, chain_to_bytes
-from sealora_common.receipt_check import check_chain
+from sealora_common.receipts.check import check_chain
+from sealora_common.receipts.receipt import chain_from_bytes, chain_to_bytes
 from sealora_common.recipe import load_recipe
 from sealora_common.roster import Roster
+from sealora_common.round.clip_range import initial_range
+from sealora_common.round.contribution import ContributionLayout
+from sealora_common.round.order import RoundOrder, layout_of, terms_of, vector_digest
 from sealora_common.secagg.bodies import Advertisement
 from sealora_common.secagg.encoding import FixedPoint
 from sealora_common.secagg.keys import KeyPair
 from sealora_common.secagg.messages import Kind, bundle, sign, unbundle
 from sealora_common.secagg.rotation import BLOCK
 from sealora_server.cli import cli as server_cli
-from sealora_server.run_store import RunStore
+from sealora_server.run.store import RunStore
 from sealora_server.simulation import engine
 from sealora_server.simulation.sites import prepare_sites
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sealora_client import round_work
+from sealora_client.round import work as round_work
 from sealora_common.adapter import initial_adapter
-from sealora_common.clip_range import initial_range
-from sealora_common.contribution import ContributionLayout, OpenedRound
-from sealora_common.hello import Hello
-from sealora_common.order import RoundOrder, terms_of
 from sealora_common.roster import Roster
+from sealora_common.round.clip_range import initial_range
+from sealora_common.round.contribution import ContributionLayout, OpenedRound
+from sealora_common.round.hello import Hello
+from sealora_common.round.order import RoundOrder, terms_of
 from sealora_common.secagg.bodies import (
     Advertisement,
     Checked,

@@ -10,7 +10,7 @@ import pytest
 from sealora_common.errors import StorageError
 from sealora_server import app
 from sealora_server.lock import DirectoryLock, LockedError
-from sealora_server.run_store import RunStore
+from sealora_server.run.store import RunStore
 
 from pure_sites import pure_recipe
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from sealora_client.data.population import Population
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.loss import collate, response_losses
-from sealora_client.training.per_example import PerExampleGradients
+from sealora_client.training.gradients.per_example import PerExampleGradients
 from sealora_common.adapter import AdapterLayout
 from sealora_common.recipe import Recipe
 

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from sealora_client.data.chat import prompt_tokens
 from sealora_client.data.example import Example
 from sealora_client.data.population import Population
-from sealora_client.training.keystream import Keystream
+from sealora_client.training.noise.keystream import Keystream
 from sealora_common.entropy import Entropy
 from sealora_common.recipe import Recipe
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from sealora_client.audit import releases
 from sealora_client.training import clipped_sum, distributed, dp_sgd
-from sealora_client.training.per_example import ClippedRows, PerExampleGradients
-from sealora_client.training.rounded_gaussian import rounded_gaussian
-from sealora_client.training.skellam import skellam
+from sealora_client.training.gradients.per_example import ClippedRows, PerExampleGradients
+from sealora_client.training.noise.rounded_gaussian import rounded_gaussian
+from sealora_client.training.noise.skellam import skellam
 from sealora_common.entropy import Entropy
 
 Fault = Literal["noise off", "noise at a quarter", "clipping off", "sampling not Poisson"]

@@ -17,12 +17,12 @@ from sealora_client.ledger import Rehearsal
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.training.distributed import noised_sum
 from sealora_client.training.dp_sgd import train_round
-from sealora_client.training.skellam import skellam
-from sealora_common.clip_norm import unclipped_share
+from sealora_client.training.noise.skellam import skellam
 from sealora_common.entropy import Entropy
 from sealora_common.privacy.accounting import Mechanism
 from sealora_common.recipe import Recipe
-from sealora_common.sum_grid import SumGrid
+from sealora_common.round.clip_norm import unclipped_share
+from sealora_common.round.sum_grid import SumGrid
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class SiteAudit:
 
 
 class Audits:
-    """See `sealora_server.audit_cli`."""
+    """See `sealora_server.cli.audit`."""
 
     @staticmethod
     def audit(

@@ -19,11 +19,11 @@ from sealora_client.data.population import Population
 from sealora_client.evaluation import heldout_loss
 from sealora_client.model.adapted import AdaptedModel
 from sealora_common.adapter import initial_adapter
-from sealora_common.clip_norm import next_clip_norm
 from sealora_common.entropy import Entropy
 from sealora_common.errors import ModelError
 from sealora_common.privacy.plan import training_mechanism
 from sealora_common.recipe import Recipe
+from sealora_common.round.clip_norm import next_clip_norm
 
 Adversary = Literal["white-box", "black-box"]
 """`white-box` sees what every round releases, `black-box` only how the final adapter changes a canary's loss."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sealora_client.check.agreement import Agreement, check_agreement
 from sealora_client.check.finding import Finding, failed, passed, warned
-from sealora_client.site_config import SiteConfig
+from sealora_client.site.config import SiteConfig
 from sealora_common.errors import DataError, SealoraError
 from sealora_common.recipe import Recipe
 

@@ -17,10 +17,10 @@ from sealora_client.check.finding import Finding, failed, passed, warned
 from sealora_client.fleet.connection import FleetConnection, clock_ahead, clock_sentence, tls_context
 from sealora_client.fleet.errors import LostConnectionError, SessionRefusedError
 from sealora_client.fleet.flower import CLOCK_AHEAD_SECONDS, CLOCK_BEHIND_SECONDS
-from sealora_common.bounded_http import BoundedClient, Bounds
 from sealora_common.config import SMALL, read_file
 from sealora_common.errors import StorageError, UnreadableError
-from sealora_common.tls_handshake import Agreed, HandshakeWatch
+from sealora_common.network.bounded_http import BoundedClient, Bounds
+from sealora_common.network.tls_handshake import Agreed, HandshakeWatch
 
 EARLY = timedelta(days=30)
 """So long before a certificate ends it is said."""

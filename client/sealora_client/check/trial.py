@@ -22,16 +22,16 @@ from sealora_client.data.population import Population
 from sealora_client.evaluation import heldout_loss
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.fixed_shape import micro_batches, padded_length
-from sealora_client.training.batch_invariance import require_batch_invariant
 from sealora_client.training.clipped_sum import ClippedSum
 from sealora_client.training.dp_sgd import LOCAL_UNITS
-from sealora_client.training.rounded_gaussian import rounded_gaussian
-from sealora_client.training.skellam import skellam
+from sealora_client.training.gradients.batch_invariance import require_batch_invariant
+from sealora_client.training.noise.rounded_gaussian import rounded_gaussian
+from sealora_client.training.noise.skellam import skellam
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import SealoraError
 from sealora_common.privacy.plan import training_mechanism
 from sealora_common.recipe import Recipe
-from sealora_common.sum_grid import SumGrid
+from sealora_common.round.sum_grid import SumGrid
 
 _NOISE_DRAWS = 100_000
 _COMFORTABLE = 0.5  # of the recipe's training_timeout

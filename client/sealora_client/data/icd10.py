@@ -19,7 +19,7 @@ from typing import Any
 
 from sealora_common.config import read_file
 from sealora_common.errors import DataError, UnreadableError, storage_error
-from sealora_common.storage import write_atomically
+from sealora_common.storage.durable import write_atomically
 
 log = logging.getLogger(__name__)
 

@@ -29,7 +29,7 @@ from sealora_client.fleet.flower import (
 from sealora_client.fleet.heartbeat import ANNOUNCED_SECONDS
 from sealora_common.config import SMALL, json_value
 from sealora_common.errors import SealoraError, StorageError
-from sealora_common.frames import LONGEST_WAIT_SECONDS
+from sealora_common.network.frames import LONGEST_WAIT_SECONDS
 
 Answer = TypeVar("Answer")
 
@@ -221,7 +221,7 @@ _UNKNOWN = (
 def tls_context(ca: Path | None) -> ssl.SSLContext:
     """A context that trusts `ca` alone, or the system's authorities if it is None.
 
-    OpenSSL's own list of groups stands (`sealora_common.tls_handshake` says why).
+    OpenSSL's own list of groups stands (`sealora_common.network.tls_handshake` says why).
 
     Raises:
         StorageError: the file cannot be read or holds no certificate.

@@ -65,9 +65,9 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from sealora_client.fleet.errors import BadMessageError
 from sealora_client.fleet.hostile import check_expansion, check_object, check_tree, checked_metadata
-from sealora_common.bounded_http import BoundedClient, Bounds
-from sealora_common.frames import FRAMES, WAIT, chosen, from_frames, to_frames
-from sealora_common.wire_format import PULL_ID
+from sealora_common.network.bounded_http import BoundedClient, Bounds
+from sealora_common.network.frames import FRAMES, WAIT, chosen, from_frames, to_frames
+from sealora_common.round.wire_format import PULL_ID
 
 __all__ = [
     "ApiErrorCode",

@@ -24,7 +24,7 @@ from flwr.supercore.inflatable.inflatable_object import (
 
 from sealora_client.fleet.errors import BadMessageError
 from sealora_common.config import json_value
-from sealora_common.wire_format import Action
+from sealora_common.round.wire_format import Action
 
 MOST_OBJECTS = 10_000
 """Parts of one message: an array has one for each 5 MB."""

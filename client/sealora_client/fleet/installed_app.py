@@ -14,7 +14,7 @@ from sealora_client.metrics import SiteMetrics
 from sealora_common.config import SMALL, json_value
 from sealora_common.errors import UnreadableError
 from sealora_common.health.logs import fields
-from sealora_common.wire_format import CONFIG, ERROR, ORDER, content_bytes, field
+from sealora_common.round.wire_format import CONFIG, ERROR, ORDER, content_bytes, field
 
 SITE_DIRECTORY = "site-directory"
 """Key of the node configuration that names the site's directory, as `sealora_client.app` reads it."""

@@ -20,7 +20,7 @@ from pydantic import Base64Bytes, BaseModel, ConfigDict
 from sealora_client.fleet.flower import Metadata, metadata_from_bytes, metadata_to_bytes
 from sealora_common.config import LINE, from_json, read_file
 from sealora_common.errors import PolicyError, UnreadableError
-from sealora_common.storage import open_lock, write_atomically
+from sealora_common.storage.durable import open_lock, write_atomically
 
 JOURNAL = "fleet.json"
 """Its name in a site's directory."""

@@ -16,7 +16,7 @@ from sealora_common.canonical import canonical_json
 from sealora_common.config import SMALL, from_json, read_file
 from sealora_common.errors import StorageError, UnreadableError
 from sealora_common.identity import Identity, SignatureText, signature_from_text, signature_to_text, verify
-from sealora_common.storage import write_atomically
+from sealora_common.storage.durable import write_atomically
 
 _SIGNED_AS = b"sealora ledger head v2\n"
 

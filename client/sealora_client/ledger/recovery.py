@@ -17,7 +17,7 @@ from sealora_client.ledger.store import (
 )
 from sealora_common.errors import StorageError, storage_error
 from sealora_common.identity import Identity, key_pin
-from sealora_common.storage import rename_durably
+from sealora_common.storage.durable import rename_durably
 
 
 def restore_ledger(file: Path, path: Path, identity: Identity, *, signed_by: str | None = None) -> Verified:

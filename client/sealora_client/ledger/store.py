@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sealora_client.ledger.entries import SealedEntry
 from sealora_common.errors import StorageError, storage_error
-from sealora_common.own_files import directory_for, open_own, sync_directory
+from sealora_common.storage.own_files import directory_for, open_own, sync_directory
 
 SCHEMA_VERSION = 3
 _READ_AS_IT_IS = 2

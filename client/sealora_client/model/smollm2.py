@@ -26,7 +26,8 @@ from typing import Any
 
 from sealora_common.config import LINE, json_value, read_file
 from sealora_common.errors import ModelError, storage_error
-from sealora_common.own_files import (
+from sealora_common.storage.durable import open_lock, write_atomically
+from sealora_common.storage.own_files import (
     PUBLIC_DIRECTORY,
     PUBLIC_FILE,
     directory_for,
@@ -34,7 +35,6 @@ from sealora_common.own_files import (
     open_own,
     sync_directory,
 )
-from sealora_common.storage import open_lock, write_atomically
 
 log = logging.getLogger(__name__)
 

@@ -27,13 +27,13 @@ from sealora_client.data.population import Population
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.fixed_shape import micro_batches, padded_length
 from sealora_client.model.loss import collate, response_losses
-from sealora_client.training.per_example import PerExampleGradients
+from sealora_client.training.gradients.per_example import PerExampleGradients
 from sealora_client.training.sampling import choose, poisson_batch
 from sealora_common.adapter import AdapterLayout
-from sealora_common.clip_norm import VOTE, gradient_units
 from sealora_common.entropy import Entropy
 from sealora_common.errors import DataError
 from sealora_common.recipe import Recipe
+from sealora_common.round.clip_norm import VOTE, gradient_units
 
 Unit = Sequence[Example]
 

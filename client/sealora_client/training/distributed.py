@@ -16,12 +16,12 @@ from sealora_client.data.population import Population
 from sealora_client.ledger import Leave
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.training.clipped_sum import ClippedSum, ClippingFigures
+from sealora_client.training.noise.skellam import skellam
 from sealora_client.training.payment import paid_noise
-from sealora_client.training.skellam import skellam
 from sealora_common.entropy import Entropy
 from sealora_common.privacy.accounting import Mechanism
 from sealora_common.recipe import Recipe
-from sealora_common.sum_grid import SumGrid
+from sealora_common.round.sum_grid import SumGrid
 
 
 @dataclass(frozen=True)

@@ -27,14 +27,14 @@ from sealora_client.data.population import Population
 from sealora_client.ledger import Leave
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.training.clipped_sum import ClippedSum, ClippingFigures
+from sealora_client.training.noise.rounded_gaussian import MAX_STD, rounded_gaussian
 from sealora_client.training.optimizer import make_optimizer
 from sealora_client.training.payment import paid_noise
-from sealora_client.training.rounded_gaussian import MAX_STD, rounded_gaussian
-from sealora_common.clip_norm import unclipped_share
 from sealora_common.entropy import Entropy
 from sealora_common.errors import BudgetError
 from sealora_common.privacy.accounting import Mechanism
 from sealora_common.recipe.schema import Recipe
+from sealora_common.round.clip_norm import unclipped_share
 
 log = logging.getLogger(__name__)
 

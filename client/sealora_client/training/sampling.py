@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from sealora_client.training.keystream import UNIFORM_BITS, Keystream
+from sealora_client.training.noise.keystream import UNIFORM_BITS, Keystream
 from sealora_common.entropy import Entropy
 
 

@@ -4,6 +4,7 @@
 `hybrid`    the signature: Ed25519 and ML-DSA-65 over one message, valid only together
 `text`      keys and signatures as text, and the short forms that people compare
 `keyfile`   `Identity`: a named private key, its file and passphrase; a public key's file
+`card`      a site's name and public keys, signed by the site, for the coordinator
 """
 
 from sealora_common.identity.hybrid import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, check_public_key, key_parts, verify

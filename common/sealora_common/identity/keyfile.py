@@ -26,8 +26,8 @@ from sealora_common.entropy import Entropy
 from sealora_common.errors import StorageError, UnreadableError
 from sealora_common.identity.hybrid import SEED_BYTES, SigningKey
 from sealora_common.identity.text import key_fingerprint, key_from_text, key_pin, key_to_text
-from sealora_common.own_files import PUBLIC_FILE
-from sealora_common.storage import write_atomically
+from sealora_common.storage.durable import write_atomically
+from sealora_common.storage.own_files import PUBLIC_FILE
 
 PASSPHRASE_FILE = "SEALORA_PASSPHRASE_FILE"  # noqa: S105 (the name of a variable)
 """Environment variable that names the file holding the passphrase (a systemd credential or a mounted secret)."""

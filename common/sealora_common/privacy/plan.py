@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from sealora_common.privacy.accounting import Mechanism, Noise, calibrate_noise
 from sealora_common.recipe import Recipe
-from sealora_common.sum_grid import SumGrid
+from sealora_common.round.sum_grid import SumGrid
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@
 `roster`       the members and the server, numbered, signed by the coordinator, valid for a term
 `cosignature`  by which a member says that this is the roster it was shown
 `succession`   which roster may follow which, and what a party remembers of those it has used
+`book`         rosters that receipts are under, kept by their hash
 """
 
 from sealora_common.roster.cosignature import Cosignature

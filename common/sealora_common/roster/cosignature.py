@@ -11,8 +11,8 @@ from sealora_common.canonical import canonical_json
 from sealora_common.config import SMALL, from_json, read_file
 from sealora_common.errors import PolicyError, UnreadableError
 from sealora_common.identity import Identity, SignatureText, signature_from_text, signature_to_text, verify
-from sealora_common.own_files import PUBLIC_FILE
-from sealora_common.storage import write_atomically
+from sealora_common.storage.durable import write_atomically
+from sealora_common.storage.own_files import PUBLIC_FILE
 
 _SIGNED_AS = b"sealora roster cosignature v1\n"
 

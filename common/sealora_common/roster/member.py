@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sealora_common.card import NodeKeyText
 from sealora_common.identity import PublicKeyText, key_fingerprint, key_from_text, key_parts
+from sealora_common.identity.card import NodeKeyText
 
 
 class Member(BaseModel):

@@ -20,7 +20,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from sealora_common.canonical import canonical_json
 from sealora_common.config import LINE, from_json, read_file, why_not
 from sealora_common.errors import PolicyError, UnreadableError
-from sealora_common.file_version import require_version
 from sealora_common.identity import (
     Identity,
     PublicKeyText,
@@ -33,11 +32,12 @@ from sealora_common.identity import (
     signature_to_text,
     verify,
 )
-from sealora_common.own_files import PUBLIC_FILE
 from sealora_common.roster.cosignature import Cosignature
 from sealora_common.roster.member import Member
 from sealora_common.show.safe_text import safe_text
-from sealora_common.storage import write_atomically
+from sealora_common.storage.durable import write_atomically
+from sealora_common.storage.file_version import require_version
+from sealora_common.storage.own_files import PUBLIC_FILE
 
 _SIGNED_AS = b"sealora roster v2\n"
 _VERSION = 2

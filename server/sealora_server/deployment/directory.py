@@ -5,7 +5,7 @@ identity.pem       the key that signs the orders and receipts of every run
 identity.pub       its public half, for the coordinator, who puts it on the roster
 tls/               certificate authority, the server's certificate and keys
 nodes.json         the sites' Flower node keys that may connect
-runs/NAME/         one run: recipe, roster, rounds, events (see `run_store`), its ServerApp's log, what is wanted of it
+runs/NAME/         one run: recipe, roster, rounds, events (see `run.store`), its ServerApp's log, what is wanted of it
 state/             Flower's own: the SuperLink's database; worth nothing once the server has stopped
 sockets/           the Unix sockets, and the lock that keeps a second server out
 logs/server.log    what the server and its processes said, rotated

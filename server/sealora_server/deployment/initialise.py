@@ -13,12 +13,12 @@ from pydantic import ValidationError
 from sealora_common.config import first_problem
 from sealora_common.entropy import SystemEntropy
 from sealora_common.identity import Identity, write_public_key
-from sealora_common.own_files import make_directory
-from sealora_common.storage import write_atomically
-from sealora_server.deployment.certificates import check_certificate, create_authority, issue_certificate
+from sealora_common.storage.durable import write_atomically
+from sealora_common.storage.own_files import make_directory
 from sealora_server.deployment.config import ServerConfig
 from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.errors import DeploymentError
+from sealora_server.deployment.tls.certificates import check_certificate, create_authority, issue_certificate
 
 AUTHORITY_KEY = Path("tls/ca-key.pem")
 CONFIG = "server.yaml"

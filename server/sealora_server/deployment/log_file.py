@@ -13,7 +13,7 @@ from sealora_common.errors import storage_error
 from sealora_common.health.logs import SafeFormatter
 from sealora_common.show.safe_text import safe_text
 from sealora_common.show.say import say
-from sealora_common.storage import open_to_append
+from sealora_common.storage.durable import open_to_append
 from sealora_server.deployment.front.rules import RateLimit
 
 _BYTES = 10 * 2**20

@@ -11,8 +11,8 @@ from typing import Protocol
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
-from sealora_server.deployment.operator_messages import ProcessStatus, RunCondition
-from sealora_server.deployment.progress import RunProgress
+from sealora_server.deployment.operator.messages import ProcessStatus, RunCondition
+from sealora_server.deployment.runs.progress import RunProgress
 
 
 class Observed(Protocol):

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sealora_common.config import LINE, from_json, read_file
 from sealora_common.errors import UnreadableError
 from sealora_common.roster import Roster
-from sealora_common.storage import write_atomically
+from sealora_common.storage.durable import write_atomically
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.superlink.client import SuperLinkClient
 from sealora_server.node_keys import node_key_pem

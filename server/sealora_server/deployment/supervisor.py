@@ -20,14 +20,12 @@ from sealora_common.health.http_server import HealthServer
 from sealora_common.health.logs import set_up_logs
 from sealora_common.health.status import Health
 from sealora_common.identity import Identity
-from sealora_common.own_files import make_directory
-from sealora_server.deployment.certificate_watch import CertificateWatch
+from sealora_common.storage.own_files import make_directory
 from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.front.handshake import handshake_sentence
 from sealora_server.deployment.log_file import LogFile
 from sealora_server.deployment.metrics import ServerCollector
-from sealora_server.deployment.operations import Operations
-from sealora_server.deployment.operator_messages import (
+from sealora_server.deployment.operator.messages import (
     AskStatus,
     ProcessStatus,
     Request,
@@ -35,14 +33,16 @@ from sealora_server.deployment.operator_messages import (
     SiteStatus,
     Status,
 )
-from sealora_server.deployment.operator_socket import serve_operator
-from sealora_server.deployment.progress import RunProgress
-from sealora_server.deployment.readiness import notify
-from sealora_server.deployment.runs import RunHost
-from sealora_server.deployment.service import Service
-from sealora_server.deployment.services import front_spec, superlink_spec
-from sealora_server.deployment.sockets import listen_tcp, listen_unix, shown_address
+from sealora_server.deployment.operator.operations import Operations
+from sealora_server.deployment.operator.socket import serve_operator
+from sealora_server.deployment.processes.readiness import notify
+from sealora_server.deployment.processes.service import Service
+from sealora_server.deployment.processes.services import front_spec, superlink_spec
+from sealora_server.deployment.processes.sockets import listen_tcp, listen_unix, shown_address
+from sealora_server.deployment.runs.managed import RunHost
+from sealora_server.deployment.runs.progress import RunProgress
 from sealora_server.deployment.superlink.client import SuperLinkClient
+from sealora_server.deployment.tls.certificate_watch import CertificateWatch
 from sealora_server.lock import DirectoryLock
 
 log = logging.getLogger(__name__)

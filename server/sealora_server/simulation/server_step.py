@@ -8,10 +8,10 @@ from flwr.clientapp import ClientApp
 from numpy.typing import NDArray
 
 from sealora_common.recipe import Recipe
-from sealora_common.wire_format import ADAPTER, ARRAYS
-from sealora_server.sealed_grid import WEIGHT
+from sealora_common.round.wire_format import ADAPTER, ARRAYS
+from sealora_server.run.sealed_grid import WEIGHT
+from sealora_server.run.strategy import build_strategy
 from sealora_server.simulation.inline import InlineGrid
-from sealora_server.strategy import build_strategy
 
 
 class ServerStep:

@@ -10,7 +10,7 @@ from sealora_common.adapter import Tensors
 from sealora_common.errors import SealoraError
 from sealora_common.recipe import Recipe
 from sealora_common.roster import Roster
-from sealora_server.run_store import RunStore
+from sealora_server.run.store import RunStore
 
 CLIENT_APP = "sealora_client.app:app"
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError, field_
 
 from sealora_common.config import LINE, json_value, read_file
 from sealora_common.errors import UnreadableError
-from sealora_server.events import (
+from sealora_server.run.events import (
     Attendance,
     EvaluationFinished,
     Recorded,

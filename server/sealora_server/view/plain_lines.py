@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sealora_common.show.safe_text import safe_text
-from sealora_server.events import (
+from sealora_server.run.events import (
     EvaluationFinished,
     Event,
     RoundAborted,

@@ -14,8 +14,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from sealora_common.errors import StorageError
-from sealora_common.storage import write_atomically
-from sealora_server.events import (
+from sealora_common.storage.durable import write_atomically
+from sealora_server.run.events import (
     Event,
     Recorded,
     RoundAborted,

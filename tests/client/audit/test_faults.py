@@ -9,10 +9,10 @@ import torch
 from sealora_client.audit import releases
 from sealora_client.audit.faults import FAULTS, applied
 from sealora_client.training import clipped_sum, distributed, dp_sgd
-from sealora_client.training.per_example import LARGEST_UNITS, PerExampleGradients
-from sealora_client.training.rounded_gaussian import rounded_gaussian
+from sealora_client.training.gradients.per_example import LARGEST_UNITS, PerExampleGradients
+from sealora_client.training.noise.rounded_gaussian import rounded_gaussian
+from sealora_client.training.noise.skellam import skellam
 from sealora_client.training.sampling import poisson_batch
-from sealora_client.training.skellam import skellam
 from sealora_common.entropy import SeededEntropy
 
 ENTROPY = SeededEntropy("faults")

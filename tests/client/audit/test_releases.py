@@ -12,7 +12,7 @@ from sealora_client.training.dp_sgd import train_round
 from sealora_common.adapter import initial_adapter
 from sealora_common.entropy import SeededEntropy
 from sealora_common.privacy.plan import training_mechanism
-from sealora_common.sum_grid import SumGrid
+from sealora_common.round.sum_grid import SumGrid
 
 DISTRIBUTED = ("privacy.mechanism=distributed", "sealing.ring_bits=24", "training.steps_per_round=1")
 ROSTER = 7

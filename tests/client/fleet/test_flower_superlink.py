@@ -26,8 +26,8 @@ from flwr.supercore.fab import Fab
 from flwr.superlink.config_loader import get_federation_manager, get_objectstore_linkstate_factories
 
 from sealora_client.fleet.node_key import load_node_key
-from sealora_common.card import create_node_key
-from sealora_common.hello import Hello
+from sealora_common.identity.card import create_node_key
+from sealora_common.round.hello import Hello
 
 from site_bench import Bench, order_to_train
 from tiny_federation import PRIVATE

@@ -21,7 +21,7 @@ from lying_server import RESPONSES, Asked, LyingServer, greeting
 from sealora_client.fleet import flower, hostile
 from sealora_client.fleet.connection import FleetConnection
 from sealora_client.fleet.errors import BadMessageError, LostConnectionError, RunEndedError, SessionRefusedError
-from sealora_common.bounded_http import Bounds
+from sealora_common.network.bounded_http import Bounds
 
 KEY = new_key()
 EXPECTED = (BadMessageError, LostConnectionError, RunEndedError, SessionRefusedError)

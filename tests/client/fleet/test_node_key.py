@@ -6,9 +6,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from sealora_client.fleet.node_key import load_node_key, public_half
-from sealora_common.card import create_node_key
 from sealora_common.errors import StorageError
 from sealora_common.identity import PASSPHRASE_FILE
+from sealora_common.identity.card import create_node_key
 
 
 @pytest.fixture(autouse=True)

@@ -18,9 +18,9 @@ from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.loss import response_losses
 from sealora_client.training import clipped_sum
 from sealora_client.training.clipped_sum import ClippedSum, ClippingFigures
-from sealora_common.clip_norm import VOTE, gradient_units
 from sealora_common.entropy import SeededEntropy
 from sealora_common.errors import DataError
+from sealora_common.round.clip_norm import VOTE, gradient_units
 
 from single_examples import (
     clipped_sum_of,

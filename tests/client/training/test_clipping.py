@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from sealora_client.training.per_example import LARGEST_UNITS, ClippedRows, PerExampleGradients
-from sealora_common.clip_norm import VOTE, gradient_units
+from sealora_client.training.gradients.per_example import LARGEST_UNITS, ClippedRows, PerExampleGradients
+from sealora_common.round.clip_norm import VOTE, gradient_units
 
 from single_examples import clipped_sum_of, relative_error
 

@@ -22,14 +22,14 @@ from sealora_client.model.adapted import AdaptedModel
 from sealora_client.training import clipped_sum, distributed
 from sealora_client.training.clipped_sum import ClippedSum
 from sealora_client.training.distributed import NoisedSum, noised_sum
-from sealora_client.training.per_example import LARGEST_UNITS
-from sealora_common.clip_norm import VOTE, gradient_units
+from sealora_client.training.gradients.per_example import LARGEST_UNITS
 from sealora_common.entropy import SeededEntropy
 from sealora_common.errors import BudgetError
 from sealora_common.privacy.accounting import Mechanism
 from sealora_common.recipe.schema import Recipe
+from sealora_common.round.clip_norm import VOTE, gradient_units
+from sealora_common.round.sum_grid import SumGrid
 from sealora_common.secagg import RingVector, Segment
-from sealora_common.sum_grid import SumGrid
 
 from single_examples import clipped_sum_of, load, recipe_for, reference_gradients, some_examples
 

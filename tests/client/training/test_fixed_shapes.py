@@ -16,7 +16,7 @@ from sealora_client.model import fixed_shape, loss
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.training import clipped_sum
 from sealora_client.training.clipped_sum import ClippedSum
-from sealora_client.training.per_example import PerExampleGradients
+from sealora_client.training.gradients.per_example import PerExampleGradients
 from sealora_common.entropy import SeededEntropy
 
 from single_examples import load, random_examples, recipe_for

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sealora_client.training.keystream import Keystream
+from sealora_client.training.noise.keystream import Keystream
 from sealora_client.training.sampling import choose, poisson_batch
 from sealora_common.entropy import SeededEntropy, SystemEntropy
 

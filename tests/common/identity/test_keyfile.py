@@ -20,7 +20,7 @@ from sealora_common.identity import (
     write_public_key,
 )
 from sealora_common.identity.hybrid import SigningKey
-from sealora_common.storage import write_atomically
+from sealora_common.storage.durable import write_atomically
 
 
 class Counted:

@@ -10,7 +10,7 @@ from sealora_common.errors import BudgetError, RecipeError
 from sealora_common.privacy.accounting import Mechanism, epsilon_pld
 from sealora_common.privacy.plan import heldout_mechanism, training_mechanism
 from sealora_common.recipe import Recipe, parse_recipe
-from sealora_common.sum_grid import SumGrid
+from sealora_common.round.sum_grid import SumGrid
 
 LOCAL = ("training.steps_per_round=3", "training.sample_rate=0.1")
 SHARED = (

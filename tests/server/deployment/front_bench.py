@@ -35,7 +35,7 @@ from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.front.embedded import FrontSettings
 from sealora_server.deployment.front.nginx import prepare_nginx
 from sealora_server.deployment.initialise import initialise
-from sealora_server.deployment.sockets import listen_tcp, listen_unix
+from sealora_server.deployment.processes.sockets import listen_tcp, listen_unix
 
 HAS_NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is not None
 KINDS = ["embedded", pytest.param("nginx", marks=pytest.mark.skipif(not HAS_NGINX, reason="nginx is not installed"))]

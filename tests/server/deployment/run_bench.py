@@ -15,12 +15,12 @@ from running_server import run_status, said, status, until
 from safetensors.numpy import load_file
 
 from sealora_common.identity import Identity
-from sealora_common.receipt_check import check_chain
+from sealora_common.receipts.check import check_chain
 from sealora_common.recipe import Recipe
 from sealora_server.deployment.directory import ServerDirectory
-from sealora_server.deployment.operator_messages import RunStatus, Submit
-from sealora_server.deployment.operator_socket import ask
-from sealora_server.run_store import RunStore
+from sealora_server.deployment.operator.messages import RunStatus, Submit
+from sealora_server.deployment.operator.socket import ask
+from sealora_server.run.store import RunStore
 
 from pure_sites import pure_recipe
 

@@ -23,8 +23,8 @@ from sealora_common.identity import Identity
 from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.initialise import initialise
-from sealora_server.deployment.operator_messages import AskStatus, RunStatus, Status
-from sealora_server.deployment.operator_socket import ask
+from sealora_server.deployment.operator.messages import AskStatus, RunStatus, Status
+from sealora_server.deployment.operator.socket import ask
 
 T = TypeVar("T")
 START_SECONDS = 60.0

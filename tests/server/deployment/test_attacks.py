@@ -12,8 +12,8 @@ from flwr.proto.fleet_pb2 import DeactivateNodeRequest, PullMessagesRequest
 from run_bench import RunBench
 from running_server import make_server, running, status, until
 
-from sealora_server.deployment.operator_messages import Register
-from sealora_server.deployment.operator_socket import ask
+from sealora_server.deployment.operator.messages import Register
+from sealora_server.deployment.operator.socket import ask
 
 from pure_sites import pure_federation
 

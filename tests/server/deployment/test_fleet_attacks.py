@@ -18,8 +18,8 @@ from front_bench import KINDS
 from run_bench import RunBench
 from running_server import status
 
-from sealora_server.deployment.operator_messages import Register
-from sealora_server.deployment.operator_socket import ask
+from sealora_server.deployment.operator.messages import Register
+from sealora_server.deployment.operator.socket import ask
 
 DRIPPERS = 8
 """Connections at once."""

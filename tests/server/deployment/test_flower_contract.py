@@ -21,9 +21,10 @@ from flwr.superlink.main import create_app
 from flwr.superlink.routers.fleet.router import router
 from flwr.superlink.servicer.fleet import fleet_handlers
 
-from sealora_server.deployment import services
-from sealora_server.deployment.bundle import build_bundle
+import sealora_server.deployment
 from sealora_server.deployment.config import LimitsSection
+from sealora_server.deployment.processes import services
+from sealora_server.deployment.runs.bundle import build_bundle
 from sealora_server.deployment.superlink import app_messages
 from sealora_server.deployment.superlink.paths import FLEET_PATHS, HEALTH, OPEN_FLEET
 from sealora_server.deployment.superlink.process import SuperLinkSettings, gated, superlink_app
@@ -190,7 +191,7 @@ ONE_WAY_IN = {
 
 def test_nothing_goes_around_what_binds_and_counts():
     used = {name: set() for name in ONE_WAY_IN}
-    for path in Path(services.__file__).parent.rglob("*.py"):
+    for path in Path(sealora_server.deployment.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Attribute) and node.attr in used and path.name != "socket_grid.py":  # a ServerApp's
                 used[node.attr].add(path.name)

@@ -10,7 +10,7 @@ from front_bench import KINDS, StartedFront, started_front
 
 from certificates import Authority
 from handshakes import needs_hybrid, only_groups, shaken
-from sealora_common.tls_handshake import HandshakeWatch
+from sealora_common.network.tls_handshake import HandshakeWatch
 from sealora_server.deployment.config import LimitsSection
 from sealora_server.deployment.front.embedded import tls_context
 from sealora_server.deployment.front.handshake import handshake_sentence

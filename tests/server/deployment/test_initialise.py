@@ -14,10 +14,10 @@ from sealora_common.errors import SealoraError, StorageError
 from sealora_common.identity import Identity
 from sealora_common.roster import Roster
 from sealora_server.cli import cli
-from sealora_server.deployment.certificates import check_certificate, create_authority, issue_certificate
 from sealora_server.deployment.config import ServerConfig
 from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.errors import DeploymentError
+from sealora_server.deployment.tls.certificates import check_certificate, create_authority, issue_certificate
 
 
 def types(*words: object) -> str:

@@ -12,8 +12,8 @@ from fleet_sites import FleetFederation
 from loop_sites import looping
 from running_server import make_server, run_status, running, said, status, until
 
-from sealora_server.deployment.operator_messages import Submit
-from sealora_server.deployment.operator_socket import ask
+from sealora_server.deployment.operator.messages import Submit
+from sealora_server.deployment.operator.socket import ask
 
 from pure_sites import pure_recipe
 

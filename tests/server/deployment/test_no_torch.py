@@ -26,7 +26,7 @@ for name in {modules}:
 def test_every_module_of_a_server_works_without_what_a_site_needs():
     packages = sealora_server.deployment
     found = [name for _, name, _ in pkgutil.walk_packages(packages.__path__, "sealora_server.deployment.")]
-    modules = ["sealora_server.server_cli", *found]
+    modules = ["sealora_server.cli.server", *found]
     assert len(modules) > 25
     script = SCRIPT.format(blocked=BLOCKED, modules=modules)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)

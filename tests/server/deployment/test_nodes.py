@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from sealora_common.card import create_node_key
 from sealora_common.entropy import SystemEntropy
 from sealora_common.identity import Identity
+from sealora_common.identity.card import create_node_key
 from sealora_common.roster import Member, Roster
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.nodes import NodeList, nodes_of, reconcile

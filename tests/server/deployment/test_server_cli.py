@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import PolicyError, RecipeError, SealoraError
 from sealora_common.identity import Identity
-from sealora_server import server_cli
 from sealora_server.cli import cli, main
-from sealora_server.deployment import admission
+from sealora_server.cli import server as server_cli
 from sealora_server.deployment.errors import DeploymentError
-from sealora_server.deployment.operator_messages import (
+from sealora_server.deployment.operator import admission
+from sealora_server.deployment.operator.messages import (
     ProcessStatus,
     Register,
     RunStatus,
@@ -27,7 +27,7 @@ from sealora_server.deployment.operator_messages import (
     Status,
     Submit,
 )
-from sealora_server.events import EventLog, SitesReady, TooFewSites, TurnedAway
+from sealora_server.run.events import EventLog, SitesReady, TooFewSites, TurnedAway
 
 from pure_sites import pure_recipe
 

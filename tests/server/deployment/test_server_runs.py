@@ -24,8 +24,8 @@ from run_bench import ROUNDS, SECONDS, RunBench
 from running_server import SEALORA, make_server, run_status, running, said, start, status, until
 
 from sealora_server.deployment.nodes import nodes_of
-from sealora_server.deployment.operator_messages import Register, Resume, Stop, UseRoster
-from sealora_server.deployment.operator_socket import ask
+from sealora_server.deployment.operator.messages import Register, Resume, Stop, UseRoster
+from sealora_server.deployment.operator.socket import ask
 from sealora_server.deployment.superlink.client import connected
 
 from pure_sites import pure_recipe

@@ -24,8 +24,8 @@ from running_server import SEALORA, make_server, running, said, status, until
 
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.initialise import renew_certificate
-from sealora_server.deployment.operator_messages import Register, Unregister
-from sealora_server.deployment.operator_socket import ask
+from sealora_server.deployment.operator.messages import Register, Unregister
+from sealora_server.deployment.operator.socket import ask
 from sealora_server.deployment.superlink.client import connected
 
 from pure_sites import pure_federation, pure_recipe

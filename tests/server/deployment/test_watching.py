@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sealora_server.deployment.certificate_watch import CertificateWatch
 from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.initialise import initialise, renew_certificate
 from sealora_server.deployment.log_file import LogFile
-from sealora_server.deployment.readiness import notify
+from sealora_server.deployment.processes.readiness import notify
+from sealora_server.deployment.tls.certificate_watch import CertificateWatch
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_expiry_is_warned_of_early(server, watch, monkeypatch):
         def now(cls, zone=None):
             return datetime.now(zone) + timedelta(days=340)
 
-    monkeypatch.setattr("sealora_server.deployment.certificate_watch.datetime", Later)
+    monkeypatch.setattr("sealora_server.deployment.tls.certificate_watch.datetime", Later)
     [warning] = watch.warnings
     assert warning.startswith(f"{server.certificate} expires in 2")
     assert f"on {datetime.now(UTC) + timedelta(days=365):%Y-%m}" in warning

@@ -22,7 +22,7 @@ from sealora_server.deployment.config import LimitsSection
 from sealora_server.deployment.front.accepting import Accepting
 from sealora_server.deployment.front.passing import SLOT, Front
 from sealora_server.deployment.front.rules import ConnectionLimit, Slot
-from sealora_server.deployment.processes import die_with
+from sealora_server.deployment.processes.process import die_with
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class FrontSettings(BaseModel):
 def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
     """TLS 1.2 or later with this certificate; `load_cert_chain` on it replaces the certificate for new connections.
 
-    OpenSSL's own list of groups stands (`sealora_common.tls_handshake` says why).
+    OpenSSL's own list of groups stands (`sealora_common.network.tls_handshake` says why).
 
     Raises:
         ssl.SSLError: the two do not belong together.

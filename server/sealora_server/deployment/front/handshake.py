@@ -6,7 +6,7 @@ import ipaddress
 import socket
 import ssl
 
-from sealora_common.tls_handshake import HandshakeWatch
+from sealora_common.network.tls_handshake import HandshakeWatch
 from sealora_server.deployment.config import listen_address
 
 _SECONDS = 2.0

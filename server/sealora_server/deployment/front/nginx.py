@@ -14,10 +14,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict
 
 from sealora_common.config import LINE, from_json, read_stream
-from sealora_common.storage import write_atomically
+from sealora_common.storage.durable import write_atomically
 from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.errors import DeploymentError
-from sealora_server.deployment.processes import die_with
+from sealora_server.deployment.processes.process import die_with
 from sealora_server.deployment.superlink.paths import FLEET_PATHS, HEALTH
 
 _SECURE_PATH = ("/usr/sbin", "/usr/local/sbin", "/sbin")

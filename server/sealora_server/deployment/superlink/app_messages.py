@@ -26,7 +26,7 @@ from flwr.superlink.servicer.runtime import runtime_handlers
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from sealora_common.frames import FRAMES, LONGEST_WAIT_SECONDS, WAIT, chosen, from_frames, to_frames
+from sealora_common.network.frames import FRAMES, LONGEST_WAIT_SECONDS, WAIT, chosen, from_frames, to_frames
 from sealora_server.deployment.superlink.answers import answer_error, answer_with
 from sealora_server.deployment.superlink.questions import ids_of
 

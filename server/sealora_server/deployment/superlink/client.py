@@ -28,9 +28,9 @@ from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor, SuperExec
 from flwr.supercore.protobuf.client import ProtobufClient, ProtobufClientInterceptor
 from flwr.supercore.runtime import RuntimeHttpClient
 
-from sealora_common.bounded_http import BoundedClient, Bounds
 from sealora_common.config import SMALL, json_value
 from sealora_common.errors import UnreadableError
+from sealora_common.network.bounded_http import BoundedClient, Bounds
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.superlink.paths import HEALTH, OPEN_FLEET
 

@@ -43,8 +43,8 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from google.protobuf.message import Message as Proto
 from starlette.types import Receive, Scope, Send
 
-from sealora_common.frames import FRAMES, LONGEST_WAIT_SECONDS, PARTS_BYTES, WAIT, from_frames
-from sealora_common.wire_format import PULL_ID
+from sealora_common.network.frames import FRAMES, LONGEST_WAIT_SECONDS, PARTS_BYTES, WAIT, from_frames
+from sealora_common.round.wire_format import PULL_ID
 from sealora_server.deployment.config import LimitsSection
 from sealora_server.deployment.superlink.answers import answer_empty, answer_error, answer_with
 from sealora_server.deployment.superlink.bodies import (

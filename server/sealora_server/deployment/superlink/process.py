@@ -20,7 +20,7 @@ from starlette.applications import Starlette
 from sealora_common.config import LINE, from_json, read_stream
 from sealora_common.health.logs import LogFormat, set_up_logs
 from sealora_server.deployment.config import LimitsSection
-from sealora_server.deployment.processes import die_with
+from sealora_server.deployment.processes.process import die_with
 from sealora_server.deployment.superlink.gate import Gate
 
 log = logging.getLogger(__name__)

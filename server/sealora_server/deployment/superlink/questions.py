@@ -25,7 +25,7 @@ from flwr.server.superlink.linkstate import InMemoryLinkState, LinkState
 from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
 from flwr.superlink.servicer.fleet import fleet_handlers
 
-from sealora_common.frames import chosen, to_frames
+from sealora_common.network.frames import chosen, to_frames
 from sealora_server.deployment.superlink.known_runs import require_known
 
 _REMEMBERED = 8
@@ -67,7 +67,7 @@ class Questions:
             request: the question.
             pull_id: its mark; the last marked question is answered again as it was.
             wait: seconds for which it is held if there is nothing. A further question of the same node ends that.
-            parts: whether small parts of the message come with it, in frames (`sealora_common.frames`).
+            parts: whether small parts of the message come with it, in frames (`sealora_common.network.frames`).
         """
         of = self._nodes[node]
         of.turn += 1

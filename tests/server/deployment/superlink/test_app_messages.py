@@ -22,7 +22,7 @@ from flwr.proto.runtime_pb2 import (
 from flwr.supercore.constant import TASK_TOKEN_HEADER
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
 
-from sealora_common.frames import FRAMES, WAIT, from_frames, to_frames
+from sealora_common.network.frames import FRAMES, WAIT, from_frames, to_frames
 from sealora_server.deployment.superlink import app_messages
 from sealora_server.deployment.superlink.app_messages import LARGEST_PART, AppMessages
 

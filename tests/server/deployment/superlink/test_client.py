@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, generate_pri
 from flwr.proto.runtime_pb2 import GetNodesRequest, PullTaskInputRequest
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 
-from sealora_server.deployment.bundle import build_bundle
 from sealora_server.deployment.config import LimitsSection
 from sealora_server.deployment.errors import DeploymentError
-from sealora_server.deployment.services import _IN_MEMORY
-from sealora_server.deployment.socket_grid import SocketGrid
-from sealora_server.deployment.sockets import listen_unix
+from sealora_server.deployment.processes.services import _IN_MEMORY
+from sealora_server.deployment.processes.sockets import listen_unix
+from sealora_server.deployment.runs.bundle import build_bundle
+from sealora_server.deployment.runs.socket_grid import SocketGrid
 from sealora_server.deployment.superlink.client import SuperLinkClient
 from sealora_server.deployment.superlink.process import SuperLinkSettings
 

@@ -22,8 +22,8 @@ from flwr.supercore.protobuf.translation import PROTOBUF_REQUEST_TYPES
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from sealora_common.frames import FRAMES, WAIT, to_frames
-from sealora_common.wire_format import PULL_ID
+from sealora_common.network.frames import FRAMES, WAIT, to_frames
+from sealora_common.round.wire_format import PULL_ID
 from sealora_server.deployment.superlink.paths import FLEET_PATHS, PREFIX
 
 ACTIONS = sorted(path.removeprefix(PREFIX) for path in FLEET_PATHS)

@@ -13,8 +13,8 @@ from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, PullObjectRequ
 from flwr.proto.node_pb2 import Node
 from flwr.supercore.inflatable.inflatable_object import get_object_id
 
-from sealora_common.frames import FRAMES, PART_BYTES, WAIT, from_frames, to_frames
-from sealora_common.wire_format import PULL_ID
+from sealora_common.network.frames import FRAMES, PART_BYTES, WAIT, from_frames, to_frames
+from sealora_common.round.wire_format import PULL_ID
 
 SHORT = 0.3
 

@@ -1,0 +1,93 @@
+"""`sealora-site`: the site operator's command."""
+
+from __future__ import annotations
+
+import os
+
+# Before Flower is imported: nothing a user starts reports home.
+os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
+# Before torch is imported: its threads wait for each other awake for some microseconds only, then asleep. Spinning
+# for good, as they do by default, they starve each other wherever the cores are shared.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sealora_client.cli.budget import budget_cli
+from sealora_client.cli.check import check
+from sealora_client.cli.enrol import init
+from sealora_client.cli.policy import policy_cli
+from sealora_client.cli.receipts import receipts_cli
+from sealora_client.cli.roster import roster_cli
+from sealora_client.cli.rotate import rotate
+from sealora_client.cli.run import run
+from sealora_common.errors import SealoraError
+from sealora_common.health.logs import set_up_command_logs
+from sealora_common.recipe.schema import ModelSection
+from sealora_common.show.console import tell_error
+from sealora_common.show.say import say
+from sealora_common.storage.own_files import keep_to_this_account
+
+cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+model = typer.Typer(no_args_is_help=True, help="The base model.")
+cli.add_typer(model, name="model")
+cli.add_typer(receipts_cli, name="receipts")
+cli.add_typer(budget_cli, name="budget")
+cli.add_typer(policy_cli, name="policy")
+cli.command()(init)
+cli.add_typer(roster_cli, name="roster")
+cli.command()(check)
+cli.command()(run)
+cli.command()(rotate)
+
+Base = Annotated[str, typer.Argument(help="smollm2-135m-instruct, a Hugging Face id, or a local directory.")]
+
+
+@cli.callback()
+def sealora_site() -> None:
+    """A site of a federation: its base model and its data."""
+
+
+@model.command()
+def fetch(base: Base = "smollm2-135m-instruct") -> None:
+    """Fetch a base model if it is not here yet, and say where it is."""
+    from sealora_client.model.fetch import locate_base
+
+    say(locate_base(ModelSection(base=base)))
+
+
+@model.command()
+def digest(base: Base) -> None:
+    """Print the SHA-256 that a recipe's model.digest holds a base model to."""
+    from sealora_client.model.fetch import locate_base
+    from sealora_client.model.model_files import digest_of
+
+    say(digest_of(locate_base(ModelSection(base=base))))
+
+
+@cli.command("demo-data")
+def demo_data(
+    directory: Annotated[Path, typer.Argument(help="Where the JSONL files go.")] = Path(".cache/demo"),
+) -> None:
+    """Build the demo's data: three hospitals' diagnoses from ICD-10-CM."""
+    from sealora_client.data.icd10 import build_demo
+
+    for site in build_demo(directory):
+        say(f"{site.path}: {site.train} training and {site.heldout} held-out records")
+
+
+def main() -> None:
+    """Entry point: an expected error is one sentence on stderr and exit code 1."""
+    keep_to_this_account()
+    set_up_command_logs(logging.INFO)
+    for noisy in ("flwr", "httpx", "transformers", "bitsandbytes"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    try:
+        cli()
+    except SealoraError as error:
+        tell_error(error)
+        raise SystemExit(1) from None

@@ -1,0 +1,307 @@
+"""What an order makes a site do with its data: evaluate, pay, train. Nothing of it leaves without noise.
+
+Whether it succeeds may not depend on a record: until the masked vector leaves, a server that sends hostile orders must
+learn nothing from an answer, nor from there being none. A loss or gradient that is no number counts as clipped or as
+nothing, and the site's own operator is told.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sealora_client.budget.admission import admit_unless_begun
+from sealora_client.evaluation import heldout_loss
+from sealora_client.ledger import Charge, PaidRelease
+from sealora_client.round.outbox import Kept, Noised, Outbox
+from sealora_client.site.directory import Site
+from sealora_client.training.clipped_sum import ClippingFigures
+from sealora_client.training.distributed import noised_sum
+from sealora_client.training.dp_sgd import train_round
+from sealora_common.adapter import initial_adapter
+from sealora_common.entropy import Entropy, site_entropy
+from sealora_common.errors import AlreadyReleasedError, BudgetError, OrderRefusedError
+from sealora_common.privacy.accounting import Mechanism
+from sealora_common.privacy.plan import heldout_mechanism, training_mechanism
+from sealora_common.round.contribution import Contribution, site_weight
+from sealora_common.round.order import RoundOrder, evaluates
+from sealora_common.round.sum_grid import SumGrid
+
+_MOSTLY = 0.5
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class RoundWork:
+    """One site's work on one order.
+
+    Attributes:
+        releases: what the contribution releases. Each must be marked released before any of it leaves the site.
+        figures: this site's own figures of the round, exact; they stay here.
+    """
+
+    site: Site
+    order: RoundOrder
+    releases: list[PaidRelease] = field(default_factory=list)
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    def do(self, adapter: NDArray[np.float32]) -> Contribution:
+        """Evaluates and trains from the global adapter `adapter` (its shared part, flat).
+
+        A round that was ordered before is not done again as far as what came of it is kept (see `outbox`): the same
+        contribution is returned, at no charge.
+
+        Raises:
+            OrderRefusedError: the order would spend more privacy than is left, or asks for a second vector where only
+                one may leave, or differs from the first order for its round.
+            SealoraError: the site's own files cannot be used.
+        """
+        site, order, recipe = self.site, self.order, self.site.recipe
+        admit_unless_begun(site, order.run)
+        outbox = Outbox(site.directory, order.run)
+        kept = outbox.find(order)
+        if kept is not None:
+            kept.require_of(order)
+            if recipe.privacy.mechanism == "none" and kept.sent:
+                raise second_vector(order)
+            kept = self._without_what_is_void(kept)
+        else:
+            kept = self._nothing_yet()
+        self.figures = dict(kept.figures)
+        model = site.model()
+        sums: NDArray[Any] | None = None
+        with model.lock:
+            tensors = initial_adapter(model.layout, recipe.lora.seed)
+            tensors.update(model.layout.shared(recipe.lora.aggregation).unflatten(adapter))
+            model.write(tensors)
+            if evaluates(order, recipe) and kept.heldout_loss is None:
+                kept = replace(kept, heldout_loss=self._evaluate())
+            if order.purpose == "train" and kept.values is None:
+                if recipe.privacy.mechanism == "distributed":
+                    sums = self._sum()
+                else:
+                    kept = self._train(kept)
+        if "epsilon" not in self.figures:
+            self.figures["epsilon"] = self._spent()
+        self._note_paid(kept)
+        outbox.keep(self._what_may_be_kept(replace(kept, figures=self.figures)))
+        values = kept.values if sums is None else sums
+        return Contribution(
+            values=np.zeros(0, dtype=np.float32) if values is None else values,
+            weight=kept.weight,
+            heldout_loss=0.0 if kept.heldout_loss is None else kept.heldout_loss.value,
+            unclipped=kept.unclipped,
+        )
+
+    def _nothing_yet(self) -> Kept:
+        site, order = self.site, self.order
+        data = site.data
+        figures: dict[str, Any] = {
+            "round": order.round_number,
+            "kind": order.purpose,
+            "records": data.train.examples,
+            "heldout_records": data.heldout.examples,
+            "truncated": data.truncated,
+            "delta": site.recipe.privacy.delta,
+        }
+        if site.recipe.data.person_field is not None:
+            figures |= {"persons": len(data.train), "heldout_persons": len(data.heldout)}
+        return Kept(
+            purpose=order.purpose,
+            round_number=order.round_number,
+            recipe_hash=order.recipe_hash,
+            adapter_digest=order.adapter_digest,
+            clip_norm=order.clip_norm,
+            weight=site_weight(site.recipe, len(data.train)),
+            figures=figures,
+        )
+
+    def _without_what_is_void(self, kept: Kept) -> Kept:
+        """What is kept, less what the ledger would not let leave any more."""
+        if kept.heldout_loss is not None and not self._is_paid(kept.heldout_loss.release):
+            kept = replace(kept, heldout_loss=None)
+        if kept.values is not None and not self._is_paid(kept.release):
+            kept = replace(kept, values=None, charge=None, unclipped=0.0)
+        return kept
+
+    def _is_paid(self, paid: PaidRelease | None) -> bool:
+        if paid is None:
+            return False
+        with self.site.ledger() as ledger:
+            return ledger.can_release(paid)
+
+    def _what_may_be_kept(self, kept: Kept) -> Kept:
+        """What carries its own noise; of a sum that the seal protects, and of what has no noise, nothing."""
+        if self.site.recipe.privacy.mechanism == "none":
+            return replace(kept, heldout_loss=None, values=None, unclipped=0.0)
+        return kept
+
+    def _note_paid(self, kept: Kept) -> None:
+        paid = [None if kept.heldout_loss is None else kept.heldout_loss.release]
+        paid += [None if kept.values is None else kept.release]
+        self.releases += [release for release in paid if release is not None]
+
+    def _evaluate(self) -> Noised:
+        """The held-out loss that leaves the site; notes the exact one."""
+        site, privacy = self.site, self.site.recipe.privacy
+        mechanism = heldout_mechanism(site.recipe)
+        charge = None if mechanism is None else self._charge(mechanism, heldout=True)
+        loss = heldout_loss(site.model(), site.data.heldout, site.recipe.training.micro_batch_size)
+        self.figures["heldout_loss"] = _finite(loss.mean)
+        self._tell_non_finite(int(np.count_nonzero(~np.isfinite(loss.by_unit))), len(loss.by_unit), "held-out losses")
+        if charge is None:
+            return Noised(value=loss.clipped_mean(privacy.heldout_clip), charge=None)
+        noisy = loss.noisy_mean(privacy.heldout_clip, charge.mechanism.noise_multiplier, self._entropy("evaluation"))
+        return Noised(value=noisy, charge=charge.reference)
+
+    def _train(self, kept: Kept) -> Kept:
+        """Pays for the round and trains it: what is kept, with what training made."""
+        site, recipe, order = self.site, self.site.recipe, self.order
+        mechanism = training_mechanism(recipe, len(site.roster))
+        charge = None if mechanism is None else self._charge(mechanism, heldout=False)
+        self.figures["epsilon"] = None if charge is None else charge.epsilon_after
+        trained = train_round(
+            site.model(),
+            site.data.train,
+            recipe=recipe,
+            round_number=order.round_number,
+            leave=charge,
+            entropy=self._entropy("training"),
+            clip_norm=order.clip_norm,
+        )
+        if not trained.moved:
+            log.warning(
+                "site %s, round %d: the adapter's weights did not move; check training.learning_rate and the data",
+                site.name,
+                order.round_number,
+            )
+        self._note(trained.figures, moved=trained.moved)
+        paid = None if charge is None else charge.reference
+        return replace(kept, values=trained.delta, charge=paid, unclipped=trained.unclipped or 0.0)
+
+    def _sum(self) -> NDArray[np.int64]:
+        """Pays for the round's step and computes it: a noised sum, which leaves under the seal and is never kept."""
+        site, recipe, order = self.site, self.site.recipe, self.order
+        mechanism = training_mechanism(recipe, len(site.roster))
+        if mechanism is None:
+            raise BudgetError("privacy.mechanism: distributed has a mechanism to pay for")
+        self._require_attempts_left()
+        charge = self._charge(mechanism, heldout=False)
+        self.figures["epsilon"] = charge.epsilon_after
+        summed = noised_sum(
+            site.model(),
+            site.data.train,
+            recipe=recipe,
+            round_number=order.round_number,
+            grid=SumGrid.of(recipe, len(site.roster)),
+            clip_norm=order.clip_norm,
+            leave=charge,
+            entropy=self._entropy("training", order.attempt),
+        )
+        self._note(summed.figures, moved=True)
+        # Without a digest: a sum that has left may not leave again, not even the same.
+        self.releases.append(PaidRelease(charge=charge.reference, content=""))
+        return summed.values
+
+    def _require_attempts_left(self) -> None:
+        """Refuses to send one round's sum more often than the recipe tries a round, whatever the budget allows."""
+        site, order = self.site, self.order
+        with site.ledger() as ledger:
+            rows = ledger.history(site.data.train_set)
+        sent = sum(row.released is not None for row in rows if (row.run, row.round_number) == _round(order))
+        if sent >= site.recipe.sites.round_attempts:
+            raise OrderRefusedError(
+                f"this site has sent its sum of round {order.round_number} {sent} times, which is as often as the "
+                "recipe's sites.round_attempts allows: start a new run"
+            )
+
+    def _charge(self, mechanism: Mechanism, *, heldout: bool) -> Charge:
+        """Charges the ledger, durably, before anything is computed."""
+        site, recipe, privacy = self.site, self.site.recipe, self.site.recipe.privacy
+        try:
+            with site.ledger() as ledger:
+                return ledger.charge(
+                    dataset=site.data.heldout_set if heldout else site.data.train_set,
+                    run=self.order.run,
+                    round_number=self.order.round_number,
+                    mechanism=mechanism,
+                    delta=privacy.delta,
+                    epsilon_limit=site.policy.epsilon_limit,
+                    run_epsilon_limit=privacy.epsilon,
+                    planned=recipe.accounted_evaluations if heldout else recipe.accounted_rounds,
+                    # What carries its own noise leaves once; a sum that the seal protects is new each time it leaves.
+                    once=heldout or privacy.mechanism == "local",
+                )
+        except AlreadyReleasedError as error:
+            log.warning("refused round %d: %s", self.order.round_number, error)
+            raise OrderRefusedError(
+                f"this site has sent what it had for round {self.order.round_number}, and does not have it any more to "
+                "send it again: go on without this site, or start a new run"
+            ) from error
+        except BudgetError as error:
+            log.warning("refused round %d: %s", self.order.round_number, error)
+            raise OrderRefusedError(
+                "the site's privacy budget does not allow this round; its own log says what is left"
+            ) from error
+
+    def _note(self, figures: ClippingFigures, *, moved: bool) -> None:
+        self.figures |= {
+            "moved": moved,
+            "fraction_clipped": _finite(figures.clipped_fraction),
+            "median_norm": _finite(figures.median_norm),
+            "clip_norm": self.order.clip_norm,
+            "examples_seen": figures.examples,
+            "non_finite": figures.non_finite,
+        }
+        self._tell_non_finite(figures.non_finite, len(figures.norms), "gradients")
+
+    def _tell_non_finite(self, count: int, drawn: int, what: str) -> None:
+        """Tells the site's own operator what the server must not learn."""
+        if not count:
+            return
+        level = logging.ERROR if count > _MOSTLY * drawn else logging.WARNING
+        log.log(
+            level,
+            "site %s, round %d: %d of %d %s are not finite and say nothing%s: the model overflows in %s; agree on "
+            "bfloat16 or float32, or look for records that are not text",
+            self.site.name,
+            self.order.round_number,
+            count,
+            drawn,
+            what,
+            "; what this site sends is mostly noise" if level == logging.ERROR else "",
+            self.site.recipe.model.compute_dtype,
+        )
+
+    def _spent(self) -> float | None:
+        site = self.site
+        if site.recipe.privacy.mechanism == "none":  # not 0: there is no bound at all
+            return None
+        with site.ledger() as ledger:
+            return ledger.spent(site.data.train_set, site.recipe.privacy.delta)
+
+    def _entropy(self, purpose: str, *attempt: int) -> Entropy:
+        order = self.order
+        return site_entropy(self.site.name, order.purpose, order.round_number, *attempt, purpose)
+
+
+def second_vector(order: RoundOrder) -> OrderRefusedError:
+    """The refusal of a second vector of a round without privacy: two of them could be subtracted."""
+    return OrderRefusedError(
+        f"this site has sent its vector of round {order.round_number}, and without privacy.mechanism sends no second "
+        "one: start a new run"
+    )
+
+
+def _round(order: RoundOrder) -> tuple[str, int]:
+    return order.run, order.round_number
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

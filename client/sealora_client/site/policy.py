@@ -1,0 +1,248 @@
+"""The site's own policy: what no order from a server can override."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+
+from sealora_client.site.hours import Window, is_open, next_opening
+from sealora_common.config import load_yaml
+from sealora_common.errors import OrderRefusedError, PolicyError, UnreadableError
+from sealora_common.recipe import Recipe
+from sealora_common.recipe.schema import Unit
+from sealora_common.roster import Roster
+from sealora_common.round.groups import smallest_group
+
+_STRENGTH = {"curious": 0, "malicious": 1}
+
+
+def _in_order(value: tuple[float, float]) -> tuple[float, float]:
+    if value[0] > value[1]:
+        raise ValueError(f"[{value[0]:g}, {value[1]:g}] holds nothing: write the least first, then the most")
+    return value
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_in_order)]
+"""The least and the most that is allowed, both included."""
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one line of a policy says to a recipe.
+
+    Attributes:
+        line: the line's name and what it asks for.
+        found: what the recipe or the roster has.
+        allowed: whether that will do.
+    """
+
+    line: str
+    found: str
+    allowed: bool
+
+    def __str__(self) -> str:
+        return f"{self.line}, {'and' if self.allowed else 'but'} {self.found}"
+
+
+class SitePolicy(BaseModel):
+    """`policy.yaml` in the site's directory."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    epsilon_limit: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
+    """Most that a data set may spend over its lifetime, all runs and recipes together."""
+    delta_limit: Annotated[float, Field(gt=0, lt=1)]
+    """The delta at which the limit is meant; a recipe's delta may not be larger."""
+    minimum_sites: int = Field(default=3, ge=2)
+    """Smallest roster this site takes part in; where a recipe seals in groups, smallest group."""
+    roster_cosignatures: int = Field(default=0, ge=0)
+    """How many members must have co-signed the roster, so that no two sites can have been shown two."""
+    minimum_survivors: int = Field(default=3, ge=2)
+    """Smallest sum this site helps to open. With two, each party reads the other's delta."""
+    adversary: Literal["malicious", "curious"] = "malicious"
+    """The weakest server model a recipe may be sealed against."""
+    allow_without_privacy: bool = False
+    """Whether recipes without differential privacy are accepted."""
+    allow_groups_without_privacy: bool = False
+    """Whether recipes without differential privacy may be sealed in groups: each group's sum is then read by itself,
+    and it hides this site among its few members and no more."""
+    mechanisms: tuple[Literal["local", "distributed"], ...] = ("local", "distributed")
+    """Mechanisms of differential privacy that are accepted. `distributed` rests on the seal and on other sites."""
+    unit: Unit = "record"
+    """Smallest unit of privacy that is accepted: a `record`, or a `person` with all of their records."""
+    base_models: tuple[Digest, ...] | None = None
+    """Digests of the base models that are accepted (`sealora-site model digest`); null for any."""
+    rank: Range | None = None
+    """Range of lora.rank; null for any, as for all that follow."""
+    rounds: Range | None = None
+    learning_rate: Range | None = None
+    target_modules: tuple[str, ...] | None = None
+    """Names that lora.target_modules may hold; `all-linear` is one."""
+    hours: tuple[str, ...] = ()
+    """Parts of the day in which orders are accepted, like `20:00-06:00`; none for all day. A round that began in
+    them goes on after them."""
+    time_zone: str = "UTC"
+    """Of the hours, like `Europe/Berlin`."""
+
+    @field_validator("hours")
+    @classmethod
+    def _are_windows(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str(Window.parse(text)) for text in value)
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"{value!r} is no time zone: write one like Europe/Berlin, or UTC") from None
+        return value
+
+    @classmethod
+    def load(cls, path: Path) -> SitePolicy:
+        """Reads a policy.
+
+        Raises:
+            PolicyError: the file is missing or malformed.
+        """
+        try:
+            return load_yaml(cls, path, "policy")
+        except FileNotFoundError:
+            raise PolicyError(f"{path}: the site has no policy: write one before it takes part") from None
+        except UnreadableError as error:
+            raise PolicyError(str(error)) from None
+
+    def check(self, recipe: Recipe, roster: Roster) -> None:
+        """Refuses a recipe or roster outside the policy.
+
+        Raises:
+            OrderRefusedError: names the policy's line and the recipe's value.
+        """
+        for verdict in self.verdicts(recipe, roster):
+            if not verdict.allowed:
+                raise OrderRefusedError(f"policy.yaml: {verdict}: the order is refused")
+
+    def check_hours(self, now: datetime) -> None:
+        """Refuses orders outside the policy's hours.
+
+        Args:
+            now: the time, with its time zone.
+
+        Raises:
+            OrderRefusedError: names the line and when the next of the hours begin.
+        """
+        windows, zone = tuple(map(Window.parse, self.hours)), ZoneInfo(self.time_zone)
+        if not is_open(windows, zone, now):
+            raise OrderRefusedError(
+                f"policy.yaml: hours are {self._hours_in_words()}, but it is {now.astimezone(zone):%H:%M} there: "
+                f"the order is refused until {next_opening(windows, zone, now)}"
+            )
+
+    def verdicts(self, recipe: Recipe, roster: Roster | None) -> Iterator[Verdict]:
+        """What each line says to a recipe, and to a roster if there is one; lines that ask for nothing are left out."""
+        yield from self._on_privacy(recipe)
+        yield from self._on_others(recipe, roster)
+        yield from self._on_the_adapter(recipe)
+
+    def _on_privacy(self, recipe: Recipe) -> Iterator[Verdict]:
+        privacy = recipe.privacy
+        if privacy.mechanism == "none":
+            line = f"allow_without_privacy is {'true' if self.allow_without_privacy else 'false'}"
+            yield Verdict(line, "the recipe's privacy.mechanism is none", self.allow_without_privacy)
+            if recipe.sealing.groups > 1:
+                allowed = self.allow_groups_without_privacy
+                yield Verdict(
+                    f"allow_groups_without_privacy is {'true' if allowed else 'false'}",
+                    f"the recipe's privacy.mechanism is none and its sealing.groups {recipe.sealing.groups}",
+                    allowed,
+                )
+            return
+        yield Verdict(
+            f"mechanisms is {_listed(self.mechanisms)}",
+            f"the recipe's privacy.mechanism is {privacy.mechanism}",
+            privacy.mechanism in self.mechanisms,
+        )
+        yield Verdict(
+            f"delta_limit is {self.delta_limit:g}",
+            f"the recipe's privacy.delta is {privacy.delta:g}",
+            privacy.delta <= self.delta_limit,
+        )
+        field = f"data.person_field is {recipe.data.person_field or 'not set'}"
+        yield Verdict(
+            f"unit is {self.unit}",
+            f"the recipe's unit of privacy is a {recipe.data.unit} ({field})",
+            self.unit == "record" or recipe.data.unit == "person",
+        )
+
+    def _on_others(self, recipe: Recipe, roster: Roster | None) -> Iterator[Verdict]:
+        if roster is not None:
+            grouped = recipe.sealing.groups > 1
+            fewest = smallest_group(recipe, len(roster))
+            yield Verdict(
+                f"minimum_sites is {self.minimum_sites}",
+                f"the smallest of the recipe's {recipe.sealing.groups} groups has {fewest}"
+                if grouped
+                else f"the roster has {fewest}",
+                fewest >= self.minimum_sites,
+            )
+            if self.roster_cosignatures:
+                cosigned = len(roster.cosigners)
+                yield Verdict(
+                    f"roster_cosignatures is {self.roster_cosignatures}",
+                    f"{cosigned} {'member has' if cosigned == 1 else 'members have'} co-signed the roster",
+                    cosigned >= self.roster_cosignatures,
+                )
+        sealing = recipe.sealing
+        yield Verdict(
+            f"minimum_survivors is {self.minimum_survivors}",
+            f"the recipe's sealing.min_survivors is {sealing.min_survivors}",
+            sealing.min_survivors >= self.minimum_survivors,
+        )
+        yield Verdict(
+            f"adversary is {self.adversary}",
+            f"the recipe's sealing.adversary is {sealing.adversary}",
+            _STRENGTH[sealing.adversary] >= _STRENGTH[self.adversary],
+        )
+
+    def _on_the_adapter(self, recipe: Recipe) -> Iterator[Verdict]:
+        if self.base_models is not None:
+            digest = recipe.model.digest
+            yield Verdict(
+                f"base_models is {_listed([each[:12] for each in self.base_models])}",
+                f"the recipe's model.digest is {digest[:12] if digest else 'not set'}",
+                digest in self.base_models,
+            )
+        ranges: tuple[tuple[str, Range | None, str, float], ...] = (
+            ("rank", self.rank, "lora.rank", recipe.lora.rank),
+            ("rounds", self.rounds, "rounds", recipe.rounds),
+            ("learning_rate", self.learning_rate, "training.learning_rate", recipe.training.learning_rate),
+        )
+        for line, allowed, name, value in ranges:
+            if allowed is not None:
+                yield Verdict(
+                    f"{line} is {allowed[0]:g} to {allowed[1]:g}",
+                    f"the recipe's {name} is {value:g}",
+                    allowed[0] <= value <= allowed[1],
+                )
+        if self.target_modules is not None:
+            named = recipe.lora.target_modules
+            asked = (named,) if isinstance(named, str) else named
+            yield Verdict(
+                f"target_modules is {_listed(self.target_modules)}",
+                f"the recipe's lora.target_modules is {_listed(asked)}",
+                set(asked) <= set(self.target_modules),
+            )
+
+    def _hours_in_words(self) -> str:
+        return f"{_listed(self.hours)} ({self.time_zone})"
+
+
+def _listed(names: tuple[str, ...] | list[str]) -> str:
+    return ", ".join(names) or "empty"

@@ -1,0 +1,1 @@
+"""Per-example gradients of the adapter's matrices, and whether examples keep apart; clipping sums are one level up."""

@@ -1,0 +1,244 @@
+"""Asks the loaded model, on the device it trains on, whether examples meet inside a micro-batch.
+
+The clipped sum moves by one clipping norm a record only if a record's gradient does not depend on the other rows. Fixed
+shapes take away what makes kernels round differently; that nothing else ties rows together is a property of the model
+and of the device, so it is asked before any record is trained on: made-up examples are computed alone (dummies around
+them), among others, and at other rows, forwards and backwards and as an evaluation does, and must come out the same to
+the last bit. What is found so:
+
+- kernels that add up in an order of their own each time (atomic additions on a GPU), or that round a row by where it
+  stands in the batch;
+- models that mix rows: statistics over the batch, experts of limited capacity;
+- models that do not mask padding, such as RWKV: another padding token must change nothing, and another length nothing
+  but rounding.
+
+The longest micro-batches are among those tried, and full, so that memory is found short here if it is short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+
+from sealora_client.data.example import Example
+from sealora_client.model.adapted import AdaptedModel
+from sealora_client.model.fixed_shape import padded_length, padded_lengths
+from sealora_client.model.loss import collate, response_losses
+from sealora_client.training.gradients.per_example import PerExampleGradients
+from sealora_common.adapter import AdapterLayout
+from sealora_common.errors import ModelError
+from sealora_common.recipe import Recipe
+
+_ADAPTER_STD = 0.02
+"""Of the made-up adapter: where B is zero, as at the start of a run, A has no gradient and the adapter no part."""
+
+_MIXED = 0.05
+"""Relative difference of gradients' norms above which rows are mixed, not only rounded differently."""
+
+_LENGTH_TOLERANCE = {torch.float32: 1e-3, torch.float16: 0.02, torch.bfloat16: 0.1}
+"""Of a mean loss, in nats a token and relative: what another padded length may change by rounding."""
+
+_UNMASKED = "the base model does not leave padding out, so an example's gradient depends on how far it is padded"
+_CHOOSE = "choose one whose attention or state masks padding"
+
+_passed: WeakKeyDictionary[AdaptedModel, set[tuple[object, ...]]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What one arrangement of a micro-batch gave, an element or row for each example in it, on the CPU.
+
+    Attributes:
+        fingerprints: int64 (examples, matrices), of the bits of each gradient.
+        norms: float64 (examples, matrices).
+        losses: float32 (2, examples): of training, and of an evaluation.
+    """
+
+    fingerprints: torch.Tensor
+    norms: torch.Tensor
+    losses: torch.Tensor
+
+    def equals(self, other: _Rows, own: Sequence[int], others: Sequence[int]) -> bool:
+        """Whether the examples at `own` places here came out, to the last bit, as those at `others` there."""
+        return (
+            torch.equal(self.fingerprints[own], other.fingerprints[others])
+            and _same(self.norms[own], other.norms[others])
+            and _same(self.losses[:, own], other.losses[:, others])
+        )
+
+    def distance(self, other: _Rows, own: Sequence[int], others: Sequence[int]) -> float:
+        """The largest relative difference of norms and losses; inf where one is not finite."""
+        pairs = ((self.norms[own], other.norms[others]), (self.losses[:, own], other.losses[:, others]))
+        return max(float(_relative(mine, theirs).max()) for mine, theirs in pairs)
+
+
+def require_batch_invariant(model: AdaptedModel, recipe: Recipe) -> None:
+    """Refuses a model whose rows depend on what else is in the micro-batch. No records are needed.
+
+    It computes some ten micro-batches, once a process for the same settings. The model, its adapter included, is left
+    as it was; `model.lock` is held meanwhile. Dropout is off: its masks do not depend on records.
+
+    Args:
+        model: the loaded model, on the device it trains on.
+        recipe: `lora.aggregation`, `data.max_tokens` and `training.micro_batch_size` are read.
+
+    Raises:
+        ModelError: rows depend on each other, on their place or on the padding, or gradients cannot be told apart by
+            example, or do not reach the adapter.
+        torch.OutOfMemoryError: a micro-batch of the longest examples does not fit.
+    """
+    rows, lengths = recipe.training.micro_batch_size, padded_lengths(recipe.data.max_tokens)
+    halves = {layout.names: layout for layout in (model.layout.trained(recipe.lora.aggregation, n) for n in (1, 2))}
+    asked = (rows, lengths[-1], *halves, torch.get_num_threads(), len(_checkpointing(model)))
+    with model.lock:
+        if asked in _passed.setdefault(model, set()):
+            return
+        with _undisturbed(model):
+            for layout in halves.values():
+                for length in sorted({lengths[0], lengths[-1]}, reverse=True):
+                    longest = min(length - 1, recipe.data.max_tokens)
+                    _require_apart(model, layout, rows, _examples(model, rows, longest, length))
+            _require_free_of_length(model, rows, lengths)
+        _passed[model].add(asked)
+
+
+def _require_apart(model: AdaptedModel, layout: AdapterLayout, rows: int, examples: Sequence[Example]) -> None:
+    """Alone, among others, and at other rows over another padding token: bitwise the same.
+
+    Args:
+        model: holds some adapter.
+        layout: what is trained.
+        rows: of a micro-batch.
+        examples: as many, of one padded length.
+    """
+    model.train_only(layout)
+    linears = dict(model.lora_linears())
+    there, mirrored, other_pad = list(range(rows)), list(range(rows))[::-1], 1 if model.pad_id == 0 else 0
+    with PerExampleGradients([(name, linears[name]) for name in layout.names], rows) as gradients:
+        full = _compute(model, gradients, examples, model.pad_id)
+        alone = _compute(model, gradients, examples[:1], model.pad_id)
+        moved = _compute(model, gradients, examples[::-1], other_pad)
+        if alone.equals(full, [0], [0]) and moved.equals(full, mirrored, there):
+            return
+        # That something differs is known; why, takes two passes more to tell.
+        again = _compute(model, gradients, examples[:1], model.pad_id)
+        turned = _compute(model, gradients, examples[::-1], model.pad_id)
+    if not again.equals(alone, [0], [0]):
+        raise ModelError(
+            f"the model's kernels on {model.device.type} give the same example another gradient each time, so no "
+            "record's influence is bounded exactly: choose another model.attention, eager or sdpa"
+        )
+    if alone.equals(full, [0], [0]) and turned.equals(full, mirrored, there):
+        raise ModelError(f"{_UNMASKED}: {_CHOOSE}")
+    if max(alone.distance(full, [0], [0]), turned.distance(full, mirrored, there)) > _MIXED:
+        raise ModelError(
+            "the base model mixes the examples of a batch, so one record changes the gradients of others: choose one "
+            "without statistics over the batch and without experts of limited capacity"
+        )
+    raise ModelError(
+        f"the model's kernels on {model.device.type} round an example by its place in the batch or by what else is "
+        "there, so no record's influence is bounded exactly: choose another model.attention (eager or sdpa), another "
+        "number of threads (OMP_NUM_THREADS) or model.compute_dtype: float32"
+    )
+
+
+def _require_free_of_length(model: AdaptedModel, rows: int, lengths: Sequence[int]) -> None:
+    """An example of the shortest micro-batches, padded to the longest as well: its loss may differ by rounding only."""
+    examples = _examples(model, 1, lengths[0] - 1, lengths[0])
+    own, padded = (_losses(model, examples, rows, model.pad_id, length) for length in (lengths[0], lengths[-1]))
+    tolerance = _LENGTH_TOLERANCE.get(_compute_dtype(model), max(_LENGTH_TOLERANCE.values()))
+    if not float(_relative(own, padded).max()) <= tolerance:
+        raise ModelError(f"{_UNMASKED}: {_CHOOSE}")
+
+
+def _compute(model: AdaptedModel, gradients: PerExampleGradients, examples: Sequence[Example], pad_id: int) -> _Rows:
+    """One micro-batch of training and one of an evaluation, filled up with dummies."""
+    rows, count = gradients.max_rows, len(examples)
+    gradients.start(rows)
+    batch = collate(examples, pad_id, model.device, rows)
+    gradients.begin(range(count), batch.tokens.shape[1], rows)
+    with torch.enable_grad(), _recomputing(model):
+        nll_sum, token_count = response_losses(model.model, batch)
+        losses = (nll_sum / token_count.clamp(min=1))[:count]
+        losses.sum().backward()  # type: ignore[no-untyped-call]
+    gradients.require_arrived()
+    evaluated = _losses(model, examples, rows, pad_id, batch.tokens.shape[1])
+    return _Rows(
+        fingerprints=gradients.fingerprints()[:count].cpu(),
+        norms=gradients.norms_by_matrix()[:count],
+        losses=torch.stack([losses.detach().cpu(), evaluated]),
+    )
+
+
+def _losses(model: AdaptedModel, examples: Sequence[Example], rows: int, pad_id: int, length: int) -> torch.Tensor:
+    """Float32 (examples,) on the CPU: mean losses as an evaluation computes them, at a padded length."""
+    with torch.no_grad():
+        nll_sum, token_count = response_losses(model.model, collate(examples, pad_id, model.device, rows, length))
+    return (nll_sum / token_count.clamp(min=1))[: len(examples)].cpu()
+
+
+def _examples(model: AdaptedModel, count: int, longest: int, length: int) -> list[Example]:
+    """Made-up examples of one padded length, the first of them full, half of each its response."""
+    shortest = next(tokens for tokens in range(longest + 1) if padded_length(tokens) == length)
+    generator = np.random.default_rng(0)
+    vocabulary = int(model.model.get_input_embeddings().num_embeddings)
+    sizes = [longest, *generator.integers(shortest, longest + 1, count - 1).tolist()]
+    return [Example(generator.integers(0, vocabulary, size).astype(np.int32), size // 2) for size in sizes]
+
+
+@contextmanager
+def _undisturbed(model: AdaptedModel) -> Iterator[None]:
+    """A made-up adapter is in the model meanwhile, and dropout is off; everything is put back afterwards."""
+    adapter = model.read(model.layout.names)
+    modes = [(module, module.training) for module in model.model.modules()]
+    wanted = [(parameter, parameter.requires_grad) for parameter in model.model.parameters()]
+    generator = np.random.default_rng(0)
+    try:
+        model.write({spec.name: generator.normal(0, _ADAPTER_STD, spec.shape) for spec in model.layout.tensors})
+        model.model.eval()
+        yield
+    finally:
+        model.write(adapter)
+        for module, mode in modes:
+            module.training = mode
+        for parameter, grad in wanted:
+            parameter.requires_grad_(grad)
+
+
+@contextmanager
+def _recomputing(model: AdaptedModel) -> Iterator[None]:
+    """Gradient checkpointing happens in training mode only: the modules that do it are put into it, and no others."""
+    for module in _checkpointing(model):
+        module.training = True
+    try:
+        yield
+    finally:
+        for module in _checkpointing(model):
+            module.training = False
+
+
+def _checkpointing(model: AdaptedModel) -> list[torch.nn.Module]:
+    return [module for module in model.model.modules() if getattr(module, "gradient_checkpointing", False)]
+
+
+def _compute_dtype(model: AdaptedModel) -> torch.dtype:
+    """Of the widest rounding anywhere in the base: an embedding, a norm or a 4-bit layer's products."""
+    found = {parameter.dtype for parameter in model.model.parameters() if parameter.is_floating_point()}
+    found |= {module.compute_dtype for module in model.model.modules() if hasattr(module, "compute_dtype")}
+    return max(found & _LENGTH_TOLERANCE.keys(), key=_LENGTH_TOLERANCE.__getitem__, default=torch.float32)
+
+
+def _same(mine: torch.Tensor, theirs: torch.Tensor) -> bool:
+    """Equal, where not-a-number equals itself: what overflows in 16 bits must at least do so alike."""
+    return bool(((mine == theirs) | (mine.isnan() & theirs.isnan())).all())
+
+
+def _relative(mine: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
+    """Differences relative to the largest element; inf where one is not finite."""
+    scale = theirs.abs().max().clamp(min=torch.finfo(theirs.dtype).tiny)
+    return ((mine - theirs).abs() / scale).nan_to_num(nan=torch.inf)

@@ -1,0 +1,5 @@
+"""The command `sealora`, one file a subcommand: options and words for people, never what a subcommand does."""
+
+from sealora_server.cli.program import cli, main
+
+__all__ = ["cli", "main"]

@@ -1,0 +1,96 @@
+"""`sealora`: the aggregation operator's and the researcher's command."""
+
+from __future__ import annotations
+
+import os
+
+# Before Flower is imported: nothing a user starts reports home.
+os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
+# Before torch is imported: its threads wait for each other awake for some microseconds only, then asleep. Spinning
+# for good, as they do by default, they starve each other wherever the cores are shared.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+import logging
+import shlex
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.logging import RichHandler
+
+from sealora_common.errors import SealoraError
+from sealora_common.health.logs import set_up_command_logs
+from sealora_common.recipe import load_recipe
+from sealora_common.show.console import SafeConsole, tell_error
+from sealora_common.storage.own_files import keep_to_this_account
+from sealora_server.cli.audit import audit
+from sealora_server.cli.fault import fault
+from sealora_server.cli.roster import roster_cli
+from sealora_server.cli.server import server_cli
+from sealora_server.simulation.engine import Engine
+
+cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+
+cli.add_typer(roster_cli, name="roster")
+cli.add_typer(server_cli, name="server")
+cli.command()(audit)
+cli.command()(fault)
+
+
+@cli.callback()
+def sealora() -> None:
+    """Federated, private fine-tuning of language models across institutions."""
+
+
+@cli.command()
+def simulate(
+    recipe: Annotated[Path, typer.Argument(help="A recipe (YAML), see configs/.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY.PATH=VALUE]...", help="For example privacy.epsilon=4.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run directory. [default: runs/<recipe name>]")] = None,
+    engine: Annotated[Engine, typer.Option(help="Where the sites run.")] = Engine.INLINE,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+) -> None:
+    """Run a whole federation on this machine: every site, the server and the sealing between them."""
+    from sealora_server.simulation.simulate import Simulation
+
+    parsed = load_recipe(recipe, overrides or [])
+    directory = out or Path("runs") / parsed.name
+    try:
+        Simulation(parsed, directory, engine, resume).run(SafeConsole())
+    except KeyboardInterrupt:
+        again = ["sealora", "simulate", str(recipe), *(overrides or []), "--out", str(directory)]
+        again += ["--engine", engine.value] if engine is not Engine.INLINE else []
+        again += ["--resume"] if (directory / "run.json").exists() else []
+        SafeConsole(stderr=True).print(
+            f"Stopped. Finished rounds are kept. To go on:  {shlex.join(again)}\n"
+            f"To clean up:  {shlex.join(['rm', '-r', str(directory)])}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+        raise SystemExit(130) from None
+
+
+def main() -> None:
+    """Entry point: an expected error is one sentence on stderr and exit code 1."""
+    keep_to_this_account()
+    set_up_command_logs(logging.WARNING, _log_handler())
+    for noisy in ("flwr", "ray", "bitsandbytes"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    # What a simulated site refuses ends up in the run's events and in the error; said once is enough.
+    logging.getLogger("sealora_client.app").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    try:
+        cli()
+    except SealoraError as error:
+        tell_error(error)
+        raise SystemExit(1) from None
+
+
+def _log_handler() -> logging.Handler:
+    return RichHandler(console=SafeConsole(stderr=True), show_time=False, show_path=False, markup=False)

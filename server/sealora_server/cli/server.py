@@ -1,0 +1,306 @@
+"""`sealora server`: makes, runs and operates an aggregation server."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from sealora_common.identity.card import SiteCard
+from sealora_common.recipe import load_recipe
+from sealora_common.roster import Roster
+from sealora_common.show.console import SafeConsole
+from sealora_common.show.safe_text import safe_text
+from sealora_common.show.say import say, say_json
+from sealora_server.deployment.directory import ServerDirectory
+from sealora_server.deployment.errors import DeploymentError
+
+if TYPE_CHECKING:
+    from sealora_server.deployment.operator.messages import Request, Status
+
+server_cli = typer.Typer(no_args_is_help=True, help="Make, run and operate an aggregation server.")
+certificate_cli = typer.Typer(no_args_is_help=True, help="The server's TLS certificate.")
+server_cli.add_typer(certificate_cli, name="certificate")
+
+ConfigFile = Annotated[Path, typer.Option("--config", envvar="SEALORA_SERVER_CONFIG", help="The server's server.yaml.")]
+CONFIG = Path("server.yaml")
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The run's name.")]
+_FOLLOW_SECONDS = 0.3
+_LONGEST_LINE = 2**20
+
+
+@server_cli.command()
+def init(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The server's directory, new or empty.")],
+    host: Annotated[
+        list[str], typer.Option("--host", metavar="NAME", help="A name or address under which sites reach the server.")
+    ],
+    listen: Annotated[
+        str | None, typer.Option(metavar="ADDRESS:PORT", help="Where it listens. [default: 0.0.0.0:9443]")
+    ] = None,
+    certificate: Annotated[Path | None, typer.Option(help="A certificate of your own (PEM, with its chain).")] = None,
+    key: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
+    ca: Annotated[Path | None, typer.Option(help="The authority that sites pin; none: a public one.")] = None,
+) -> None:
+    """Make a server's directory: configuration, certificates, and the identity that signs orders and receipts."""
+    from sealora_server.deployment.initialise import AUTHORITY_KEY, OwnCertificate, initialise
+
+    if (certificate is None) != (key is None) or (ca is not None and certificate is None):
+        raise DeploymentError("--certificate, --key and --ca belong together: give the first two at least, or none")
+    own = OwnCertificate(certificate, key, ca) if certificate is not None and key is not None else None
+    server, identity = initialise(directory, host, listen=listen, own=own)
+    say(f"{server.config_file}: the server's configuration; start it with `sealora server run --config` this")
+    if own is None:
+        say(f"{server.ca}: what sites pin; hand it to them")
+        say(f"{server.path / AUTHORITY_KEY}: needed only to renew the certificate; better kept off this machine")
+    say(f"{server.identity}: signs the orders and receipts of every run; keep a backup")
+    say(f"{server.public_key}: its public half; the coordinator needs it for `sealora roster create --server`")
+    say(f"Fingerprint of that key, to be read out to the coordinator: {identity.fingerprint}")
+
+
+@certificate_cli.command()
+def renew(config: ConfigFile = CONFIG) -> None:
+    """Replace the server's certificate and key. A running server takes them at once; sites need nothing."""
+    from sealora_server.deployment.initialise import renew_certificate
+
+    server = ServerDirectory(config)
+    expires = renew_certificate(server)
+    say(f"{server.certificate}: new, valid until {expires:%Y-%m-%d}")
+
+
+@server_cli.command()
+def run(config: ConfigFile = CONFIG) -> None:
+    """Run the server until it is stopped with Ctrl-C or SIGTERM. Runs go on where they were."""
+    from sealora_server.deployment.supervisor import run_server
+
+    run_server(ServerDirectory(config))
+
+
+@server_cli.command("nginx-config")
+def nginx_config(
+    config: ConfigFile = CONFIG,
+    account: Annotated[str, typer.Option(help="The user and group that the server runs under.")] = "sealora-server",
+    destination: Annotated[Path, typer.Option(help="Where the file will lie.")] = Path("/etc/sealora/nginx.conf"),
+) -> None:
+    """Print nginx' configuration for an nginx of your own as the front (`front: none`)."""
+    from sealora_server.deployment.front.nginx import nginx_config as rendered
+
+    user, _, group = account.partition(":")
+    say(rendered(ServerDirectory(config), destination, (user, group or user)).rstrip("\n"), lines=True)
+
+
+@server_cli.command()
+def submit(
+    recipe: Annotated[Path, typer.Argument(help="A recipe (YAML), see configs/.")],
+    roster: Annotated[Path, typer.Option(help="The roster, signed by the coordinator.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY.PATH=VALUE]...", help="For example privacy.epsilon=4.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The run's name. [default: the recipe's]")] = None,
+    wait: Annotated[bool, typer.Option(help="Wait until it is known which sites take part.")] = True,
+    config: ConfigFile = CONFIG,
+) -> None:
+    """Start a run of a recipe among the sites of a roster, let these sites connect, and show which take part."""
+    import yaml
+
+    from sealora_server.deployment.operator.messages import Submit
+
+    parsed = load_recipe(recipe, overrides or [])
+    text = yaml.safe_dump(parsed.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    named = _run_name(name or parsed.name)
+    # Both were read here, so that a complaint names the file.
+    _ask(config, Submit(name=named, recipe=text, roster=Roster.load(roster).model_dump_json()))
+    say(f"run {named}: started. Its recipe hash, which every site must have: {parsed.hash}")
+    say(f"Follow it with:  sealora server logs {named} --follow --config {config}")
+    if wait:
+        _show_sites(config, named, parsed.sites.stage_timeout)
+
+
+@server_cli.command()
+def status(
+    config: ConfigFile = CONFIG,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Show the server's processes, the sites that are connected, and where each run is."""
+    from sealora_server.deployment.operator.messages import AskStatus, Status
+
+    answer = _ask(config, AskStatus())
+    if as_json:
+        say_json(json.dumps(answer))
+    else:
+        _show(Status.model_validate(answer), SafeConsole())
+
+
+@server_cli.command()
+def stop(run: RunArgument, config: ConfigFile = CONFIG) -> None:
+    """Stop a run. Its finished rounds are kept; it can be resumed."""
+    from sealora_server.deployment.operator.messages import Stop
+
+    _ask(config, Stop(run=_run_name(run)))
+    say(f"run {run}: stopped. To go on:  sealora server resume {run} --config {config}")
+
+
+@server_cli.command()
+def resume(run: RunArgument, config: ConfigFile = CONFIG) -> None:
+    """Go on with a run that was stopped or has failed, at the round it was in."""
+    from sealora_server.deployment.operator.messages import Resume
+
+    _ask(config, Resume(run=_run_name(run)))
+    say(f"run {run}: goes on")
+
+
+@server_cli.command("use-roster")
+def use_roster(
+    run: RunArgument,
+    roster: Annotated[Path, typer.Argument(help="The new roster, signed by the same coordinator.")],
+    config: ConfigFile = CONFIG,
+) -> None:
+    """Use a new roster from a run's next round on: a site came, left, or has new keys."""
+    from sealora_server.deployment.operator.messages import UseRoster
+
+    loaded = Roster.load(roster)
+    _ask(config, UseRoster(run=_run_name(run), roster=loaded.model_dump_json()))
+    say(f"run {run}: from the next round on with the roster {loaded.fingerprint}")
+
+
+@server_cli.command()
+def register(
+    cards: Annotated[list[Path] | None, typer.Argument(help="Site cards (JSON).")] = None,
+    roster: Annotated[Path | None, typer.Option(help="A roster: all of its sites.")] = None,
+    config: ConfigFile = CONFIG,
+) -> None:
+    """Let sites connect before there is a run for them, or replace a site's node key. Other sites are not touched."""
+    from sealora_server.deployment.nodes import nodes_of
+    from sealora_server.deployment.operator.messages import Register
+
+    if not cards and roster is None:
+        raise DeploymentError("give site cards, or a roster with --roster")
+    nodes = nodes_of(Roster.load(roster)) if roster is not None else {}
+    nodes |= {card.name: card.node_key for card in map(SiteCard.load, cards or [])}
+    _ask(config, Register(nodes=nodes))
+    say(f"registered: {', '.join(sorted(nodes))}")
+
+
+@server_cli.command()
+def unregister(
+    site: Annotated[str, typer.Argument(help="The site's name.")],
+    config: ConfigFile = CONFIG,
+) -> None:
+    """Let a site connect no more. Its node key is withdrawn for good; to come back it needs a new one."""
+    from sealora_server.deployment.operator.messages import Unregister
+
+    _ask(config, Unregister(site=site))
+    say(f"{site}: its key is withdrawn; it stays on the rosters of runs that have it")
+
+
+@server_cli.command()
+def logs(
+    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run's; otherwise the server's.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on showing what is added.")] = False,
+    config: ConfigFile = CONFIG,
+) -> None:
+    """Show the log of the server, or of one run."""
+    server = ServerDirectory(config)
+    path = server.log if run is None else server.runs / _run_name(run) / "serverapp.log"
+    if not path.exists():
+        raise DeploymentError(f"{path}: nothing there yet: is this the right name, and was it ever started?")
+    try:
+        _print(path, follow)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def _show_sites(config: Path, run: str, stage_timeout: float) -> None:
+    """Waits until the run's sites are known and shows them; Ctrl-C ends the waiting and not the run."""
+    from sealora_server.deployment.operator.admission import START_SECONDS, attendance_lines, wait_for_sites
+    from sealora_server.deployment.operator.messages import AskStatus, Status
+
+    seconds = stage_timeout + START_SECONDS
+    say(f"Waiting for its sites, {seconds:.0f} s at most. Ctrl-C ends the waiting, not the run.")
+    try:
+        told = wait_for_sites(
+            ServerDirectory(config).runs / run, lambda: Status.model_validate(_ask(config, AskStatus())), seconds
+        )
+    except KeyboardInterrupt:
+        say(f"run {run}: goes on")
+        raise SystemExit(130) from None
+    if told is None:
+        say(f"run {run}: not all of its sites have answered yet; it goes on, see `sealora server status`")
+    for line in attendance_lines(told) if told else ():
+        say(f"run {run}: {line}")
+
+
+def _ask(config: Path, request: Request) -> dict[str, object]:
+    from sealora_server.deployment.operator.socket import ask
+
+    return ask(ServerDirectory(config).operator_socket, request)
+
+
+def _run_name(name: str) -> str:
+    """Refuses what could not be a run's directory."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from sealora_server.deployment.operator.messages import RunName
+
+    try:
+        return TypeAdapter(RunName).validate_python(name)
+    except ValidationError:
+        raise DeploymentError(
+            f"{name!r} is no name for a run: take up to 63 lower-case letters, digits and dashes, no dash first"
+        ) from None
+
+
+def _print(path: Path, follow: bool) -> None:
+    file = path.open("rb")
+    while True:
+        _say_lines(file)
+        if not follow:
+            return
+        time.sleep(_FOLLOW_SECONDS)
+        if path.exists() and path.stat().st_ino != os.fstat(file.fileno()).st_ino:  # rotated
+            _say_lines(file)
+            file = path.open("rb")
+
+
+def _say_lines(file: BinaryIO) -> None:
+    """What is left of a log. Its lines were made safe when they were written; others may have written into it."""
+    while line := file.readline(_LONGEST_LINE):
+        say(line.decode(errors="replace").rstrip("\n"))
+
+
+def _show(status: Status, console: Console) -> None:
+    def line(name: str, value: str) -> None:
+        console.print(f"{name:<12} {value}", highlight=False, markup=False, soft_wrap=True)
+
+    line("address", f"{status.address or 'your own front'} (as {', '.join(status.hosts)})")
+    if not status.up:
+        line("WARNING", "the server is starting: sites cannot connect yet")
+    line("receipts", f"signed by the key {status.server_key}")
+    line("certificate", f"until {status.certificate_expires}")
+    line("tls", status.tls)
+    line("health", status.health or "not served")
+    for warning in status.warnings:
+        line("WARNING", warning)
+    processes = Table("process", "pid", "up for", "restarts")
+    for process in status.processes:
+        pid = str(process.pid) if process.pid else "down"
+        processes.add_row(process.name, pid, f"{process.seconds:.0f} s", str(process.restarts))
+    console.print(processes)
+    sites = Table("site", "connected")
+    for site in status.sites:
+        sites.add_row(site.name, "yes" if site.online else "no")
+    console.print(sites)
+    runs = Table("run", "condition", "rounds", "", "waits for")
+    for run in status.runs:
+        rounds = f"{run.finished_rounds} of {run.rounds}"
+        runs.add_row(run.name, run.condition, rounds, run.said, ", ".join(run.waiting_for))
+    console.print(runs)
+    for run in status.runs:
+        for away in run.turned_away:
+            line("no part", f"{safe_text(away.name)} in run {run.name}: {safe_text(away.reason)}")

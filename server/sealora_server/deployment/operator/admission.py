@@ -1,0 +1,64 @@
+"""After a submission: which sites take part in the run, which do not and why, known before its first round."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from sealora_common.show.safe_text import safe_text
+from sealora_server.deployment.errors import DeploymentError
+from sealora_server.deployment.operator.messages import RunCondition, RunStatus, Status
+from sealora_server.run.events import Attendance, EventTail, SitesReady
+from sealora_server.view.quantities import count_text, names_text
+
+START_SECONDS = 60.0
+"""What a run takes at most, besides the sites' own time, until it greets them: a process and its libraries."""
+_POLL_SECONDS = 0.5
+_ENDED: dict[RunCondition, str] = {"failed": "has failed", "stopped": "was stopped", "finished": "is finished"}
+
+
+def wait_for_sites(directory: Path, status: Callable[[], Status], seconds: float) -> SitesReady | None:
+    """Follows a run until it is known which sites take part.
+
+    Args:
+        directory: the run's.
+        status: asks the server how everything is.
+        seconds: how long to wait.
+
+    Returns:
+        What the server told of its sites; None if the time is up before, and the run goes on.
+
+    Raises:
+        DeploymentError: the run does not go on, for want of sites or for another reason; or no server runs any more.
+    """
+    tail = EventTail(directory / "events.jsonl")
+    deadline = time.monotonic() + seconds
+    while True:
+        run = _run(status(), directory.name)  # before the events are read: a run that is over has written them all
+        told = next((entry.event for entry in tail.read() if isinstance(entry.event, SitesReady)), None)
+        if told is not None:
+            return told
+        if run.condition != "running":
+            how = _ENDED[run.condition]
+            raise DeploymentError(f"run {run.name} {how}: {run.said or 'resume it to see which sites take part'}")
+        if time.monotonic() >= deadline:
+            return None
+        time.sleep(_POLL_SECONDS)
+
+
+def attendance_lines(told: Attendance) -> list[str]:
+    """Who takes part, then one line for each site that does not."""
+    needed = "" if told.needed is None else f", {told.needed} needed"
+    lines = [f"taking part ({count_text(len(told.sites), 'site')}{needed}): {names_text(told.sites)}"]
+    lines += [f"{safe_text(away.name)} takes no part: {safe_text(away.reason)}" for away in told.turned_away]
+    if told.missing:
+        lines.append(f"not connected: {names_text(told.missing)}")
+    return lines
+
+
+def _run(status: Status, name: str) -> RunStatus:
+    for run in status.runs:
+        if run.name == name:
+            return run
+    raise DeploymentError(f"the server knows no run {name} any more: see its log")

@@ -1,0 +1,159 @@
+"""What an operator can ask of a running server, and what it answers: one JSON line each way over `operator.sock`.
+
+The file system's permissions on the socket are the authentication; no port is open for any of this.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from sealora_common.config import Bounds, adapted_from_json
+from sealora_common.errors import UnreadableError
+from sealora_server.deployment.errors import DeploymentError
+from sealora_server.run.events import TurnedAway
+
+RunName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+RunCondition = Literal["running", "stopped", "failed", "finished"]
+
+
+class Message(BaseModel):
+    """Base of all: immutable, unknown fields refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Submit(Message):
+    """Start a run."""
+
+    action: Literal["submit"] = "submit"
+    name: RunName
+    recipe: str
+    """YAML."""
+    roster: str
+    """JSON, signed by the coordinator."""
+
+
+class Stop(Message):
+    """Stop a run; it can be resumed."""
+
+    action: Literal["stop"] = "stop"
+    run: RunName
+
+
+class Resume(Message):
+    """Go on with a run that was stopped or has failed."""
+
+    action: Literal["resume"] = "resume"
+    run: RunName
+
+
+class UseRoster(Message):
+    """Use a new roster from a run's next round on."""
+
+    action: Literal["use_roster"] = "use_roster"
+    run: RunName
+    roster: str
+
+
+class Register(Message):
+    """Let these sites connect; a known site's key is replaced."""
+
+    action: Literal["register"] = "register"
+    nodes: dict[str, str]
+    """Site name -> its node's public key (OpenSSH, P-384), from its card or the roster."""
+
+
+class Unregister(Message):
+    """Let a site connect no more."""
+
+    action: Literal["unregister"] = "unregister"
+    site: str
+
+
+class AskStatus(Message):
+    """How everything is."""
+
+    action: Literal["status"] = "status"
+
+
+Request = Submit | Stop | Resume | UseRoster | Register | Unregister | AskStatus
+
+REQUEST = Bounds(longest=32 * 2**20)
+"""Of a line each way: a roster travels as a text in it, with its quotes escaped."""
+_request: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="action")])
+
+
+class ProcessStatus(Message):
+    """One of the server's processes."""
+
+    name: str
+    pid: int | None
+    """None while it is down."""
+    restarts: int
+    seconds: float
+    """Since it was started."""
+
+
+class SiteStatus(Message):
+    """One registered site."""
+
+    name: str
+    online: bool
+
+
+class RunStatus(Message):
+    """One run."""
+
+    name: str
+    condition: RunCondition
+    said: str
+    """A sentence on where it is, or why it ended."""
+    finished_rounds: int
+    rounds: int
+    waiting_for: tuple[str, ...] = ()
+    """Sites whose answer to the present stage is out."""
+    turned_away: tuple[TurnedAway, ...] = ()
+    """Sites that are connected and take no part, and why."""
+
+
+class Status(Message):
+    """How everything is."""
+
+    up: bool
+    """Whether sites can connect; before, the server is starting."""
+    address: str | None
+    """Where sites connect; None when the front is the operator's own."""
+    hosts: tuple[str, ...]
+    server_key: str
+    """Fingerprint of the key that signs the receipts."""
+    health: str | None
+    """`host:port` of probes and metrics."""
+    certificate_expires: str
+    """ISO 8601."""
+    tls: str
+    """A sentence on what a handshake with the front from this machine agrees on, or why that is not known."""
+    warnings: tuple[str, ...]
+    processes: tuple[ProcessStatus, ...]
+    sites: tuple[SiteStatus, ...]
+    runs: tuple[RunStatus, ...]
+
+
+class Answer(Message):
+    """What comes back: a result, or the one sentence why there is none."""
+
+    result: dict[str, Any] = Field(default_factory=dict)
+    error: str | None = None
+
+
+def parse_request(line: bytes) -> Request:
+    """Reads a request.
+
+    Raises:
+        DeploymentError: it is none.
+    """
+    try:
+        return adapted_from_json(_request, line, REQUEST)
+    except UnreadableError as error:
+        raise DeploymentError(f"{error}: correct it") from None

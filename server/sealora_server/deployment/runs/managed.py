@@ -1,0 +1,243 @@
+"""A run on a server, and the process that is to bring about what is wanted of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sealora_common.errors import PolicyError, SealoraError, StorageError
+from sealora_common.health.logs import fields
+from sealora_common.roster import Roster, require_succession
+from sealora_common.storage.durable import open_to_append
+from sealora_server.deployment.directory import ServerDirectory
+from sealora_server.deployment.errors import DeploymentError
+from sealora_server.deployment.operator.messages import RunCondition, RunStatus
+from sealora_server.deployment.processes.process import ProcessSpec, RunningProcess
+from sealora_server.deployment.processes.restarts import RestartPolicy
+from sealora_server.deployment.runs.bundle import build_bundle
+from sealora_server.deployment.runs.progress import RunProgress
+from sealora_server.deployment.runs.serverapp_process import Outcome, ServerAppSettings
+from sealora_server.deployment.runs.submission import Operation
+from sealora_server.deployment.superlink.client import SuperLinkClient
+from sealora_server.run.store import RunStore
+
+log = logging.getLogger(__name__)
+
+SERVERAPP_LOG = "serverapp.log"
+_STOP_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class RunHost:
+    """What runs need of the server around them.
+
+    Attributes:
+        server: its directory.
+        supervisor: its process id.
+        superlink: the client of its SuperLink.
+        starting: held while a run is started, so that each process gets the task of its own run.
+        lines: gets (name of the process, line).
+    """
+
+    server: ServerDirectory
+    supervisor: int
+    superlink: SuperLinkClient
+    starting: asyncio.Lock
+    lines: Callable[[str, str], None]
+
+
+class ManagedRun:
+    """One run of the server."""
+
+    def __init__(self, host: RunHost, directory: Path) -> None:
+        self._host = host
+        self.directory = directory
+        self.name = directory.name
+        self._operation = Operation.load(directory)
+        self._process: RunningProcess | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._flower_run: int | None = None
+        self._last_words = ""
+        self.restarts = 0
+        roster = Roster.load(directory / "roster.json")
+        self.progress = RunProgress(directory / "events.jsonl", roster.names)
+        self.progress.rounds = RunStore.open(directory).recipe.rounds
+
+    @property
+    def condition(self) -> RunCondition:
+        return self._operation.condition
+
+    def start(self) -> None:
+        """Begins, or goes on, if that is wanted."""
+        if self.condition == "running" and self._task is None:
+            self._task = asyncio.create_task(self._keep_running(), name=f"run {self.name}")
+            self._task.add_done_callback(self._ended)
+
+    async def pause(self) -> None:
+        """Ends the run's process; what is wanted of the run stays as it is."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        process, self._process = self._process, None
+        if process is not None:
+            await process.stop(_STOP_SECONDS)
+        await self._end_flower_run()
+
+    async def stop(self) -> None:
+        """Stops the run until it is resumed.
+
+        Raises:
+            DeploymentError: it does not run.
+        """
+        if self.condition != "running":
+            raise DeploymentError(f"run {self.name!r} does not run: it is {self.condition}")
+        self._want("stopped")
+        await self.pause()
+
+    async def resume(self) -> None:
+        """Goes on with the run.
+
+        Raises:
+            DeploymentError: it runs, or has come to its end.
+        """
+        if self.condition in {"running", "finished"}:
+            raise DeploymentError(f"run {self.name!r} cannot be resumed: it is {self.condition}")
+        await self.pause()
+        self._want("running")
+        self.start()
+
+    def check_roster(self, roster: Roster) -> None:
+        """Refuses a roster that the run's sites would refuse.
+
+        Raises:
+            DeploymentError: it is another coordinator's, names another server, or may not follow the run's present one.
+        """
+        present = Roster.load(self.directory / "roster.json")
+        if roster.coordinator != present.coordinator or roster.server != present.server:
+            raise DeploymentError(
+                f"this roster is of another {'server' if roster.coordinator == present.coordinator else 'coordinator'} "
+                f"than run {self.name!r} has: sites would refuse it"
+            )
+        try:
+            require_succession(roster, present.sequence, present.hash.hex(), f"run {self.name!r}: ")
+        except PolicyError as error:
+            raise DeploymentError(str(error)) from None
+
+    def use_roster(self, roster: Roster) -> None:
+        """Puts `roster`, which `check_roster` has accepted, in place of the run's own, from its next round on.
+
+        Raises:
+            StorageError: it could not be written.
+        """
+        roster.save(self.directory / "roster.json")
+        self.progress.sites = roster.names
+
+    def status(self, offline: frozenset[str] = frozenset()) -> RunStatus:
+        """What an operator is told of it; `offline` are the registered sites that are not connected."""
+        self.progress.update()
+        waiting: tuple[str, ...] = ()
+        said = self._operation.said
+        if self.condition == "running":
+            said = self.progress.said
+            waiting = self.progress.waiting_for or tuple(sorted(offline & set(self.progress.sites)))
+        elif self.condition == "finished":
+            said = self.progress.said
+        return RunStatus(
+            name=self.name,
+            condition=self.condition,
+            said=said,
+            finished_rounds=self.progress.finished,
+            rounds=self.progress.rounds,
+            waiting_for=waiting,
+            turned_away=() if self.condition == "finished" else self.progress.turned_away,
+        )
+
+    async def _keep_running(self) -> None:
+        """One process after the other, until the run's end or until it cannot go on."""
+        policy = RestartPolicy()
+        while True:
+            began = time.monotonic()
+            try:
+                async with self._host.starting:
+                    bundle, bundle_hash = build_bundle()
+                    # The name alone: sites are told this configuration.
+                    config = {"run-directory": self.name}
+                    self._flower_run, token = await asyncio.to_thread(
+                        self._host.superlink.start_run, bundle, bundle_hash, config
+                    )
+                self._process = await RunningProcess.start(self._spec(token), self._hear)
+                status = await self._process.wait()
+                self._process = None
+                await self._end_flower_run()
+                if self._concluded(status):
+                    return
+                why = f"its process ended with status {status}"
+            except DeploymentError as error:
+                why = str(error)
+            self.restarts += 1
+            delay = policy.delay_after(time.monotonic() - began)
+            if delay is None:
+                self._want("failed", f"it could not be kept running ({why}): mend that, then resume it")
+                return
+            log.warning("run %s: %s; it goes on in a new one", self.name, why, extra=fields(run=self.name))
+            await asyncio.sleep(delay)
+
+    async def _end_flower_run(self) -> None:
+        flower_run, self._flower_run = self._flower_run, None
+        if flower_run is not None:
+            with contextlib.suppress(DeploymentError):  # a SuperLink that is down has none to end
+                await asyncio.to_thread(self._host.superlink.end_run, flower_run)
+
+    def _concluded(self, status: int) -> bool:
+        """Whether a process that ended with `status` leaves nothing to do."""
+        self.progress.update()
+        if status == Outcome.FINISHED or self.progress.is_over:
+            self._want("finished")
+            return True
+        if status == Outcome.FAILED:
+            # On a full disk the event that says why could not be written; the process said it too.
+            self._want("failed", self.progress.failure or self._last_words)
+            return True
+        return False
+
+    def _want(self, condition: RunCondition, said: str = "") -> None:
+        operation = Operation(condition=condition, said=said)
+        operation.save(self.directory)
+        self._operation = operation
+        log.info("run %s: %s%s", self.name, condition, f": {said}" if said else "", extra=fields(run=self.name))
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or task.exception() is None:
+            return
+        error = task.exception()
+        said = str(error) if isinstance(error, SealoraError) else f"the server failed at it ({type(error).__name__})"
+        log.error("run %s: %s", self.name, said, extra=fields(run=self.name))
+        self._operation = Operation(condition="failed", said=said)
+
+    def _spec(self, token: str) -> ProcessSpec:
+        settings = ServerAppSettings(
+            supervisor=self._host.supervisor,
+            superlink_socket=self._host.server.superlink_socket,
+            token=token,
+            run_directory=self.directory,
+            log=self._host.server.config.log,
+        )
+        return ProcessSpec(
+            name=f"run {self.name}",
+            module="sealora_server.deployment.runs.serverapp",
+            settings=lambda: settings,
+            environment={"FLWR_HOME": str(self._host.server.state / "flower")},
+            directory=self._host.server.runs,
+        )
+
+    def _hear(self, line: str) -> None:
+        self._last_words = line
+        self._host.lines(f"run {self.name}", line)
+        with contextlib.suppress(OSError, StorageError), open_to_append(self.directory / SERVERAPP_LOG) as file:
+            file.write(line + "\n")

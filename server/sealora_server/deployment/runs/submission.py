@@ -1,0 +1,97 @@
+"""A run's beginning: what is refused, what its directory holds, and where it is kept what is wanted of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from sealora_common.config import SMALL, from_json, read_file
+from sealora_common.errors import UnreadableError
+from sealora_common.identity import key_fingerprint
+from sealora_common.recipe import Recipe
+from sealora_common.roster import Roster
+from sealora_common.secagg import threshold_for
+from sealora_common.storage.durable import write_atomically
+from sealora_server.deployment.errors import DeploymentError
+from sealora_server.deployment.operator.messages import RunCondition
+from sealora_server.run.store import RunStore
+
+_WANTED = "operation.json"
+_IDENTITY_FROM_RUN = "../../identity.pem"
+
+
+class Operation(BaseModel):
+    """`operation.json`: what is wanted of a run, or what became of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    condition: RunCondition
+    said: str = ""
+    """Why it failed."""
+
+    @classmethod
+    def load(cls, directory: Path) -> Operation:
+        """Reads it; where it is missing or damaged the run waits for its operator."""
+        try:
+            return from_json(cls, read_file(directory / _WANTED, SMALL.longest), SMALL)
+        except (OSError, UnreadableError):
+            return cls(condition="stopped", said=f"{directory / _WANTED} is missing or damaged: resume the run")
+
+    def save(self, directory: Path) -> None:
+        """Writes it.
+
+        Raises:
+            StorageError: it could not be written.
+        """
+        write_atomically(directory / _WANTED, self.model_dump_json(indent=2).encode() + b"\n")
+
+
+def create_run(directory: Path, recipe: Recipe, roster: Roster) -> None:
+    """Makes the directory of a run that is wanted to run, once `check_submission` has accepted it.
+
+    Raises:
+        StorageError: there is a run in the directory, or it cannot be written.
+    """
+    RunStore.create(directory, recipe, server_key=_IDENTITY_FROM_RUN)
+    roster.save(directory / "roster.json")
+    # Last: a directory without it was cut short, and is left alone at the next start.
+    Operation(condition="running").save(directory)
+
+
+def check_submission(directory: Path, recipe: Recipe, roster: Roster, server_key: bytes) -> None:
+    """Refuses a run that no site would take part in, or that could never open a sum.
+
+    Args:
+        directory: where it would be kept.
+        recipe: what is run.
+        roster: among whom; its signature must have been checked.
+        server_key: the public key of this server's identity.
+
+    Raises:
+        DeploymentError: the sentence says why, and what to do.
+    """
+    if directory.exists():
+        raise DeploymentError(
+            f"{directory} exists: give this run another name with --name, or resume that one, or, if the server was "
+            "killed while it was submitted, delete the directory"
+        )
+    if recipe.model.digest is None:
+        raise DeploymentError(
+            "the recipe's model.digest is missing, so sites could train on different base models: put in what "
+            f"`sealora-site model digest {recipe.model.base}` prints"
+        )
+    if roster.server is None or roster.server_key != server_key:
+        raise DeploymentError(
+            f"the roster names {'another server key' if roster.server else 'no server key'}, so sites would not accept "
+            f"this server's receipts: let the coordinator create it with --server and this server's identity.pub "
+            f"({key_fingerprint(server_key)})"
+        )
+    needed = max(
+        recipe.sites.minimum, recipe.sealing.min_survivors, threshold_for(len(roster), recipe.sealing.adversary)
+    )
+    if len(roster) < needed:
+        raise DeploymentError(
+            f"the roster has {len(roster)} sites and the recipe needs {needed}: add sites, or lower sites.minimum or "
+            "sealing.min_survivors as far as the sites' policies allow"
+        )

@@ -1,0 +1,74 @@
+"""An adapter on disk, as plain PEFT reads it: `adapter_config.json` and `adapter_model.safetensors`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from sealora_common.adapter import AdapterLayout, Tensors
+from sealora_common.config import LONGEST_TENSORS, read_file
+from sealora_common.errors import ModelError, UnreadableError
+from sealora_common.recipe import Recipe
+from sealora_common.storage.durable import write_atomically
+
+WEIGHTS = "adapter_model.safetensors"
+CONFIGURATION = "adapter_config.json"
+
+
+def write_adapter(directory: Path, tensors: Tensors, recipe: Recipe) -> str:
+    """Writes the adapter's tensors and their PEFT configuration.
+
+    Returns:
+        SHA-256 (hex) of the weights file.
+
+    Raises:
+        StorageError: a file could not be written.
+    """
+    weights = save(tensors, metadata={"format": "pt"})
+    configuration = json.dumps(_peft_configuration(recipe, tuple(tensors)), indent=2) + "\n"
+    write_atomically(directory / WEIGHTS, weights)
+    write_atomically(directory / CONFIGURATION, configuration.encode())
+    return hashlib.sha256(weights).hexdigest()
+
+
+def read_tensors(directory: Path) -> Tensors:
+    """Reads the tensors of an adapter that `write_adapter` wrote.
+
+    Raises:
+        ModelError: the file is missing or damaged.
+    """
+    try:
+        return dict(load(read_file(directory / WEIGHTS, LONGEST_TENSORS)))
+    except (OSError, UnreadableError, SafetensorError) as error:
+        raise ModelError(f"{directory / WEIGHTS}: cannot be read ({error}): restore it or start a new run") from None
+
+
+def read_adapter(directory: Path, layout: AdapterLayout) -> Tensors:
+    """Reads an adapter and checks it against `layout`.
+
+    Raises:
+        ModelError: the file is missing, damaged, or of another layout.
+    """
+    return layout.unflatten(layout.flatten(read_tensors(directory)))
+
+
+def _peft_configuration(recipe: Recipe, names: tuple[str, ...]) -> dict[str, object]:
+    # base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight -> model.layers.0.self_attn.q_proj
+    modules = sorted({name.removeprefix("base_model.model.").rsplit(".", 2)[0] for name in names})
+    return {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": recipe.model.base,
+        "revision": recipe.model.revision,
+        "r": recipe.lora.rank,
+        "lora_alpha": recipe.lora.alpha,
+        "lora_dropout": recipe.lora.dropout,
+        "target_modules": modules,
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "inference_mode": True,
+    }

@@ -1,0 +1,253 @@
+"""A run on disk: its recipe, its events and every finished round, each written whole or not at all."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from sealora_common.adapter import AdapterLayout, Tensors, initial_adapter
+from sealora_common.config import LINE, LONGEST_TENSORS, SMALL, from_json, read_file
+from sealora_common.entropy import SystemEntropy
+from sealora_common.errors import PolicyError, ReceiptError, StorageError, UnreadableError
+from sealora_common.identity import Identity
+from sealora_common.receipts.file import ReceiptFile
+from sealora_common.receipts.receipt import Receipt
+from sealora_common.recipe import Recipe, load_recipe
+from sealora_common.roster.book import RosterBook
+from sealora_common.storage.durable import rename_durably, write_atomically
+from sealora_common.storage.own_files import make_directory
+from sealora_server.run.adapter_files import read_adapter, write_adapter
+from sealora_server.run.events import EventLog
+from sealora_server.run.strategy import State
+
+_OPTIMIZER = "optimizer.safetensors"
+_RECEIPT = "receipt.json"
+_RECEIPTS = "receipts.jsonl"
+_RECORD = "round.json"
+_SERVER_KEY = "server.pem"
+
+
+class RunIdentity(BaseModel):
+    """`run.json`: what makes this run this run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    run_id: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    recipe_hash: str
+    server_key: str = _SERVER_KEY
+    """Path of the key that signs orders and receipts, from the run's directory: a server keeps one for all its runs."""
+
+
+class RoundRecord(BaseModel):
+    """`rounds/NNNN/round.json`: what came of a round. Written last, so that it marks the round as finished."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    round_number: int
+    attempt: int
+    survivors: tuple[str, ...]
+    heldout_loss: float | None
+    """Noisy mean of the sites' held-out losses before the round; None if it evaluated nothing."""
+    clipped_fraction: float
+    next_clip_range: float
+    """Public range of a coordinate that follows from this round's sum."""
+    next_clip_norm: float
+    """Clipping norm of the next round."""
+    adapter_sha256: str
+    seconds: float
+
+
+class RunStore:
+    """The run directory. One process writes it at a time."""
+
+    def __init__(self, directory: Path, identity: RunIdentity, recipe: Recipe) -> None:
+        self.directory = directory
+        self.run_id = identity.run_id
+        self.recipe = recipe
+        self.events = EventLog(directory / "events.jsonl")
+        self.rosters = RosterBook(directory / "rosters")
+        """Those that the run has been under: its receipts are checked with them."""
+        self._server_key = directory / identity.server_key
+
+    @classmethod
+    def create(cls, directory: Path, recipe: Recipe, *, server_key: str | None = None) -> RunStore:
+        """Starts a run in a new or empty directory.
+
+        Args:
+            directory: the run's directory.
+            recipe: what is run.
+            server_key: path, from that directory, of the key that signs orders and receipts; None makes one there.
+
+        Raises:
+            StorageError: the directory holds a run already, or cannot be written.
+        """
+        if (directory / "run.json").exists():
+            raise StorageError(
+                f"{directory} holds a run already: choose another --out, add --resume to go on with it, "
+                "or delete the directory"
+            )
+        identity = RunIdentity(
+            run_id=secrets.token_hex(16), recipe_hash=recipe.hash, server_key=server_key or _SERVER_KEY
+        )
+        make_directory(directory)
+        text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        write_atomically(directory / "recipe.yaml", text.encode())
+        if server_key is None:
+            Identity.create("server", SystemEntropy()).save(directory / _SERVER_KEY)
+        write_atomically(directory / "run.json", identity.model_dump_json(indent=2).encode())
+        return cls(directory, identity, recipe)
+
+    @classmethod
+    def open(cls, directory: Path) -> RunStore:
+        """Opens a run that `create` started.
+
+        Raises:
+            StorageError: there is none, or its files do not belong together.
+        """
+        try:
+            identity = from_json(RunIdentity, read_file(directory / "run.json", SMALL.longest), SMALL)
+        except (OSError, UnreadableError):
+            raise StorageError(f"{directory} holds no run to resume: leave --resume out to start one") from None
+        recipe = load_recipe(directory / "recipe.yaml")
+        if recipe.hash != identity.recipe_hash:
+            raise StorageError(f"{directory / 'recipe.yaml'} was changed since the run began: restore it or start anew")
+        return cls(directory, identity, recipe)
+
+    @property
+    def finished_rounds(self) -> int:
+        """How many rounds are finished: the longest unbroken sequence 1, 2, ..."""
+        count = 0
+        while (self._round(count + 1) / _RECORD).exists():
+            count += 1
+        return count
+
+    def record(self, round_number: int) -> RoundRecord:
+        """What came of a finished round.
+
+        Raises:
+            StorageError: its file is damaged.
+        """
+        path = self._round(round_number) / _RECORD
+        try:
+            return from_json(RoundRecord, read_file(path, LINE.longest))
+        except (OSError, UnreadableError):
+            raise _damaged(path) from None
+
+    def server_identity(self) -> Identity:
+        """The key that signs this run's orders and receipts."""
+        return Identity.load("server", self._server_key)
+
+    def receipts(self) -> list[Receipt]:
+        """The receipts of all finished rounds, in order.
+
+        Raises:
+            StorageError: one of them is damaged.
+        """
+        chain = []
+        for round_number in range(1, self.finished_rounds + 1):
+            path = self._round(round_number) / _RECEIPT
+            try:
+                chain.append(Receipt.from_line(read_file(path, LINE.longest)))
+            except (OSError, UnreadableError, ReceiptError):
+                raise _damaged(path) from None
+        return chain
+
+    def mended_receipts(self) -> list[Receipt]:
+        """As `receipts`, when `receipts.jsonl` holds the same: the server may have been killed between round and line.
+
+        Raises:
+            StorageError: one of them is damaged, or the file cannot be written.
+        """
+        chain, file = self.receipts(), ReceiptFile(self.directory / _RECEIPTS)
+        try:
+            same = file.read() == chain
+        except PolicyError:
+            same = False
+        if not same:
+            file.replace(chain)
+        return chain
+
+    def adapter(self, round_number: int, layout: AdapterLayout) -> Tensors:
+        """The adapter after a finished round; after round 0, the initial one."""
+        if round_number == 0:
+            return initial_adapter(layout, self.recipe.lora.seed)
+        return read_adapter(self._round(round_number) / "adapter", layout)
+
+    def optimizer(self, round_number: int) -> State:
+        """The server optimiser's state after a finished round.
+
+        Raises:
+            StorageError: its file is damaged.
+        """
+        path = self._round(round_number) / _OPTIMIZER
+        try:
+            return dict(load(read_file(path, LONGEST_TENSORS))) if path.exists() else {}
+        except (OSError, UnreadableError, SafetensorError):
+            raise _damaged(path) from None
+
+    def finish_round(
+        self,
+        round_number: int,
+        *,
+        tensors: Tensors,
+        optimizer: State,
+        receipt: Receipt,
+        attempt: int,
+        survivors: tuple[str, ...],
+        heldout_loss: float | None,
+        clipped_fraction: float,
+        next_clip_range: float,
+        next_clip_norm: float,
+        seconds: float,
+    ) -> RoundRecord:
+        """Stores a round: built aside, flushed, then renamed into place, so it is there whole or not at all.
+
+        Raises:
+            StorageError: it could not be written; the run can be resumed at this round.
+        """
+        final = self._round(round_number)
+        aside = final.with_name(f".{final.name}.unfinished")
+        shutil.rmtree(aside, ignore_errors=True)
+        record = RoundRecord(
+            round_number=round_number,
+            attempt=attempt,
+            survivors=survivors,
+            heldout_loss=heldout_loss,
+            clipped_fraction=clipped_fraction,
+            next_clip_range=next_clip_range,
+            next_clip_norm=next_clip_norm,
+            adapter_sha256=write_adapter(aside / "adapter", tensors, self.recipe),
+            seconds=seconds,
+        )
+        if optimizer:
+            write_atomically(aside / _OPTIMIZER, save(_contiguous(optimizer)))
+        write_atomically(aside / _RECEIPT, receipt.to_line())
+        write_atomically(aside / _RECORD, record.model_dump_json(indent=2).encode())
+        rename_durably(aside, final)
+        # Not before: the round counts, and its receipt with it, when its directory is there.
+        ReceiptFile(self.directory / _RECEIPTS).append([receipt])
+        return record
+
+    def publish(self, tensors: Tensors) -> str:
+        """Writes the run's final adapter to `adapter/`; returns the SHA-256 (hex) of its weights."""
+        return write_adapter(self.directory / "adapter", tensors, self.recipe)
+
+    def _round(self, round_number: int) -> Path:
+        return self.directory / "rounds" / f"{round_number:04d}"
+
+
+def _damaged(path: Path) -> StorageError:
+    return StorageError(f"{path}: cannot be read: restore it, or delete its round and the later ones and resume")
+
+
+def _contiguous(state: State) -> dict[str, NDArray[np.generic]]:
+    return {name: np.ascontiguousarray(value) for name, value in state.items()}

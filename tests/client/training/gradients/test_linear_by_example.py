@@ -1,0 +1,88 @@
+"""The custom backward of a LoRA matrix, and the matrices it is refused for."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sealora_client.training.gradients.linear_by_example import collecting_forward, require_supported
+from sealora_common.errors import ModelError
+
+
+def test_values_and_the_gradient_of_the_inputs_are_those_of_the_plain_module() -> None:
+    linear = nn.Linear(4, 3, bias=False)
+    seen: list[tuple[Tensor, Tensor]] = []
+    inputs = torch.randn(2, 5, 4, requires_grad=True)
+    forward = collecting_forward(linear, lambda *pair: seen.append(pair))
+
+    output = forward(inputs)
+    (found,) = torch.autograd.grad(output.square().sum(), inputs)
+
+    plain = linear(inputs)
+    (expected,) = torch.autograd.grad(plain.square().sum(), inputs)
+    assert torch.equal(output, plain)
+    assert torch.equal(found, expected)
+    assert linear.weight.grad is None
+    assert len(seen) == 1
+    assert torch.equal(seen[0][0], inputs)
+    assert torch.equal(seen[0][1], 2 * plain)
+
+
+def test_inputs_without_a_gradient_still_reach_the_sink() -> None:
+    linear = nn.Linear(4, 3, bias=False)
+    seen: list[Tensor] = []
+    collecting_forward(linear, lambda inputs, _: seen.append(inputs))(torch.ones(2, 4)).sum().backward()
+    assert len(seen) == 1
+
+
+def test_nothing_is_collected_where_gradients_are_off() -> None:
+    linear = nn.Linear(4, 3, bias=False)
+    with torch.no_grad():
+        output = collecting_forward(linear, lambda *_: pytest.fail("collected"))(torch.ones(2, 4))
+    assert torch.equal(output, linear(torch.ones(2, 4)))
+    assert not output.requires_grad
+
+
+def test_a_second_derivative_is_refused() -> None:
+    linear = nn.Linear(4, 3, bias=False)
+    inputs = torch.randn(2, 4, requires_grad=True)
+    output = collecting_forward(linear, lambda *_: None)(inputs).square().sum()
+    (first,) = torch.autograd.grad(output, inputs, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()
+
+
+class _Subclass(nn.Linear):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "why"),
+    [
+        ("w", nn.Linear(2, 2), "has a bias"),
+        ("w", nn.Bilinear(2, 2, 2), "not a plain nn.Linear"),
+        ("w", _Subclass(2, 2, bias=False), "is a _Subclass, not a plain nn.Linear"),
+        ("w", nn.Linear(2, 2, bias=False).requires_grad_(False), "is frozen"),
+        ("m.experts.3.up.lora_A.weight", nn.Linear(2, 2, bias=False), "routed expert"),
+    ],
+)
+def test_unsupported_modules_are_refused_by_name(name: str, module: nn.Linear, why: str) -> None:
+    with pytest.raises(ModelError, match=why) as raised:
+        require_supported([(name, module)])
+    assert str(raised.value).startswith(name)
+    assert str(raised.value).endswith("leave it out of lora.target_modules")
+
+
+def test_a_shared_weight_is_refused() -> None:
+    linear, tied = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
+    tied.weight = linear.weight
+    for other in (linear, tied):
+        with pytest.raises(ModelError, match="b shares its weight"):
+            require_supported([("a", linear), ("b", other)])
+
+
+def test_matrices_on_several_devices_are_refused() -> None:
+    elsewhere = nn.Linear(2, 2, bias=False, device="meta")
+    with pytest.raises(ModelError, match="b is on meta while others are on cpu"):
+        require_supported([("a", nn.Linear(2, 2, bias=False)), ("b", elsewhere)])

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sealora_common.errors import PolicyError
+from sealora_server.deployment.errors import DeploymentError
+from sealora_server.deployment.operator import socket as operator_socket
+from sealora_server.deployment.operator.messages import REQUEST, AskStatus, Request, Resume, Stop
+from sealora_server.deployment.operator.socket import ask, serve_operator
+from sealora_server.deployment.processes.sockets import listen_unix
+
+
+async def handle(request: Request) -> dict[str, Any]:
+    match request:
+        case Stop():
+            raise PolicyError(f"run {request.run!r} does not run")
+        case Resume():
+            raise ZeroDivisionError
+    return {"asked": request.action}
+
+
+@pytest.fixture
+def path(tmp_path) -> Iterator[Path]:
+    """A socket that is answered from a thread."""
+    loop = asyncio.new_event_loop()
+    listener = listen_unix(tmp_path / "operator.sock")
+    server = loop.run_until_complete(serve_operator(listener, handle))
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield tmp_path / "operator.sock"
+    loop.call_soon_threadsafe(server.close)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+def say(path: Path, content: bytes) -> dict[str, Any] | None:
+    """What comes back for these bytes; None for nothing."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
+        connection.connect(str(path))
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.sendall(content)
+            connection.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(ConnectionResetError), connection.makefile("rb") as stream:
+            line = stream.readline()
+            return json.loads(line) if line else None
+    return None
+
+
+def test_a_request_is_answered(path):
+    assert ask(path, AskStatus()) == {"asked": "status"}
+
+
+def test_a_refusal_is_the_server_s_own_sentence(path):
+    with pytest.raises(DeploymentError, match=r"^run 'a' does not run$"):
+        ask(path, Stop(run="a"))
+
+
+def test_an_unexpected_failure_tells_nothing_but_that(path):
+    with pytest.raises(DeploymentError, match=r"^the server failed at this request: see its log$"):
+        ask(path, Resume(run="a"))
+
+
+MALFORMED = {
+    "nothing": b"",
+    "no JSON": b"hello\n",
+    "no object": b"[]\n",
+    "another action": b'{"action": "shell"}\n',
+    "a field too many": b'{"action": "status", "more": 1}\n',
+    "a name that leads elsewhere": b'{"action": "stop", "run": "../other"}\n',
+    "bytes": b"\xff\xfe\n",
+}
+
+
+@pytest.mark.parametrize("what", MALFORMED)
+def test_what_is_no_request_is_refused_and_the_next_one_served(path, what):
+    answer = say(path, MALFORMED[what])
+    assert answer is not None
+    assert answer["error"].endswith(": correct it")
+    assert ask(path, AskStatus())
+
+
+def test_a_line_that_is_too_long_is_not_taken(path):
+    assert say(path, b'{"action": "' + b"a" * (REQUEST.longest + 10) + b'"}\n') is None
+    assert ask(path, AskStatus())
+
+
+def test_one_who_says_nothing_keeps_nobody_waiting(path, monkeypatch):
+    monkeypatch.setattr(operator_socket, "_REQUEST_SECONDS", 0.2)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.settimeout(10)
+        silent.connect(str(path))
+        assert ask(path, AskStatus())
+        assert silent.recv(10) == b""
+
+
+def test_where_no_server_runs_the_operator_is_told_how_to_start_one(tmp_path):
+    with pytest.raises(DeploymentError, match="no server runs there: start it with `sealora server run`"):
+        ask(tmp_path / "none.sock", AskStatus())
+    listen_unix(tmp_path / "left.sock").close()
+    with pytest.raises(DeploymentError, match="no server runs there"):
+        ask(tmp_path / "left.sock", AskStatus())
+
+
+@pytest.mark.parametrize("answer", [b"", b"half an ans", b"[]\n"])
+def test_a_server_that_breaks_off_is_told_so(tmp_path, answer):
+    with listen_unix(tmp_path / "s") as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            connection.recv(1000)
+            connection.sendall(answer)
+            connection.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(DeploymentError, match="the server broke off in the middle of its answer"):
+            ask(tmp_path / "s", AskStatus())
+        thread.join()

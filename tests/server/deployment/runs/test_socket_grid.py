@@ -1,0 +1,296 @@
+"""Answers that come in pieces, not at all, or as something else: none of them holds up another, none ends the run.
+
+Against the real gate on a Unix socket; the sites' side is in the tests' hands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import uvicorn
+from fleet_bench import Answer, Answered, FleetBench, Headers, message_of
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.proto.fleet_pb2 import PullMessagesRequest, PullMessagesResponse, PushMessagesResponse
+from flwr.proto.message_pb2 import PullObjectRequest, PullObjectResponse, PushObjectRequest
+from flwr.proto.node_pb2 import Node
+from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME
+from flwr.supercore.inflatable.inflatable_object import get_object_tree
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+from flwr.supercore.task_identity import TaskIdentity
+from google.protobuf.message import Message as Proto
+
+from sealora_server.deployment.config import LimitsSection
+from sealora_server.deployment.processes.sockets import listen_unix
+from sealora_server.deployment.runs.socket_grid import SocketGrid
+from sealora_server.deployment.superlink.app_messages import LARGEST_PART
+from sealora_server.deployment.superlink.process import SuperLinkSettings, gated, superlink_app
+from sealora_server.deployment.superlink.questions import ids_of
+from sealora_server.node_keys import KeyedGrid, NodeSession
+
+
+class Bench(FleetBench):
+    """A SuperLink on a socket, with a run, and its nodes."""
+
+    def __init__(self, socket: Path) -> None:
+        settings = SuperLinkSettings(
+            supervisor=1,
+            database=FLWR_IN_MEMORY_DB_NAME,
+            superexec_secret="ab" * 32,
+            superlink_socket=0,
+            fleet_socket=0,
+            limits=LimitsSection(),
+            log="text",
+        )
+        app = superlink_app(settings)
+        super().__init__()
+        self.state = app.state.linkstate_factory.state()
+        self.listener = listen_unix(socket)
+        gate = gated(app, str(socket), LimitsSection())
+        self.fleet, self.messages = gate.fleet, gate.messages
+        options: dict[str, Any] = {"loop": "asyncio", "lifespan": "off", "log_config": None}
+        self.server = uvicorn.Server(uvicorn.Config(self._watched(gate), **options))
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.listener]})
+        self.asked: list[str] = []
+        self.thread.start()
+        self.own, self.the_run = self.node(), self.run()
+
+    def _watched(self, gate: Any) -> Any:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            self.loop = asyncio.get_running_loop()
+            self.asked.append(scope["path"].rpartition("/")[2])
+            await gate(scope, receive, send)
+
+        return app
+
+    def ask(self, action: str, body: Proto | bytes, node: int | None, more: Headers | None = None) -> Answered:
+        return asyncio.run_coroutine_threadsafe(self.post(action, body, node, more), self.loop).result(20)
+
+    def stop(self) -> None:
+        self.server.should_exit = self.server.force_exit = True
+        self.thread.join(timeout=10)
+
+    def begin(self, answer: Answer, node: int | None = None) -> str:
+        """Pushes an answer's envelope; its session."""
+        pushed = self.ask("push-messages", answer.request, node or self.own)
+        assert pushed.status == 200
+        return PushMessagesResponse.FromString(pushed.body).session_id
+
+    def add(self, session: str, name: str, content: bytes) -> None:
+        part = PushObjectRequest(
+            node=Node(node_id=self.own), run_id=self.the_run, session_id=session, object_id=name, object_content=content
+        )
+        assert self.ask("push-object", part, self.own).body != b""
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path / "s")
+    yield bench
+    bench.stop()
+
+
+@pytest.fixture
+def grid(bench: Bench, tmp_path: Path) -> Iterator[SocketGrid]:
+    TaskIdentity.run_id, TaskIdentity.node_id = bench.the_run, 1
+    TaskIdentity.task_id = bench.state.get_run_info(run_ids=[bench.the_run])[0].primary_task_id
+    grid = SocketGrid(tmp_path / "s", bench.tokens[bench.the_run])
+    grid.set_run(bench.state.get_run_info(run_ids=[bench.the_run])[0])
+    assert bench.own in grid.node_sessions()
+    yield grid
+    grid.close()
+
+
+def order(grid: SocketGrid, node: int, content: RecordDict | None = None) -> str:
+    """Sends an order; its name."""
+    record = content or RecordDict({"config": ConfigRecord({"payload": b"order"})})
+    [name] = grid.push_messages([Message(record, node, "query.hello", ttl=600.0)])
+    return str(name)
+
+
+def answered(grid: SocketGrid, bench: Bench, payload: bytes = b"answer", node: int | None = None) -> tuple[str, Answer]:
+    """An order, and what a node may answer to it."""
+    node = node or bench.own
+    name = order(grid, node)
+    return name, bench.answer(node, bench.the_run, name, payload)
+
+
+def payload(message: Message) -> object:
+    return message.content.config_records["config"]["payload"]
+
+
+def test_a_whole_answer_is_handed_on_and_let_go(grid: SocketGrid, bench: Bench) -> None:
+    asked, answer = answered(grid, bench)
+    assert grid.pull_messages([asked]) == []
+    bench.push(bench.own, answer)
+    bench.asked.clear()
+    [message] = grid.pull_messages([asked])
+    assert payload(message) == b"answer"
+    assert (message.metadata.reply_to_message_id, message.metadata.message_id) == (asked, answer.message_id)
+    assert bench.asked == ["pull-messages"]  # with all its parts
+    assert answer.message_id not in bench.state.object_store
+    assert grid.pull_messages([]) == []
+
+
+def test_a_large_part_is_fetched_and_then_confirmed(grid: SocketGrid, bench: Bench) -> None:
+    asked, answer = answered(grid, bench, bytes(LARGEST_PART + 1))
+    bench.push(bench.own, answer)
+    bench.asked.clear()
+    [message] = grid.pull_messages([asked])
+    assert payload(message) == bytes(LARGEST_PART + 1)
+    assert bench.asked == ["pull-messages", "pull-object", "confirm-message-received"]
+    assert answer.message_id not in bench.state.object_store
+
+
+def test_an_answer_that_has_not_come_whole_holds_up_no_other(grid: SocketGrid, bench: Bench) -> None:
+    other = bench.node()
+    orders = grid.push_messages([Message(RecordDict(), node, "query.hello", ttl=600.0) for node in (bench.own, other)])
+    slow, quick = list(orders)
+    late = bench.answer(bench.own, bench.the_run, slow, b"slow")
+    session = bench.begin(late)
+    first, *rest = late.parts.items()
+    bench.add(session, *first)
+    bench.push(other, bench.answer(other, bench.the_run, quick, b"quick"))
+    assert [payload(message) for message in grid.pull_messages([slow, quick])] == [b"quick"]
+    bench.asked.clear()
+    assert grid.pull_messages([slow]) == []
+    assert set(bench.asked) == {"pull-object"}  # it is Flower's no more: asked for again, it would be an error
+    for name, content in rest:
+        bench.add(session, name, content)
+    bench.asked.clear()
+    assert [payload(message) for message in grid.pull_messages([slow])] == [b"slow"]
+    assert bench.asked == ["pull-object"] * len(rest) + ["confirm-message-received"]  # no part comes twice
+
+
+def test_an_answer_whose_parts_are_gone_becomes_an_error(grid: SocketGrid, bench: Bench) -> None:
+    asked, answer = answered(grid, bench)
+    bench.begin(answer)
+    assert grid.pull_messages([asked]) == []
+    bench.state.object_store.delete(answer.message_id)
+    [message] = grid.pull_messages([asked])
+    assert message.has_error()
+    assert message.metadata.reply_to_message_id == asked
+    assert "do not make a message" in message.error.reason
+
+
+def part(kind: str, children: list[str], body: bytes) -> bytes:
+    return f"{kind} {','.join(children)} {len(body)}".encode() + b"\x00" + body
+
+
+NONSENSE = {
+    "no message": lambda: [part("ConfigRecord", [], b"")],
+    "a message without metadata": lambda: [part("Message", [], b"\xff" * 20)],
+    "a message of nothing": lambda: [part("Message", [], b"")],
+    "a record that is none": lambda: _nested(part("RecordDict", [], b"{")),
+    "records that are no records": lambda: _nested(part("ConfigRecord", [], b"\xff\xff")),
+    "an array that is none": lambda: _nested(part("Array", [], b"\xff\xff")),
+}
+
+
+def _nested(inner: bytes) -> list[bytes]:
+    return [inner, part("Message", [hashlib.sha256(inner).hexdigest()], b"")]
+
+
+@pytest.mark.parametrize("what", NONSENSE)
+def test_an_answer_that_is_none_becomes_an_error(grid: SocketGrid, bench: Bench, what: str) -> None:
+    asked, answer = answered(grid, bench)
+    contents = NONSENSE[what]()
+    names = [hashlib.sha256(content).hexdigest() for content in contents]
+    root = answer.request.message_object_trees[0]
+    root.Clear()
+    root.object_id = answer.request.messages_list[0].metadata.message_id = names[-1]
+    if len(names) == 2:
+        root.children.add(object_id=names[0])
+    answer.parts = dict(zip(names, contents, strict=True))
+    assert bench.push(bench.own, answer).body != b""
+    [message] = grid.pull_messages([asked])
+    assert message.has_error()
+    assert (message.metadata.reply_to_message_id, message.metadata.src_node_id) == (asked, bench.own)
+    assert grid.pull_messages([]) == []
+
+
+def test_whose_answer_it_is_says_the_superlink_and_not_the_answer(grid: SocketGrid, bench: Bench) -> None:
+    asked, answer = answered(grid, bench)
+    claims = message_of(bench.the_run, 12, 1, "another order", b"claims", 300.0)
+    told = bench.answer(12, bench.the_run, "another order", b"claims")
+    assert claims.metadata.src_node_id == 12
+    answer.request.message_object_trees[0].CopyFrom(told.request.message_object_trees[0])
+    answer.request.messages_list[0].metadata.message_id = told.message_id
+    answer.parts = told.parts
+    bench.push(bench.own, answer)
+    [message] = grid.pull_messages([asked])
+    assert payload(message) == b"claims"
+    assert message.metadata.reply_to_message_id == asked
+    assert message.metadata.src_node_id == bench.own
+
+
+def test_a_superlink_that_is_gone_is_not_taken_for_a_bad_answer(
+    grid: SocketGrid, bench: Bench, monkeypatch: Any
+) -> None:
+    asked, answer = answered(grid, bench)
+    session = bench.begin(answer)
+
+    def gone(request: object) -> None:
+        raise httpx.ReadError("gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(grid.client, "PullObject", gone)
+        with pytest.raises(httpx.ReadError):
+            grid.pull_messages([asked])
+    for name, content in answer.parts.items():
+        bench.add(session, name, content)
+    assert [payload(message) for message in grid.pull_messages([asked])] == [b"answer"]
+
+
+def test_a_superlink_that_is_away_for_a_moment_is_asked_again(grid: SocketGrid, bench: Bench, monkeypatch: Any) -> None:
+    ask = grid.client._client.post
+    failures = [httpx.ConnectError("away"), httpx.ReadError("away")]
+
+    def post(*given: Any, **options: Any) -> httpx.Response:
+        if failures:
+            raise failures.pop()
+        return ask(*given, **options)
+
+    monkeypatch.setattr(grid.client._client, "post", post)
+    asked, answer = answered(grid, bench)
+    bench.push(bench.own, answer)
+    assert [payload(message) for message in grid.pull_messages([asked])] == [b"answer"]
+    assert failures == []
+
+
+def test_what_was_not_whole_is_forgotten_with_the_next_messages(grid: SocketGrid, bench: Bench) -> None:
+    asked, answer = answered(grid, bench)
+    bench.begin(answer)
+    assert grid.pull_messages([asked]) == []
+    assert set(grid._arriving) == {asked}
+    order(grid, bench.own)
+    assert grid._arriving == {}
+
+
+def test_what_is_sent_arrives_whole_large_parts_and_all(grid: SocketGrid, bench: Bench) -> None:
+    adapter = np.arange(3_000_000, dtype=np.float32)
+    order(grid, bench.own, RecordDict({"arrays": ArrayRecord({"adapter": Array(adapter)})}))
+    node = Node(node_id=bench.own)
+    pulled = bench.ask("pull-messages", PullMessagesRequest(node=node), bench.own)
+    [root] = PullMessagesResponse.FromString(pulled.body).message_object_trees
+    contents = {}
+    for name in ids_of(root):
+        request = PullObjectRequest(node=node, run_id=bench.the_run, object_id=name)
+        contents[name] = PullObjectResponse.FromString(bench.ask("pull-object", request, bench.own).body).object_content
+    message: Any = inflate_object_from_contents(root.object_id, contents)
+    assert get_object_tree(message) == root
+    np.testing.assert_array_equal(message.content.array_records["arrays"]["adapter"].numpy(), adapter)
+
+
+def test_it_says_which_node_authenticated_with_which_key(grid: SocketGrid, bench: Bench) -> None:
+    assert isinstance(grid, KeyedGrid)
+    [session] = grid.node_sessions().values()
+    assert isinstance(session, NodeSession)
+    assert session.key == bench.pem(bench.own)
