@@ -158,13 +158,12 @@ class FleetConnection:
             RunEndedError: its run is over.
             BadMessageError: it was withdrawn or is damaged.
         """
-        came_along = len(delivery.contents)
-        message = self._call(
+        message, was_fetched = self._call(
             lambda: self._calls.fetch(
                 self._node_id, delivery.metadata, delivery.tree, delivery.contents, LARGEST_MESSAGE
             )
         )
-        if len(delivery.contents) > came_along:  # or else the server has let go of it
+        if was_fetched:
             with suppress(LostConnectionError, SessionRefusedError, RunEndedError):  # it only saves the server memory
                 self._call(lambda: self._calls.confirm(self._node_id, delivery.metadata))
         return message

@@ -166,7 +166,7 @@ class FleetCalls:
 
     def fetch(
         self, node_id: int, metadata: Metadata, tree: ObjectTree, contents: dict[str, bytes], largest: int
-    ) -> Message:
+    ) -> tuple[Message, bool]:
         """Fetches a message's objects and puts the message together, under the metadata that came with the pull.
 
         Args:
@@ -174,8 +174,11 @@ class FleetCalls:
             metadata: of the message.
             tree: of its objects.
             contents: the objects' bytes by id. Those that are there are not fetched again; those that come are added,
-                so that an attempt that fails is not lost.
+                so that an attempt that fails is not lost. There are none once the message is put together.
             largest: bytes that the objects may have together.
+
+        Returns:
+            The message, and whether anything was fetched: of what came whole the server has let go.
 
         Raises:
             BadMessageError: the server has withdrawn the message, its objects make none, or they are too large.
@@ -214,7 +217,7 @@ class FleetCalls:
         if not isinstance(message, Message):
             raise BadMessageError(f"the message is no message but a {type(message).__name__}")
         message.metadata.__dict__.update(metadata.__dict__)
-        return message
+        return message, bool(missing)
 
     def confirm(self, node_id: int, metadata: Metadata) -> None:
         """Tells the server that it need not keep the message's objects any longer."""
@@ -261,8 +264,8 @@ class FleetCalls:
             if not self._client.PushObject(request).stored:
                 raise ValueError("the server did not store a part of the reply")
 
-        # Each once, however often it is asked for.
-        missing = [object_id for object_id in dict.fromkeys(response.objects_to_push) if object_id in reply.contents]
+        # Each once, however often it is asked for; and of what it does not have nothing is kept.
+        missing = dict.fromkeys(object_id for object_id in response.objects_to_push if object_id in reply.contents)
         push_object_contents_from_iterable(((object_id, reply.contents[object_id]) for object_id in missing), push)
 
     def close(self) -> None:
@@ -338,18 +341,23 @@ class _Client(FleetHttpClient):
         headers = {"content-type": PROTOBUF_MEDIA_TYPE, "accept": f"{FRAMES}, {PROTOBUF_MEDIA_TYPE}", WAIT: str(wait)}
         response = self._post("PullMessages", "pull-messages", request.SerializeToString(), headers)
         self._speaks_frames = response.headers.get("content-type") == FRAMES
-        return from_frames(response.content) if self._speaks_frames else [response.content]
+        return (from_frames(response.content) if self._speaks_frames else [response.content]) or [b""]
 
     def push(self, request: PushMessagesRequest, contents: Mapping[str, bytes]) -> PushMessagesResponse:
-        """Announces a reply, and sends small objects along to a server that has shown that it takes them."""
+        """Announces a reply, and sends small objects along to a server that has shown that it takes them.
+
+        Whatever comes in the way, the next attempt is as Flower's: the server may be another one since it spoke frames.
+        """
         if not self._speaks_frames:
             return self.PushMessages(request)
+        self._speaks_frames = False
         small = chosen(contents.items()).items()
         parts = [PushObjectRequest(node=request.node, object_id=name, object_content=part) for name, part in small]
         body = to_frames([request.SerializeToString(), *(part.SerializeToString() for part in parts)])
         headers = {"content-type": FRAMES, "accept": PROTOBUF_MEDIA_TYPE}
         response = self._post("PushMessages", "push-messages", body, headers)
         answer: PushMessagesResponse = PushMessagesResponse.FromString(response.content)
+        self._speaks_frames = True
         return answer
 
     def _post(self, method: str, action: str, body: bytes, headers: dict[str, str]) -> httpx.Response:

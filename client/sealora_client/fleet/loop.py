@@ -175,11 +175,13 @@ class FleetLoop:
             if delivery is None:
                 self._stop.wait(max(0.0, self._pace.pause() - (time.monotonic() - asked)))
                 continue
-            self._take(delivery)
-            self._pace.active()
+            if self._take(delivery):
+                self._pace.active()
+            else:  # or else a server that says the same for ever is listened to without a pause
+                self._stop.wait(self._pace.pause())
 
-    def _take(self, delivery: Delivery) -> None:
-        """Works on a message and leaves the answer in `_unsent`, if there is one."""
+    def _take(self, delivery: Delivery) -> bool:
+        """Works on a message and leaves the answer in `_unsent`, if there is one; whether it is a new one."""
         metadata = delivery.metadata
         if self._journal.handled(metadata.message_id):
             again = self._last[1] if self._last is not None and self._last[0] == metadata.message_id else None
@@ -187,7 +189,7 @@ class FleetLoop:
                 "a message came a second time: nothing was done%s", ", the answer is sent again" if again else ""
             )
             self._unsent = None if again is None else (again, 0.0)
-            return
+            return False
         self._in_hand = metadata
         started = time.monotonic()
         try:
@@ -203,13 +205,14 @@ class FleetLoop:
         else:
             if message is None:
                 self._drop()
-                return
+                return True
             self._link.busy = True
             try:
                 self._unsent = (self._app.answer(message), time.monotonic() - started)
             finally:
                 self._link.busy = False
         self._last = (metadata.message_id, self._unsent[0])
+        return True
 
     def _send(self) -> None:
         """Sends what is unsent, however long it takes, unless nobody waits for it any more.

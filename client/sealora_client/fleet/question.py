@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Generic, TypeVar
 
+from sealora_client.fleet.errors import LostConnectionError
 from sealora_client.fleet.stop import Stop
 
 Answer = TypeVar("Answer")
 
 
 class Question(Generic[Answer]):
-    """One question, on its way.
+    """One question, on its way. It is to be waited for: that closes its descriptor.
 
     Args:
         ask: asks it.
+
+    Raises:
+        LostConnectionError: it cannot be asked now, for want of descriptors or threads.
     """
 
     def __init__(self, ask: Callable[[], Answer]) -> None:
@@ -24,19 +29,34 @@ class Question(Generic[Answer]):
         self._answer: Answer | None = None
         self._error: BaseException | None = None
         self._is_there = threading.Event()
-        self._read, self._write = os.pipe()
-        threading.Thread(target=self._run, name="question", daemon=True).start()
+        with ExitStack() as opened:
+            try:
+                self._read, self._write = os.pipe()
+                opened.callback(os.close, self._read)
+                opened.callback(os.close, self._write)
+                threading.Thread(target=self._run, name="question", daemon=True).start()
+            except (OSError, RuntimeError) as error:
+                raise LostConnectionError(
+                    f"this machine lets the site open no further descriptor or thread ({error}): raise the limit of "
+                    "its service (LimitNOFILE, TasksMax), or end what takes them up"
+                ) from None
+            opened.pop_all()
 
     def wait(self, stop: Stop) -> Answer | None:
-        """The answer, or what asking raised; None as soon as `stop` is set, and the answer is lost then."""
+        """The answer, or what asking raised; None as soon as `stop` is set, and the answer is lost then. Once."""
         try:
             while not self._is_there.is_set() and not stop.is_set:
                 stop.wait(None, self._read)
         finally:
             os.close(self._read)
-        if self._error is not None:
-            raise self._error
-        return self._answer
+        error, self._error = self._error, None
+        try:
+            if error is not None:
+                raise error
+            return self._answer
+        finally:
+            # An error holds the frames it went through, and these hold it: all that came with it would stay.
+            del error
 
     def _run(self) -> None:
         try:

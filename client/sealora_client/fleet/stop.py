@@ -6,6 +6,9 @@ import os
 import select
 from contextlib import suppress
 
+_LONGEST_POLL = 2**31 - 1
+"""Milliseconds."""
+
 
 class Stop:
     """Like `threading.Event`, but setting it takes no lock: the handler of a signal that arrives while the same
@@ -29,7 +32,10 @@ class Stop:
     def wait(self, seconds: float | None, other: int | None = None) -> None:
         """Waits until it is set, for so long at most, or until the `other` descriptor can be read from."""
         if not self.is_set:
-            select.select([self._read] if other is None else [self._read, other], [], [], seconds)
+            poll = select.poll()  # `select.select` breaks on the 1025th descriptor
+            for descriptor in (self._read,) if other is None else (self._read, other):
+                poll.register(descriptor, select.POLLIN)
+            poll.poll(None if seconds is None else min(1000 * seconds, _LONGEST_POLL))
 
     def __del__(self) -> None:
         os.close(self._read)

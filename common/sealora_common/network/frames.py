@@ -15,6 +15,9 @@ PART_BYTES = 1 << 18
 """Parts up to this size travel with their message; larger ones by themselves, for they may be there already."""
 PARTS_BYTES = 1 << 20
 """Parts that travel with a message have at most this size together."""
+MOST_PARTS = 10_000
+"""So many parts travel with a message, or with all messages of one body. A frame may be empty, and four bytes of a body
+become a hundred times as much in memory."""
 WAIT = "sealora-wait"
 """HTTP header of a question for messages: seconds for which it may be held until there is one."""
 LONGEST_WAIT_SECONDS = 20
@@ -36,14 +39,16 @@ def from_frames(body: bytes) -> list[bytes]:
     """The parts of a body.
 
     Raises:
-        ValueError: it is cut short.
+        ValueError: it is cut short, or has more parts than `MOST_PARTS` and the message they travel with.
     """
-    parts = []
+    parts: list[bytes] = []
     at = 0
     while at < len(body):
         end = at + _HEAD + int.from_bytes(body[at : at + _HEAD], "big")
         if at + _HEAD > len(body) or end > len(body):
             raise ValueError("a framed body is cut short")
+        if len(parts) > MOST_PARTS:
+            raise ValueError(f"a framed body has more than {MOST_PARTS} parts")
         parts.append(body[at + _HEAD : end])
         at = end
     return parts
@@ -52,7 +57,8 @@ def from_frames(body: bytes) -> list[bytes]:
 def chosen(
     parts: Iterable[tuple[str, bytes]], *, largest: int = PART_BYTES, room: int = PARTS_BYTES
 ) -> dict[str, bytes]:
-    """Those parts that travel with their message: the first that are small enough, while there is room.
+    """Those parts that travel with their message: the first that are small enough, while there is room; `MOST_PARTS`
+    at most.
 
     Args:
         parts: id and content.
@@ -61,6 +67,8 @@ def chosen(
     """
     taken: dict[str, bytes] = {}
     for name, content in parts:
+        if len(taken) == MOST_PARTS:
+            break
         if len(content) <= min(largest, room) and name not in taken:
             taken[name] = content
             room -= len(content)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sealora_common.network.frames import PART_BYTES, PARTS_BYTES, chosen, from_frames, to_frames
+from sealora_common.network.frames import MOST_PARTS, PART_BYTES, PARTS_BYTES, chosen, from_frames, to_frames
 
 contents = st.lists(st.binary(max_size=300), max_size=8)
 
@@ -57,3 +57,14 @@ def test_a_part_travels_once_and_a_large_one_by_itself() -> None:
     assert chosen([("a", bytes(PART_BYTES + 1)), ("b", bytes(PART_BYTES))]) == {"b": bytes(PART_BYTES)}
     many = [(str(number), bytes(PART_BYTES)) for number in range(10)]
     assert len(chosen(many)) == PARTS_BYTES // PART_BYTES
+
+
+def test_no_body_has_more_parts_than_may_travel_with_a_message() -> None:
+    """A frame may be empty: eight megabytes would be two million parts."""
+    most = bytes(4 * (1 + MOST_PARTS))
+    assert len(from_frames(most)) == 1 + MOST_PARTS
+    for more in (1, 1_000_000):
+        with pytest.raises(ValueError, match="more than 10000 parts"):
+            from_frames(most + bytes(4 * more))
+    crumbs = [(str(number), b"1") for number in range(2 * MOST_PARTS)]
+    assert list(chosen(crumbs)) == [name for name, _ in crumbs[:MOST_PARTS]]

@@ -65,6 +65,8 @@ HELD_SECONDS = 1
 # Longer than a SuperLink takes to come back; a ServerApp that waits longer is better started anew.
 _LONGEST_OUTAGE_SECONDS = 120.0
 _LONGEST_RETRY_SECONDS = 2
+# A vector comes in pieces of 5 MB. An answer of ten thousand crumbs must not hold up the others while it is fetched.
+_PARTS_AT_ONCE = 100
 
 
 class SocketGrid(HttpGrid):
@@ -164,13 +166,15 @@ class SocketGrid(HttpGrid):
         metadata = message_from_proto(arriving.envelope).metadata
         came_whole = not arriving.missing  # then the SuperLink has let go of it
         try:
-            for part in arriving.missing:
+            for part in arriving.missing[:_PARTS_AT_ONCE]:
                 got = self.client.PullObject(PullObjectRequest(node=self.node, run_id=run_id, object_id=part))
                 if not got.object_found:
                     raise LookupError("a part of the answer is gone")
                 if not got.object_available:
                     return None
                 arriving.parts[part] = got.object_content
+            if arriving.missing:
+                return None
             answer = cast(Message, inflate_object_from_contents(metadata.message_id, arriving.parts))
             # What the SuperLink has checked, not what the sender wrote into the answer itself.
             answer.metadata.__dict__.update(metadata.__dict__)

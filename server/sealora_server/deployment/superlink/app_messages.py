@@ -118,7 +118,7 @@ class AppMessages:
             except TimeoutError:
                 continue
         if self._is_over(task.run_id):
-            del self._replied[task.run_id]
+            self._replied.pop(task.run_id, None)  # of two questions that were held, the other did it
         return to_frames([response.SerializeToString(), *self._parts(response, task.run_id)])
 
     async def _pulled(self, request: PullAppMessagesRequest, task: Task) -> PullAppMessagesResponse:

@@ -70,6 +70,7 @@ Request = TypeVar("Request", bound=Proto)
 
 # An envelope, ten thousand names of parts, and the parts that come with it.
 _MESSAGE_BYTES = 2 * PARTS_BYTES
+_FRAMED = ("pull-messages", "push-messages")
 # Hashing more than this in the event loop would hold up the other sites.
 _INLINE_BYTES = 1 << 18
 
@@ -95,9 +96,10 @@ class _Asked:
         given = self.headers.get(WAIT.encode(), b"0")
         return float(min(int(given), LONGEST_WAIT_SECONDS)) if given.isdigit() and len(given) < 4 else 0.0
 
-    def require_media_type(self) -> None:
-        """As Flower does."""
-        if not self.in_frames and self._media_type(b"content-type") != PROTOBUF_MEDIA_TYPE:
+    def require_media_type(self, action: str) -> None:
+        """As Flower does; and frames are taken only where there are any: elsewhere bodies may be larger by far."""
+        framed = self.in_frames and action in _FRAMED
+        if not framed and self._media_type(b"content-type") != PROTOBUF_MEDIA_TYPE:
             raise FlowerError(ApiErrorCode.UNSUPPORTED_CONTENT_TYPE, "Unsupported Content-Type")
 
     def _media_type(self, name: bytes) -> str:
@@ -164,7 +166,7 @@ class Fleet:
             await answer_error(scope, send, error)
 
     async def _handled(self, action: str, asked: _Asked, receive: Receive) -> bytes:
-        asked.require_media_type()
+        asked.require_media_type(action)
         try:
             most = most_bytes(asked.headers.items(), self._largest(action))
             with self.quotas.arriving(asked.node, most):
@@ -197,12 +199,12 @@ class Fleet:
     def _pushed(self, node: int, request: PushMessagesRequest, parts: list[PushObjectRequest]) -> PushMessagesResponse:
         response = self.replies.begin(node, request)
         run = request.messages_list[0].metadata.run_id
-        missing = list(response.objects_to_push)
+        missing = dict.fromkeys(response.objects_to_push)
         for part in parts:
             if part.object_id in missing:
                 part.run_id, part.session_id = run, response.session_id
                 if self.replies.add(node, part).stored:
-                    missing.remove(part.object_id)
+                    del missing[part.object_id]
         del response.objects_to_push[:]
         response.objects_to_push.extend(missing)
         return response

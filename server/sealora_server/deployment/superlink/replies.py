@@ -117,6 +117,10 @@ class Replies:
         response = fleet_handlers.push_messages(request, cast(LinkState, witness))
         if not witness.stored:
             self._end_session(response.session_id)
+            latest = self._latest.get((node, run))
+            if latest is not None and latest.message_id == tree.object_id and latest.missing:
+                # The server knows of it and waits for the rest; of a site that was cut off then, that comes now.
+                return PushMessagesResponse(session_id=latest.session, objects_to_push=sorted(latest.missing))
             return response
         if (node, run) in self._latest:
             self._end_session(self._latest[node, run].session)

@@ -29,7 +29,9 @@ from google.protobuf.message import Message as Proto
 
 from sealora_server.deployment.config import LimitsSection
 from sealora_server.deployment.processes.sockets import listen_unix
+from sealora_server.deployment.runs import socket_grid
 from sealora_server.deployment.runs.socket_grid import SocketGrid
+from sealora_server.deployment.superlink import app_messages
 from sealora_server.deployment.superlink.app_messages import LARGEST_PART
 from sealora_server.deployment.superlink.process import SuperLinkSettings, gated, superlink_app
 from sealora_server.deployment.superlink.questions import ids_of
@@ -72,6 +74,10 @@ class Bench(FleetBench):
 
     def ask(self, action: str, body: Proto | bytes, node: int | None, more: Headers | None = None) -> Answered:
         return asyncio.run_coroutine_threadsafe(self.post(action, body, node, more), self.loop).result(20)
+
+    def two(self) -> list[int]:
+        """This node and another."""
+        return [self.own, self.node()]
 
     def stop(self) -> None:
         self.server.should_exit = self.server.force_exit = True
@@ -167,6 +173,37 @@ def test_an_answer_that_has_not_come_whole_holds_up_no_other(grid: SocketGrid, b
     bench.asked.clear()
     assert [payload(message) for message in grid.pull_messages([slow])] == [b"slow"]
     assert bench.asked == ["pull-object"] * len(rest) + ["confirm-message-received"]  # no part comes twice
+
+
+def test_an_answer_of_many_crumbs_holds_up_no_other(grid: SocketGrid, bench: Bench, monkeypatch: Any) -> None:
+    """A member may answer in ten thousand parts; one that is not carried along is a request each."""
+    monkeypatch.setattr(socket_grid, "_PARTS_AT_ONCE", 2)
+    monkeypatch.setattr(app_messages, "PARTS_ROOM", 0)
+    orders = grid.push_messages([Message(RecordDict(), node, "query.hello", ttl=600.0) for node in bench.two()])
+    crumbs, quick = list(orders)
+    bench.push(bench.own, bench.answer(bench.own, bench.the_run, crumbs, b"crumbs"))
+    bench.asked.clear()
+    assert grid.pull_messages([crumbs, quick]) == []
+    assert bench.asked == ["pull-messages", "pull-object", "pull-object"]
+    bench.asked.clear()
+    assert [payload(message) for message in grid.pull_messages([crumbs])] == [b"crumbs"]
+    assert bench.asked == ["pull-object", "confirm-message-received"]
+
+
+def test_while_an_answer_is_under_way_a_question_is_not_held(grid: SocketGrid, bench: Bench, monkeypatch: Any) -> None:
+    asked_with: list[int] = []
+    ask = grid._framed
+
+    def framed(path: str, frames: Any, wait: int = 0) -> list[bytes]:
+        asked_with.append(wait)
+        return ask(path, frames, wait)
+
+    orders = list(grid.push_messages([Message(RecordDict(), node, "query.hello", ttl=600.0) for node in bench.two()]))
+    bench.begin(bench.answer(bench.own, bench.the_run, orders[0]))
+    monkeypatch.setattr(grid, "_framed", framed)
+    assert grid.pull_messages(orders) == []
+    assert grid.pull_messages(orders) == []
+    assert asked_with == [socket_grid.HELD_SECONDS, 0]
 
 
 def test_an_answer_whose_parts_are_gone_becomes_an_error(grid: SocketGrid, bench: Bench) -> None:

@@ -189,3 +189,78 @@ def test_a_member_that_guessed_a_part_of_a_message_and_lied_about_it_does_not_sp
     bench.send([coming])
     assert bench.state.object_store.get_object_tree(root.object_id) == root
     assert bench.held()["latest"] == 0
+
+
+def test_two_questions_of_a_run_that_ends_are_both_answered(bench: Bench) -> None:
+    orders = list(bench.send([message(bench, bench.own)]).message_ids)
+
+    async def asked() -> None:
+        questions = [asyncio.ensure_future(bench.pull(orders, wait="20")) for _ in range(2)]
+        await asyncio.sleep(0.1)
+        bench.app._is_over = lambda run: True  # type: ignore[method-assign]
+        bench.app.close()
+        await asyncio.wait_for(asyncio.gather(*questions), 5)
+
+    asyncio.run(asked())
+    assert bench.app._replied == {}
+
+
+def test_while_a_question_is_held_the_state_is_asked_once_for_each_alarm(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders = list(bench.send([message(bench, bench.own)]).message_ids)
+    asked = 0
+    pulled = bench.app._pulled
+
+    async def counted(*given: Any) -> PullAppMessagesResponse:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0)
+        return await pulled(*given)
+
+    monkeypatch.setattr(bench.app, "_pulled", counted)
+
+    async def held() -> None:
+        question = asyncio.ensure_future(bench.pull(orders, wait="20"))
+        await asyncio.sleep(0.2)
+        bench.app.replied(bench.the_run)
+        await asyncio.sleep(0.2)
+        assert asked == 2
+        bench.app.close()
+        await asyncio.wait_for(question, 5)
+
+    asyncio.run(held())
+
+
+def test_no_question_is_held_longer_than_any(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app_messages, "LONGEST_WAIT_SECONDS", 0.1)
+    orders = list(bench.send([message(bench, bench.own)]).message_ids)
+    asyncio.run(asyncio.wait_for(bench.pull(orders, wait="20"), 5))
+
+
+def test_an_answer_that_is_not_whole_is_listed_and_not_let_go(bench: Bench) -> None:
+    orders = list(bench.send([message(bench, bench.own)]).message_ids)
+    answer = bench.answer(bench.own, bench.the_run, orders[0])
+    first, *rest = answer.parts
+    bench.push(bench.own, answer, [first])
+    _, *parts = asyncio.run(bench.pull(orders))
+    assert [PullObjectResponse.FromString(part).object_content for part in parts] == [answer.parts[first]]
+    bench.push(bench.own, answer, rest)  # announced anew, as by a site that was cut off
+    assert all(bench.state.object_store.get(name) == content for name, content in answer.parts.items())
+
+
+def test_parts_that_no_message_names_and_other_bytes_are_not_stored(bench: Bench) -> None:
+    sent = message(bench, bench.own)
+    request = PushAppMessagesRequest(
+        messages_list=[message_to_proto(remove_content_from_message(sent))],
+        message_object_trees=[get_object_tree(sent)],
+    )
+    root = get_object_tree(sent)
+    parts = [
+        PushObjectRequest(run_id=bench.the_run, object_id=name_of(7), object_content=b"stranger"),
+        PushObjectRequest(run_id=bench.the_run, object_id=root.object_id, object_content=b"other"),
+    ]
+    answered = asyncio.run(bench.framed(app_messages.PUSH, [request, *parts]))
+    stored = PushAppMessagesResponse.FromString(from_frames(answered.body)[0])
+    assert root.object_id in stored.objects_to_push
+    assert name_of(7) not in bench.state.object_store

@@ -8,13 +8,16 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from fleet_bench import Answered, FleetBench, Headers, name_of
-from flwr.proto.fleet_pb2 import PullMessagesRequest, PullMessagesResponse
+from flwr.proto.fleet_pb2 import DeactivateNodeRequest, PullMessagesRequest, PullMessagesResponse
 from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, PullObjectRequest, PullObjectResponse
 from flwr.proto.node_pb2 import Node
 from flwr.supercore.inflatable.inflatable_object import get_object_id
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sealora_common.network.frames import FRAMES, PART_BYTES, WAIT, from_frames, to_frames
+from sealora_common.network.frames import FRAMES, LONGEST_WAIT_SECONDS, PART_BYTES, WAIT, from_frames, to_frames
 from sealora_common.round.wire_format import PULL_ID
+from sealora_server.deployment.superlink.fleet import _Asked
 
 SHORT = 0.3
 
@@ -202,3 +205,97 @@ def test_a_question_in_frames_is_one_too(bench: Bench) -> None:
     assert bench.ask("pull-messages", body, bench.own, framed).status == 200
     assert bench.ask("pull-messages", body[:-1], bench.own, framed).status == 400
     assert bench.ask("pull-messages", b"", bench.own, framed).status == 401  # it names no node
+
+
+def test_while_it_is_held_the_state_is_asked_once_for_each_alarm(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = 0
+    pull = bench.fleet.questions._pull
+
+    async def counted(request: PullMessagesRequest) -> PullMessagesResponse:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0)
+        return await pull(request)
+
+    monkeypatch.setattr(bench.fleet.questions, "_pull", counted)
+
+    async def held() -> None:
+        question = asyncio.ensure_future(bench.pull(wait="20"))
+        await asyncio.sleep(SHORT)
+        bench.fleet.questions.wake()
+        await asyncio.sleep(SHORT)
+        assert asked == 2
+        bench.fleet.questions.close()
+        await asyncio.wait_for(question, 2)
+
+    asyncio.run(held())
+
+
+def test_a_node_that_says_goodbye_has_no_question_any_more(bench: Bench) -> None:
+    async def asked() -> Answered:
+        question = asyncio.ensure_future(bench.pull(wait="20"))
+        await asyncio.sleep(SHORT / 3)
+        left = await bench.post("deactivate-node", DeactivateNodeRequest(node_id=bench.own), bench.own)
+        assert left.status == 200
+        return await asyncio.wait_for(question, 2)
+
+    assert orders_in(asyncio.run(asked())) == []
+
+
+def test_a_question_without_a_mark_does_not_take_the_place_of_a_marked_one(bench: Bench) -> None:
+    order = bench.order(bench.the_run, bench.own)
+    for mark in ("a", "", "a"):
+        orders = orders_in(asyncio.run(bench.pull(mark=mark)))
+        assert orders == ([order] if mark else [])
+
+
+@pytest.mark.parametrize("parts", [False, True])
+def test_a_message_that_is_not_whole_yet_stays_and_no_part_comes_empty(bench: Bench, parts: bool) -> None:
+    order = bench.order(bench.the_run, bench.own)
+    leaf = bench.parts_of(order)[0]
+    content = bench.state.object_store.store[leaf].content
+    bench.state.object_store.store[leaf].content = b""
+    bench.state.object_store.store[leaf].is_available = False
+    answered = asyncio.run(bench.pull(parts=parts))
+    if parts:
+        came = [PullObjectResponse.FromString(part).object_content for part in from_frames(answered.body)[1:]]
+        assert len(came) == 2
+        assert all(came)
+    assert order in bench.state.object_store
+    bench.state.object_store.put(leaf, content)
+    assert bench.part(leaf).object_content == content
+
+
+@given(st.binary(max_size=200))
+def test_whatever_header_asks_for_it_the_time_is_bounded(given_header: bytes) -> None:
+    wait = _Asked(1, b"", {WAIT.encode(): given_header}).wait
+    assert 0 <= wait <= LONGEST_WAIT_SECONDS
+    if wait:
+        assert given_header.isdigit()
+
+
+@pytest.mark.parametrize(("header", "seconds"), [(b"7", 7), (b"20", 20), (b"21", 20), (b"999", 20), (b"1000", 0)])
+def test_a_time_is_a_number_of_seconds(header: bytes, seconds: int) -> None:
+    assert _Asked(1, b"", {WAIT.encode(): header}).wait == seconds
+
+
+def test_what_is_kept_for_a_node_is_bounded(bench: Bench) -> None:
+    for number in range(20):
+        bench.order(bench.the_run, bench.own)
+        asyncio.run(bench.pull(mark=f"{number:02}" + "x" * 5000))
+    of = bench.fleet.questions._nodes[bench.own]
+    assert len(of.pull_id) == 64
+    assert len(of.handed_out) == 8
+
+
+@pytest.mark.parametrize("action", ["pull-object", "confirm-message-received"])
+def test_a_run_that_the_superlink_does_not_know_is_over(bench: Bench, action: str) -> None:
+    """Flower breaks on it."""
+    order = bench.order(bench.the_run, bench.own)
+    asyncio.run(bench.pull())
+    kind = PullObjectRequest if action == "pull-object" else ConfirmMessageReceivedRequest
+    named = {"object_id" if action == "pull-object" else "message_object_id": order}
+    request = kind(node=Node(node_id=bench.own), run_id=77, **named)
+    answered = bench.ask(action, request, bench.own)
+    assert answered.status == 403
+    assert b"2007" in answered.body
