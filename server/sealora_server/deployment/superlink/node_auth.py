@@ -101,7 +101,7 @@ class NodeAuthentication:
 
 
 def _bytes_of(text: bytes) -> bytes:
-    """Base64 in the one spelling that every encoder has: others of the same bytes exist, and nobody honest sends them."""
+    """Base64 in the spelling that encoders make: others of the same bytes exist, and nobody honest sends them."""
     content = b64decode(text, validate=True)
     if b64encode(content) != text:
         raise ValueError("another spelling")
