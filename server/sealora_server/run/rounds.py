@@ -34,6 +34,7 @@ from sealora_server.run.events import (
     TurnedAway,
     read_events,
 )
+from sealora_server.run.kept_receipts import KeptReceipts
 from sealora_server.run.sealed_grid import SealedGrid
 from sealora_server.run.store import RoundRecord, RunStore
 from sealora_server.run.strategy import build_strategy, restore_strategy, strategy_state
@@ -60,6 +61,7 @@ class _Run:
         self._blame = Blame(store.directory, store.events)
         self._enrolment = Enrolment(grid, self._recipe, roster, store.run_id, self._blame.sites)
         self._server = store.server_identity()
+        self._receipts = KeptReceipts(0, store.receipt)
         store.rosters.keep(roster)
         self._told_away: tuple[TurnedAway, ...] | None = None
 
@@ -86,7 +88,7 @@ class _Run:
             server=self._server,
             rosters=self._store.rosters,
         )
-        sealed.receipts = self._store.mended_receipts()
+        sealed.receipts = self._receipts = self._store.mended_receipts()
         if done:
             sealed.clip_range = self._store.record(done).next_clip_range
             sealed.clip_norm = self._store.record(done).next_clip_norm
@@ -143,7 +145,7 @@ class _Run:
             next_clip_norm=next_clip_norm(self._recipe, sealed.clip_norm, opened.unclipped),
             seconds=time.monotonic() - started,
         )
-        sealed.receipts.append(receipt)
+        self._receipts.append(receipt)
         sealed.clip_range = record.next_clip_range
         sealed.clip_norm = record.next_clip_norm
         self._report(record)

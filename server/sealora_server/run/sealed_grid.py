@@ -7,7 +7,7 @@ the recipe seals in groups, what `sealora_common.round.robust_mean` makes of the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 import numpy as np
@@ -65,7 +65,7 @@ class SealedGrid(Grid):
         self._server = server
         self._rosters = rosters
         self.attempt = 1
-        self.receipts: list[Receipt] = []
+        self.receipts: Sequence[Receipt] = ()
         """The run's receipts so far; with an order each site is sent those it lacks."""
         self.clip_range = initial_range(recipe)
         """Public range of a coordinate in the next round."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TypeVar
@@ -63,7 +63,7 @@ class Federation:
     layout: AdapterLayout
     sites: Mapping[int, str]
     held: dict[int, int]
-    receipts: list[Receipt]
+    receipts: Sequence[Receipt]
     rosters: RosterBook
     server: Identity
     events: EventLog

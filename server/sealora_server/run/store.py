@@ -27,6 +27,7 @@ from sealora_common.storage.durable import rename_durably, write_atomically
 from sealora_common.storage.own_files import make_directory
 from sealora_server.run.adapter_files import read_adapter, write_adapter
 from sealora_server.run.events import EventLog
+from sealora_server.run.kept_receipts import KeptReceipts
 from sealora_server.run.strategy import State
 
 _OPTIMIZER = "optimizer.safetensors"
@@ -152,16 +153,21 @@ class RunStore:
         Raises:
             StorageError: one of them is damaged.
         """
-        chain = []
-        for round_number in range(1, self.finished_rounds + 1):
-            path = self._round(round_number) / _RECEIPT
-            try:
-                chain.append(Receipt.from_line(read_file(path, LINE.longest)))
-            except (OSError, UnreadableError, ReceiptError):
-                raise _damaged(path) from None
-        return chain
+        return [self.receipt(round_number) for round_number in range(1, self.finished_rounds + 1)]
 
-    def mended_receipts(self) -> list[Receipt]:
+    def receipt(self, round_number: int) -> Receipt:
+        """The receipt of a finished round.
+
+        Raises:
+            StorageError: it is damaged.
+        """
+        path = self._round(round_number) / _RECEIPT
+        try:
+            return Receipt.from_line(read_file(path, LINE.longest))
+        except (OSError, UnreadableError, ReceiptError):
+            raise _damaged(path) from None
+
+    def mended_receipts(self) -> KeptReceipts:
         """As `receipts`, when `receipts.jsonl` holds the same: the server may have been killed between round and line.
 
         Raises:
@@ -174,7 +180,7 @@ class RunStore:
             same = False
         if not same:
             file.replace(chain)
-        return chain
+        return KeptReceipts(len(chain), self.receipt)
 
     def adapter(self, round_number: int, layout: AdapterLayout) -> Tensors:
         """The adapter after a finished round; after round 0, the initial one."""

@@ -118,7 +118,7 @@ def test_the_file_of_receipts_says_what_the_finished_rounds_say_whenever_the_ser
         path.unlink()
     else:
         path.write_bytes(damaged[damage])
-    assert RunStore.open(store.directory).mended_receipts() == chain
+    assert list(RunStore.open(store.directory).mended_receipts()) == chain
     assert path.read_bytes() == whole
 
 
