@@ -238,7 +238,7 @@ def test_evidence_from_a_group_shows_the_fault_to_anybody_with_the_roster(tmp_pa
         (dataclasses.replace(evidence, members=()), federation.roster),
         (dataclasses.replace(evidence, members=evidence.members[1:]), federation.roster),
         (dataclasses.replace(evidence, members=(*evidence.members, 13)), federation.roster),
-        (dataclasses.replace(evidence, site=3), federation.roster),
+        (dataclasses.replace(evidence, site=(evidence.site + 1) % len(evidence.members)), federation.roster),
     ):
         with pytest.raises(ProtocolError):
             changed.prove(roster)
