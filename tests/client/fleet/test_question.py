@@ -42,7 +42,7 @@ def test_a_thousand_questions_leave_no_descriptor_and_no_thread(ask: Callable[[]
         with suppress(LostConnectionError):
             assert Question(ask).wait(stop) == 1
     wait_until(lambda: threads() == 0)
-    assert descriptors() == before
+    assert descriptors() <= before
 
 
 def test_a_thousand_abandoned_ones_leave_none_once_their_answers_come() -> None:
@@ -54,7 +54,7 @@ def test_a_thousand_abandoned_ones_leave_none_once_their_answers_come() -> None:
     assert descriptors() <= before + MANY // 10
     come.set()
     wait_until(lambda: threads() == 0)
-    assert descriptors() == before
+    assert descriptors() <= before
 
 
 def test_what_came_with_a_failure_is_let_go_at_once() -> None:
@@ -100,7 +100,7 @@ def test_without_threads_it_is_a_failure_like_another_and_leaves_no_descriptor(
     monkeypatch.setattr(question.threading.Thread, "start", start)
     with pytest.raises(LostConnectionError, match="no further descriptor or thread"):
         Question(lambda: 1)
-    assert descriptors() == before
+    assert descriptors() <= before
 
 
 @pytest.fixture
@@ -148,4 +148,4 @@ def test_a_wish_s_descriptors_go_with_it() -> None:
     before = descriptors()
     for _ in range(100):
         Stop()
-    assert descriptors() == before
+    assert descriptors() <= before

@@ -8,7 +8,7 @@ from fleet_site import FleetSite, new_key
 from flwr.app import RecordDict
 
 from certificates import Authority
-from handshakes import needs_hybrid, server_context, shaken
+from handshakes import needs_hybrid, only_group, server_context, shaken
 from sealora_client.fleet.connection import FleetConnection, tls_context
 from sealora_client.fleet.errors import SessionRefusedError
 from sealora_common.errors import StorageError
@@ -110,7 +110,7 @@ def test_a_ca_file_that_cannot_be_used_is_said(tmp_path, key, content, why):
 @pytest.mark.parametrize("group", ["X25519", "prime256v1", "secp384r1", "secp521r1", "X448"])
 def test_a_server_that_has_one_classical_group_alone_is_still_reached(authority, group):
     context = server_context(authority)
-    context.set_ecdh_curve(group)
+    only_group(context, group)
     assert shaken(context, tls_context(authority.ca)).is_quantum_safe is False
 
 

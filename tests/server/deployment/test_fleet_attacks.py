@@ -84,7 +84,8 @@ def test_a_stranger_that_names_a_site_s_key_and_drips_does_not_silence_it(bench:
         shown = bench.until_over()
     assert shown.condition == "finished"
     assert [site.failures for site in bench.federation.sites] == [[], [], []]
-    assert set(statuses) == {b"401"}
+    assert b"401" in statuses
+    assert set(statuses) <= {b"401", b""}  # or the connection was closed before it could be read
     bench.is_right()
     with capsys.disabled():
         print(

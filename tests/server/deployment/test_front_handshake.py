@@ -9,7 +9,7 @@ import pytest
 from front_bench import KINDS, StartedFront, started_front
 
 from certificates import Authority
-from handshakes import needs_hybrid, only_groups, shaken
+from handshakes import needs_hybrid, only_group, only_groups, shaken
 from sealora_common.network.tls_handshake import HandshakeWatch
 from sealora_server.deployment.config import LimitsSection
 from sealora_server.deployment.front.embedded import tls_context
@@ -34,7 +34,7 @@ def test_a_front_whose_openssl_lacks_the_hybrid_group_still_serves(kind, tmp_pat
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_client_that_lacks_the_hybrid_group_is_still_served(kind, tmp_path):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.set_ecdh_curve("X25519")
+    only_group(context, "X25519")
     watch = HandshakeWatch(context)
     with started_front(kind, tmp_path / "server", LIMITS) as front:
         context.load_verify_locations(front.ca)
@@ -58,7 +58,7 @@ def test_the_embedded_front_takes_any_group_that_openssl_lets_it(tmp_path):
     authority = Authority(tmp_path)
     for group in ("X25519", "prime256v1", "secp384r1", "secp521r1", "X448"):
         client = ssl.create_default_context(cafile=str(authority.ca))
-        client.set_ecdh_curve(group)
+        only_group(client, group)
         assert shaken(tls_context(*authority.issue()), client).is_quantum_safe is False
 
 
