@@ -92,9 +92,11 @@ class Accepting:
             await self._loop.connect_accepted_socket(
                 protocol, connection, ssl=self._context, ssl_handshake_timeout=self._seconds
             )
-        except (OSError, asyncio.CancelledError):  # no TLS, not in time, or driven out
-            self._limit.leave(slot)
+        except BaseException as error:
+            self._limit.leave(slot)  # whatever went wrong, its place is free again
             connection.close()
+            if not isinstance(error, OSError | asyncio.CancelledError):  # no TLS, not in time, or driven out
+                raise
 
 
 def _end(connection: socket.socket) -> None:
