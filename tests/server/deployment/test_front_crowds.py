@@ -110,6 +110,18 @@ def test_eight_addresses_that_hold_all_places_keep_no_node_out(embedded):
         connection.close()
 
 
+def test_connections_on_which_a_node_was_heard_are_not_driven_out(embedded):
+    """Although their address has more of them than any stranger's."""
+    known = [asks(embedded) for _ in range(20)]
+    held = crowd(embedded, 14)
+    assert len(held) > LIMITS.connections / 2
+    for connection in known:
+        connection.sendall(REQUEST)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+    for connection in held:
+        connection.close()
+
+
 def test_strangers_fill_half_of_the_places_at_most(embedded):
     held = crowd(embedded, LIMITS.connections_per_address)
     time.sleep(0.5)
