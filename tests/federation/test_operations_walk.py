@@ -34,7 +34,10 @@ def walk() -> list[str]:
     return re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
-@pytest.fixture(scope="module", params=[0o022, 0o000], ids=lambda mask: f"umask {mask:03o}")
+# Two and a half minutes each: always under the umask that hides nothing, the usual one by `make test-slow`.
+@pytest.fixture(
+    scope="module", params=[0o000, pytest.param(0o022, marks=pytest.mark.slow)], ids=lambda mask: f"umask {mask:03o}"
+)
 def walked(request, tiny_base, tmp_path_factory) -> Path:
     """The directory in which the walk was done: `federation/` and the inline simulation's `inline/`."""
     directory = tmp_path_factory.mktemp("walk")

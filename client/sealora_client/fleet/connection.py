@@ -146,9 +146,10 @@ class FleetConnection:
         if not self._ask(lambda: self._calls.heartbeat(self._node_id, ANNOUNCED_SECONDS)):
             raise SessionRefusedError("unknown", _UNKNOWN)
 
-    def pull(self) -> Delivery | None:
-        """The next message, if there is one; a server of ours holds the question for a while."""
-        pulled = self._ask(lambda: self._calls.pull(self._node_id, LONGEST_WAIT_SECONDS))
+    def pull(self, *, held: bool = True) -> Delivery | None:
+        """The next message, if there is one; a server of ours holds the question for a while if `held` is asked for."""
+        wait = LONGEST_WAIT_SECONDS if held else 0
+        pulled = self._ask(lambda: self._calls.pull(self._node_id, wait))
         return None if pulled is None else Delivery(*pulled)
 
     def fetch(self, delivery: Delivery) -> Message:

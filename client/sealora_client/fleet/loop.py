@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Protocol, TypeVar
 
 from flwr.app import Message
@@ -50,7 +51,7 @@ class Connection(Protocol):
     def resume(self, node_id: int) -> None: ...
     def leave(self) -> None: ...
     def heartbeat(self) -> None: ...
-    def pull(self) -> Delivery | None: ...
+    def pull(self, *, held: bool = True) -> Delivery | None: ...
     def fetch(self, delivery: Delivery) -> Message: ...
     def push(self, reply: Reply, runtime: float) -> None: ...
     def reconnect(self) -> None: ...
@@ -162,8 +163,10 @@ class FleetLoop:
                 self._send()
                 continue
             asked = time.monotonic()
+            # After a failure the answer is wanted at once: until there is one, the server counts as lost.
+            ask = partial(self._connection.pull, held=self._link.connected)
             try:
-                delivery = Question(self._connection.pull).wait(self._stop)
+                delivery = Question(ask).wait(self._stop)
             except (LostConnectionError, SessionRefusedError) as error:
                 self._failed(error)
                 if isinstance(error, SessionRefusedError) and error.reason != "certificate":

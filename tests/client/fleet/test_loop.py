@@ -50,7 +50,7 @@ class FakeConnection:
     def heartbeat(self) -> None:
         self._call("heartbeat")
 
-    def pull(self) -> Delivery | None:
+    def pull(self, *, held: bool = True) -> Delivery | None:
         self._call("pull")
         return self.inbox.pop(0) if self.inbox else None
 
