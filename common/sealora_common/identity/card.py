@@ -36,7 +36,7 @@ _NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
 def _is_p384(value: str) -> str:
     try:
         key = load_ssh_public_key(value.encode())
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm, NotImplementedError):  # the last for a point that is compressed
         raise ValueError("not an OpenSSH public key") from None
     if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP384R1):
         raise ValueError("not a P-384 key")

@@ -21,6 +21,14 @@ VECTORS = Path(__file__).parents[1] / "vectors"
 BERLIN, STRANGER = (Identity.create(name, SeededEntropy(name)) for name in ("berlin", "stranger"))
 
 
+def with_point_of(form: int) -> str:
+    """The node key, whose point (97 bytes at the end: a form, x and y) claims another form."""
+    kind, encoded = NODE_KEY.split()
+    content = bytearray(base64.b64decode(encoded))
+    content[-97] = form
+    return f"{kind} {base64.b64encode(content).decode()}"
+
+
 def ssh(private) -> str:
     return private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
 
@@ -90,6 +98,7 @@ MALFORMED = {
     "no node key": {"node_key": ""},
     "a node key of another curve": {"node_key": ssh(ec.derive_private_key(7, ec.SECP256R1()))},
     "a node key of another kind": {"node_key": ssh(ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32)))},
+    "a node key whose point is compressed": {"node_key": with_point_of(2)},
     "half a node key": {"node_key": NODE_KEY[:60]},
     "a node key that is a certificate of nothing": {"node_key": "ecdsa-sha2-nistp384-cert-v01@openssh.com AAAA"},
     "a signature of another length": {"signature": "ab"},
