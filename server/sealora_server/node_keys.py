@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from sealora_common.identity.encoded_keys import public_key_from_openssh
 from sealora_common.roster import Roster
 
 
@@ -37,10 +38,9 @@ def node_key_pem(node_key: str) -> bytes:
     """A node's public key as Flower keeps it (PEM), from the form on a site's card (OpenSSH).
 
     Raises:
-        ValueError: it is none.
-        UnsupportedAlgorithm: it is of a kind unknown here.
+        ValueError: it is none, or of a kind unknown here.
     """
-    return load_ssh_public_key(node_key.encode()).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return public_key_from_openssh(node_key).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 def sites_by_node_key(roster: Roster) -> dict[bytes, str]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, EllipticCurvePrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sealora_common.config import SMALL, read_file, why_not
 from sealora_common.errors import StorageError, UnreadableError
 from sealora_common.identity import read_passphrase
+from sealora_common.identity.encoded_keys import private_key_from_openssh
 
 
 def load_node_key(path: Path) -> EllipticCurvePrivateKey:
@@ -42,12 +42,12 @@ def public_half(key: EllipticCurvePrivateKey) -> str:
 
 def _open(path: Path, content: bytes) -> object:
     try:
-        return load_ssh_private_key(content, None)
+        return private_key_from_openssh(content)
     except TypeError:  # it is locked
         pass
-    except (ValueError, UnsupportedAlgorithm):
+    except ValueError:
         raise StorageError(f"{path}: it is no private key: restore it from a backup or enrol anew") from None
     try:
-        return load_ssh_private_key(content, read_passphrase(path))
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return private_key_from_openssh(content, read_passphrase(path))
+    except (ValueError, TypeError):
         raise StorageError(f"{path}: cannot be opened, the passphrase is wrong: correct that") from None

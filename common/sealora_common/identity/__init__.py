@@ -3,6 +3,7 @@
 `points`    which 32 bytes are the one encoding of a usable Ed25519 key
 `hybrid`    the signature: Ed25519 and ML-DSA-65 over one message, valid only together
 `text`      keys and signatures as text, and the short forms that people compare
+`encoded_keys`  keys from PEM and OpenSSH text, with one error for all that they can lack
 `keyfile`   `Identity`: a named private key, its file and passphrase; a public key's file
 `card`      a site's name and public keys, signed by the site, for the coordinator
 """

@@ -6,9 +6,8 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, EllipticCurvePublicKey, generate_private_key
-from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat, PublicFormat, load_ssh_public_key
+from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat, PublicFormat
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from sealora_common.canonical import canonical_json
@@ -25,6 +24,7 @@ from sealora_common.identity import (
     signature_to_text,
     verify,
 )
+from sealora_common.identity.encoded_keys import public_key_from_openssh
 from sealora_common.storage.durable import write_atomically
 from sealora_common.storage.file_version import require_version
 
@@ -35,8 +35,8 @@ _NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
 
 def _is_p384(value: str) -> str:
     try:
-        key = load_ssh_public_key(value.encode())
-    except (ValueError, UnsupportedAlgorithm, NotImplementedError):  # the last for a point that is compressed
+        key = public_key_from_openssh(value)
+    except ValueError:
         raise ValueError("not an OpenSSH public key") from None
     if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP384R1):
         raise ValueError("not a P-384 key")

@@ -18,12 +18,12 @@ from cryptography.hazmat.primitives.serialization import (
     KeySerializationEncryption,
     NoEncryption,
     PrivateFormat,
-    load_pem_private_key,
 )
 
 from sealora_common.config import SMALL, read_file, why_not
 from sealora_common.entropy import Entropy
 from sealora_common.errors import StorageError, UnreadableError
+from sealora_common.identity.encoded_keys import private_key_from_pem
 from sealora_common.identity.hybrid import SEED_BYTES, SigningKey
 from sealora_common.identity.text import key_fingerprint, key_from_text, key_pin, key_to_text
 from sealora_common.storage.durable import write_atomically
@@ -117,7 +117,7 @@ class Identity:
 
 def _key(path: Path, block: bytes, passphrase: bytes | None) -> PrivateKeyTypes:
     try:
-        return load_pem_private_key(block, password=passphrase)
+        return private_key_from_pem(block, passphrase)
     except (ValueError, TypeError):
         why = "the passphrase is wrong" if passphrase else "it is no private key"
         raise StorageError(f"{path}: cannot be opened, {why}: correct that or restore it from a backup") from None

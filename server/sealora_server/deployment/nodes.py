@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from pydantic import BaseModel, ConfigDict, Field
 
 from sealora_common.config import LINE, from_json, read_file
@@ -62,7 +61,7 @@ class NodeList(BaseModel):
         try:
             nodes = NodeList(nodes={**self.nodes, **added}).nodes
             keys = {name: node_key_pem(key) for name, key in sorted(nodes.items())}
-        except (ValueError, UnsupportedAlgorithm):
+        except ValueError:
             raise DeploymentError("a site's name or node key is malformed: ask the site for its card again") from None
         owners: dict[bytes, str] = {}
         for name, key in keys.items():

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import (
@@ -20,12 +20,12 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     PublicFormat,
-    load_pem_private_key,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from sealora_common.config import SMALL, read_file, why_not
 from sealora_common.errors import UnreadableError
+from sealora_common.identity.encoded_keys import private_key_from_pem
 from sealora_common.storage.durable import write_atomically
 from sealora_common.storage.own_files import PUBLIC_FILE
 from sealora_server.deployment.errors import DeploymentError
@@ -172,10 +172,10 @@ def load_private_key(path: Path) -> EllipticCurvePrivateKey:
         raise DeploymentError(f"{path}: others can read this private key: chmod 600 it, and replace it if they did")
     try:
         # Of whatever kind the operator's own is: only `sign` and `public_key` are asked of it.
-        return load_pem_private_key(pem, password=None)  # type: ignore[return-value]
+        return private_key_from_pem(pem)  # type: ignore[return-value]
     except TypeError:
         raise DeploymentError(f"{path}: locked by a passphrase: a server that restarts alone needs it open") from None
-    except (ValueError, UnsupportedAlgorithm):
+    except ValueError:
         raise DeploymentError(f"{path}: not a private key in PEM form: put one there") from None
 
 
