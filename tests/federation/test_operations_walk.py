@@ -34,7 +34,7 @@ def walk() -> list[str]:
     return re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
-# Two and a half minutes each: always under the umask that hides nothing, the usual one by `make test-slow`.
+# More than a minute each: always under the umask that hides nothing, the usual one by `make test-slow`.
 @pytest.fixture(
     scope="module", params=[0o000, pytest.param(0o022, marks=pytest.mark.slow)], ids=lambda mask: f"umask {mask:03o}"
 )

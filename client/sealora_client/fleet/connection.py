@@ -146,7 +146,7 @@ class FleetConnection:
         if not self._ask(lambda: self._calls.heartbeat(self._node_id, ANNOUNCED_SECONDS)):
             raise SessionRefusedError("unknown", _UNKNOWN)
 
-    def pull(self, *, held: bool = True) -> Delivery | None:
+    def pull(self, *, held: bool) -> Delivery | None:
         """The next message, if there is one; a server of ours holds the question for a while if `held` is asked for."""
         wait = LONGEST_WAIT_SECONDS if held else 0
         pulled = self._ask(lambda: self._calls.pull(self._node_id, wait))

@@ -31,6 +31,8 @@ class FakeConnection:
         self.inbox: list[Delivery] = []
         self.pushed: list[Reply] = []
         self.calls: list[str] = []
+        self.held: list[bool] = []
+        """Whether each question might be held."""
 
     def _call(self, name: str) -> None:
         self.calls.append(name)
@@ -50,7 +52,8 @@ class FakeConnection:
     def heartbeat(self) -> None:
         self._call("heartbeat")
 
-    def pull(self, *, held: bool = True) -> Delivery | None:
+    def pull(self, *, held: bool) -> Delivery | None:
+        self.held.append(held)
         self._call("pull")
         return self.inbox.pop(0) if self.inbox else None
 
@@ -90,6 +93,14 @@ def test_every_kind_of_trouble_ends_in_a_session(start):
     site = start(connection)
     wait_until(lambda: site.health.ready)
     assert connection.calls.count("open") == 8
+
+
+def test_after_a_failure_the_next_question_is_not_held(start):
+    """A held one would leave the site without a server, as far as its operator sees, for as long as it is held."""
+    connection = FakeConnection(pull=[LOST])
+    site = start(connection)
+    wait_until(lambda: len(connection.held) >= 3 and site.health.ready)
+    assert connection.held[:3] == [True, False, True]
 
 
 def test_one_line_tells_of_each_change_however_many_attempts_it_takes(start, caplog):

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,7 @@ def test_parts_are_what_the_tree_names_and_the_rest_is_let_go(
     order = server.order()
     honest = [part(content) for content in server.objects.values()]
     framed(server, order, PARTS[which](honest))
-    delivery = connection.pull()
+    delivery = connection.pull(held=True)
     assert delivery is not None
     message = connection.fetch(delivery)
     assert message.content.config_records["config"]["payload"] == b"hello"
@@ -146,7 +147,7 @@ def test_parts_that_came_along_are_held_to_the_rules_of_those_that_are_fetched(
     monkeypatch.setattr("sealora_client.fleet.hostile.LARGEST_STRUCTURE", 16)
     order = server.order()
     framed(server, order, [part(content) for content in server.objects.values()])
-    delivery = connection.pull()
+    delivery = connection.pull(held=True)
     assert delivery is not None
     with pytest.raises(BadMessageError, match="larger than any of its kind"):
         connection.fetch(delivery)
@@ -159,7 +160,7 @@ def test_what_came_along_counts_as_the_message_s_bytes(
     *first, last = server.objects.values()
     framed(server, order, [part(content) for content in (*first, last) if len(content) > 1000])
     monkeypatch.setattr("sealora_client.fleet.connection.LARGEST_MESSAGE", 4200)
-    delivery = connection.pull()
+    delivery = connection.pull(held=True)
     assert delivery is not None
     with pytest.raises(BadMessageError, match="larger than any order"):
         connection.fetch(delivery)
@@ -171,7 +172,7 @@ def test_a_message_whose_bytes_say_another_sender_is_that_of_the_pull(
     order = server.order()
     order.messages_list[0].metadata.group_id = "told"
     server.orders.append(order)
-    delivery = connection.pull()
+    delivery = connection.pull(held=True)
     assert delivery is not None
     assert connection.fetch(delivery).metadata.group_id == "told"
 
@@ -197,9 +198,9 @@ def test_an_answer_goes_in_frames_only_to_who_spoke_them_last(server: LyingServe
     reply = flower.Reply.of(greeting(3))
     connection.push(reply, 0.0)
     framed(server, server.order(), [])
-    connection.pull()
+    connection.pull(held=True)
     server.lies.pop("pull-messages")
-    connection.pull()
+    connection.pull(held=True)
     connection.push(reply, 0.0)
     assert [kind == FRAMES for kind, _ in seen] == [False, False]
 
@@ -228,7 +229,7 @@ def test_an_answer_s_parts_travel_in_the_node_s_name_and_are_not_sent_again(
 
     framed(server, server.order(), [])
     server.lies["push-messages"] = push
-    connection.pull()
+    connection.pull(held=True)
     reply = flower.Reply.of(greeting(3))
     for _ in range(2):
         connection.push(reply, 0.0)
@@ -306,7 +307,7 @@ def test_many_lies_leave_no_descriptor_and_no_thread(server: LyingServer, connec
     before = own()
     for _ in range(200):
         with pytest.raises(LostConnectionError):
-            Question(connection.pull).wait(stop)
+            Question(partial(connection.pull, held=True)).wait(stop)
     wait_until(lambda: not [each for each in threading.enumerate() if each.name == "question"])
     assert len(own()) <= len(before)
 
@@ -339,7 +340,7 @@ def test_whatever_parts_come_they_are_a_message_or_an_error_that_the_loop_knows(
     body = to_frames([order.SerializeToString() if first else b"", *parts])
     server.lies["pull-messages"] = lambda asked, _: asked.whole(body[: len(body) - cut], headers=IN_FRAMES)
     try:
-        delivery = connection.pull()
+        delivery = connection.pull(held=True)
         if delivery is not None:
             connection.fetch(delivery)
             assert set(delivery.contents) <= set(server.objects)

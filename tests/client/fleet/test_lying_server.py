@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -248,7 +249,7 @@ def test_no_exchange_lasts_longer_than_its_bounds(server, tmp_path, hurried, kin
         server.lies[action] = DRIPS[kind]
         connection, started = site.connection, time.monotonic()
         calls = {
-            "pull-messages": connection.pull,
+            "pull-messages": partial(connection.pull, held=True),
             "send-node-heartbeat": connection.heartbeat,
             "pull-object": lambda: connection._calls._client.PullObject(message_pb2.PullObjectRequest(object_id="a")),
             "push-messages": lambda: connection.push(flower.Reply.of(greeting(3)), 0.0),
@@ -292,7 +293,7 @@ def test_whatever_bytes_come_they_are_an_error_that_the_loop_knows(server, tmp_p
         connection.open()
         connection.heartbeat()
         server.orders[:] = [order]
-        delivery = connection.pull()
+        delivery = connection.pull(held=True)
         if delivery is not None:
             connection.fetch(delivery)
         connection.push(flower.Reply.of(greeting(3)), 0.0)

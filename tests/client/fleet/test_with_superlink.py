@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import time
@@ -20,9 +21,12 @@ from starlette.responses import Response
 from sealora_client.fleet import connection as connection_module
 from sealora_client.fleet import hostile
 from sealora_client.fleet import journal as journal_module
+from sealora_client.fleet.connection import FleetConnection
+from sealora_client.fleet.errors import LostConnectionError
 from sealora_client.fleet.journal import JOURNAL
 from sealora_client.fleet.stop import StopNow
 from sealora_common.errors import StorageError
+from sealora_common.network.frames import LONGEST_WAIT_SECONDS, WAIT
 
 HELLO = "query.hello"
 
@@ -150,6 +154,22 @@ def test_it_starts_before_the_server(tmp_path):
         wait_until(lambda: not site.health.ready)
         with server:
             joined(server, site)
+
+
+@pytest.mark.parametrize(("held", "seconds"), [(True, LONGEST_WAIT_SECONDS), (False, 0)])
+def test_a_question_says_for_how_long_it_may_be_held(server, key, held, seconds):
+    asked: list[str | None] = []
+
+    def noted(request) -> Response:
+        asked.append(request.headers.get(WAIT))
+        return Response(status_code=503)
+
+    with contextlib.closing(FleetConnection(server.address, key, None)) as connection:
+        connection.open()
+        server.fault = noted
+        with pytest.raises(LostConnectionError):
+            connection.pull(held=held)
+    assert asked == [str(seconds)]
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
@@ -281,7 +301,7 @@ def test_what_was_in_hand_when_the_site_died_is_refused_when_it_is_back(server, 
     crashed.journal.opened(node)
     run = server.start_run()
     order = server.order(run, node, "train", content())
-    delivery = crashed.connection.pull()
+    delivery = crashed.connection.pull(held=True)
     crashed.journal.take(delivery.metadata)  # and here it is killed
     with FleetSite(tmp_path, server.address, key=key) as site:
         wait_until(lambda: site.health.ready)

@@ -92,11 +92,13 @@ class Accepting:
             await self._loop.connect_accepted_socket(
                 protocol, connection, ssl=self._context, ssl_handshake_timeout=self._seconds
             )
-        except BaseException as error:
-            self._limit.leave(slot)  # whatever went wrong, its place is free again
-            connection.close()
-            if not isinstance(error, OSError | asyncio.CancelledError):  # no TLS, not in time, or driven out
-                raise
+            return
+        except (OSError, asyncio.CancelledError):  # no TLS, not in time, or driven out
+            pass
+        except Exception:  # told here: nobody waits for this task
+            log.exception("a fault of the front ended a handshake")
+        self._limit.leave(slot)
+        connection.close()
 
 
 def _end(connection: socket.socket) -> None:
