@@ -302,6 +302,27 @@ def test_a_superlink_that_is_away_for_a_moment_is_asked_again(grid: SocketGrid, 
     assert failures == []
 
 
+def test_a_superlink_that_stays_away_is_given_up(bench: Bench, tmp_path: Path, monkeypatch: Any) -> None:
+    """A new process is better then than one that waits for ever."""
+    monkeypatch.setattr(socket_grid, "_LONGEST_OUTAGE_SECONDS", 0.3)
+    grid = SocketGrid(tmp_path / "s", bench.tokens[bench.the_run])
+    grid.set_run(bench.state.get_run_info(run_ids=[bench.the_run])[0])
+    bench.stop()
+    given_up: list[BaseException] = []
+
+    def pull() -> None:
+        try:
+            grid.pull_messages(["an order"])
+        except httpx.HTTPError as error:
+            given_up.append(error)
+
+    asking = threading.Thread(target=pull, daemon=True)
+    asking.start()
+    asking.join(timeout=20)
+    assert given_up
+    grid.close()
+
+
 def test_what_was_not_whole_is_forgotten_with_the_next_messages(grid: SocketGrid, bench: Bench) -> None:
     asked, answer = answered(grid, bench)
     bench.begin(answer)
