@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -300,6 +301,13 @@ def test_a_superlink_that_is_away_for_a_moment_is_asked_again(grid: SocketGrid, 
     bench.push(bench.own, answer)
     assert [payload(message) for message in grid.pull_messages([asked])] == [b"answer"]
     assert failures == []
+
+
+def test_the_pauses_between_two_attempts_stay_short(grid: SocketGrid) -> None:
+    """Or a run stands still for minutes after its SuperLink is back."""
+    pauses = list(itertools.islice(grid._retry_invoker.wait_gen_factory(), 12))
+    assert pauses[0] <= 0.1
+    assert max(pauses) == 2
 
 
 def test_a_superlink_that_stays_away_is_given_up(bench: Bench, tmp_path: Path, monkeypatch: Any) -> None:
