@@ -22,19 +22,20 @@ from sealora_common.adapter import AdapterLayout, TensorSpec
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import OrderRefusedError
 from sealora_common.identity import Identity
-from sealora_common.receipts.receipt import chain_from_bytes
+from sealora_common.receipts.receipt import chain_from_bytes, history_of
 from sealora_common.recipe import Recipe, parse_recipe
 from sealora_common.roster import Roster
 from sealora_common.roster.book import RosterBook
+from sealora_common.round.clip_range import initial_range
 from sealora_common.round.contribution import Contribution, ContributionLayout
 from sealora_common.round.groups import group_of
 from sealora_common.round.hello import Hello
-from sealora_common.round.order import RoundOrder, evaluates, terms_of
+from sealora_common.round.order import Purpose, RoundOrder, evaluates, terms_of
 from sealora_common.secagg import SiteSession
 from sealora_server.run.blame import Blame
 from sealora_server.run.enrolment import Enrolment
 from sealora_server.run.events import EventLog
-from sealora_server.run.sealed_grid import SealedGrid
+from sealora_server.run.sealed_round import Federation
 
 LAYOUT = AdapterLayout(
     (
@@ -212,6 +213,7 @@ def pure_federation(
     deltas: Deltas | None = None,
     layout: AdapterLayout = LAYOUT,
     server: Identity | None = None,
+    coordinator: Identity | None = None,
 ) -> tuple[Roster, dict[int, PureSite]]:
     """A roster of `count` sites, site-0 and so on, and the sites by node id (11, 12, ...)."""
     trained = layout.trained(recipe.lora.aggregation, 1)
@@ -221,7 +223,7 @@ def pure_federation(
         return generator.normal(size=trained.size).astype(np.float32)
 
     identities = [Identity.create(f"site-{index}", SystemEntropy()) for index in range(count)]
-    coordinator = Identity.create("coordinator", SystemEntropy())
+    coordinator = coordinator or Identity.create("coordinator", SystemEntropy())
     public_keys = {identity.name: identity.public_key for identity in identities}
     roster = Roster.create("pure", public_keys, coordinator, None if server is None else server.public_key)
     sites = {
@@ -231,26 +233,46 @@ def pure_federation(
     return roster, sites
 
 
-def sealed_over(
-    directory: Path, grid: PureGrid, recipe: Recipe, roster: Roster, server: Identity
-) -> tuple[SealedGrid, EventLog]:
-    """A sealed grid of a run in `directory` over pure sites, which it has greeted, and the run's events."""
+def federation_over(directory: Path, grid: PureGrid, recipe: Recipe, roster: Roster, server: Identity) -> Federation:
+    """A run in `directory` over pure sites, which it has greeted, before its first round."""
     events = EventLog(directory / "events.jsonl")
     blame = Blame(directory, events)
     enrolment = Enrolment(grid, recipe, roster, RUN_ID, blame.sites)
-    sealed = SealedGrid(
-        grid,
+    layout = enrolment.wait()
+    return Federation(
+        grid=grid,
         recipe=recipe,
         roster=roster,
-        layout=enrolment.wait(),
-        enrolment=enrolment,
-        blame=blame,
-        run_id=RUN_ID,
-        events=events,
-        server=server,
+        layout=layout,
+        sites=enrolment.sites,
+        held=enrolment.receipts,
+        receipts=(),
         rosters=RosterBook(directory / "rosters"),
+        server=server,
+        events=events,
+        blame=blame,
     )
-    return sealed, events
+
+
+def order_for(
+    federation: Federation, adapter: NDArray[np.float32], round_number: int, purpose: Purpose = "train"
+) -> RoundOrder:
+    """The order of a round's first attempt."""
+    recipe = federation.recipe
+    return RoundOrder.issue(
+        purpose,
+        run=RUN_ID,
+        round_number=round_number,
+        attempt=1,
+        recipe=recipe,
+        roster=federation.roster,
+        layout_digest=federation.layout.digest,
+        adapter=adapter,
+        history=history_of(federation.receipts),
+        clip_range=initial_range(recipe),
+        clip_norm=recipe.privacy.clip_norm,
+        groups=recipe.sealing.groups,
+    )
 
 
 def _payload(payload: bytes) -> RecordDict:

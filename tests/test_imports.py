@@ -71,7 +71,7 @@ def test_everything_the_parties_share_needs_neither_torch_nor_flower_nor_a_model
     run_without(blocked, "import importlib\n" + "".join(f"importlib.import_module({name!r})\n" for name in modules))
 
 
-@pytest.mark.parametrize("module", ["sealora_server.run.sealed_grid", "sealora_server.app", "sealora_server.cli"])
+@pytest.mark.parametrize("module", ["sealora_server.run.sealed_round", "sealora_server.app", "sealora_server.cli"])
 def test_the_server_needs_no_torch_to_aggregate(module):
     run_without({"torch", "transformers", "peft", "opacus", "bitsandbytes", "sealora_client"}, f"import {module}\n")
 
@@ -81,32 +81,21 @@ def test_the_server_runs_a_whole_sealed_round_without_torch(tmp_path):
 sys.path[:0] = [{str(ROOT / "tests")!r}]
 from pathlib import Path
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord
-from pure_sites import LAYOUT, PureGrid, pure_federation, pure_recipe
-from sealora_server.run.blame import Blame
+from pure_sites import PureGrid, federation_over, order_for, pure_federation, pure_recipe
 from sealora_common.entropy import SystemEntropy
 from sealora_common.identity import Identity
-from sealora_common.roster.book import RosterBook
-from sealora_server.run.enrolment import Enrolment
-from sealora_server.run.events import EventLog
-from sealora_server.run.sealed_grid import SealedGrid
-from sealora_server.run.strategy import build_strategy
+from sealora_server.run.sealed_round import seal_round
+from sealora_server.run.server_optimizer import ServerOptimizer
 
 recipe = pure_recipe()
 roster, sites = pure_federation(recipe, 3)
-enrolment = Enrolment(PureGrid(sites), recipe, roster, "ab" * 16)
-layout = enrolment.wait()
-events = EventLog(Path({str(tmp_path)!r}) / "events.jsonl")
-grid = SealedGrid(
-    enrolment.grid, recipe=recipe, roster=roster, layout=layout, enrolment=enrolment, run_id="ab" * 16,
-    events=events, blame=Blame(Path({str(tmp_path)!r}), events),
-    server=Identity.create("server", SystemEntropy()), rosters=RosterBook(Path({str(tmp_path)!r}) / "rosters"),
-)
-strategy = build_strategy(recipe)
-start = np.zeros(layout.shared("ffa").size, dtype=np.float32)
-messages = strategy.configure_train(1, ArrayRecord({{"adapter": Array(start)}}), ConfigRecord(), grid)
-arrays, _ = strategy.aggregate_train(1, grid.send_and_receive(messages))
-assert np.abs(arrays["adapter"].numpy()).max() > 0.1
+server = Identity.create("server", SystemEntropy())
+federation = federation_over(Path({str(tmp_path)!r}), PureGrid(sites), recipe, roster, server)
+optimizer = ServerOptimizer(recipe)
+start = np.zeros(federation.layout.shared("ffa").size, dtype=np.float32)
+optimizer.chosen("train", 1, start, list(federation.sites))
+sealed = seal_round(federation, order_for(federation, start, 1), start)
+assert np.abs(optimizer.step(1, sealed.adapter)).max() > 0.1
 assert "torch" not in sys.modules
 """
     run_without({"torch", "transformers", "peft", "opacus", "bitsandbytes", "sealora_client"}, code)

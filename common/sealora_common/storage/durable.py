@@ -9,9 +9,11 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sealora_common.config import LARGE, read_file, read_stream
+from sealora_common.config import LARGE, read_file
 from sealora_common.errors import StorageError, UnreadableError, storage_error
 from sealora_common.storage.own_files import PRIVATE_FILE, directory_for, open_own, sync_directory
+
+_BLOCK_BYTES = 2**16
 
 
 def write_atomically(path: Path, content: bytes, *, mode: int = PRIVATE_FILE) -> None:
@@ -148,11 +150,10 @@ def append_whole_lines(path: Path, lines_after: Callable[[int], Sequence[bytes]]
         is_new = not path.exists()
         with os.fdopen(open_own(path, os.O_RDWR | os.O_APPEND), "a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            file.seek(0)
-            content = read_stream(file, LARGE.longest)
-            added = b"".join(line + b"\n" for line in lines_after(content.count(b"\n")))
+            count, end = _whole_lines_in(file)
+            added = b"".join(line + b"\n" for line in lines_after(count))
             if added:
-                file.truncate(content.rfind(b"\n") + 1)
+                file.truncate(end)
                 file.write(added)
                 file.flush()
                 os.fsync(file.fileno())
@@ -162,6 +163,27 @@ def append_whole_lines(path: Path, lines_after: Callable[[int], Sequence[bytes]]
         raise storage_error(path, error) from error
     except UnreadableError as error:
         raise _unreadable(path, error) from None
+
+
+def _whole_lines_in(file: io.BufferedRandom) -> tuple[int, int]:
+    """How many lines there are, and the byte at which the last one has ended.
+
+    Read in small blocks: what is appended to each round is as large as all rounds before, and blocks of ever other
+    sizes leave an allocator's heap in pieces that it cannot give back.
+
+    Raises:
+        UnreadableError: the file is larger than is read.
+    """
+    if os.fstat(file.fileno()).st_size > LARGE.longest:
+        raise UnreadableError(f"larger than {LARGE.longest / 2**20:.0f} MiB, the most that is read")
+    count = end = position = 0
+    file.seek(0)
+    while block := file.read(_BLOCK_BYTES):
+        lines = block.count(b"\n")
+        if lines:
+            count, end = count + lines, position + block.rfind(b"\n") + 1
+        position += len(block)
+    return count, end
 
 
 def _unreadable(path: Path, error: UnreadableError) -> StorageError:

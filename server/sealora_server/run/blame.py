@@ -30,7 +30,7 @@ class Blame:
         self._directory = directory
         self._events = events
 
-    def note(self, fault: Fault, roster: Roster) -> None:
+    def note(self, fault: Fault, roster: Roster) -> bool:
         """Keeps the evidence, durably, and tells the operator; of one site the first fault is enough.
 
         Evidence that would convince nobody else is dropped: an honest server has none, and leaves no site out on it.
@@ -38,20 +38,24 @@ class Blame:
         Args:
             fault: what a session found.
             roster: the whole one, also if the session was among a group.
+
+        Returns:
+            Whether the site is left out for it from now on.
         """
         site = fault.name(roster)
         if site in self.sites():
-            return
+            return False
         try:
             fault.prove(roster)
         except ProtocolError:
-            return
+            return False
         round_number, attempt = fault.terms.round_number, fault.terms.attempt
         file = Path(_DIRECTORY) / f"{site}{_SUFFIX}"
         write_atomically(self._directory / file, fault.to_bytes())
         self._events.write(
             SiteBlamed(round=round_number, attempt=attempt, site=site, reason=fault.sentence, evidence=str(file))
         )
+        return True
 
     def sites(self) -> tuple[str, ...]:
         """Their names. To let one take part again, the operator moves its file away."""

@@ -32,6 +32,8 @@ def exchange(
     timeout: float,
     on_reply: Callable[[int, RecordDict], None],
     on_error: Callable[[int, str], None],
+    now: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> set[int]:
     """Sends `requests` (node id -> content) and passes on the answers until all are in or time is up.
 
@@ -41,6 +43,8 @@ def exchange(
         timeout: seconds to wait for the last answer.
         on_reply: called with (node id, content) for each answer.
         on_error: called with (node id, one-sentence reason) for each site that failed or did not answer in time.
+        now: seconds on a clock that only goes forward.
+        sleep: waits so many seconds.
 
     Returns:
         The nodes that did not answer at all.
@@ -58,14 +62,14 @@ def exchange(
         accepted = set(grid.push_messages(messages))
         sent = {message.metadata.message_id: message.metadata.dst_node_id for message in messages}
         pending |= {message_id: node_id for message_id, node_id in sent.items() if message_id in accepted}
-    deadline = time.monotonic() + timeout
+    deadline = now() + timeout
     pause = _FIRST_POLL_SECONDS
-    while pending and time.monotonic() < deadline:
-        asked = time.monotonic()
+    while pending and now() < deadline:
+        asked = now()
         replies = list(grid.pull_messages(list(pending)))
         for reply in replies:
             node_id = pending.pop(reply.metadata.reply_to_message_id, None)
-            if node_id is None or (_is_unavailable(reply) and time.monotonic() > deadline - _EXPIRY_SECONDS):
+            if node_id is None or (_is_unavailable(reply) and now() > deadline - _EXPIRY_SECONDS):
                 continue
             waiting.discard(node_id)
             reason = _failure(reply)
@@ -76,7 +80,7 @@ def exchange(
         pause = _FIRST_POLL_SECONDS if replies else min(_LONGEST_POLL_SECONDS, pause * 1.5)
         if pending and not replies:
             # A grid that has waited for an answer itself need not be left alone besides.
-            time.sleep(max(0.0, pause - (time.monotonic() - asked)))
+            sleep(max(0.0, pause - (now() - asked)))
     for node_id in sorted(waiting):
         on_error(node_id, f"no answer within {timeout:.0f} s")
     return waiting

@@ -3,43 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import Strategy
 from numpy.typing import NDArray
 
 from sealora_common.adapter import AdapterLayout
 from sealora_common.entropy import insecure_seed_in_use
-from sealora_common.errors import FederationError
 from sealora_common.receipts.receipt import Receipt
-from sealora_common.roster import Roster, require_succession
+from sealora_common.roster import Roster
 from sealora_common.round.clip_norm import next_clip_norm
-from sealora_common.round.clip_range import next_range
+from sealora_common.round.clip_range import initial_range, next_range
 from sealora_common.round.order import vector_digest
-from sealora_common.round.wire_format import ADAPTER
-from sealora_server.run.blame import Blame
-from sealora_server.run.enrolment import Enrolment
-from sealora_server.run.events import (
-    EvaluationFinished,
-    RoundAborted,
-    RoundFinished,
-    RunFinished,
-    RunStarted,
-    SitesReady,
-    TooFewSites,
-    TurnedAway,
-    read_events,
-)
-from sealora_server.run.kept_receipts import KeptReceipts
-from sealora_server.run.sealed_grid import SealedGrid
+from sealora_server.run.attempts import Attempts, RoundRequest
+from sealora_server.run.events import EvaluationFinished, RoundFinished, RunFinished, RunStarted, read_events
+from sealora_server.run.sealed_round import SealedSum
+from sealora_server.run.server_optimizer import ServerOptimizer
 from sealora_server.run.store import RoundRecord, RunStore
-from sealora_server.run.strategy import build_strategy, restore_strategy, strategy_state
-
-T = TypeVar("T")
 
 
 def run_rounds(grid: Grid, store: RunStore, roster: Roster) -> None:
@@ -56,48 +38,43 @@ class _Run:
     def __init__(self, grid: Grid, store: RunStore, roster: Roster) -> None:
         self._store = store
         self._recipe = store.recipe
-        self._roster = roster
-        self._grid = grid
-        self._blame = Blame(store.directory, store.events)
-        self._enrolment = Enrolment(grid, self._recipe, roster, store.run_id, self._blame.sites)
+        self._attempts = Attempts(grid, store, roster)
         self._server = store.server_identity()
-        self._receipts = KeptReceipts(0, store.receipt)
-        store.rosters.keep(roster)
-        self._told_away: tuple[TurnedAway, ...] | None = None
 
     def run(self) -> None:
         started = time.monotonic()
         done = self._store.finished_rounds
         self._announce(first_round=done + 1)
         self._report_unreported(done)
-        layout = self._gather()
+        layout = self._attempts.gather()
         shared = layout.shared(self._recipe.lora.aggregation)
         tensors = self._store.adapter(done, layout)
-        current = shared.flatten(tensors)
-        strategy = build_strategy(self._recipe)
-        restore_strategy(strategy, self._store.optimizer(done))
-        sealed = SealedGrid(
-            self._grid,
-            recipe=self._recipe,
-            roster=self._roster,
-            layout=layout,
-            enrolment=self._enrolment,
-            blame=self._blame,
-            run_id=self._store.run_id,
-            events=self._store.events,
-            server=self._server,
-            rosters=self._store.rosters,
+        optimizer = ServerOptimizer(self._recipe, self._store.optimizer(done))
+        receipts = self._store.mended_receipts()
+        last = self._store.record(done) if done else None
+        request = RoundRequest(
+            purpose="train",
+            round_number=done + 1,
+            adapter=shared.flatten(tensors),
+            receipts=receipts,
+            clip_range=last.next_clip_range if last else initial_range(self._recipe),
+            clip_norm=last.next_clip_norm if last else self._recipe.privacy.clip_norm,
         )
-        sealed.receipts = self._receipts = self._store.mended_receipts()
-        if done:
-            sealed.clip_range = self._store.record(done).next_clip_range
-            sealed.clip_norm = self._store.record(done).next_clip_norm
-        for round_number in range(done + 1, self._recipe.rounds + 1):
-            current = self._round(round_number, current, strategy, sealed, layout)
-        tensors.update(shared.unflatten(current))
+        while request.round_number <= self._recipe.rounds:
+            stepped, receipt, record = self._train(request, optimizer, layout)
+            receipts.append(receipt)
+            self._report(record)
+            request = replace(
+                request,
+                round_number=record.round_number + 1,
+                adapter=stepped,
+                clip_range=record.next_clip_range,
+                clip_norm=record.next_clip_norm,
+            )
+        tensors.update(shared.unflatten(request.adapter))
         after = self._evaluated()
         if after is None:
-            after = self._evaluate(current, strategy, sealed)
+            after = self._evaluate(replace(request, purpose="evaluate"), optimizer)
         self._store.events.write(
             RunFinished(
                 seconds=time.monotonic() - started,
@@ -107,49 +84,34 @@ class _Run:
             )
         )
 
-    def _round(
-        self,
-        round_number: int,
-        current: NDArray[np.float32],
-        strategy: Strategy,
-        sealed: SealedGrid,
-        layout: AdapterLayout,
-    ) -> NDArray[np.float32]:
+    def _train(
+        self, request: RoundRequest, optimizer: ServerOptimizer, layout: AdapterLayout
+    ) -> tuple[NDArray[np.float32], Receipt, RoundRecord]:
+        """Holds a round and stores what comes of it: the next adapter, and what shows who made it."""
         started = time.monotonic()
-
-        def train() -> ArrayRecord | None:
-            messages = strategy.configure_train(round_number, _record(current), ConfigRecord(), sealed)
-            return strategy.aggregate_train(round_number, sealed.send_and_receive(messages))[0]
-
-        arrays = self._until_it_succeeds(train, round_number, f"round {round_number}", sealed)
-        opened, order = sealed.opened, sealed.order
-        if arrays is None or opened is None or order is None:
-            raise RuntimeError("a strategy returned no arrays for a complete round")
-        stepped = np.asarray(arrays[ADAPTER].numpy(), dtype=np.float32)
+        number = request.round_number
+        sealed = self._open(request, optimizer)
+        opened = sealed.opened
+        stepped = optimizer.step(number, sealed.adapter, opened.heldout_loss)
         tensors = self._store.adapter(0, layout)
         tensors.update(layout.shared(self._recipe.lora.aggregation).unflatten(stepped))
-        survivors = tuple(self._roster.names[index] for index in opened.survivors)
-        receipt = Receipt.issue(order, sealed.openings, survivors, vector_digest(stepped), self._server)
+        receipt = Receipt.issue(sealed.order, sealed.openings, sealed.survivors, vector_digest(stepped), self._server)
         record = self._store.finish_round(
-            round_number,
+            number,
             tensors=tensors,
-            optimizer=strategy_state(strategy),
+            optimizer=optimizer.state,
             receipt=receipt,
-            attempt=sealed.attempt,
-            survivors=survivors,
+            attempt=sealed.order.attempt,
+            survivors=sealed.survivors,
             heldout_loss=opened.heldout_loss,
             clipped_fraction=opened.clipped_fraction,
             next_clip_range=next_range(
-                self._recipe, sealed.clip_range, opened.mean_delta * opened.total_weight, opened.clipped_fraction
+                self._recipe, request.clip_range, opened.mean_delta * opened.total_weight, opened.clipped_fraction
             ),
-            next_clip_norm=next_clip_norm(self._recipe, sealed.clip_norm, opened.unclipped),
+            next_clip_norm=next_clip_norm(self._recipe, request.clip_norm, opened.unclipped),
             seconds=time.monotonic() - started,
         )
-        self._receipts.append(receipt)
-        sealed.clip_range = record.next_clip_range
-        sealed.clip_norm = record.next_clip_norm
-        self._report(record)
-        return stepped
+        return stepped, receipt, record
 
     def _evaluated(self) -> float | None:
         """The final adapter's loss, if the run got as far before: another evaluation would cost the sites again."""
@@ -157,83 +119,18 @@ class _Run:
         losses = [event.heldout_loss for event in events if isinstance(event, EvaluationFinished)]
         return losses[-1] if losses else None
 
-    def _evaluate(self, current: NDArray[np.float32], strategy: Strategy, sealed: SealedGrid) -> float:
-        number = self._recipe.rounds + 1
+    def _evaluate(self, request: RoundRequest, optimizer: ServerOptimizer) -> float:
+        sealed = self._open(request, optimizer)
+        loss = sealed.opened.heldout_loss
+        optimizer.evaluated(request.round_number, loss)
+        if loss is None:
+            raise RuntimeError("an evaluation ended without a loss")
+        self._store.events.write(EvaluationFinished(heldout_loss=loss, survivors=sealed.survivors))
+        return loss
 
-        def evaluate() -> None:
-            messages = strategy.configure_evaluate(number, _record(current), ConfigRecord(), sealed)
-            strategy.aggregate_evaluate(number, sealed.send_and_receive(messages))
-
-        self._until_it_succeeds(evaluate, number, "the final evaluation", sealed)
-        if sealed.opened is None or sealed.opened.heldout_loss is None:
-            raise RuntimeError("an evaluation ended without a sum")
-        survivors = tuple(self._roster.names[index] for index in sealed.opened.survivors)
-        self._store.events.write(EvaluationFinished(heldout_loss=sealed.opened.heldout_loss, survivors=survivors))
-        return sealed.opened.heldout_loss
-
-    def _until_it_succeeds(self, work: Callable[[], T], number: int, name: str, sealed: SealedGrid) -> T:
-        """Does one round's `work`, as often as the recipe allows; `sealed.attempt` says which attempt succeeded.
-
-        An attempt that shows who broke the protocol is not counted: the next one goes on without that site.
-        """
-        failed = attempt = 0
-        while True:
-            attempt += 1
-            sealed.attempt = attempt
-            blamed = self._blame.sites()
-            try:
-                self._take_new_roster(sealed)
-                self._gather()
-                return work()
-            except FederationError as error:
-                self._store.events.write(RoundAborted(round=number, attempt=attempt, reason=str(error)))
-                failed += self._blame.sites() == blamed
-                if failed == self._recipe.sites.round_attempts:
-                    times = "once" if attempt == 1 else f"{attempt} times, last"
-                    raise FederationError(
-                        f"{name} failed {times} because {error}: mend that, then resume the run"
-                    ) from error
-
-    def _gather(self) -> AdapterLayout:
-        """Waits for the sites, and tells who takes no part and why: at first, and whenever that is no longer the same.
-
-        Raises:
-            FederationError: they are too few.
-        """
-        try:
-            layout = self._enrolment.wait()
-        except FederationError:
-            self._told_away = None
-            self._tell_attendance(TooFewSites)
-            raise
-        if self._told_away != self._enrolment.turned_away:
-            self._told_away = self._enrolment.turned_away
-            self._tell_attendance(SitesReady)
-        return layout
-
-    def _tell_attendance(self, kind: type[SitesReady] | type[TooFewSites]) -> None:
-        enrolled = self._enrolment
-        self._store.events.write(
-            kind(
-                sites=enrolled.ready,
-                needed=enrolled.needed,
-                turned_away=enrolled.turned_away,
-                missing=enrolled.missing,
-            )
-        )
-
-    def _take_new_roster(self, sealed: SealedGrid) -> None:
-        """From the next round on, the sites are those of the roster that lies in the run's directory now."""
-        path = self._store.directory / "roster.json"
-        if not path.exists():
-            return
-        roster = Roster.load(path, coordinator=self._roster.coordinator_pin)
-        if roster.hash != self._roster.hash:
-            require_succession(roster, self._roster.sequence, self._roster.hash.hex(), f"{path}: ")
-            self._roster = roster
-            self._store.rosters.keep(roster)
-            self._enrolment.take_roster(roster)
-            sealed.take_roster(roster)
+    def _open(self, request: RoundRequest, optimizer: ServerOptimizer) -> SealedSum:
+        choose = partial(optimizer.chosen, request.purpose, request.round_number, request.adapter)
+        return self._attempts.open(request, choose)
 
     def _report(self, record: RoundRecord) -> None:
         self._store.events.write(
@@ -268,7 +165,3 @@ class _Run:
                 insecure=insecure_seed_in_use(),
             )
         )
-
-
-def _record(adapter: NDArray[np.float32]) -> ArrayRecord:
-    return ArrayRecord({ADAPTER: Array(adapter)})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeVar
 
@@ -102,46 +102,99 @@ class _Requests(Mapping[int, RecordDict]):
         return len(self._nodes)
 
 
-@dataclass
-class SealedRound:
-    """One attempt of one round. Sites that fail a stage are left out of the next, and so is a group with too few left.
+@dataclass(frozen=True)
+class SealedSum:
+    """What came of a round that was opened.
 
     Attributes:
-        federation: whose round it is.
-        order: the order.
-        current: the shared part of the global adapter, flat.
-        openings: what shows that the sites consented to what was opened, once it has been.
+        order: what the sites consented to; its `attempt` says which one it was.
+        opened: what the sum says; survivors are indices of the roster.
+        adapter: the shared part of the global adapter as the sites' mean would have it, float32, shape (P,); after an
+            evaluation it is what it was.
+        survivors: their names.
+        openings: what shows that the sites consented to the opening, for each group.
         sums: the groups that were opened, and whether each sum adds up.
     """
 
-    federation: Federation
     order: RoundOrder
-    current: NDArray[np.float32]
-    openings: list[OpeningProof] = field(default_factory=list)
-    sums: list[OpenedGroup] = field(default_factory=list)
+    opened: OpenedRound
+    adapter: NDArray[np.float32]
+    survivors: tuple[str, ...]
+    openings: tuple[OpeningProof, ...]
+    sums: tuple[OpenedGroup, ...]
 
-    def __post_init__(self) -> None:
-        dealt = groups_of(self.order, self.federation.roster)
-        self._groups = [self._group(roster) for roster in dealt]
+
+class RoundFailedError(FederationError):
+    """A round that nothing came of.
+
+    Attributes:
+        sums: the groups that were opened all the same, and whether each sum adds up.
+        blamed: the sites that it showed to have broken the protocol.
+    """
+
+    def __init__(self, sentence: str, sums: tuple[OpenedGroup, ...], blamed: tuple[str, ...]) -> None:
+        super().__init__(sentence)
+        self.sums = sums
+        self.blamed = blamed
+
+
+def seal_round(federation: Federation, order: RoundOrder, current: NDArray[np.float32]) -> SealedSum:
+    """One attempt of one round among the federation's sites.
+
+    Sites that fail a stage are left out of the next, and so is a group with too few left.
+
+    Args:
+        federation: whose round it is.
+        order: the order.
+        current: the shared part of the global adapter, float32, shape (P,).
+
+    Raises:
+        RoundFailedError: too few sites were left, or a sum does not add up. The sentence says why, site by site.
+    """
+    return _SealedRound(federation, order, current).run()
+
+
+class _SealedRound:
+    def __init__(self, federation: Federation, order: RoundOrder, current: NDArray[np.float32]) -> None:
+        self.federation = federation
+        self.order = order
+        self.current = current
+        self.openings: list[OpeningProof] = []
+        self.sums: list[OpenedGroup] = []
+        self._groups = [self._group(roster) for roster in groups_of(order, federation.roster)]
         self._standing = self._groups
         self._group_of = {site: group for group in self._groups for site in group.roster.names}
         self._failures: dict[str, str] = {}
 
-    def run(self) -> OpenedRound:
-        """Runs all stages.
-
-        Raises:
-            FederationError: too few sites were left, or a sum does not add up.
-        """
+    def run(self) -> SealedSum:
+        blamed: list[str] = []
+        failure: FederationError | None = None
         try:
-            return self._stages()
+            opened = self._stages()
         except FederationError as error:
-            reasons = "".join(f"; {site}: {reason}" for site, reason in sorted(self._failures.items()))
-            raise FederationError(f"{error}{reasons}") from None
+            failure = error
         finally:
-            for group in self._groups:
-                for fault in group.session.faults:
-                    self.federation.blame.note(fault, self.federation.roster)
+            faults = [fault for group in self._groups for fault in group.session.faults]
+            blame, roster = self.federation.blame, self.federation.roster
+            blamed += [fault.name(roster) for fault in faults if blame.note(fault, roster)]
+        if failure is not None:
+            reasons = "".join(f"; {site}: {reason}" for site, reason in sorted(self._failures.items()))
+            raise RoundFailedError(f"{failure}{reasons}", tuple(self.sums), tuple(blamed))
+        return SealedSum(
+            order=self.order,
+            opened=opened,
+            adapter=self._moved(opened),
+            survivors=tuple(self.federation.roster.names[index] for index in opened.survivors),
+            openings=tuple(self.openings),
+            sums=tuple(self.sums),
+        )
+
+    def _moved(self, opened: OpenedRound) -> NDArray[np.float32]:
+        if self.order.purpose != "train":
+            return self.current
+        layout, aggregation = self.federation.layout, self.federation.recipe.lora.aggregation
+        trained = layout.trained(aggregation, self.order.round_number)
+        return layout.shared(aggregation).add(self.current, trained, opened.mean_delta)
 
     def _group(self, roster: Roster) -> _Group:
         recipe = self.federation.recipe

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import tracemalloc
 
 import pytest
 
@@ -151,6 +152,38 @@ def test_a_line_that_was_torn_counts_as_never_written_and_is_replaced(tmp_path, 
     assert whole_lines(path) == [b"one"]
     append_whole_lines(path, lines(b"two"))
     assert path.read_bytes() == b"one\ntwo\n"
+
+
+@pytest.mark.parametrize("size", [2**16 - 1, 2**16, 2**16 + 1, 2**17, 200_000])
+@pytest.mark.parametrize("torn", [b"", b"x", b"y" * 2**16, b"z" * 100_000])
+def test_lines_longer_than_a_block_are_counted_once_and_what_is_torn_goes(tmp_path, size, torn):
+    path, first = tmp_path / "file", b"a" * (size - 1)
+    path.write_bytes(first + b"\nshort\n" + torn)
+    counts = []
+    append_whole_lines(path, lambda count: counts.append(count) or [b"next"])
+    assert counts == [2]
+    assert path.read_bytes() == first + b"\nshort\nnext\n"
+
+
+def test_a_long_file_is_not_taken_into_memory_to_append_to_it(tmp_path):
+    """It grows with every round of a run."""
+    path = tmp_path / "file"
+    path.write_bytes((b"a" * 26_000 + b"\n") * 300)
+    tracemalloc.start()
+    try:
+        append_whole_lines(path, lines(b"next"))
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_file_that_could_not_be_read_again_is_not_made_longer(tmp_path):
+    path = tmp_path / "file"
+    with path.open("wb") as file:
+        file.truncate(512 * 2**20 + 1)
+    with pytest.raises(StorageError, match="larger than 512 MiB, the most that is read"):
+        append_whole_lines(path, lines(b"next"))
+    assert path.stat().st_size == 512 * 2**20 + 1
 
 
 def test_nothing_to_append_leaves_a_torn_line_where_it_is(tmp_path):

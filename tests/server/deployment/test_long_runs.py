@@ -19,6 +19,8 @@ from pure_sites import pure_recipe
 
 ROUNDS = 1000
 SETTLED = 100
+SPARE_MEGABYTES = 8
+"""What a process may hold more in the end: 9 kB a round. The ServerApp's takes one, the SuperLink's five."""
 SPARE = 8
 """Descriptors that come and go with connections; one that was left behind in every hundredth round would be seen."""
 
@@ -77,7 +79,7 @@ def test_a_thousand_rounds_leave_every_process_as_it_was(tmp_path):
     assert len(after) >= 3 + 3  # the server's processes and the sites
     for name, then in after.items():
         print(name, before[name], then)
-        assert then.megabytes < before[name].megabytes * 1.05 + 4, name
+        assert then.megabytes < before[name].megabytes + SPARE_MEGABYTES, name
         assert then.files <= before[name].files + SPARE, name
         assert then.threads <= before[name].threads + 2, name
 

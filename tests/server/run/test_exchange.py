@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 import pytest
@@ -101,6 +102,85 @@ def test_a_message_that_flower_did_not_take_is_not_waited_for(grid):
     assert silent == set(errors) == {13}
 
 
+class Clock:
+    """Time passes when somebody sleeps, or when a test says so."""
+
+    def __init__(self):
+        self.time = 0.0
+        self.slept = []
+
+    def sleep(self, seconds):
+        self.slept.append(seconds)
+        self.time += seconds
+
+
+def ask_at(clock, grid, timeout):
+    silent = []
+    exchange(
+        grid,
+        Action.HELLO,
+        dict.fromkeys(grid.sites, RecordDict({"config": ConfigRecord({})})),
+        timeout=timeout,
+        on_reply=lambda node, content: None,
+        on_error=lambda node, reason: silent.append(node),
+        now=lambda: clock.time,
+        sleep=clock.sleep,
+    )
+    return silent
+
+
+def test_who_does_not_answer_is_asked_less_and_less_and_yet_twice_a_second(grid):
+    clock = Clock()
+    grid.tamper = lambda site, action, reply: None
+    assert ask_at(clock, grid, 60.0) == [11, 12, 13]
+    assert clock.slept == sorted(clock.slept)
+    assert clock.slept[0] < 0.05
+    assert clock.slept[-1] == 0.5
+    assert 60.0 <= clock.time <= 60.5
+
+
+def test_an_answer_is_followed_by_a_question_at_once_and_by_short_pauses_again(grid):
+    clock = Clock()
+    pull = grid.pull_messages
+    answers = {}
+
+    def slow(message_ids):
+        for reply in pull(message_ids):
+            answers[reply.metadata.reply_to_message_id] = reply
+        due = 10.0 * (4 - len(message_ids))  # the next one comes ten seconds after the last
+        return [answers.pop(next(iter(answers)))] if clock.time >= due else []
+
+    grid.pull_messages = slow
+    assert ask_at(clock, grid, 60.0) == []
+    restarts = [now for before, now in itertools.pairwise(clock.slept) if now < before]
+    assert restarts == [clock.slept[0]] * 2
+    assert 0.0 not in clock.slept
+    assert sum(clock.slept) == pytest.approx(clock.time)
+
+
+def test_a_grid_that_waits_itself_is_not_left_alone_besides(grid):
+    clock = Clock()
+
+    def waits(message_ids):
+        clock.time += 1.0
+        return []
+
+    grid.pull_messages = waits
+    ask_at(clock, grid, 5.0)
+    assert set(clock.slept) == {0.0}
+
+
+def test_requests_are_made_and_sent_a_few_at_a_time():
+    """An adapter for each of a thousand sites would not fit into memory."""
+    _, sites = pure_federation(RECIPE, 3)
+    grid = PureGrid(dict.fromkeys(range(11, 51), sites[11]))
+    pushed = []
+    push = grid.push_messages
+    grid.push_messages = lambda messages: (pushed.append(len(messages)), push(messages))[1]
+    ask(grid)
+    assert pushed == [16, 16, 8]
+
+
 @pytest.mark.parametrize("code", [ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE])
 def test_what_flower_says_of_a_message_whose_time_is_up_is_silence(grid, code):
     grid.tamper = lambda site, action, reply: node_error(reply, "x", code) if site == "site-2" else reply
@@ -126,6 +206,14 @@ def test_flower_s_errors_in_time_are_told_in_a_sentence(grid, code, said):
     replies, errors, silent = ask(grid, timeout=60.0)
     assert replies == {11: b"site-0", 12: b"site-1"}
     assert (errors, silent) == ({13: said}, set())
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"), [("", "no reason given"), ("\n \n", "no reason given"), ("x\n last line \n  \n", "last line")]
+)
+def test_of_a_trace_the_last_line_that_says_something_is_told(grid, reason, said):
+    grid.tamper = lambda site, action, reply: node_error(reply, reason) if site == "site-2" else reply
+    assert ask(grid)[1] == {13: f"the site's Flower node reported: {said}"}
 
 
 @pytest.mark.parametrize("fails", [refusal, node_error])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from types import SimpleNamespace
 
 import pytest
 
@@ -11,15 +10,16 @@ from sealora_common.entropy import SeededEntropy
 from sealora_common.errors import FederationError, PolicyError
 from sealora_common.identity import Identity
 from sealora_common.roster import Roster
-from sealora_common.roster.book import RosterBook
+from sealora_server.run.attempts import following_roster
 from sealora_server.run.events import RoundAborted, RoundFinished, SitesReady, TooFewSites, TurnedAway, read_events
-from sealora_server.run.rounds import _Run, run_rounds
+from sealora_server.run.rounds import run_rounds
 from sealora_server.run.store import RunStore
 
 from pure_sites import PureGrid, pure_federation, pure_recipe, refusal
 
 BUDGET = "the site's privacy budget does not allow this whole run; `sealora-site budget` at the site says why"
 HELLO = "query.hello"
+COORDINATOR = Identity.create("coordinator", SeededEntropy("coordinator"))
 
 
 class Federation:
@@ -27,7 +27,7 @@ class Federation:
 
     def __init__(self, directory, count):
         self.recipe = pure_recipe(rounds=2)
-        self.roster, sites = pure_federation(self.recipe, count)
+        self.roster, sites = pure_federation(self.recipe, count, coordinator=COORDINATOR)
         self.refusing = set()
         self.grid = PureGrid(sites, self._answer)
         self.store = RunStore.create(directory, self.recipe)
@@ -135,7 +135,6 @@ def test_after_a_round_that_too_few_came_to_it_is_told_again_who_takes_part(tmp_
     assert len(federation.events(RoundAborted)) == 1
 
 
-COORDINATOR = Identity.create("coordinator", SeededEntropy("coordinator"))
 KEYS = {name: Identity.create(name, SeededEntropy(name)).public_key for name in ("a", "b", "c")}
 FIRST = Roster.create("test", KEYS, COORDINATOR)
 NEXT = FIRST.without_member("c").signed(COORDINATOR)
@@ -153,19 +152,36 @@ OTHER_NEXT = FIRST.without_member("b").signed(COORDINATOR)
     ],
 )
 def test_a_run_takes_the_next_roster_from_its_directory_and_no_other(tmp_path, used, lies_there, said):
-    lies_there.save(tmp_path / "roster.json")
-    taken = []
-    takes = SimpleNamespace(take_roster=taken.append)
-    run = SimpleNamespace(
-        _store=SimpleNamespace(directory=tmp_path, rosters=RosterBook(tmp_path / "rosters")),
-        _roster=used,
-        _enrolment=takes,
-    )
-    if said is None:
-        _Run._take_new_roster(run, takes)
-        assert run._roster.hash == lies_there.hash
-        assert len(taken) == (2 if used is FIRST else 0)
-    else:
+    path = tmp_path / "roster.json"
+    lies_there.save(path)
+    if said is not None:
         with pytest.raises(PolicyError, match=f"roster.json: .*{said}"):
-            _Run._take_new_roster(run, takes)
-        assert taken == []
+            following_roster(path, used)
+        return
+    found = following_roster(path, used)
+    assert (found and found.hash) == (None if used is lies_there else lies_there.hash)
+
+
+def test_where_no_roster_lies_the_present_one_stays(tmp_path):
+    assert following_roster(tmp_path / "roster.json", FIRST) is None
+
+
+def test_a_roster_that_comes_to_lie_there_is_that_of_the_next_round(tmp_path):
+    federation = Federation(tmp_path, 4)
+    after = federation.roster.without_member("site-3").signed(COORDINATOR)
+
+    def before(site, action):
+        if action == "query.open":
+            after.save(federation.store.directory / "roster.json")
+            for each in federation.grid.sites.values():
+                each.roster = after
+
+    federation.before = before
+    federation.run()
+    first, second = federation.events(RoundFinished)
+    assert first.survivors == ("site-0", "site-1", "site-2", "site-3")
+    assert second.survivors == ("site-0", "site-1", "site-2")
+    assert [receipt.roster_hash for receipt in federation.store.receipts()] == [
+        federation.roster.hash.hex(),
+        after.hash.hex(),
+    ]

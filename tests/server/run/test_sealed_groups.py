@@ -1,10 +1,10 @@
-"""Sealing in groups over the sealed grid. The sites have no model."""
+"""Sealing in groups. The sites have no model."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message
+from flwr.app import Message
 
 from sealora_common.adapter import initial_adapter
 from sealora_common.entropy import SystemEntropy
@@ -12,17 +12,17 @@ from sealora_common.errors import FederationError
 from sealora_common.identity import Identity
 from sealora_common.roster import Roster
 from sealora_common.round.groups import groups_of
+from sealora_common.round.order import RoundOrder
 from sealora_server.run.events import SiteFailed, Stage, read_events
-from sealora_server.run.sealed_round import SealedRound
-from sealora_server.run.strategy import build_strategy
+from sealora_server.run.sealed_round import SealedSum, seal_round
 
-from pure_sites import LAYOUT, PureGrid, pure_federation, pure_recipe, refusal, sealed_over
+from pure_sites import LAYOUT, PureGrid, federation_over, order_for, pure_federation, pure_recipe, refusal
 
 SIZE = LAYOUT.trained("ffa", 1).size
 
 
 class Federation:
-    """A sealed grid over pure sites that seals in groups."""
+    """Pure sites that are sealed in groups."""
 
     def __init__(self, directory, count=12, groups=4, **sealing):
         section = {"groups": groups, "ring_bits": 32, "clip_range": 8.0, "adversary": "curious", **sealing}
@@ -30,16 +30,15 @@ class Federation:
         server = Identity.create("server", SystemEntropy())
         self.roster, self.sites = pure_federation(self.recipe, count, server=server)
         self.grid = PureGrid(self.sites)
-        self.sealed, self.events = sealed_over(directory, self.grid, self.recipe, self.roster, server)
+        self.federation = federation_over(directory, self.grid, self.recipe, self.roster, server)
+        self.events = self.federation.events
+        self.sealed: SealedSum | None = None
         self.start = LAYOUT.shared("ffa").flatten(initial_adapter(LAYOUT, 0))
 
     def round(self):
         """One round of training; returns what was added to the adapter."""
-        strategy = build_strategy(self.recipe)
-        arrays = ArrayRecord({"adapter": Array(self.start)})
-        messages = strategy.configure_train(1, arrays, ConfigRecord(), self.sealed)
-        stepped, _ = strategy.aggregate_train(1, self.sealed.send_and_receive(messages))
-        return stepped["adapter"].numpy() - self.start
+        self.sealed = seal_round(self.federation, order_for(self.federation, self.start, 1), self.start)
+        return self.sealed.adapter - self.start
 
     def groups(self) -> list[Roster]:
         return list(groups_of(self.sealed.order, self.roster))
@@ -74,24 +73,12 @@ def of_each_group(federation, how_many):
     chosen: set[str] = set()
 
     def choose(site, action, content):
-        if not chosen and action == "query.share":
-            order = federation.sealed_order
+        if not chosen and action == "train":
+            order = RoundOrder.parse(content["config"]["order"])
             chosen.update(group.names[0] for group in groups_of(order, federation.roster)[:how_many])
 
     federation.grid.change_request = choose
     return chosen
-
-
-@pytest.fixture(autouse=True)
-def orders_are_known(monkeypatch):
-    """A test may look at the order of the round that is under way."""
-    begin = SealedRound.__post_init__
-
-    def spied(self):
-        begin(self)
-        Federation.sealed_order = self.order
-
-    monkeypatch.setattr(SealedRound, "__post_init__", spied)
 
 
 def test_each_group_is_opened_by_itself_and_their_means_are_combined(federation):
@@ -148,7 +135,7 @@ def test_with_fewer_than_three_groups_nothing_comes_of_the_round(federation):
         FederationError, match=r"only 2 groups of sites stand, 3 are needed; of one of the others, only 2"
     ):
         federation.round()
-    assert federation.sealed.opened is None
+    assert federation.sealed is None
 
 
 def test_a_round_that_only_turned_members_may_have_confirmed_does_not_stand(tmp_path):
@@ -157,7 +144,7 @@ def test_a_round_that_only_turned_members_may_have_confirmed_does_not_stand(tmp_
     silence(federation, of_each_group(federation, 7))
     with pytest.raises(FederationError, match="only 9 sites confirmed it in all groups, and of 30 as many can"):
         federation.round()
-    assert federation.sealed.opened is None
+    assert federation.sealed is None
 
 
 def test_a_group_whose_sum_does_not_add_up_is_left_out_and_no_other(federation):
@@ -189,11 +176,8 @@ def test_a_site_that_deals_itself_elsewhere_is_refused(federation):
 def test_an_evaluation_is_the_median_of_the_groups_means(federation):
     for index, site in enumerate(federation.sites.values()):
         site.heldout_loss = float(index)
-    strategy = build_strategy(federation.recipe)
-    arrays = ArrayRecord({"adapter": Array(federation.start)})
-    (reply,) = federation.sealed.send_and_receive(
-        strategy.configure_evaluate(4, arrays, ConfigRecord(), federation.sealed)
-    )
+    order = order_for(federation.federation, federation.start, 4, "evaluate")
+    federation.sealed = seal_round(federation.federation, order, federation.start)
     losses = {site.name: site.heldout_loss for site in federation.sites.values()}
     means = [np.mean([losses[name] for name in group.names]) for group in federation.groups()]
-    assert reply.content["metrics"]["heldout-loss"] == pytest.approx(np.median(means), abs=1e-6)
+    assert federation.sealed.opened.heldout_loss == pytest.approx(np.median(means), abs=1e-6)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from flwr.proto.node_pb2 import Node
 from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME
 from flwr.supercore.inflatable.inflatable_object import get_object_tree
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+from flwr.supercore.run import RunNotRunningException
 from flwr.supercore.task_identity import TaskIdentity
 from google.protobuf.message import Message as Proto
 
@@ -286,6 +288,24 @@ def test_a_superlink_that_is_gone_is_not_taken_for_a_bad_answer(
     assert [payload(message) for message in grid.pull_messages([asked])] == [b"answer"]
 
 
+def test_a_run_that_is_over_is_not_taken_for_a_bad_answer(grid: SocketGrid, bench: Bench, monkeypatch: Any) -> None:
+    asked, answer = answered(grid, bench)
+    bench.begin(answer)
+
+    def over(request: object) -> None:
+        raise RunNotRunningException
+
+    monkeypatch.setattr(grid.client, "PullObject", over)
+    with pytest.raises(RunNotRunningException):
+        grid.pull_messages([asked])
+
+
+def test_a_token_that_is_taken_no_more_ends_the_process(bench: Bench, tmp_path: Path) -> None:
+    """As Flower's own client has it: it interrupts the process, and `serverapp` goes on from there."""
+    with pytest.raises(KeyboardInterrupt):
+        SocketGrid(tmp_path / "s", "another token").pull_messages(["an order"])
+
+
 def test_a_superlink_that_is_away_for_a_moment_is_asked_again(grid: SocketGrid, bench: Bench, monkeypatch: Any) -> None:
     ask = grid.client._client.post
     failures = [httpx.ConnectError("away"), httpx.ReadError("away")]
@@ -300,6 +320,34 @@ def test_a_superlink_that_is_away_for_a_moment_is_asked_again(grid: SocketGrid, 
     bench.push(bench.own, answer)
     assert [payload(message) for message in grid.pull_messages([asked])] == [b"answer"]
     assert failures == []
+
+
+def test_the_pauses_between_two_attempts_stay_short(grid: SocketGrid) -> None:
+    """Or a run stands still for minutes after its SuperLink is back."""
+    pauses = list(itertools.islice(grid._retry_invoker.wait_gen_factory(), 12))
+    assert pauses[0] <= 0.1
+    assert max(pauses) == 2
+
+
+def test_a_superlink_that_stays_away_is_given_up(bench: Bench, tmp_path: Path, monkeypatch: Any) -> None:
+    """A new process is better then than one that waits for ever."""
+    monkeypatch.setattr(socket_grid, "_LONGEST_OUTAGE_SECONDS", 0.3)
+    grid = SocketGrid(tmp_path / "s", bench.tokens[bench.the_run])
+    grid.set_run(bench.state.get_run_info(run_ids=[bench.the_run])[0])
+    bench.stop()
+    given_up: list[BaseException] = []
+
+    def pull() -> None:
+        try:
+            grid.pull_messages(["an order"])
+        except httpx.HTTPError as error:
+            given_up.append(error)
+
+    asking = threading.Thread(target=pull, daemon=True)
+    asking.start()
+    asking.join(timeout=20)
+    assert given_up
+    grid.close()
 
 
 def test_what_was_not_whole_is_forgotten_with_the_next_messages(grid: SocketGrid, bench: Bench) -> None:
@@ -324,6 +372,44 @@ def test_what_is_sent_arrives_whole_large_parts_and_all(grid: SocketGrid, bench:
     message: Any = inflate_object_from_contents(root.object_id, contents)
     assert get_object_tree(message) == root
     np.testing.assert_array_equal(message.content.array_records["arrays"]["adapter"].numpy(), adapter)
+
+
+@pytest.mark.parametrize(("bound", "value"), [("LARGEST_PART", 10_000), ("PARTS_ROOM", 10_000)])
+def test_what_is_too_large_to_travel_with_its_message_is_sent_after_it(
+    grid: SocketGrid, bench: Bench, monkeypatch: Any, bound: str, value: int
+) -> None:
+    monkeypatch.setattr(app_messages, bound, value)
+    adapter = np.arange(5_000, dtype=np.float32)
+    bench.asked.clear()
+    order(grid, bench.own, RecordDict({"arrays": ArrayRecord({"adapter": Array(adapter)})}))
+    assert bench.asked[0] == "push-messages"
+    assert "push-object" in bench.asked
+
+
+def test_an_adapter_travels_once_however_many_sites_get_it(grid: SocketGrid, bench: Bench, monkeypatch: Any) -> None:
+    sent: list[int] = []
+    ask = grid._framed
+
+    def framed(path: str, frames: Any, wait: int = 0) -> list[bytes]:
+        sent.append(sum(frame.ByteSize() for frame in frames))
+        return ask(path, frames, wait)
+
+    monkeypatch.setattr(grid, "_framed", framed)
+    adapter = np.arange(100_000, dtype=np.float32)
+    for node in bench.two():
+        order(grid, node, RecordDict({"arrays": ArrayRecord({"adapter": Array(adapter)})}))
+    assert sent[0] > adapter.nbytes
+    assert sent[1] < 10_000
+
+
+def test_of_an_answer_under_way_its_own_parts_are_kept_and_no_other_s(grid: SocketGrid, bench: Bench) -> None:
+    orders = list(grid.push_messages([Message(RecordDict(), node, "query.hello", ttl=600.0) for node in bench.two()]))
+    late = bench.answer(bench.own, bench.the_run, orders[0], b"late")
+    bench.begin(late)
+    other = next(node for node in grid.get_node_ids() if node != bench.own)
+    bench.push(other, bench.answer(other, bench.the_run, orders[1], b"quick"))
+    assert [payload(message) for message in grid.pull_messages(orders)] == [b"quick"]
+    assert set(grid._arriving[orders[0]].parts) <= set(late.parts)
 
 
 def test_it_says_which_node_authenticated_with_which_key(grid: SocketGrid, bench: Bench) -> None:

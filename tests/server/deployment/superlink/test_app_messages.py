@@ -90,6 +90,21 @@ def test_messages_and_their_parts_are_stored_at_once(bench: Bench) -> None:
         assert len(bench.state.get_message_ins(node, None)) == 1
 
 
+def test_the_nodes_that_messages_were_stored_for_are_told(bench: Bench) -> None:
+    told: list[set[int]] = []
+    bench.app = AppMessages(bench.state, bench.fleet.replies.make_way, lambda nodes: told.append(set(nodes)))
+    other = bench.node()
+    bench.send([message(bench, bench.own), message(bench, other)])
+    assert told == [{bench.own, other}]
+
+
+def test_parts_that_are_there_already_may_come_again(bench: Bench) -> None:
+    """The next sixteen sites get the adapter that the first sixteen got."""
+    for node in (bench.own, bench.node()):
+        assert list(bench.send([message(bench, node)]).objects_to_push) == []
+        assert len(bench.state.get_message_ins(node, None)) == 1
+
+
 def test_what_did_not_come_is_named(bench: Bench) -> None:
     pushed = bench.send([message(bench, bench.own)], parts=False)
     assert len(set(pushed.objects_to_push)) == 3

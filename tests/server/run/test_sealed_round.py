@@ -1,4 +1,4 @@
-"""Flower's strategies over the sealed grid, and what bad answers do to it. The sites have no model."""
+"""Flower's strategies over the seal, and what bad answers do to a round. The sites have no model."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from sealora_common.errors import FederationError
 from sealora_common.identity import SIGNATURE_BYTES, Identity
 from sealora_common.secagg.messages import bundle, unbundle
 from sealora_server.run.events import SiteFailed, SiteReplied, read_events
+from sealora_server.run.sealed_round import SealedSum, seal_round
+from sealora_server.run.server_optimizer import ServerOptimizer
 from sealora_server.run.strategy import build_strategy
 
-from pure_sites import LAYOUT, PureGrid, node_error, pure_federation, pure_recipe, sealed_over
+from pure_sites import LAYOUT, PureGrid, federation_over, node_error, order_for, pure_federation, pure_recipe
 
 OPTIMIZERS = {
     "fedavg": {},
@@ -27,24 +29,25 @@ OPTIMIZERS = {
 
 
 class Federation:
-    """A sealed grid over a few pure sites."""
+    """A few pure sites, and the recipe's strategy over what they seal."""
 
     def __init__(self, directory, recipe=None, count=3, layout=LAYOUT):
         self.recipe = recipe or pure_recipe()
         self.roster, self.sites = pure_federation(self.recipe, count, layout=layout)
         self.grid = PureGrid(self.sites)
-        self.sealed, self.events = sealed_over(
-            directory, self.grid, self.recipe, self.roster, Identity.create("server", SystemEntropy())
-        )
-        self.strategy = build_strategy(self.recipe)
+        server = Identity.create("server", SystemEntropy())
+        self.federation = federation_over(directory, self.grid, self.recipe, self.roster, server)
+        self.events = self.federation.events
+        self.optimizer = ServerOptimizer(self.recipe)
         self.start = layout.shared(self.recipe.lora.aggregation).flatten(initial_adapter(layout, 0))
+        self.sealed: SealedSum | None = None
 
     def round(self, number=1, current=None):
         """One round of training; returns the strategy's arrays."""
-        arrays = ArrayRecord({"adapter": Array(self.start if current is None else current)})
-        messages = self.strategy.configure_train(number, arrays, ConfigRecord(), self.sealed)
-        stepped, _ = self.strategy.aggregate_train(number, self.sealed.send_and_receive(messages))
-        return stepped["adapter"].numpy()
+        adapter = self.start if current is None else current
+        assert set(self.optimizer.chosen("train", number, adapter, list(self.sites))) == set(self.sites)
+        self.sealed = seal_round(self.federation, order_for(self.federation, adapter, number), adapter)
+        return self.optimizer.step(number, self.sealed.adapter, self.sealed.opened.heldout_loss)
 
     def failed(self):
         recorded = [entry.event for entry in read_events(self.events.path)]
@@ -70,7 +73,7 @@ def test_a_strategy_over_the_seal_does_what_it_does_over_plain_replies(tmp_path,
 def plain_round(strategy, federation, weights, number, current):
     """The same strategy over replies that carry every site's own arrays in clear."""
     arrays = ArrayRecord({"adapter": Array(current)})
-    messages = list(strategy.configure_train(number, arrays, ConfigRecord(), federation.sealed))
+    messages = list(strategy.configure_train(number, arrays, ConfigRecord(), federation.grid))
     replies = []
     for message in messages:
         site = federation.sites[message.metadata.dst_node_id]
@@ -105,33 +108,14 @@ def test_the_mean_lands_in_the_tensors_that_were_trained(tmp_path, aggregation):
         assert set(np.round(moved[np.abs(moved) > 0.1], 5)) == {0.5}
 
 
-def test_the_strategy_gets_one_reply_from_nobody_in_particular(tmp_path):
-    federation = Federation(tmp_path)
-    arrays = ArrayRecord({"adapter": Array(federation.start)})
-    messages = federation.strategy.configure_train(1, arrays, ConfigRecord(), federation.sealed)
-    (reply,) = federation.sealed.send_and_receive(messages)
-    assert {name: set(record) for name, record in reply.content.metric_records.items()} == {
-        "metrics": {"num-examples", "heldout-loss"}
-    }
-    assert set(reply.content.array_records) == {"arrays"}
-
-
-def test_an_evaluation_returns_the_mean_loss_and_no_arrays(tmp_path):
+def test_an_evaluation_opens_the_mean_loss_and_moves_nothing(tmp_path):
     federation = Federation(tmp_path)
     for site, loss in zip(federation.sites.values(), (1.0, 2.0, 6.0), strict=True):
         site.heldout_loss = loss
-    arrays = ArrayRecord({"adapter": Array(federation.start)})
-    messages = federation.strategy.configure_evaluate(4, arrays, ConfigRecord(), federation.sealed)
-    (reply,) = federation.sealed.send_and_receive(messages)
-    assert not reply.content.array_records
-    assert reply.content["metrics"]["heldout-loss"] == pytest.approx(3.0, abs=1e-6)
-
-
-def test_nothing_goes_past_the_seal(tmp_path):
-    sealed = Federation(tmp_path).sealed
-    for attempt in (lambda: sealed.push_messages([]), lambda: sealed.pull_messages([])):
-        with pytest.raises(NotImplementedError, match="send_and_receive alone"):
-            attempt()
+    order = order_for(federation.federation, federation.start, 4, "evaluate")
+    sealed = seal_round(federation.federation, order, federation.start)
+    assert sealed.opened.heldout_loss == pytest.approx(3.0, abs=1e-6)
+    np.testing.assert_array_equal(sealed.adapter, federation.start)
 
 
 def test_bytes_are_counted_by_site_and_stage(tmp_path):
@@ -317,4 +301,5 @@ def test_below_the_threshold_nothing_is_opened_and_the_reasons_are_named(tmp_pat
         "site-0: the site's Flower node reported: the node went away; "
         "site-1: the site's Flower node reported: the node went away"
     )
-    assert federation.sealed.opened is None
+    assert federation.sealed is None
+    assert not any(action == "query.open" for _, action in federation.grid.delivered)

@@ -1,0 +1,104 @@
+"""What a strategy is shown of a round: the nodes to choose from, and one reply from nobody in particular."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from flwr.app import ConfigRecord, RecordDict
+from flwr.serverapp.strategy import FedAvg
+from flwr.supercore.task_identity import TaskIdentity
+
+from sealora_server.run import server_optimizer
+from sealora_server.run.server_optimizer import ServerOptimizer
+
+from pure_sites import pure_recipe
+
+NODES = (11, 12, 13)
+ADAPTER = np.arange(4, dtype=np.float32)
+
+
+@pytest.fixture(autouse=True)
+def flower_task():
+    """Flower stamps every message with the task of the process."""
+    TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 1, 1
+
+
+class Watched(FedAvg):
+    """Keeps what it is shown."""
+
+    def __init__(self):
+        super().__init__(min_train_nodes=3, min_evaluate_nodes=3, min_available_nodes=3)
+        self.seen = {}
+
+    def configure_train(self, server_round, arrays, config, grid):
+        self.seen["grid"] = grid
+        return super().configure_train(server_round, arrays, config, grid)
+
+    def aggregate_train(self, server_round, replies):
+        self.seen["train"] = list(replies)
+        return super().aggregate_train(server_round, replies)
+
+    def aggregate_evaluate(self, server_round, replies):
+        self.seen["evaluate"] = list(replies)
+        return super().aggregate_evaluate(server_round, replies)
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    strategy = Watched()
+    monkeypatch.setattr(server_optimizer, "build_strategy", lambda recipe: strategy)
+    return strategy
+
+
+def test_the_strategy_gets_one_reply_from_nobody_in_particular(watched):
+    optimizer = ServerOptimizer(pure_recipe())
+    assert sorted(optimizer.chosen("train", 1, ADAPTER, NODES)) == list(NODES)
+    np.testing.assert_array_equal(optimizer.step(1, ADAPTER + 1, 2.5), ADAPTER + 1)
+    (reply,) = watched.seen["train"]
+    assert reply.metadata.src_node_id not in NODES
+    assert {name: dict(record) for name, record in reply.content.metric_records.items()} == {
+        "metrics": {"num-examples": 1.0, "heldout-loss": 2.5}
+    }
+    assert set(reply.content.array_records) == {"arrays"}
+
+
+def test_of_an_evaluation_it_gets_the_loss_and_no_arrays(watched):
+    optimizer = ServerOptimizer(pure_recipe())
+    assert sorted(optimizer.chosen("evaluate", 4, ADAPTER, NODES)) == list(NODES)
+    optimizer.evaluated(4, 3.0)
+    (reply,) = watched.seen["evaluate"]
+    assert not reply.content.array_records
+    assert reply.content["metrics"]["heldout-loss"] == 3.0
+
+
+def test_a_loss_that_was_not_told_is_no_metric(watched):
+    optimizer = ServerOptimizer(pure_recipe())
+    optimizer.chosen("train", 1, ADAPTER, NODES)
+    optimizer.step(1, ADAPTER)
+    assert "heldout-loss" not in watched.seen["train"][0].content["metrics"]
+
+
+def test_nothing_goes_past_the_seal(watched):
+    ServerOptimizer(pure_recipe()).chosen("train", 1, ADAPTER, NODES)
+    grid = watched.seen["grid"]
+    for attempt in (
+        lambda: grid.push_messages([]),
+        lambda: grid.pull_messages([]),
+        lambda: grid.send_and_receive([]),
+        lambda: grid.create_message(RecordDict({"config": ConfigRecord()}), "train", 11, ""),
+        lambda: grid.run,
+    ):
+        with pytest.raises(NotImplementedError, match="reaches no site"):
+            attempt()
+
+
+@pytest.mark.parametrize("optimizer", ["fedavgm", "fedadam", "fedyogi", "fedadagrad"])
+def test_one_that_was_resumed_steps_as_if_it_had_not_been(optimizer):
+    recipe = pure_recipe(server={"optimizer": optimizer, "learning_rate": 0.1})
+    whole = ServerOptimizer(recipe)
+    whole.chosen("train", 1, ADAPTER, NODES)
+    first = whole.step(1, ADAPTER + 1)
+    resumed = ServerOptimizer(recipe, whole.state)
+    for each in (whole, resumed):
+        each.chosen("train", 2, first, NODES)
+    np.testing.assert_array_equal(resumed.step(2, first + 1), whole.step(2, first + 1))
