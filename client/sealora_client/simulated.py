@@ -22,6 +22,7 @@ from sealora_common.entropy import site_entropy
 from sealora_common.errors import BudgetError, RecipeError
 from sealora_common.identity import Identity
 from sealora_common.privacy.accounting import check_delta
+from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.privacy.plan import heldout_mechanism, training_mechanism
 from sealora_common.privacy.several_sites import at_several_sites
 from sealora_common.recipe import Recipe
@@ -61,7 +62,7 @@ class SimulatedSites:
             )
         for name, data in sites.items():
             records = read_records_of(Path(data), recipe)
-            if recipe.privacy.mechanism != "none":
+            if mechanism_of(recipe).protects:
                 _check_delta(name, recipe.privacy.delta, len(records.train_set))
         training_mechanism(recipe, len(sites))
         heldout_mechanism(recipe)
@@ -166,9 +167,9 @@ def _write_site(directory: Path, name: str, data: Path, recipe: Recipe, roster: 
         minimum_sites=min(recipe.sites.minimum, smallest_group(recipe, len(roster))),
         minimum_survivors=recipe.sealing.min_survivors,
         adversary=recipe.sealing.adversary,
-        allow_without_privacy=recipe.privacy.mechanism == "none",
+        allow_without_privacy=not mechanism_of(recipe).protects,
     )
-    if recipe.privacy.mechanism == "none" and recipe.sealing.groups > 1:
+    if not mechanism_of(recipe).protects and recipe.sealing.groups > 1:
         policy = policy.model_copy(update={"allow_groups_without_privacy": True})
     files = {
         "policy.yaml": yaml.safe_dump(policy.model_dump(mode="json", exclude_unset=True), sort_keys=False),

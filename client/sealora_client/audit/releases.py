@@ -20,9 +20,9 @@ from sealora_client.training.dp_sgd import train_round
 from sealora_client.training.noise.skellam import skellam
 from sealora_common.entropy import Entropy
 from sealora_common.privacy.accounting import Mechanism
+from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.recipe import Recipe
 from sealora_common.round.clip_norm import unclipped_share
-from sealora_common.round.sum_grid import SumGrid
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ def release_round(
     Raises:
         SealoraError: the data or the model cannot be used.
     """
-    if mechanism is None or recipe.privacy.mechanism != "distributed":
+    grid = mechanism_of(recipe).grid(recipe, roster_size)
+    if mechanism is None or grid is None:
         trained = train_round(
             model,
             population,
@@ -75,7 +76,6 @@ def release_round(
             clip_norm=clip_norm,
         )
         return Release(trained.delta.astype(np.float64), trained.unclipped)
-    grid = SumGrid.of(recipe, roster_size)
     total = noised_sum(
         model,
         population,

@@ -23,6 +23,7 @@ from sealora_client.model.adapted import AdaptedModel
 from sealora_common.adapter import initial_adapter
 from sealora_common.entropy import Entropy
 from sealora_common.errors import ModelError, RecipeError
+from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.recipe import Recipe
 
 CANARIES = 1000
@@ -103,7 +104,7 @@ def run_self_check(
         RecipeError: the recipe claims no privacy.
         SealoraError: the model cannot be trained.
     """
-    if recipe.privacy.mechanism == "none":
+    if not mechanism_of(recipe).protects:
         raise RecipeError(
             "privacy.mechanism is none, so there is no claim whose refutation could be checked: set it to local or "
             "distributed"
@@ -136,7 +137,7 @@ def run_self_check(
 
 def _adjusted(recipe: Recipe, setting: Setting, clip_norm: float) -> Recipe:
     """`recipe` with the training of `setting`."""
-    distributed = recipe.privacy.mechanism == "distributed"
+    distributed = mechanism_of(recipe).sums_on_grid
     changes: dict[str, dict[str, Any]] = {
         "lora": {"aggregation": "ffa"},
         "training": {
@@ -162,7 +163,7 @@ def _adjusted(recipe: Recipe, setting: Setting, clip_norm: float) -> Recipe:
 
 def _server_step(recipe: Recipe) -> ServerStep:
     """Takes a site's change as it is, and of an opened sum's, which is a step at learning rate 1, a small part."""
-    part = np.float32(recipe.training.learning_rate if recipe.privacy.mechanism == "distributed" else 1.0)
+    part = np.float32(recipe.training.learning_rate if mechanism_of(recipe).sums_on_grid else 1.0)
     return lambda _, before, after: before + part * (after - before)
 
 

@@ -22,6 +22,7 @@ from sealora_client.site.directory import Site
 from sealora_client.site.policy import SitePolicy
 from sealora_common.errors import BudgetError, OrderRefusedError
 from sealora_common.privacy.accounting import HEADROOM, Mechanism, check_delta, epsilon_pld
+from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.privacy.plan import heldout_mechanism, training_mechanism, whole_run
 from sealora_common.recipe import Recipe
 
@@ -155,7 +156,7 @@ def admission(
         StorageError: the ledger is damaged.
         RecipeError: the recipe asks for more honest survivors than a round is sure to have.
     """
-    if recipe.privacy.mechanism == "none":
+    if not mechanism_of(recipe).protects:
         return Admission((), None)
     parts: list[PlannedPart] = []
     try:
@@ -205,7 +206,7 @@ def admit(site: Site, run: str | None) -> None:
         OrderRefusedError: the run does not fit.
         SealoraError: the site's own files cannot be used.
     """
-    if site.recipe.privacy.mechanism == "none":
+    if not mechanism_of(site.recipe).protects:
         return
     data = site.data
     with site.ledger() as ledger:
@@ -224,7 +225,7 @@ def admit_unless_begun(site: Site, run: str) -> None:
         OrderRefusedError: the run does not fit.
         SealoraError: the site's own files cannot be used.
     """
-    if site.recipe.privacy.mechanism == "none":
+    if not mechanism_of(site.recipe).protects:
         return
     data = site.data
     with site.ledger() as ledger:

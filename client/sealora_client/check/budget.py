@@ -12,6 +12,7 @@ from sealora_client.ledger import Ledger
 from sealora_client.site.policy import SitePolicy
 from sealora_common.errors import DataError, SealoraError
 from sealora_common.identity import Identity
+from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.recipe import Recipe
 
 LEDGER = "ledger.sqlite"
@@ -19,7 +20,7 @@ LEDGER = "ledger.sqlite"
 
 def check_budget(agreement: Agreement, policy: SitePolicy, recipe: Recipe, identity: Identity) -> Iterator[Finding]:
     """What the recipe's rounds would cost the site's data sets, and whether the policy's limit leaves room for them."""
-    if recipe.privacy.mechanism == "none":
+    if not mechanism_of(recipe).protects:
         yield passed("privacy", "the recipe has no mechanism, so nothing is charged")
         return
     try:

@@ -29,9 +29,9 @@ from sealora_client.training.noise.rounded_gaussian import rounded_gaussian
 from sealora_client.training.noise.skellam import skellam
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import SealoraError
+from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.privacy.plan import training_mechanism
 from sealora_common.recipe import Recipe
-from sealora_common.round.sum_grid import SumGrid
 
 _NOISE_DRAWS = 100_000
 _COMFORTABLE = 0.5  # of the recipe's training_timeout
@@ -122,7 +122,7 @@ def _gradients(recipe: Recipe, model: AdaptedModel, population: Population) -> f
         population,
         recipe=every,
         clip_norm=recipe.privacy.clip_norm,
-        units=0 if recipe.privacy.mechanism == "none" else LOCAL_UNITS,
+        units=LOCAL_UNITS if mechanism_of(recipe).protects else 0,
         entropy=SystemEntropy(),
     )
     with sums:
@@ -139,9 +139,10 @@ def _noise(recipe: Recipe, model: AdaptedModel, roster_size: int) -> float:
         return 0.0
     size = model.layout.trained(recipe.lora.aggregation, 1).size
     draws = min(size, _NOISE_DRAWS)
+    grid = mechanism_of(recipe).grid(recipe, roster_size)
     started = time.perf_counter()
-    if recipe.privacy.mechanism == "distributed":
-        skellam(SystemEntropy(), draws, SumGrid.of(recipe, roster_size).noise_variance(mechanism.noise_multiplier))
+    if grid is not None:
+        skellam(SystemEntropy(), draws, grid.noise_variance(mechanism.noise_multiplier))
     else:
         rounded_gaussian(SystemEntropy(), draws, mechanism.noise_multiplier * LOCAL_UNITS)
     return (time.perf_counter() - started) * size / draws

@@ -17,6 +17,7 @@ from sealora_client.model.model_files import digest_of
 from sealora_common.config import Bounds, JsonValue, json_value
 from sealora_common.errors import BudgetError, ModelError, UnreadableError
 from sealora_common.privacy.accounting import check_delta
+from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.recipe import Recipe
 
 _MUCH_TRUNCATED = 0.1
@@ -92,7 +93,7 @@ class Workload:
                 f"a step draws {drawn:.2g} of them on average, which noise drowns: add records, or agree on a larger "
                 "training.sample_rate",
             )
-        if recipe.privacy.mechanism != "none":
+        if mechanism_of(recipe).protects:
             try:
                 check_delta(recipe.privacy.delta, max(len(self.train), len(self.heldout)))
             except BudgetError as error:

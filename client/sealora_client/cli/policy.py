@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from sealora_client.site.policy import SitePolicy, Verdict
+from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.recipe import Recipe, load_recipe
 from sealora_common.roster import Roster
 from sealora_common.show.say import say
@@ -50,7 +51,7 @@ def explain(
 
 def over_the_run(policy: SitePolicy, recipe: Recipe) -> Iterator[Verdict]:
     """What the limits over a data set's lifetime say to a whole run: its first rounds may fit and its last not."""
-    if recipe.privacy.mechanism != "none":
+    if mechanism_of(recipe).protects:
         yield Verdict(
             f"epsilon_limit is {policy.epsilon_limit:g}",
             f"the recipe's privacy.epsilon is {recipe.privacy.epsilon:g} over all its rounds",

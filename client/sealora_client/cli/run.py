@@ -16,6 +16,7 @@ import typer
 from sealora_client.fleet.stop import Stop, StopNow
 from sealora_client.site.config import SiteConfig
 from sealora_common.errors import PolicyError, SealoraError, StorageError
+from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.storage.own_files import make_directory
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def _tell_privacy(directory: Path, metrics: SiteMetrics) -> None:
 
     try:
         site = open_site(directory)
-        if site.recipe.privacy.mechanism == "none":
+        if not mechanism_of(site.recipe).protects:
             return
         with site.ledger() as ledger:
             spent = ledger.spent(site.data.train_set, site.recipe.privacy.delta)

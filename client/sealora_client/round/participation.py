@@ -21,6 +21,7 @@ from sealora_client.round.outbox import Outbox
 from sealora_client.round.work import RoundWork, second_vector
 from sealora_client.site.directory import Site
 from sealora_common.entropy import site_entropy
+from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.roster import Roster
 from sealora_common.round.groups import group_of
 from sealora_common.round.order import RoundOrder, layout_of, terms_of
@@ -144,7 +145,7 @@ class Participation:
         with site.ledger() as ledger:
             ledger.release(self.state.releases)
         is_first = Outbox(site.directory, order.run).mark_sent(order)
-        if site.recipe.privacy.mechanism == "none" and not is_first:
+        if mechanism_of(site.recipe).repeat == "refused" and not is_first:
             raise second_vector(order)
         self.state.session = session.to_bytes()
         self.encoded = b""

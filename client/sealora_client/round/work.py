@@ -27,6 +27,7 @@ from sealora_common.adapter import initial_adapter
 from sealora_common.entropy import Entropy, site_entropy
 from sealora_common.errors import AlreadyReleasedError, BudgetError, OrderRefusedError
 from sealora_common.privacy.accounting import Mechanism
+from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.privacy.plan import heldout_mechanism, training_mechanism
 from sealora_common.round.contribution import Contribution, site_weight
 from sealora_common.round.order import RoundOrder, evaluates
@@ -68,7 +69,7 @@ class RoundWork:
         kept = outbox.find(order)
         if kept is not None:
             kept.require_of(order)
-            if recipe.privacy.mechanism == "none" and kept.sent:
+            if mechanism_of(recipe).repeat == "refused" and kept.sent:
                 raise second_vector(order)
             kept = self._without_what_is_void(kept)
         else:
@@ -83,7 +84,7 @@ class RoundWork:
             if evaluates(order, recipe) and kept.heldout_loss is None:
                 kept = replace(kept, heldout_loss=self._evaluate())
             if order.purpose == "train" and kept.values is None:
-                if recipe.privacy.mechanism == "distributed":
+                if mechanism_of(recipe).sums_on_grid:
                     sums = self._sum()
                 else:
                     kept = self._train(kept)
@@ -138,7 +139,7 @@ class RoundWork:
 
     def _what_may_be_kept(self, kept: Kept) -> Kept:
         """What carries its own noise; of a sum that the seal protects, and of what has no noise, nothing."""
-        if self.site.recipe.privacy.mechanism == "none":
+        if not mechanism_of(self.site.recipe).protects:
             return replace(kept, heldout_loss=None, values=None, unclipped=0.0)
         return kept
 
@@ -236,7 +237,7 @@ class RoundWork:
                     run_epsilon_limit=privacy.epsilon,
                     planned=recipe.accounted_evaluations if heldout else recipe.accounted_rounds,
                     # What carries its own noise leaves once; a sum that the seal protects is new each time it leaves.
-                    once=heldout or privacy.mechanism == "local",
+                    once=heldout or mechanism_of(recipe).repeat != "charged",
                 )
         except AlreadyReleasedError as error:
             log.warning("refused round %d: %s", self.order.round_number, error)
@@ -281,7 +282,7 @@ class RoundWork:
 
     def _spent(self) -> float | None:
         site = self.site
-        if site.recipe.privacy.mechanism == "none":  # not 0: there is no bound at all
+        if not mechanism_of(site.recipe).protects:  # not 0: there is no bound at all
             return None
         with site.ledger() as ledger:
             return ledger.spent(site.data.train_set, site.recipe.privacy.delta)

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from sealora_client.site.hours import Window, is_open, next_opening
 from sealora_common.config import load_yaml
 from sealora_common.errors import OrderRefusedError, PolicyError, UnreadableError
+from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.recipe import Recipe
 from sealora_common.recipe.schema import Unit
 from sealora_common.roster import Roster
@@ -153,7 +154,7 @@ class SitePolicy(BaseModel):
 
     def _on_privacy(self, recipe: Recipe) -> Iterator[Verdict]:
         privacy = recipe.privacy
-        if privacy.mechanism == "none":
+        if not mechanism_of(recipe).protects:
             line = f"allow_without_privacy is {'true' if self.allow_without_privacy else 'false'}"
             yield Verdict(line, "the recipe's privacy.mechanism is none", self.allow_without_privacy)
             if recipe.sealing.groups > 1:

@@ -33,6 +33,7 @@ from sealora_client.training.payment import paid_noise
 from sealora_common.entropy import Entropy
 from sealora_common.errors import BudgetError
 from sealora_common.privacy.accounting import Mechanism
+from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.recipe.schema import Recipe
 from sealora_common.round.clip_norm import unclipped_share
 
@@ -97,7 +98,7 @@ def train_round(
     """
     noise_multiplier = _noise(recipe, round_number, leave)
     training = recipe.training
-    units = LOCAL_UNITS if recipe.privacy.mechanism == "local" else 0
+    units = LOCAL_UNITS if mechanism_of(recipe).protects else 0
     norm = recipe.privacy.clip_norm if clip_norm is None else clip_norm
     expected = training.sample_rate * len(population)
 
@@ -159,10 +160,10 @@ def _apply(
 def _noise(recipe: Recipe, round_number: int, leave: Leave | None) -> float:
     """Sigma; 0 without privacy."""
     mechanism, training = recipe.privacy.mechanism, recipe.training
-    if mechanism == "distributed":
+    if mechanism_of(recipe).sums_on_grid:
         raise BudgetError("privacy.mechanism: distributed trains no delta at a site: see `training.distributed`")
-    if (leave is None) != (mechanism == "none"):
-        needed = "must not be paid for" if mechanism == "none" else "must be paid for first"
+    if (leave is None) == mechanism_of(recipe).protects:
+        needed = "must not be paid for" if leave is not None else "must be paid for first"
         raise BudgetError(f"a round with privacy.mechanism: {mechanism} {needed}")
     if leave is None:
         return 0.0

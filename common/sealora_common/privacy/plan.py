@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from sealora_common.privacy.accounting import Mechanism, Noise, calibrate_noise
+from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.recipe import Recipe
-from sealora_common.round.sum_grid import SumGrid
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,10 @@ def training_mechanism(recipe: Recipe, roster_size: int) -> Mechanism | None:
         RecipeError: the recipe asks for more honest survivors than a round is sure to have.
     """
     privacy, training = recipe.privacy, recipe.training
-    if privacy.mechanism == "none":
+    if not mechanism_of(recipe).protects:
         return None
-    units = SumGrid.of(recipe, roster_size).units if privacy.mechanism == "distributed" else 0
+    grid = mechanism_of(recipe).grid(recipe, roster_size)
+    units = 0 if grid is None else grid.units
     noise_multiplier = _calibrated(privacy.epsilon, privacy.delta, training.sample_rate, recipe.accounted_steps, units)
     return _mechanism(noise_multiplier, training.sample_rate, training.steps_per_round, units)
 
@@ -70,7 +71,7 @@ def heldout_mechanism(recipe: Recipe) -> Mechanism | None:
         BudgetError: no amount of noise reaches the recipe's epsilon.
     """
     privacy = recipe.privacy
-    if privacy.mechanism == "none":
+    if not mechanism_of(recipe).protects:
         return None
     noise_multiplier = _calibrated(privacy.epsilon, privacy.delta, 1.0, recipe.accounted_evaluations, 0)
     return Mechanism(noise_multiplier, 1.0, 1)

@@ -13,6 +13,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Unit = Literal["record", "person"]
+MechanismName = Literal["local", "distributed", "none"]
 
 
 class Section(BaseModel):
@@ -110,7 +111,7 @@ class TrainingSection(Section):
 class PrivacySection(Section):
     """The differential-privacy guarantee of every record (or person) of every site, trained on or held out."""
 
-    mechanism: Literal["local", "distributed", "none"] = "local"
+    mechanism: MechanismName = "local"
     """`local`: DP-SGD at each site. `distributed`: one step a round, each site adds a share of the noise, the sum
     carries all of it. `none`: no privacy; sites refuse it unless their policy allows it."""
     epsilon: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] = 8.0
@@ -242,15 +243,10 @@ class Recipe(Section):
                 f"lora.aggregation: alternating works with server.optimizer: fedavg only, not "
                 f"{self.server.optimizer!r} (its momentum would move the half that rests)"
             )
-        if self.privacy.mechanism == "distributed":
-            _require_distributable(self)
-        elif self.privacy.spare_rounds > 0:
-            raise ValueError(
-                f"privacy.spare_rounds is {self.privacy.spare_rounds}, but only with privacy.mechanism: distributed "
-                f"does a repeated round cost anything, and here it is {self.privacy.mechanism}: leave spare_rounds out"
-            )
-        if self.privacy.target_quantile is not None:
-            _require_adaptable(self)
+        # Late, for the mechanisms' grid reads recipes.
+        from sealora_common.privacy.mechanisms import mechanism_of
+
+        mechanism_of(self).require(self)
         if self.sites.minimum < self.sealing.groups * self.sealing.min_survivors and self.sealing.groups > 1:
             raise ValueError(
                 f"sites.minimum is {self.sites.minimum}, but sealing.groups is {self.sealing.groups} and each group "
@@ -293,47 +289,3 @@ class Recipe(Section):
     def with_model_digest(self, model_digest: str) -> Recipe:
         """A copy whose hash covers the base model with this digest (hex SHA-256)."""
         return self.model_copy(update={"model": self.model.model_copy(update={"digest": model_digest})})
-
-
-_NARROWEST_RING = 20  # bits: below it a distributed sum has too few levels for both noise and gradients
-
-
-def _require_distributable(recipe: Recipe) -> None:
-    if recipe.training.steps_per_round != 1:
-        raise ValueError(
-            f"privacy.mechanism: distributed takes one step a round, but training.steps_per_round is "
-            f"{recipe.training.steps_per_round}: set it to 1 and raise rounds"
-        )
-    if recipe.sealing.ring_bits < _NARROWEST_RING:
-        raise ValueError(
-            f"privacy.mechanism: distributed needs sealing.ring_bits of {_NARROWEST_RING} or more (24 serves most), "
-            f"not {recipe.sealing.ring_bits}: gradients and noise share the ring's levels"
-        )
-    if recipe.sealing.rotation or recipe.sealing.clip_range != "auto":
-        raise ValueError(
-            "privacy.mechanism: distributed sends integers of its own grid: leave out sealing.rotation and "
-            "sealing.clip_range"
-        )
-    if recipe.sealing.groups > 1:
-        raise ValueError(
-            "privacy.mechanism: distributed needs the noise of all sites in one sum, and a group's sum would carry too "
-            "little: leave out sealing.groups, or take privacy.mechanism: local"
-        )
-    if recipe.sealing.weighting != "records":
-        raise ValueError(
-            "privacy.mechanism: distributed divides the sum of all gradients by the batch expected of all sites' "
-            "records: set sealing.weighting to records"
-        )
-
-
-def _require_adaptable(recipe: Recipe) -> None:
-    if recipe.privacy.mechanism == "none" or recipe.privacy.clipping != "flat":
-        raise ValueError(
-            "privacy.target_quantile adapts one clipping norm to noisy counts: it needs privacy.clipping: flat and a "
-            "mechanism other than none"
-        )
-    if recipe.privacy.mechanism == "local" and recipe.training.optimizer == "sgd":
-        raise ValueError(
-            "privacy.target_quantile changes the size of SGD's steps, and so the public range of a delta: use "
-            "training.optimizer: adamw"
-        )

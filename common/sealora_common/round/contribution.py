@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from sealora_common.adapter import AdapterLayout
 from sealora_common.entropy import Entropy
+from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.recipe import Recipe
 from sealora_common.round.clip_norm import unclipped_share
 from sealora_common.round.clip_range import initial_range
@@ -144,11 +145,11 @@ class ContributionLayout:
             RecipeError: a distributed sum does not fit the ring.
         """
         adapts = recipe.privacy.target_quantile is not None and trained is not None
-        distributed = recipe.privacy.mechanism == "distributed" and trained is not None
+        grid = None if trained is None else mechanism_of(recipe).grid(recipe, parties)
         tally = ["weight"] if recipe.sealing.weighting == "records" else []
         tally += ["heldout_loss"] if evaluates else []
-        tally += [] if distributed or trained is None else ["clipped"]
-        tally += ["unclipped"] if adapts and not distributed else []
+        tally += [] if grid is not None or trained is None else ["clipped"]
+        tally += ["unclipped"] if adapts and grid is None else []
         return cls(
             trained.size if trained else 0,
             parties,
@@ -156,10 +157,10 @@ class ContributionLayout:
             initial_range(recipe) if clip_range is None else clip_range,
             rotation_seed if recipe.sealing.rotation else "",
             tuple(tally),
-            SumGrid.of(recipe, parties) if distributed else None,
+            grid,
             recipe.privacy.clip_norm if clip_norm is None else clip_norm,
             recipe.training.sample_rate * recipe.sealing.weight_cap,
-            adapts and distributed,
+            adapts and grid is not None,
             recipe.sealing.weight_floor,
         )
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 import hashlib
 
 from sealora_common.errors import FederationError, OrderRefusedError, RecipeError
+from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.recipe import Recipe
 from sealora_common.roster import Roster
 from sealora_common.round.order import RoundOrder
@@ -86,7 +87,7 @@ def may_regroup(recipe: Recipe, roster_size: int, groups: int) -> bool:
     spoilt need not be lost for all.
     """
     sealing = recipe.sealing
-    may = sealing.groups == 1 and recipe.privacy.mechanism == "local"
+    may = sealing.groups == 1 and mechanism_of(recipe).may_regroup
     return may and groups > 1 and roster_size // groups >= sealing.min_survivors
 
 

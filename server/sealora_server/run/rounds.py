@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sealora_common.adapter import AdapterLayout
 from sealora_common.entropy import insecure_seed_in_use
+from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.receipts.receipt import Receipt
 from sealora_common.roster import Roster
 from sealora_common.round.clip_norm import next_clip_norm
@@ -151,7 +152,7 @@ class _Run:
             self._report(self._store.record(round_number))
 
     def _announce(self, *, first_round: int) -> None:
-        private = self._recipe.privacy.mechanism != "none"
+        private = mechanism_of(self._recipe).protects
         self._store.events.write(
             RunStarted(
                 name=self._recipe.name,

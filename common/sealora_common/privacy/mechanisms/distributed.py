@@ -1,0 +1,55 @@
+"""`distributed`: each site adds a share of the noise to its integer sum, and the opened sum carries all of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sealora_common.privacy.mechanisms.mechanism import PrivacyMechanism, Repeat, require_flat_clipping
+from sealora_common.round.sum_grid import SumGrid
+
+if TYPE_CHECKING:
+    from sealora_common.recipe import Recipe
+
+_NARROWEST_RING = 20  # bits: below it a distributed sum has too few levels for both noise and gradients
+
+
+class Distributed(PrivacyMechanism):
+    """Shares of noise. A sum that the seal protects is new each time it leaves, and is charged each time."""
+
+    protects = True
+    repeat: Repeat = "charged"
+    may_regroup = False
+    sums_on_grid = True
+
+    def require(self, recipe: Recipe) -> None:
+        """As the base says."""
+        if recipe.training.steps_per_round != 1:
+            raise ValueError(
+                f"privacy.mechanism: distributed takes one step a round, but training.steps_per_round is "
+                f"{recipe.training.steps_per_round}: set it to 1 and raise rounds"
+            )
+        if recipe.sealing.ring_bits < _NARROWEST_RING:
+            raise ValueError(
+                f"privacy.mechanism: distributed needs sealing.ring_bits of {_NARROWEST_RING} or more (24 serves "
+                f"most), not {recipe.sealing.ring_bits}: gradients and noise share the ring's levels"
+            )
+        if recipe.sealing.rotation or recipe.sealing.clip_range != "auto":
+            raise ValueError(
+                "privacy.mechanism: distributed sends integers of its own grid: leave out sealing.rotation and "
+                "sealing.clip_range"
+            )
+        if recipe.sealing.groups > 1:
+            raise ValueError(
+                "privacy.mechanism: distributed needs the noise of all sites in one sum, and a group's sum would carry "
+                "too little: leave out sealing.groups, or take privacy.mechanism: local"
+            )
+        if recipe.sealing.weighting != "records":
+            raise ValueError(
+                "privacy.mechanism: distributed divides the sum of all gradients by the batch expected of all sites' "
+                "records: set sealing.weighting to records"
+            )
+        require_flat_clipping(recipe)
+
+    def grid(self, recipe: Recipe, roster_size: int) -> SumGrid:
+        """As the base says."""
+        return SumGrid.of(recipe, roster_size)

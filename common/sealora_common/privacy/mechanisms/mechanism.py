@@ -1,0 +1,76 @@
+"""What every privacy mechanism of a recipe answers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:  # a recipe is validated by its mechanism, which its sections therefore look up late
+    from sealora_common.recipe import Recipe
+    from sealora_common.round.sum_grid import SumGrid
+
+Repeat = Literal["same", "charged", "refused"]
+"""What a site does when a round is ordered again after its vector left: it sends the `same` vector for nothing, a new
+one that is `charged` anew, or none, for the order is `refused`."""
+
+
+class PrivacyMechanism(ABC):
+    """One value of `privacy.mechanism`.
+
+    Attributes:
+        protects: whether anything is noised, charged and promised.
+        repeat: what becomes of a repeated round.
+        may_regroup: whether each site's vector carries its own promise, so that an order may seal in groups though the
+            recipe seals all as one.
+        sums_on_grid: whether a round is one step whose integer sum the server steps along, or a delta made at the site.
+    """
+
+    protects: bool
+    repeat: Repeat
+    may_regroup: bool
+    sums_on_grid: bool
+
+    @abstractmethod
+    def require(self, recipe: Recipe) -> None:
+        """Refuses settings of other sections, or of its own, that this mechanism cannot keep its promise with.
+
+        Raises:
+            ValueError: names the setting and the remedy.
+        """
+
+    def grid(self, recipe: Recipe, roster_size: int) -> SumGrid | None:
+        """The integer grid of a round's sum; None where deltas are summed.
+
+        Raises:
+            RecipeError: the sum does not fit the ring, or too many honest survivors are asked for.
+        """
+        return None
+
+
+def require_no_spare_rounds(recipe: Recipe) -> None:
+    """Refuses spare rounds where a repeated round costs nothing or is refused.
+
+    Raises:
+        ValueError: there are some.
+    """
+    if recipe.privacy.spare_rounds > 0:
+        raise ValueError(
+            f"privacy.spare_rounds is {recipe.privacy.spare_rounds}, but only with privacy.mechanism: distributed "
+            f"does a repeated round cost anything, and here it is {recipe.privacy.mechanism}: leave spare_rounds out"
+        )
+
+
+def require_flat_clipping(recipe: Recipe) -> None:
+    """Refuses to adapt a clipping norm that is not one norm.
+
+    Raises:
+        ValueError: it is asked for.
+    """
+    if recipe.privacy.target_quantile is not None and recipe.privacy.clipping != "flat":
+        raise ValueError(NOT_ADAPTABLE)
+
+
+NOT_ADAPTABLE = (
+    "privacy.target_quantile adapts one clipping norm to noisy counts: it needs privacy.clipping: flat and a "
+    "mechanism other than none"
+)
