@@ -91,6 +91,7 @@ from sealora_server.run.enrolment import Enrolment
 from sealora_server.run.events import EventLog
 from sealora_server.run.sealed_grid import SealedGrid
 from sealora_server.run.strategy import build_strategy
+from sealora_common.adapter import adapter_kind
 
 recipe = pure_recipe()
 roster, sites = pure_federation(recipe, 3)
@@ -103,7 +104,7 @@ grid = SealedGrid(
     server=Identity.create("server", SystemEntropy()), rosters=RosterBook(Path({str(tmp_path)!r}) / "rosters"),
 )
 strategy = build_strategy(recipe)
-start = np.zeros(layout.shared("ffa").size, dtype=np.float32)
+start = np.zeros(adapter_kind(recipe).shared(layout).size, dtype=np.float32)
 messages = strategy.configure_train(1, ArrayRecord({{"adapter": Array(start)}}), ConfigRecord(), grid)
 arrays, _ = strategy.aggregate_train(1, grid.send_and_receive(messages))
 assert np.abs(arrays["adapter"].numpy()).max() > 0.1

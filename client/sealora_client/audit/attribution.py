@@ -113,9 +113,8 @@ def _gradients(model: AdaptedModel, layout: AdapterLayout, units: Population, re
     if not len(units):
         return
     model.train_only(layout)
-    linears = dict(model.lora_linears())
     size = min(recipe.training.micro_batch_size, len(units))
-    gradients = PerExampleGradients([(name, linears[name]) for name in layout.names], size)
+    gradients = PerExampleGradients(model.linears_of(layout), size)
     with gradients, torch.enable_grad():
         for start in range(0, len(units), size):
             chosen = units.units[start : start + size]

@@ -27,6 +27,7 @@ from sealora_client.training.dp_sgd import LOCAL_UNITS
 from sealora_client.training.gradients.batch_invariance import require_batch_invariant
 from sealora_client.training.noise.rounded_gaussian import rounded_gaussian
 from sealora_client.training.noise.skellam import skellam
+from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import SealoraError
 from sealora_common.privacy.plan import training_mechanism
@@ -115,7 +116,7 @@ def _count_batches(population: Population, size: int) -> int:
 def _gradients(recipe: Recipe, model: AdaptedModel, population: Population) -> float:
     """Seconds for the clipped sum over all of `population`."""
     every = recipe.model_copy(update={"training": recipe.training.model_copy(update={"sample_rate": 1.0})})
-    layout = model.layout.trained(recipe.lora.aggregation, 1)
+    layout = adapter_kind(recipe).trained(model.layout, 1)
     sums = ClippedSum(
         model,
         layout,
@@ -137,7 +138,7 @@ def _noise(recipe: Recipe, model: AdaptedModel, roster_size: int) -> float:
     mechanism = training_mechanism(recipe, roster_size)
     if mechanism is None:
         return 0.0
-    size = model.layout.trained(recipe.lora.aggregation, 1).size
+    size = adapter_kind(recipe).trained(model.layout, 1).size
     draws = min(size, _NOISE_DRAWS)
     started = time.perf_counter()
     if recipe.privacy.mechanism == "distributed":

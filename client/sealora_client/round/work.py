@@ -23,7 +23,7 @@ from sealora_client.site.directory import Site
 from sealora_client.training.clipped_sum import ClippingFigures
 from sealora_client.training.distributed import noised_sum
 from sealora_client.training.dp_sgd import train_round
-from sealora_common.adapter import initial_adapter
+from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import Entropy, site_entropy
 from sealora_common.errors import AlreadyReleasedError, BudgetError, OrderRefusedError
 from sealora_common.privacy.accounting import Mechanism
@@ -77,8 +77,8 @@ class RoundWork:
         model = site.model()
         sums: NDArray[Any] | None = None
         with model.lock:
-            tensors = initial_adapter(model.layout, recipe.lora.seed)
-            tensors.update(model.layout.shared(recipe.lora.aggregation).unflatten(adapter))
+            tensors = adapter_kind(recipe).initial(model.layout)
+            tensors.update(adapter_kind(recipe).shared(model.layout).unflatten(adapter))
             model.write(tensors)
             if evaluates(order, recipe) and kept.heldout_loss is None:
                 kept = replace(kept, heldout_loss=self._evaluate())

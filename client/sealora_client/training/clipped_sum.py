@@ -109,9 +109,8 @@ class ClippedSum:
         self._units = units
         self._entropy = entropy
         self._votes = recipe.privacy.target_quantile is not None
-        linears = dict(model.lora_linears())
         self._rows = recipe.training.micro_batch_size
-        self._gradients = PerExampleGradients([(name, linears[name]) for name in layout.names], self._rows)
+        self._gradients = PerExampleGradients(model.linears_of(layout), self._rows)
         self.size = layout.size + self._votes
         self.figures = ClippingFigures([])
         self._entered = ExitStack()

@@ -12,7 +12,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 from numpy.typing import NDArray
 
-from sealora_common.adapter import AdapterLayout
+from sealora_common.adapter import AdapterLayout, adapter_kind
 from sealora_common.entropy import insecure_seed_in_use
 from sealora_common.errors import FederationError
 from sealora_common.receipts.receipt import Receipt
@@ -71,7 +71,7 @@ class _Run:
         self._announce(first_round=done + 1)
         self._report_unreported(done)
         layout = self._gather()
-        shared = layout.shared(self._recipe.lora.aggregation)
+        shared = adapter_kind(self._recipe).shared(layout)
         tensors = self._store.adapter(done, layout)
         current = shared.flatten(tensors)
         strategy = build_strategy(self._recipe)
@@ -127,7 +127,7 @@ class _Run:
             raise RuntimeError("a strategy returned no arrays for a complete round")
         stepped = np.asarray(arrays[ADAPTER].numpy(), dtype=np.float32)
         tensors = self._store.adapter(0, layout)
-        tensors.update(layout.shared(self._recipe.lora.aggregation).unflatten(stepped))
+        tensors.update(adapter_kind(self._recipe).shared(layout).unflatten(stepped))
         survivors = tuple(self._roster.names[index] for index in opened.survivors)
         receipt = Receipt.issue(order, sealed.openings, survivors, vector_digest(stepped), self._server)
         record = self._store.finish_round(

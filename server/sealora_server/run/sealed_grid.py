@@ -16,7 +16,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from numpy.typing import NDArray
 
-from sealora_common.adapter import AdapterLayout
+from sealora_common.adapter import AdapterLayout, adapter_kind
 from sealora_common.identity import Identity
 from sealora_common.receipts.receipt import OpeningProof, Receipt, history_of
 from sealora_common.recipe import Recipe
@@ -101,7 +101,7 @@ class SealedGrid(Grid):
         purpose: Purpose = "train" if asked[0].metadata.message_type == Action.TRAIN else "evaluate"
         current = np.asarray(array(content, ADAPTER), dtype=np.float32)
         round_number = int(field(content, "server-round") or 0)
-        trained = self._layout.trained(self._recipe.lora.aggregation, round_number) if purpose == "train" else None
+        trained = adapter_kind(self._recipe).trained(self._layout, round_number) if purpose == "train" else None
         sealed = self._begin([message.metadata.dst_node_id for message in asked], purpose, round_number, current)
         try:
             self.opened = sealed.run()
@@ -114,7 +114,7 @@ class SealedGrid(Grid):
             metrics[HELDOUT_LOSS] = self.opened.heldout_loss
         reply = RecordDict({"metrics": metrics})
         if trained is not None:
-            shared = self._layout.shared(self._recipe.lora.aggregation)
+            shared = adapter_kind(self._recipe).shared(self._layout)
             stepped = shared.add(current, trained, self.opened.mean_delta)
             reply[ARRAYS] = ArrayRecord({ADAPTER: Array(stepped)})
         return [Message(reply, reply_to=asked[0])]

@@ -18,10 +18,12 @@ from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.loss import response_losses
 from sealora_client.training import clipped_sum
 from sealora_client.training.clipped_sum import ClippedSum, ClippingFigures
+from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import SeededEntropy
 from sealora_common.errors import DataError
 from sealora_common.round.clip_norm import VOTE, gradient_units
 
+from lora_kinds import lora
 from single_examples import (
     clipped_sum_of,
     load,
@@ -53,7 +55,7 @@ def sums_of(
 ) -> ClippedSum:
     training = {"sample_rate": 1.0, **changes.pop("training", {})}
     recipe = recipe_for(Path("unused"), training=training, **changes)
-    layout = model.layout.trained(recipe.lora.aggregation, 1)
+    layout = adapter_kind(recipe).trained(model.layout, 1)
     entropy = SeededEntropy(seed)
     return ClippedSum(model, layout, population, recipe=recipe, clip_norm=clip_norm, units=units, entropy=entropy)
 
@@ -65,7 +67,7 @@ def draw(sums: ClippedSum, count: int = 1) -> list[Tensor]:
 
 def records(model: AdaptedModel, examples: Sequence[Example]) -> Tensor:
     """Reference gradients of the records, float64 (records, P)."""
-    return reference_gradients(model, model.layout.trained("ffa", 1), examples)
+    return reference_gradients(model, lora().trained(model.layout, 1), examples)
 
 
 def sampled(monkeypatch: pytest.MonkeyPatch, *indices: int) -> None:
@@ -137,7 +139,7 @@ def test_without_privacy_plain_gradients_are_summed(model: AdaptedModel) -> None
 
 def test_per_layer_clipping_equals_a_loop(model: AdaptedModel) -> None:
     examples = some_examples(4)
-    layout = model.layout.trained("ffa", 1)
+    layout = lora().trained(model.layout, 1)
     sizes = [spec.size for spec in layout.tensors]
     share = 2.0 / math.sqrt(len(sizes))
     parts = records(model, examples).split(sizes, dim=1)
@@ -273,7 +275,7 @@ def test_an_example_that_yields_nothing_to_predict_adds_nothing(
     (expected,) = draw(sums_of(model, Population.of(examples), privacy=privacy))
     sums = sums_of(model, Population.of([*examples[:2], placeholder, *examples[2:]]), privacy=privacy)
     (total,) = draw(sums)
-    assert torch.equal(total[: model.layout.trained("ffa", 1).size], expected[: model.layout.trained("ffa", 1).size])
+    assert torch.equal(total[: lora().trained(model.layout, 1).size], expected[: lora().trained(model.layout, 1).size])
     assert (len(sums.figures.norms), sums.figures.norms.count(0.0), sums.figures.non_finite) == (6, 1, 0)
     if privacy:  # it votes as a unit whose gradient is short
         assert float(total[-1] - expected[-1]) == math.floor(VOTE * UNITS)
@@ -332,7 +334,7 @@ def test_the_model_trains_meanwhile_and_is_left_as_it_was(model: AdaptedModel) -
             assert model.model.training
             sums.draw()
         assert model.model.training is training
-    assert all("forward" not in linear.__dict__ for _, linear in model.lora_linears())
+    assert all("forward" not in linear.__dict__ for _, linear in model.linears_of(model.layout))
     after = model.read(model.layout.names)
     assert all(np.array_equal(before[name], after[name]) for name in before)
 

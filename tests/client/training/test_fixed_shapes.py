@@ -19,6 +19,7 @@ from sealora_client.training.clipped_sum import ClippedSum
 from sealora_client.training.gradients.per_example import PerExampleGradients
 from sealora_common.entropy import SeededEntropy
 
+from lora_kinds import lora
 from single_examples import load, random_examples, recipe_for
 from tiny_models import KINDS
 
@@ -44,7 +45,7 @@ class Draws:
 
     def sum_of(self, sample: Sequence[int]) -> Tensor:
         self.monkeypatch.setattr(clipped_sum, "poisson_batch", lambda *_: np.array(sample, dtype=np.int64))
-        layout = self.model.layout.trained("average", 1)
+        layout = lora("average").trained(self.model.layout, 1)
         entropy = SeededEntropy("s")
         sums = ClippedSum(
             self.model, layout, self.population, recipe=self.recipe, clip_norm=1.0, units=UNITS, entropy=entropy

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
-from sealora_common.adapter import initial_adapter
+from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import FederationError
 from sealora_common.identity import SIGNATURE_BYTES, Identity
@@ -14,6 +14,7 @@ from sealora_common.secagg.messages import bundle, unbundle
 from sealora_server.run.events import SiteFailed, SiteReplied, read_events
 from sealora_server.run.strategy import build_strategy
 
+from lora_kinds import lora
 from pure_sites import LAYOUT, PureGrid, node_error, pure_federation, pure_recipe, sealed_over
 
 OPTIMIZERS = {
@@ -37,7 +38,7 @@ class Federation:
             directory, self.grid, self.recipe, self.roster, Identity.create("server", SystemEntropy())
         )
         self.strategy = build_strategy(self.recipe)
-        self.start = layout.shared(self.recipe.lora.aggregation).flatten(initial_adapter(layout, 0))
+        self.start = adapter_kind(self.recipe).shared(layout).flatten(lora().initial(layout))
 
     def round(self, number=1, current=None):
         """One round of training; returns the strategy's arrays."""
@@ -92,16 +93,16 @@ def test_the_mean_lands_in_the_tensors_that_were_trained(tmp_path, aggregation):
     federation = Federation(tmp_path, recipe)
 
     def deltas(name, number):
-        size = LAYOUT.trained(aggregation, number).size
+        size = lora(aggregation).trained(LAYOUT, number).size
         return np.full(size, 0.25 * (1 + int(name[-1])), dtype=np.float32)
 
     for site in federation.sites.values():
         site.deltas = deltas
     for number in (1, 2):
         moved = federation.round(number) - federation.start
-        shared = LAYOUT.shared(aggregation)
+        shared = lora(aggregation).shared(LAYOUT)
         changed = {name for name, change in shared.unflatten(moved).items() if np.abs(change).max() > 0.1}
-        assert changed == set(LAYOUT.trained(aggregation, number).names)
+        assert changed == set(lora(aggregation).trained(LAYOUT, number).names)
         assert set(np.round(moved[np.abs(moved) > 0.1], 5)) == {0.5}
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message
 
-from sealora_common.adapter import initial_adapter
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import FederationError
 from sealora_common.identity import Identity
@@ -16,9 +15,10 @@ from sealora_server.run.events import SiteFailed, Stage, read_events
 from sealora_server.run.sealed_round import SealedRound
 from sealora_server.run.strategy import build_strategy
 
+from lora_kinds import lora
 from pure_sites import LAYOUT, PureGrid, pure_federation, pure_recipe, refusal, sealed_over
 
-SIZE = LAYOUT.trained("ffa", 1).size
+SIZE = lora().trained(LAYOUT, 1).size
 
 
 class Federation:
@@ -31,7 +31,7 @@ class Federation:
         self.roster, self.sites = pure_federation(self.recipe, count, server=server)
         self.grid = PureGrid(self.sites)
         self.sealed, self.events = sealed_over(directory, self.grid, self.recipe, self.roster, server)
-        self.start = LAYOUT.shared("ffa").flatten(initial_adapter(LAYOUT, 0))
+        self.start = lora().shared(LAYOUT).flatten(lora().initial(LAYOUT))
 
     def round(self):
         """One round of training; returns what was added to the adapter."""

@@ -30,7 +30,7 @@ from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.fixed_shape import padded_length, padded_lengths
 from sealora_client.model.loss import collate, response_losses
 from sealora_client.training.gradients.per_example import PerExampleGradients
-from sealora_common.adapter import AdapterLayout
+from sealora_common.adapter import AdapterLayout, adapter_kind
 from sealora_common.errors import ModelError
 from sealora_common.recipe import Recipe
 
@@ -93,7 +93,7 @@ def require_batch_invariant(model: AdaptedModel, recipe: Recipe) -> None:
         torch.OutOfMemoryError: a micro-batch of the longest examples does not fit.
     """
     rows, lengths = recipe.training.micro_batch_size, padded_lengths(recipe.data.max_tokens)
-    halves = {layout.names: layout for layout in (model.layout.trained(recipe.lora.aggregation, n) for n in (1, 2))}
+    halves = {layout.names: layout for layout in (adapter_kind(recipe).trained(model.layout, n) for n in (1, 2))}
     asked = (rows, lengths[-1], *halves, torch.get_num_threads(), len(_checkpointing(model)))
     with model.lock:
         if asked in _passed.setdefault(model, set()):
@@ -117,9 +117,8 @@ def _require_apart(model: AdaptedModel, layout: AdapterLayout, rows: int, exampl
         examples: as many, of one padded length.
     """
     model.train_only(layout)
-    linears = dict(model.lora_linears())
     there, mirrored, other_pad = list(range(rows)), list(range(rows))[::-1], 1 if model.pad_id == 0 else 0
-    with PerExampleGradients([(name, linears[name]) for name in layout.names], rows) as gradients:
+    with PerExampleGradients(model.linears_of(layout), rows) as gradients:
         full = _compute(model, gradients, examples, model.pad_id)
         alone = _compute(model, gradients, examples[:1], model.pad_id)
         moved = _compute(model, gradients, examples[::-1], other_pad)
