@@ -193,8 +193,9 @@ class Bench:
 
     def run(self, name: str, attack: str, liars: int) -> Result:
         """A whole run in which the last `liars` sites attack."""
-        from sealora_client.evaluation import heldout_loss
+        from sealora_client.evaluation.heldout_loss import heldout_loss
         from sealora_client.model.generate import complete
+        from sealora_client.objective.causal import CausalLanguageModelling
         from sealora_common.adapter import adapter_kind
         from sealora_common.round.clip_range import initial_range, next_range
 
@@ -211,7 +212,7 @@ class Bench:
             )
         tensors.update(shared.unflatten(current))
         self.model.write(tensors)
-        loss = heldout_loss(self.model, self.heldout, 64).mean
+        loss = heldout_loss(self.model, CausalLanguageModelling(), self.heldout, 64).mean
         answers = complete(self.model, self.triggered, None, max_new_tokens=4)
         return Result(round(loss, 5), round(sum(answer == TARGET for answer in answers) / len(answers), 4))
 

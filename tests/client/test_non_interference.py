@@ -23,7 +23,8 @@ from flwr.app import ConfigRecord, RecordDict
 from numpy.typing import NDArray
 
 from sealora_client.data import load
-from sealora_client.evaluation import heldout_loss
+from sealora_client.evaluation.heldout_loss import HeldoutLossMetric, heldout_loss
+from sealora_client.objective.causal import CausalLanguageModelling
 from sealora_client.round import participation
 from sealora_client.round import work as round_work
 from sealora_client.site import directory as site
@@ -120,7 +121,7 @@ def _last_finite(bench: Bench, world: World, seed: int) -> float:
         with model.lock:
             tensors = adapter_kind(bench.recipe).initial(bench.layout)
             model.write(tensors | shared.unflatten(scaled(bench, exponent, seed)))
-            losses = heldout_loss(model, heldout, 4).by_unit
+            losses = heldout_loss(model, CausalLanguageModelling(), heldout, 4).by_unit
         finite, overflowing = (exponent, overflowing) if np.isfinite(losses).all() else (finite, exponent)
     return finite
 
@@ -337,7 +338,7 @@ def test_a_greeting_tells_of_no_record(worlds, mechanism):
 
 
 def raises_on_a_loss_that_is_no_number(patch: pytest.MonkeyPatch) -> None:
-    sound = round_work.heldout_loss
+    sound = HeldoutLossMetric.measure
 
     def leaky(*arguments: Any) -> Any:
         loss = sound(*arguments)
@@ -345,7 +346,7 @@ def raises_on_a_loss_that_is_no_number(patch: pytest.MonkeyPatch) -> None:
             raise ModelError("the held-out loss is not a number")
         return loss
 
-    patch.setattr(round_work, "heldout_loss", leaky)
+    patch.setattr(HeldoutLossMetric, "measure", leaky)
 
 
 def tells_how_many_gradients_are_no_numbers(patch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from sealora_client.audit.guessing import Guesses, best_guesses, perfect_guesses
 from sealora_client.audit.releases import release_round
 from sealora_client.audit.roc import Roc
 from sealora_client.data.population import Population
-from sealora_client.evaluation import heldout_loss
+from sealora_client.evaluation.heldout_loss import HeldoutLossMetric
 from sealora_client.model.adapted import AdaptedModel
 from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import Entropy
@@ -188,7 +188,7 @@ def _gradients(
 
 
 def _losses(model: AdaptedModel, recipe: Recipe, canaries: Population) -> NDArray[np.float64]:
-    losses = heldout_loss(model, canaries, recipe.training.micro_batch_size).by_unit
+    losses = HeldoutLossMetric().measure(model, canaries, recipe).by_unit
     if not np.isfinite(losses).all():
         raise ModelError(
             "a canary's loss is not a number: lower training.learning_rate, or compute in bfloat16 or float32"

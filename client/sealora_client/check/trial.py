@@ -19,7 +19,7 @@ from sealora_client.check.finding import Finding, failed, passed, warned
 from sealora_client.check.machine import free_memory, in_words
 from sealora_client.check.workload import Workload
 from sealora_client.data.population import Population
-from sealora_client.evaluation import heldout_loss
+from sealora_client.evaluation.choice import federation_metric
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.fixed_shape import micro_batches, padded_length
 from sealora_client.training.clipped_sum import ClippedSum
@@ -94,9 +94,10 @@ def _try(recipe: Recipe, model: AdaptedModel, workload: Workload, roster_size: i
     heldout = _typical(workload.heldout, 1)
     _gradients(recipe, model, _typical(workload.train, size))  # a start takes longer, and is not counted
     batch = _gradients(recipe, model, _typical(workload.train, size))
-    heldout_loss(model, heldout, size)
+    metric = federation_metric(recipe)
+    metric.measure(model, heldout, recipe)
     started = time.perf_counter()
-    heldout_loss(model, heldout, size)
+    metric.measure(model, heldout, recipe)
     _finish(model)
     return Trial(batch, time.perf_counter() - started, _noise(recipe, model, roster_size))
 

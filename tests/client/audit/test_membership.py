@@ -20,7 +20,7 @@ def halves(site):
 def test_before_training_the_loss_tells_members_from_nobody(tiny_site):
     site = tiny_site(records=200)
     site.model.write(lora().initial(site.model.layout))
-    roc = membership_attack(site.model, *halves(site), 32)
+    roc = membership_attack(site.model, *halves(site), site.recipe)
     assert roc.auc_interval[0] < 0.5 < roc.auc_interval[1]
 
 
@@ -30,7 +30,7 @@ def test_records_learnt_by_heart_have_a_lower_loss(tiny_site):
     members, others = halves(site)
     site.model.write(lora().initial(site.model.layout))
     train_round(site.model, members, recipe=site.recipe, round_number=1, leave=None, entropy=SeededEntropy(1))
-    roc = membership_attack(site.model, members, others, 32)
+    roc = membership_attack(site.model, members, others, site.recipe)
     assert roc.auc > 0.9
     assert roc.members == len(members)
     assert roc.non_members == len(others)

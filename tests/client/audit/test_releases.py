@@ -6,8 +6,9 @@ import pytest
 from sealora_client.audit.attribution import _clipped
 from sealora_client.audit.faults import applied
 from sealora_client.audit.releases import release_round
-from sealora_client.evaluation import heldout_loss
+from sealora_client.evaluation.heldout_loss import heldout_loss
 from sealora_client.ledger import Rehearsal
+from sealora_client.objective.causal import CausalLanguageModelling
 from sealora_client.training.dp_sgd import train_round
 from sealora_common.entropy import SeededEntropy
 from sealora_common.privacy.plan import training_mechanism
@@ -75,9 +76,9 @@ def test_an_opened_sum_is_downhill(tiny_site):
     site.model.write(lora().initial(site.model.layout))
     mean = sum(rows.double().sum(dim=0) for rows in _clipped(site.model, layout, site.records, site.recipe, 0.5))
     np.testing.assert_allclose(change, -mean.numpy() / len(site.records), atol=1e-4 * 0.5)
-    before = heldout_loss(site.model, site.records, 32).mean
+    before = heldout_loss(site.model, CausalLanguageModelling(), site.records, 32).mean
     site.model.write(layout.unflatten((0.1 * change / np.linalg.norm(change)).astype(np.float32)))
-    assert heldout_loss(site.model, site.records, 32).mean < before
+    assert heldout_loss(site.model, CausalLanguageModelling(), site.records, 32).mean < before
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from sealora_client.data.example import Example
 from sealora_client.data.population import Population
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.loss import response_losses
+from sealora_client.objective import causal
 from sealora_client.training import clipped_sum
 from sealora_client.training.clipped_sum import ClippedSum, ClippingFigures
 from sealora_common.adapter import adapter_kind
@@ -106,7 +107,7 @@ def test_an_empty_sample_sums_to_zero_without_a_forward_pass(
     model: AdaptedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sampled(monkeypatch)
-    monkeypatch.setattr(clipped_sum, "response_losses", lambda *_: pytest.fail("the model was run"))
+    monkeypatch.setattr(causal, "response_losses", lambda *_: pytest.fail("the model was run"))
     for privacy in ({}, {"target_quantile": 0.5}):
         sums = sums_of(model, Population.of(some_examples(5)), privacy=privacy)
         (total,) = draw(sums)
@@ -159,7 +160,7 @@ def test_an_example_that_overflows_is_counted_and_harms_nobody(
     examples = some_examples(6)
     poison = random_examples([(2, 1)])
     (expected,) = draw(sums_of(model, Population.of(examples), training={"micro_batch_size": 1}))
-    monkeypatch.setattr(clipped_sum, "response_losses", poisoned)
+    monkeypatch.setattr(causal, "response_losses", poisoned)
     sums = sums_of(model, Population.of([*examples, *poison]), training={"micro_batch_size": 1})
     (total,) = draw(sums)
     assert torch.equal(total, expected)
@@ -226,14 +227,14 @@ def test_at_most_so_many_records_of_a_person_count_and_they_are_drawn_anew(
 ) -> None:
     population, of_person = persons_of([6, 2])
     seen: list[frozenset[int]] = []
-    real = clipped_sum.collate
+    real = causal.collate
 
     def spied(examples: Sequence[Example], *more: Any) -> Any:
         where = {example.tokens.tobytes(): index for index, example in enumerate(of_person[0])}
         seen.append(frozenset(where[e.tokens.tobytes()] for e in examples if e.tokens.tobytes() in where))
         return real(examples, *more)
 
-    monkeypatch.setattr(clipped_sum, "collate", spied)
+    monkeypatch.setattr(causal, "collate", spied)
     settings = {"privacy": {"records_per_person": 3}, "training": {"micro_batch_size": 8}, **BY_PERSON}
     sums = sums_of(model, population, **settings)
     totals = draw(sums, 60)
@@ -299,7 +300,7 @@ def test_dummies_add_nothing_even_where_they_overflow(model: AdaptedModel, monke
     examples = some_examples(3)
     expected = sums_of(model, Population.of(examples))
     (total,) = draw(expected)
-    monkeypatch.setattr(clipped_sum, "response_losses", overflowing)
+    monkeypatch.setattr(causal, "response_losses", overflowing)
     sums = sums_of(model, Population.of(examples))
     assert torch.equal(draw(sums)[0], total)
     assert sums.figures == expected.figures

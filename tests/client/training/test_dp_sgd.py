@@ -17,9 +17,10 @@ from scipy import stats
 
 from sealora_client.data.example import Example
 from sealora_client.data.population import Population
-from sealora_client.evaluation import heldout_loss
+from sealora_client.evaluation.heldout_loss import heldout_loss
 from sealora_client.ledger import Charge, Leave, Rehearsal
 from sealora_client.model.adapted import AdaptedModel
+from sealora_client.objective.causal import CausalLanguageModelling
 from sealora_client.training import clipped_sum, dp_sgd
 from sealora_client.training.dp_sgd import LOCAL_UNITS, TrainedRound, train_round
 from sealora_common.adapter import adapter_kind
@@ -318,10 +319,10 @@ def test_without_a_mechanism_nothing_is_clipped_and_the_loss_falls(model: Adapte
     training = {"steps_per_round": 30, "sample_rate": 0.8, "micro_batch_size": 16}
     recipe = recipe_for(base, privacy={"mechanism": "none", "clip_norm": 1e-9}, training=training)
     population = Population.of(some_examples(12))
-    before = heldout_loss(model, population, 4).mean
+    before = heldout_loss(model, CausalLanguageModelling(), population, 4).mean
     trained = train(model, recipe, population, noise=0.0)
     assert trained.figures.clipped == 0
-    assert heldout_loss(model, population, 4).mean < 0.7 * before
+    assert heldout_loss(model, CausalLanguageModelling(), population, 4).mean < 0.7 * before
 
 
 def train_with(model: AdaptedModel, recipe: Recipe, leave: Leave | None, round_number: int = 1) -> TrainedRound:
@@ -444,5 +445,5 @@ def test_an_evaluation_between_rounds_does_not_change_four_bit_training(base: Pa
     recipe = recipe_for(base, model=settings)
     four_bit = load(base, model=settings)
     before = train(four_bit, recipe, some_examples(12)).delta
-    heldout_loss(four_bit, Population.of(some_examples(12)), 4)
+    heldout_loss(four_bit, CausalLanguageModelling(), Population.of(some_examples(12)), 4)
     assert np.array_equal(train(four_bit, recipe, some_examples(12)).delta, before)

@@ -13,9 +13,10 @@ from torch.nn import functional
 
 from sealora_client.data.example import Example
 from sealora_client.data.population import Population
-from sealora_client.evaluation import heldout_loss
+from sealora_client.evaluation.heldout_loss import heldout_loss
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.loss import collate, response_losses
+from sealora_client.objective.causal import CausalLanguageModelling
 from sealora_client.training.dp_sgd import LOCAL_UNITS
 from sealora_client.training.gradients.matrix_gradients import Owners
 from sealora_client.training.gradients.per_example import LARGEST_UNITS, PerExampleGradients
@@ -152,7 +153,7 @@ def test_an_evaluation_between_them_does_not_change_gradients_on_a_four_bit_base
     """bitsandbytes packs 4-bit weights in an evaluation on some CPUs, and every later backward pass is wrong."""
     model = load(tiny_base(kind), model={"quantization": "nf4", "compute_dtype": "bfloat16"})
     before = collect(model, model.layout, random_examples()).rows()
-    heldout_loss(model, Population.of(random_examples()), 4)
+    heldout_loss(model, CausalLanguageModelling(), Population.of(random_examples()), 4)
     assert torch.equal(collect(model, model.layout, random_examples()).rows(), before)
 
 
