@@ -18,7 +18,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 from numpy.typing import NDArray
 
-from sealora_common.adapter import AdapterLayout, TensorSpec
+from sealora_common.adapter import AdapterLayout, TensorSpec, adapter_kind
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import OrderRefusedError
 from sealora_common.identity import Identity
@@ -103,7 +103,7 @@ class PureSite:
         self.receipts = max([self.receipts, *(receipt.round_number for receipt in told)])
 
     def _begin(self, order: RoundOrder) -> bytes:
-        trained = self.layout.trained(self.recipe.lora.aggregation, order.round_number)
+        trained = adapter_kind(self.recipe).trained(self.layout, order.round_number)
         training = order.purpose == "train"
         group = group_of(order, self.roster, self.name)
         contributions = ContributionLayout.of(
@@ -216,7 +216,7 @@ def pure_federation(
     coordinator: Identity | None = None,
 ) -> tuple[Roster, dict[int, PureSite]]:
     """A roster of `count` sites, site-0 and so on, and the sites by node id (11, 12, ...)."""
-    trained = layout.trained(recipe.lora.aggregation, 1)
+    trained = adapter_kind(recipe).trained(layout, 1)
 
     def random_deltas(name: str, round_number: int) -> NDArray[np.float32]:
         generator = np.random.default_rng([int(name.removeprefix("site-")), round_number])

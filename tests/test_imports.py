@@ -82,6 +82,7 @@ sys.path[:0] = [{str(ROOT / "tests")!r}]
 from pathlib import Path
 import numpy as np
 from pure_sites import PureGrid, federation_over, order_for, pure_federation, pure_recipe
+from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import SystemEntropy
 from sealora_common.identity import Identity
 from sealora_server.run.sealed_round import seal_round
@@ -92,7 +93,7 @@ roster, sites = pure_federation(recipe, 3)
 server = Identity.create("server", SystemEntropy())
 federation = federation_over(Path({str(tmp_path)!r}), PureGrid(sites), recipe, roster, server)
 optimizer = ServerOptimizer(recipe)
-start = np.zeros(federation.layout.shared("ffa").size, dtype=np.float32)
+start = np.zeros(adapter_kind(recipe).shared(federation.layout).size, dtype=np.float32)
 optimizer.chosen("train", 1, start, list(federation.sites))
 sealed = seal_round(federation, order_for(federation, start, 1), start)
 assert np.abs(optimizer.step(1, sealed.adapter)).max() > 0.1

@@ -17,7 +17,7 @@ from sealora_client.model.model_files import digest_of
 from sealora_client.site.directory import Site
 from sealora_client.site.policy import SitePolicy
 from sealora_client.training.gradients.batch_invariance import require_batch_invariant
-from sealora_common.adapter import Tensors, initial_adapter
+from sealora_common.adapter import Tensors, adapter_kind
 from sealora_common.entropy import site_entropy
 from sealora_common.errors import BudgetError, RecipeError
 from sealora_common.identity import Identity
@@ -127,7 +127,7 @@ class SimulatedSites:
         prompts = [record.prompt for _, record in chosen]
         system = recipe.data.system_prompt
         with model.lock:
-            model.write(initial_adapter(model.layout, recipe.lora.seed))
+            model.write(adapter_kind(recipe).initial(model.layout))
             before = complete(model, prompts, system)
             model.write(final)
             after = complete(model, prompts, system)

@@ -30,6 +30,8 @@ from statistics import median
 from typing import Any
 from unittest.mock import patch
 
+from sealora_common.adapter import adapter_kind
+
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "client")]
 
@@ -182,7 +184,7 @@ def _fixed(model: Any, recipe: Any, sample: Sequence[Any]) -> tuple[Any, Counter
     from sealora_client.training.clipped_sum import ClippedSum
     from sealora_common.entropy import SystemEntropy
 
-    layout = model.layout.trained(recipe.lora.aggregation, 1)
+    layout = adapter_kind(recipe).trained(model.layout, 1)
     population = Population.of(sample or [None])
     drawn = np.arange(len(sample))
     with patch.object(clipped_sum, "poisson_batch", lambda *_: drawn), _watched() as rows:
@@ -198,12 +200,11 @@ def _variable(model: Any, recipe: Any, sample: Sequence[Any]) -> tuple[Any, Coun
 
     from sealora_client.training.gradients.per_example import PerExampleGradients
 
-    layout = model.layout.trained(recipe.lora.aggregation, 1)
+    layout = adapter_kind(recipe).trained(model.layout, 1)
     model.train_only(layout)
-    linears = dict(model.lora_linears())
     total = torch.zeros(layout.size, dtype=torch.float64)
     rows_at_once = recipe.training.micro_batch_size
-    with _watched() as rows, PerExampleGradients([(n, linears[n]) for n in layout.names], rows_at_once) as gradients:
+    with _watched() as rows, PerExampleGradients(model.linears_of(layout), rows_at_once) as gradients:
         add_clipped(model, gradients, sample, total, clip_norm=1.0, units=UNITS)
     return total, rows
 
@@ -246,11 +247,10 @@ def _times(model: Any, recipe: Any, examples: Sequence[Any], *, steps: int) -> d
     from sealora_client.training.gradients.per_example import PerExampleGradients
     from sealora_common.entropy import SystemEntropy
 
-    layout = model.layout.trained(recipe.lora.aggregation, 1)
+    layout = adapter_kind(recipe).trained(model.layout, 1)
     population = Population.of(examples)
     sums = ClippedSum(model, layout, population, recipe=recipe, clip_norm=1.0, units=UNITS, entropy=SystemEntropy())
-    linears = dict(model.lora_linears())
-    gradients = PerExampleGradients([(name, linears[name]) for name in layout.names], VARIABLE_ROWS)
+    gradients = PerExampleGradients(model.linears_of(layout), VARIABLE_ROWS)
     expected = recipe.training.sample_rate * len(examples) / len(SITES)
     generator = np.random.default_rng(0)
     timings: dict[str, list[float]] = {"fixed": [], "variable": []}

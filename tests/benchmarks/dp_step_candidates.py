@@ -27,6 +27,7 @@ from sealora_client.training import clipped_sum
 from sealora_client.training.dp_sgd import train_round
 from sealora_client.training.optimizer import make_optimizer
 from sealora_client.training.sampling import poisson_batch
+from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import Entropy, SystemEntropy
 from sealora_common.privacy.accounting import Mechanism
 from sealora_common.recipe import Recipe
@@ -57,7 +58,7 @@ class Bench:
 
     def parameters(self) -> list[torch.nn.Parameter]:
         """Of the half that is trained; nothing else requires a gradient then."""
-        layout = self.model.layout.trained(self.recipe.lora.aggregation, 1)
+        layout = adapter_kind(self.recipe).trained(self.model.layout, 1)
         self.model.train_only(layout)
         self.model.model.train()
         return self.model.parameters_of(layout)

@@ -193,14 +193,15 @@ class Bench:
 
     def run(self, name: str, attack: str, liars: int) -> Result:
         """A whole run in which the last `liars` sites attack."""
-        from sealora_client.evaluation import heldout_loss
+        from sealora_client.evaluation.heldout_loss import heldout_loss
         from sealora_client.model.generate import complete
-        from sealora_common.adapter import initial_adapter
+        from sealora_client.objective.causal import CausalLanguageModelling
+        from sealora_common.adapter import adapter_kind
         from sealora_common.round.clip_range import initial_range, next_range
 
         recipe = self.recipe(name)
-        tensors = initial_adapter(self.model.layout, recipe.lora.seed)
-        shared = self.model.layout.shared(recipe.lora.aggregation)
+        tensors = adapter_kind(recipe).initial(self.model.layout)
+        shared = adapter_kind(recipe).shared(self.model.layout)
         current = shared.flatten(tensors)
         clip_range = initial_range(recipe)
         for number in range(1, self.rounds + 1):
@@ -211,7 +212,7 @@ class Bench:
             )
         tensors.update(shared.unflatten(current))
         self.model.write(tensors)
-        loss = heldout_loss(self.model, self.heldout, 64).mean
+        loss = heldout_loss(self.model, CausalLanguageModelling(), self.heldout, 64).mean
         answers = complete(self.model, self.triggered, None, max_new_tokens=4)
         return Result(round(loss, 5), round(sum(answer == TARGET for answer in answers) / len(answers), 4))
 
@@ -253,10 +254,10 @@ class Bench:
 
     def _trained(self, recipe: Any, current: Any, number: int, site: int, *, poisoned: bool) -> Any:
         from sealora_client.training.dp_sgd import train_round
-        from sealora_common.adapter import initial_adapter
+        from sealora_common.adapter import adapter_kind
 
-        tensors = initial_adapter(self.model.layout, recipe.lora.seed)
-        tensors.update(self.model.layout.shared(recipe.lora.aggregation).unflatten(current))
+        tensors = adapter_kind(recipe).initial(self.model.layout)
+        tensors.update(adapter_kind(recipe).shared(self.model.layout).unflatten(current))
         self.model.write(tensors)
         population = (self.poisoned if poisoned else self.honest)[site]
         entropy = _entropy("training", self.seed, site, number)

@@ -11,6 +11,8 @@ from sealora_common.round.contribution import Contribution, ContributionLayout
 from sealora_common.round.influence import mean_limit
 from sealora_common.secagg import OpenedSum, RingVector
 
+from lora_kinds import lora
+
 _RECIPE = """
 name: influence
 rounds: 1
@@ -26,7 +28,7 @@ def measure(*, trials: int, sites: int = 10, parameters: int = 4096) -> float:
     random words; its weight is the one that makes the sum of all weights least.
     """
     adapter = AdapterLayout((TensorSpec("m.lora_A.weight", (1, 8)), TensorSpec("m.lora_B.weight", (parameters, 1))))
-    layout = ContributionLayout.of(parse_recipe(_RECIPE), adapter.trained("ffa", 1), sites)
+    layout = ContributionLayout.of(parse_recipe(_RECIPE), lora().trained(adapter, 1), sites)
     generator = np.random.default_rng()
     worst = 0.0
     for trial in range(trials):

@@ -131,13 +131,13 @@ def _exact_match(directory: Path) -> float:
     from sealora_client.model.adapted import adapted_model
     from sealora_client.model.generate import complete
     from sealora_client.site.directory import Site
-    from sealora_common.adapter import initial_adapter
+    from sealora_common.adapter import adapter_kind
     from sealora_common.recipe import load_recipe
     from sealora_server.run.adapter_files import read_tensors
 
     recipe = load_recipe(directory / "recipe.yaml")
     model = adapted_model(recipe)
-    model.write(initial_adapter(model.layout, recipe.lora.seed))
+    model.write(adapter_kind(recipe).initial(model.layout))
     model.write(read_tensors(directory / "adapter"))
     right = asked = 0
     for site in sorted(recipe.sites.simulated):

@@ -19,7 +19,7 @@ from sealora_client.fleet.journal import Journal
 from sealora_client.fleet.link import PART, Link
 from sealora_client.fleet.loop import Connection, FleetLoop
 from sealora_client.fleet.pace import Backoff, Pace
-from sealora_client.metrics import SiteMetrics
+from sealora_client.prometheus import SiteMetrics
 from sealora_common.health.status import Health
 
 App = Callable[[Message, Context], Message]

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from sealora_client.app import app
 from sealora_client.site.directory import open_site
-from sealora_common.adapter import initial_adapter
 from sealora_common.identity import Identity
 from sealora_common.receipts.receipt import OpeningProof, Receipt, chain_to_bytes, history_of
 from sealora_common.roster import Roster
@@ -20,6 +19,7 @@ from sealora_common.secagg import ServerSession
 from sealora_server.run.store import RunStore
 from sealora_server.simulation.inline import InlineGrid
 
+from lora_kinds import lora
 from quorum import quorum, transcript_of
 from tiny_federation import prepare_run, recipe_of, write_federation
 
@@ -38,7 +38,7 @@ class Bench:
         self.site = open_site(self.run / "sites" / "site-0")
         self.layout = self.site.model().layout
         self.aggregation = self.recipe.lora.aggregation
-        self.adapter = self.layout.shared(self.aggregation).flatten(initial_adapter(self.layout, 0))
+        self.adapter = lora(self.aggregation).shared(self.layout).flatten(lora().initial(self.layout))
         InlineGrid(app, [])  # gives this process the identity that messages are stamped with
         self.receipts: list[Receipt] = []
         self.server = RunStore.open(self.run).server_identity()

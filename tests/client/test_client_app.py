@@ -10,7 +10,7 @@ import pytest
 import yaml
 from flwr.app import ConfigRecord, RecordDict
 
-from sealora_client.evaluation import HeldoutLoss
+from sealora_client.evaluation.heldout_loss import HeldoutLoss, HeldoutLossMetric
 from sealora_client.round import work as round_work
 from sealora_client.round.participation import Participation
 from sealora_client.site.directory import Site
@@ -295,7 +295,7 @@ def test_the_words_of_an_unexpected_error_stay_at_the_site(bench, monkeypatch, s
         if stage == "evaluate":
             for round_number in (1, 2, 3):
                 bench.play(bench.order(round_number=round_number))
-        monkeypatch.setattr(round_work, "heldout_loss", fail)
+        monkeypatch.setattr(HeldoutLossMetric, "measure", fail)
         order = bench.order(stage, round_number=len(bench.receipts) + 1)
         content = bench.begin("site-0", order, action=stage)
     else:
@@ -416,7 +416,7 @@ def test_a_round_costs_once_whatever_the_policy_allows(private_bench):
 def test_a_held_out_loss_that_is_not_a_number_is_told_to_the_site_and_to_nobody_else(bench, monkeypatch, caplog, loss):
     """It depends on the held-out records: an answer that does too would be an unnoised release of them."""
     spoiled = HeldoutLoss(nll_sum=loss, tokens=1, by_unit=np.array([1.0, loss]))
-    monkeypatch.setattr(round_work, "heldout_loss", lambda *arguments: spoiled)
+    monkeypatch.setattr(HeldoutLossMetric, "measure", lambda *arguments: spoiled)
     bench.play(bench.order())
     assert "site site-0, round 1: 1 of 2 held-out losses are not finite and say nothing" in caplog.text
     assert "agree on bfloat16 or float32" in caplog.text

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from flwr.app import RecordDict
 
+from sealora_client.evaluation.heldout_loss import HeldoutLossMetric
 from sealora_client.ledger import ChargeRow, Ledger
 from sealora_client.round import work as round_work
 from sealora_client.round.outbox import Outbox
@@ -269,7 +270,7 @@ def test_a_vector_is_on_the_disk_before_it_leaves_and_survives_a_restart(bench_o
     assert not watch.play(bench.order(attempt=1), stalls("confirm"))
     site._opened.clear()  # as a new process would
     monkeypatch.setattr(round_work, "train_round", None)
-    monkeypatch.setattr(round_work, "heldout_loss", None)
+    monkeypatch.setattr(HeldoutLossMetric, "measure", None)
     assert watch.play(bench.order(attempt=2))
     assert watch.paid() == 1
 

@@ -12,7 +12,7 @@ import pytest
 from sealora_client.model.adapted import adapted_model
 from sealora_client.simulated import SimulatedSites
 from sealora_client.site.directory import open_site
-from sealora_common.adapter import initial_adapter
+from sealora_common.adapter import adapter_kind
 
 from site_bench import Bench
 from tiny_federation import PRIVATE
@@ -80,7 +80,7 @@ def test_a_round_goes_on_and_such_records_are_charged_like_others(bench_of, mech
 
 def test_completions_are_of_records_that_can_be_shown(bench_of):
     bench = bench_of(HOSTILE[:2] * 3, "heldout", data={"max_tokens": 64})
-    final = initial_adapter(bench.layout, bench.recipe.lora.seed)
+    final = adapter_kind(bench.recipe).initial(bench.layout)
     made = SimulatedSites.completions(bench.recipe, bench.run / "sites", final, 24)
     assert len(made) == 24
     assert {completion.prompt for completion in made} == {f"What is {number}?" for number in range(4)}

@@ -23,19 +23,21 @@ from flwr.app import ConfigRecord, RecordDict
 from numpy.typing import NDArray
 
 from sealora_client.data import load
-from sealora_client.evaluation import heldout_loss
+from sealora_client.evaluation.heldout_loss import HeldoutLossMetric, heldout_loss
+from sealora_client.objective.causal import CausalLanguageModelling
 from sealora_client.round import participation
 from sealora_client.round import work as round_work
 from sealora_client.site import directory as site
 from sealora_client.site.directory import open_site
 from sealora_client.training import clipped_sum, dp_sgd
-from sealora_common.adapter import initial_adapter
+from sealora_common.adapter import adapter_kind
 from sealora_common.errors import ModelError, OrderRefusedError, SealoraError
 from sealora_common.identity import SIGNATURE_BYTES
 from sealora_common.receipts.receipt import Receipt, chain_to_bytes, history_of
 from sealora_common.round.hello import Hello
 from sealora_common.round.order import RoundOrder, vector_digest
 
+from lora_kinds import lora
 from site_bench import Bench
 from tiny_federation import PRIVATE
 
@@ -74,7 +76,7 @@ def scaled(bench: Bench, exponent: float, seed: int | None = None) -> NDArray[np
     """A random adapter of this size; with a seed, in one of its tensors alone."""
     noise = np.random.default_rng(seed or 0).standard_normal(bench.adapter.size)
     if seed is not None:
-        specs = bench.layout.shared(bench.aggregation).tensors
+        specs = lora(bench.aggregation).shared(bench.layout).tensors
         ends = np.cumsum([math.prod(spec.shape) for spec in specs])
         part = seed % len(specs)
         noise[: ends[part] - math.prod(specs[part].shape)] = 0.0
@@ -111,15 +113,15 @@ def crafted_adapters(bench: Bench, *worlds: World, tries: int = 8) -> list[tuple
 def _last_finite(bench: Bench, world: World, seed: int) -> float:
     """The exponent up to which a site's held-out losses are finite, to a thousandth."""
     model = bench.site.model()
-    shared = bench.layout.shared(bench.aggregation)
+    shared = lora(bench.aggregation).shared(bench.layout)
     heldout = open_site(world.directory).data.heldout
     finite, overflowing = 9.0, 38.0
     while overflowing - finite > 1e-3:
         exponent = (finite + overflowing) / 2
         with model.lock:
-            tensors = initial_adapter(bench.layout, bench.recipe.lora.seed)
+            tensors = adapter_kind(bench.recipe).initial(bench.layout)
             model.write(tensors | shared.unflatten(scaled(bench, exponent, seed)))
-            losses = heldout_loss(model, heldout, 4).by_unit
+            losses = heldout_loss(model, CausalLanguageModelling(), heldout, 4).by_unit
         finite, overflowing = (exponent, overflowing) if np.isfinite(losses).all() else (finite, exponent)
     return finite
 
@@ -336,7 +338,7 @@ def test_a_greeting_tells_of_no_record(worlds, mechanism):
 
 
 def raises_on_a_loss_that_is_no_number(patch: pytest.MonkeyPatch) -> None:
-    sound = round_work.heldout_loss
+    sound = HeldoutLossMetric.measure
 
     def leaky(*arguments: Any) -> Any:
         loss = sound(*arguments)
@@ -344,7 +346,7 @@ def raises_on_a_loss_that_is_no_number(patch: pytest.MonkeyPatch) -> None:
             raise ModelError("the held-out loss is not a number")
         return loss
 
-    patch.setattr(round_work, "heldout_loss", leaky)
+    patch.setattr(HeldoutLossMetric, "measure", leaky)
 
 
 def tells_how_many_gradients_are_no_numbers(patch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sealora_common.adapter import initial_adapter
+from sealora_common.adapter import adapter_kind
 
+from lora_kinds import lora
 from tiny_federation import PRIVATE, adapter_bytes, adapter_of, events_of, recipe_of, run_inline, write_federation
 
 pytestmark = pytest.mark.filterwarnings("ignore:SEALORA_INSECURE_SEED")
@@ -46,7 +47,7 @@ def test_each_way_to_aggregate_trains_the_halves_it_says(federation, tmp_path, a
     recipe = recipe_of(run)
     from sealora_client.model.adapted import adapted_model
 
-    rounds[0] = initial_adapter(adapted_model(recipe).layout, recipe.lora.seed)
+    rounds[0] = adapter_kind(recipe).initial(adapted_model(recipe).layout)
     for round_number in (1, 2):
         for name in layout_names:
             moved = not np.array_equal(rounds[round_number - 1][name], rounds[round_number][name])
@@ -74,7 +75,7 @@ def test_the_product_of_the_mean_is_the_mean_of_the_products(federation, tmp_pat
     sealing = {"weighting": "uniform", "ring_bits": 24}
     run = run_inline(federation(lora={"aggregation": aggregation}, sealing=sealing, rounds=2), tmp_path / "run")
     layout = adapted_model(recipe_of(run)).layout
-    trained = layout.trained(aggregation, 2)
+    trained = lora(aggregation).trained(layout, 2)
     start, after = adapter_of(run, 1), adapter_of(run, 2)
     name_a = next(name for name in layout.names if name.endswith("lora_A.weight"))
     name_b = name_a.replace("lora_A", "lora_B")

@@ -14,12 +14,13 @@ from sealora_client.ledger import Ledger
 from sealora_client.model.adapted import adapted_model
 from sealora_client.round import work as round_work
 from sealora_client.round.participation import Participation
-from sealora_common.adapter import initial_adapter
+from sealora_common.adapter import adapter_kind
 from sealora_common.errors import FederationError
 from sealora_common.round.clip_range import initial_range
 from sealora_common.round.contribution import ContributionLayout
 from sealora_common.secagg.encoding import FixedPoint
 
+from lora_kinds import lora
 from tiny_federation import (
     PRIVATE,
     WatchedGrid,
@@ -99,8 +100,8 @@ def deltas(monkeypatch) -> dict[str, np.ndarray]:
 def assert_round_is_the_mean_of(survivors, deltas, run):
     recipe = recipe_of(run)
     layout = adapted_model(recipe).layout
-    shared = layout.shared("ffa")
-    moved = shared.flatten(adapter_of(run, 1)) - shared.flatten(initial_adapter(layout, recipe.lora.seed))
+    shared = lora().shared(layout)
+    moved = shared.flatten(adapter_of(run, 1)) - shared.flatten(adapter_kind(recipe).initial(layout))
     cap = recipe.sealing.weight_cap
     weights = {site: min(24 + int(site[-1]), cap) / cap for site in survivors}
     total = sum(weights.values())

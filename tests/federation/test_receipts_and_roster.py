@@ -40,6 +40,7 @@ from sealora_server.run.store import RunStore
 from sealora_server.simulation import engine
 from sealora_server.simulation.sites import prepare_sites
 
+from lora_kinds import lora
 from tiny_federation import PRIVATE, WatchedGrid, adapter_of, events_of, recipe_of, run_inline, write_federation
 
 SITES = ("site-0", "site-1", "site-2")
@@ -95,7 +96,7 @@ def test_a_resumed_run_goes_on_with_the_chain_it_had(interrupted):
 def test_receipts_name_the_adapters_that_were_published_and_the_sites_that_were_in_them(interrupted):
     run, _ = interrupted
     store = RunStore.open(run)
-    shared = Site(run / "sites" / "site-0").model().layout.shared("ffa")
+    shared = lora().shared(Site(run / "sites" / "site-0").model().layout)
     roster = Roster.load(run / "roster.json")
     for number, receipt in enumerate(store.receipts(), start=1):
         assert receipt.adapter_digest == vector_digest(shared.flatten(adapter_of(run, number)))

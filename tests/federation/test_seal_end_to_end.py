@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from sealora_client.round import work as round_work
-from sealora_common.adapter import initial_adapter
+from sealora_common.adapter import adapter_kind
 from sealora_common.roster import Roster
 from sealora_common.round.clip_range import initial_range
 from sealora_common.round.contribution import ContributionLayout, OpenedRound
@@ -32,6 +32,7 @@ from sealora_common.secagg.encoding import FixedPoint
 from sealora_common.secagg.messages import Kind, open_signed
 from sealora_common.secagg.ring import RingVector
 
+from lora_kinds import lora
 from tiny_federation import (
     PRIVATE,
     WatchedGrid,
@@ -136,7 +137,7 @@ def terms(seen: Observed, order: RoundOrder):
     from sealora_client.model.adapted import adapted_model
 
     recipe = recipe_of(seen.run)
-    trained = adapted_model(recipe).layout.trained("ffa", order.round_number) if order.purpose == "train" else None
+    trained = lora().trained(adapted_model(recipe).layout, order.round_number) if order.purpose == "train" else None
     roster = Roster.load(seen.run / "roster.json")
     return terms_of(order, recipe, roster, ContributionLayout.of(recipe, trained, len(roster))), roster
 
@@ -231,10 +232,10 @@ def test_the_published_adapter_is_the_initial_one_plus_the_opened_means(observed
 
     recipe = recipe_of(observed.run)
     layout = adapted_model(recipe).layout
-    expected = layout.shared("ffa").flatten(initial_adapter(layout, recipe.lora.seed)).astype(np.float64)
+    expected = lora().shared(layout).flatten(adapter_kind(recipe).initial(layout)).astype(np.float64)
     for round_number in range(1, ROUNDS + 1):
         expected = expected + observed.opened[round_number - 1].mean_delta
-        stored = layout.shared("ffa").flatten(adapter_of(observed.run, round_number))
+        stored = lora().shared(layout).flatten(adapter_of(observed.run, round_number))
         np.testing.assert_allclose(stored, expected, atol=1e-6)
     np.testing.assert_array_equal(layout.flatten(adapter_of(observed.run)), layout.flatten(adapter_of(observed.run, 3)))
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from sealora_client.data.population import Population
 from sealora_client.model.adapted import AdaptedModel
-from sealora_client.model.loss import collate, response_losses
+from sealora_client.objective.choice import objective_of
 from sealora_client.training.gradients.per_example import PerExampleGradients
 from sealora_common.adapter import AdapterLayout
 from sealora_common.recipe import Recipe
@@ -113,9 +113,9 @@ def _gradients(model: AdaptedModel, layout: AdapterLayout, units: Population, re
     if not len(units):
         return
     model.train_only(layout)
-    linears = dict(model.lora_linears())
+    objective = objective_of(recipe)
     size = min(recipe.training.micro_batch_size, len(units))
-    gradients = PerExampleGradients([(name, linears[name]) for name in layout.names], size)
+    gradients = PerExampleGradients(model.linears_of(layout), size)
     with gradients, torch.enable_grad():
         for start in range(0, len(units), size):
             chosen = units.units[start : start + size]
@@ -123,9 +123,9 @@ def _gradients(model: AdaptedModel, layout: AdapterLayout, units: Population, re
             owned = [(example, owner) for owner, unit in enumerate(chosen) for example in unit]
             for first in range(0, len(owned), size):
                 examples, owners = zip(*owned[first : first + size], strict=True)
-                batch = collate(examples, model.pad_id, model.device)
-                gradients.begin(owners, batch.tokens.shape[1])
-                nll_sum, token_count = response_losses(model.model, batch)
+                batch = objective.batch(examples, model.pad_id, model.device)
+                gradients.begin(owners, batch.length)
+                losses = objective.losses(model.model, batch).means
                 shares = torch.tensor([1.0 / len(chosen[owner]) for owner in owners], device=model.device)
-                (nll_sum / token_count.clamp(min=1) * shares).sum().backward()  # type: ignore[no-untyped-call]
+                (losses * shares).sum().backward()  # type: ignore[no-untyped-call]
             yield gradients.rows().cpu()

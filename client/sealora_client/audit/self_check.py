@@ -20,7 +20,7 @@ from sealora_client.audit.faults import Fault, applied
 from sealora_client.audit.trial import ServerStep, Start, Trial, run_trial
 from sealora_client.data.population import Population
 from sealora_client.model.adapted import AdaptedModel
-from sealora_common.adapter import initial_adapter
+from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import Entropy
 from sealora_common.errors import ModelError, RecipeError
 from sealora_common.privacy.mechanisms import mechanism_of
@@ -169,9 +169,9 @@ def _server_step(recipe: Recipe) -> ServerStep:
 
 def _clip_norm(model: AdaptedModel, recipe: Recipe, canaries: Canaries) -> float:
     with model.lock:
-        model.write(initial_adapter(model.layout, recipe.lora.seed))
+        model.write(adapter_kind(recipe).initial(model.layout))
         some = Population(canaries.population.units[:_MEASURED])
-        norm = median_norm(model, model.layout.trained("ffa", 1), some, recipe)
+        norm = median_norm(model, adapter_kind(recipe).trained(model.layout, 1), some, recipe)
     if not norm > 0:
         raise ModelError(
             "made-up records have no gradient at the first adapter, so nothing can be checked: choose "

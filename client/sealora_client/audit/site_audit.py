@@ -98,7 +98,7 @@ class Audits:
         )
         trained, held_out = _some(members, entropy), _some(others, entropy)
         with model.lock:
-            roc = membership_attack(model, trained, held_out, recipe.training.micro_batch_size)
+            roc = membership_attack(model, trained, held_out, recipe)
         return SiteAudit(name, len(members), trial, roc, time.monotonic() - started)
 
     @staticmethod

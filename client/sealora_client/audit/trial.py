@@ -16,9 +16,9 @@ from sealora_client.audit.guessing import Guesses, best_guesses, perfect_guesses
 from sealora_client.audit.releases import release_round
 from sealora_client.audit.roc import Roc
 from sealora_client.data.population import Population
-from sealora_client.evaluation import heldout_loss
+from sealora_client.evaluation.heldout_loss import HeldoutLossMetric
 from sealora_client.model.adapted import AdaptedModel
-from sealora_common.adapter import initial_adapter
+from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import Entropy
 from sealora_common.errors import ModelError
 from sealora_common.privacy.plan import training_mechanism
@@ -98,7 +98,7 @@ class Start:
     def of(cls, model: AdaptedModel, recipe: Recipe, canaries: Population, known: Population) -> Start:
         """Of `canaries` and `known` as for `run_trial`; leaves the initial adapter in the model."""
         with model.lock:
-            model.write(initial_adapter(model.layout, recipe.lora.seed))
+            model.write(adapter_kind(recipe).initial(model.layout))
             losses = _losses(model, recipe, canaries)
             return cls(losses, _gradients(model, recipe, 1, canaries, known, recipe.privacy.clip_norm))
 
@@ -140,8 +140,8 @@ def run_trial(
     start = start or Start.of(model, recipe, canaries.population, known)
     mechanism = training_mechanism(recipe, roster_size)
     population = canaries.among(records)
-    shared = model.layout.shared(recipe.lora.aggregation)
-    tensors = initial_adapter(model.layout, recipe.lora.seed)
+    shared = adapter_kind(recipe).shared(model.layout)
+    tensors = adapter_kind(recipe).initial(model.layout)
     adapter = shared.flatten(tensors)
     clip_norm = recipe.privacy.clip_norm
     attributed = np.zeros(len(canaries.population))
@@ -164,7 +164,7 @@ def run_trial(
                 entropy=entropy,
             )
             attributed += gradients.coefficients(release.change)
-            trained = model.layout.trained(recipe.lora.aggregation, number)
+            trained = adapter_kind(recipe).trained(model.layout, number)
             adapter = server_step(number, adapter, shared.add(adapter, trained, release.change))
             clip_norm = next_clip_norm(recipe, clip_norm, release.unclipped)
             model.write(shared.unflatten(adapter))
@@ -183,12 +183,12 @@ def run_trial(
 def _gradients(
     model: AdaptedModel, recipe: Recipe, number: int, canaries: Population, known: Population, clip_norm: float
 ) -> CanaryGradients:
-    layout = model.layout.trained(recipe.lora.aggregation, number)
+    layout = adapter_kind(recipe).trained(model.layout, number)
     return CanaryGradients(model, layout, canaries, known, recipe=recipe, clip_norm=clip_norm)
 
 
 def _losses(model: AdaptedModel, recipe: Recipe, canaries: Population) -> NDArray[np.float64]:
-    losses = heldout_loss(model, canaries, recipe.training.micro_batch_size).by_unit
+    losses = HeldoutLossMetric().measure(model, canaries, recipe).by_unit
     if not np.isfinite(losses).all():
         raise ModelError(
             "a canary's loss is not a number: lower training.learning_rate, or compute in bfloat16 or float32"

@@ -19,7 +19,7 @@ from sealora_client.check.finding import Finding, failed, passed, warned
 from sealora_client.check.machine import free_memory, in_words
 from sealora_client.check.workload import Workload
 from sealora_client.data.population import Population
-from sealora_client.evaluation import heldout_loss
+from sealora_client.evaluation.choice import federation_metric
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.fixed_shape import micro_batches, padded_length
 from sealora_client.training.clipped_sum import ClippedSum
@@ -27,6 +27,7 @@ from sealora_client.training.dp_sgd import LOCAL_UNITS
 from sealora_client.training.gradients.batch_invariance import require_batch_invariant
 from sealora_client.training.noise.rounded_gaussian import rounded_gaussian
 from sealora_client.training.noise.skellam import skellam
+from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import SealoraError
 from sealora_common.privacy.mechanisms import mechanism_of
@@ -93,9 +94,10 @@ def _try(recipe: Recipe, model: AdaptedModel, workload: Workload, roster_size: i
     heldout = _typical(workload.heldout, 1)
     _gradients(recipe, model, _typical(workload.train, size))  # a start takes longer, and is not counted
     batch = _gradients(recipe, model, _typical(workload.train, size))
-    heldout_loss(model, heldout, size)
+    metric = federation_metric(recipe)
+    metric.measure(model, heldout, recipe)
     started = time.perf_counter()
-    heldout_loss(model, heldout, size)
+    metric.measure(model, heldout, recipe)
     _finish(model)
     return Trial(batch, time.perf_counter() - started, _noise(recipe, model, roster_size))
 
@@ -115,7 +117,7 @@ def _count_batches(population: Population, size: int) -> int:
 def _gradients(recipe: Recipe, model: AdaptedModel, population: Population) -> float:
     """Seconds for the clipped sum over all of `population`."""
     every = recipe.model_copy(update={"training": recipe.training.model_copy(update={"sample_rate": 1.0})})
-    layout = model.layout.trained(recipe.lora.aggregation, 1)
+    layout = adapter_kind(recipe).trained(model.layout, 1)
     sums = ClippedSum(
         model,
         layout,
@@ -137,7 +139,7 @@ def _noise(recipe: Recipe, model: AdaptedModel, roster_size: int) -> float:
     mechanism = training_mechanism(recipe, roster_size)
     if mechanism is None:
         return 0.0
-    size = model.layout.trained(recipe.lora.aggregation, 1).size
+    size = adapter_kind(recipe).trained(model.layout, 1).size
     draws = min(size, _NOISE_DRAWS)
     grid = mechanism_of(recipe).grid(recipe, roster_size)
     started = time.perf_counter()

@@ -22,7 +22,7 @@ from sealora_common.storage.own_files import make_directory
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from sealora_client.metrics import SiteMetrics
+    from sealora_client.prometheus import SiteMetrics
     from sealora_common.health.status import Health
 
 SITE = "site"
@@ -71,7 +71,7 @@ def _run(directory: Path, settings: SiteConfig, server: str, stop: Stop) -> None
     from sealora_client.fleet.link import PART, Link
     from sealora_client.fleet.loop import FleetLoop
     from sealora_client.fleet.node_key import load_node_key
-    from sealora_client.metrics import SiteMetrics
+    from sealora_client.prometheus import SiteMetrics
     from sealora_client.site.directory import open_site
     from sealora_common.health.status import Health
 

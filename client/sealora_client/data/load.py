@@ -123,9 +123,9 @@ def load_data(path: Path, recipe: Recipe, model: AdaptedModel) -> SiteData:
 
 def examples_of(records: Sequence[Record], recipe: Recipe, model: AdaptedModel) -> list[Example]:
     """The records as this model sees them, in order; a placeholder for each that it cannot be shown."""
-    from sealora_client.data.chat import to_examples  # here, because counting units needs no tokenizer
+    from sealora_client.objective.choice import objective_of  # here, because counting units needs no torch
 
-    return to_examples(records, model.tokenizer, recipe.data, _vocabulary(model))
+    return objective_of(recipe).examples(records, model.tokenizer, recipe.data, _vocabulary(model))
 
 
 def _vocabulary(model: AdaptedModel) -> int:

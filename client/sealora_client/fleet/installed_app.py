@@ -10,7 +10,7 @@ from pathlib import Path
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 
 from sealora_client.fleet.flower import Metadata, Reply
-from sealora_client.metrics import SiteMetrics
+from sealora_client.prometheus import SiteMetrics
 from sealora_common.config import SMALL, json_value
 from sealora_common.errors import UnreadableError
 from sealora_common.health.logs import fields

@@ -28,7 +28,7 @@ from sealora_client.fleet.link import Link
 from sealora_client.fleet.pace import Backoff, Pace
 from sealora_client.fleet.question import Question
 from sealora_client.fleet.stop import Stop, StopNow
-from sealora_client.metrics import SiteMetrics
+from sealora_client.prometheus import SiteMetrics
 from sealora_common.errors import StorageError
 
 _WAS_LOST = "this site was restarted, or lost its session, while it worked on this; order the round anew"

@@ -1,4 +1,4 @@
-"""The base model with the recipe's LoRA adapter on it: what a site trains, and reads and writes by tensor name."""
+"""The base model with the recipe's adapter on it: what a site trains, and reads and writes by tensor name."""
 
 from __future__ import annotations
 
@@ -10,25 +10,22 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from peft import LoraConfig, PeftModel, get_peft_model
-from peft.tuners.lora import LoraLayer
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from transformers.pytorch_utils import Conv1D
+from peft import PeftModel
+from transformers import PreTrainedTokenizerBase
 
 from sealora_client.data.template import check_template
+from sealora_client.model.adapters.choice import attachment
 from sealora_client.model.base import load_base
 from sealora_client.model.fetch import locate_base
 from sealora_client.model.model_files import digest_of, template_file
 from sealora_client.model.pretrained import load_tokenizer
-from sealora_common.adapter import AdapterLayout, Tensors, TensorSpec, initial_adapter
+from sealora_common.adapter import AdapterLayout, Tensors, TensorSpec, adapter_kind
 from sealora_common.errors import ModelError
-from sealora_common.recipe.schema import LoraSection, ModelSection, Recipe
-
-ADAPTER = "default"
+from sealora_common.recipe.schema import ModelSection, Recipe
 
 
 class AdaptedModel:
-    """A frozen base model, one PEFT LoRA adapter on it, and the tokenizer.
+    """A frozen base model, one PEFT adapter on it, and the tokenizer.
 
     The adapter is held in float32 whatever the base computes in: clipping and noise are wrong in 16 bits. A new
     instance carries the recipe's initial adapter, and none of its tensors is trained until `train_only`.
@@ -42,13 +39,19 @@ class AdaptedModel:
         lock: held by whoever trains or evaluates, where several sites in one process share this instance.
     """
 
-    def __init__(self, model: PeftModel, tokenizer: PreTrainedTokenizerBase, base_digest: str) -> None:
+    def __init__(
+        self,
+        model: PeftModel,
+        linears: Mapping[str, torch.nn.Linear],
+        tokenizer: PreTrainedTokenizerBase,
+        base_digest: str,
+    ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.base_digest = base_digest
         self.device = torch.device(model.device)
         self.lock = threading.RLock()
-        self._linears = dict(sorted(_lora_linears(model)))
+        self._linears = dict(sorted(linears.items()))
         self.layout = AdapterLayout(
             tuple(TensorSpec(name, tuple(linear.weight.shape)) for name, linear in self._linears.items())
         )
@@ -70,9 +73,10 @@ class AdaptedModel:
     @classmethod
     def _load_from(cls, directory: Path, base_digest: str, recipe: Recipe) -> AdaptedModel:
         tokenizer = _load_tokenizer(directory)
-        model = _with_lora(load_base(recipe.model, directory), recipe.lora)
-        adapted = cls(model, tokenizer, base_digest)
-        adapted.write(initial_adapter(adapted.layout, recipe.lora.seed))
+        attached = attachment(recipe)
+        model = attached.attach(load_base(recipe.model, directory))
+        adapted = cls(model, attached.linears(model), tokenizer, base_digest)
+        adapted.write(adapter_kind(recipe).initial(adapted.layout))
         return adapted
 
     @property
@@ -127,15 +131,22 @@ class AdaptedModel:
         """
         return [self._parameter(name) for name in layout.names]
 
-    def lora_linears(self) -> list[tuple[str, torch.nn.Linear]]:
-        """The adapter's linear layers, bias-free, by the names of their weights, in the order of `layout`."""
-        return list(self._linears.items())
+    def linears_of(self, layout: AdapterLayout) -> list[tuple[str, torch.nn.Linear]]:
+        """The maps whose weights are the tensors of `layout`, bias-free, each with its name, in its order.
+
+        Raises:
+            ModelError: the adapter has no tensor of that name.
+        """
+        return [(name, self._linear(name)) for name in layout.names]
 
     def _parameter(self, name: str) -> torch.nn.Parameter:
+        return self._linear(name).get_parameter("weight")
+
+    def _linear(self, name: str) -> torch.nn.Linear:
         linear = self._linears.get(name)
         if linear is None:
             raise ModelError(f"the adapter has no tensor {name}: use the recipe it was trained with")
-        return linear.get_parameter("weight")
+        return linear
 
 
 _loaded: dict[tuple[object, ...], AdaptedModel] = {}
@@ -143,7 +154,7 @@ _loading = threading.Lock()
 
 
 def adapted_model(recipe: Recipe) -> AdaptedModel:
-    """The process's one `AdaptedModel` for the recipe's model and LoRA sections, loaded at the first call.
+    """The process's one `AdaptedModel` for the recipe's sections `model` and `lora`, loaded at the first call.
 
     All sites of a simulation share it, and so one base model in memory: whoever uses it writes the adapter it
     needs first, and holds `lock` meanwhile if sites run in threads.
@@ -154,18 +165,12 @@ def adapted_model(recipe: Recipe) -> AdaptedModel:
     with _loading:
         section, lora = recipe.model, recipe.lora
         directory, base_digest = _checked_base(section)
+        # All fields but those that change no model: what a base is called is settled by its digest, the adapter's
+        # values are written before it is used, and what is trained of it is chosen round by round.
         key = (
             base_digest,
-            section.revision,
-            section.quantization,
-            section.compute_dtype,
-            section.attention,
-            section.gradient_checkpointing,
-            lora.rank,
-            lora.alpha,
-            lora.dropout,
-            lora.target_modules,
-            lora.last_layers,
+            section.model_copy(update={"base": "", "digest": None}),
+            lora.model_copy(update={"aggregation": "ffa", "seed": 0}),
         )
         if key not in _loaded:
             _loaded[key] = AdaptedModel._load_from(directory, base_digest, recipe)
@@ -197,60 +202,3 @@ def _load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
     if tokenizer.pad_token is None and tokenizer.eos_token is not None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
-
-
-def _with_lora(base: PreTrainedModel, lora: LoraSection) -> PeftModel:
-    config = LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=_targets(base, lora),
-        bias="none",
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(base, config, adapter_name=ADAPTER)
-
-
-def _targets(base: PreTrainedModel, lora: LoraSection) -> list[str]:
-    """Full names of the linear layers that get an adapter: those of the recipe's names and last layers."""
-    head = base.get_output_embeddings()
-    linears = [
-        name
-        for name, module in base.named_modules()
-        if isinstance(module, torch.nn.Linear | Conv1D) and module is not head
-    ]
-    chosen = linears
-    if not isinstance(lora.target_modules, str):
-        for target in lora.target_modules:
-            if not any(_is_named(name, target) for name in linears):
-                there = ", ".join(sorted({name.rpartition(".")[2] for name in linears}))
-                raise ModelError(
-                    f"lora.target_modules: the base model has no linear layer {target!r}: choose from {there}, "
-                    "or write all-linear"
-                )
-        chosen = [name for name in linears if any(_is_named(name, target) for target in lora.target_modules)]
-    if lora.last_layers is None:
-        return chosen
-    count = int(getattr(base.config.get_text_config(), "num_hidden_layers", 0))
-    if lora.last_layers > count:
-        raise ModelError(f"lora.last_layers is {lora.last_layers}, but the base model has {count} layers: lower it")
-    last = [name for name in chosen if (_layer(name) or 0) >= count - lora.last_layers]
-    if not last:
-        raise ModelError("lora.last_layers: none of lora.target_modules is in those layers: name more of either")
-    return last
-
-
-def _is_named(name: str, target: str) -> bool:
-    return name == target or name.endswith(f".{target}")
-
-
-def _layer(name: str) -> int | None:
-    """The number of the transformer layer that a module belongs to: the first number in its path."""
-    return next((int(part) for part in name.split(".") if part.isdigit()), None)
-
-
-def _lora_linears(model: PeftModel) -> Iterable[tuple[str, torch.nn.Linear]]:
-    for name, module in model.named_modules():
-        if isinstance(module, LoraLayer):
-            for half in ("lora_A", "lora_B"):
-                yield f"{name}.{half}.weight", getattr(module, half)[ADAPTER]

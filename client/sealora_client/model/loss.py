@@ -51,6 +51,16 @@ class Batch:
     targets: torch.Tensor
     token_count: torch.Tensor
 
+    @property
+    def rows(self) -> int:
+        """B, dummies included."""
+        return self.tokens.shape[0]
+
+    @property
+    def length(self) -> int:
+        """T."""
+        return self.tokens.shape[1]
+
 
 def collate(
     examples: Sequence[Example],

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sealora_client.site.directory import Site
 from sealora_common import __version__
-from sealora_common.adapter import AdapterLayout, initial_adapter
+from sealora_common.adapter import AdapterLayout, adapter_kind
 from sealora_common.errors import OrderRefusedError
 from sealora_common.round.clip_norm import is_allowed
 from sealora_common.round.clip_range import is_allowed_range
@@ -65,10 +65,10 @@ def check_order(
             f"{recipe.sites.round_attempts} and {len(site.roster)} sites there are no more than "
             f"{most_attempts(recipe, site.roster)}: it was refused"
         )
-    shared = layout.shared(recipe.lora.aggregation)
+    shared = adapter_kind(recipe).shared(layout)
     if adapter.shape != (shared.size,):
         raise OrderRefusedError(f"the order's adapter has {adapter.size} parameters, not those of this site's layout")
-    initial = vector_digest(shared.flatten(initial_adapter(layout, recipe.lora.seed)))
+    initial = vector_digest(shared.flatten(adapter_kind(recipe).initial(layout)))
     if order.round_number == 1 and order.adapter_digest != initial:
         raise OrderRefusedError("the first round's adapter is not the one the recipe's lora.seed gives: it was refused")
     if not is_allowed_range(recipe, order.clip_range):

@@ -16,19 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sealora_client.budget.admission import admit_unless_begun
-from sealora_client.evaluation import heldout_loss
+from sealora_client.evaluation.choice import federation_metric
 from sealora_client.ledger import Charge, PaidRelease
 from sealora_client.round.outbox import Kept, Noised, Outbox
 from sealora_client.site.directory import Site
 from sealora_client.training.clipped_sum import ClippingFigures
 from sealora_client.training.distributed import noised_sum
 from sealora_client.training.dp_sgd import train_round
-from sealora_common.adapter import initial_adapter
+from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import Entropy, site_entropy
 from sealora_common.errors import AlreadyReleasedError, BudgetError, OrderRefusedError
 from sealora_common.privacy.accounting import Mechanism
 from sealora_common.privacy.mechanisms import mechanism_of
-from sealora_common.privacy.plan import heldout_mechanism, training_mechanism
+from sealora_common.privacy.plan import training_mechanism
 from sealora_common.round.contribution import Contribution, site_weight
 from sealora_common.round.order import RoundOrder, evaluates
 from sealora_common.round.sum_grid import SumGrid
@@ -78,8 +78,8 @@ class RoundWork:
         model = site.model()
         sums: NDArray[Any] | None = None
         with model.lock:
-            tensors = initial_adapter(model.layout, recipe.lora.seed)
-            tensors.update(model.layout.shared(recipe.lora.aggregation).unflatten(adapter))
+            tensors = adapter_kind(recipe).initial(model.layout)
+            tensors.update(adapter_kind(recipe).shared(model.layout).unflatten(adapter))
             model.write(tensors)
             if evaluates(order, recipe) and kept.heldout_loss is None:
                 kept = replace(kept, heldout_loss=self._evaluate())
@@ -150,15 +150,16 @@ class RoundWork:
 
     def _evaluate(self) -> Noised:
         """The held-out loss that leaves the site; notes the exact one."""
-        site, privacy = self.site, self.site.recipe.privacy
-        mechanism = heldout_mechanism(site.recipe)
+        site, recipe = self.site, self.site.recipe
+        metric = federation_metric(recipe)
+        mechanism, public = metric.mechanism(recipe), metric.public_range(recipe)
         charge = None if mechanism is None else self._charge(mechanism, heldout=True)
-        loss = heldout_loss(site.model(), site.data.heldout, site.recipe.training.micro_batch_size)
+        loss = metric.measure(site.model(), site.data.heldout, recipe)
         self.figures["heldout_loss"] = _finite(loss.mean)
         self._tell_non_finite(int(np.count_nonzero(~np.isfinite(loss.by_unit))), len(loss.by_unit), "held-out losses")
         if charge is None:
-            return Noised(value=loss.clipped_mean(privacy.heldout_clip), charge=None)
-        noisy = loss.noisy_mean(privacy.heldout_clip, charge.mechanism.noise_multiplier, self._entropy("evaluation"))
+            return Noised(value=loss.clipped_mean(public), charge=None)
+        noisy = loss.noisy_mean(public, charge.mechanism.noise_multiplier, self._entropy("evaluation"))
         return Noised(value=noisy, charge=charge.reference)
 
     def _train(self, kept: Kept) -> Kept:

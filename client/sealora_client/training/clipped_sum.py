@@ -26,7 +26,7 @@ from sealora_client.data.example import Example
 from sealora_client.data.population import Population
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.fixed_shape import micro_batches, padded_length
-from sealora_client.model.loss import collate, response_losses
+from sealora_client.objective.choice import objective_of
 from sealora_client.training.gradients.per_example import PerExampleGradients
 from sealora_client.training.sampling import choose, poisson_batch
 from sealora_common.adapter import AdapterLayout
@@ -105,13 +105,13 @@ class ClippedSum:
         self._model = model
         self._population = population
         self._recipe = recipe
+        self._objective = objective_of(recipe)
         self._clip_norm = clip_norm
         self._units = units
         self._entropy = entropy
         self._votes = recipe.privacy.target_quantile is not None
-        linears = dict(model.lora_linears())
         self._rows = recipe.training.micro_batch_size
-        self._gradients = PerExampleGradients([(name, linears[name]) for name in layout.names], self._rows)
+        self._gradients = PerExampleGradients(model.linears_of(layout), self._rows)
         self.size = layout.size + self._votes
         self.figures = ClippingFigures([])
         self._entered = ExitStack()
@@ -150,10 +150,9 @@ class ClippedSum:
         flat = [(example, row, 1.0 / len(unit)) for row, unit in enumerate(units) for example in unit]
         for places in micro_batches([example for example, _, _ in flat], self._rows):
             examples, owners, shares = zip(*(flat[place] for place in places), strict=True)
-            batch = collate(examples, self._model.pad_id, self._model.device, self._rows)
-            gradients.begin(owners, batch.tokens.shape[1], self._rows)
-            nll_sum, token_count = response_losses(self._model.model, batch)
-            losses = nll_sum / token_count.clamp(min=1)
+            batch = self._objective.batch(examples, self._model.pad_id, self._model.device, self._rows)
+            gradients.begin(owners, batch.length, batch.rows)
+            losses = self._objective.losses(self._model.model, batch).means
             weights = torch.zeros_like(losses)
             weights[: len(shares)] = torch.tensor(shares, device=losses.device)
             (losses * weights).sum().backward()  # type: ignore[no-untyped-call]

@@ -18,6 +18,7 @@ from sealora_client.model.adapted import AdaptedModel
 from sealora_client.training.clipped_sum import ClippedSum, ClippingFigures
 from sealora_client.training.noise.skellam import skellam
 from sealora_client.training.payment import paid_noise
+from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import Entropy
 from sealora_common.privacy.accounting import Mechanism
 from sealora_common.recipe import Recipe
@@ -71,7 +72,7 @@ def noised_sum(
     """
     due = Mechanism(0.0, recipe.training.sample_rate, recipe.training.steps_per_round, "skellam", grid.units)
     noise_multiplier = paid_noise(leave, due, recipe=recipe, round_number=round_number)
-    layout = model.layout.trained(recipe.lora.aggregation, round_number)
+    layout = adapter_kind(recipe).trained(model.layout, round_number)
     sums = ClippedSum(model, layout, population, recipe=recipe, clip_norm=clip_norm, units=grid.units, entropy=entropy)
     with sums:
         total = sums.draw().cpu().numpy()

@@ -30,6 +30,7 @@ from sealora_client.training.clipped_sum import ClippedSum, ClippingFigures
 from sealora_client.training.noise.rounded_gaussian import MAX_STD, rounded_gaussian
 from sealora_client.training.optimizer import make_optimizer
 from sealora_client.training.payment import paid_noise
+from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import Entropy
 from sealora_common.errors import BudgetError
 from sealora_common.privacy.accounting import Mechanism
@@ -102,7 +103,7 @@ def train_round(
     norm = recipe.privacy.clip_norm if clip_norm is None else clip_norm
     expected = training.sample_rate * len(population)
 
-    layout = model.layout.trained(recipe.lora.aggregation, round_number)
+    layout = adapter_kind(recipe).trained(model.layout, round_number)
     parameters = model.parameters_of(layout)
     start = [parameter.detach().clone() for parameter in parameters]
     votes = 0.0

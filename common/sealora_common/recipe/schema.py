@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from sealora_common.adapter import Aggregation
 from sealora_common.canonical import canonical_json, digest
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
@@ -14,6 +13,7 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Unit = Literal["record", "person"]
 MechanismName = Literal["local", "distributed", "none"]
+Aggregation = Literal["ffa", "alternating", "average"]
 
 
 class Section(BaseModel):

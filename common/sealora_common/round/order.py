@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from sealora_common import __version__
-from sealora_common.adapter import AdapterLayout
+from sealora_common.adapter import AdapterLayout, adapter_kind
 from sealora_common.canonical import canonical_json
 from sealora_common.config import SMALL, from_json
 from sealora_common.errors import OrderRefusedError, UnreadableError
@@ -176,7 +176,7 @@ def most_sessions(recipe: Recipe, roster: Roster) -> int:
 
 def layout_of(order: RoundOrder, recipe: Recipe, roster: Roster, adapter: AdapterLayout) -> ContributionLayout:
     """The layout of the round's contributions; `adapter` is the layout of the whole adapter."""
-    trained = adapter.trained(recipe.lora.aggregation, order.round_number) if order.purpose == "train" else None
+    trained = adapter_kind(recipe).trained(adapter, order.round_number) if order.purpose == "train" else None
     return ContributionLayout.of(
         recipe,
         trained,

@@ -9,7 +9,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from sealora_common.adapter import AdapterLayout, Tensors
+from sealora_common.adapter import AdapterLayout, Tensors, adapter_kind
 from sealora_common.config import LONGEST_TENSORS, read_file
 from sealora_common.errors import ModelError, UnreadableError
 from sealora_common.recipe import Recipe
@@ -29,7 +29,8 @@ def write_adapter(directory: Path, tensors: Tensors, recipe: Recipe) -> str:
         StorageError: a file could not be written.
     """
     weights = save(tensors, metadata={"format": "pt"})
-    configuration = json.dumps(_peft_configuration(recipe, tuple(tensors)), indent=2) + "\n"
+    peft = adapter_kind(recipe).peft_configuration(recipe.model, tensors)
+    configuration = json.dumps(peft.model_dump(mode="json"), indent=2) + "\n"
     write_atomically(directory / WEIGHTS, weights)
     write_atomically(directory / CONFIGURATION, configuration.encode())
     return hashlib.sha256(weights).hexdigest()
@@ -54,21 +55,3 @@ def read_adapter(directory: Path, layout: AdapterLayout) -> Tensors:
         ModelError: the file is missing, damaged, or of another layout.
     """
     return layout.unflatten(layout.flatten(read_tensors(directory)))
-
-
-def _peft_configuration(recipe: Recipe, names: tuple[str, ...]) -> dict[str, object]:
-    # base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight -> model.layers.0.self_attn.q_proj
-    modules = sorted({name.removeprefix("base_model.model.").rsplit(".", 2)[0] for name in names})
-    return {
-        "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": recipe.model.base,
-        "revision": recipe.model.revision,
-        "r": recipe.lora.rank,
-        "lora_alpha": recipe.lora.alpha,
-        "lora_dropout": recipe.lora.dropout,
-        "target_modules": modules,
-        "bias": "none",
-        "fan_in_fan_out": False,
-        "inference_mode": True,
-    }

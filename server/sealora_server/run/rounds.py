@@ -10,7 +10,7 @@ import numpy as np
 from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
-from sealora_common.adapter import AdapterLayout
+from sealora_common.adapter import AdapterLayout, adapter_kind
 from sealora_common.entropy import insecure_seed_in_use
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.receipts.receipt import Receipt
@@ -48,7 +48,7 @@ class _Run:
         self._announce(first_round=done + 1)
         self._report_unreported(done)
         layout = self._attempts.gather()
-        shared = layout.shared(self._recipe.lora.aggregation)
+        shared = adapter_kind(self._recipe).shared(layout)
         tensors = self._store.adapter(done, layout)
         optimizer = ServerOptimizer(self._recipe, self._store.optimizer(done))
         receipts = self._store.mended_receipts()
@@ -95,7 +95,7 @@ class _Run:
         opened = sealed.opened
         stepped = optimizer.step(number, sealed.adapter, opened.heldout_loss)
         tensors = self._store.adapter(0, layout)
-        tensors.update(layout.shared(self._recipe.lora.aggregation).unflatten(stepped))
+        tensors.update(adapter_kind(self._recipe).shared(layout).unflatten(stepped))
         receipt = Receipt.issue(sealed.order, sealed.openings, sealed.survivors, vector_digest(stepped), self._server)
         record = self._store.finish_round(
             number,

@@ -12,7 +12,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
-from sealora_common.adapter import AdapterLayout
+from sealora_common.adapter import AdapterLayout, adapter_kind
 from sealora_common.errors import FederationError
 from sealora_common.identity import Identity
 from sealora_common.receipts.receipt import OpeningProof, Receipt
@@ -192,9 +192,9 @@ class _SealedRound:
     def _moved(self, opened: OpenedRound) -> NDArray[np.float32]:
         if self.order.purpose != "train":
             return self.current
-        layout, aggregation = self.federation.layout, self.federation.recipe.lora.aggregation
-        trained = layout.trained(aggregation, self.order.round_number)
-        return layout.shared(aggregation).add(self.current, trained, opened.mean_delta)
+        layout, kind = self.federation.layout, adapter_kind(self.federation.recipe)
+        trained = kind.trained(layout, self.order.round_number)
+        return kind.shared(layout).add(self.current, trained, opened.mean_delta)
 
     def _group(self, roster: Roster) -> _Group:
         recipe = self.federation.recipe

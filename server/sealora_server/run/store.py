@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from sealora_common.adapter import AdapterLayout, Tensors, initial_adapter
+from sealora_common.adapter import AdapterLayout, Tensors, adapter_kind
 from sealora_common.config import LINE, LONGEST_TENSORS, SMALL, from_json, read_file
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import PolicyError, ReceiptError, StorageError, UnreadableError
@@ -185,7 +185,7 @@ class RunStore:
     def adapter(self, round_number: int, layout: AdapterLayout) -> Tensors:
         """The adapter after a finished round; after round 0, the initial one."""
         if round_number == 0:
-            return initial_adapter(layout, self.recipe.lora.seed)
+            return adapter_kind(self.recipe).initial(layout)
         return read_adapter(self._round(round_number) / "adapter", layout)
 
     def optimizer(self, round_number: int) -> State:

@@ -8,8 +8,10 @@ from sealora_client.audit.attribution import CanaryGradients, median_norm
 from sealora_client.audit.canaries import make_canaries
 from sealora_client.data.population import Population
 from sealora_client.model.loss import collate, response_losses
-from sealora_common.adapter import AdapterLayout, initial_adapter
+from sealora_common.adapter import AdapterLayout
 from sealora_common.entropy import SeededEntropy
+
+from lora_kinds import lora
 
 
 def gradient_of(site, layout, unit):
@@ -27,9 +29,9 @@ def gradient_of(site, layout, unit):
 @pytest.fixture
 def prepared(tiny_site):
     site = tiny_site("lora.rank=8", records=30)
-    site.model.write(initial_adapter(site.model.layout, 0))
+    site.model.write(lora().initial(site.model.layout))
     canaries = make_canaries(60, site.records, site.model.tokenizer, site.recipe, SeededEntropy("canaries"))
-    return site, site.model.layout.trained("ffa", 1), canaries.population
+    return site, lora().trained(site.model.layout, 1), canaries.population
 
 
 def clipped(gradient, clip_norm):
@@ -114,6 +116,6 @@ def test_a_person_s_gradient_is_the_mean_over_their_records(prepared):
 def test_without_gradients_there_are_no_scores(prepared):
     """A while B is zero."""
     site, _, canaries = prepared
-    layout = AdapterLayout(tuple(tensor for tensor in site.model.layout.tensors if tensor.is_a))
+    layout = AdapterLayout(tuple(tensor for tensor in site.model.layout.tensors if ".lora_A." in tensor.name))
     found = CanaryGradients(site.model, layout, canaries, site.records, recipe=site.recipe, clip_norm=1.0)
     np.testing.assert_array_equal(found.coefficients(np.ones(layout.size)), np.zeros(len(canaries)))

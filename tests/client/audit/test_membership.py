@@ -5,8 +5,9 @@ import numpy as np
 from sealora_client.audit.membership import membership_attack
 from sealora_client.data.population import Population
 from sealora_client.training.dp_sgd import train_round
-from sealora_common.adapter import initial_adapter
 from sealora_common.entropy import SeededEntropy
+
+from lora_kinds import lora
 
 
 def halves(site):
@@ -18,8 +19,8 @@ def halves(site):
 
 def test_before_training_the_loss_tells_members_from_nobody(tiny_site):
     site = tiny_site(records=200)
-    site.model.write(initial_adapter(site.model.layout, 0))
-    roc = membership_attack(site.model, *halves(site), 32)
+    site.model.write(lora().initial(site.model.layout))
+    roc = membership_attack(site.model, *halves(site), site.recipe)
     assert roc.auc_interval[0] < 0.5 < roc.auc_interval[1]
 
 
@@ -27,9 +28,9 @@ def test_records_learnt_by_heart_have_a_lower_loss(tiny_site):
     overrides = ("training.sample_rate=0.5", "training.steps_per_round=60", "training.learning_rate=0.05")
     site = tiny_site(*overrides, "lora.rank=8", privacy={"mechanism": "none"})
     members, others = halves(site)
-    site.model.write(initial_adapter(site.model.layout, 0))
+    site.model.write(lora().initial(site.model.layout))
     train_round(site.model, members, recipe=site.recipe, round_number=1, leave=None, entropy=SeededEntropy(1))
-    roc = membership_attack(site.model, members, others, 32)
+    roc = membership_attack(site.model, members, others, site.recipe)
     assert roc.auc > 0.9
     assert roc.members == len(members)
     assert roc.non_members == len(others)

@@ -6,20 +6,22 @@ import pytest
 from sealora_client.audit.attribution import _clipped
 from sealora_client.audit.faults import applied
 from sealora_client.audit.releases import release_round
-from sealora_client.evaluation import heldout_loss
+from sealora_client.evaluation.heldout_loss import heldout_loss
 from sealora_client.ledger import Rehearsal
+from sealora_client.objective.causal import CausalLanguageModelling
 from sealora_client.training.dp_sgd import train_round
-from sealora_common.adapter import initial_adapter
 from sealora_common.entropy import SeededEntropy
 from sealora_common.privacy.plan import training_mechanism
 from sealora_common.round.sum_grid import SumGrid
+
+from lora_kinds import lora
 
 DISTRIBUTED = ("privacy.mechanism=distributed", "sealing.ring_bits=24", "training.steps_per_round=1")
 ROSTER = 7
 
 
 def released(site, seed, roster_size=ROSTER, clip_norm=0.5):
-    site.model.write(initial_adapter(site.model.layout, 0))
+    site.model.write(lora().initial(site.model.layout))
     return release_round(
         site.model,
         site.records,
@@ -37,7 +39,7 @@ def test_a_site_that_trains_by_itself_releases_its_change(tiny_site, mechanism):
     site = tiny_site("training.steps_per_round=2", privacy={"mechanism": mechanism})
     found = released(site, 3)
     noise = training_mechanism(site.recipe, ROSTER)
-    site.model.write(initial_adapter(site.model.layout, 0))
+    site.model.write(lora().initial(site.model.layout))
     trained = train_round(
         site.model,
         site.records,
@@ -70,13 +72,13 @@ def test_an_opened_sum_is_downhill(tiny_site):
     site = tiny_site(*DISTRIBUTED)
     with applied("noise off"):
         change = released(site, 0).change
-    layout = site.model.layout.trained("ffa", 1)
-    site.model.write(initial_adapter(site.model.layout, 0))
+    layout = lora().trained(site.model.layout, 1)
+    site.model.write(lora().initial(site.model.layout))
     mean = sum(rows.double().sum(dim=0) for rows in _clipped(site.model, layout, site.records, site.recipe, 0.5))
     np.testing.assert_allclose(change, -mean.numpy() / len(site.records), atol=1e-4 * 0.5)
-    before = heldout_loss(site.model, site.records, 32).mean
+    before = heldout_loss(site.model, CausalLanguageModelling(), site.records, 32).mean
     site.model.write(layout.unflatten((0.1 * change / np.linalg.norm(change)).astype(np.float32)))
-    assert heldout_loss(site.model, site.records, 32).mean < before
+    assert heldout_loss(site.model, CausalLanguageModelling(), site.records, 32).mean < before
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,7 @@ def test_with_adaptive_clipping_the_noisy_share_of_unclipped_units_is_released_t
     found = released(site, 1, clip_norm=1e6)
     assert found.unclipped == pytest.approx(1.0, abs=0.35)
     assert released(site, 1, clip_norm=1e-6).unclipped == pytest.approx(0.0, abs=0.35)
-    assert found.change.shape == (site.model.layout.trained("ffa", 1).size,)
+    assert found.change.shape == (lora().trained(site.model.layout, 1).size,)
 
 
 def test_without_adaptive_clipping_nothing_is_said_of_it(tiny_site):

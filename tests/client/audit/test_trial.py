@@ -7,9 +7,11 @@ from sealora_client.audit.canaries import Canaries, make_canaries
 from sealora_client.audit.guessing import perfect_guesses
 from sealora_client.audit.trial import Start, run_trial
 from sealora_client.data.population import Population
-from sealora_common.adapter import initial_adapter
+from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import SeededEntropy
 from sealora_common.errors import ModelError
+
+from lora_kinds import lora
 
 NOTHING = Population(())
 OPEN = ("training.optimizer=sgd", "training.learning_rate=1.0", "lora.rank=8")
@@ -94,8 +96,8 @@ def test_the_adversaries_bounds_hold_together(tiny_site):
 
 def test_the_server_s_optimiser_sees_each_release_and_makes_the_next_adapter(tiny_site):
     site = tiny_site("rounds=3", *OPEN)
-    shared = site.model.layout.shared("ffa")
-    begin = shared.flatten(initial_adapter(site.model.layout, site.recipe.lora.seed))
+    shared = lora().shared(site.model.layout)
+    begin = shared.flatten(adapter_kind(site.recipe).initial(site.model.layout))
     seen = []
 
     def step(number, before, after):

@@ -9,9 +9,11 @@ from peft import get_peft_model_state_dict
 
 from sealora_client.model.adapted import AdaptedModel, adapted_model
 from sealora_client.model.model_files import digest_of
-from sealora_common.adapter import AdapterLayout, initial_adapter
+from sealora_common.adapter import AdapterLayout
 from sealora_common.errors import ModelError
 from sealora_common.recipe.schema import LoraSection, ModelSection, Recipe
+
+from lora_kinds import lora
 
 KINDS = ["llama", "gpt2", "qwen2", "gemma"]
 
@@ -46,14 +48,14 @@ def test_adapter_is_in_float32_over_a_bfloat16_base(recipe):
 
 def test_a_new_model_carries_the_recipe_s_initial_adapter(recipe):
     model = AdaptedModel.load(recipe(lora={"seed": 7}))
-    expected = initial_adapter(model.layout, 7)
+    expected = lora(seed=7).initial(model.layout)
     for name, value in model.read(model.layout.names).items():
         np.testing.assert_array_equal(value, expected[name])
 
 
 def test_what_is_written_is_read_and_the_rest_stays(recipe):
     model = AdaptedModel.load(recipe())
-    halves = model.layout.trained("ffa", 1)
+    halves = lora().trained(model.layout, 1)
     before = model.read(model.layout.names)
     written = {t.name: np.random.default_rng(0).normal(size=t.shape).astype(np.float32) for t in halves.tensors}
     for value in written.values():
@@ -75,7 +77,7 @@ def test_what_is_read_is_a_copy(recipe):
 def test_train_only_asks_for_gradients_of_exactly_these_tensors(recipe):
     model = AdaptedModel.load(recipe())
     for round_number in (1, 2):
-        layout = model.layout.trained("alternating", round_number)
+        layout = lora("alternating").trained(model.layout, round_number)
         model.train_only(layout)
         trained = {id(parameter) for parameter in model.parameters_of(layout)}
         assert {id(p) for p in model.model.parameters() if p.requires_grad} == trained
@@ -85,7 +87,7 @@ def test_train_only_asks_for_gradients_of_exactly_these_tensors(recipe):
 
 def test_parameters_and_linears_come_in_layout_order(recipe):
     model = AdaptedModel.load(recipe())
-    linears = model.lora_linears()
+    linears = model.linears_of(model.layout)
     assert tuple(name for name, _ in linears) == model.layout.names
     for parameter, (_, linear) in zip(model.parameters_of(model.layout), linears, strict=True):
         assert parameter is linear.weight

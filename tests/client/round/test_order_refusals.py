@@ -17,12 +17,13 @@ from sealora_client.round.order_check import check_order
 from sealora_client.site.directory import Site
 from sealora_client.site.policy import SitePolicy
 from sealora_common import __version__
-from sealora_common.adapter import initial_adapter
+from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import OrderRefusedError
 from sealora_common.identity import Identity
 from sealora_common.round.order import RoundOrder
 
+from lora_kinds import lora
 from pure_sites import LAYOUT, pure_recipe
 from quorum import Consortium
 from site_bench import Bench, payload_of, refusal_of
@@ -132,7 +133,7 @@ def show(
     home = Consortium(12)
     policy = SitePolicy(epsilon_limit=8, delta_limit=1e-5, minimum_sites=fewest)
     site = cast(Site, SimpleNamespace(recipe=recipe, roster=home.roster, policy=policy))
-    initial = LAYOUT.shared(recipe.lora.aggregation).flatten(initial_adapter(LAYOUT, recipe.lora.seed))
+    initial = adapter_kind(recipe).shared(LAYOUT).flatten(adapter_kind(recipe).initial(LAYOUT))
     adapter = changes.pop("adapter", initial)
     order = RoundOrder.issue(
         "train",
@@ -223,6 +224,6 @@ def test_whatever_the_site_did_not_agree_to_is_refused_by_what_it_is(changes: An
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_an_adapter_that_is_no_number_is_refused_in_a_later_round_though_it_is_the_order_s(value: float) -> None:
-    shared = LAYOUT.shared("ffa")
+    shared = lora().shared(LAYOUT)
     with pytest.raises(OrderRefusedError, match="the order's adapter is damaged"):
         show(round_number=2, adapter=np.full(shared.size, value, dtype=np.float32))

@@ -23,6 +23,7 @@ from sealora_common.secagg import ProtocolError
 from sealora_common.secagg.bodies import Survivors
 from sealora_common.secagg.messages import Kind, bundle, open_signed
 
+from lora_kinds import lora
 from site_bench import Bench, payload_of, refusal_of
 from tiny_federation import PRIVATE
 
@@ -177,7 +178,7 @@ def test_the_site_trains_from_the_order_s_adapter_whatever_the_model_held(bench,
     monkeypatch.setattr(round_work, "train_round", spied)
     with pytest.raises(ModelError):
         Participation.begin(bench.site, bench.order(round_number=2), bench.adapter, Told(tuple(bench.receipts)))
-    np.testing.assert_array_equal(bench.layout.shared("ffa").flatten(seen), bench.adapter)
+    np.testing.assert_array_equal(lora().shared(bench.layout).flatten(seen), bench.adapter)
     assert bench.adapter.max() == np.float32(0.25)
     assert max(np.abs(value).max() for name, value in seen.items() if "lora_A" in name) < 1  # the recipe's own A
 
@@ -193,7 +194,7 @@ def test_what_goes_into_the_sum_is_the_weighted_delta_the_weight_and_the_loss(be
     monkeypatch.setattr(ContributionLayout, "encode", spied)
     part, _ = Participation.begin(bench.site, bench.order(), bench.adapter, Told())
     (contribution,) = seen
-    assert contribution.values.shape == (bench.layout.shared("ffa").size,)
+    assert contribution.values.shape == (lora().shared(bench.layout).size,)
     assert contribution.values.any()
     assert contribution.weight == 0.1  # 24 records of a cap of 10,000: the floor
     assert contribution.heldout_loss != part.state.figures["heldout_loss"]  # what leaves is noisy, what stays exact
@@ -276,7 +277,7 @@ def test_without_a_mechanism_there_is_no_bound_and_none_is_claimed(tiny_base, tm
 
 
 def test_a_site_says_loudly_that_its_adapter_did_not_move(bench, monkeypatch, caplog):
-    size = bench.layout.shared("ffa").size
+    size = lora().shared(bench.layout).size
     still = TrainedRound(
         delta=np.zeros(size, dtype=np.float32), unclipped=None, moved=False, figures=ClippingFigures([])
     )

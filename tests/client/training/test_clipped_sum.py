@@ -16,12 +16,15 @@ from sealora_client.data.example import Example
 from sealora_client.data.population import Population
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.loss import response_losses
+from sealora_client.objective import causal
 from sealora_client.training import clipped_sum
 from sealora_client.training.clipped_sum import ClippedSum, ClippingFigures
+from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import SeededEntropy
 from sealora_common.errors import DataError
 from sealora_common.round.clip_norm import VOTE, gradient_units
 
+from lora_kinds import lora
 from single_examples import (
     clipped_sum_of,
     load,
@@ -53,7 +56,7 @@ def sums_of(
 ) -> ClippedSum:
     training = {"sample_rate": 1.0, **changes.pop("training", {})}
     recipe = recipe_for(Path("unused"), training=training, **changes)
-    layout = model.layout.trained(recipe.lora.aggregation, 1)
+    layout = adapter_kind(recipe).trained(model.layout, 1)
     entropy = SeededEntropy(seed)
     return ClippedSum(model, layout, population, recipe=recipe, clip_norm=clip_norm, units=units, entropy=entropy)
 
@@ -65,7 +68,7 @@ def draw(sums: ClippedSum, count: int = 1) -> list[Tensor]:
 
 def records(model: AdaptedModel, examples: Sequence[Example]) -> Tensor:
     """Reference gradients of the records, float64 (records, P)."""
-    return reference_gradients(model, model.layout.trained("ffa", 1), examples)
+    return reference_gradients(model, lora().trained(model.layout, 1), examples)
 
 
 def sampled(monkeypatch: pytest.MonkeyPatch, *indices: int) -> None:
@@ -104,7 +107,7 @@ def test_an_empty_sample_sums_to_zero_without_a_forward_pass(
     model: AdaptedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sampled(monkeypatch)
-    monkeypatch.setattr(clipped_sum, "response_losses", lambda *_: pytest.fail("the model was run"))
+    monkeypatch.setattr(causal, "response_losses", lambda *_: pytest.fail("the model was run"))
     for privacy in ({}, {"target_quantile": 0.5}):
         sums = sums_of(model, Population.of(some_examples(5)), privacy=privacy)
         (total,) = draw(sums)
@@ -137,7 +140,7 @@ def test_without_privacy_plain_gradients_are_summed(model: AdaptedModel) -> None
 
 def test_per_layer_clipping_equals_a_loop(model: AdaptedModel) -> None:
     examples = some_examples(4)
-    layout = model.layout.trained("ffa", 1)
+    layout = lora().trained(model.layout, 1)
     sizes = [spec.size for spec in layout.tensors]
     share = 2.0 / math.sqrt(len(sizes))
     parts = records(model, examples).split(sizes, dim=1)
@@ -157,7 +160,7 @@ def test_an_example_that_overflows_is_counted_and_harms_nobody(
     examples = some_examples(6)
     poison = random_examples([(2, 1)])
     (expected,) = draw(sums_of(model, Population.of(examples), training={"micro_batch_size": 1}))
-    monkeypatch.setattr(clipped_sum, "response_losses", poisoned)
+    monkeypatch.setattr(causal, "response_losses", poisoned)
     sums = sums_of(model, Population.of([*examples, *poison]), training={"micro_batch_size": 1})
     (total,) = draw(sums)
     assert torch.equal(total, expected)
@@ -224,14 +227,14 @@ def test_at_most_so_many_records_of_a_person_count_and_they_are_drawn_anew(
 ) -> None:
     population, of_person = persons_of([6, 2])
     seen: list[frozenset[int]] = []
-    real = clipped_sum.collate
+    real = causal.collate
 
     def spied(examples: Sequence[Example], *more: Any) -> Any:
         where = {example.tokens.tobytes(): index for index, example in enumerate(of_person[0])}
         seen.append(frozenset(where[e.tokens.tobytes()] for e in examples if e.tokens.tobytes() in where))
         return real(examples, *more)
 
-    monkeypatch.setattr(clipped_sum, "collate", spied)
+    monkeypatch.setattr(causal, "collate", spied)
     settings = {"privacy": {"records_per_person": 3}, "training": {"micro_batch_size": 8}, **BY_PERSON}
     sums = sums_of(model, population, **settings)
     totals = draw(sums, 60)
@@ -273,7 +276,7 @@ def test_an_example_that_yields_nothing_to_predict_adds_nothing(
     (expected,) = draw(sums_of(model, Population.of(examples), privacy=privacy))
     sums = sums_of(model, Population.of([*examples[:2], placeholder, *examples[2:]]), privacy=privacy)
     (total,) = draw(sums)
-    assert torch.equal(total[: model.layout.trained("ffa", 1).size], expected[: model.layout.trained("ffa", 1).size])
+    assert torch.equal(total[: lora().trained(model.layout, 1).size], expected[: lora().trained(model.layout, 1).size])
     assert (len(sums.figures.norms), sums.figures.norms.count(0.0), sums.figures.non_finite) == (6, 1, 0)
     if privacy:  # it votes as a unit whose gradient is short
         assert float(total[-1] - expected[-1]) == math.floor(VOTE * UNITS)
@@ -297,7 +300,7 @@ def test_dummies_add_nothing_even_where_they_overflow(model: AdaptedModel, monke
     examples = some_examples(3)
     expected = sums_of(model, Population.of(examples))
     (total,) = draw(expected)
-    monkeypatch.setattr(clipped_sum, "response_losses", overflowing)
+    monkeypatch.setattr(causal, "response_losses", overflowing)
     sums = sums_of(model, Population.of(examples))
     assert torch.equal(draw(sums)[0], total)
     assert sums.figures == expected.figures
@@ -332,7 +335,7 @@ def test_the_model_trains_meanwhile_and_is_left_as_it_was(model: AdaptedModel) -
             assert model.model.training
             sums.draw()
         assert model.model.training is training
-    assert all("forward" not in linear.__dict__ for _, linear in model.lora_linears())
+    assert all("forward" not in linear.__dict__ for _, linear in model.linears_of(model.layout))
     after = model.read(model.layout.names)
     assert all(np.array_equal(before[name], after[name]) for name in before)
 

@@ -31,6 +31,7 @@ from sealora_common.round.clip_norm import VOTE, gradient_units
 from sealora_common.round.sum_grid import SumGrid
 from sealora_common.secagg import RingVector, Segment
 
+from lora_kinds import lora
 from single_examples import clipped_sum_of, load, recipe_for, reference_gradients, some_examples
 
 Base = Callable[..., Path]
@@ -101,7 +102,7 @@ def test_before_the_noise_it_is_the_clipped_sum_and_the_adapter_stays(
     before = model.read(model.layout.names)
     grid = SumGrid(LARGEST_UNITS, 8 * LARGEST_UNITS, 32, 3)
     summed = site_sum(model, 6, grid=grid)
-    layout = model.layout.trained("ffa", 1)
+    layout = lora().trained(model.layout, 1)
     expected = clipped_sum_of(reference_gradients(model, layout, some_examples(6)), 1.0).numpy()
     error = np.linalg.norm(summed.values / LARGEST_UNITS - expected) / np.linalg.norm(expected)
     assert error < 1e-5
@@ -113,7 +114,7 @@ def test_before_the_noise_it_is_the_clipped_sum_and_the_adapter_stays(
 def test_votes_stand_at_the_end_and_carry_noise_too(model: AdaptedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     sampled(monkeypatch)
     votes = [site_sum(model, seed=seed, privacy={"target_quantile": 0.5}).values for seed in range(30)]
-    assert len(votes[0]) == model.layout.trained("ffa", 1).size + 1
+    assert len(votes[0]) == lora().trained(model.layout, 1).size + 1
     ends = np.array([values[-1] for values in votes]) / ((1 << 12) / math.sqrt(3))
     assert stats.kstest(ends, "norm").pvalue > 1e-3
 
@@ -123,7 +124,7 @@ def test_every_coordinate_is_bounded_before_the_noise(
     model: AdaptedModel, monkeypatch: pytest.MonkeyPatch, quantile: float | None
 ) -> None:
     without_noise(monkeypatch)
-    size = model.layout.trained("ffa", 1).size + (quantile is not None)
+    size = lora().trained(model.layout, 1).size + (quantile is not None)
     wild = torch.zeros(size, dtype=torch.float64)
     wild[:4] = torch.tensor([1e12, -1e12, GRID.site_limit, -5.0])
     wild[-1] = -1e12

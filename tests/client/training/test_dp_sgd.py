@@ -17,16 +17,19 @@ from scipy import stats
 
 from sealora_client.data.example import Example
 from sealora_client.data.population import Population
-from sealora_client.evaluation import heldout_loss
+from sealora_client.evaluation.heldout_loss import heldout_loss
 from sealora_client.ledger import Charge, Leave, Rehearsal
 from sealora_client.model.adapted import AdaptedModel
+from sealora_client.objective.causal import CausalLanguageModelling
 from sealora_client.training import clipped_sum, dp_sgd
 from sealora_client.training.dp_sgd import LOCAL_UNITS, TrainedRound, train_round
+from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import Entropy, SeededEntropy
 from sealora_common.errors import BudgetError, DataError
 from sealora_common.privacy.accounting import Mechanism
 from sealora_common.recipe.schema import Recipe
 
+from lora_kinds import lora
 from single_examples import clipped_sum_of, load, recipe_for, reference_gradients, some_examples, write_random_adapter
 
 Base = Callable[..., Path]
@@ -81,7 +84,7 @@ def without_noise(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def reference(model: AdaptedModel, examples: Sequence[Example], clip_norm: float) -> NDArray[np.float64]:
     write_random_adapter(model)
-    rows = reference_gradients(model, model.layout.trained("ffa", 1), examples)
+    rows = reference_gradients(model, lora().trained(model.layout, 1), examples)
     total: NDArray[np.float64] = clipped_sum_of(rows, clip_norm).numpy()
     return total
 
@@ -99,7 +102,7 @@ def test_one_step_is_the_clipped_sum_of_the_sample_plus_the_noise_over_the_expec
     recipe = recipe_for(base, training={**SGD, "learning_rate": 0.1}, privacy={"clip_norm": 0.3})
     examples = some_examples(20)
     drawn = [2, 3, 5, 7, 11, 13, 17]
-    size = model.layout.trained("ffa", 1).size
+    size = lora().trained(model.layout, 1).size
     noise = np.random.default_rng(1).normal(0, 2.0 * LOCAL_UNITS, size).round().astype(np.int64)
     asked: list[tuple[int, float]] = []
 
@@ -289,7 +292,7 @@ def test_the_delta_is_what_changed_in_the_model(model: AdaptedModel, base: Path)
     before = model.read(model.layout.names)
     trained = train(model, recipe_for(base), some_examples(12))
     after = model.read(model.layout.names)
-    layout = model.layout.trained("ffa", 1)
+    layout = lora().trained(model.layout, 1)
     assert trained.delta.dtype == np.float32
     assert np.array_equal(trained.delta, layout.flatten(after) - layout.flatten(before))
     assert all(np.array_equal(before[name], after[name]) for name in before if name not in layout.names)
@@ -308,18 +311,18 @@ def test_the_aggregation_decides_which_half_is_trained(
     after = model.read(model.layout.names)
     for spec in model.layout.tensors:
         moved = not np.array_equal(before[spec.name], after[spec.name])
-        assert moved == (("A" if spec.is_a else "B") in halves)
-    assert trained.delta.size == model.layout.trained(recipe.lora.aggregation, round_number).size
+        assert moved == (("A" if ".lora_A." in spec.name else "B") in halves)
+    assert trained.delta.size == adapter_kind(recipe).trained(model.layout, round_number).size
 
 
 def test_without_a_mechanism_nothing_is_clipped_and_the_loss_falls(model: AdaptedModel, base: Path) -> None:
     training = {"steps_per_round": 30, "sample_rate": 0.8, "micro_batch_size": 16}
     recipe = recipe_for(base, privacy={"mechanism": "none", "clip_norm": 1e-9}, training=training)
     population = Population.of(some_examples(12))
-    before = heldout_loss(model, population, 4).mean
+    before = heldout_loss(model, CausalLanguageModelling(), population, 4).mean
     trained = train(model, recipe, population, noise=0.0)
     assert trained.figures.clipped == 0
-    assert heldout_loss(model, population, 4).mean < 0.7 * before
+    assert heldout_loss(model, CausalLanguageModelling(), population, 4).mean < 0.7 * before
 
 
 def train_with(model: AdaptedModel, recipe: Recipe, leave: Leave | None, round_number: int = 1) -> TrainedRound:
@@ -442,5 +445,5 @@ def test_an_evaluation_between_rounds_does_not_change_four_bit_training(base: Pa
     recipe = recipe_for(base, model=settings)
     four_bit = load(base, model=settings)
     before = train(four_bit, recipe, some_examples(12)).delta
-    heldout_loss(four_bit, Population.of(some_examples(12)), 4)
+    heldout_loss(four_bit, CausalLanguageModelling(), Population.of(some_examples(12)), 4)
     assert np.array_equal(train(four_bit, recipe, some_examples(12)).delta, before)

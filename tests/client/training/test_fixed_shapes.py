@@ -14,11 +14,13 @@ from torch import Tensor
 from sealora_client.data.population import Population
 from sealora_client.model import fixed_shape, loss
 from sealora_client.model.adapted import AdaptedModel
+from sealora_client.objective import causal
 from sealora_client.training import clipped_sum
 from sealora_client.training.clipped_sum import ClippedSum
 from sealora_client.training.gradients.per_example import PerExampleGradients
 from sealora_common.entropy import SeededEntropy
 
+from lora_kinds import lora
 from single_examples import load, random_examples, recipe_for
 from tiny_models import KINDS
 
@@ -44,7 +46,7 @@ class Draws:
 
     def sum_of(self, sample: Sequence[int]) -> Tensor:
         self.monkeypatch.setattr(clipped_sum, "poisson_batch", lambda *_: np.array(sample, dtype=np.int64))
-        layout = self.model.layout.trained("average", 1)
+        layout = lora("average").trained(self.model.layout, 1)
         entropy = SeededEntropy("s")
         sums = ClippedSum(
             self.model, layout, self.population, recipe=self.recipe, clip_norm=1.0, units=UNITS, entropy=entropy
@@ -109,10 +111,10 @@ def test_so_it_is_on_two_threads(
 def test_shapes_that_follow_the_sample_would_be_found(tiny_base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
     """With as many rows and tokens as the sample has, one record moves the others'."""
 
-    def collate(examples: Sequence[Any], pad_id: int, device: Any, rows: int) -> loss.Batch:
+    def collate(examples: Sequence[Any], pad_id: int, device: Any, rows: int, _length: None) -> loss.Batch:
         return loss.collate(examples, pad_id, device, rows, max(len(example.tokens) for example in examples) + 1)
 
-    monkeypatch.setattr(clipped_sum, "collate", collate)
+    monkeypatch.setattr(causal, "collate", collate)
     monkeypatch.setattr(fixed_shape, "padded_length", lambda _: 1)
     model = load(tiny_base("llama"), model={"quantization": "nf4", "compute_dtype": "bfloat16"})
     assert Draws(monkeypatch, model, False).differing() > 0

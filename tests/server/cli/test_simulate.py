@@ -18,8 +18,10 @@ import transformers
 from peft import PeftModel
 
 from sealora_client.data.load import load_data
-from sealora_client.evaluation import heldout_loss
+from sealora_client.evaluation.heldout_loss import heldout_loss
 from sealora_client.model.adapted import AdaptedModel
+from sealora_client.model.adapters.choice import attachment
+from sealora_client.objective.causal import CausalLanguageModelling
 
 from cli_server import CliServer, Done
 from tiny_federation import PRIVATE, adapter_of, events_of, prepare_run, recipe_of, write_federation
@@ -93,13 +95,13 @@ def test_the_adapter_loads_with_plain_peft_and_gives_the_same_held_out_loss(fini
     model = PeftModel.from_pretrained(base, run / "adapter").eval()
     reported = {site["name"]: site for site in json.loads((run / "summary.json").read_text())["sites"]}
     for name, data in recipe.sites.simulated.items():
-        adapted = AdaptedModel(model, tokenizer, "")
+        adapted = AdaptedModel(model, attachment(recipe).linears(model), tokenizer, "")
         heldout = load_data(Path(data), recipe, adapted).heldout
         examples = [example for unit in heldout.units for example in unit]
         assert reported[name]["heldout_loss_after"] == pytest.approx(plain_loss(model, examples), abs=1e-3)
         with model.disable_adapter():
             assert reported[name]["heldout_loss_before"] == pytest.approx(plain_loss(model, examples), abs=1e-3)
-        own = heldout_loss(adapted, heldout, 8).mean
+        own = heldout_loss(adapted, CausalLanguageModelling(), heldout, 8).mean
         assert reported[name]["heldout_loss_after"] == pytest.approx(own, abs=1e-3)
 
 

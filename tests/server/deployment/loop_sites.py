@@ -23,7 +23,7 @@ from sealora_client.fleet.journal import Journal
 from sealora_client.fleet.link import PART, Link
 from sealora_client.fleet.loop import FleetLoop
 from sealora_client.fleet.stop import Stop
-from sealora_client.metrics import SiteMetrics
+from sealora_client.prometheus import SiteMetrics
 from sealora_common.health.status import Health
 
 

@@ -25,6 +25,7 @@ from sealora_server.run.events import EventLog, RoundAborted, RoundFinished, Sit
 from sealora_server.run.rounds import run_rounds
 from sealora_server.run.store import RunStore
 
+from lora_kinds import lora
 from pure_sites import LAYOUT, PureGrid, pure_federation, pure_recipe
 
 
@@ -166,7 +167,7 @@ def test_false_shares_and_seeds_are_found_and_the_sum_is_right(tmp_path, turned)
     assert set(federation.blamed) == {"site-2"}
     finished = federation.events(RoundFinished)
     assert [len(event.survivors) for event in finished] == [6, 5]
-    shared = LAYOUT.shared("ffa")
+    shared = lora().shared(LAYOUT)
     moved = shared.flatten(federation.store.adapter(1, LAYOUT)) - shared.flatten(federation.store.adapter(0, LAYOUT))
     deltas = [site.deltas(site.name, 1) for site in federation.sites.values() if site.name != "site-5"]
     np.testing.assert_allclose(moved, np.mean(deltas, axis=0), atol=1e-5)

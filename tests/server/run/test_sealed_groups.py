@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from flwr.app import Message
 
-from sealora_common.adapter import initial_adapter
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import FederationError
 from sealora_common.identity import Identity
@@ -16,9 +15,10 @@ from sealora_common.round.order import RoundOrder
 from sealora_server.run.events import SiteFailed, Stage, read_events
 from sealora_server.run.sealed_round import SealedSum, seal_round
 
+from lora_kinds import lora
 from pure_sites import LAYOUT, PureGrid, federation_over, order_for, pure_federation, pure_recipe, refusal
 
-SIZE = LAYOUT.trained("ffa", 1).size
+SIZE = lora().trained(LAYOUT, 1).size
 
 
 class Federation:
@@ -33,7 +33,7 @@ class Federation:
         self.federation = federation_over(directory, self.grid, self.recipe, self.roster, server)
         self.events = self.federation.events
         self.sealed: SealedSum | None = None
-        self.start = LAYOUT.shared("ffa").flatten(initial_adapter(LAYOUT, 0))
+        self.start = lora().shared(LAYOUT).flatten(lora().initial(LAYOUT))
 
     def round(self):
         """One round of training; returns what was added to the adapter."""

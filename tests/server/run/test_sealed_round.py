@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
-from sealora_common.adapter import initial_adapter
+from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import FederationError
 from sealora_common.identity import SIGNATURE_BYTES, Identity
@@ -16,6 +16,7 @@ from sealora_server.run.sealed_round import SealedSum, seal_round
 from sealora_server.run.server_optimizer import ServerOptimizer
 from sealora_server.run.strategy import build_strategy
 
+from lora_kinds import lora
 from pure_sites import LAYOUT, PureGrid, federation_over, node_error, order_for, pure_federation, pure_recipe
 
 OPTIMIZERS = {
@@ -39,7 +40,7 @@ class Federation:
         self.federation = federation_over(directory, self.grid, self.recipe, self.roster, server)
         self.events = self.federation.events
         self.optimizer = ServerOptimizer(self.recipe)
-        self.start = layout.shared(self.recipe.lora.aggregation).flatten(initial_adapter(layout, 0))
+        self.start = adapter_kind(self.recipe).shared(layout).flatten(lora().initial(layout))
         self.sealed: SealedSum | None = None
 
     def round(self, number=1, current=None):
@@ -95,16 +96,16 @@ def test_the_mean_lands_in_the_tensors_that_were_trained(tmp_path, aggregation):
     federation = Federation(tmp_path, recipe)
 
     def deltas(name, number):
-        size = LAYOUT.trained(aggregation, number).size
+        size = lora(aggregation).trained(LAYOUT, number).size
         return np.full(size, 0.25 * (1 + int(name[-1])), dtype=np.float32)
 
     for site in federation.sites.values():
         site.deltas = deltas
     for number in (1, 2):
         moved = federation.round(number) - federation.start
-        shared = LAYOUT.shared(aggregation)
+        shared = lora(aggregation).shared(LAYOUT)
         changed = {name for name, change in shared.unflatten(moved).items() if np.abs(change).max() > 0.1}
-        assert changed == set(LAYOUT.trained(aggregation, number).names)
+        assert changed == set(lora(aggregation).trained(LAYOUT, number).names)
         assert set(np.round(moved[np.abs(moved) > 0.1], 5)) == {0.5}
 
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from sealora_common.adapter import initial_adapter
 from sealora_common.errors import ModelError, StorageError
 from sealora_common.receipts.receipt import Receipt, chain_to_bytes
 from sealora_server.run.adapter_files import read_adapter, read_tensors, write_adapter
 from sealora_server.run.store import RunStore
 
+from lora_kinds import lora
 from pure_sites import LAYOUT, pure_recipe
 from quorum import Consortium
 
@@ -32,7 +32,7 @@ def receipt(store: RunStore, number: int) -> Receipt:
 
 
 def finish(store: RunStore, number: int, **changes):
-    tensors = {name: value + number for name, value in initial_adapter(LAYOUT, 3).items()}
+    tensors = {name: value + number for name, value in lora(seed=3).initial(LAYOUT).items()}
     values = {
         "tensors": tensors,
         "optimizer": {},
@@ -87,7 +87,7 @@ def test_a_finished_round_is_there_whole(store):
     assert (record.survivors, record.heldout_loss, record.attempt) == (("a", "b", "c"), 2.5, 1)
     np.testing.assert_array_equal(again.optimizer(1)["momentum"], [2.0, 1.0, 0.0])
     for name, value in again.adapter(1, LAYOUT).items():
-        np.testing.assert_array_equal(value, initial_adapter(LAYOUT, 3)[name] + 1)
+        np.testing.assert_array_equal(value, lora(seed=3).initial(LAYOUT)[name] + 1)
     weights = store.directory / "rounds" / "0001" / "adapter" / "adapter_model.safetensors"
     assert hashlib.sha256(weights.read_bytes()).hexdigest() == record.adapter_sha256
 
@@ -124,7 +124,7 @@ def test_the_file_of_receipts_says_what_the_finished_rounds_say_whenever_the_ser
 
 def test_before_the_first_round_there_is_the_recipe_s_initial_adapter(store):
     for name, value in store.adapter(0, LAYOUT).items():
-        np.testing.assert_array_equal(value, initial_adapter(LAYOUT, 3)[name])
+        np.testing.assert_array_equal(value, lora(seed=3).initial(LAYOUT)[name])
     assert store.optimizer(0) == {}
 
 
@@ -166,7 +166,7 @@ def test_damaged_files_are_named(store):
 
 
 def test_the_published_adapter_is_plain_peft(store):
-    tensors = initial_adapter(LAYOUT, 3)
+    tensors = lora(seed=3).initial(LAYOUT)
     digest = store.publish(tensors)
     weights = store.directory / "adapter" / "adapter_model.safetensors"
     assert hashlib.sha256(weights.read_bytes()).hexdigest() == digest
@@ -180,7 +180,7 @@ def test_the_published_adapter_is_plain_peft(store):
 
 
 def test_equal_adapters_are_equal_files(tmp_path):
-    tensors = initial_adapter(LAYOUT, 3)
+    tensors = lora(seed=3).initial(LAYOUT)
     reversed_order = dict(reversed(tensors.items()))
     assert write_adapter(tmp_path / "a", tensors, RECIPE) == write_adapter(tmp_path / "b", reversed_order, RECIPE)
 

@@ -28,9 +28,10 @@ import torch
 from sealora_client.data.example import Example
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.fixed_shape import padded_length, padded_lengths
-from sealora_client.model.loss import collate, response_losses
+from sealora_client.objective.choice import objective_of
+from sealora_client.objective.objective import Objective
 from sealora_client.training.gradients.per_example import PerExampleGradients
-from sealora_common.adapter import AdapterLayout
+from sealora_common.adapter import AdapterLayout, adapter_kind
 from sealora_common.errors import ModelError
 from sealora_common.recipe import Recipe
 
@@ -92,8 +93,9 @@ def require_batch_invariant(model: AdaptedModel, recipe: Recipe) -> None:
             example, or do not reach the adapter.
         torch.OutOfMemoryError: a micro-batch of the longest examples does not fit.
     """
+    objective = objective_of(recipe)
     rows, lengths = recipe.training.micro_batch_size, padded_lengths(recipe.data.max_tokens)
-    halves = {layout.names: layout for layout in (model.layout.trained(recipe.lora.aggregation, n) for n in (1, 2))}
+    halves = {layout.names: layout for layout in (adapter_kind(recipe).trained(model.layout, n) for n in (1, 2))}
     asked = (rows, lengths[-1], *halves, torch.get_num_threads(), len(_checkpointing(model)))
     with model.lock:
         if asked in _passed.setdefault(model, set()):
@@ -102,32 +104,34 @@ def require_batch_invariant(model: AdaptedModel, recipe: Recipe) -> None:
             for layout in halves.values():
                 for length in sorted({lengths[0], lengths[-1]}, reverse=True):
                     longest = min(length - 1, recipe.data.max_tokens)
-                    _require_apart(model, layout, rows, _examples(model, rows, longest, length))
-            _require_free_of_length(model, rows, lengths)
+                    _require_apart(model, objective, layout, rows, _examples(model, rows, longest, length))
+            _require_free_of_length(model, objective, rows, lengths)
         _passed[model].add(asked)
 
 
-def _require_apart(model: AdaptedModel, layout: AdapterLayout, rows: int, examples: Sequence[Example]) -> None:
+def _require_apart(
+    model: AdaptedModel, objective: Objective, layout: AdapterLayout, rows: int, examples: Sequence[Example]
+) -> None:
     """Alone, among others, and at other rows over another padding token: bitwise the same.
 
     Args:
         model: holds some adapter.
+        objective: of the recipe.
         layout: what is trained.
         rows: of a micro-batch.
         examples: as many, of one padded length.
     """
     model.train_only(layout)
-    linears = dict(model.lora_linears())
     there, mirrored, other_pad = list(range(rows)), list(range(rows))[::-1], 1 if model.pad_id == 0 else 0
-    with PerExampleGradients([(name, linears[name]) for name in layout.names], rows) as gradients:
-        full = _compute(model, gradients, examples, model.pad_id)
-        alone = _compute(model, gradients, examples[:1], model.pad_id)
-        moved = _compute(model, gradients, examples[::-1], other_pad)
+    with PerExampleGradients(model.linears_of(layout), rows) as gradients:
+        full = _compute(model, objective, gradients, examples, model.pad_id)
+        alone = _compute(model, objective, gradients, examples[:1], model.pad_id)
+        moved = _compute(model, objective, gradients, examples[::-1], other_pad)
         if alone.equals(full, [0], [0]) and moved.equals(full, mirrored, there):
             return
         # That something differs is known; why, takes two passes more to tell.
-        again = _compute(model, gradients, examples[:1], model.pad_id)
-        turned = _compute(model, gradients, examples[::-1], model.pad_id)
+        again = _compute(model, objective, gradients, examples[:1], model.pad_id)
+        turned = _compute(model, objective, gradients, examples[::-1], model.pad_id)
     if not again.equals(alone, [0], [0]):
         raise ModelError(
             f"the model's kernels on {model.device.type} give the same example another gradient each time, so no "
@@ -147,27 +151,30 @@ def _require_apart(model: AdaptedModel, layout: AdapterLayout, rows: int, exampl
     )
 
 
-def _require_free_of_length(model: AdaptedModel, rows: int, lengths: Sequence[int]) -> None:
+def _require_free_of_length(model: AdaptedModel, objective: Objective, rows: int, lengths: Sequence[int]) -> None:
     """An example of the shortest micro-batches, padded to the longest as well: its loss may differ by rounding only."""
     examples = _examples(model, 1, lengths[0] - 1, lengths[0])
-    own, padded = (_losses(model, examples, rows, model.pad_id, length) for length in (lengths[0], lengths[-1]))
+    own, padded = (
+        _losses(model, objective, examples, rows, model.pad_id, length) for length in (lengths[0], lengths[-1])
+    )
     tolerance = _LENGTH_TOLERANCE.get(_compute_dtype(model), max(_LENGTH_TOLERANCE.values()))
     if not float(_relative(own, padded).max()) <= tolerance:
         raise ModelError(f"{_UNMASKED}: {_CHOOSE}")
 
 
-def _compute(model: AdaptedModel, gradients: PerExampleGradients, examples: Sequence[Example], pad_id: int) -> _Rows:
+def _compute(
+    model: AdaptedModel, objective: Objective, gradients: PerExampleGradients, examples: Sequence[Example], pad_id: int
+) -> _Rows:
     """One micro-batch of training and one of an evaluation, filled up with dummies."""
     rows, count = gradients.max_rows, len(examples)
     gradients.start(rows)
-    batch = collate(examples, pad_id, model.device, rows)
-    gradients.begin(range(count), batch.tokens.shape[1], rows)
+    batch = objective.batch(examples, pad_id, model.device, rows)
+    gradients.begin(range(count), batch.length, batch.rows)
     with torch.enable_grad(), _recomputing(model):
-        nll_sum, token_count = response_losses(model.model, batch)
-        losses = (nll_sum / token_count.clamp(min=1))[:count]
+        losses = objective.losses(model.model, batch).means[:count]
         losses.sum().backward()  # type: ignore[no-untyped-call]
     gradients.require_arrived()
-    evaluated = _losses(model, examples, rows, pad_id, batch.tokens.shape[1])
+    evaluated = _losses(model, objective, examples, rows, pad_id, batch.length)
     return _Rows(
         fingerprints=gradients.fingerprints()[:count].cpu(),
         norms=gradients.norms_by_matrix()[:count],
@@ -175,11 +182,13 @@ def _compute(model: AdaptedModel, gradients: PerExampleGradients, examples: Sequ
     )
 
 
-def _losses(model: AdaptedModel, examples: Sequence[Example], rows: int, pad_id: int, length: int) -> torch.Tensor:
+def _losses(
+    model: AdaptedModel, objective: Objective, examples: Sequence[Example], rows: int, pad_id: int, length: int
+) -> torch.Tensor:
     """Float32 (examples,) on the CPU: mean losses as an evaluation computes them, at a padded length."""
     with torch.no_grad():
-        nll_sum, token_count = response_losses(model.model, collate(examples, pad_id, model.device, rows, length))
-    return (nll_sum / token_count.clamp(min=1))[: len(examples)].cpu()
+        losses = objective.losses(model.model, objective.batch(examples, pad_id, model.device, rows, length))
+    return losses.means[: len(examples)].cpu()
 
 
 def _examples(model: AdaptedModel, count: int, longest: int, length: int) -> list[Example]:

@@ -19,6 +19,7 @@ from sealora_client.training.gradients.batch_invariance import require_batch_inv
 from sealora_common.errors import ModelError
 from sealora_common.recipe import load_recipe
 
+from lora_kinds import lora
 from single_examples import load, recipe_for
 from tiny_models import KINDS, UNMASKED
 
@@ -145,7 +146,7 @@ def test_the_longest_micro_batch_is_tried_in_full(tiny_base: Base) -> None:
 def test_the_model_is_left_as_it_was(tiny_base: Base) -> None:
     for training in (True, False):
         model = load(tiny_base("gpt2"), model={"gradient_checkpointing": True}, lora={"dropout": 0.1})
-        model.train_only(model.layout.trained("ffa", 1))
+        model.train_only(lora().trained(model.layout, 1))
         model.model.train(training)
         model.model.get_submodule("base_model.model.transformer.h.0").eval()
         before = {name: value.clone() for name, value in model.model.state_dict().items()}
@@ -159,7 +160,7 @@ def test_the_model_is_left_as_it_was(tiny_base: Base) -> None:
         assert [module.training for module in model.model.modules()] == modes
         assert [parameter.requires_grad for parameter in model.model.parameters()] == wanted
         assert all(parameter.grad is None for parameter in model.model.parameters())
-        assert all("forward" not in linear.__dict__ for _, linear in model.lora_linears())
+        assert all("forward" not in linear.__dict__ for _, linear in model.linears_of(model.layout))
         assert torch.equal(torch.get_rng_state(), state)
 
 

@@ -13,15 +13,17 @@ from torch.nn import functional
 
 from sealora_client.data.example import Example
 from sealora_client.data.population import Population
-from sealora_client.evaluation import heldout_loss
+from sealora_client.evaluation.heldout_loss import heldout_loss
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.loss import collate, response_losses
+from sealora_client.objective.causal import CausalLanguageModelling
 from sealora_client.training.dp_sgd import LOCAL_UNITS
 from sealora_client.training.gradients.matrix_gradients import Owners
 from sealora_client.training.gradients.per_example import LARGEST_UNITS, PerExampleGradients
 from sealora_common.adapter import AdapterLayout
 from sealora_common.errors import ModelError
 
+from lora_kinds import lora
 from single_examples import clipped_sum_of, load, random_examples, reference_gradients, relative_error
 from tiny_models import KINDS
 
@@ -39,8 +41,7 @@ def collect(
 ) -> PerExampleGradients:
     """A row of gradients for each example, by backward passes of `at_once` examples."""
     model.train_only(layout)
-    linears = dict(model.lora_linears())
-    gradients = PerExampleGradients([(name, linears[name]) for name in layout.names], len(examples))
+    gradients = PerExampleGradients(model.linears_of(layout), len(examples))
     gradients.start(len(examples))
     with gradients:
         for start in range(0, len(examples), at_once):
@@ -58,7 +59,8 @@ def test_gradients_norms_and_clipped_sums_equal_a_float64_loop_over_single_examp
     tiny_base: Base, kind: str, half: str, quantization: str
 ) -> None:
     model = load(tiny_base(kind), model={"quantization": quantization})
-    layout = model.layout.trained(*HALVES[half])
+    aggregation, round_number = HALVES[half]
+    layout = lora(aggregation).trained(model.layout, round_number)
     examples = random_examples()
     expected = reference_gradients(model, layout, examples)
     expected_norms = expected.norm(dim=1)
@@ -134,7 +136,7 @@ def test_examples_of_one_owner_add_up_in_its_row(tiny_base: Base, owners: tuple[
     examples = random_examples()
     single = reference_gradients(model, model.layout, examples)
     model.train_only(model.layout)
-    with PerExampleGradients(model.lora_linears(), 2) as gradients:
+    with PerExampleGradients(model.linears_of(model.layout), 2) as gradients:
         gradients.start(2)
         for start, end in ((0, 3), (3, 5)):
             batch = collate(examples[start:end], model.pad_id, model.device)
@@ -151,13 +153,13 @@ def test_an_evaluation_between_them_does_not_change_gradients_on_a_four_bit_base
     """bitsandbytes packs 4-bit weights in an evaluation on some CPUs, and every later backward pass is wrong."""
     model = load(tiny_base(kind), model={"quantization": "nf4", "compute_dtype": "bfloat16"})
     before = collect(model, model.layout, random_examples()).rows()
-    heldout_loss(model, Population.of(random_examples()), 4)
+    heldout_loss(model, CausalLanguageModelling(), Population.of(random_examples()), 4)
     assert torch.equal(collect(model, model.layout, random_examples()).rows(), before)
 
 
 def test_sixteen_bit_activations_are_collected_in_float32(tiny_base: Base) -> None:
     model = load(tiny_base("llama"), model={"quantization": "nf4", "compute_dtype": "bfloat16"})
-    layout = model.layout.trained("ffa", 1)
+    layout = lora().trained(model.layout, 1)
     gradients = collect(model, layout, random_examples())
     expected = reference_gradients(model, layout, random_examples())
     assert gradients.rows().dtype == torch.float32

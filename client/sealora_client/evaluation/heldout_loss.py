@@ -7,69 +7,71 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from sealora_client.data.population import Population
+from sealora_client.evaluation.metric import Measurement, Metric, PublicRange
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.fixed_shape import micro_batches
-from sealora_client.model.loss import collate, response_losses
-from sealora_client.training.noise.rounded_gaussian import rounded_gaussian
-from sealora_common.entropy import Entropy
+from sealora_client.objective.choice import objective_of
+from sealora_client.objective.objective import Objective
+from sealora_common.privacy.accounting import Mechanism
+from sealora_common.privacy.plan import heldout_mechanism
+from sealora_common.recipe import Recipe
 
-_UNITS = 1 << 20  # grid steps that make the largest loss of a unit
 
-
-@dataclass(frozen=True)
-class HeldoutLoss:
-    """Negative log-likelihood of held-out responses. LOCAL: it is not noisy and stays at the site.
+@dataclass(frozen=True, kw_only=True)
+class HeldoutLoss(Measurement):
+    """The objective's loss on held-out records. LOCAL: it is not noisy and stays at the site.
 
     Attributes:
-        nll_sum: nats over all response tokens.
+        nll_sum: over all that is predicted, in nats where that is a response's tokens.
         tokens: number of those tokens.
         by_unit: float64, shape (N,): each unit's mean over its examples of nats a token.
     """
 
     nll_sum: float
     tokens: int
-    by_unit: NDArray[np.float64]
 
     @property
     def mean(self) -> float:
         """Nats a token; nan if there is no token."""
         return self.nll_sum / self.tokens if self.tokens else math.nan
 
-    def noisy_mean(self, clip: float, noise_multiplier: float, entropy: Entropy) -> float:
-        """The mean over units of their losses clipped to [0, `clip`], with Gaussian noise on the sum.
 
-        Adding or removing a unit changes the sum by `clip` at most, so this is one release of the Gaussian mechanism
-        with every unit in it. Losses are summed as integers and the noise is a rounded Gaussian, as in training.
+class HeldoutLossMetric(Metric):
+    """The objective's loss, clipped to [0, `privacy.heldout_clip`]."""
 
-        Args:
-            clip: largest loss of a unit, in nats a token.
-            noise_multiplier: the noise's standard deviation over `clip`.
-            entropy: keys the noise.
-        """
-        steps = np.trunc(self._clipped(clip) * (_UNITS / clip))
-        noisy = int(steps.sum()) + int(rounded_gaussian(entropy, 1, noise_multiplier * _UNITS)[0])
-        return noisy * clip / _UNITS / len(self.by_unit)
+    unit = "nats a token"
 
-    def clipped_mean(self, clip: float) -> float:
-        """What `noisy_mean` is a noisy version of."""
-        return float(self._clipped(clip).mean())
-
-    def _clipped(self, clip: float) -> NDArray[np.float64]:
+    def public_range(self, recipe: Recipe) -> PublicRange:
         """A loss that is not finite counts as the largest: the model knows nothing of such a unit."""
-        return np.where(np.isfinite(self.by_unit), np.clip(self.by_unit, 0.0, clip), clip)
+        return loss_range(recipe.privacy.heldout_clip)
+
+    def mechanism(self, recipe: Recipe) -> Mechanism | None:
+        """See `heldout_mechanism`."""
+        return heldout_mechanism(recipe)
+
+    def measure(self, model: AdaptedModel, population: Population, recipe: Recipe) -> HeldoutLoss:
+        """See `heldout_loss`."""
+        return heldout_loss(model, objective_of(recipe), population, recipe.training.micro_batch_size)
 
 
-def heldout_loss(model: AdaptedModel, population: Population, micro_batch_size: int) -> HeldoutLoss:
+def loss_range(clip: float) -> PublicRange:
+    """Losses of up to `clip`, which is above 0."""
+    return PublicRange(0.0, clip, worst=clip)
+
+
+def heldout_loss(
+    model: AdaptedModel, objective: Objective, population: Population, micro_batch_size: int
+) -> HeldoutLoss:
     """Evaluates the adapter that is in `model` now, without dropout and without gradients.
 
     Micro-batches have the fixed shapes of training, so that a unit's loss is the same to the last bit whatever the
-    other units are. An example without response tokens has a loss of zero.
+    other units are. An example that predicts nothing has a loss of zero.
 
     Args:
         model: left in the mode it was in.
+        objective: whose loss it is.
         population: any number of held-out units.
         micro_batch_size: examples in memory at once.
     """
@@ -83,8 +85,10 @@ def heldout_loss(model: AdaptedModel, population: Population, micro_batch_size: 
         with torch.no_grad():
             for places in micro_batches(examples, micro_batch_size):
                 own = [examples[place] for place in places]
-                batch = collate(own, model.pad_id, model.device, micro_batch_size)
-                nll, counts = (part[: len(own)].cpu() for part in response_losses(model.model, batch))
+                losses = objective.losses(
+                    model.model, objective.batch(own, model.pad_id, model.device, micro_batch_size)
+                )
+                nll, counts = (part[: len(own)].cpu() for part in (losses.sums, losses.counts))
                 nll_sum += float(nll.double().sum())
                 tokens += int(counts.sum())
                 means = (nll.double() / counts.clamp(min=1)).numpy()

@@ -1,4 +1,4 @@
-"""The LoRA adapter as both sides see it: named tensors in a fixed order, and one flat vector of them.
+"""An adapter's tensors, named and in a fixed order, and one flat vector of them, whatever kind of adapter it is.
 
 Names are PEFT's own (`base_model.model.<module>.lora_A.weight`), so a published adapter loads with plain PEFT.
 The server holds and writes adapters with NumPy alone.
@@ -6,8 +6,6 @@ The server holds and writes adapters with NumPy alone.
 >>> layout = AdapterLayout((TensorSpec("m.lora_A.weight", (2, 8)), TensorSpec("m.lora_B.weight", (4, 2))))
 >>> layout.size
 24
->>> layout.trained("ffa", round_number=1).names
-('m.lora_B.weight',)
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +21,6 @@ from numpy.typing import NDArray
 from sealora_common.canonical import canonical_json, digest
 from sealora_common.errors import ModelError
 
-Aggregation = Literal["ffa", "alternating", "average"]
 Tensors = dict[str, NDArray[np.float32]]
 
 
@@ -38,11 +35,6 @@ class TensorSpec:
     def size(self) -> int:
         """Number of elements."""
         return math.prod(self.shape)
-
-    @property
-    def is_a(self) -> bool:
-        """Whether this is a LoRA A matrix, shape (rank, in_features); otherwise B, shape (out_features, rank)."""
-        return self.name.endswith(".lora_A.weight")
 
 
 @dataclass(frozen=True)
@@ -64,23 +56,6 @@ class AdapterLayout:
     def digest(self) -> str:
         """SHA-256 (hex) of the canonical form: equal layouts, equal digests."""
         return digest(canonical_json(self.to_json()))
-
-    def shared(self, aggregation: Aggregation) -> AdapterLayout:
-        """The part that travels between server and sites: all that any round trains."""
-        return self.trained("ffa", 1) if aggregation == "ffa" else self
-
-    def trained(self, aggregation: Aggregation, round_number: int) -> AdapterLayout:
-        """The part that sites train and seal in this round (first round is 1).
-
-        `ffa`: B only (FFA-LoRA, Sun et al. 2024, arXiv:2403.12313: with A frozen and shared, the mean of the
-        products is the product of the means). `alternating`: B in odd rounds, A in even ones (RoLoRA,
-        Chen et al. 2024, arXiv:2409.02346; B first, because A has no gradient while B is zero).
-        `average`: both.
-        """
-        if aggregation == "average":
-            return self
-        want_a = aggregation == "alternating" and round_number % 2 == 0
-        return AdapterLayout(tuple(tensor for tensor in self.tensors if tensor.is_a == want_a))
 
     def flatten(self, tensors: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         """Concatenates `tensors` in layout order into one float32 vector of shape (size,).
@@ -131,25 +106,3 @@ class AdapterLayout:
     def from_json(cls, value: list[list[Any]]) -> AdapterLayout:
         """The inverse of `to_json`."""
         return cls(tuple(TensorSpec(str(name), tuple(int(n) for n in shape)) for name, shape in value))
-
-
-def initial_adapter(layout: AdapterLayout, seed: int) -> Tensors:
-    """The adapter every site starts from: A uniform in +-1/sqrt(in_features), B zero.
-
-    The range is that of PEFT's default (Kaiming uniform with a = sqrt(5)). The draws come from Philox4x64-10
-    (Salmon et al. 2011), keyed by the public `seed` and the tensor's position, by integer arithmetic alone, so
-    every machine gets the same bits. Nothing secret depends on them.
-
-    Returns:
-        float32 tensors by name, in the shapes of the layout.
-    """
-    tensors: Tensors = {}
-    for position, spec in enumerate(layout.tensors):
-        if not spec.is_a:
-            tensors[spec.name] = np.zeros(spec.shape, dtype=np.float32)
-            continue
-        words = np.random.Philox(key=(seed << 32) + position).random_raw(spec.size)
-        unit = (words >> np.uint64(40)).astype(np.float32) / np.float32(1 << 23) - np.float32(1.0)
-        bound = np.float32(1.0 / math.sqrt(spec.shape[1]))
-        tensors[spec.name] = (unit * bound).reshape(spec.shape)
-    return tensors

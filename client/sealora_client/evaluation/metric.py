@@ -1,0 +1,101 @@
+"""What a held-out metric must say of itself, and how its noisy mean is released."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sealora_client.data.population import Population
+from sealora_client.model.adapted import AdaptedModel
+from sealora_client.training.noise.rounded_gaussian import rounded_gaussian
+from sealora_common.entropy import Entropy
+from sealora_common.privacy.accounting import Mechanism
+from sealora_common.recipe import Recipe
+
+GRID_STEPS = 1 << 20
+"""Integers that make the width of a range when values are summed."""
+
+
+@dataclass(frozen=True)
+class PublicRange:
+    """What one unit's value is clipped to before it enters a mean: known from the recipe, never from records.
+
+    Attributes:
+        low: the least value.
+        high: the largest, above `low`.
+        worst: what a value that is no number counts as: `low` or `high`.
+    """
+
+    low: float
+    high: float
+    worst: float
+
+    def clip(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Float64 of the same shape, in the range; not-a-number and infinities become `worst`."""
+        return np.where(np.isfinite(values), np.clip(values, self.low, self.high), self.worst)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """A metric's value for each unit. LOCAL: it is not noisy and stays at the site.
+
+    Attributes:
+        by_unit: float64, shape (N,).
+    """
+
+    by_unit: NDArray[np.float64]
+
+    @property
+    def mean(self) -> float:
+        """The site's own figure, exact."""
+        raise NotImplementedError
+
+    def noisy_mean(self, public: PublicRange, noise_multiplier: float, entropy: Entropy) -> float:
+        """The mean over units of their values clipped to `public`, with Gaussian noise on the sum.
+
+        Adding or removing a unit changes the sum of what they exceed `public.low` by, by the range's width at most, so
+        this is one release of the Gaussian mechanism with every unit in it. Values are summed as integers and the noise
+        is a rounded Gaussian, as in training.
+
+        Args:
+            public: the metric's range.
+            noise_multiplier: the noise's standard deviation over the width of the range.
+            entropy: keys the noise.
+        """
+        width = public.high - public.low
+        steps = np.trunc((public.clip(self.by_unit) - public.low) * (GRID_STEPS / width))
+        noisy = int(steps.sum()) + int(rounded_gaussian(entropy, 1, noise_multiplier * GRID_STEPS)[0])
+        return public.low + noisy * width / GRID_STEPS / len(self.by_unit)
+
+    def clipped_mean(self, public: PublicRange) -> float:
+        """What `noisy_mean` is a noisy version of."""
+        return float(public.clip(self.by_unit).mean())
+
+
+class Metric(Protocol):
+    """One way to measure the adapter on held-out records. Exact values are the site's; a noisy mean may leave it.
+
+    Attributes:
+        unit: of its values, in words.
+    """
+
+    unit: str
+
+    def public_range(self, recipe: Recipe) -> PublicRange:
+        """What one unit's value is clipped to before it leaves the site in a mean."""
+
+    def mechanism(self, recipe: Recipe) -> Mechanism | None:
+        """What one release of its noisy mean costs the held-out records; None without privacy.
+
+        Raises:
+            BudgetError: no amount of noise reaches the recipe's epsilon.
+        """
+
+    def measure(self, model: AdaptedModel, population: Population, recipe: Recipe) -> Measurement:
+        """The adapter that is in `model` now on all units of `population`; neither is changed.
+
+        A unit's value is the same to the last bit whatever the other units are.
+        """

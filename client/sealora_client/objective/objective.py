@@ -1,0 +1,74 @@
+"""What training and evaluation ask of an objective."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from sealora_client.data.example import Example
+from sealora_client.data.records import Record
+from sealora_client.model.loss import Batch
+from sealora_common.recipe.schema import DataSection
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Each row's loss, as a sum over what it predicts.
+
+    Attributes:
+        sums: float32 (B,), differentiable; 0 where nothing is predicted.
+        counts: int64 (B,), the terms of each sum: tokens, or 1 for an example that is judged as a whole.
+    """
+
+    sums: torch.Tensor
+    counts: torch.Tensor
+
+    @property
+    def means(self) -> torch.Tensor:
+        """Float32 (B,): what is trained on. A unit of privacy has the mean of these over its examples."""
+        return self.sums / self.counts.clamp(min=1)
+
+
+class Objective(Protocol):
+    """Turns records into examples, and examples into losses that belong to one example each.
+
+    An example's loss and gradient may depend on no other row of the micro-batch, to the last bit: clipping bounds what
+    a record does to a sum on that condition alone (see `model.loss`, and `gradients.batch_invariance`, which asks).
+    """
+
+    def examples(
+        self,
+        records: Sequence[Record],
+        tokenizer: PreTrainedTokenizerBase,
+        section: DataSection,
+        vocabulary: int | None = None,
+    ) -> list[Example]:
+        """One example for each record, in order; a placeholder for each that cannot be shown to the model.
+
+        Args:
+            records: any number of them.
+            tokenizer: the base model's.
+            section: says how long examples may be, and what is put around them.
+            vocabulary: tokens of this id and above are not the model's; None if it has all of the tokenizer's.
+        """
+
+    def batch(
+        self,
+        examples: Sequence[Example],
+        pad_id: int,
+        device: torch.device | str,
+        rows: int | None = None,
+        length: int | None = None,
+    ) -> Batch:
+        """One micro-batch, a row for each example and dummies after them, see `model.loss.collate`.
+
+        Gradients by example need to know of it how many rows there are, whose they are and how long they are padded.
+        """
+
+    def losses(self, model: nn.Module, batch: Batch) -> Losses:
+        """The loss of each row of `batch` under a model on whose device it lies; a dummy's is 0."""

@@ -1,0 +1,44 @@
+"""What a kind of adapter must say, so that nobody else need know how its tensors are named or made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from sealora_common.adapter.layout import AdapterLayout, Tensors
+from sealora_common.recipe.schema import ModelSection
+
+
+class PeftConfiguration(BaseModel):
+    """`adapter_config.json` as PEFT reads it: what all kinds have; fields are written in the order they stand in."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    peft_type: str
+    task_type: str
+    base_model_name_or_path: str
+    revision: str | None
+
+
+class AdapterKind(Protocol):
+    """One kind of adapter with a recipe's settings: which tensors it has, how they begin, and which of them travel.
+
+    All of it follows from the recipe and a layout, so every site and the server come to the same bits.
+    """
+
+    def tensor_names(self, module: str) -> tuple[str, ...]:
+        """Names of its tensors on the layer that PEFT calls `module`, as a saved PEFT adapter has them."""
+
+    def initial(self, layout: AdapterLayout) -> Tensors:
+        """What every site starts from: float32 tensors by name, in the shapes of `layout`."""
+
+    def shared(self, layout: AdapterLayout) -> AdapterLayout:
+        """The part that travels between server and sites: all that any round trains. The rest stays `initial`."""
+
+    def trained(self, layout: AdapterLayout, round_number: int) -> AdapterLayout:
+        """The part that sites train and seal in this round (first round is 1)."""
+
+    def peft_configuration(self, model: ModelSection, names: Iterable[str]) -> PeftConfiguration:
+        """What PEFT must know of an adapter with tensors of these `names` on the base model of `model`."""

@@ -1,0 +1,100 @@
+"""LoRA (Hu et al. 2021, arXiv:2106.09685): two matrices beside a linear layer, W + (alpha / rank) B A.
+
+>>> layout = AdapterLayout((TensorSpec("m.lora_A.weight", (2, 8)), TensorSpec("m.lora_B.weight", (4, 2))))
+>>> Lora(LoraSection()).trained(layout, round_number=1).names
+('m.lora_B.weight',)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from sealora_common.adapter.kind import AdapterKind, PeftConfiguration
+from sealora_common.adapter.layout import AdapterLayout, Tensors, TensorSpec
+from sealora_common.recipe.schema import LoraSection, ModelSection
+
+_A = ".lora_A.weight"
+_B = ".lora_B.weight"
+_PREFIX = "base_model.model."  # of PEFT, before the base model's own names
+
+
+class LoraConfiguration(PeftConfiguration):
+    """PEFT's `LoraConfig`, as far as a recipe says it."""
+
+    r: int
+    lora_alpha: float
+    lora_dropout: float
+    target_modules: tuple[str, ...]
+    bias: str = "none"
+    fan_in_fan_out: bool = False
+    inference_mode: bool = True
+
+
+@dataclass(frozen=True)
+class Lora(AdapterKind):
+    """The recipe's section `lora`. A has shape (rank, in_features), B has shape (out_features, rank)."""
+
+    section: LoraSection
+
+    def tensor_names(self, module: str) -> tuple[str, ...]:
+        """A, then B."""
+        return module + _A, module + _B
+
+    def initial(self, layout: AdapterLayout) -> Tensors:
+        """A uniform in +-1/sqrt(in_features), B zero.
+
+        The range is that of PEFT's default (Kaiming uniform with a = sqrt(5)). The draws come from Philox4x64-10
+        (Salmon et al. 2011), keyed by the public seed and the tensor's position, by integer arithmetic alone, so
+        every machine gets the same bits. Nothing secret depends on them.
+        """
+        tensors: Tensors = {}
+        for position, spec in enumerate(layout.tensors):
+            if not _is_a(spec):
+                tensors[spec.name] = np.zeros(spec.shape, dtype=np.float32)
+                continue
+            words = np.random.Philox(key=(self.section.seed << 32) + position).random_raw(spec.size)
+            unit = (words >> np.uint64(40)).astype(np.float32) / np.float32(1 << 23) - np.float32(1.0)
+            bound = np.float32(1.0 / math.sqrt(spec.shape[1]))
+            tensors[spec.name] = (unit * bound).reshape(spec.shape)
+        return tensors
+
+    def shared(self, layout: AdapterLayout) -> AdapterLayout:
+        """Both matrices, or with `ffa` B alone."""
+        return self.trained(layout, 1) if self.section.aggregation == "ffa" else layout
+
+    def trained(self, layout: AdapterLayout, round_number: int) -> AdapterLayout:
+        """Which matrices, after the recipe's `lora.aggregation`.
+
+        `ffa`: B only (FFA-LoRA, Sun et al. 2024, arXiv:2403.12313: with A frozen and shared, the mean of the
+        products is the product of the means). `alternating`: B in odd rounds, A in even ones (RoLoRA,
+        Chen et al. 2024, arXiv:2409.02346; B first, because A has no gradient while B is zero).
+        `average`: both.
+        """
+        aggregation = self.section.aggregation
+        if aggregation == "average":
+            return layout
+        want_a = aggregation == "alternating" and round_number % 2 == 0
+        return AdapterLayout(tuple(tensor for tensor in layout.tensors if _is_a(tensor) == want_a))
+
+    def peft_configuration(self, model: ModelSection, names: Iterable[str]) -> LoraConfiguration:
+        """PEFT's own, for the layers that `names` belong to."""
+        # base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight -> model.layers.0.self_attn.q_proj
+        modules = {name.removeprefix(_PREFIX).removesuffix(_A).removesuffix(_B) for name in names}
+        return LoraConfiguration(
+            peft_type="LORA",
+            task_type="CAUSAL_LM",
+            base_model_name_or_path=model.base,
+            revision=model.revision,
+            r=self.section.rank,
+            lora_alpha=self.section.alpha,
+            lora_dropout=self.section.dropout,
+            target_modules=tuple(sorted(modules)),
+        )
+
+
+def _is_a(tensor: TensorSpec) -> bool:
+    return tensor.name.endswith(_A)
