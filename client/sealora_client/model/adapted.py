@@ -20,6 +20,7 @@ from sealora_client.model.base import load_base
 from sealora_client.model.fetch import locate_base
 from sealora_client.model.model_files import digest_of, template_file
 from sealora_client.model.pretrained import load_tokenizer
+from sealora_client.model.sharing import sharing_key
 from sealora_common.adapter import AdapterLayout, Tensors, TensorSpec, initial_adapter
 from sealora_common.errors import ModelError
 from sealora_common.recipe.schema import LoraSection, ModelSection, Recipe
@@ -138,12 +139,12 @@ class AdaptedModel:
         return linear.get_parameter("weight")
 
 
-_loaded: dict[tuple[object, ...], AdaptedModel] = {}
+_loaded: dict[bytes, AdaptedModel] = {}
 _loading = threading.Lock()
 
 
 def adapted_model(recipe: Recipe) -> AdaptedModel:
-    """The process's one `AdaptedModel` for the recipe's model and LoRA sections, loaded at the first call.
+    """The process's one `AdaptedModel` for all recipes of the same `sharing_key`, loaded at the first call.
 
     All sites of a simulation share it, and so one base model in memory: whoever uses it writes the adapter it
     needs first, and holds `lock` meanwhile if sites run in threads.
@@ -152,21 +153,8 @@ def adapted_model(recipe: Recipe) -> AdaptedModel:
         ModelError: see `AdaptedModel.load`.
     """
     with _loading:
-        section, lora = recipe.model, recipe.lora
-        directory, base_digest = _checked_base(section)
-        key = (
-            base_digest,
-            section.revision,
-            section.quantization,
-            section.compute_dtype,
-            section.attention,
-            section.gradient_checkpointing,
-            lora.rank,
-            lora.alpha,
-            lora.dropout,
-            lora.target_modules,
-            lora.last_layers,
-        )
+        directory, base_digest = _checked_base(recipe.model)
+        key = sharing_key(recipe, base_digest)
         if key not in _loaded:
             _loaded[key] = AdaptedModel._load_from(directory, base_digest, recipe)
         return _loaded[key]
