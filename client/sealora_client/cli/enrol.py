@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
 from sealora_client.site.config import SiteConfig
 from sealora_client.site.initial_files import begin_policy_file, begin_site_file
-from sealora_common.config import first_problem
+from sealora_common.config import checked
 from sealora_common.entropy import SystemEntropy
-from sealora_common.errors import PolicyError
+from sealora_common.errors import PolicyError, UnreadableError
 from sealora_common.identity import PASSPHRASE_FILE, Identity, read_passphrase, short_form
 from sealora_common.identity.card import SiteCard, check_name, create_node_key
 from sealora_common.show.say import say
@@ -87,6 +86,7 @@ def new_passphrase() -> bytes:
 def _check_address(name: str, data: Path, server: str | None, coordinator: str | None) -> None:
     """Refuses what site.yaml would not take, before anything is written."""
     try:
-        SiteConfig(name=name, data=data, coordinator=coordinator or "0" * 64, server=server)
-    except ValidationError as error:
-        raise PolicyError(f"--{first_problem(error, 'site')}") from None
+        values = {"name": name, "data": data, "coordinator": coordinator or "0" * 64, "server": server}
+        checked(SiteConfig, values, before="--", whole="site")
+    except UnreadableError as error:
+        raise PolicyError(str(error)) from None

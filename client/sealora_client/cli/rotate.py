@@ -60,7 +60,7 @@ def _begin(directory: Path, config: SiteConfig, lock: bool) -> None:
 
 
 def _finish(directory: Path, config: SiteConfig) -> None:
-    from sealora_client.fleet.journal import only_process
+    from sealora_client.site.process_lock import only_process
 
     waiting = directory / NEXT
     if not waiting.is_dir():

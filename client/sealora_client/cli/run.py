@@ -66,12 +66,13 @@ def _run(directory: Path, settings: SiteConfig, server: str, stop: Stop) -> None
     from sealora_client.app import app
     from sealora_client.fleet.connection import FleetConnection
     from sealora_client.fleet.installed_app import InstalledApp
-    from sealora_client.fleet.journal import Journal, only_process
+    from sealora_client.fleet.journal import Journal
     from sealora_client.fleet.link import PART, Link
     from sealora_client.fleet.loop import FleetLoop
     from sealora_client.fleet.node_key import load_node_key
     from sealora_client.metrics import SiteMetrics
     from sealora_client.site.directory import open_site
+    from sealora_client.site.process_lock import only_process
     from sealora_common.health.status import Health
 
     with ExitStack() as stack:

@@ -7,25 +7,19 @@ server would wait for it until the stage's deadline.
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import Base64Bytes, BaseModel, ConfigDict
 
 from sealora_client.fleet.flower import Metadata, metadata_from_bytes, metadata_to_bytes
 from sealora_common.config import LINE, from_json, read_file
-from sealora_common.errors import PolicyError, UnreadableError
-from sealora_common.storage.durable import open_lock, write_atomically
+from sealora_common.errors import UnreadableError
+from sealora_common.storage.durable import write_atomically
 
 JOURNAL = "fleet.json"
 """Its name in a site's directory."""
-LOCK = "site.lock"
-"""Held by the one process that runs a site."""
 _REMEMBERED = 64
 
 log = logging.getLogger(__name__)
@@ -107,25 +101,3 @@ class Journal:
         except (OSError, UnreadableError):  # it only saves time: a site can do without
             log.warning("%s: cannot be read; going on without it", self._path)
             return None
-
-
-@contextmanager
-def only_process(directory: Path) -> Iterator[None]:
-    """Makes sure that one process at a time runs the site in `directory`.
-
-    Raises:
-        PolicyError: another one does.
-        StorageError: the lock cannot be made.
-    """
-    path = directory / LOCK
-    descriptor = open_lock(path)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise PolicyError(
-                f"{directory}: another process runs this site already: stop it first, or leave it at work"
-            ) from None
-        yield
-    finally:
-        os.close(descriptor)

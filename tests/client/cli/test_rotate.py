@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 from sealora_client.cli import cli
 from sealora_client.cli import rotate as rotate_cli
-from sealora_client.fleet.journal import only_process
 from sealora_client.fleet.node_key import load_node_key, public_half
 from sealora_client.ledger import Ledger
 from sealora_client.site.directory import Site
+from sealora_client.site.process_lock import only_process
 from sealora_common.errors import PolicyError, SealoraError
 from sealora_common.identity import PASSPHRASE_FILE, Identity, key_to_text
 from sealora_common.identity.card import SiteCard

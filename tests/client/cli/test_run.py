@@ -21,8 +21,9 @@ from flwr.app import RecordDict
 from typer.testing import CliRunner
 
 from sealora_client.cli import cli
-from sealora_client.fleet.journal import JOURNAL, only_process
+from sealora_client.fleet.journal import JOURNAL
 from sealora_client.fleet.node_key import load_node_key
+from sealora_client.site.process_lock import only_process
 from sealora_common.identity.card import create_node_key
 from sealora_common.round.hello import Hello
 

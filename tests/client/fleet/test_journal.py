@@ -1,15 +1,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
 import pytest
 from fleet_site import delivery
 
 from sealora_client.fleet import journal as journal_module
-from sealora_client.fleet.journal import JOURNAL, LOCK, Journal, only_process
-from sealora_common.errors import PolicyError, StorageError
+from sealora_client.fleet.journal import JOURNAL, Journal
 
 SERVER = "https://server.example"
 
@@ -74,25 +71,3 @@ def test_a_damaged_one_is_done_without(tmp_path, content):
 def test_it_is_readable_by_its_owner_alone(tmp_path):
     Journal(tmp_path, SERVER).opened(1)
     assert os.stat(tmp_path / JOURNAL).st_mode & 0o777 == 0o600
-
-
-def test_a_site_is_run_by_one_process_at_a_time(tmp_path):
-    code = f"""
-from pathlib import Path
-from sealora_client.fleet.journal import only_process
-with only_process(Path({str(tmp_path)!r})):
-    print("mine")
-"""
-    with only_process(tmp_path):
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
-        assert done.stdout == ""
-        assert "another process runs this site already" in done.stderr
-        with pytest.raises(PolicyError, match="another process runs this site already"), only_process(tmp_path):
-            pass
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
-    assert done.stdout == "mine\n"  # the lock goes with its process, whatever became of the file
-
-
-def test_a_directory_that_cannot_be_locked_is_said(tmp_path):
-    with pytest.raises(StorageError, match=LOCK), only_process(tmp_path / "nowhere"):
-        pass
