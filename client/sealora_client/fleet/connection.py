@@ -26,8 +26,10 @@ from sealora_client.fleet.flower import (
     Reply,
 )
 from sealora_client.fleet.heartbeat import ANNOUNCED_SECONDS
+from sealora_client.fleet.transport import bounds_of
 from sealora_common.config import SMALL, json_value
 from sealora_common.errors import SealoraError
+from sealora_common.network.bounded_http import Bounds
 from sealora_common.network.frames import LONGEST_WAIT_SECONDS
 from sealora_common.network.tls import client_context
 
@@ -82,13 +84,21 @@ class FleetConnection:
         server: `https://host:port` of the front, or `http://` for a server on this machine.
         key: the node's key.
         ca: PEM file of the certificates that may sign the server's; None for those the system trusts.
+        bounds: of each exchange.
 
     Raises:
         StorageError: the CA file cannot be used.
     """
 
-    def __init__(self, server: str, key: EllipticCurvePrivateKey, ca: Path | None) -> None:
+    def __init__(
+        self,
+        server: str,
+        key: EllipticCurvePrivateKey,
+        ca: Path | None,
+        bounds: Callable[[httpx.Request], Bounds] = bounds_of,
+    ) -> None:
         self.server = server
+        self._bounds = bounds
         self._key = key
         self._ca = ca
         self._node_id = 0
@@ -192,7 +202,7 @@ class FleetConnection:
 
     def _connect(self) -> FleetCalls:
         tls = None if self.server.startswith("http://") else client_context(self._ca)
-        return FleetCalls(self.server, self._key, tls)
+        return FleetCalls(self.server, self._key, tls, self._bounds)
 
     def _ask(self, call: Callable[[], Answer]) -> Answer:
         """A call that is about no message: all that is said of one is no proper answer."""

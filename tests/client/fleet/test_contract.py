@@ -1,7 +1,7 @@
 """What Sealora uses of Flower's internals, held to the pinned version.
 
-If one of these fails after Flower was renewed, read `sealora_client/fleet/flower.py` against the new release before
-anything else: a site may otherwise not connect, or worse, run in another way than was reviewed.
+If one of these fails after Flower was renewed, read `sealora_client/fleet/flower.py` and `transport.py` against the new
+release before anything else: a site may otherwise not connect, or worse, run in another way than was reviewed.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from flwr.supernode import fleet_http_client, fleet_http_connection, node_auth_h
 
 from sealora_client.fleet import flower
 from sealora_client.fleet.heartbeat import ANNOUNCED_SECONDS
+from sealora_client.fleet.transport import FleetTransport, bounds_of
 
 PROJECT = Path(__file__).parents[3]
 
@@ -122,7 +123,7 @@ def test_why_flower_s_own_connection_is_not_used_still_holds():
 
 
 def test_the_client_follows_no_redirects_and_asks_for_no_compression():
-    client = flower._Client("http://127.0.0.1:1", new_key(), None)
+    client = FleetTransport("http://127.0.0.1:1", new_key(), None, bounds_of)
     assert isinstance(client._client, httpx.Client)
     assert not client._client.follow_redirects
     assert client._client.headers["accept-encoding"] == "identity"

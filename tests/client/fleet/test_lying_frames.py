@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from fleet_server import wait_until
 from fleet_site import FleetSite, new_key
@@ -25,6 +26,8 @@ from sealora_client.fleet.connection import FleetConnection
 from sealora_client.fleet.errors import BadMessageError, LostConnectionError, RunEndedError, SessionRefusedError
 from sealora_client.fleet.question import Question
 from sealora_client.fleet.stop import Stop
+from sealora_client.fleet.transport import bounds_of
+from sealora_common.network.bounded_http import Bounds
 from sealora_common.network.frames import FRAMES, MOST_PARTS, PARTS_BYTES, from_frames, to_frames
 
 KEY = new_key()
@@ -277,7 +280,7 @@ def test_an_answer_that_comes_after_the_wish_to_stop_is_not_worked_on(server: Ly
 
 
 def test_a_question_that_is_held_beyond_what_was_asked_is_given_up_and_asked_again(
-    server: LyingServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: LyingServer, tmp_path: Path
 ) -> None:
     marks: list[str] = []
 
@@ -285,9 +288,10 @@ def test_a_question_that_is_held_beyond_what_was_asked_is_given_up_and_asked_aga
         marks.append(str(asked.headers["sealora-pull-id"]))
         time.sleep(2)
 
-    monkeypatch.setattr(flower, "_bounds", lambda _: flower.Bounds(0.3, 1 << 20))
+    key = new_key()
+    hurried = FleetConnection(server.address, key, None, bounds=lambda _: Bounds(0.3, 1 << 20))
     server.lies["pull-messages"] = hold
-    with FleetSite(tmp_path, server.address):
+    with FleetSite(tmp_path, server.address, key=key, connection=hurried):
         wait_until(lambda: len(marks) > 2)
         assert len(set(marks)) == 1  # the same question
         order = server.order()
@@ -348,4 +352,6 @@ def test_whatever_parts_come_they_are_a_message_or_an_error_that_the_loop_knows(
 
 
 def test_what_a_site_reads_is_no_less_than_what_a_server_sends() -> None:
-    assert PARTS_BYTES + 100 * MOST_PARTS < flower._LARGEST_LIST
+    assert (
+        bounds_of(httpx.Request("POST", "https://server/v1/fleet/pull-messages")).size > PARTS_BYTES + 100 * MOST_PARTS
+    )

@@ -40,12 +40,6 @@ def site(server, tmp_path):
         yield at_work
 
 
-@pytest.fixture
-def hurried(monkeypatch):
-    """The bounds of an exchange, shortened so that a test sees them at work."""
-    monkeypatch.setattr(flower, "_bounds", lambda _: Bounds(0.4, 1 << 20))
-
-
 def answers_an_honest_order(server: LyingServer, number: int = 99) -> bool:
     server.lies.clear()
     order = server.order(number)
@@ -240,8 +234,10 @@ DRIPS: dict[str, Callable[[Asked, bytes], None]] = {
 
 @pytest.mark.parametrize("action", ["pull-messages", "pull-object", "push-messages", "send-node-heartbeat"])
 @pytest.mark.parametrize("kind", DRIPS)
-def test_no_exchange_lasts_longer_than_its_bounds(server, tmp_path, hurried, kind, action):
-    with FleetSite(tmp_path, server.address) as site:
+def test_no_exchange_lasts_longer_than_its_bounds(server, tmp_path, kind, action):
+    key = new_key()
+    hurried = FleetConnection(server.address, key, None, bounds=lambda _: Bounds(0.4, 1 << 20))
+    with FleetSite(tmp_path, server.address, key=key, connection=hurried) as site:
         wait_until(lambda: site.health.ready)
         order = server.order()
         server.orders.append(order)
