@@ -87,7 +87,7 @@ def test_the_ledger_goes_on_under_the_new_key(site: EnrolledSite) -> None:
     charge(site, "cd" * 16)
     opened = Site(site.directory)
     with Ledger(site.directory / "ledger.sqlite", opened.identity) as ledger:
-        assert len(ledger.history()) == 2
+        assert len(ledger.charges()) == 2
         assert ledger.verify().signed_by == opened.identity.pin
 
 
@@ -181,7 +181,7 @@ def test_interrupted_anywhere_it_can_be_finished(
     assert Identity.load("site-0", site.directory / "former-keys" / "identity.pem").public_key == former
     assert public_half(load_node_key(site.directory / "former-keys" / "node.key")) != card.node_key
     with Ledger(site.directory / "ledger.sqlite", opened.identity) as ledger:
-        assert len(ledger.history()) == 1
+        assert len(ledger.charges()) == 1
 
 
 def test_a_damaged_new_card_is_one_sentence(site: EnrolledSite) -> None:
