@@ -66,10 +66,10 @@ def _run(directory: Path, settings: SiteConfig, server: str, stop: Stop) -> None
     from sealora_client.app import app
     from sealora_client.fleet.connection import FleetConnection
     from sealora_client.fleet.installed_app import InstalledApp
-    from sealora_client.fleet.journal import Journal
     from sealora_client.fleet.link import PART, Link
     from sealora_client.fleet.loop import FleetLoop
     from sealora_client.fleet.node_key import load_node_key
+    from sealora_client.fleet.session_record import SessionRecord
     from sealora_client.metrics import SiteMetrics
     from sealora_client.site.directory import open_site
     from sealora_client.site.process_lock import only_process
@@ -99,7 +99,7 @@ def _run(directory: Path, settings: SiteConfig, server: str, stop: Stop) -> None
         loop = FleetLoop(
             connection,
             InstalledApp(app, directory, metrics),
-            journal=Journal(directory, server),
+            session=SessionRecord(directory, server),
             link=Link(server, health),
             metrics=metrics,
             stop=stop,

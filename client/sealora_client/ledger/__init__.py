@@ -33,10 +33,10 @@ they were at an earlier time. Only a copy kept elsewhere shows that: `sealora-si
 
 from __future__ import annotations
 
-from sealora_client.ledger.state import ChargeRow, DataSetRow
 from sealora_client.ledger.charge import Charge, ChargeReference, Leave, PaidRelease, Rehearsal
 from sealora_client.ledger.journal import Verified
 from sealora_client.ledger.ledger import Ledger
+from sealora_client.ledger.state import ChargeRow, DataSetRow
 
 __all__ = [
     "Charge",

@@ -21,10 +21,10 @@ from typing import Any
 
 from pydantic import Base64Bytes, BaseModel, ConfigDict
 
-from sealora_client.ledger.state import LedgerState
 from sealora_client.ledger.entries import DamageError, Hex32, SealedEntry, now
 from sealora_client.ledger.journal import Journal
 from sealora_client.ledger.members import members_digest
+from sealora_client.ledger.state import LedgerState
 from sealora_common.canonical import canonical_json
 from sealora_common.config import LARGE, from_json, read_file, why_not
 from sealora_common.errors import StorageError, UnreadableError

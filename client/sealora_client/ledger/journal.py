@@ -15,10 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sealora_client.ledger.state import LedgerState, DataSetRow
 from sealora_client.ledger.entries import Accepted, Begun, DamageError, Entry, Restored, SealedEntry, now
 from sealora_client.ledger.head import Head, head_path, read_head, write_head
 from sealora_client.ledger.members import KeyedMembers, members_digest, new_member_key
+from sealora_client.ledger.state import DataSetRow, LedgerState
 from sealora_client.ledger.store import (
     immediate,
     open_store,

@@ -18,7 +18,6 @@ from pathlib import Path
 from types import TracebackType
 
 from sealora_client.data.fingerprint import DataSet
-from sealora_client.ledger.state import LedgerState, ChargeRow, DataSetRow
 from sealora_client.ledger.charge import Charge, ChargeReference, PaidRelease
 from sealora_client.ledger.entries import (
     Accepted,
@@ -33,6 +32,7 @@ from sealora_client.ledger.entries import (
 from sealora_client.ledger.journal import Journal, Verified
 from sealora_client.ledger.members import KeyedMembers
 from sealora_client.ledger.overspend import Limits, repeats_that_fit
+from sealora_client.ledger.state import ChargeRow, DataSetRow, LedgerState
 from sealora_common.entropy import insecure_seed_in_use
 from sealora_common.errors import AlreadyReleasedError, BudgetError
 from sealora_common.identity import Identity

@@ -21,8 +21,8 @@ from flwr.app import RecordDict
 from typer.testing import CliRunner
 
 from sealora_client.cli import cli
-from sealora_client.fleet.journal import JOURNAL
 from sealora_client.fleet.node_key import load_node_key
+from sealora_client.fleet.session_record import SESSION_RECORD
 from sealora_client.site.process_lock import only_process
 from sealora_common.identity.card import create_node_key
 from sealora_common.round.hello import Hello
@@ -125,7 +125,7 @@ def test_it_greets_trains_and_leaves(bench: Bench, server: FleetServer) -> None:
     assert answers[2] == "online"
     assert any("round 1: train answered in" in line for line in done.lines)
     assert done.lines[-1].endswith("session ended")
-    assert json.loads((directory / JOURNAL).read_text())["node_id"] is None
+    assert json.loads((directory / SESSION_RECORD).read_text())["node_id"] is None
     with only_process(directory):  # nobody holds it any more
         pass
 

@@ -1,6 +1,6 @@
 """What a site's loop must know after a crash: which session was its own, and which message it had in hand.
 
-The journal holds no secrets and nothing about the data. It lets a restarted site go on with its former session, where
+The session record holds no secrets and nothing about the data. It lets a restarted site go on with its former session, where
 Flower would refuse it another for a minute, and tell the server at once that what was in hand is lost, where the
 server would wait for it until the stage's deadline.
 """
@@ -18,7 +18,7 @@ from sealora_common.config import LINE, from_json, read_file
 from sealora_common.errors import UnreadableError
 from sealora_common.storage.durable import write_atomically
 
-JOURNAL = "fleet.json"
+SESSION_RECORD = "fleet.json"
 """Its name in a site's directory."""
 _REMEMBERED = 64
 
@@ -36,13 +36,19 @@ class _Entry(BaseModel):
     in_hand: Base64Bytes | None = None
 
 
-class Journal:
-    """The journal in one site's directory. One of another server is dropped."""
+class SessionRecord:
+    """The session record in one site's directory. One of another server is dropped.
 
-    def __init__(self, directory: Path, server: str) -> None:
-        self._path = directory / JOURNAL
+    Args:
+        directory: the site's.
+        server: the address of the server's front.
+        host: the machine's name; None: as it calls itself.
+    """
+
+    def __init__(self, directory: Path, server: str, host: str | None = None) -> None:
+        self._path = directory / SESSION_RECORD
         read = self._read()
-        here = socket.gethostname()
+        here = host or socket.gethostname()
         self._entry = read if read is not None and read.server == server else _Entry(server=server, host=here)
         if self._entry.host != here:  # the session may be alive there
             self._entry = self._entry.model_copy(update={"host": here, "node_id": None, "in_hand": None})
@@ -70,7 +76,7 @@ class Journal:
         """Notes the node of a session.
 
         Raises:
-            StorageError: (by this and all that follow) the journal cannot be written.
+            StorageError: (by this and all that follow) it cannot be written.
         """
         self._write(node_id=node_id)
 
