@@ -1,6 +1,6 @@
 """What a site's loop must know after a crash: which session was its own, and which message it had in hand.
 
-The session record holds no secrets and nothing about the data. It lets a restarted site go on with its former session, where
+It holds no secrets and nothing about the data. It lets a restarted site go on with its former session, where
 Flower would refuse it another for a minute, and tell the server at once that what was in hand is lost, where the
 server would wait for it until the stage's deadline.
 """
