@@ -1,5 +1,5 @@
 """There is one file lock, one way to flush, one maker of TLS contexts, one parser of addresses, one sentence on wrong
-settings, and one text for sizes. The packages' own source is read: a second one fails here."""
+settings, one text for sizes and one pattern for names. The packages' own source is read: a second one fails here."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ HOMES = {
     "address parser": "common/sealora_common/network/address.py",
     "sentence on settings": "common/sealora_common/config/",
     "text for sizes": "common/sealora_common/show/size_text.py",
+    "pattern for names": "common/sealora_common/config/name.py",
 }
 EXCUSED = {
     ("server/sealora_server/cli/server.py", "address parser"): "an account and its group, user:group",
@@ -49,6 +50,8 @@ def things(tree: ast.Module) -> Iterator[tuple[int, str]]:
                 yield node.lineno, "address parser"
             case ast.Name(id="first_problem" | "first_reason") | ast.Attribute(attr="first_problem" | "first_reason"):
                 yield node.lineno, "sentence on settings"
+            case ast.Constant(value=str(text)) if "a-z0-9-]" in text:
+                yield node.lineno, "pattern for names"
             case ast.JoinedStr(values=parts):
                 texts = [part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)]
                 if any(map(SIZE.search, texts)):
@@ -87,6 +90,7 @@ def test_there_is_one_of_each() -> None:
         ("urlsplit(address)", "address parser"),
         ("raise PolicyError(first_problem(error, 'site'))", "sentence on settings"),
         ("f'{count / 2**20:.0f} MiB'", "text for sizes"),
+        ("Field(pattern=r'^[a-z][a-z0-9-]*$')", "pattern for names"),
     ],
 )
 def test_a_second_one_is_seen(source: str, what: str) -> None:
