@@ -33,7 +33,7 @@ INPUTS = {
 }
 OUTPUTS = {
     "server/sealora_server/cli/roster.py: prompt": "its own word",
-    "client/sealora_client/cli/enrol.py: prompt": "its own word",
+    "client/sealora_client/cli/passphrase.py: prompt": "its own word",
 }
 
 

@@ -16,7 +16,7 @@ from sealora_common.recipe import load_recipe
 from sealora_common.roster import Roster
 from sealora_common.show.say import say
 from sealora_common.simulated_sites import simulated_sites_directory
-from sealora_server.lock import DirectoryLock
+from sealora_common.storage.lock import DirectoryLock
 from sealora_server.run.rounds import run_rounds
 from sealora_server.run.store import RunStore
 

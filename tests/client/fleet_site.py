@@ -15,10 +15,10 @@ from flwr.proto.message_pb2 import ObjectTree
 
 from sealora_client.fleet.connection import Delivery, FleetConnection
 from sealora_client.fleet.installed_app import InstalledApp
-from sealora_client.fleet.journal import Journal
 from sealora_client.fleet.link import PART, Link
 from sealora_client.fleet.loop import Connection, FleetLoop
-from sealora_client.fleet.pace import Backoff, Pace
+from sealora_client.fleet.polling import Backoff, PollInterval
+from sealora_client.fleet.session_record import SessionRecord
 from sealora_client.prometheus import SiteMetrics
 from sealora_common.health.status import Health
 
@@ -56,15 +56,15 @@ class FleetSite:
         self.key = key or new_key()
         self.health = Health(PART)
         self.metrics = SiteMetrics("berlin")
-        self.journal = Journal(directory, server)
+        self.record = SessionRecord(directory, server)
         self.connection = connection or FleetConnection(server, self.key, None)
         self.loop = FleetLoop(
             self.connection,
             InstalledApp(self.app, directory, self.metrics),
-            journal=self.journal,
+            session=self.record,
             link=Link(server, self.health),
             metrics=self.metrics,
-            pace=Pace(shortest=0.02, longest=0.05),
+            interval=PollInterval(shortest=0.02, longest=0.05),
             backoff=Backoff(first=0.02, longest=0.1),
             settle=settle,
         )

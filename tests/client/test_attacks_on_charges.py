@@ -100,7 +100,7 @@ def allow(bench: Bench, epsilon: float) -> None:
 def charges(bench: Bench, part: str = "train") -> list[Any]:
     data = bench.site.data
     with Ledger(bench.directory(VICTIM) / "ledger.sqlite") as ledger:
-        return ledger.history(data.train_set if part == "train" else data.heldout_set)
+        return ledger.charges(data.train_set if part == "train" else data.heldout_set)
 
 
 # 1 and 2: the outbox forgets what eight invented runs push out.

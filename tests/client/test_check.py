@@ -123,7 +123,7 @@ def test_it_says_the_same_to_a_person(site: EnrolledSite) -> None:
 def test_it_charges_nothing_and_opens_no_session(site: EnrolledSite, server: FleetServer) -> None:
     check(site)
     with Ledger(site.directory / "ledger.sqlite") as ledger:
-        assert ledger.history() == []
+        assert ledger.charges() == []
     node = server.node_of(load_node_key(site.directory / "node.key"))
     assert node is not None
     assert server.status_of(node) == "registered"

@@ -382,7 +382,7 @@ def test_an_order_beyond_the_budget_is_refused_before_training(private_bench, mo
     assert bench.site.data.train_set.fingerprint[:12] not in said
     assert trained == []
     with bench.site.ledger() as ledger:  # nor is an evaluation paid for, which alone would still fit
-        assert {row.run for row in ledger.history()} == {RUN_ID}
+        assert {row.run for row in ledger.charges()} == {RUN_ID}
 
 
 def test_a_run_that_does_not_fit_as_a_whole_is_refused_at_the_greeting_by_one_constant_sentence(private_bench, caplog):
@@ -439,8 +439,8 @@ def test_evaluating_costs_the_training_records_nothing(private_bench):
         bench.play(bench.order(round_number=round_number))
     bench.play(bench.order("evaluate", round_number=3))
     with bench.site.ledger() as ledger:
-        assert len(ledger.history(bench.site.data.train_set)) == 2
-        assert len(ledger.history(bench.site.data.heldout_set)) == 3
+        assert len(ledger.charges(bench.site.data.train_set)) == 2
+        assert len(ledger.charges(bench.site.data.heldout_set)) == 3
     lines = [json.loads(line) for line in (bench.directory() / "history.jsonl").read_text().splitlines()]
     assert [line["kind"] for line in lines] == ["train", "train", "evaluate"]
     assert lines[1]["epsilon"] == lines[2]["epsilon"]

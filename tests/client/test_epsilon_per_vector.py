@@ -44,7 +44,7 @@ class Watch:
     def charges(self) -> list[ChargeRow]:
         """Those of the training records, but for voided ones."""
         with Ledger(self.bench.directory(VICTIM) / "ledger.sqlite") as ledger:
-            return ledger.history(self.bench.site.data.train_set)
+            return ledger.charges(self.bench.site.data.train_set)
 
     def paid(self) -> int:
         """Rounds of epsilon that are gone for good."""

@@ -31,14 +31,14 @@ def states(ledger: Ledger) -> list[str]:
     def state(row: ChargeRow) -> str:
         return "open" if row.is_open else "released" if row.released else "settled"
 
-    return [state(row) for row in ledger.history()]
+    return [state(row) for row in ledger.charges()]
 
 
 def test_a_charge_is_there_after_reopening(path: Path) -> None:
     with Ledger(path, SITE) as ledger:
         made = charge(ledger, 1)
     with Ledger(path, SITE) as ledger:
-        (row,) = ledger.history()
+        (row,) = ledger.charges()
         assert ledger.spent(DATA, DELTA) == made.epsilon_after == pytest.approx(composed(1))
     assert (row.id, row.dataset, row.run, row.round_number) == (made.id, DATA.fingerprint, "run-1", 1)
     assert (row.mechanism, row.delta, row.epsilon_limit) == (ROUND, DELTA, 8.0)
@@ -52,7 +52,7 @@ def test_every_field_of_the_mechanism_is_kept(path: Path, mechanism: Mechanism) 
     with Ledger(path, SITE) as ledger:
         charge(ledger, 1, mechanism=mechanism, limit=math.inf)
     with Ledger(path, SITE) as ledger:
-        assert [row.mechanism for row in ledger.history()] == [mechanism]
+        assert [row.mechanism for row in ledger.charges()] == [mechanism]
 
 
 def test_charges_of_all_runs_and_recipes_compose_exactly(path: Path) -> None:
@@ -163,7 +163,7 @@ def test_an_open_charge_is_given_again_and_that_is_noted(path: Path) -> None:
         first = charge(ledger, 1)
     with Ledger(path, SITE) as ledger:
         assert charge(ledger, 1, limit=0.0) == first  # already paid, whatever the limit is now
-        (row,) = ledger.history()
+        (row,) = ledger.charges()
     assert (row.id, row.repeats, row.is_open) == (first.id, 1, True)
     assert [body["kind"] for body in bodies(path)] == ["begin", "dataset", "charge", "repeat"]
 
@@ -223,7 +223,7 @@ def test_of_several_releases_all_are_recorded_or_none(path: Path) -> None:
             ledger.settle(made[bad].id)
             with pytest.raises(BudgetError, match="is settled"):
                 ledger.release([PaidRelease(charge=each.reference, content=CONTENT) for each in made])
-            assert [row.released for row in ledger.history()] == [None] * 3
+            assert [row.released for row in ledger.charges()] == [None] * 3
 
 
 def test_a_charge_of_another_ledger_pays_for_nothing_here(path: Path) -> None:
@@ -254,7 +254,7 @@ def test_many_open_charges_are_voided_at_once(path: Path) -> None:
         for number in range(60):
             charge(ledger, number, mechanism=small, run=f"run-{number}", limit=composed(1) * 1.0001)
         charge(ledger, 1, limit=composed(1) * 1.0001)
-        rows = ledger.history()
+        rows = ledger.charges()
         voided = [row.id for row in rows if row.voided is not None]
         assert voided == [row.id for row in rows][: len(voided)]
         assert ledger.spent(DATA, DELTA) <= composed(1) * 1.0001 + 1e-9
@@ -337,7 +337,7 @@ def test_a_delta_that_would_allow_publishing_a_unit_is_refused(path: Path) -> No
         for dataset in (records("a", "b"), persons(one=["a", "b"], two=["c", "d", "e"])):
             with pytest.raises(BudgetError, match=r"below 1 / 2 = 0\.5"):
                 ledger.charge(dataset=dataset, delta=0.5, **order)
-        assert ledger.history() == []
+        assert ledger.charges() == []
 
 
 def test_a_charge_says_what_it_pays_for(path: Path) -> None:
@@ -368,7 +368,7 @@ def test_another_round_run_or_mechanism_is_charged_anew(
     with Ledger(path, SITE) as ledger:
         charge(ledger, 1)
         charge(ledger, round_number, run=run, mechanism=mechanism)
-        assert len(ledger.history()) == 2
+        assert len(ledger.charges()) == 2
 
 
 def test_two_data_sets_are_charged_in_one_round_of_one_run(path: Path) -> None:
@@ -390,7 +390,7 @@ def test_training_without_noise_needs_a_limit_of_infinity(path: Path) -> None:
         with pytest.raises(BudgetError, match="bring it to inf"):
             charge(ledger, 1, mechanism=bare)
         assert charge(ledger, 1, mechanism=bare, limit=math.inf).epsilon_after == math.inf
-        assert [row.epsilon_limit for row in ledger.history()] == [None]
+        assert [row.epsilon_limit for row in ledger.charges()] == [None]
 
 
 def test_a_charge_under_the_insecure_seed_is_marked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -401,7 +401,7 @@ def test_a_charge_under_the_insecure_seed_is_marked(path: Path, monkeypatch: pyt
         charge(ledger, 2)
         monkeypatch.delenv(SEED_VARIABLE)
         charge(ledger, 2)  # what was predictable once may have been seen
-        assert [row.insecure for row in ledger.history()] == [True, True]
+        assert [row.insecure for row in ledger.charges()] == [True, True]
 
 
 def test_a_clock_set_back_changes_no_order_and_is_noted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -414,7 +414,7 @@ def test_a_clock_set_back_changes_no_order_and_is_noted(path: Path, monkeypatch:
             charge(ledger, 3, limit=composed(2))
     with Ledger(path, SITE) as ledger:
         assert ledger.backwards() == [5, 6]
-        assert [(row.id, row.created[:10]) for row in ledger.history()] == [(3, "2031-01-03"), (5, "2030-06-01")]
+        assert [(row.id, row.created[:10]) for row in ledger.charges()] == [(3, "2031-01-03"), (5, "2030-06-01")]
         ledger.verify()
 
 
@@ -434,7 +434,7 @@ def test_threads_sharing_a_ledger_do_not_overspend(path: Path) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        released = [row for row in ledger.history() if row.released is not None]
+        released = [row for row in ledger.charges() if row.released is not None]
         assert len(released) == sum(results) == 3
         ledger.verify()
 
@@ -463,7 +463,7 @@ def test_another_process_s_charges_while_the_ledger_is_opened_or_verified_raise_
         monkeypatch.setattr(journal, "read_head", charged_meanwhile)
         with Ledger(path, SITE) as ledger:
             ledger.verify()
-            assert len(ledger.history()) == 2
+            assert len(ledger.charges()) == 2
 
 
 # The file
@@ -562,7 +562,7 @@ def test_a_full_database_refuses_the_charge_in_one_sentence_and_writes_nothing_o
 
         with pytest.raises(StorageError, match="the disk is full"):
             fill()
-        assert [row.id for row in ledger.history()] == made
+        assert [row.id for row in ledger.charges()] == made
         ledger.verify()
         connection.execute("PRAGMA max_page_count=100000")
         charge(ledger, 1001, limit=math.inf)  # and it works again once there is room
@@ -608,7 +608,7 @@ def test_a_full_disk_never_loses_what_was_granted(tmp_path: Path, room: str) -> 
             fill()
         subprocess.run(["mount", "-o", "remount,size=8m", disk], check=True)
         with Ledger(path, SITE) as ledger:
-            rows = {row.id: row for row in ledger.history()}
+            rows = {row.id: row for row in ledger.charges()}
             assert set(granted) <= set(rows)
             assert all(rows[number].released for number in released)
             charge(ledger, 1001, limit=math.inf)

@@ -76,14 +76,14 @@ def test_only_its_owner_may_read_an_export(export: Path) -> None:
 @pytest.mark.parametrize("head", [True, False], ids=["all lost", "the head still there"])
 def test_a_restored_ledger_goes_on_where_the_lost_one_stood(path: Path, export: Path, head: bool) -> None:
     with Ledger(path, SITE) as ledger:
-        rows, listed = ledger.history(), ledger.datasets()
+        rows, listed = ledger.charges(), ledger.datasets()
     lose(path, head=head)
     found = restore_ledger(export, path, SITE)
     assert found.entries == NINE + 1
     assert [mark.kind for mark in found.marks] == ["restore"]
     with Ledger(path, SITE) as ledger:
         # What was open in the export may have left since: it is spent, and stands there as uncertain.
-        assert ledger.history() == [replace(row, uncertain=row.is_open) for row in rows]
+        assert ledger.charges() == [replace(row, uncertain=row.is_open) for row in rows]
         assert ledger.datasets() == listed
         assert ledger.spent(DATA, DELTA) == pytest.approx(composed(3))
         assert ledger.spent(records("c", "new"), DELTA) == pytest.approx(composed(1))  # c is still known
@@ -91,7 +91,7 @@ def test_a_restored_ledger_goes_on_where_the_lost_one_stood(path: Path, export: 
         with pytest.raises(BudgetError):
             charge(ledger, 4, limit=composed(3))
         charge(ledger, 4)
-        (row,) = [row for row in ledger.history() if row.uncertain]
+        (row,) = [row for row in ledger.charges() if row.uncertain]
         uncertain = row.id
         reference = ChargeReference(id=row.id, hash=row.hash)
         assert not ledger.can_release(PaidRelease(charge=reference, content="ab" * 32))

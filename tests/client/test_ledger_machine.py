@@ -111,7 +111,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_books_agree(self) -> None:
-        rows = self.ledger.history()
+        rows = self.ledger.charges()
         assert [(row.id, row.run, row.round_number, row.mechanism) for row in rows] == [
             (number, paid.run, paid.round_number, paid.mechanism) for number, paid in self.paid.items()
         ]

@@ -49,7 +49,7 @@ def test_data_without_a_common_member_starts_afresh(ledger: Ledger) -> None:
     charge(ledger, 1, dataset=records("a", "b"))
     other = records("c")
     assert ledger.spent(other, DELTA) == 0
-    assert ledger.history(other) == []
+    assert ledger.charges(other) == []
     assert charge(ledger, 1, dataset=other).epsilon_after == pytest.approx(composed(1))
     assert ledger.spent(records("a", "b"), DELTA) == pytest.approx(composed(1))
 

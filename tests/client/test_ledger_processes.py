@@ -61,7 +61,7 @@ def kill_often(children: Children, directory: Path, kills: int) -> None:
         children.run(task="train", ledger=path, out=out, run=name, lines=lines, delay=delay)
         with Ledger(path, SITE) as ledger:
             ledger.verify()
-            rows = {row.id: row for row in ledger.history()}
+            rows = {row.id: row for row in ledger.charges()}
         heard = granted(out)
         for word, run, number, entry in heard:
             row = rows[entry]
@@ -94,7 +94,7 @@ def test_of_processes_racing_for_the_last_budget_exactly_one_wins(
     children.run(task="race", ledger=path, outs=outs, limit=ROUND.steps)
     assert sum(len(granted(out)) for out in outs) == 1
     with Ledger(path, SITE) as ledger:
-        assert sum(row.released is not None for row in ledger.history()) == 1
+        assert sum(row.released is not None for row in ledger.charges()) == 1
         ledger.verify()
 
 
@@ -104,8 +104,8 @@ def test_racing_processes_never_overspend_together(children: Children, tmp_path:
     children.run(task="race", ledger=path, outs=outs, limit=7 * ROUND.steps)
     made = [entry for out in outs for _, _, _, entry in granted(out)]
     with Ledger(path, SITE) as ledger:
-        assert sorted(made) == [row.id for row in ledger.history() if row.released is not None]
-        assert len(made) == 7 == len(ledger.history(records("shared")))
+        assert sorted(made) == [row.id for row in ledger.charges() if row.released is not None]
+        assert len(made) == 7 == len(ledger.charges(records("shared")))
         ledger.verify()
 
 
@@ -123,5 +123,5 @@ def test_a_ledger_made_by_another_process_while_it_is_opened_is_not_called_damag
 
     monkeypatch.setattr(journal, "read_head", none_yet)
     with Ledger(path, SITE) as ledger:
-        assert len(ledger.history()) == 1
+        assert len(ledger.charges()) == 1
         ledger.verify()

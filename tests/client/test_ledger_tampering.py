@@ -366,7 +366,7 @@ def test_entries_that_do_not_follow_are_found(path: Path, place: int, change: di
 
 def test_without_an_identity_a_signed_ledger_can_be_read_and_checked_but_not_added_to(path: Path) -> None:
     with Ledger(path) as ledger:
-        assert len(ledger.history()) == 3
+        assert len(ledger.charges()) == 3
         ledger.verify()
         assert ledger.spent(DATA, DELTA) > 0
         for add in (lambda: charge(ledger, 4), lambda: charge(ledger, 3), lambda: ledger.mark_released(8)):

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from charts import Rendered, rendered
 
-from sealora_client.cli.enrol import make_keys
 from sealora_client.site.config import SiteConfig
+from sealora_client.site.enrolment import make_keys
 from sealora_common.identity import Identity
 from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.tls.certificates import create_authority, issue_certificate

@@ -90,7 +90,7 @@ class DeployedSite:
         """What its ledger holds of a run."""
         with Ledger(self.directory / "ledger.sqlite") as ledger:
             ledger.verify()
-            return [row for row in ledger.history() if row.run == run_id]
+            return [row for row in ledger.charges() if row.run == run_id]
 
 
 class Deployed:

@@ -42,7 +42,7 @@ def federation(tiny_base, tmp_path):
 
 def charges(run, site):
     with Ledger(run / "sites" / site / "ledger.sqlite") as ledger:
-        return ledger.history()
+        return ledger.charges()
 
 
 def test_a_run_goes_on_without_a_site_that_refuses_it_and_charges_that_site_nothing(federation):

@@ -231,7 +231,7 @@ def test_a_round_aborted_after_vectors_were_sent_sends_them_again_for_nothing(fe
     for site in SITES:
         assert [row.round_number for row in training_charges(run, site) if row.voided is None] == [1, 2]
         with Ledger(run / "sites" / site / "ledger.sqlite") as ledger:
-            assert len(ledger.history()) == 5  # two rounds, three evaluations
+            assert len(ledger.charges()) == 5  # two rounds, three evaluations
 
 
 @pytest.mark.parametrize("spare_rounds", [0, 1])

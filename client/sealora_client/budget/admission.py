@@ -168,7 +168,7 @@ def admission(
         )
         for part, dataset, mechanism, rounds in of_parts:
             if mechanism is not None:
-                rows = ledger.history(dataset)
+                rows = ledger.charges(dataset)
                 # What other runs were charged for and never sent would be voided, so it takes no room.
                 history = [row for row in rows if row.run == run or not row.is_unused]
                 own = [row for row in history if row.run == run]
@@ -229,7 +229,7 @@ def admit_unless_begun(site: Site, run: str) -> None:
         return
     data = site.data
     with site.ledger() as ledger:
-        rows = [*ledger.history(data.train_set), *ledger.history(data.heldout_set)]
+        rows = [*ledger.charges(data.train_set), *ledger.charges(data.heldout_set)]
     if not any(row.run == run and row.released is not None for row in rows):
         admit(site, run)
 

@@ -178,24 +178,24 @@ def budget_report(
     parts: dict[str, Part] = {}
     if at_site is not None:
         parts = {at_site.heldout.fingerprint: "heldout", at_site.train.fingerprint: "train"}
-    history = ledger.history()
-    datasets = tuple(_spent_on(ledger, row, history, parts.get(row.fingerprint), policy) for row in ledger.datasets())
+    charges = ledger.charges()
+    datasets = tuple(_spent_on(ledger, row, charges, parts.get(row.fingerprint), policy) for row in ledger.datasets())
     return BudgetReport(
         site=site,
         delta=policy.delta_limit,
         epsilon_limit=policy.epsilon_limit,
         datasets=datasets,
-        history=tuple(_line(row) for row in history),
+        history=tuple(_line(row) for row in charges),
         plan=None if at_site is None else _plan(ledger, policy, at_site, sites),
-        notes=tuple(_notes(ledger, history)),
+        notes=tuple(_notes(ledger, charges)),
     )
 
 
 def _spent_on(
-    ledger: Ledger, row: DataSetRow, history: Sequence[ChargeRow], part: Part | None, policy: SitePolicy
+    ledger: Ledger, row: DataSetRow, charges: Sequence[ChargeRow], part: Part | None, policy: SitePolicy
 ) -> SpentOnDataSet:
-    mechanisms = [charge.mechanism for charge in ledger.history(row.fingerprint)]
-    own = [charge for charge in history if charge.dataset == row.fingerprint]
+    mechanisms = [charge.mechanism for charge in ledger.charges(row.fingerprint)]
+    own = [charge for charge in charges if charge.dataset == row.fingerprint]
     spent = epsilon_pld(mechanisms, policy.delta_limit)
     return SpentOnDataSet(
         fingerprint=row.fingerprint,
@@ -272,7 +272,7 @@ def _cost(part: PlannedPart) -> PlannedCost:
     )
 
 
-def _notes(ledger: Ledger, history: Sequence[ChargeRow]) -> list[str]:
+def _notes(ledger: Ledger, charges: Sequence[ChargeRow]) -> list[str]:
     notes = []
     for mark in ledger.marks():
         what = "restored from an export" if mark.kind == "restore" else f"accepted as it was ({mark.reason})"
@@ -280,6 +280,6 @@ def _notes(ledger: Ledger, history: Sequence[ChargeRow]) -> list[str]:
     if backwards := ledger.backwards():
         numbers = ", ".join(str(number) for number in backwards[:10]) + (", ..." if len(backwards) > 10 else "")
         notes.append(f"the clock was set back before entries {numbers}: their order is by number, times may mislead")
-    if insecure := sum(row.insecure for row in history):
+    if insecure := sum(row.insecure for row in charges):
         notes.append(f"{insecure} charges were made under SEALORA_INSECURE_SEED: their noise protects nothing")
     return notes

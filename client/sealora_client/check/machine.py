@@ -13,6 +13,7 @@ from sealora_client.check.finding import Finding, failed, passed, warned
 from sealora_common.config import SMALL, read_file
 from sealora_common.errors import UnreadableError
 from sealora_common.recipe import Recipe
+from sealora_common.show.size_text import size_text
 
 _LARGE_ON_CPU = 1_000_000_000
 _BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
@@ -31,7 +32,7 @@ def check_device(recipe: Recipe, parameters: int) -> Finding:
 
     if torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
-        return passed("device", f"GPU {properties.name}, {in_words(properties.total_memory)}")
+        return passed("device", f"GPU {properties.name}, {size_text(properties.total_memory)}")
     asks = [
         name
         for name, wanted in (
@@ -56,7 +57,7 @@ def check_memory(recipe: Recipe, parameters: int) -> Finding:
     """Whether the base model fits at all; what training needs beyond it is measured by a trial."""
     each = _NF4_BYTES if recipe.model.quantization == "nf4" else _BYTES[recipe.model.compute_dtype]
     needed, free = int(parameters * each), free_memory()
-    said = f"the base model takes about {in_words(needed)} of {in_words(free)} free"
+    said = f"the base model takes about {size_text(needed)} of {size_text(free)} free"
     if needed > free:
         return failed("memory", f"{said}: free some, use a larger machine, or agree on a smaller model or on nf4")
     if needed > 0.7 * free:
@@ -85,15 +86,10 @@ def check_disk(directory: Path) -> Iterator[Finding]:
         yield failed("disk", f"{directory} cannot be written to: give this account the right to")
         return
     free = shutil.disk_usage(directory).free
-    said = f"{in_words(free)} free at {directory}"
+    said = f"{size_text(free)} free at {directory}"
     if free < _DISK_LEAST:
         yield failed("disk", f"{said}: the privacy ledger must be written before training; free some space")
     elif free < _DISK_COMFORTABLE:
         yield warned("disk", f"{said}: free some space before it runs out")
     else:
         yield passed("disk", said)
-
-
-def in_words(count: int) -> str:
-    """A number of bytes, for people."""
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"

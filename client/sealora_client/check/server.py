@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,12 +13,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from sealora_client.check.finding import Finding, failed, passed, warned
-from sealora_client.fleet.connection import FleetConnection, clock_ahead, clock_sentence, tls_context
+from sealora_client.fleet.connection import FleetConnection, clock_ahead, clock_sentence
 from sealora_client.fleet.errors import LostConnectionError, SessionRefusedError
 from sealora_client.fleet.flower import CLOCK_AHEAD_SECONDS, CLOCK_BEHIND_SECONDS
 from sealora_common.config import SMALL, read_file
 from sealora_common.errors import StorageError, UnreadableError
 from sealora_common.network.bounded_http import BoundedClient, Bounds
+from sealora_common.network.tls import client_context
 from sealora_common.network.tls_handshake import Agreed, HandshakeWatch
 
 EARLY = timedelta(days=30)
@@ -82,7 +82,7 @@ class _Shown:
 def _ask(server: str, ca: Path | None) -> tuple[httpx.Response, _Shown | None, float]:
     """Any answer of the front, whatever it says; what it showed over TLS; and how long it took once connected."""
     plain = server.startswith("http://")
-    context = ssl.create_default_context() if plain else tls_context(ca)
+    context = client_context(None if plain else ca)
     watch = HandshakeWatch(context)
     client = BoundedClient(lambda _: _BOUNDS, verify=context, trust_env=not plain, timeout=_SECONDS)
     with client:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 
 from sealora_client.check.finding import Finding, failed, passed, warned
-from sealora_client.check.machine import free_memory, in_words
+from sealora_client.check.machine import free_memory
 from sealora_client.check.workload import Workload
 from sealora_client.data.population import Population
 from sealora_client.evaluation.choice import federation_metric
@@ -33,6 +33,7 @@ from sealora_common.errors import SealoraError
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.privacy.plan import training_mechanism
 from sealora_common.recipe import Recipe
+from sealora_common.show.size_text import size_text
 
 _NOISE_DRAWS = 100_000
 _COMFORTABLE = 0.5  # of the recipe's training_timeout
@@ -85,7 +86,7 @@ def check_trial(recipe: Recipe, model: AdaptedModel, workload: Workload, roster_
         yield failed("training", str(error))
         return
     left = free_memory()
-    yield passed("memory", f"training peaked at {in_words(_peak())}; {in_words(left)} are free now")
+    yield passed("memory", f"training peaked at {size_text(_peak())}; {size_text(left)} are free now")
     yield _on_time(recipe, trial.round_seconds(recipe, workload))
 
 

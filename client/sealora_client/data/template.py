@@ -24,6 +24,7 @@ from transformers import PreTrainedTokenizerBase
 from sealora_client.data.template_worker import LENGTH
 from sealora_common.config import Bounds, json_value
 from sealora_common.errors import ModelError, SealoraError
+from sealora_common.show.size_text import size_text
 
 SECONDS = 1.0
 """Computing time that one conversation may take."""
@@ -83,7 +84,7 @@ class Renderer:
             if answer is None:  # remembered, so that a text that is asked for again costs nothing again
                 self._overran.add(name)
                 raise TemplateOverrunError(
-                    f"the chat template takes more than {self._limits[0]} s, {int(self._limits[1]) >> 20} MiB or "
+                    f"the chat template takes more than {self._limits[0]} s, {size_text(int(self._limits[1]))} or "
                     f"{longest} characters for one conversation: use another base model"
                 )
         told = json_value(answer, Bounds(longest=len(answer), depth=1, nodes=8))

@@ -8,8 +8,8 @@ transport.py      how these travel: HTTP, signed and bounded
 hostile.py        what a server's messages are held to before Flower's code touches them
 connection.py     one session with the server: what it can answer, in words
 node_key.py       the P-384 key that opens a session
-journal.py        what must outlast a crash: the session's node and the message in hand
-pace.py           how often to ask when idle, how long to wait when the server is away
+session_record.py what must outlast a crash: the session's node and the message in hand
+polling.py        how often to ask when idle, how long to wait when the server is away
 question.py       a question that is held, which a wish to stop cuts short
 heartbeat.py      tells the server that this site is there, also while it trains
 link.py           the state of the connection, told once a change

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -29,9 +28,10 @@ from sealora_client.fleet.flower import (
 from sealora_client.fleet.heartbeat import ANNOUNCED_SECONDS
 from sealora_client.fleet.transport import bounds_of
 from sealora_common.config import SMALL, json_value
-from sealora_common.errors import SealoraError, StorageError
+from sealora_common.errors import SealoraError
 from sealora_common.network.bounded_http import Bounds
 from sealora_common.network.frames import LONGEST_WAIT_SECONDS
+from sealora_common.network.tls import client_context
 
 Answer = TypeVar("Answer")
 
@@ -202,7 +202,7 @@ class FleetConnection:
         self._calls.close()
 
     def _connect(self) -> FleetCalls:
-        tls = None if self.server.startswith("http://") else tls_context(self._ca)
+        tls = None if self.server.startswith("http://") else client_context(self._ca)
         return FleetCalls(self.server, self._key, tls, self._bounds)
 
     def _ask(self, call: Callable[[], Answer]) -> Answer:
@@ -226,23 +226,6 @@ _UNKNOWN = (
     "the server does not know this site's node key: have the coordinator add this site's card to the roster, and the "
     "server's operator take the roster in"
 )
-
-
-def tls_context(ca: Path | None) -> ssl.SSLContext:
-    """A context that trusts `ca` alone, or the system's authorities if it is None.
-
-    OpenSSL's own list of groups stands (`sealora_common.network.tls_handshake` says why).
-
-    Raises:
-        StorageError: the file cannot be read or holds no certificate.
-    """
-    try:
-        context = ssl.create_default_context(cafile=None if ca is None else str(ca))
-    except (OSError, ssl.SSLError) as error:
-        why = "no certificate in PEM form" if isinstance(error, ssl.SSLError) else error.strerror
-        raise StorageError(f"{ca}: the server's CA cannot be used ({why}): ask the server's operator for it") from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
 
 
 def clock_ahead(response: httpx.Response) -> float | None:

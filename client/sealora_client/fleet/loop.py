@@ -23,10 +23,10 @@ from sealora_client.fleet.errors import BadMessageError, LostConnectionError, Ru
 from sealora_client.fleet.flower import Metadata, Reply
 from sealora_client.fleet.heartbeat import Heartbeat
 from sealora_client.fleet.installed_app import InstalledApp, refusal
-from sealora_client.fleet.journal import Journal
 from sealora_client.fleet.link import Link
-from sealora_client.fleet.pace import Backoff, Pace
+from sealora_client.fleet.polling import Backoff, PollInterval
 from sealora_client.fleet.question import Question
+from sealora_client.fleet.session_record import SessionRecord
 from sealora_client.fleet.stop import Stop, StopNow
 from sealora_client.prometheus import SiteMetrics
 from sealora_common.errors import StorageError
@@ -63,12 +63,12 @@ class FleetLoop:
     Args:
         connection: to the server.
         app: answers the messages.
-        journal: of the site's directory.
+        session: what outlasts a crash, of the site's directory.
         link: told of every exchange with the server.
         metrics: told of the same.
         stop: makes `run` return.
         on_answer: called with the stage after every answer that was sent.
-        pace: of the polls.
+        interval: of the polls.
         backoff: of the attempts while the server is away.
         settle: seconds between the last answer and the end of the session, for the server to fetch the answer:
             Flower drops what it holds of a node that is gone.
@@ -79,22 +79,22 @@ class FleetLoop:
         connection: Connection,
         app: InstalledApp,
         *,
-        journal: Journal,
+        session: SessionRecord,
         link: Link,
         metrics: SiteMetrics,
         stop: Stop | None = None,
         on_answer: Callable[[str], None] = lambda stage: None,
-        pace: Pace | None = None,
+        interval: PollInterval | None = None,
         backoff: Backoff | None = None,
         settle: float = 2.0,
     ) -> None:
         self._connection = connection
         self._app = app
-        self._journal = journal
+        self._session = session
         self._link = link
         self._metrics = metrics
         self._on_answer = on_answer
-        self._pace = pace or Pace()
+        self._interval = interval or PollInterval()
         self._backoff = backoff or Backoff()
         self._settle = settle
         self._sent = -math.inf
@@ -130,8 +130,8 @@ class FleetLoop:
                 self._failed(error)
                 continue
             self._worked()
-            self._note(lambda: self._journal.opened(self._node_id))
-            lost = self._journal.in_hand
+            self._note(lambda: self._session.opened(self._node_id))
+            lost = self._session.in_hand
             if lost is not None and self._unsent is None:
                 self._unsent = (Reply.to(lost, refusal(_WAS_LOST)), 0.0)
             return True
@@ -141,7 +141,7 @@ class FleetLoop:
         try:
             return self._connection.open()
         except SessionRefusedError as error:
-            former = self._journal.open_node
+            former = self._session.open_node
             if error.reason != "busy" or former is None:
                 raise
             # The session that the server still holds is this site's own: nobody else runs it, see `only_process`.
@@ -157,7 +157,7 @@ class FleetLoop:
         Raises:
             SessionRefusedError: there is no session any more.
         """
-        self._pace.active()
+        self._interval.active()
         while not self._stop.is_set:
             if self._unsent is not None:
                 self._send()
@@ -176,17 +176,17 @@ class FleetLoop:
                 return
             self._worked()
             if delivery is None:
-                self._stop.wait(max(0.0, self._pace.pause() - (time.monotonic() - asked)))
+                self._stop.wait(max(0.0, self._interval.pause() - (time.monotonic() - asked)))
                 continue
             if self._take(delivery):
-                self._pace.active()
+                self._interval.active()
             else:  # or else a server that says the same for ever is listened to without a pause
-                self._stop.wait(self._pace.pause())
+                self._stop.wait(self._interval.pause())
 
     def _take(self, delivery: Delivery) -> bool:
         """Works on a message and leaves the answer in `_unsent`, if there is one; whether it is a new one."""
         metadata = delivery.metadata
-        if self._journal.handled(metadata.message_id):
+        if self._session.handled(metadata.message_id):
             again = self._last[1] if self._last is not None and self._last[0] == metadata.message_id else None
             log.warning(
                 "a message came a second time: nothing was done%s", ", the answer is sent again" if again else ""
@@ -196,7 +196,7 @@ class FleetLoop:
         self._in_hand = metadata
         started = time.monotonic()
         try:
-            self._journal.take(metadata)
+            self._session.take(metadata)
             until = min(delivery.expires, time.time() + _LONGEST_FETCH)
             message = self._patiently(lambda: self._connection.fetch(delivery), until=until)
         except StorageError as error:
@@ -282,8 +282,8 @@ class FleetLoop:
     def _finish(self) -> None:
         self._in_hand = None
         self._sent = time.monotonic()
-        self._pace.active()
-        self._note(self._journal.done)
+        self._interval.active()
+        self._note(self._session.done)
 
     def _worked(self) -> None:
         self._backoff.reset()
@@ -300,7 +300,7 @@ class FleetLoop:
         self._stop.wait(self._backoff.pause())
 
     def _note(self, write: Callable[[], None]) -> None:
-        """Writes to the journal where it only saves time: a full disk is no reason to stop."""
+        """Writes to the session record where it only saves time: a full disk is no reason to stop."""
         try:
             write()
         except StorageError as error:
@@ -309,7 +309,7 @@ class FleetLoop:
     def _leave(self) -> None:
         """Gives up what is in hand and ends the session; one attempt at each, nobody waits long.
 
-        What the server cannot be told now stays in the journal, and it is told at the next start.
+        What the server cannot be told now stays in the session record, and it is told at the next start.
         """
         if not self._node_id:
             return
@@ -323,5 +323,5 @@ class FleetLoop:
                 self._sent = time.monotonic()
             time.sleep(max(0.0, self._sent + self._settle - time.monotonic()))
             self._connection.leave()
-            self._note(self._journal.closed)
+            self._note(self._session.closed)
             log.info("session ended")

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 import os
 import select
-from contextlib import suppress
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+log = logging.getLogger(__name__)
 
 _LONGEST_POLL = 2**31 - 1
 """Milliseconds."""
@@ -44,3 +51,30 @@ class Stop:
 
 class StopNow(BaseException):
     """Raised into the loop from outside when the message in hand is to be given up."""
+
+
+@contextmanager
+def stop_on_signals(grace: float) -> Iterator[Stop]:
+    """SIGTERM and SIGINT stop the loop after the message in hand; what is not done in `grace` seconds is given up."""
+    wish = Stop()
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        wish.set()
+        # Again and again: each attempt to say goodbye gets as long, and then ends too.
+        signal.setitimer(signal.ITIMER_REAL, max(grace, 0.01), max(grace, 0.5))
+
+    def give_up(_number: int, _frame: FrameType | None) -> None:
+        raise StopNow
+
+    handlers = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGALRM: give_up}
+    former = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield wish
+    except StopNow:
+        log.info("stopped without a goodbye to the server")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in former.items():
+            signal.signal(number, handler)
+        # Or the interpreter's last collection of garbage walks through all of torch, for a second.
+        gc.freeze()

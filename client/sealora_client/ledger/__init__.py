@@ -17,7 +17,7 @@ leave under it any more.
 `charge`     leave to compute one release, which training asks for
 `overspend`  the refusal's sentence, and how many rounds still fit
 `members`    who is in a data set, as keyed digests, and whether two data sets share somebody
-`books`      what follows from the entries: data sets, charges, keys
+`state`      what follows from the entries: data sets, charges, keys
 `entries`    the kinds of entry, their hashes and signatures
 `journal`    the append-only file of entries, checked whenever it is opened
 `head`       the small file beside it that tells whether its end is missing
@@ -33,10 +33,10 @@ they were at an earlier time. Only a copy kept elsewhere shows that: `sealora-si
 
 from __future__ import annotations
 
-from sealora_client.ledger.books import ChargeRow, DataSetRow
 from sealora_client.ledger.charge import Charge, ChargeReference, Leave, PaidRelease, Rehearsal
 from sealora_client.ledger.journal import Verified
 from sealora_client.ledger.ledger import Ledger
+from sealora_client.ledger.state import ChargeRow, DataSetRow
 
 __all__ = [
     "Charge",

@@ -21,10 +21,10 @@ from typing import Any
 
 from pydantic import Base64Bytes, BaseModel, ConfigDict
 
-from sealora_client.ledger.books import Books
 from sealora_client.ledger.entries import DamageError, Hex32, SealedEntry, now
 from sealora_client.ledger.journal import Journal
 from sealora_client.ledger.members import members_digest
+from sealora_client.ledger.state import LedgerState
 from sealora_common.canonical import canonical_json
 from sealora_common.config import LARGE, from_json, read_file, why_not
 from sealora_common.errors import StorageError, UnreadableError
@@ -69,13 +69,13 @@ class Export:
 
     Attributes:
         entries: all entries, as they are kept.
-        books: what follows from them.
+        state: what follows from them.
         members: of each data set, by the number of its entry: the bytes of its members and of its records.
         created: when it was made, UTC, ISO 8601.
     """
 
     entries: list[SealedEntry]
-    books: Books
+    state: LedgerState
     members: dict[int, tuple[bytes, bytes]]
     created: str
 
@@ -93,9 +93,9 @@ def export_ledger(path: Path, identity: Identity, file: Path) -> int:
         raise StorageError(f"{file} exists: an export replaces no file, so name another one")
     with Journal(path, identity) as journal:
         journal.verify()
-        with journal.reading() as books:
-            lines = [canonical_json(line) for line in _lines(journal, books)]
-            made = _Made(created=now(), entries=books.number, hash=books.hash.hex())
+        with journal.reading() as state:
+            lines = [canonical_json(line) for line in _lines(journal, state)]
+            made = _Made(created=now(), entries=state.number, hash=state.hash.hex())
     signature = identity.sign(_LastLine(export=made, signature="").signed_bytes)
     lines.append(canonical_json({"export": made.model_dump(mode="json"), "signature": signature_to_text(signature)}))
     write_atomically(file, b"\n".join(lines) + b"\n", mode=0o600)
@@ -105,7 +105,7 @@ def export_ledger(path: Path, identity: Identity, file: Path) -> int:
 def read_export(file: Path) -> Export:
     """Reads an export and checks every hash, every signature and every list of members in it.
 
-    Whose signatures they are is in `books.key`: it is for the caller to trust that key or not.
+    Whose signatures they are is in `state.key`: it is for the caller to trust that key or not.
 
     Raises:
         StorageError: it cannot be read, is none, or is damaged; names the line.
@@ -131,36 +131,36 @@ def read_export(file: Path) -> Export:
         last = from_json(_LastLine, lines[-1])
     except (UnreadableError, ValueError):
         raise StorageError(f"{file}, line {place}: is no line of an export that is whole: take another one") from None
-    books = Books()
+    state = LedgerState()
     try:
-        books.extend(entries, every_signature=True)
-        for row in books.datasets.values():
+        state.extend(entries, every_signature=True)
+        for row in state.datasets.values():
             if members_digest(row.unit, *members.get(row.id, (b"", b""))) != row.members_digest:
                 raise DamageError(row.id, "the list of its data set's members is missing or was changed")
     except DamageError as damage:
         raise StorageError(f"{file}, line {damage.number}: {damage.why}: take an export that is whole") from None
-    if not _closes(last, books):
+    if not _closes(last, state):
         raise StorageError(f"{file}, line {place}: does not close this export: take one that is whole")
-    return Export(entries, books, members, last.export.created)
+    return Export(entries, state, members, last.export.created)
 
 
-def require_continues(books: Books, export: Export, file: Path) -> None:
-    """Checks that a ledger with these books is the one that was exported, then or later.
+def require_continues(state: LedgerState, export: Export, file: Path) -> None:
+    """Checks that a ledger in this state is the one that was exported, then or later.
 
     Raises:
         StorageError: entries that were exported are missing or differ; names the first.
     """
-    exported = export.books.hashes
+    exported = export.state.hashes
     for number, link in enumerate(exported, start=1):
-        if number > books.number or books.hashes[number - 1] != link:
+        if number > state.number or state.hashes[number - 1] != link:
             raise StorageError(
                 f"the privacy ledger differs from {file} (of {export.created}, {len(exported)} entries) from entry "
                 f"{number} on: it was put back to an earlier state or exchanged, so restore the newest export"
             )
 
 
-def _lines(journal: Journal, books: Books) -> Iterator[dict[str, Any]]:
-    datasets = {row.id: row for row in books.datasets.values()}
+def _lines(journal: Journal, state: LedgerState) -> Iterator[dict[str, Any]]:
+    datasets = {row.id: row for row in state.datasets.values()}
     for number, sealed in enumerate(journal.sealed_entries(), start=1):
         line = {
             "entry": sealed.fields,
@@ -174,6 +174,6 @@ def _lines(journal: Journal, books: Books) -> Iterator[dict[str, Any]]:
         yield line
 
 
-def _closes(last: _LastLine, books: Books) -> bool:
-    fits = (last.export.entries, last.export.hash) == (books.number, books.hash.hex())
-    return fits and verify(books.key, signature_from_text(last.signature), last.signed_bytes)
+def _closes(last: _LastLine, state: LedgerState) -> bool:
+    fits = (last.export.entries, last.export.hash) == (state.number, state.hash.hex())
+    return fits and verify(state.key, signature_from_text(last.signature), last.signed_bytes)

@@ -15,10 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sealora_client.ledger.books import Books, DataSetRow
 from sealora_client.ledger.entries import Accepted, Begun, DamageError, Entry, Restored, SealedEntry, now
 from sealora_client.ledger.head import Head, head_path, read_head, write_head
 from sealora_client.ledger.members import KeyedMembers, members_digest, new_member_key
+from sealora_client.ledger.state import DataSetRow, LedgerState
 from sealora_client.ledger.store import (
     immediate,
     open_store,
@@ -52,7 +52,7 @@ class Verified:
 
 
 class Journal:
-    """The entries of the ledger at `path`, and the books that follow from them. Safe to share between processes.
+    """The entries of the ledger at `path`, and the state that follows from them. Safe to share between processes.
 
     Args:
         path: the ledger's file; begun if it is missing.
@@ -68,7 +68,7 @@ class Journal:
         self._identity = identity
         self._any_key = accepting
         self._lock = threading.RLock()
-        self._books = Books()
+        self._state = LedgerState()
         head = read_head(path)  # before the ledger, which may grow meanwhile: the head never runs ahead of it
         if head is not None and not path.exists():
             raise StorageError(
@@ -78,13 +78,13 @@ class Journal:
         self._connection = open_store(path)
         try:
             self._begin(head)
-            with self.reading() as books:
+            with self.reading() as state:
                 # Another process may have made the ledger, its head and more entries since the head was looked for.
                 if head is None and (head := read_head(path)) is not None:
                     self._catch_up()
-                require_head(head, books, missing_ok=accepting)
-                behind = (head.number if head else 0) < books.number
-                mine = self._may_sign(books)
+                require_head(head, state, missing_ok=accepting)
+                behind = (head.number if head else 0) < state.number
+                mine = self._may_sign(state)
             if behind and mine and not accepting:
                 self._advance_head()
         except BaseException:
@@ -105,15 +105,15 @@ class Journal:
             self._connection.close()
 
     @contextmanager
-    def reading(self) -> Iterator[Books]:
-        """The books as they are now."""
+    def reading(self) -> Iterator[LedgerState]:
+        """The state as it is now."""
         with self._lock, storage_failures(self.path), self._naming_damage():
             self._catch_up()
-            yield self._books
+            yield self._state
 
     @contextmanager
-    def writing(self, *, head_may_lag: bool = False) -> Iterator[Books]:
-        """The books, while no other process can add to them; what is appended is on the disk at the end, or nothing is.
+    def writing(self, *, head_may_lag: bool = False) -> Iterator[LedgerState]:
+        """The state, while no other process can add to them; what is appended is on the disk at the end, or nothing is.
 
         Should the head then not be written, the entries are there all the same, and `StorageError` is raised; with
         `head_may_lag` that is logged, and the head catches up when the ledger is written to or opened next.
@@ -122,11 +122,11 @@ class Journal:
             try:
                 with immediate(self._connection, self.path), self._naming_damage():
                     self._catch_up()
-                    before = self._books.number
-                    yield self._books
-                    added = self._books.number > before
+                    before = self._state.number
+                    yield self._state
+                    added = self._state.number > before
             except BaseException:
-                self._books = Books()  # they may be ahead of the disk now, so they are read anew
+                self._state = LedgerState()  # it may be ahead of the disk now, so it is made anew
                 raise
             if added:
                 try:
@@ -138,12 +138,12 @@ class Journal:
 
     def append(self, kind: Callable[..., Entry], **fields: Any) -> int:
         """Adds an entry of this kind with these fields, within `writing`; returns its number."""
-        if not self._may_sign(self._books):
+        if not self._may_sign(self._state):
             raise StorageError(f"the privacy ledger {self.path} is signed: it takes the site's identity to add to it")
-        entry = kind(number=self._books.number + 1, created=now(), **fields)
-        sealed = SealedEntry.seal(entry, self._books.hash, self._identity)
+        entry = kind(number=self._state.number + 1, created=now(), **fields)
+        sealed = SealedEntry.seal(entry, self._state.hash, self._identity)
         write_entry(self._connection, entry.number, sealed)
-        self._books.take(sealed)
+        self._state.take(sealed)
         return entry.number
 
     def append_members(self, dataset: int, keyed: KeyedMembers) -> None:
@@ -151,7 +151,7 @@ class Journal:
         write_members(self._connection, dataset, keyed.members_bytes, keyed.records_bytes)
 
     def members(self, row: DataSetRow) -> KeyedMembers:
-        """The members of a data set in the books, within `reading` or `writing`."""
+        """The members of a data set of the ledger, within `reading` or `writing`."""
         blobs = read_members(self._connection, row.id)
         if blobs is None:
             raise DamageError(row.id, "the list of its data set's members is missing")
@@ -167,14 +167,14 @@ class Journal:
         """Reads everything anew and checks it: every hash, signature and list of members, and the head."""
         with self._lock, storage_failures(self.path), self._naming_damage():
             head = read_head(self.path)
-            books = Books()
-            books.extend(self._read(1), every_signature=True)
-            self._require_own_key(books)
-            require_head(head, books, missing_ok=self._any_key)
-            for row in books.datasets.values():
+            state = LedgerState()
+            state.extend(self._read(1), every_signature=True)
+            self._require_own_key(state)
+            require_head(head, state, missing_ok=self._any_key)
+            for row in state.datasets.values():
                 self.members(row)
-            pin = key_pin(books.key) if books.key else ""
-            return Verified(books.number, books.hash.hex(), pin, tuple(books.marks))
+            pin = key_pin(state.key) if state.key else ""
+            return Verified(state.number, state.hash.hex(), pin, tuple(state.marks))
 
     def _begin(self, head: Head | None) -> None:
         """Writes the first entry of a new ledger."""
@@ -185,24 +185,24 @@ class Journal:
         with immediate(self._connection, self.path), self._naming_damage():
             if next(read_entries(self._connection, 1), None) is not None:  # another process was quicker
                 return
-            require_head(head, Books(), missing_ok=True)
+            require_head(head, LedgerState(), missing_ok=True)
             begun = Begun(number=1, created=now(), member_key=new_member_key().hex(), public_key=public_key)
-            write_entry(self._connection, 1, SealedEntry.seal(begun, Books().hash, self._identity))
+            write_entry(self._connection, 1, SealedEntry.seal(begun, LedgerState().hash, self._identity))
 
     def _catch_up(self) -> None:
         """Takes the entries that were added since, after making sure that the last known one is still there."""
-        known = self._books.number
+        known = self._state.number
         rows = self._read(max(known, 1))
         try:
             if known:
                 row = next(rows, None)
-                if row is None or row.hash != self._books.hash:
+                if row is None or row.hash != self._state.hash:
                     raise DamageError(known, "it was removed or changed while the ledger was in use")
-            self._books.extend(rows)
+            self._state.extend(rows)
         except DamageError:
-            self._books = Books()
+            self._state = LedgerState()
             raise
-        self._require_own_key(self._books)
+        self._require_own_key(self._state)
 
     def _read(self, first: int) -> Iterator[SealedEntry]:
         for expected, (number, sealed) in enumerate(read_entries(self._connection, first), start=first):
@@ -210,10 +210,10 @@ class Journal:
                 raise DamageError(expected, "it is missing")
             yield sealed
 
-    def _require_own_key(self, books: Books) -> None:
-        if self._identity is None or self._any_key or books.key == self._identity.public_key:
+    def _require_own_key(self, state: LedgerState) -> None:
+        if self._identity is None or self._any_key or state.key == self._identity.public_key:
             return
-        pin = key_pin(books.key) if books.key else ""
+        pin = key_pin(state.key) if state.key else ""
         signer = f"by the key of the pin {pin}" if pin else "by no key"
         raise StorageError(
             f"the privacy ledger {self.path} is signed {signer}, not by this site's {self._identity.pin}: "
@@ -221,14 +221,14 @@ class Journal:
             f"{pin or 'none'}`; otherwise put the site's own ledger back"
         )
 
-    def _may_sign(self, books: Books) -> bool:
-        return self._any_key or books.key == (b"" if self._identity is None else self._identity.public_key)
+    def _may_sign(self, state: LedgerState) -> bool:
+        return self._any_key or state.key == (b"" if self._identity is None else self._identity.public_key)
 
     def _advance_head(self) -> None:
         # Under the write lock, so that heads are written in the order of the entries they tell of.
         with immediate(self._connection, self.path), self._naming_damage():
             self._catch_up()
-            write_head(self.path, Head.of(self._books.number, self._books.hash, self._identity))
+            write_head(self.path, Head.of(self._state.number, self._state.hash, self._identity))
 
     @contextmanager
     def _naming_damage(self) -> Iterator[None]:
@@ -245,8 +245,8 @@ class Journal:
             ) from None
 
 
-def require_head(head: Head | None, books: Books, *, missing_ok: bool = False) -> None:
-    """Checks the head against the ledger's books: what it tells of must be there.
+def require_head(head: Head | None, state: LedgerState, *, missing_ok: bool = False) -> None:
+    """Checks the head against the ledger's state: what it tells of must be there.
 
     A missing head is no alarm right after the entries that are written when there is none yet.
 
@@ -254,15 +254,15 @@ def require_head(head: Head | None, books: Books, *, missing_ok: bool = False) -
         DamageError: it is not.
     """
     if head is None:
-        if missing_ok or isinstance(books.last, Begun | Accepted | Restored):
+        if missing_ok or isinstance(state.last, Begun | Accepted | Restored):
             return
         raise DamageError(
-            books.number,
+            state.number,
             "ledger.head is missing, so nothing tells whether this is the last one",
             "put it back from the same backup as the ledger, or compare the ledger with the newest export "
             "(`sealora-site budget accept --export FILE`), which makes a new one",
         )
-    if head.number > books.number:
-        raise DamageError(books.number + 1, f"it is missing, and ledger.head tells of {head.number}")
-    if books.hashes[head.number - 1].hex() != head.hash or not head.is_signed_by(books.key_at(head.number)):
+    if head.number > state.number:
+        raise DamageError(state.number + 1, f"it is missing, and ledger.head tells of {head.number}")
+    if state.hashes[head.number - 1].hex() != head.hash or not head.is_signed_by(state.key_at(head.number)):
         raise DamageError(head.number, "it is not the one that ledger.head tells of, or that is not signed by the site")

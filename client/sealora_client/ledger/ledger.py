@@ -18,7 +18,6 @@ from pathlib import Path
 from types import TracebackType
 
 from sealora_client.data.fingerprint import DataSet
-from sealora_client.ledger.books import Books, ChargeRow, DataSetRow
 from sealora_client.ledger.charge import Charge, ChargeReference, PaidRelease
 from sealora_client.ledger.entries import (
     Accepted,
@@ -33,6 +32,7 @@ from sealora_client.ledger.entries import (
 from sealora_client.ledger.journal import Journal, Verified
 from sealora_client.ledger.members import KeyedMembers
 from sealora_client.ledger.overspend import Limits, repeats_that_fit
+from sealora_client.ledger.state import ChargeRow, DataSetRow, LedgerState
 from sealora_common.entropy import insecure_seed_in_use
 from sealora_common.errors import AlreadyReleasedError, BudgetError
 from sealora_common.identity import Identity
@@ -113,18 +113,18 @@ class Ledger:
         """
         # Outside the lock: costs take a while (the first loads libraries), and other processes wait for the lock. What
         # is asked again under it is remembered, unless somebody charged meanwhile.
-        history = self.history(dataset)
-        for rows in (history, [row for row in history if row.run == run]):
+        charged = self.charges(dataset)
+        for rows in (charged, [row for row in charged if row.run == run]):
             epsilon_pld([*(row.mechanism for row in rows), mechanism], delta)
         keyed = self._keyed(dataset)
         check_delta(delta, len(dataset))
-        with self._journal.writing() as books:
-            overlaps = self._overlaps(books, dataset, keyed)
-            rows = books.against(overlaps)
+        with self._journal.writing() as state:
+            overlaps = self._overlaps(state, dataset, keyed)
+            rows = state.against(overlaps)
             insecure = insecure_seed_in_use()
 
             def leave(charge_id: int, epsilon_after: float) -> Charge:
-                link = books.hashes[charge_id - 1].hex()
+                link = state.hashes[charge_id - 1].hex()
                 return Charge(charge_id, link, run, round_number, dataset.fingerprint, mechanism, delta, epsilon_after)
 
             if once:
@@ -137,7 +137,7 @@ class Ledger:
             after, in_the_way = limits.make_room(rows, mechanism)
             for row in in_the_way:
                 self._journal.append(Voided, charge=row.id)
-            known = books.datasets.get(dataset.fingerprint)
+            known = state.datasets.get(dataset.fingerprint)
             dataset_id = self._add(dataset, keyed, overlaps) if known is None else known.id
             charge_id = self._journal.append(
                 Charged,
@@ -167,8 +167,8 @@ class Ledger:
             BudgetError: the charge released another result already (as when the same site runs twice and both trained
                 under it), was settled or voided, or is not in this ledger. The result must not leave.
         """
-        with self._journal.writing(head_may_lag=True) as books:
-            self._release(books, charge_id, content)
+        with self._journal.writing(head_may_lag=True) as state:
+            self._release(state, charge_id, content)
 
     def release(self, releases: Sequence[PaidRelease]) -> None:
         """As `mark_released`, for all that leaves in one message: all of it is recorded, or nothing.
@@ -176,25 +176,25 @@ class Ledger:
         Raises:
             BudgetError: one of them may not leave, or its charge is of another ledger. Nothing is recorded.
         """
-        with self._journal.writing(head_may_lag=True) as books:
+        with self._journal.writing(head_may_lag=True) as state:
             for paid in releases:
-                if not _is_here(books, paid.charge):
+                if not _is_here(state, paid.charge):
                     raise BudgetError(
                         f"charge {paid.charge.id} is not the one of this privacy ledger {self.path}, so this round's "
                         "result stays here: let the site train again"
                     )
-                self._release(books, paid.charge.id, paid.content)
+                self._release(state, paid.charge.id, paid.content)
 
     def can_release(self, paid: PaidRelease) -> bool:
         """Whether `release` would let it leave, for the first time or again."""
-        with self._journal.reading() as books:
-            row = books.charges.get(paid.charge.id)
-            if row is None or not _is_here(books, paid.charge):
+        with self._journal.reading() as state:
+            row = state.charges.get(paid.charge.id)
+            if row is None or not _is_here(state, paid.charge):
                 return False
             return row.is_unused or (bool(paid.content) and row.content == paid.content)
 
-    def _release(self, books: Books, charge_id: int, content: str) -> None:
-        row = books.charges.get(charge_id)
+    def _release(self, state: LedgerState, charge_id: int, content: str) -> None:
+        row = state.charges.get(charge_id)
         if row is not None and content and row.content == content:
             return
         if row is None or not row.is_unused:
@@ -212,8 +212,8 @@ class Ledger:
         Raises:
             BudgetError: the charge is not open.
         """
-        with self._journal.writing() as books:
-            row = books.charges.get(charge_id)
+        with self._journal.writing() as state:
+            row = state.charges.get(charge_id)
             if row is None or not row.is_open:
                 raise BudgetError(f"charge {charge_id} of the privacy ledger {self.path} is not open: see its history")
             self._journal.append(Settled, charge=charge_id)
@@ -228,29 +228,29 @@ class Ledger:
         Raises:
             BudgetError: a fingerprint is not in the ledger, or the units of privacy do not go together.
         """
-        return epsilon_pld([row.mechanism for row in self.history(dataset)], delta)
+        return epsilon_pld([row.mechanism for row in self.charges(dataset)], delta)
 
     def rounds_left(self, dataset: DataSet | str, mechanism: Mechanism, delta: float, epsilon_limit: float) -> int:
         """How many more rounds of `mechanism` the limit leaves room for, at most a million."""
-        return repeats_that_fit([row.mechanism for row in self.history(dataset)], mechanism, delta, epsilon_limit)
+        return repeats_that_fit([row.mechanism for row in self.charges(dataset)], mechanism, delta, epsilon_limit)
 
-    def history(self, dataset: DataSet | str | None = None) -> list[ChargeRow]:
+    def charges(self, dataset: DataSet | str | None = None) -> list[ChargeRow]:
         """The charges that count against one data set (as for `spent`), or all and the voided ones, in order."""
         if isinstance(dataset, DataSet):
             keyed = self._keyed(dataset)
-            with self._journal.reading() as books:
-                return books.against(self._overlaps(books, dataset, keyed))
-        with self._journal.reading() as books:
+            with self._journal.reading() as state:
+                return state.against(self._overlaps(state, dataset, keyed))
+        with self._journal.reading() as state:
             if dataset is None:
-                return list(books.charges.values())
-            if (row := books.datasets.get(dataset)) is None:
+                return list(state.charges.values())
+            if (row := state.datasets.get(dataset)) is None:
                 raise BudgetError(f"no data set {dataset[:12]} was charged in the privacy ledger {self.path}")
-            return books.against(row.overlaps)
+            return state.against(row.overlaps)
 
     def datasets(self) -> list[DataSetRow]:
         """The data sets that were charged, in order of their first charges."""
-        with self._journal.reading() as books:
-            return list(books.datasets.values())
+        with self._journal.reading() as state:
+            return list(state.datasets.values())
 
     def verify(self) -> Verified:
         """Reads the whole ledger anew and checks every hash, every signature, every list of members, and the head.
@@ -262,24 +262,24 @@ class Ledger:
 
     def backwards(self) -> list[int]:
         """Numbers of entries whose time is before an earlier entry's: the clock was set back. Order is by number."""
-        with self._journal.reading() as books:
-            return list(books.backwards)
+        with self._journal.reading() as state:
+            return list(state.backwards)
 
     def marks(self) -> list[Accepted | Restored]:
         """The entries by which a person accepted or restored the ledger."""
-        with self._journal.reading() as books:
-            return list(books.marks)
+        with self._journal.reading() as state:
+            return list(state.marks)
 
     def _keyed(self, dataset: DataSet) -> KeyedMembers:
         if not dataset.members or not dataset.records:
             raise BudgetError(f"data set {dataset.fingerprint[:12]} has no records: there is nothing to charge")
-        with self._journal.reading() as books:
-            key = books.member_key
+        with self._journal.reading() as state:
+            key = state.member_key
         return KeyedMembers.of(dataset, key)
 
-    def _overlaps(self, books: Books, dataset: DataSet, keyed: KeyedMembers) -> frozenset[int]:
+    def _overlaps(self, state: LedgerState, dataset: DataSet, keyed: KeyedMembers) -> frozenset[int]:
         """Ids of the data sets, the data set itself among them if it is there, whose charges count against it."""
-        known = books.datasets.get(dataset.fingerprint)
+        known = state.datasets.get(dataset.fingerprint)
         if known is not None:
             if known.members_digest != keyed.digest:
                 raise BudgetError(
@@ -287,7 +287,7 @@ class Ledger:
                     "a fingerprint must follow from the content"
                 )
             return known.overlaps
-        overlapping = [row for row in books.datasets.values() if self._journal.members(row).overlaps(keyed)]
+        overlapping = [row for row in state.datasets.values() if self._journal.members(row).overlaps(keyed)]
         for row in overlapping:
             if row.unit != dataset.unit:
                 raise BudgetError(
@@ -320,8 +320,8 @@ def _require_unreleased(rows: Sequence[ChargeRow], run: str, round_number: int, 
             )
 
 
-def _is_here(books: Books, reference: ChargeReference) -> bool:
-    row = books.charges.get(reference.id)
+def _is_here(state: LedgerState, reference: ChargeReference) -> bool:
+    row = state.charges.get(reference.id)
     return row is not None and row.hash == reference.hash
 
 

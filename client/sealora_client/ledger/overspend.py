@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sealora_client.ledger.books import ChargeRow
+from sealora_client.ledger.state import ChargeRow
 from sealora_common.errors import BudgetError
 from sealora_common.privacy.accounting import Mechanism, epsilon_pld
 

@@ -42,7 +42,7 @@ def restore_ledger(file: Path, path: Path, identity: Identity, *, signed_by: str
             )
     export = read_export(file)
     _require_not_backwards(file, export, path)
-    _require_signer(str(file), export.books.key, identity, signed_by)
+    _require_signer(str(file), export.state.key, identity, signed_by)
     aside = path.with_name(f".{path.name}.restoring")
     try:
         for left in files_of(aside):
@@ -76,12 +76,12 @@ def accept_ledger(
     with Journal(path, identity, accepting=True) as journal:
         journal.verify()
         head_lost = read_head(path) is None
-        with journal.writing() as books:
-            _require_signer(f"the privacy ledger {path}", books.key, identity, signed_by)
+        with journal.writing() as state:
+            _require_signer(f"the privacy ledger {path}", state.key, identity, signed_by)
             if export is not None:
-                require_continues(books, read_export(export), export)
+                require_continues(state, read_export(export), export)
             reasons = [
-                *(["key replaced"] if books.key != identity.public_key else []),
+                *(["key replaced"] if state.key != identity.public_key else []),
                 *(["head lost"] if head_lost else []),
             ]
             if not reasons:
@@ -100,8 +100,8 @@ def verify_against(file: Path, path: Path, identity: Identity) -> None:
         StorageError: it does not, or one of the two is damaged.
     """
     export = read_export(file)
-    with Journal(path, identity) as journal, journal.reading() as books:
-        require_continues(books, export, file)
+    with Journal(path, identity) as journal, journal.reading() as state:
+        require_continues(state, export, file)
 
 
 def require_ledger(path: Path) -> None:
@@ -118,13 +118,13 @@ def _require_not_backwards(file: Path, export: Export, path: Path) -> None:
     head = read_head(path)
     if head is None:
         return
-    if head.number > export.books.number:
+    if head.number > export.state.number:
         raise StorageError(
-            f"{file} has {export.books.number} entries, but {head_path(path)} tells of {head.number}: to restore it "
+            f"{file} has {export.state.number} entries, but {head_path(path)} tells of {head.number}: to restore it "
             "would forget what was spent since, so take a newer export"
         )
     try:
-        require_head(head, export.books)
+        require_head(head, export.state)
     except DamageError:
         raise StorageError(
             f"{file} is not of the ledger that {head_path(path)} tells of: take this site's export"
@@ -149,9 +149,9 @@ def _build(aside: Path, export: Export, identity: Identity) -> None:
                 write_entry(connection, number, sealed)
             for dataset, (members, records) in export.members.items():
                 write_members(connection, dataset, members, records)
-            number = export.books.number + 1
+            number = export.state.number + 1
             restored = Restored(number=number, created=now(), public_key=identity.public_key_text)
-            write_entry(connection, number, SealedEntry.seal(restored, export.books.hash, identity))
+            write_entry(connection, number, SealedEntry.seal(restored, export.state.hash, identity))
         connection.execute("PRAGMA journal_mode=DELETE")  # all of it into the one file that is moved into place
     finally:
         connection.close()

@@ -19,6 +19,7 @@ from sealora_client.model.base import load_base
 from sealora_client.model.fetch import locate_base
 from sealora_client.model.model_files import digest_of, template_file
 from sealora_client.model.pretrained import load_tokenizer
+from sealora_client.model.sharing import sharing_key
 from sealora_common.adapter import AdapterLayout, Tensors, TensorSpec, adapter_kind
 from sealora_common.errors import ModelError
 from sealora_common.recipe.schema import ModelSection, Recipe
@@ -149,12 +150,12 @@ class AdaptedModel:
         return linear
 
 
-_loaded: dict[tuple[object, ...], AdaptedModel] = {}
+_loaded: dict[bytes, AdaptedModel] = {}
 _loading = threading.Lock()
 
 
 def adapted_model(recipe: Recipe) -> AdaptedModel:
-    """The process's one `AdaptedModel` for the recipe's sections `model` and `lora`, loaded at the first call.
+    """The process's one `AdaptedModel` for all recipes of the same `sharing_key`, loaded at the first call.
 
     All sites of a simulation share it, and so one base model in memory: whoever uses it writes the adapter it
     needs first, and holds `lock` meanwhile if sites run in threads.
@@ -163,15 +164,8 @@ def adapted_model(recipe: Recipe) -> AdaptedModel:
         ModelError: see `AdaptedModel.load`.
     """
     with _loading:
-        section, lora = recipe.model, recipe.lora
-        directory, base_digest = _checked_base(section)
-        # All fields but those that change no model: what a base is called is settled by its digest, the adapter's
-        # values are written before it is used, and what is trained of it is chosen round by round.
-        key = (
-            base_digest,
-            section.model_copy(update={"base": "", "digest": None}),
-            lora.model_copy(update={"aggregation": "ffa", "seed": 0}),
-        )
+        directory, base_digest = _checked_base(recipe.model)
+        key = sharing_key(recipe, base_digest)
         if key not in _loaded:
             _loaded[key] = AdaptedModel._load_from(directory, base_digest, recipe)
         return _loaded[key]

@@ -8,11 +8,9 @@ The converted directory is the same, byte for byte, on every machine, so its dig
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
-import os
 import shutil
 import subprocess
 import sys
@@ -20,19 +18,19 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from sealora_common.config import LINE, json_value, read_file
 from sealora_common.errors import ModelError, storage_error
-from sealora_common.storage.durable import open_lock, write_atomically
+from sealora_common.storage.durable import settle_file, write_atomically
+from sealora_common.storage.lock import LockedError, locked
 from sealora_common.storage.own_files import (
     PUBLIC_DIRECTORY,
     PUBLIC_FILE,
     directory_for,
     make_directory,
-    open_own,
     sync_directory,
 )
 
@@ -155,8 +153,7 @@ def _forget_versions(directory: Path) -> None:
 def _settle(built: Path, directory: Path) -> None:
     """Flushes `built` to the disk and renames it to `directory`, unless another process was faster."""
     for path in built.iterdir():  # with modes of its own each: safetensors' are the owner's alone, others the umask's
-        with os.fdopen(open_own(path, os.O_RDWR, mode=PUBLIC_FILE)) as file:
-            os.fsync(file)
+        settle_file(path, mode=PUBLIC_FILE)
     make_directory(built, mode=PUBLIC_DIRECTORY)
     sync_directory(built)
     try:
@@ -170,12 +167,7 @@ def _settle(built: Path, directory: Path) -> None:
 @contextmanager
 def _one_builder(cache: Path) -> Iterator[None]:
     """Holds the lock of the build; goes on without it after `_LOCK_SECONDS`, since the rename alone is safe."""
-    deadline = time.monotonic() + _LOCK_SECONDS
-    with os.fdopen(open_lock(cache / f".{CATALOGUE_NAME}.lock")) as lock:
-        while time.monotonic() < deadline:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                time.sleep(0.5)
+    with ExitStack() as stack:
+        with suppress(LockedError):
+            stack.enter_context(locked(cache / f".{CATALOGUE_NAME}.lock", seconds=_LOCK_SECONDS))
         yield

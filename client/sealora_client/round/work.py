@@ -215,7 +215,7 @@ class RoundWork:
         """Refuses to send one round's sum more often than the recipe tries a round, whatever the budget allows."""
         site, order = self.site, self.order
         with site.ledger() as ledger:
-            rows = ledger.history(site.data.train_set)
+            rows = ledger.charges(site.data.train_set)
         sent = sum(row.released is not None for row in rows if (row.run, row.round_number) == _round(order))
         if sent >= site.recipe.sites.round_attempts:
             raise OrderRefusedError(

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from sealora_common.config import load_yaml
 from sealora_common.errors import PolicyError, UnreadableError
 from sealora_common.health.logs import LogFormat
-
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+from sealora_common.network.address import server_url
 
 
 class SiteConfig(BaseModel):
@@ -41,14 +39,7 @@ class SiteConfig(BaseModel):
     @field_validator("server")
     @classmethod
     def _is_an_address(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        parts = urlsplit(value.rstrip("/"))
-        if parts.scheme not in ("https", "http") or not parts.hostname or parts.path or parts.query or parts.username:
-            raise ValueError(f"{value!r} is no address of a server: write https://host:port")
-        if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
-            raise ValueError(f"{value!r} is not encrypted: write https://")
-        return value.rstrip("/")
+        return None if value is None else server_url(value)
 
     @classmethod
     def load(cls, path: Path) -> SiteConfig:

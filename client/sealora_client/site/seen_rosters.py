@@ -5,17 +5,14 @@ The rules are `sealora_common.roster.SeenRosters`'; here is the file. Whoever pu
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
 from sealora_common.config import LINE, from_json, read_file
 from sealora_common.errors import StorageError, UnreadableError
 from sealora_common.roster import Roster, SeenRosters
-from sealora_common.storage.durable import open_lock, write_atomically
+from sealora_common.storage.durable import write_atomically
+from sealora_common.storage.lock import locked
 
 SEEN = "seen-rosters.json"
 """Its name in a site's directory."""
@@ -65,20 +62,9 @@ def remember_roster(directory: Path, roster: Roster) -> None:
         PolicyError: it contradicts one that has been used.
         StorageError: the note could not be read or written.
     """
-    with _alone(directory):
+    with locked(directory / _LOCK, seconds=None):
         seen = read_seen(directory)
         seen.require(roster, f"{directory / 'roster.json'}: ")
         after = seen.after(roster)
         if after != seen:
             write_atomically(directory / SEEN, after.model_dump_json(indent=2).encode() + b"\n", mode=0o600)
-
-
-@contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    path = directory / _LOCK
-    descriptor = open_lock(path)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sealora_common.errors import UnreadableError
+from sealora_common.show.size_text import size_text
 
 _STEP = 2**20
 
@@ -64,5 +65,4 @@ def why_not(error: OSError | UnreadableError) -> str:
 
 
 def _too_large(longest: int) -> UnreadableError:
-    size = f"{longest / 2**20:.0f} MiB" if longest >= 2**20 else f"{longest / 2**10:.0f} KiB"
-    return UnreadableError(f"larger than {size}, the most that is read")
+    return UnreadableError(f"larger than {size_text(longest)}, the most that is read")

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from sealora_common.config.bounds import CONFIGURATION, Bounds
+from sealora_common.config.checked import checked
 from sealora_common.config.file import read_file, why_not
-from sealora_common.config.problem import first_problem
 from sealora_common.errors import UnreadableError
 
 YamlValue = dict[str, "YamlValue"] | list["YamlValue"] | str | int | float | bool | None
@@ -76,10 +76,7 @@ def load_yaml(kind: type[Model], path: Path, whole: str, bounds: Bounds = CONFIG
         raise
     except (OSError, UnreadableError) as error:
         raise UnreadableError(f"{path}: cannot be read ({why_not(error)}): correct the file") from None
-    try:
-        return kind.model_validate(value)
-    except ValidationError as error:
-        raise UnreadableError(f"{path}: {first_problem(error, whole, kind)}") from None
+    return checked(kind, value, before=f"{path}: ", whole=whole)
 
 
 class _Building:

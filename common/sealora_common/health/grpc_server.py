@@ -6,7 +6,7 @@ from concurrent import futures
 from types import TracebackType
 
 from sealora_common.errors import StorageError
-from sealora_common.health.http_server import split_address
+from sealora_common.health.http_server import listening_place
 from sealora_common.health.status import Health
 
 ALIVE = "alive"
@@ -42,7 +42,7 @@ class GrpcHealthServer:
         Raises:
             StorageError: the address is none or is taken.
         """
-        host, _ = split_address(self._named)
+        host, _ = listening_place(self._named)
         try:
             port = self._server.add_insecure_port(self._named)
         except RuntimeError:

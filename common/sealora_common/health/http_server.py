@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sealora_common.errors import StorageError
 from sealora_common.health.status import Health
+from sealora_common.network.address import host_and_port
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -90,20 +91,20 @@ class HealthServer:
         self._server.run(sockets=[self._socket])
 
 
-def split_address(address: str) -> tuple[str, int]:
-    """Host and port of `host:port` or `[IPv6]:port`.
+def listening_place(address: str) -> tuple[str, int]:
+    """Host and port of a probe's address.
 
     Raises:
-        StorageError: it is no such thing.
+        StorageError: it is none.
     """
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > 65535:
-        raise StorageError(f"{address!r} is no address: write host:port, for example 127.0.0.1:9180")
-    return host.strip("[]"), int(port)
+    try:
+        return host_and_port(address)
+    except ValueError:
+        raise StorageError(f"{address!r} is no address: write host:port, for example 127.0.0.1:9180") from None
 
 
 def _listen(address: str) -> socket.socket:
-    host, port = split_address(address)
+    host, port = listening_place(address)
     try:
         family, kind, protocol, _, where = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

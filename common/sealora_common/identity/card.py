@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, EllipticCurvePublicKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat, PublicFormat
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from sealora_common.canonical import canonical_json
-from sealora_common.config import SMALL, from_json, read_file
+from sealora_common.config import NAME_PATTERN, SMALL, Name, from_json, read_file
 from sealora_common.errors import PolicyError, UnreadableError
 from sealora_common.identity import (
     Identity,
@@ -30,7 +30,6 @@ from sealora_common.storage.file_version import require_version
 
 _SIGNED_AS = b"sealora site card v2\n"
 _VERSION = 2
-_NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
 
 
 def _is_p384(value: str) -> str:
@@ -55,7 +54,7 @@ class SiteCard(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: Literal[2] = 2
-    name: Annotated[str, Field(pattern=_NAME)]
+    name: Name
     public_key: PublicKeyText
     """Ed25519 and ML-DSA-65, base64: signs the site's part in every round."""
     node_key: NodeKeyText
@@ -104,7 +103,7 @@ def check_name(name: str) -> None:
     Raises:
         PolicyError: it is none.
     """
-    if not re.fullmatch(_NAME, name):
+    if not re.fullmatch(NAME_PATTERN, name):
         raise PolicyError(
             f"{name!r} is no name for a site: take up to 63 lower-case letters, digits and dashes, no dash first"
         )

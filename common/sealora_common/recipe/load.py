@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from sealora_common.config import CONFIGURATION, YamlValue, first_problem, read_file, why_not, yaml_value
+from sealora_common.config import CONFIGURATION, YamlValue, checked, read_file, why_not, yaml_value
 from sealora_common.errors import RecipeError, UnreadableError
 from sealora_common.recipe.schema import Recipe
 
@@ -49,9 +47,9 @@ def parse_recipe(content: bytes | str, *, where: str = "recipe", overrides: Iter
     for override in overrides:
         _apply_override(value, override)
     try:
-        return Recipe.model_validate(value)
-    except ValidationError as error:
-        raise RecipeError(f"{where}: {first_problem(error, '', Recipe)}") from None
+        return checked(Recipe, value, before=f"{where}: ")
+    except UnreadableError as error:
+        raise RecipeError(str(error)) from None
 
 
 def _apply_override(value: dict[str, YamlValue], override: str) -> None:

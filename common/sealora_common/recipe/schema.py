@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from sealora_common.canonical import canonical_json, digest
+from sealora_common.config import Name
+from sealora_common.recipe.hash import NOT_AGREED, agreed_hash
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Unit = Literal["record", "person"]
@@ -218,7 +218,7 @@ class SitesSection(Section):
     """Seconds a site has for each later stage of a round."""
     round_attempts: int = Field(default=3, ge=1, le=100)
     """How often a round is tried before the run stops (it can be resumed)."""
-    simulated: dict[Name, str] = Field(default_factory=dict)
+    simulated: Annotated[dict[Name, str], NOT_AGREED] = Field(default_factory=dict)
     """Simulation only: site name -> its JSONL file. Not part of the recipe's hash."""
 
 
@@ -262,10 +262,8 @@ class Recipe(Section):
 
     @property
     def hash(self) -> str:
-        """SHA-256 (hex) of the recipe's canonical form, without what only a simulation reads."""
-        agreed = self.model_dump(mode="json")
-        del agreed["sites"]["simulated"]
-        return digest(canonical_json(agreed))
+        """SHA-256 (hex) of what the parties agree on, see `recipe.hash`; the order of fields is no part of it."""
+        return agreed_hash(self)
 
     @property
     def accounted_steps(self) -> int:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from sealora_common.canonical import canonical_json
-from sealora_common.config import SMALL, from_json, read_file
+from sealora_common.config import SMALL, Name, from_json, read_file
 from sealora_common.errors import PolicyError, UnreadableError
 from sealora_common.identity import Identity, SignatureText, signature_from_text, signature_to_text, verify
 from sealora_common.storage.durable import write_atomically
@@ -23,7 +23,7 @@ class Cosignature(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: Literal[1] = 1
-    member: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    member: Name
     sequence: int = Field(ge=1, lt=2**32)
     """The roster's number."""
     roster_hash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

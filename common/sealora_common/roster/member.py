@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
+from sealora_common.config import Name
 from sealora_common.identity import PublicKeyText, key_fingerprint, key_from_text, key_parts
 from sealora_common.identity.card import NodeKeyText
 
@@ -13,7 +14,7 @@ class Member(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    name: Name
     public_key: PublicKeyText
     node_key: NodeKeyText | None = None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
 import os
 import tempfile
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from sealora_common.config import LARGE, read_file
 from sealora_common.errors import StorageError, UnreadableError, storage_error
+from sealora_common.storage.lock import wait_for_lock
 from sealora_common.storage.own_files import PRIVATE_FILE, directory_for, open_own, sync_directory
 
 _BLOCK_BYTES = 2**16
@@ -66,6 +66,20 @@ def create_once(path: Path) -> bool:
     return True
 
 
+def settle_file(path: Path, *, mode: int) -> None:
+    """Flushes a file that a library wrote to the disk, and gives it the permission bits `mode`.
+
+    Raises:
+        StorageError: see `own_files.open_own`.
+        OSError: it could not be flushed.
+    """
+    descriptor = open_own(path, os.O_RDWR, mode=mode)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def append_line(path: Path, line: str) -> None:
     """Appends one line of text to `path` and flushes it to the disk.
 
@@ -90,18 +104,6 @@ def open_to_append(path: Path) -> io.TextIOWrapper:
     """
     directory_for(path)
     return io.TextIOWrapper(io.FileIO(open_own(path, os.O_WRONLY | os.O_APPEND), "a"), encoding="utf-8")
-
-
-def open_lock(path: Path) -> int:
-    """Opens the file whose lock (flock(2)) keeps processes apart, in a directory that is there; the descriptor.
-
-    Raises:
-        StorageError: it could not be made.
-    """
-    try:
-        return open_own(path, os.O_RDWR)
-    except OSError as error:
-        raise storage_error(path, error) from error
 
 
 def rename_durably(source: Path, target: Path) -> None:
@@ -149,7 +151,7 @@ def append_whole_lines(path: Path, lines_after: Callable[[int], Sequence[bytes]]
         directory_for(path)
         is_new = not path.exists()
         with os.fdopen(open_own(path, os.O_RDWR | os.O_APPEND), "a+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            wait_for_lock(file.fileno())
             count, end = _whole_lines_in(file)
             added = b"".join(line + b"\n" for line in lines_after(count))
             if added:

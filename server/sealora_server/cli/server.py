@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from sealora_common.identity.card import SiteCard
 from sealora_common.recipe import load_recipe
 from sealora_common.roster import Roster
 from sealora_common.show.console import SafeConsole
-from sealora_common.show.safe_text import safe_text
 from sealora_common.show.say import say, say_json
-from sealora_server.deployment.directory import ServerDirectory
+from sealora_server.cli.server_status import show_status
+from sealora_server.deployment.directory import ServerDirectory, run_name
 from sealora_server.deployment.errors import DeploymentError
 
 if TYPE_CHECKING:
-    from sealora_server.deployment.operator.messages import Request, Status
+    from sealora_server.deployment.operator.messages import Request
 
 server_cli = typer.Typer(no_args_is_help=True, help="Make, run and operate an aggregation server.")
 certificate_cli = typer.Typer(no_args_is_help=True, help="The server's TLS certificate.")
@@ -31,8 +27,6 @@ server_cli.add_typer(certificate_cli, name="certificate")
 ConfigFile = Annotated[Path, typer.Option("--config", envvar="SEALORA_SERVER_CONFIG", help="The server's server.yaml.")]
 CONFIG = Path("server.yaml")
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The run's name.")]
-_FOLLOW_SECONDS = 0.3
-_LONGEST_LINE = 2**20
 
 
 @server_cli.command()
@@ -113,7 +107,7 @@ def submit(
 
     parsed = load_recipe(recipe, overrides or [])
     text = yaml.safe_dump(parsed.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    named = _run_name(name or parsed.name)
+    named = run_name(name or parsed.name)
     # Both were read here, so that a complaint names the file.
     _ask(config, Submit(name=named, recipe=text, roster=Roster.load(roster).model_dump_json()))
     say(f"run {named}: started. Its recipe hash, which every site must have: {parsed.hash}")
@@ -134,7 +128,7 @@ def status(
     if as_json:
         say_json(json.dumps(answer))
     else:
-        _show(Status.model_validate(answer), SafeConsole())
+        show_status(Status.model_validate(answer), SafeConsole())
 
 
 @server_cli.command()
@@ -142,7 +136,7 @@ def stop(run: RunArgument, config: ConfigFile = CONFIG) -> None:
     """Stop a run. Its finished rounds are kept; it can be resumed."""
     from sealora_server.deployment.operator.messages import Stop
 
-    _ask(config, Stop(run=_run_name(run)))
+    _ask(config, Stop(run=run_name(run)))
     say(f"run {run}: stopped. To go on:  sealora server resume {run} --config {config}")
 
 
@@ -151,7 +145,7 @@ def resume(run: RunArgument, config: ConfigFile = CONFIG) -> None:
     """Go on with a run that was stopped or has failed, at the round it was in."""
     from sealora_server.deployment.operator.messages import Resume
 
-    _ask(config, Resume(run=_run_name(run)))
+    _ask(config, Resume(run=run_name(run)))
     say(f"run {run}: goes on")
 
 
@@ -165,7 +159,7 @@ def use_roster(
     from sealora_server.deployment.operator.messages import UseRoster
 
     loaded = Roster.load(roster)
-    _ask(config, UseRoster(run=_run_name(run), roster=loaded.model_dump_json()))
+    _ask(config, UseRoster(run=run_name(run), roster=loaded.model_dump_json()))
     say(f"run {run}: from the next round on with the roster {loaded.fingerprint}")
 
 
@@ -206,12 +200,15 @@ def logs(
     config: ConfigFile = CONFIG,
 ) -> None:
     """Show the log of the server, or of one run."""
+    from sealora_server.deployment.log_file import log_lines
+
     server = ServerDirectory(config)
-    path = server.log if run is None else server.runs / _run_name(run) / "serverapp.log"
+    path = server.log if run is None else server.runs / run_name(run) / "serverapp.log"
     if not path.exists():
         raise DeploymentError(f"{path}: nothing there yet: is this the right name, and was it ever started?")
     try:
-        _print(path, follow)
+        for line in log_lines(path, follow=follow):
+            say(line)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
 
@@ -240,67 +237,3 @@ def _ask(config: Path, request: Request) -> dict[str, object]:
     from sealora_server.deployment.operator.socket import ask
 
     return ask(ServerDirectory(config).operator_socket, request)
-
-
-def _run_name(name: str) -> str:
-    """Refuses what could not be a run's directory."""
-    from pydantic import TypeAdapter, ValidationError
-
-    from sealora_server.deployment.operator.messages import RunName
-
-    try:
-        return TypeAdapter(RunName).validate_python(name)
-    except ValidationError:
-        raise DeploymentError(
-            f"{name!r} is no name for a run: take up to 63 lower-case letters, digits and dashes, no dash first"
-        ) from None
-
-
-def _print(path: Path, follow: bool) -> None:
-    file = path.open("rb")
-    while True:
-        _say_lines(file)
-        if not follow:
-            return
-        time.sleep(_FOLLOW_SECONDS)
-        if path.exists() and path.stat().st_ino != os.fstat(file.fileno()).st_ino:  # rotated
-            _say_lines(file)
-            file = path.open("rb")
-
-
-def _say_lines(file: BinaryIO) -> None:
-    """What is left of a log. Its lines were made safe when they were written; others may have written into it."""
-    while line := file.readline(_LONGEST_LINE):
-        say(line.decode(errors="replace").rstrip("\n"))
-
-
-def _show(status: Status, console: Console) -> None:
-    def line(name: str, value: str) -> None:
-        console.print(f"{name:<12} {value}", highlight=False, markup=False, soft_wrap=True)
-
-    line("address", f"{status.address or 'your own front'} (as {', '.join(status.hosts)})")
-    if not status.up:
-        line("WARNING", "the server is starting: sites cannot connect yet")
-    line("receipts", f"signed by the key {status.server_key}")
-    line("certificate", f"until {status.certificate_expires}")
-    line("tls", status.tls)
-    line("health", status.health or "not served")
-    for warning in status.warnings:
-        line("WARNING", warning)
-    processes = Table("process", "pid", "up for", "restarts")
-    for process in status.processes:
-        pid = str(process.pid) if process.pid else "down"
-        processes.add_row(process.name, pid, f"{process.seconds:.0f} s", str(process.restarts))
-    console.print(processes)
-    sites = Table("site", "connected")
-    for site in status.sites:
-        sites.add_row(site.name, "yes" if site.online else "no")
-    console.print(sites)
-    runs = Table("run", "condition", "rounds", "", "waits for")
-    for run in status.runs:
-        rounds = f"{run.finished_rounds} of {run.rounds}"
-        runs.add_row(run.name, run.condition, rounds, run.said, ", ".join(run.waiting_for))
-    console.print(runs)
-    for run in status.runs:
-        for away in run.turned_away:
-            line("no part", f"{safe_text(away.name)} in run {run.name}: {safe_text(away.reason)}")

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from sealora_common.config import load_yaml
 from sealora_common.errors import UnreadableError
 from sealora_common.health.logs import LogFormat
+from sealora_common.network.address import host_and_port
 from sealora_server.deployment.errors import DeploymentError
 
 FrontKind = Literal["embedded", "nginx", "none"]
@@ -102,7 +103,10 @@ class ServerConfig(Section):
     @field_validator("listen")
     @classmethod
     def _is_an_address(cls, value: str) -> str:
-        listen_address(value)
+        try:
+            host_and_port(value)
+        except ValueError:
+            raise ValueError(f"{value!r} is no address and port, such as 0.0.0.0:9443") from None
         return value
 
     @classmethod
@@ -120,16 +124,3 @@ class ServerConfig(Section):
             ) from None
         except UnreadableError as error:
             raise DeploymentError(str(error)) from None
-
-
-def listen_address(value: str) -> tuple[str, int]:
-    """`host:port` or `[host]:port` in its two parts.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    host, colon, port = value.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isdecimal() or int(port) > 65535:
-        raise ValueError(f"{value!r} is no address and port, such as 0.0.0.0:9443")
-    return host, int(port)

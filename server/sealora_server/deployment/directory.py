@@ -13,10 +13,12 @@ logs/server.log    what the server and its processes said, rotated
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from sealora_common.config import NAME_PATTERN
 from sealora_server.deployment.config import ServerConfig
 from sealora_server.deployment.errors import DeploymentError
 
@@ -106,3 +108,16 @@ class ServerDirectory:
                 f"{self.path}: this path is {longest - _LONGEST_SOCKET_PATH} bytes too long for Unix sockets in it: "
                 "choose a shorter one"
             )
+
+
+def run_name(name: str) -> str:
+    """The name, if it is one that a run's directory can have.
+
+    Raises:
+        DeploymentError: it is none.
+    """
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise DeploymentError(
+            f"{name!r} is no name for a run: take up to 63 lower-case letters, digits and dashes, no dash first"
+        )
+    return name

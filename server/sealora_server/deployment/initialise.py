@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import yaml
-from pydantic import ValidationError
 
-from sealora_common.config import first_problem
+from sealora_common.config import checked
 from sealora_common.entropy import SystemEntropy
+from sealora_common.errors import UnreadableError
 from sealora_common.identity import Identity, write_public_key
 from sealora_common.storage.durable import write_atomically
 from sealora_common.storage.own_files import make_directory
@@ -102,9 +102,9 @@ def _configuration(values: dict[str, str], hosts: Sequence[str], own: OwnCertifi
         tls = {"certificate": own.certificate.absolute(), "key": own.key.absolute()}
         tls["ca"] = own.ca.absolute() if own.ca else None  # type: ignore[assignment]
     try:
-        return ServerConfig.model_validate({**values, "hosts": tuple(hosts), "tls": tls})
-    except ValidationError as error:
-        raise DeploymentError(f"--{first_problem(error, 'server', ServerConfig)}") from None
+        return checked(ServerConfig, {**values, "hosts": tuple(hosts), "tls": tls}, before="--", whole="server")
+    except UnreadableError as error:
+        raise DeploymentError(str(error)) from None
 
 
 def _make_certificates(directory: Path, config: ServerConfig) -> None:

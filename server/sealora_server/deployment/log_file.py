@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import logging.handlers
+import os
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from sealora_common.errors import storage_error
 from sealora_common.health.logs import SafeFormatter
@@ -19,6 +22,8 @@ from sealora_server.deployment.front.rules import RateLimit
 _BYTES = 10 * 2**20
 _KEPT = 5
 _LONGEST_LINE = 2**16
+_LONGEST_PIECE = 2**20  # of a line that others wrote, read at a time
+_FOLLOW_SECONDS = 0.3
 # Flower writes a line for every request that it refuses, and any stranger can make requests.
 _LINES_PER_SECOND = 10
 _LINES_AT_ONCE = 200
@@ -73,3 +78,36 @@ class LogFile(io.TextIOBase):
         """Closes the file."""
         self._handler.close()
         super().close()
+
+
+def log_lines(
+    path: Path, *, follow: bool, wait: Callable[[], None] = lambda: time.sleep(_FOLLOW_SECONDS)
+) -> Iterator[str]:
+    """The lines of a log, without their ends. They were made safe when they were written; others may have written too.
+
+    Args:
+        path: the file.
+        follow: whether to go on, without end, with what is added, also after a rotation.
+        wait: called where there is nothing new.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    file = path.open("rb")
+    try:
+        while True:
+            yield from _rest(file)
+            if not follow:
+                return
+            wait()
+            if path.exists() and path.stat().st_ino != os.fstat(file.fileno()).st_ino:  # rotated
+                yield from _rest(file)
+                file.close()
+                file = path.open("rb")
+    finally:
+        file.close()
+
+
+def _rest(file: BinaryIO) -> Iterator[str]:
+    while line := file.readline(_LONGEST_PIECE):
+        yield line.decode(errors="replace").rstrip("\n")

@@ -7,19 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sealora_common.config import LINE, from_json, read_file
+from sealora_common.config import LINE, Name, from_json, read_file
 from sealora_common.errors import UnreadableError
 from sealora_common.roster import Roster
 from sealora_common.storage.durable import write_atomically
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.superlink.client import SuperLinkClient
 from sealora_server.node_keys import node_key_pem
-
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 
 
 class NodeList(BaseModel):

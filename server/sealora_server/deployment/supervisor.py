@@ -20,6 +20,7 @@ from sealora_common.health.http_server import HealthServer
 from sealora_common.health.logs import set_up_logs
 from sealora_common.health.status import Health
 from sealora_common.identity import Identity
+from sealora_common.storage.lock import DirectoryLock
 from sealora_common.storage.own_files import make_directory
 from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.front.handshake import handshake_sentence
@@ -43,7 +44,6 @@ from sealora_server.deployment.runs.managed import RunHost
 from sealora_server.deployment.runs.progress import RunProgress
 from sealora_server.deployment.superlink.client import SuperLinkClient
 from sealora_server.deployment.tls.certificate_watch import CertificateWatch
-from sealora_server.lock import DirectoryLock
 
 log = logging.getLogger(__name__)
 

@@ -62,7 +62,7 @@ def charge(
 def train(ledger: Ledger, own: Recipe, rounds: int, *, run: str, limit: float = 8.0) -> None:
     """Charges the next rounds of a run."""
     mechanism = training_mechanism(own, 3)
-    begun = len([row for row in ledger.history() if row.run == run])
+    begun = len([row for row in ledger.charges() if row.run == run])
     for number in range(begun + 1, begun + rounds + 1):
         charge(ledger, own, mechanism, number, dataset=TRAIN, run=run, limit=limit)
 

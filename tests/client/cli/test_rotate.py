@@ -11,11 +11,12 @@ from enrolled_site import EnrolledSite
 from typer.testing import CliRunner
 
 from sealora_client.cli import cli
-from sealora_client.cli import rotate as rotate_cli
-from sealora_client.fleet.journal import only_process
 from sealora_client.fleet.node_key import load_node_key, public_half
 from sealora_client.ledger import Ledger
+from sealora_client.site.config import SiteConfig
 from sealora_client.site.directory import Site
+from sealora_client.site.process_lock import only_process
+from sealora_client.site.rotation import finish_rotation
 from sealora_common.errors import PolicyError, SealoraError
 from sealora_common.identity import PASSPHRASE_FILE, Identity, key_to_text
 from sealora_common.identity.card import SiteCard
@@ -87,7 +88,7 @@ def test_the_ledger_goes_on_under_the_new_key(site: EnrolledSite) -> None:
     charge(site, "cd" * 16)
     opened = Site(site.directory)
     with Ledger(site.directory / "ledger.sqlite", opened.identity) as ledger:
-        assert len(ledger.history()) == 2
+        assert len(ledger.charges()) == 2
         assert ledger.verify().signed_by == opened.identity.pin
 
 
@@ -145,9 +146,7 @@ def test_a_site_at_work_is_not_changed_under_its_feet(site: EnrolledSite) -> Non
 
 
 @pytest.mark.parametrize("step", range(6))
-def test_interrupted_anywhere_it_can_be_finished(
-    site: EnrolledSite, monkeypatch: pytest.MonkeyPatch, step: int
-) -> None:
+def test_interrupted_anywhere_it_can_be_finished(site: EnrolledSite, step: int) -> None:
     """Power is lost before the step-th change of a file; the next attempt finishes the work."""
     charge(site, "ab" * 16)
     former = Site(site.directory).identity.public_key
@@ -159,21 +158,13 @@ def test_interrupted_anywhere_it_can_be_finished(
     class PowerLostError(Exception):
         pass
 
-    def counted(original: Callable[..., object]) -> Callable[..., object]:
-        def change(*arguments: object, **options: object) -> object:
-            if left[0] == 0:
-                raise PowerLostError
-            left[0] -= 1
-            return original(*arguments, **options)
+    def until_power_is_lost() -> None:
+        if left[0] == 0:
+            raise PowerLostError
+        left[0] -= 1
 
-        return change
-
-    with monkeypatch.context() as patched:
-        patched.setattr(rotate_cli.os, "link", counted(rotate_cli.os.link))
-        patched.setattr(rotate_cli, "rename_durably", counted(rotate_cli.rename_durably))
-        patched.setattr(rotate_cli, "_remove", counted(rotate_cli._remove))
-        with pytest.raises(PowerLostError):
-            rotate(site, "--finish")
+    with pytest.raises(PowerLostError):
+        finish_rotation(site.directory, SiteConfig.load(site.directory / "site.yaml"), until_power_is_lost)
     rotate(site, "--finish")
     opened = Site(site.directory)
     assert opened.identity.public_key_text == card.public_key
@@ -181,7 +172,7 @@ def test_interrupted_anywhere_it_can_be_finished(
     assert Identity.load("site-0", site.directory / "former-keys" / "identity.pem").public_key == former
     assert public_half(load_node_key(site.directory / "former-keys" / "node.key")) != card.node_key
     with Ledger(site.directory / "ledger.sqlite", opened.identity) as ledger:
-        assert len(ledger.history()) == 1
+        assert len(ledger.charges()) == 1
 
 
 def test_a_damaged_new_card_is_one_sentence(site: EnrolledSite) -> None:

@@ -21,8 +21,9 @@ from flwr.app import RecordDict
 from typer.testing import CliRunner
 
 from sealora_client.cli import cli
-from sealora_client.fleet.journal import JOURNAL, only_process
 from sealora_client.fleet.node_key import load_node_key
+from sealora_client.fleet.session_record import SESSION_RECORD
+from sealora_client.site.process_lock import only_process
 from sealora_common.identity.card import create_node_key
 from sealora_common.round.hello import Hello
 
@@ -124,7 +125,7 @@ def test_it_greets_trains_and_leaves(bench: Bench, server: FleetServer) -> None:
     assert answers[2] == "online"
     assert any("round 1: train answered in" in line for line in done.lines)
     assert done.lines[-1].endswith("session ended")
-    assert json.loads((directory / JOURNAL).read_text())["node_id"] is None
+    assert json.loads((directory / SESSION_RECORD).read_text())["node_id"] is None
     with only_process(directory):  # nobody holds it any more
         pass
 
@@ -221,7 +222,7 @@ def test_training_that_is_cut_short_is_refused_and_costs_one_charge(bench: Bench
     assert done.result.exit_code == 0
     assert answers == ["this site is being stopped by its operator; order the round anew once it is back"]
     with bench.site.ledger() as ledger:
-        (row,) = [row for row in ledger.history() if row.mechanism.sample_rate < 1]
+        (row,) = [row for row in ledger.charges() if row.mechanism.sample_rate < 1]
         assert row.is_open
 
 

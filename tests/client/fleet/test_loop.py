@@ -129,14 +129,14 @@ def test_the_journal_knows_of_a_message_before_the_app_does_and_until_it_is_answ
     seen = []
 
     def app(message, context):
-        seen.append(site.journal.in_hand.message_id)
+        seen.append(site.record.in_hand.message_id)
         return CountingApp()(message, context)
 
     connection = FakeConnection()
     site = start(connection, app)
     connection.inbox.append(delivery())
     wait_until(lambda: len(connection.pushed) == 1)
-    wait_until(lambda: site.journal.in_hand is None)
+    wait_until(lambda: site.record.in_hand is None)
     assert seen == [f"{1:064x}"]
 
 
@@ -188,8 +188,8 @@ def test_what_is_in_hand_is_given_up_and_refused_when_the_time_is_up(start):
     site = start(connection, train)
     wait_until(lambda: "leave" in connection.calls)
     assert len(connection.pushed) == 1
-    wait_until(lambda: site.journal.open_node is None)
-    assert site.journal.in_hand is None
+    wait_until(lambda: site.record.open_node is None)
+    assert site.record.in_hand is None
 
 
 def test_an_answer_that_a_stopped_site_cannot_send_any_more_is_told_lost_at_the_next_start(tmp_path):
@@ -201,7 +201,7 @@ def test_an_answer_that_a_stopped_site_cannot_send_any_more_is_told_lost_at_the_
     again = FakeConnection()
     with FleetSite(tmp_path, SERVER, connection=again) as site:
         wait_until(lambda: len(again.pushed) == 1)
-        wait_until(lambda: site.journal.in_hand is None)
+        wait_until(lambda: site.record.in_hand is None)
     assert again.pushed[0].envelope.metadata.reply_to_message_id == f"{1:064x}"
     assert site.app.asked == []
 
@@ -215,12 +215,12 @@ def test_a_site_says_goodbye_though_the_run_of_its_last_answer_is_over(tmp_path)
     connection.inbox.append(delivery())
     with FleetSite(tmp_path, SERVER, train, connection=connection) as site:
         wait_until(lambda: "leave" in connection.calls)
-    assert site.journal.open_node is None
+    assert site.record.open_node is None
 
 
 def test_a_session_that_is_no_more_this_site_s_is_waited_for(tmp_path):
-    """The journal names a node, and the server holds a session, but not that node's."""
-    FleetSite(tmp_path, SERVER, connection=FakeConnection()).journal.opened(6)
+    """The record names a node, and the server holds a session, but not that node's."""
+    FleetSite(tmp_path, SERVER, connection=FakeConnection()).record.opened(6)
     connection = FakeConnection(**{"open": reasons("busy", "busy"), "resume 6": reasons("unknown", "unknown")})
     with FleetSite(tmp_path, SERVER, connection=connection) as site:
         wait_until(lambda: "busy it is" in site.health.to_json()["parts"]["server"]["said"])

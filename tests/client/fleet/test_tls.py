@@ -9,9 +9,10 @@ from flwr.app import RecordDict
 
 from certificates import Authority
 from handshakes import needs_hybrid, only_group, server_context, shaken
-from sealora_client.fleet.connection import FleetConnection, tls_context
+from sealora_client.fleet.connection import FleetConnection
 from sealora_client.fleet.errors import SessionRefusedError
 from sealora_common.errors import StorageError
+from sealora_common.network.tls import client_context
 
 
 @pytest.fixture
@@ -111,9 +112,9 @@ def test_a_ca_file_that_cannot_be_used_is_said(tmp_path, key, content, why):
 def test_a_server_that_has_one_classical_group_alone_is_still_reached(authority, group):
     context = server_context(authority)
     only_group(context, group)
-    assert shaken(context, tls_context(authority.ca)).is_quantum_safe is False
+    assert shaken(context, client_context(authority.ca)).is_quantum_safe is False
 
 
 @needs_hybrid
 def test_the_hybrid_group_is_used_where_openssl_has_it(authority):
-    assert shaken(server_context(authority), tls_context(authority.ca)).group == "X25519MLKEM768"
+    assert shaken(server_context(authority), client_context(authority.ca)).group == "X25519MLKEM768"

@@ -19,11 +19,10 @@ from flwr.supernode import node_auth_http_interceptor
 from starlette.responses import Response
 
 from sealora_client.fleet import connection as connection_module
-from sealora_client.fleet import hostile
-from sealora_client.fleet import journal as journal_module
+from sealora_client.fleet import hostile, session_record
 from sealora_client.fleet.connection import FleetConnection
 from sealora_client.fleet.errors import LostConnectionError
-from sealora_client.fleet.journal import JOURNAL
+from sealora_client.fleet.session_record import SESSION_RECORD
 from sealora_client.fleet.stop import StopNow
 from sealora_common.errors import StorageError
 from sealora_common.network.frames import LONGEST_WAIT_SECONDS, WAIT
@@ -245,7 +244,7 @@ def test_a_clock_that_flower_refuses_is_told_so_and_by_how_much(server, key, tmp
 
 def test_a_session_left_open_by_a_crash_is_taken_over_at_once(server, key, tmp_path):
     crashed = FleetSite(tmp_path, server.address, key=key)
-    crashed.journal.opened(crashed.connection.open())
+    crashed.record.opened(crashed.connection.open())
     assert server.status_of(server.node_of(key)) == "online"
     started = time.monotonic()
     with FleetSite(tmp_path, server.address, key=key) as site:
@@ -298,11 +297,11 @@ def test_a_message_that_comes_again_after_a_restart_of_the_site_is_not_worked_on
 def test_what_was_in_hand_when_the_site_died_is_refused_when_it_is_back(server, key, tmp_path):
     crashed = FleetSite(tmp_path, server.address, key=key)
     node = crashed.connection.open()
-    crashed.journal.opened(node)
+    crashed.record.opened(node)
     run = server.start_run()
     order = server.order(run, node, "train", content())
     delivery = crashed.connection.pull(held=True)
-    crashed.journal.take(delivery.metadata)  # and here it is killed
+    crashed.record.take(delivery.metadata)  # and here it is killed
     with FleetSite(tmp_path, server.address, key=key) as site:
         wait_until(lambda: site.health.ready)
         assert "restarted" in refusal_of(server.reply(run, order))
@@ -319,7 +318,7 @@ def test_a_site_that_is_stopped_while_it_trains_says_so(server, key, tmp_path):
         order = server.order(run, node, "train", content())
         assert "being stopped" in refusal_of(server.reply(run, order))
         wait_until(lambda: server.status_of(node) == "offline")
-    assert 'in_hand":null' in (tmp_path / JOURNAL).read_text()
+    assert 'in_hand":null' in (tmp_path / SESSION_RECORD).read_text()
 
 
 def test_the_last_answer_before_a_stop_still_reaches_the_server(server, key, tmp_path):
@@ -410,8 +409,8 @@ def test_a_full_disk_refuses_the_order_before_any_work(server, key, tmp_path, mo
             raise StorageError("the disk is full")
         return original(*arguments, **options)
 
-    original = journal_module.write_atomically
-    monkeypatch.setattr(journal_module, "write_atomically", write)
+    original = session_record.write_atomically
+    monkeypatch.setattr(session_record, "write_atomically", write)
     with FleetSite(tmp_path, server.address, key=key) as site:
         run, node = server.start_run(), joined(server, site)
         wait_until(lambda: site.health.ready)

@@ -62,7 +62,7 @@ def test_an_order_outside_the_policy_s_hours_is_refused_by_the_line_and_costs_no
         "policy.yaml: hours are 20:00-06:00 (UTC), but it is 13:00 there: the order is refused until 20:00"
     )
     with bench.site.ledger() as ledger:
-        assert ledger.history() == []
+        assert ledger.charges() == []
 
 
 def test_an_order_within_the_hours_is_taken_and_its_round_goes_on_after_them(
@@ -106,7 +106,7 @@ def test_an_order_that_the_server_did_not_sign_is_refused_before_anything_else(
     assert UNSIGNED in refusal_of(bench.ask("site-0", "train", content))
     assert UNSIGNED in refusal_of(bench.ask("site-0", "evaluate", content))
     with bench.site.ledger() as ledger:
-        assert ledger.history() == []
+        assert ledger.charges() == []
 
 
 def test_an_order_without_the_field_of_its_signature_is_refused_as_unsigned(bench: Bench) -> None:

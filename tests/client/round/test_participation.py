@@ -38,7 +38,7 @@ def charges(bench, name="site-0"):
     parts = {bench.site.data.train_set.fingerprint: "train", bench.site.data.heldout_set.fingerprint: "held out"}
     with Ledger(bench.directory(name) / "ledger.sqlite") as ledger:
         return [
-            (parts[row.dataset], row.run[:2], row.round_number, row.released is not None) for row in ledger.history()
+            (parts[row.dataset], row.run[:2], row.round_number, row.released is not None) for row in ledger.charges()
         ]
 
 
@@ -143,7 +143,7 @@ def test_a_released_charge_releases_no_other_vector(bench):
     _, requests = bench.play(order, until="mask")
     bench.stage("site-0", "mask", requests["site-0"])
     with Ledger(bench.directory() / "ledger.sqlite", bench.site.identity) as ledger:
-        for row in ledger.history():
+        for row in ledger.charges():
             with pytest.raises(BudgetError, match="released already"):
                 ledger.mark_released(row.id, "ab" * 32)
 

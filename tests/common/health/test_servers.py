@@ -14,7 +14,6 @@ from prometheus_client import CollectorRegistry, Counter
 
 from sealora_common.errors import StorageError
 from sealora_common.health import GrpcHealthServer, Health, HealthServer
-from sealora_common.health.http_server import split_address
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -108,7 +107,3 @@ def test_what_is_no_address_is_one_sentence(health, address):
         HealthServer(address, health, CollectorRegistry()),
     ):
         pass
-
-
-def test_an_ipv6_address_is_written_in_brackets():
-    assert split_address("[::1]:9180") == ("::1", 9180)

@@ -13,12 +13,18 @@ from sealora_common.storage.durable import (
     append_line,
     append_whole_lines,
     create_once,
-    open_lock,
     open_to_append,
     rename_durably,
     write_atomically,
 )
+from sealora_common.storage.lock import locked
 from sealora_common.storage.own_files import PUBLIC_DIRECTORY, PUBLIC_FILE, make_directory, open_own
+
+
+def lock_once(path: Path) -> None:
+    with locked(path):
+        pass
+
 
 WRITERS = {
     "write_atomically": lambda path: write_atomically(path, b"x"),
@@ -27,7 +33,7 @@ WRITERS = {
     "create_once": create_once,
     "open_to_append": lambda path: open_to_append(path).close(),
 }
-IN_PLACE = {**WRITERS, "open_lock": lambda path: os.close(open_lock(path))}
+IN_PLACE = {**WRITERS, "locked": lock_once}
 """Those, and what makes no directory."""
 
 
@@ -62,7 +68,7 @@ def test_what_must_be_public_has_exactly_the_mode_that_was_asked_for(private, um
     assert [mode(private / "card"), mode(private / "model")] == [0o644, 0o755]
 
 
-@pytest.mark.parametrize("writer", ["append_line", "append_whole_lines", "open_lock", "open_to_append"])
+@pytest.mark.parametrize("writer", ["append_line", "append_whole_lines", "locked", "open_to_append"])
 def test_a_file_that_an_earlier_version_left_readable_is_closed_to_others(private, writer):
     file = private / "history.jsonl"
     file.write_text("")
@@ -83,7 +89,7 @@ def test_the_directory_that_a_person_works_in_keeps_its_mode(private):
     assert mode(private / "work") == 0o755
 
 
-@pytest.mark.parametrize("writer", ["append_line", "append_whole_lines", "create_once", "open_lock", "open_to_append"])
+@pytest.mark.parametrize("writer", ["append_line", "append_whole_lines", "create_once", "locked", "open_to_append"])
 def test_nothing_is_written_through_a_symbolic_link(private, tmp_path, writer):
     target = tmp_path / "target"
     target.write_text("as it was")

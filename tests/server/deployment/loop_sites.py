@@ -19,9 +19,9 @@ from flwr.app import Message
 
 from sealora_client.fleet.connection import FleetConnection
 from sealora_client.fleet.installed_app import InstalledApp
-from sealora_client.fleet.journal import Journal
 from sealora_client.fleet.link import PART, Link
 from sealora_client.fleet.loop import FleetLoop
+from sealora_client.fleet.session_record import SessionRecord
 from sealora_client.fleet.stop import Stop
 from sealora_client.prometheus import SiteMetrics
 from sealora_common.health.status import Health
@@ -58,7 +58,7 @@ def _serve(site: FleetSite, address: str, ca: Path, directory: Path) -> None:
     FleetLoop(
         FleetConnection(address, site.key, ca),
         InstalledApp(app, own, metrics),
-        journal=Journal(own, address),
+        session=SessionRecord(own, address),
         link=Link(address, Health(PART)),
         metrics=metrics,
         stop=stop,

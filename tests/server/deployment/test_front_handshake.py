@@ -10,9 +10,9 @@ from front_bench import KINDS, StartedFront, started_front
 
 from certificates import Authority
 from handshakes import needs_hybrid, only_group, only_groups, shaken
+from sealora_common.network.tls import server_context
 from sealora_common.network.tls_handshake import HandshakeWatch
 from sealora_server.deployment.config import LimitsSection
-from sealora_server.deployment.front.embedded import tls_context
 from sealora_server.deployment.front.handshake import handshake_sentence
 
 PATH = "/v1/fleet/pull-messages"
@@ -59,7 +59,7 @@ def test_the_embedded_front_takes_any_group_that_openssl_lets_it(tmp_path):
     for group in ("X25519", "prime256v1", "secp384r1", "secp521r1", "X448"):
         client = ssl.create_default_context(cafile=str(authority.ca))
         only_group(client, group)
-        assert shaken(tls_context(*authority.issue()), client).is_quantum_safe is False
+        assert shaken(server_context(*authority.issue()), client).is_quantum_safe is False
 
 
 @pytest.mark.parametrize(("listen", "reached"), [("0.0.0.0:{}", "127.0.0.1"), ("[::]:{}", "::1"), ("localhost:{}", "")])

@@ -6,6 +6,7 @@ import contextlib
 import json
 import sys
 import threading
+import time
 
 import pytest
 import yaml
@@ -15,9 +16,11 @@ from typer.testing import CliRunner
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import PolicyError, RecipeError, SealoraError
 from sealora_common.identity import Identity
+from sealora_common.show.say import say
 from sealora_server.cli import cli, main
 from sealora_server.cli import server as server_cli
 from sealora_server.deployment.errors import DeploymentError
+from sealora_server.deployment.log_file import log_lines
 from sealora_server.deployment.operator import admission
 from sealora_server.deployment.operator.messages import (
     ProcessStatus,
@@ -278,15 +281,15 @@ def test_logs_are_shown(files):
     assert types("logs", "r1", "--config", files / "server.yaml") == "three\n"
 
 
-def test_logs_are_followed_over_a_rotation(files, monkeypatch, capsys):
-    monkeypatch.setattr(server_cli, "_FOLLOW_SECONDS", 0.01)
+def test_logs_are_followed_over_a_rotation(files, monkeypatch):
     path = files / "server.log"
     path.write_text("one\n")
     monkeypatch.setattr(sys, "stdout", shown := Shown())
 
     def follow() -> None:
         with contextlib.suppress(SystemExit):
-            server_cli._print(path, True)
+            for line in log_lines(path, follow=True, wait=lambda: time.sleep(0.01)):
+                say(line)
 
     thread = threading.Thread(target=follow, daemon=True)
     thread.start()

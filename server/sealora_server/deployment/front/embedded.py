@@ -18,6 +18,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sealora_common.config import LINE, from_json, read_stream
 from sealora_common.health.logs import LogFormat, set_up_logs
+from sealora_common.network.tls import server_context
 from sealora_server.deployment.config import LimitsSection
 from sealora_server.deployment.front.accepting import Accepting
 from sealora_server.deployment.front.passing import SLOT, Front
@@ -41,20 +42,6 @@ class FrontSettings(BaseModel):
     key: Path
     limits: LimitsSection
     log: LogFormat
-
-
-def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """TLS 1.2 or later with this certificate; `load_cert_chain` on it replaces the certificate for new connections.
-
-    OpenSSL's own list of groups stands (`sealora_common.network.tls_handshake` says why).
-
-    Raises:
-        ssl.SSLError: the two do not belong together.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(certificate, key)
-    return context
 
 
 def limited_protocol(limits: LimitsSection, connections: ConnectionLimit) -> type[H11Protocol]:
@@ -124,7 +111,7 @@ class _Loop(asyncio.SelectorEventLoop):
 async def serve_front(settings: FrontSettings, listener: socket.socket, connections: ConnectionLimit) -> None:
     """Serves until SIGTERM; SIGHUP reads the certificate again."""
     front = Front(settings.fleet_socket, settings.limits, connections)
-    context = tls_context(settings.certificate, settings.key)
+    context = server_context(settings.certificate, settings.key)
     config = uvicorn.Config(
         front,
         http=limited_protocol(settings.limits, connections),
@@ -143,7 +130,7 @@ async def serve_front(settings: FrontSettings, listener: socket.socket, connecti
 
     def reload() -> None:
         try:
-            tls_context(settings.certificate, settings.key)  # a pair that does not match would break the one in use
+            server_context(settings.certificate, settings.key)  # a pair that does not match would break the one in use
             context.load_cert_chain(settings.certificate, settings.key)
         except (OSError, ssl.SSLError) as error:
             log.error("%s: the new certificate cannot be used, the old one stays (%s)", settings.certificate, error)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-import ssl
 
+from sealora_common.network.address import host_and_port
+from sealora_common.network.tls import unverified_client_context
 from sealora_common.network.tls_handshake import HandshakeWatch
-from sealora_server.deployment.config import listen_address
 
 _SECONDS = 2.0
 _LOOPBACK = {4: "127.0.0.1", 6: "::1"}
@@ -25,14 +25,12 @@ def handshake_sentence(address: str | None, host: str) -> str:
     """
     if address is None:
         return "not known: the front is your own"
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     # The server's own front on its own machine, and it is told nothing. Its certificate is looked at elsewhere.
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
+    context = unverified_client_context()
     watch = HandshakeWatch(context)
     try:
         with (
-            socket.create_connection(_reachable(*listen_address(address)), timeout=_SECONDS) as plain,
+            socket.create_connection(_reachable(*host_and_port(address)), timeout=_SECONDS) as plain,
             context.wrap_socket(plain, server_hostname=host) as tls,
         ):
             return watch.agreed(tls).sentence()

@@ -9,12 +9,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from sealora_common.config import Bounds, adapted_from_json
+from sealora_common.config import Bounds, Name, adapted_from_json
 from sealora_common.errors import UnreadableError
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.run.events import TurnedAway
 
-RunName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 RunCondition = Literal["running", "stopped", "failed", "finished"]
 
 
@@ -28,7 +27,7 @@ class Submit(Message):
     """Start a run."""
 
     action: Literal["submit"] = "submit"
-    name: RunName
+    name: Name
     recipe: str
     """YAML."""
     roster: str
@@ -39,21 +38,21 @@ class Stop(Message):
     """Stop a run; it can be resumed."""
 
     action: Literal["stop"] = "stop"
-    run: RunName
+    run: Name
 
 
 class Resume(Message):
     """Go on with a run that was stopped or has failed."""
 
     action: Literal["resume"] = "resume"
-    run: RunName
+    run: Name
 
 
 class UseRoster(Message):
     """Use a new roster from a run's next round on."""
 
     action: Literal["use_roster"] = "use_roster"
-    run: RunName
+    run: Name
     roster: str
 
 

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 from sealora_common.errors import storage_error
-from sealora_server.deployment.config import listen_address
+from sealora_common.network.address import host_and_port
 from sealora_server.deployment.errors import DeploymentError
 
 _BACKLOG = 512
@@ -40,7 +40,7 @@ def listen_tcp(address: str) -> socket.socket:
     Raises:
         DeploymentError: the address is taken, or is none of this machine.
     """
-    host, port = listen_address(address)
+    host, port = host_and_port(address)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from sealora_common.network.tls import server_context
 from sealora_server.deployment.errors import DeploymentError
-from sealora_server.deployment.front.embedded import tls_context
 from sealora_server.deployment.tls.certificates import (
     AUTHORITY_DAYS,
     SERVER_DAYS,
@@ -56,7 +56,7 @@ def handshake(directory, host: str, ca: str = "ca.pem") -> dict[str, object]:
     context = ssl.create_default_context(cafile=str(directory / ca))
     context.verify_flags |= getattr(ssl, "VERIFY_X509_STRICT", 0)
     ours, theirs = socket.socketpair()
-    server = tls_context(directory / "server.pem", directory / "server-key.pem")
+    server = server_context(directory / "server.pem", directory / "server-key.pem")
 
     def serve() -> None:
         try:
@@ -201,4 +201,4 @@ def test_a_name_that_no_certificate_can_hold_is_refused(files):
 
 
 def test_old_tls_is_not_spoken(files):
-    assert tls_context(files / "server.pem", files / "server-key.pem").minimum_version == ssl.TLSVersion.TLSv1_2
+    assert server_context(files / "server.pem", files / "server-key.pem").minimum_version == ssl.TLSVersion.TLSv1_2

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 
-class Pace:
+class PollInterval:
     """Pauses between polls: a share of the time since the last message, so that no reaction is late by much more.
 
     A site asks often in the midst of a round, when the next stage is seconds away, and seldom between runs: the

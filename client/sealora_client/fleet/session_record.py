@@ -1,31 +1,25 @@
 """What a site's loop must know after a crash: which session was its own, and which message it had in hand.
 
-The journal holds no secrets and nothing about the data. It lets a restarted site go on with its former session, where
+It holds no secrets and nothing about the data. It lets a restarted site go on with its former session, where
 Flower would refuse it another for a minute, and tell the server at once that what was in hand is lost, where the
 server would wait for it until the stage's deadline.
 """
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import Base64Bytes, BaseModel, ConfigDict
 
 from sealora_client.fleet.flower import Metadata, metadata_from_bytes, metadata_to_bytes
 from sealora_common.config import LINE, from_json, read_file
-from sealora_common.errors import PolicyError, UnreadableError
-from sealora_common.storage.durable import open_lock, write_atomically
+from sealora_common.errors import UnreadableError
+from sealora_common.storage.durable import write_atomically
 
-JOURNAL = "fleet.json"
+SESSION_RECORD = "fleet.json"
 """Its name in a site's directory."""
-LOCK = "site.lock"
-"""Held by the one process that runs a site."""
 _REMEMBERED = 64
 
 log = logging.getLogger(__name__)
@@ -42,13 +36,19 @@ class _Entry(BaseModel):
     in_hand: Base64Bytes | None = None
 
 
-class Journal:
-    """The journal in one site's directory. One of another server is dropped."""
+class SessionRecord:
+    """The session record in one site's directory. One of another server is dropped.
 
-    def __init__(self, directory: Path, server: str) -> None:
-        self._path = directory / JOURNAL
+    Args:
+        directory: the site's.
+        server: the address of the server's front.
+        host: the machine's name; None: as it calls itself.
+    """
+
+    def __init__(self, directory: Path, server: str, host: str | None = None) -> None:
+        self._path = directory / SESSION_RECORD
         read = self._read()
-        here = socket.gethostname()
+        here = host or socket.gethostname()
         self._entry = read if read is not None and read.server == server else _Entry(server=server, host=here)
         if self._entry.host != here:  # the session may be alive there
             self._entry = self._entry.model_copy(update={"host": here, "node_id": None, "in_hand": None})
@@ -76,7 +76,7 @@ class Journal:
         """Notes the node of a session.
 
         Raises:
-            StorageError: (by this and all that follow) the journal cannot be written.
+            StorageError: (by this and all that follow) it cannot be written.
         """
         self._write(node_id=node_id)
 
@@ -107,25 +107,3 @@ class Journal:
         except (OSError, UnreadableError):  # it only saves time: a site can do without
             log.warning("%s: cannot be read; going on without it", self._path)
             return None
-
-
-@contextmanager
-def only_process(directory: Path) -> Iterator[None]:
-    """Makes sure that one process at a time runs the site in `directory`.
-
-    Raises:
-        PolicyError: another one does.
-        StorageError: the lock cannot be made.
-    """
-    path = directory / LOCK
-    descriptor = open_lock(path)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise PolicyError(
-                f"{directory}: another process runs this site already: stop it first, or leave it at work"
-            ) from None
-        yield
-    finally:
-        os.close(descriptor)

@@ -4,20 +4,17 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from sealora_common.errors import StorageError
-from sealora_server import app
-from sealora_server.lock import DirectoryLock, LockedError
-from sealora_server.run.store import RunStore
-
-from pure_sites import pure_recipe
+from sealora_common.storage.lock import DirectoryLock, LockedError, locked
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from sealora_server.lock import DirectoryLock
+from sealora_common.storage.lock import DirectoryLock
 
 with DirectoryLock(Path(sys.argv[1]), "this run"):
     print("held", flush=True)
@@ -65,8 +62,33 @@ def test_a_directory_that_is_not_there_ends_in_a_sentence(tmp_path):
         pass
 
 
-def test_a_second_serverapp_does_not_touch_a_run_that_another_process_works_on(tmp_path, monkeypatch):
-    store = RunStore.create(tmp_path / "run", pure_recipe())
-    monkeypatch.setattr(app, "run_rounds", lambda *_: pytest.fail("it began"))
-    with DirectoryLock(store.directory, "this run"), pytest.raises(LockedError):
-        app.serve(None, store.directory)
+def test_a_lock_is_waited_for_as_long_as_is_said(tmp_path, holder):
+    with pytest.raises(LockedError) as caught, locked(tmp_path / ".lock", seconds=0.1):
+        pass
+    assert caught.value.holder == str(holder.pid)
+    os.kill(holder.pid, signal.SIGKILL)
+    with locked(tmp_path / ".lock", seconds=30):
+        pass
+
+
+def test_a_lock_may_be_waited_for_until_it_is_free(tmp_path):
+    order = []
+
+    def second() -> None:
+        with locked(tmp_path / "lock", seconds=None):
+            order.append("second")
+
+    with locked(tmp_path / "lock"):
+        waiting = threading.Thread(target=second)
+        waiting.start()
+        waiting.join(0.2)
+        order.append("first")
+    waiting.join(30)
+    assert order == ["first", "second"]
+
+
+def test_no_symbolic_link_is_followed_to_a_lock(tmp_path):
+    (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StorageError, match="is a symbolic link"), locked(tmp_path / "lock"):
+        pass
+    assert not (tmp_path / "elsewhere").exists()

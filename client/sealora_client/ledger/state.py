@@ -107,7 +107,7 @@ class ChargeRow:
         return self.is_open and not self.uncertain
 
 
-class Books:
+class LedgerState:
     """The ledger's state after some of its entries.
 
     Attributes:
@@ -155,7 +155,7 @@ class Books:
         """Takes the next entries and checks the signature of the last one, which vouches for all, or of each.
 
         Raises:
-            DamageError: one does not follow from those before, or is not signed by the site. The books are spoilt then.
+            DamageError: one does not follow from those before, or is not signed by the site. The state are spoilt then.
         """
         last = None
         for last in sealed_entries:
@@ -169,7 +169,7 @@ class Books:
         """Takes the next entry, whose signature was checked or just made.
 
         Raises:
-            DamageError: it does not follow from the entries before. The books are spoilt then.
+            DamageError: it does not follow from the entries before. The state are spoilt then.
         """
         entry = sealed.read(self.number + 1, self.hash)
         if isinstance(entry, Begun) != (self.number == 0):

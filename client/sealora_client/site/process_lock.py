@@ -1,0 +1,31 @@
+"""One process a site."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from sealora_common.errors import PolicyError
+from sealora_common.storage.lock import LockedError, locked
+
+LOCK = "site.lock"
+"""Held by the one process that runs a site."""
+
+
+@contextmanager
+def only_process(directory: Path) -> Iterator[None]:
+    """Makes sure that one process at a time runs the site in `directory`.
+
+    Raises:
+        PolicyError: another one does.
+        StorageError: the lock cannot be made.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(directory / LOCK))
+        except LockedError:
+            raise PolicyError(
+                f"{directory}: another process runs this site already: stop it first, or leave it at work"
+            ) from None
+        yield

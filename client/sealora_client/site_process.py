@@ -1,0 +1,113 @@
+"""The site's one process: its lock, its probes, its model and records, and the loop that answers the server."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sealora_client.site.config import SiteConfig
+from sealora_common.errors import SealoraError, StorageError
+from sealora_common.privacy.mechanisms import mechanism_of
+from sealora_common.storage.own_files import make_directory
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from sealora_client.fleet.stop import Stop
+    from sealora_client.prometheus import SiteMetrics
+    from sealora_common.health.status import Health
+
+SITE = "site"
+"""Name of the site itself among the parts of its health: its files, its model, its data."""
+
+log = logging.getLogger(__name__)
+
+
+def run_site(directory: Path, settings: SiteConfig, server: str, stop: Stop) -> None:
+    """Runs the site in `directory` until `stop` is set.
+
+    Args:
+        directory: the site's.
+        settings: its site.yaml.
+        server: the address of the server's front.
+        stop: ends it.
+
+    Raises:
+        SealoraError: the site cannot take part as it is; one sentence.
+        StopNow: see `fleet.stop`.
+    """
+    from sealora_client.app import app
+    from sealora_client.fleet.connection import FleetConnection
+    from sealora_client.fleet.installed_app import InstalledApp
+    from sealora_client.fleet.link import PART, Link
+    from sealora_client.fleet.loop import FleetLoop
+    from sealora_client.fleet.node_key import load_node_key
+    from sealora_client.fleet.session_record import SessionRecord
+    from sealora_client.prometheus import SiteMetrics
+    from sealora_client.site.directory import open_site
+    from sealora_client.site.process_lock import only_process
+    from sealora_common.health.status import Health
+
+    with ExitStack() as stack:
+        make_directory(directory)  # also one that an earlier version, or an operator's mkdir, left open to others
+        stack.enter_context(only_process(directory))
+        health = Health(PART, SITE)
+        metrics = SiteMetrics(settings.name)
+        _serve_health(stack, settings, health, metrics.registry)
+        key = load_node_key(directory / settings.node_key)
+        connection = FleetConnection(server, key, None if settings.ca is None else directory / settings.ca)
+        stack.callback(connection.close)
+        site = open_site(directory)
+        log.info("site %s: loading the model and the records", site.name)
+        # Now, so that what is wrong with them is told at the start and not in the midst of a round.
+        site.prepare()
+        _tell_privacy(directory, metrics)
+        health.report(SITE, True, "model and records are loaded")
+        log.info("site %s is ready, with recipe %s (%s)", site.name, site.recipe.name, site.recipe.hash[:12])
+
+        def after(stage: str) -> None:
+            if stage in ("train", "evaluate"):
+                _tell_privacy(directory, metrics)
+
+        loop = FleetLoop(
+            connection,
+            InstalledApp(app, directory, metrics),
+            session=SessionRecord(directory, server),
+            link=Link(server, health),
+            metrics=metrics,
+            stop=stop,
+            on_answer=after,
+        )
+        loop.run()
+
+
+def _serve_health(stack: ExitStack, settings: SiteConfig, health: Health, registry: CollectorRegistry) -> None:
+    """Starts the probes. One that cannot listen is said, and is no reason for a site not to take part."""
+    from sealora_common.health.grpc_server import GrpcHealthServer
+    from sealora_common.health.http_server import HealthServer
+
+    try:
+        if settings.health is not None:
+            stack.enter_context(HealthServer(settings.health, health, registry))
+        if settings.grpc_health is not None:
+            stack.enter_context(GrpcHealthServer(settings.grpc_health, health))
+    except StorageError as error:
+        log.warning("site.yaml: health: %s", error)
+
+
+def _tell_privacy(directory: Path, metrics: SiteMetrics) -> None:
+    """Sets the metrics of the ledger. That they cannot be told now is no reason to stop."""
+    from sealora_client.site.directory import open_site
+
+    try:
+        site = open_site(directory)
+        if not mechanism_of(site.recipe).protects:
+            return
+        with site.ledger() as ledger:
+            spent = ledger.spent(site.data.train_set, site.recipe.privacy.delta)
+    except SealoraError as error:
+        log.warning("%s", error)
+    else:
+        metrics.privacy(spent, site.policy.epsilon_limit)

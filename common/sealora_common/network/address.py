@@ -1,0 +1,40 @@
+"""Where something listens or is reached, as people write it: `host:port` with IPv6 in brackets, or a server's URL."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+_LARGEST_PORT = 65535
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def host_and_port(text: str) -> tuple[str, int]:
+    """The two parts of `host:port` or `[IPv6]:port`; an empty host is none, port 0 is one.
+
+    Raises:
+        ValueError: it is no such thing; whoever asks says where it stands and what to write.
+
+    Example:
+        >>> host_and_port("[::1]:9180")
+        ('::1', 9180)
+    """
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isdecimal() or int(port) > _LARGEST_PORT:
+        raise ValueError(f"{text!r} is no host:port")
+    return host, int(port)
+
+
+def server_url(text: str) -> str:
+    """The URL of a server's front, `https://host:port`, without a slash at its end. Only this machine's may be http.
+
+    Raises:
+        ValueError: it is none, or leads over a network without TLS; the sentence is for a person.
+    """
+    url = text.rstrip("/")
+    parts = urlsplit(url)
+    if parts.scheme not in ("https", "http") or not parts.hostname or parts.path or parts.query or parts.username:
+        raise ValueError(f"{text!r} is no address of a server: write https://host:port")
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+        raise ValueError(f"{text!r} is not encrypted: write https://")
+    return url

@@ -1,0 +1,47 @@
+"""What `sealora server status` shows of a server, its sites and its runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from sealora_common.show.safe_text import safe_text
+
+if TYPE_CHECKING:
+    from sealora_server.deployment.operator.messages import Status
+
+
+def show_status(status: Status, console: Console) -> None:
+    """Shows all of it: lines, then tables of processes, sites and runs."""
+
+    def line(name: str, value: str) -> None:
+        console.print(f"{name:<12} {value}", highlight=False, markup=False, soft_wrap=True)
+
+    line("address", f"{status.address or 'your own front'} (as {', '.join(status.hosts)})")
+    if not status.up:
+        line("WARNING", "the server is starting: sites cannot connect yet")
+    line("receipts", f"signed by the key {status.server_key}")
+    line("certificate", f"until {status.certificate_expires}")
+    line("tls", status.tls)
+    line("health", status.health or "not served")
+    for warning in status.warnings:
+        line("WARNING", warning)
+    processes = Table("process", "pid", "up for", "restarts")
+    for process in status.processes:
+        pid = str(process.pid) if process.pid else "down"
+        processes.add_row(process.name, pid, f"{process.seconds:.0f} s", str(process.restarts))
+    console.print(processes)
+    sites = Table("site", "connected")
+    for site in status.sites:
+        sites.add_row(site.name, "yes" if site.online else "no")
+    console.print(sites)
+    runs = Table("run", "condition", "rounds", "", "waits for")
+    for run in status.runs:
+        rounds = f"{run.finished_rounds} of {run.rounds}"
+        runs.add_row(run.name, run.condition, rounds, run.said, ", ".join(run.waiting_for))
+    console.print(runs)
+    for run in status.runs:
+        for away in run.turned_away:
+            line("no part", f"{safe_text(away.name)} in run {run.name}: {safe_text(away.reason)}")
