@@ -88,7 +88,7 @@ from sealora_common.entropy import SystemEntropy
 from sealora_common.identity import Identity
 from sealora_common.roster.book import RosterBook
 from sealora_server.run.enrolment import Enrolment
-from sealora_server.run.events import EventLog
+from sealora_common.records.events import EventLog
 from sealora_server.run.sealed_grid import SealedGrid
 from sealora_server.run.strategy import build_strategy
 

@@ -16,14 +16,7 @@ from sealora_common.adapter import AdapterLayout
 from sealora_common.entropy import insecure_seed_in_use
 from sealora_common.errors import FederationError
 from sealora_common.receipts.receipt import Receipt
-from sealora_common.roster import Roster, require_succession
-from sealora_common.round.clip_norm import next_clip_norm
-from sealora_common.round.clip_range import next_range
-from sealora_common.round.order import vector_digest
-from sealora_common.round.wire_format import ADAPTER
-from sealora_server.run.blame import Blame
-from sealora_server.run.enrolment import Enrolment
-from sealora_server.run.events import (
+from sealora_common.records.events import (
     EvaluationFinished,
     RoundAborted,
     RoundFinished,
@@ -34,6 +27,13 @@ from sealora_server.run.events import (
     TurnedAway,
     read_events,
 )
+from sealora_common.roster import Roster, require_succession
+from sealora_common.round.clip_norm import next_clip_norm
+from sealora_common.round.clip_range import next_range
+from sealora_common.round.order import vector_digest
+from sealora_common.round.wire_format import ADAPTER
+from sealora_server.run.blame import Blame
+from sealora_server.run.enrolment import Enrolment
 from sealora_server.run.kept_receipts import KeptReceipts
 from sealora_server.run.sealed_grid import SealedGrid
 from sealora_server.run.store import RoundRecord, RunStore

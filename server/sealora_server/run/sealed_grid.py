@@ -20,6 +20,7 @@ from sealora_common.adapter import AdapterLayout
 from sealora_common.identity import Identity
 from sealora_common.receipts.receipt import OpeningProof, Receipt, history_of
 from sealora_common.recipe import Recipe
+from sealora_common.records.events import EventLog, SumSpoilt
 from sealora_common.roster import Roster
 from sealora_common.roster.book import RosterBook
 from sealora_common.round.clip_range import initial_range
@@ -29,7 +30,6 @@ from sealora_common.round.order import Purpose, RoundOrder
 from sealora_common.round.wire_format import ADAPTER, ARRAYS, Action, array, field
 from sealora_server.run.blame import Blame
 from sealora_server.run.enrolment import Enrolment
-from sealora_server.run.events import EventLog, SumSpoilt
 from sealora_server.run.sealed_round import Federation, SealedRound
 from sealora_server.run.suspects import Suspects
 

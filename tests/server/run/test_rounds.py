@@ -10,9 +10,9 @@ import pytest
 from sealora_common.entropy import SeededEntropy
 from sealora_common.errors import FederationError, PolicyError
 from sealora_common.identity import Identity
+from sealora_common.records.events import RoundAborted, RoundFinished, SitesReady, TooFewSites, TurnedAway, read_events
 from sealora_common.roster import Roster
 from sealora_common.roster.book import RosterBook
-from sealora_server.run.events import RoundAborted, RoundFinished, SitesReady, TooFewSites, TurnedAway, read_events
 from sealora_server.run.rounds import _Run, run_rounds
 from sealora_server.run.store import RunStore
 

@@ -10,8 +10,8 @@ from sealora_common.adapter import initial_adapter
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import FederationError
 from sealora_common.identity import SIGNATURE_BYTES, Identity
+from sealora_common.records.events import SiteFailed, SiteReplied, read_events
 from sealora_common.secagg.messages import bundle, unbundle
-from sealora_server.run.events import SiteFailed, SiteReplied, read_events
 from sealora_server.run.strategy import build_strategy
 
 from pure_sites import LAYOUT, PureGrid, node_error, pure_federation, pure_recipe, sealed_over

@@ -10,9 +10,9 @@ from sealora_common.adapter import initial_adapter
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import FederationError
 from sealora_common.identity import Identity
+from sealora_common.records.events import SiteFailed, Stage, read_events
 from sealora_common.roster import Roster
 from sealora_common.round.groups import groups_of
-from sealora_server.run.events import SiteFailed, Stage, read_events
 from sealora_server.run.sealed_round import SealedRound
 from sealora_server.run.strategy import build_strategy
 
