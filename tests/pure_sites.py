@@ -24,6 +24,7 @@ from sealora_common.errors import OrderRefusedError
 from sealora_common.identity import Identity
 from sealora_common.receipts.receipt import chain_from_bytes, history_of
 from sealora_common.recipe import Recipe, parse_recipe
+from sealora_common.records.events import EventLog
 from sealora_common.roster import Roster
 from sealora_common.roster.book import RosterBook
 from sealora_common.round.clip_range import initial_range
@@ -34,7 +35,6 @@ from sealora_common.round.order import Purpose, RoundOrder, evaluates, terms_of
 from sealora_common.secagg import SiteSession
 from sealora_server.run.blame import Blame
 from sealora_server.run.enrolment import Enrolment
-from sealora_server.run.events import EventLog
 from sealora_server.run.sealed_round import Federation
 
 LAYOUT = AdapterLayout(

@@ -37,6 +37,7 @@ from sealora_common.receipts.file import ReceiptFile
 from sealora_common.receipts.receipt import Receipt, chain_from_bytes, chain_to_bytes
 from sealora_common.recipe import load_recipe, parse_recipe
 from sealora_common.recipe.schema import DataSection
+from sealora_common.records.events import SiteFailed, read_events
 from sealora_common.roster import Cosignature, Roster, SeenRosters
 from sealora_common.roster.book import rosters_from_bytes, rosters_to_bytes
 from sealora_common.round.hello import Hello
@@ -46,7 +47,6 @@ from sealora_server.deployment.nodes import NodeList
 from sealora_server.deployment.operator.messages import Submit, parse_request
 from sealora_server.deployment.runs.submission import Operation
 from sealora_server.deployment.tls.certificates import load_certificates
-from sealora_server.run.events import SiteFailed, read_events
 from sealora_server.run.store import RunStore
 from sealora_server.view.figures import read_completions, read_histories
 from sealora_server.view.report import _read_recipe

@@ -16,7 +16,7 @@ import pytest
 from deployed import ROUNDS, SECONDS, TIMEOUT, Deployed, DeployedRun, DeployedSite
 from running_server import said, until
 
-from sealora_server.run.events import RoundAborted, RoundFinished, SiteFailed, Stage
+from sealora_common.records.events import RoundAborted, RoundFinished, SiteFailed, Stage
 
 pytestmark = pytest.mark.slow
 

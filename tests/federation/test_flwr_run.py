@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sealora_server.run.events import RunFinished
+from sealora_common.records.events import RunFinished
 
 from tiny_federation import events_of, write_federation
 

@@ -13,9 +13,9 @@ import pytest
 from deployed import Deployed, DeployedRun
 from running_server import said, until
 
+from sealora_common.records.events import RoundFinished
 from sealora_server.deployment.operator.messages import Resume
 from sealora_server.deployment.operator.socket import ask
-from sealora_server.run.events import RoundFinished
 
 pytestmark = pytest.mark.slow
 

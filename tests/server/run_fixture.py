@@ -7,7 +7,7 @@ import json
 import math
 from pathlib import Path
 
-from sealora_server.run.events import (
+from sealora_common.records.events import (
     EvaluationFinished,
     Event,
     EventLog,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sealora_server.run.events import EventLog, RunFailed, SitesReady, TurnedAway, read_events
+from sealora_common.records.events import EventLog, RunFailed, SitesReady, TurnedAway, read_events
 from sealora_server.view.display import RunDisplay
 from sealora_server.view.figures import federation_curve, read_completions, read_histories
 from sealora_server.view.live_view import Snapshot, frame

@@ -7,7 +7,7 @@ from statistics import fmean
 import pytest
 
 from sealora_common.errors import StorageError
-from sealora_server.run.events import EventLog, RoundFinished, RunStarted, TooFewSites, TurnedAway, read_events
+from sealora_common.records.events import EventLog, RoundFinished, RunStarted, TooFewSites, TurnedAway, read_events
 from sealora_server.view.figures import HistoryTails, federation_curve, read_completions, read_histories
 from sealora_server.view.quantities import bytes_text, duration_text, epsilon_text, sparkline, target_text
 from sealora_server.view.summary import summarize, write_summary

@@ -6,10 +6,10 @@ import pytest
 
 from sealora_common.errors import FederationError
 from sealora_common.identity.card import create_node_key
+from sealora_common.records.events import TurnedAway
 from sealora_common.roster import Roster
 from sealora_server.node_keys import KeyedGrid, NodeSession, node_key_pem, sites_by_node_key
 from sealora_server.run.enrolment import Enrolment
-from sealora_server.run.events import TurnedAway
 
 from pure_sites import PureGrid, pure_federation, pure_recipe, refusal
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from sealora_common.errors import StorageError
-from sealora_server.run.events import TurnedAway
+from sealora_common.records.events import TurnedAway
 from sealora_server.view.report import render_report, write_report
 
 from run_fixture import SITES, write_run

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from sealora_common.adapter import AdapterLayout
 from sealora_common.errors import FederationError
 from sealora_common.receipts.receipt import Receipt, history_of
+from sealora_common.records.events import RoundAborted, SitesReady, SumSpoilt, TooFewSites, TurnedAway
 from sealora_common.roster import Roster, require_succession
 from sealora_common.round.groups import require_dealable
 from sealora_common.round.order import Purpose, RoundOrder
 from sealora_server.run.blame import Blame
 from sealora_server.run.enrolment import Enrolment
-from sealora_server.run.events import RoundAborted, SitesReady, SumSpoilt, TooFewSites, TurnedAway
 from sealora_server.run.sealed_round import Federation, RoundFailedError, SealedSum, seal_round
 from sealora_server.run.store import RunStore
 from sealora_server.run.suspects import OpenedGroup, Suspects

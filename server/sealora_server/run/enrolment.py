@@ -13,6 +13,7 @@ from flwr.serverapp import Grid
 from sealora_common.adapter import AdapterLayout
 from sealora_common.errors import FederationError
 from sealora_common.recipe import Recipe
+from sealora_common.records.events import TurnedAway
 from sealora_common.roster import Roster
 from sealora_common.round.hello import Hello
 from sealora_common.round.wire_format import PAYLOAD, RECIPE_HASH, RUN, Action
@@ -20,7 +21,6 @@ from sealora_common.round.wire_format import field as wire_field
 from sealora_common.secagg import threshold_for
 from sealora_server.node_keys import KeyedGrid, sites_by_node_key
 from sealora_server.run.blame import left_out
-from sealora_server.run.events import TurnedAway
 from sealora_server.run.exchange import broadcast, exchange, one_line
 
 _MOST_REASONS_IN_A_SENTENCE = 8

@@ -17,6 +17,7 @@ from sealora_common.errors import FederationError
 from sealora_common.identity import Identity
 from sealora_common.receipts.receipt import OpeningProof, Receipt
 from sealora_common.recipe import Recipe
+from sealora_common.records.events import EventLog, SiteFailed, SiteReplied, Stage, StageName
 from sealora_common.roster import Roster
 from sealora_common.roster.book import RosterBook
 from sealora_common.round.contribution import ContributionLayout, DamagedSumError, OpenedRound
@@ -39,7 +40,6 @@ from sealora_common.round.wire_format import field as wire_field
 from sealora_common.secagg import ProtocolError, RoundTerms, ServerSession
 from sealora_server.run.blame import Blame
 from sealora_server.run.catching_up import lacking
-from sealora_server.run.events import EventLog, SiteFailed, SiteReplied, Stage, StageName
 from sealora_server.run.exchange import exchange
 from sealora_server.run.suspects import OpenedGroup
 

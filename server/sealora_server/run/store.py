@@ -22,11 +22,11 @@ from sealora_common.identity import Identity
 from sealora_common.receipts.file import ReceiptFile
 from sealora_common.receipts.receipt import Receipt
 from sealora_common.recipe import Recipe, load_recipe
+from sealora_common.records.events import EventLog
 from sealora_common.roster.book import RosterBook
 from sealora_common.storage.durable import rename_durably, write_atomically
 from sealora_common.storage.own_files import make_directory
 from sealora_server.run.adapter_files import read_adapter, write_adapter
-from sealora_server.run.events import EventLog
 from sealora_server.run.kept_receipts import KeptReceipts
 from sealora_server.run.strategy import State
 

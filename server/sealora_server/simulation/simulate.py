@@ -15,9 +15,9 @@ from rich.console import Console
 from sealora_common.errors import RecipeError, SealoraError, StorageError
 from sealora_common.health.logs import SafeFormatter
 from sealora_common.recipe import Recipe
+from sealora_common.records.events import RunFailed, RunInterrupted
 from sealora_common.storage.durable import open_to_append, write_atomically
 from sealora_server.run.adapter_files import read_tensors
-from sealora_server.run.events import RunFailed, RunInterrupted
 from sealora_server.run.store import RunStore
 from sealora_server.simulation.engine import Engine, run_engine
 from sealora_server.simulation.sites import SimulatedSitesLike, prepare_sites, simulated_sites

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from sealora_server.run.events import (
+from sealora_common.records.events import (
     Event,
     EventTail,
     Recorded,

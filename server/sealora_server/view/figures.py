@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError, field_
 
 from sealora_common.config import LINE, json_value, read_file
 from sealora_common.errors import UnreadableError
-from sealora_server.run.events import (
+from sealora_common.records.events import (
     Attendance,
     EvaluationFinished,
     Recorded,
@@ -26,7 +26,7 @@ from sealora_server.run.events import (
     SiteReplied,
     SitesReady,
 )
-from sealora_server.tail import JsonLinesTail
+from sealora_common.records.json_lines import JsonLinesTail
 
 Curve = tuple[tuple[int, float], ...]
 """Points (rounds trained, held-out loss); the point at 0 is the adapter nobody has trained yet."""

@@ -11,8 +11,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sealora_common.records.events import StageName
 from sealora_common.show.safe_text import safe_text
-from sealora_server.run.events import StageName
 from sealora_server.view.figures import Curve, SiteHistory
 from sealora_server.view.progress import RunProgress, SiteProgress
 from sealora_server.view.quantities import (

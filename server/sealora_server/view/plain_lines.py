@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sealora_common.show.safe_text import safe_text
-from sealora_server.run.events import (
+from sealora_common.records.events import (
     EvaluationFinished,
     Event,
     RoundAborted,
@@ -20,6 +19,7 @@ from sealora_server.run.events import (
     Stage,
     SumSpoilt,
 )
+from sealora_common.show.safe_text import safe_text
 from sealora_server.view.figures import SiteHistory
 from sealora_server.view.quantities import (
     change_text,

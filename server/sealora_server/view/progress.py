@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from sealora_server.run.events import (
+from sealora_common.records.events import (
     Attendance,
     EvaluationFinished,
     Recorded,

@@ -13,8 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from sealora_common.config import CONFIGURATION, read_file
 from sealora_common.errors import RecipeError, UnreadableError
 from sealora_common.recipe import Recipe, parse_recipe
+from sealora_common.records.events import Recorded, SiteReplied, read_events
 from sealora_common.storage.durable import write_atomically
-from sealora_server.run.events import Recorded, SiteReplied, read_events
 from sealora_server.view import quantities
 from sealora_server.view.chart import Chart, Series, bar_chart, line_chart
 from sealora_server.view.figures import Curve, SiteHistory, federation_curve, read_completions, read_histories

@@ -14,8 +14,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from sealora_common.errors import StorageError
-from sealora_common.storage.durable import write_atomically
-from sealora_server.run.events import (
+from sealora_common.records.events import (
     Event,
     Recorded,
     RoundAborted,
@@ -30,6 +29,7 @@ from sealora_server.run.events import (
     TurnedAway,
     read_events,
 )
+from sealora_common.storage.durable import write_atomically
 from sealora_server.view.figures import (
     SiteHistory,
     federation_curve,

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import PolicyError, RecipeError, SealoraError
 from sealora_common.identity import Identity
+from sealora_common.records.events import EventLog, SitesReady, TooFewSites, TurnedAway
 from sealora_common.show.say import say
 from sealora_server.cli import cli, main
 from sealora_server.cli import server as server_cli
@@ -30,7 +31,6 @@ from sealora_server.deployment.operator.messages import (
     Status,
     Submit,
 )
-from sealora_server.run.events import EventLog, SitesReady, TooFewSites, TurnedAway
 
 from pure_sites import pure_recipe
 

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import FederationError, PolicyError
 from sealora_common.identity import Identity
+from sealora_common.records.events import EventLog, RoundAborted, RoundFinished, SiteBlamed, SiteFailed, read_events
 from sealora_common.roster import Roster
 from sealora_common.secagg import Fault, ProtocolError, SiteSession
 from sealora_common.secagg.bodies import CheckRequest, Envelope, Given, Opening, ShareMessage
@@ -21,7 +22,6 @@ from sealora_common.secagg.messages import Kind
 from sealora_server.cli import cli
 from sealora_server.run.blame import Blame
 from sealora_server.run.enrolment import Enrolment
-from sealora_server.run.events import EventLog, RoundAborted, RoundFinished, SiteBlamed, SiteFailed, read_events
 from sealora_server.run.rounds import run_rounds
 from sealora_server.run.store import RunStore
 

@@ -7,9 +7,9 @@ from flwr.app import ConfigRecord
 
 from sealora_common.adapter import AdapterLayout, TensorSpec
 from sealora_common.errors import FederationError
+from sealora_common.records.events import TurnedAway
 from sealora_common.round.wire_format import RUN, field
 from sealora_server.run.enrolment import Enrolment
-from sealora_server.run.events import TurnedAway
 from sealora_server.run.exchange import LONGEST_REASON
 
 from pure_sites import LAYOUT, PureGrid, node_error, pure_federation, pure_recipe, refusal

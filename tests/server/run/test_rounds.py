@@ -9,9 +9,9 @@ import pytest
 from sealora_common.entropy import SeededEntropy
 from sealora_common.errors import FederationError, PolicyError
 from sealora_common.identity import Identity
+from sealora_common.records.events import RoundAborted, RoundFinished, SitesReady, TooFewSites, TurnedAway, read_events
 from sealora_common.roster import Roster
 from sealora_server.run.attempts import following_roster
-from sealora_server.run.events import RoundAborted, RoundFinished, SitesReady, TooFewSites, TurnedAway, read_events
 from sealora_server.run.rounds import run_rounds
 from sealora_server.run.store import RunStore
 

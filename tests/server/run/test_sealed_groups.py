@@ -9,10 +9,10 @@ from flwr.app import Message
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import FederationError
 from sealora_common.identity import Identity
+from sealora_common.records.events import SiteFailed, Stage, read_events
 from sealora_common.roster import Roster
 from sealora_common.round.groups import groups_of
 from sealora_common.round.order import RoundOrder
-from sealora_server.run.events import SiteFailed, Stage, read_events
 from sealora_server.run.sealed_round import SealedSum, seal_round
 
 from lora_kinds import lora

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sealora_common.errors import FederationError
+from sealora_common.records.events import RoundAborted, RoundFinished, SumSpoilt, read_events
 from sealora_common.secagg import RingVector
-from sealora_server.run.events import RoundAborted, RoundFinished, SumSpoilt, read_events
 from sealora_server.run.rounds import run_rounds
 from sealora_server.run.store import RunStore
 from sealora_server.run.suspects import OpenedGroup, Suspects

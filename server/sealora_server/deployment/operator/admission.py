@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from sealora_common.records.events import Attendance, EventTail, SitesReady
 from sealora_common.show.safe_text import safe_text
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.operator.messages import RunCondition, RunStatus, Status
-from sealora_server.run.events import Attendance, EventTail, SitesReady
 from sealora_server.view.quantities import count_text, names_text
 
 START_SECONDS = 60.0

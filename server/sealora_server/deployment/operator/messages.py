@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from sealora_common.config import Bounds, Name, adapted_from_json
 from sealora_common.errors import UnreadableError
+from sealora_common.records.events import TurnedAway
 from sealora_server.deployment.errors import DeploymentError
-from sealora_server.run.events import TurnedAway
 
 RunCondition = Literal["running", "stopped", "failed", "finished"]
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sealora_server.run.events import (
+from sealora_common.records.events import (
     Attendance,
     EventTail,
     Recorded,

@@ -25,12 +25,12 @@ from flwr.supercore.task_identity import TaskIdentity
 from sealora_common.config import LINE, from_json, read_stream
 from sealora_common.errors import SealoraError, StorageError
 from sealora_common.health.logs import set_up_logs
+from sealora_common.records.events import EventLog, RunFailed, RunInterrupted
 from sealora_common.storage.lock import LockedError
 from sealora_server.app import serve
 from sealora_server.deployment.processes.process import die_with
 from sealora_server.deployment.runs.serverapp_process import Outcome, ServerAppSettings
 from sealora_server.deployment.runs.socket_grid import SocketGrid
-from sealora_server.run.events import EventLog, RunFailed, RunInterrupted
 from sealora_server.run.store import RunStore
 
 log = logging.getLogger(__name__)

@@ -17,6 +17,7 @@ from fleet_sites import FleetFederation
 
 from sealora_common.entropy import SystemEntropy
 from sealora_common.identity import Identity
+from sealora_common.records.events import RunFailed, RunFinished, SitesReady, TurnedAway
 from sealora_common.roster import Roster
 from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.errors import DeploymentError
@@ -35,7 +36,6 @@ from sealora_server.deployment.runs.managed import RunHost
 from sealora_server.deployment.runs.serverapp_process import Outcome
 from sealora_server.deployment.runs.submission import Operation
 from sealora_server.deployment.superlink.client import Node
-from sealora_server.run.events import RunFailed, RunFinished, SitesReady, TurnedAway
 from sealora_server.run.store import RunStore
 
 from pure_sites import pure_recipe

@@ -6,10 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from sealora_server.deployment.metrics import ServerCollector
-from sealora_server.deployment.operator.messages import ProcessStatus
-from sealora_server.deployment.runs.progress import RunProgress
-from sealora_server.run.events import (
+from sealora_common.records.events import (
     EventLog,
     RoundAborted,
     RoundFinished,
@@ -24,6 +21,9 @@ from sealora_server.run.events import (
     TooFewSites,
     TurnedAway,
 )
+from sealora_server.deployment.metrics import ServerCollector
+from sealora_server.deployment.operator.messages import ProcessStatus
+from sealora_server.deployment.runs.progress import RunProgress
 
 SITES = ("a", "b", "c", "d")
 

@@ -21,8 +21,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from sealora_common.config import json_value
+from sealora_common.records.json_lines import JsonLinesTail
 from sealora_common.storage.durable import append_line
-from sealora_server.tail import JsonLinesTail
 
 StageName = Literal["train", "share", "check", "disclose", "mask", "confirm", "open", "evaluate"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sealora_common.errors import StorageError
-from sealora_server.run.events import (
+from sealora_common.records.events import (
     EventLog,
     EventTail,
     RoundFinished,
