@@ -20,8 +20,8 @@ from sealora_common.errors import FederationError
 from sealora_common.secagg import SiteSession
 from sealora_common.secagg import site as site_module
 from sealora_common.secagg.bodies import (
-    Checked,
     CheckRequest,
+    CheckStatement,
     MaskRequest,
     MaskStatement,
     ShareMessage,
@@ -30,7 +30,7 @@ from sealora_common.secagg.bodies import (
     split_masked,
 )
 from sealora_common.secagg.messages import Kind, bundle, sign
-from sealora_common.secagg.site_state import Stage
+from sealora_common.secagg.site_state import SiteStage
 from sealora_common.secagg.terms import most_corrupted
 from sealora_common.secagg.transcript import Shared, keys_digest
 from secagg_secrets import Secrets, Sent
@@ -99,13 +99,13 @@ class Adversary:
             The stage that was answered, or "" if it would not be.
         """
         site = self.sessions[session]
-        asks: dict[Stage, Callable[[Session, set[int], int], bytes]] = {
-            Stage.ADVERTISED: self._share,
-            Stage.SHARED: self._check,
-            Stage.CHECKED: self._disclose_or_mask,
-            Stage.DISCLOSED: self._mask,
-            Stage.MASKED: self._confirm,
-            Stage.CONFIRMED: self._open,
+        asks: dict[SiteStage, Callable[[Session, set[int], int], bytes]] = {
+            SiteStage.ADVERTISED: self._share,
+            SiteStage.SHARED: self._check,
+            SiteStage.CHECKED: self._disclose_or_mask,
+            SiteStage.DISCLOSED: self._mask,
+            SiteStage.MASKED: self._confirm,
+            SiteStage.CONFIRMED: self._open,
         }
         stage = site._state.stage
         if stage not in asks:
@@ -212,7 +212,7 @@ class Adversary:
 
     def _disclose(self, session: Session, deviation: int) -> None:
         site = self.sessions[session]
-        body = Checked(site._state.transcript.shared_digest, (session[0],)).to_bytes()
+        body = CheckStatement(site._state.transcript.shared_digest, (session[0],)).to_bytes()
         complaints = [self.signs(each, Kind.CHECK, body) for each in self.corrupted]
         if deviation == 2:  # what others signed passes as complaints
             complaints += [check for (peer, _), check in self.checks.items() if peer != session[0]]
@@ -225,7 +225,7 @@ class Adversary:
         checks = [self.checks[session]]
         for peer in sorted(set(told) & members - {session[0]}):
             if peer in self.corrupted:
-                checks.append(self.signs(peer, Kind.CHECK, Checked(shared_digest, ()).to_bytes()))
+                checks.append(self.signs(peer, Kind.CHECK, CheckStatement(shared_digest, ()).to_bytes()))
                 continue
             for which in (0, 1):
                 check = self.checks.get((peer, which))

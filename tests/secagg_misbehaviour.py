@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from sealora_common.secagg import keys
 from sealora_common.secagg.bodies import (
-    Checked,
+    CheckStatement,
     Committed,
     Disclosure,
     Envelope,
@@ -109,9 +109,9 @@ def complains_of(*sites: int) -> Trick:
     """A site that complains of these, rightly or not, and of no others."""
 
     def trick(run: Run, index: int, message: bytes) -> bytes:
-        checked = Checked.from_bytes(body_of(run.federation, message, Kind.CHECK))
+        checked = CheckStatement.from_bytes(body_of(run.federation, message, Kind.CHECK))
         run.sites[index]._state.accused = {site: run.server._shared[site].signed for site in sites}
-        return signed(run.federation, index, Kind.CHECK, Checked(checked.transcript, sites).to_bytes())
+        return signed(run.federation, index, Kind.CHECK, CheckStatement(checked.transcript, sites).to_bytes())
 
     return trick
 

@@ -11,7 +11,7 @@ import sealora_common.secagg
 from sealora_common.secagg import FaultKind, keys
 from sealora_common.secagg.bodies import (
     Advertisement,
-    Checked,
+    CheckStatement,
     Committed,
     Disclosure,
     Given,
@@ -32,7 +32,7 @@ GIVEN = {site: Given(D, D, D) for site in SITES}
 BODIES = {
     Kind.ADVERTISE: Advertisement(bytes(keys.PUBLIC_KEY_BYTES), bytes(keys.PUBLIC_KEY_BYTES)),
     Kind.SHARE: ShareStatement(D, D, SITES, (D,) * 3, (Committed(D, D, D),) * 3),
-    Kind.CHECK: Checked(D, SITES),
+    Kind.CHECK: CheckStatement(D, SITES),
     Kind.DISCLOSE: Disclosure(D, GIVEN),
     Kind.MASK: MaskStatement(D, D),
     Kind.CONFIRM: Survivors(D, SITES),

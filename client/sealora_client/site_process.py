@@ -15,7 +15,7 @@ from sealora_common.storage.own_files import make_directory
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from sealora_client.fleet.stop import Stop
+    from sealora_client.fleet.stop import StopFlag
     from sealora_client.prometheus import SiteMetrics
     from sealora_common.health.status import Health
 
@@ -25,7 +25,7 @@ SITE = "site"
 log = logging.getLogger(__name__)
 
 
-def run_site(directory: Path, settings: SiteConfig, server: str, stop: Stop) -> None:
+def run_site(directory: Path, settings: SiteConfig, server: str, stop: StopFlag) -> None:
     """Runs the site in `directory` until `stop` is set.
 
     Args:

@@ -18,14 +18,14 @@ from sealora_client.fleet.errors import LostConnectionError, SessionRefusedError
 from sealora_client.fleet.flower import CLOCK_AHEAD_SECONDS, CLOCK_BEHIND_SECONDS
 from sealora_common.config import SMALL, read_file
 from sealora_common.errors import StorageError, UnreadableError
-from sealora_common.network.bounded_http import BoundedClient, Bounds
+from sealora_common.network.bounded_http import AnswerBounds, BoundedClient
 from sealora_common.network.tls import client_context
 from sealora_common.network.tls_handshake import Agreed, HandshakeWatch
 
 EARLY = timedelta(days=30)
 """So long before a certificate ends it is said."""
 _SECONDS = 10.0
-_BOUNDS = Bounds(2 * _SECONDS, 1 << 20)
+_BOUNDS = AnswerBounds(2 * _SECONDS, 1 << 20)
 
 
 def check_server(server: str, ca: Path | None, key: EllipticCurvePrivateKey | None) -> Iterator[Finding]:

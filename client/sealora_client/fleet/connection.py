@@ -29,7 +29,7 @@ from sealora_client.fleet.heartbeat import ANNOUNCED_SECONDS
 from sealora_client.fleet.transport import bounds_of
 from sealora_common.config import SMALL, json_value
 from sealora_common.errors import SealoraError
-from sealora_common.network.bounded_http import Bounds
+from sealora_common.network.bounded_http import AnswerBounds
 from sealora_common.network.frames import LONGEST_WAIT_SECONDS
 from sealora_common.network.tls import client_context
 
@@ -95,7 +95,7 @@ class FleetConnection:
         server: str,
         key: EllipticCurvePrivateKey,
         ca: Path | None,
-        bounds: Callable[[httpx.Request], Bounds] = bounds_of,
+        bounds: Callable[[httpx.Request], AnswerBounds] = bounds_of,
     ) -> None:
         self.server = server
         self._bounds = bounds

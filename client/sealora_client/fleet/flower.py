@@ -60,7 +60,7 @@ from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from sealora_client.fleet.errors import BadMessageError
 from sealora_client.fleet.hostile import check_expansion, check_object, check_tree, checked_metadata
 from sealora_client.fleet.transport import FleetTransport, bounds_of
-from sealora_common.network.bounded_http import Bounds
+from sealora_common.network.bounded_http import AnswerBounds
 
 __all__ = [
     "ApiErrorCode",
@@ -104,7 +104,7 @@ class FleetCalls:
         url: str,
         key: EllipticCurvePrivateKey,
         tls: ssl.SSLContext | None,
-        bounds: Callable[[httpx.Request], Bounds] = bounds_of,
+        bounds: Callable[[httpx.Request], AnswerBounds] = bounds_of,
     ) -> None:
         self._client = FleetTransport(url, key, tls, bounds)
         self._public_key = public_key_to_bytes(key.public_key())

@@ -27,7 +27,7 @@ from sealora_client.fleet.link import Link
 from sealora_client.fleet.polling import Backoff, PollInterval
 from sealora_client.fleet.question import Question
 from sealora_client.fleet.session_record import SessionRecord
-from sealora_client.fleet.stop import Stop, StopNow
+from sealora_client.fleet.stop import StopFlag, StopNow
 from sealora_client.prometheus import SiteMetrics
 from sealora_common.errors import StorageError
 
@@ -82,7 +82,7 @@ class FleetLoop:
         session: SessionRecord,
         link: Link,
         metrics: SiteMetrics,
-        stop: Stop | None = None,
+        stop: StopFlag | None = None,
         on_answer: Callable[[str], None] = lambda stage: None,
         interval: PollInterval | None = None,
         backoff: Backoff | None = None,
@@ -98,7 +98,7 @@ class FleetLoop:
         self._backoff = backoff or Backoff()
         self._settle = settle
         self._sent = -math.inf
-        self._stop = stop or Stop()
+        self._stop = stop or StopFlag()
         self._node_id = 0
         self._in_hand: Metadata | None = None
         self._unsent: tuple[Reply, float] | None = None

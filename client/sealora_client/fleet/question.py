@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import Generic, TypeVar
 
 from sealora_client.fleet.errors import LostConnectionError
-from sealora_client.fleet.stop import Stop
+from sealora_client.fleet.stop import StopFlag
 
 Answer = TypeVar("Answer")
 
@@ -42,7 +42,7 @@ class Question(Generic[Answer]):
                 ) from None
             opened.pop_all()
 
-    def wait(self, stop: Stop) -> Answer | None:
+    def wait(self, stop: StopFlag) -> Answer | None:
         """The answer, or what asking raised; None as soon as `stop` is set, and the answer is lost then. Once."""
         try:
             while not self._is_there.is_set() and not stop.is_set:

@@ -17,7 +17,7 @@ _LONGEST_POLL = 2**31 - 1
 """Milliseconds."""
 
 
-class Stop:
+class StopFlag:
     """Like `threading.Event`, but setting it takes no lock: the handler of a signal that arrives while the same
     thread holds the event's lock would wait for itself for ever.
 
@@ -54,9 +54,9 @@ class StopNow(BaseException):
 
 
 @contextmanager
-def stop_on_signals(grace: float) -> Iterator[Stop]:
+def stop_on_signals(grace: float) -> Iterator[StopFlag]:
     """SIGTERM and SIGINT stop the loop after the message in hand; what is not done in `grace` seconds is given up."""
-    wish = Stop()
+    wish = StopFlag()
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         wish.set()

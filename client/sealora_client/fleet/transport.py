@@ -25,7 +25,7 @@ from flwr.supercore.runtime_version_compatibility import RuntimeVersionMetadata
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
-from sealora_common.network.bounded_http import BoundedClient, Bounds
+from sealora_common.network.bounded_http import AnswerBounds, BoundedClient
 from sealora_common.network.frames import FRAMES, WAIT, chosen, from_frames, to_frames
 from sealora_common.round.wire_format import PULL_ID
 
@@ -43,14 +43,14 @@ _LARGEST_WORDS = 1 << 20
 _LARGEST_LIST = 8 << 20
 
 
-def bounds_of(request: httpx.Request) -> Bounds:
+def bounds_of(request: httpx.Request) -> AnswerBounds:
     """What an exchange of the Fleet API may take: long where content goes across, short where words do."""
     action = request.url.path.rpartition("/")[2]
     if action in ("pull-object", "push-object"):
-        return Bounds(_OBJECT_SECONDS, LARGEST_RESPONSE)
+        return AnswerBounds(_OBJECT_SECONDS, LARGEST_RESPONSE)
     if action in ("pull-messages", "push-messages"):
-        return Bounds(_WORDS_SECONDS, _LARGEST_LIST)
-    return Bounds(_GOODBYE_SECONDS if action == "deactivate-node" else _WORDS_SECONDS, _LARGEST_WORDS)
+        return AnswerBounds(_WORDS_SECONDS, _LARGEST_LIST)
+    return AnswerBounds(_GOODBYE_SECONDS if action == "deactivate-node" else _WORDS_SECONDS, _LARGEST_WORDS)
 
 
 class FleetTransport(FleetHttpClient):
@@ -68,7 +68,7 @@ class FleetTransport(FleetHttpClient):
         url: str,
         key: EllipticCurvePrivateKey,
         tls: ssl.SSLContext | None,
-        bounds: Callable[[httpx.Request], Bounds],
+        bounds: Callable[[httpx.Request], AnswerBounds],
     ) -> None:
         self.pull_mark = _PullMark()
         self._speaks_frames = False

@@ -24,7 +24,7 @@ _PIECE = 1 << 16
 
 
 @dataclass(frozen=True)
-class Bounds:
+class AnswerBounds:
     """What one exchange may take.
 
     Attributes:
@@ -51,7 +51,7 @@ class BoundedClient(httpx.Client):
 
     def __init__(
         self,
-        bounds: Callable[[httpx.Request], Bounds],
+        bounds: Callable[[httpx.Request], AnswerBounds],
         *,
         timeout: httpx.Timeout | float,
         verify: ssl.SSLContext | bool = True,
@@ -82,7 +82,7 @@ class BoundedClient(httpx.Client):
 class _Exchange:
     """What is left of the bounds of the exchange that this thread is at."""
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: AnswerBounds) -> None:
         self._bounds = bounds
         self._ends = time.monotonic() + bounds.seconds
         self._left = bounds.size
@@ -100,7 +100,7 @@ class _Exchange:
 
 
 _current = threading.local()
-_NONE = Bounds(60.0, 1 << 20)
+_NONE = AnswerBounds(60.0, 1 << 20)
 
 
 def _exchange() -> _Exchange:

@@ -238,7 +238,7 @@ class CheckRequest:
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckStatement:
     """That a site has checked its envelopes under a transcript, and whose it could not use."""
 
     transcript: bytes
@@ -248,7 +248,7 @@ class Checked:
         return Writer().fixed(self.transcript, 32).indices(self.complaints).getvalue()
 
     @classmethod
-    def from_bytes(cls, body: bytes) -> Checked:
+    def from_bytes(cls, body: bytes) -> CheckStatement:
         reader = Reader(body)
         message = cls(reader.fixed(32), reader.indices())
         reader.finish()

@@ -17,7 +17,7 @@ from sealora_common.secagg import keys, shares
 from sealora_common.secagg.bodies import (
     ENVELOPE_BYTES,
     Advertisement,
-    Checked,
+    CheckStatement,
     Disclosure,
     Envelope,
     Given,
@@ -180,7 +180,7 @@ class _Proof:
         complainers = set()
         for message in self._fault.messages:
             sender, body = self._signed(message, Kind.CHECK)
-            checked = Checked.from_bytes(body)
+            checked = CheckStatement.from_bytes(body)
             if checked.transcript != self._fault.transcript.shared_digest or self._fault.site not in checked.complaints:
                 return False
             complainers.add(sender)

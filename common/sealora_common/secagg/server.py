@@ -16,8 +16,8 @@ from enum import IntEnum
 from sealora_common.roster import Roster
 from sealora_common.secagg.bodies import (
     Advertisement,
-    Checked,
     CheckRequest,
+    CheckStatement,
     Disclosure,
     Envelope,
     MaskRequest,
@@ -97,7 +97,7 @@ class ServerSession:
         self._shared: dict[int, ShareMessage] = {}
         self._statements: dict[int, ShareStatement] = {}
         self._transcript = Transcript({}, {})
-        self._checks: dict[int, tuple[Checked, bytes]] = {}
+        self._checks: dict[int, tuple[CheckStatement, bytes]] = {}
         self._disclosed: dict[int, tuple[Disclosure, bytes]] = {}
         self._masked: dict[int, bytes] = {}
         self._sum = RingVector.zeros(terms.segments)
@@ -170,7 +170,7 @@ class ServerSession:
         """Takes a site's word that it has checked its envelopes; returns its index. Raises ProtocolError."""
         sender, body = self._open(message, Kind.CHECK, Collecting.CHECKS)
         self._refuse_second(sender in self._checks)
-        checked = Checked.from_bytes(body)
+        checked = CheckStatement.from_bytes(body)
         if sender not in self._shared or checked.transcript != self._transcript.shared_digest:
             raise ProtocolError("a site checked other keys or shares: it is left out")
         if not all(site in self._shared and sender in self._shared[site].envelopes for site in checked.complaints):

@@ -25,8 +25,8 @@ from sealora_common.secagg.bodies import (
     MASK_STATEMENT_BYTES,
     SURVIVORS_LIMIT,
     Advertisement,
-    Checked,
     CheckRequest,
+    CheckStatement,
     Disclosure,
     Envelope,
     Given,
@@ -43,7 +43,7 @@ from sealora_common.secagg.masks import apply_masks
 from sealora_common.secagg.messages import Kind, content_digest, open_signed, sign, unbundle
 from sealora_common.secagg.ring import RingVector
 from sealora_common.secagg.site_review import Review, two_stories
-from sealora_common.secagg.site_state import SiteState, Stage
+from sealora_common.secagg.site_state import SiteStage, SiteState
 from sealora_common.secagg.terms import RoundTerms
 from sealora_common.secagg.transcript import Transcript, keys_digest
 
@@ -72,7 +72,7 @@ class SiteSession:
             The session and the signed advertisement for the server.
         """
         state = SiteState(
-            stage=Stage.ADVERTISED,
+            stage=SiteStage.ADVERTISED,
             share_seed=entropy.bytes(keys.SEED_BYTES),
             mask_seed=entropy.bytes(keys.SEED_BYTES),
             self_mask_seed=entropy.bytes(keys.SEED_BYTES),
@@ -93,7 +93,7 @@ class SiteSession:
             ProtocolError: a key is forged, replayed or missing, or this site's own keys are not among them.
             TooFewSitesError: too few sites take part.
         """
-        state = self._asked_after(Stage.ADVERTISED)
+        state = self._asked_after(SiteStage.ADVERTISED)
         for message in unbundle(advertisements, limit=len(self._roster), message_limit=ADVERTISEMENT_LIMIT):
             sender, body = open_signed(message, Kind.ADVERTISE, self._terms, self._roster)
             if sender in state.peers:
@@ -115,7 +115,7 @@ class SiteSession:
         drawn = system_random.SystemRandom().sample(others, self._review.neighbourhood.neighbours)
         state.neighbours = tuple(sorted(drawn))
         shared = self._give()
-        state.stage = Stage.SHARED
+        state.stage = SiteStage.SHARED
         return shared.to_bytes()
 
     def check(self, request: bytes) -> bytes:
@@ -132,7 +132,7 @@ class SiteSession:
                 sites were told other keys. A site that sent rubbish is no such error: it is complained of.
             TooFewSitesError: too few sites shared.
         """
-        state = self._asked_after(Stage.SHARED)
+        state = self._asked_after(SiteStage.SHARED)
         told = CheckRequest.from_bytes(request)
         self._review.table(told.table)
         self._review.require(len(told.table), "shared their keys")
@@ -156,7 +156,7 @@ class SiteSession:
                 state.accused[sender] = signed
             else:
                 state.held[sender] = given
-        state.stage = Stage.CHECKED
+        state.stage = SiteStage.CHECKED
         return self._sign(Kind.CHECK, self._own_check().to_bytes())
 
     def disclose(self, complaints: bytes) -> bytes:
@@ -168,7 +168,7 @@ class SiteSession:
         Raises:
             ProtocolError: somebody does not complain, or so many do that what they were given would restore a secret.
         """
-        state = self._asked_after(Stage.CHECKED)
+        state = self._asked_after(SiteStage.CHECKED)
         given = {}
         for message in unbundle(complaints, limit=len(self._roster), message_limit=CHECK_LIMIT):
             sender, checked = self._review.checked(message)
@@ -177,7 +177,7 @@ class SiteSession:
             given[sender] = state.given[sender]
         if len(given) >= self._review.neighbourhood.threshold:
             raise ProtocolError("so many sites complain of this one that its secrets would be known: it discloses none")
-        state.stage = Stage.DISCLOSED
+        state.stage = SiteStage.DISCLOSED
         return self._sign(Kind.DISCLOSE, Disclosure(state.transcript.shared_digest, given).to_bytes())
 
     def mask(self, request: bytes, vector: RingVector) -> bytes:
@@ -194,7 +194,7 @@ class SiteSession:
             ProtocolError: sites were told different things, or one goes on whose shares this site cannot use.
             TooFewSitesError: too few sites go on.
         """
-        state = self._asked_after(Stage.CHECKED, Stage.DISCLOSED)
+        state = self._asked_after(SiteStage.CHECKED, SiteStage.DISCLOSED)
         if vector.segments != self._terms.segments:
             raise ValueError(f"Expected a vector of {self._terms.segments}, got {vector.segments}")
         told = MaskRequest.from_bytes(request, limit=len(self._roster))
@@ -221,7 +221,7 @@ class SiteSession:
         packed = vector.pack()
         state.masked = hashlib.sha256(packed).digest()
         statement = MaskStatement(state.transcript.digest, state.masked)
-        state.stage = Stage.MASKED
+        state.stage = SiteStage.MASKED
         return self._sign(Kind.MASK, statement.to_bytes()) + packed
 
     def confirm(self, statements: bytes) -> bytes:
@@ -234,7 +234,7 @@ class SiteSession:
             ProtocolError: a statement is forged, or made under another transcript; or this site is left out.
             TooFewSitesError: the set, or a survivor's neighbourhood in it, is too small.
         """
-        state = self._asked_after(Stage.MASKED)
+        state = self._asked_after(SiteStage.MASKED)
         survivors: dict[int, bytes] = {}
         for message in unbundle(statements, limit=len(self._roster), message_limit=MASK_STATEMENT_BYTES):
             sender, body = open_signed(message, Kind.MASK, self._terms, self._roster)
@@ -252,7 +252,7 @@ class SiteSession:
             if owner in survivors:
                 self._review.require_holders(owner, told)
         state.survivors = told
-        state.stage = Stage.CONFIRMED
+        state.stage = SiteStage.CONFIRMED
         return self._sign(Kind.CONFIRM, Survivors(state.transcript.digest, told).to_bytes())
 
     def open(self, confirmations: bytes) -> bytes:
@@ -268,7 +268,7 @@ class SiteSession:
             ProtocolError: a confirmation is forged, or names another set of survivors.
             TooFewSitesError: fewer sites than the threshold confirmed.
         """
-        state = self._asked_after(Stage.CONFIRMED)
+        state = self._asked_after(SiteStage.CONFIRMED)
         expected = Survivors(state.transcript.digest, state.survivors)
         agreed = set()
         for message in unbundle(confirmations, limit=len(self._roster), message_limit=SURVIVORS_LIMIT):
@@ -338,8 +338,8 @@ class SiteSession:
         state.statement = content_digest(signed)
         return ShareMessage(signed, envelopes)
 
-    def _own_check(self) -> Checked:
-        return Checked(self._state.transcript.shared_digest, self.complaints)
+    def _own_check(self) -> CheckStatement:
+        return CheckStatement(self._state.transcript.shared_digest, self.complaints)
 
     def _mask_key(self, peer: int) -> bytes:
         state = self._state
@@ -350,14 +350,14 @@ class SiteSession:
         of_lower, of_higher = (mine, theirs) if self._index == lower else (theirs, mine)
         return keys.mask_key(of_lower, of_higher, lower, higher, self._terms.digest)
 
-    def _asked_after(self, *expected: Stage) -> SiteState:
+    def _asked_after(self, *expected: SiteStage) -> SiteState:
         if self._state.stage not in expected:
             raise ProtocolError(
                 f"site {self._identity.name!r} was asked for what follows {expected[0].name.lower()} after "
                 f"{self._state.stage.name.lower()}: each stage is answered once, in order"
             )
         # Until all checks have passed: a refused request leaves the session unusable, so it cannot be probed twice.
-        self._state.stage = Stage.REFUSED
+        self._state.stage = SiteStage.REFUSED
         return self._state
 
     def _own_advertisement(self) -> Advertisement:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sealora_common.roster import Roster
-from sealora_common.secagg.bodies import Checked, Disclosure, ShareStatement
+from sealora_common.secagg.bodies import CheckStatement, Disclosure, ShareStatement
 from sealora_common.secagg.errors import ProtocolError, TooFewSitesError
 from sealora_common.secagg.graph import Neighbourhood
 from sealora_common.secagg.messages import Kind, content_digest, open_signed
@@ -44,9 +44,9 @@ class Review:
             raise two_stories("keys")
         return statement
 
-    def checked(self, message: bytes) -> tuple[int, Checked]:
+    def checked(self, message: bytes) -> tuple[int, CheckStatement]:
         sender, body = open_signed(message, Kind.CHECK, self._terms, self._roster)
-        checked = Checked.from_bytes(body)
+        checked = CheckStatement.from_bytes(body)
         if sender not in self._state.transcript.shared:
             raise ProtocolError("a site is said to have checked that shared nothing: the round is refused")
         if checked.transcript != self._state.transcript.shared_digest:

@@ -11,7 +11,7 @@ from sealora_common.secagg.keys import KeyPair
 from sealora_common.secagg.transcript import Transcript
 
 
-class Stage(IntEnum):
+class SiteStage(IntEnum):
     """The last stage a site has answered."""
 
     REFUSED = 0
@@ -29,7 +29,7 @@ class SiteState(BaseModel):
 
     model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
-    stage: Stage
+    stage: SiteStage
     share_seed: bytes
     """Of the key pair that opens the shares sent to this site."""
     mask_seed: bytes
@@ -61,4 +61,4 @@ class SiteState(BaseModel):
 
     def forgotten(self) -> SiteState:
         """What is left when the session is over."""
-        return SiteState(stage=Stage.OPENED, share_seed=b"", mask_seed=b"", self_mask_seed=b"")
+        return SiteState(stage=SiteStage.OPENED, share_seed=b"", mask_seed=b"", self_mask_seed=b"")

@@ -17,13 +17,13 @@ FrontKind = Literal["embedded", "nginx", "none"]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
-class Section(BaseModel):
+class SettingsSection(BaseModel):
     """Base of all sections: immutable, unknown keys refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-class TlsSection(Section):
+class TlsSection(SettingsSection):
     """The certificate that sites are shown. Paths are relative to the server's directory."""
 
     certificate: Path = Path("tls/server.pem")
@@ -35,7 +35,7 @@ class TlsSection(Section):
     """So many days before a certificate expires, the log, `status` and the metrics begin to say so."""
 
 
-class LimitsSection(Section):
+class LimitsSection(SettingsSection):
     """What clients are allowed. Both fronts hold to the same; to what is counted by node, the SuperLink does."""
 
     body_bytes: int = Field(default=32 * 2**20, ge=2**20, le=2**31)
@@ -72,7 +72,7 @@ class LimitsSection(Section):
     half is for whoever comes first."""
 
 
-class HealthSection(Section):
+class HealthSection(SettingsSection):
     """Probes and metrics for the operator's own monitoring: no site needs them."""
 
     http: str | None = "127.0.0.1:9180"
@@ -81,7 +81,7 @@ class HealthSection(Section):
     """gRPC health service."""
 
 
-class ServerConfig(Section):
+class ServerConfig(SettingsSection):
     """`server.yaml`."""
 
     listen: str = "0.0.0.0:9443"

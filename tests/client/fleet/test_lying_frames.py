@@ -26,9 +26,9 @@ from sealora_client.fleet import flower
 from sealora_client.fleet.connection import FleetConnection
 from sealora_client.fleet.errors import BadMessageError, LostConnectionError, RunEndedError, SessionRefusedError
 from sealora_client.fleet.question import Question
-from sealora_client.fleet.stop import Stop
+from sealora_client.fleet.stop import StopFlag
 from sealora_client.fleet.transport import bounds_of
-from sealora_common.network.bounded_http import Bounds
+from sealora_common.network.bounded_http import AnswerBounds
 from sealora_common.network.frames import FRAMES, MOST_PARTS, PARTS_BYTES, from_frames, to_frames
 
 KEY = new_key()
@@ -290,7 +290,7 @@ def test_a_question_that_is_held_beyond_what_was_asked_is_given_up_and_asked_aga
         time.sleep(2)
 
     key = new_key()
-    hurried = FleetConnection(server.address, key, None, bounds=lambda _: Bounds(0.3, 1 << 20))
+    hurried = FleetConnection(server.address, key, None, bounds=lambda _: AnswerBounds(0.3, 1 << 20))
     server.lies["pull-messages"] = hold
     with FleetSite(tmp_path, server.address, key=key, connection=hurried):
         wait_until(lambda: len(marks) > 2)
@@ -302,7 +302,7 @@ def test_a_question_that_is_held_beyond_what_was_asked_is_given_up_and_asked_aga
 
 
 def test_many_lies_leave_no_descriptor_and_no_thread(server: LyingServer, connection: FleetConnection) -> None:
-    stop = Stop()
+    stop = StopFlag()
 
     def own() -> set[str]:
         return {each for each in os.listdir("/proc/self/fd") if "pipe" in _target(each)}

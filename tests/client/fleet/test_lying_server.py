@@ -22,7 +22,7 @@ from lying_server import RESPONSES, Asked, LyingServer, greeting
 from sealora_client.fleet import flower, hostile
 from sealora_client.fleet.connection import FleetConnection
 from sealora_client.fleet.errors import BadMessageError, LostConnectionError, RunEndedError, SessionRefusedError
-from sealora_common.network.bounded_http import Bounds
+from sealora_common.network.bounded_http import AnswerBounds
 
 KEY = new_key()
 EXPECTED = (BadMessageError, LostConnectionError, RunEndedError, SessionRefusedError)
@@ -237,7 +237,7 @@ DRIPS: dict[str, Callable[[Asked, bytes], None]] = {
 @pytest.mark.parametrize("kind", DRIPS)
 def test_no_exchange_lasts_longer_than_its_bounds(server, tmp_path, kind, action):
     key = new_key()
-    hurried = FleetConnection(server.address, key, None, bounds=lambda _: Bounds(0.4, 1 << 20))
+    hurried = FleetConnection(server.address, key, None, bounds=lambda _: AnswerBounds(0.4, 1 << 20))
     with FleetSite(tmp_path, server.address, key=key, connection=hurried) as site:
         wait_until(lambda: site.health.ready)
         order = server.order()

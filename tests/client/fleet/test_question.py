@@ -17,7 +17,7 @@ from fleet_server import wait_until
 from sealora_client.fleet import question
 from sealora_client.fleet.errors import LostConnectionError
 from sealora_client.fleet.question import Question
-from sealora_client.fleet.stop import Stop
+from sealora_client.fleet.stop import StopFlag
 
 MANY = 1000
 
@@ -36,7 +36,7 @@ def fails() -> int:
 
 @pytest.mark.parametrize("ask", [lambda: 1, fails])
 def test_a_thousand_questions_leave_no_descriptor_and_no_thread(ask: Callable[[], int]) -> None:
-    stop = Stop()
+    stop = StopFlag()
     before = descriptors()
     for _ in range(MANY):
         with suppress(LostConnectionError):
@@ -46,7 +46,7 @@ def test_a_thousand_questions_leave_no_descriptor_and_no_thread(ask: Callable[[]
 
 
 def test_a_thousand_abandoned_ones_leave_none_once_their_answers_come() -> None:
-    stop, come = Stop(), threading.Event()
+    stop, come = StopFlag(), threading.Event()
     before = descriptors()
     stop.set()
     for _ in range(MANY // 10):  # each has its thread until then
@@ -71,7 +71,7 @@ def test_what_came_with_a_failure_is_let_go_at_once() -> None:
     gc.disable()
     try:
         with suppress(LostConnectionError):
-            Question(ask).wait(Stop())
+            Question(ask).wait(StopFlag())
         wait_until(lambda: threads() == 0)
         assert seen[0]() is None
     finally:
@@ -79,14 +79,14 @@ def test_what_came_with_a_failure_is_let_go_at_once() -> None:
 
 
 def test_a_wish_to_stop_ends_the_waiting_though_the_answer_never_comes() -> None:
-    stop, never = Stop(), threading.Event()
+    stop, never = StopFlag(), threading.Event()
     threading.Timer(0.1, stop.set).start()
     assert Question(never.wait).wait(stop) is None
     never.set()
 
 
 def test_it_does_not_keep_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = Question(lambda: threading.current_thread().daemon).wait(Stop())
+    seen = Question(lambda: threading.current_thread().daemon).wait(StopFlag())
     assert seen is True
 
 
@@ -116,7 +116,7 @@ def crowded() -> Iterator[list[int]]:
 
 
 def test_a_site_with_more_than_a_thousand_descriptors_asks_and_pauses(crowded: list[int]) -> None:
-    stop = Stop()
+    stop = StopFlag()
     assert Question(lambda: 1).wait(stop) == 1
     stop.wait(0.01)
     stop.wait(None, crowded[0])
@@ -130,7 +130,7 @@ def test_without_descriptors_it_is_a_failure_like_another(crowded: list[int]) ->
 
 
 def test_any_number_of_wishes_is_one_and_none_is_waited_for() -> None:
-    stop = Stop()
+    stop = StopFlag()
     for _ in range(70_000):  # a pipe takes 65,536
         stop.set()
     stop.wait(None)
@@ -138,7 +138,7 @@ def test_any_number_of_wishes_is_one_and_none_is_waited_for() -> None:
 
 
 def test_a_pause_may_be_of_any_length_and_ends_with_the_wish() -> None:
-    stop = Stop()
+    stop = StopFlag()
     threading.Timer(0.1, stop.set).start()
     stop.wait(1e12)
     assert stop.is_set
@@ -147,5 +147,5 @@ def test_a_pause_may_be_of_any_length_and_ends_with_the_wish() -> None:
 def test_a_wish_s_descriptors_go_with_it() -> None:
     before = descriptors()
     for _ in range(100):
-        Stop()
+        StopFlag()
     assert descriptors() <= before

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sealora_common.network.bounded_http import BoundedClient, Bounds
+from sealora_common.network.bounded_http import AnswerBounds, BoundedClient
 
 SECONDS = 0.6
 SIZE = 100_000
@@ -53,7 +53,7 @@ def asked(serve: Serve, content: bytes = b"", at: Path | None = None, scheme: st
     with (
         serving(serve, at) as address,
         BoundedClient(
-            lambda _: Bounds(SECONDS, SIZE), timeout=5.0, uds=at, verify=ssl.create_default_context()
+            lambda _: AnswerBounds(SECONDS, SIZE), timeout=5.0, uds=at, verify=ssl.create_default_context()
         ) as client,
     ):
         return client.post(address.replace("http", scheme, 1), content=content)
@@ -135,7 +135,7 @@ def test_the_bounds_are_of_each_exchange_and_not_of_the_connection():
         while connection.recv(65536):
             connection.sendall(OK + b"content-length: 60000\r\n\r\n" + b"x" * 60_000)
 
-    with serving(serve) as address, BoundedClient(lambda _: Bounds(SECONDS, SIZE), timeout=5.0) as client:
+    with serving(serve) as address, BoundedClient(lambda _: AnswerBounds(SECONDS, SIZE), timeout=5.0) as client:
         for _ in range(3):
             assert len(client.post(address).content) == 60_000
             time.sleep(0.3)

@@ -12,7 +12,7 @@ import pytest
 from sealora_common.secagg import FaultKind, ProtocolError, RingVector, Segment, TooFewSitesError
 from sealora_common.secagg.bodies import (
     Advertisement,
-    Checked,
+    CheckStatement,
     Disclosure,
     MaskStatement,
     Opening,
@@ -134,7 +134,7 @@ def test_envelopes_are_for_the_neighbours_alone() -> None:
 
 def test_a_check_of_another_session_costs_its_site() -> None:
     run = Run(FEDERATION).until("check")
-    bad = signed(FEDERATION, 0, Kind.CHECK, Checked(bytes(32), ()).to_bytes())
+    bad = signed(FEDERATION, 0, Kind.CHECK, CheckStatement(bytes(32), ()).to_bytes())
     goes_on_without(run, "check", bad, "checked other keys or shares: it is left out")
 
 
@@ -142,7 +142,7 @@ def test_a_check_of_another_session_costs_its_site() -> None:
 def test_a_complaint_of_who_sent_nothing_costs_the_complainer(complaints: tuple[int, ...]) -> None:
     run = Run(FEDERATION).until("check")
     requests = run.close("check")
-    body = Checked(run.server._transcript.shared_digest, complaints).to_bytes()
+    body = CheckStatement(run.server._transcript.shared_digest, complaints).to_bytes()
     with pytest.raises(ProtocolError, match="complains of one that sent it nothing: it is left out"):
         run.deliver("check", signed(FEDERATION, 0, Kind.CHECK, body))
     assert run.deliver("check", run.answer("check", 0, requests[0])) == 0
@@ -155,7 +155,7 @@ def test_a_complaint_of_a_site_that_did_not_draw_the_complainer_costs_it() -> No
     site, stranger = next(
         (site, other) for site in range(6) for other in range(6) if site != other and not transcript.drew(other, site)
     )
-    body = Checked(transcript.shared_digest, (stranger,)).to_bytes()
+    body = CheckStatement(transcript.shared_digest, (stranger,)).to_bytes()
     with pytest.raises(ProtocolError, match="sent it nothing"):
         run.deliver("check", signed(SPARSE, site, Kind.CHECK, body))
 
@@ -163,7 +163,7 @@ def test_a_complaint_of_a_site_that_did_not_draw_the_complainer_costs_it() -> No
 def test_who_shared_nothing_cannot_check() -> None:
     run = Run(FEDERATION).until("check", {3: "share"})
     run.close("check")
-    body = Checked(run.server._transcript.shared_digest, ()).to_bytes()
+    body = CheckStatement(run.server._transcript.shared_digest, ()).to_bytes()
     with pytest.raises(ProtocolError, match="checked other keys or shares"):
         run.deliver("check", signed(FEDERATION, 3, Kind.CHECK, body))
 

@@ -9,7 +9,7 @@ from sealora_common.errors import PolicyError
 from sealora_common.secagg import ProtocolError, RingVector, Segment, SiteSession, TooFewSitesError
 from sealora_common.secagg.bodies import CheckRequest, MaskRequest, split_masked
 from sealora_common.secagg.messages import bundle
-from sealora_common.secagg.site_state import Stage
+from sealora_common.secagg.site_state import SiteStage
 
 from secagg_misbehaviour import Culprits, complains_of
 from secagg_runs import STAGES, Federation, Run, clone_site, identity, same
@@ -37,7 +37,7 @@ def test_secrets_are_gone_after_the_round() -> None:
     run.step("open")
     for site in run.sites.values():
         assert not any(secrets_of(site))
-        assert site._state.stage is Stage.OPENED
+        assert site._state.stage is SiteStage.OPENED
         assert len(site.to_bytes()) < 400
 
 

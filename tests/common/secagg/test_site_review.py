@@ -10,8 +10,8 @@ import pytest
 from sealora_common.secagg import ProtocolError, TooFewSitesError
 from sealora_common.secagg.bodies import (
     Advertisement,
-    Checked,
     CheckRequest,
+    CheckStatement,
     Disclosure,
     Given,
     MaskRequest,
@@ -226,7 +226,7 @@ def test_a_site_complains_of_what_does_not_open_or_fit_and_of_nothing_else() -> 
     assert run.sites[0].complaints == (1, 3)
     assert run.sites[2].complaints == (1,)
     assert all(run.sites[site].complaints == () for site in (1, 3, 4, 5, 6))
-    checked = Checked.from_bytes(body_of(run.federation, run.answers["check"][0], Kind.CHECK))
+    checked = CheckStatement.from_bytes(body_of(run.federation, run.answers["check"][0], Kind.CHECK))
     assert checked.complaints == (1, 3)
     assert checked.transcript == run.server._transcript.shared_digest
 
@@ -283,7 +283,7 @@ def test_nothing_is_disclosed_to_who_does_not_complain() -> None:
         discloses(lambda run, complaints: [*complaints, run.answers["check"][2]])
 
     def of_another_session(run: Run, complaints: list[bytes]) -> list[bytes]:
-        body = Checked(bytes(32), (1,)).to_bytes()
+        body = CheckStatement(bytes(32), (1,)).to_bytes()
         return [*complaints, signed(run.federation, 2, Kind.CHECK, body)]
 
     with pytest.raises(ProtocolError, match="two different sets"):
@@ -295,7 +295,7 @@ def test_nothing_is_disclosed_where_it_would_restore_a_secret() -> None:
 
     def complaints_of(*sites: int) -> Callable[[Run, list[bytes]], list[bytes]]:
         def made(run: Run, _: list[bytes]) -> list[bytes]:
-            body = Checked(run.server._transcript.shared_digest, (1,)).to_bytes()
+            body = CheckStatement(run.server._transcript.shared_digest, (1,)).to_bytes()
             return [signed(run.federation, site, Kind.CHECK, body) for site in sites]
 
         return made
@@ -310,7 +310,7 @@ def test_nothing_is_disclosed_to_a_site_that_was_given_nothing() -> None:
     run = Run(SPARSE).until("disclose")
     run.close("disclose")
     stranger = next(site for site in range(1, 6) if site not in run.sites[0]._state.given)
-    body = Checked(run.server._transcript.shared_digest, (0,)).to_bytes()
+    body = CheckStatement(run.server._transcript.shared_digest, (0,)).to_bytes()
     complaint = signed(SPARSE, stranger, Kind.CHECK, body)
     with pytest.raises(ProtocolError, match="is said to complain that does not"):
         run.answer("disclose", 0, bundle([complaint]))
@@ -330,7 +330,7 @@ def test_a_site_must_be_among_those_that_go_on_with_what_it_said_itself() -> Non
         masks(lambda _, told: replace(told, checks=told.checks[1:]))
 
     def other_words(run: Run, told: MaskRequest) -> MaskRequest:
-        body = Checked(run.server._transcript.shared_digest, (3,)).to_bytes()
+        body = CheckStatement(run.server._transcript.shared_digest, (3,)).to_bytes()
         return replace(told, checks=[signed(FEDERATION, 0, Kind.CHECK, body), *told.checks[1:]])
 
     with pytest.raises(ProtocolError, match="not those that checked"):
@@ -344,7 +344,7 @@ def test_nobody_goes_on_twice() -> None:
 
 def test_a_check_of_another_transcript_is_the_servers_doing() -> None:
     def change(_: Run, told: MaskRequest) -> MaskRequest:
-        other = signed(FEDERATION, 4, Kind.CHECK, Checked(bytes(32), ()).to_bytes())
+        other = signed(FEDERATION, 4, Kind.CHECK, CheckStatement(bytes(32), ()).to_bytes())
         return replace(told, checks=[*told.checks[:4], other])
 
     with pytest.raises(ProtocolError, match="two different sets of keys or shares"):
@@ -354,6 +354,6 @@ def test_a_check_of_another_transcript_is_the_servers_doing() -> None:
 def test_who_shared_nothing_has_nothing_to_check() -> None:
     run = Run(FEDERATION).until("mask", {4: "share"})
     told = MaskRequest.from_bytes(run.close("mask")[0], limit=5)
-    other = signed(FEDERATION, 4, Kind.CHECK, Checked(run.server._transcript.shared_digest, ()).to_bytes())
+    other = signed(FEDERATION, 4, Kind.CHECK, CheckStatement(run.server._transcript.shared_digest, ()).to_bytes())
     with pytest.raises(ProtocolError, match="checked that shared nothing"):
         run.answer("mask", 0, replace(told, checks=[*told.checks, other]).to_bytes())

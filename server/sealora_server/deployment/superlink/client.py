@@ -30,14 +30,14 @@ from flwr.supercore.runtime import RuntimeHttpClient
 
 from sealora_common.config import SMALL, json_value
 from sealora_common.errors import UnreadableError
-from sealora_common.network.bounded_http import BoundedClient, Bounds
+from sealora_common.network.bounded_http import AnswerBounds, BoundedClient
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.superlink.paths import HEALTH, OPEN_FLEET
 
 _Client = TypeVar("_Client", bound=ProtobufClient)
 _SECONDS = 30.0
 # Of a whole exchange. What comes may hold a site's answer, so no more is taken than a site may send at a time.
-_BOUNDS = Bounds(4 * _SECONDS, 512 << 20)
+_BOUNDS = AnswerBounds(4 * _SECONDS, 512 << 20)
 _POLL_SECONDS = 0.05
 _MANY_RUNS = 1000
 # Over a Unix socket a host name says nothing; HTTP wants one.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from sealora_common.secagg import Fault, FaultKind, ProtocolError, RingVector, SiteSession
-from sealora_common.secagg.bodies import Checked, Disclosure, MaskRequest, ShareKind
+from sealora_common.secagg.bodies import CheckStatement, Disclosure, MaskRequest, ShareKind
 from sealora_common.secagg.messages import Kind, bundle, open_signed
 from sealora_common.secagg.site_review import Review
 from secagg_turned import complaining, go_on, turn
@@ -111,7 +111,7 @@ def forged_complaints() -> RingVector | None:
     """The server makes up three complaints, under signatures of its own."""
     run = Run(FEDERATION).until("disclose")
     transcript = run.sites[VICTIM]._state.transcript
-    body = Checked(transcript.shared_digest, (VICTIM,)).to_bytes()
+    body = CheckStatement(transcript.shared_digest, (VICTIM,)).to_bytes()
     forger = Attacker(FEDERATION)
     forged = []
     for index in (1, 2, 3):
@@ -160,6 +160,8 @@ def test_complaints_of_another_session_of_the_same_terms_are_refused() -> None:
 def test_a_complaint_of_a_site_that_was_given_nothing_is_refused() -> None:
     run = Run(FEDERATION).until("disclose")
     transcript = run.sites[VICTIM]._state.transcript
-    of_itself = Attacker(FEDERATION).signs(VICTIM, Kind.CHECK, Checked(transcript.shared_digest, (VICTIM,)).to_bytes())
+    of_itself = Attacker(FEDERATION).signs(
+        VICTIM, Kind.CHECK, CheckStatement(transcript.shared_digest, (VICTIM,)).to_bytes()
+    )
     with pytest.raises(ProtocolError, match="nothing is disclosed"):
         ask_for(run.sites[VICTIM], [of_itself])

@@ -15,7 +15,15 @@ from functools import cache
 import pytest
 
 from sealora_common.secagg import Fault, FaultKind, ProtocolError
-from sealora_common.secagg.bodies import Checked, Disclosure, Envelope, Opening, ShareKind, ShareMessage, ShareStatement
+from sealora_common.secagg.bodies import (
+    CheckStatement,
+    Disclosure,
+    Envelope,
+    Opening,
+    ShareKind,
+    ShareMessage,
+    ShareStatement,
+)
 from sealora_common.secagg.faults import _Proof
 from sealora_common.secagg.messages import Kind, content_digest
 from sealora_common.secagg.transcript import Shared, Transcript
@@ -109,7 +117,7 @@ def two_complaints() -> Fault:
 
 
 def one_complaint_many_times() -> Fault:
-    body = Checked(world(1).transcript.shared_digest, (VICTIM,)).to_bytes()
+    body = CheckStatement(world(1).transcript.shared_digest, (VICTIM,)).to_bytes()
     complaints = tuple(world(1).attacker.signs(index, Kind.CHECK, body) for index in CORRUPTED)
     return fault(FaultKind.COMPLAINTS, VICTIM, world(1).transcript, complaints * 3)
 
@@ -325,7 +333,7 @@ def test_an_honest_site_is_not_framed(framing: Callable[[], Fault]) -> None:
 def test_complaints_of_two_sessions_do_not_add_up() -> None:
     """A turned site sent rubbish to two in each: no more in either than can be corrupted."""
     here = [world(1).of("check", index) for index in (1, 2)]
-    body = Checked(world(2).transcript.shared_digest, (6,)).to_bytes()
+    body = CheckStatement(world(2).transcript.shared_digest, (6,)).to_bytes()
     elsewhere = [world(2).attacker.signs(index, Kind.CHECK, body) for index in (3, 4)]
     for of in (world(1), world(2)):
         with pytest.raises(ProtocolError, match="does not show"):

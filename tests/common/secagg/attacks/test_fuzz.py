@@ -21,8 +21,8 @@ from sealora_common.identity import SIGNATURE_BYTES
 from sealora_common.secagg import Fault, FaultKind, ProtocolError, RingVector, RoundTerms, Segment, TooFewSitesError
 from sealora_common.secagg.bodies import (
     Advertisement,
-    Checked,
     CheckRequest,
+    CheckStatement,
     Disclosure,
     MaskRequest,
     MaskStatement,
@@ -145,7 +145,7 @@ def parsers() -> dict[str, tuple[Callable[[bytes], bytes], list[bytes]]]:
             lambda content: CheckRequest.from_bytes(content).to_bytes(),
             list(run.requests["check"].values()),
         ),
-        "checked": (lambda content: Checked.from_bytes(content).to_bytes(), bodies("check")),
+        "checked": (lambda content: CheckStatement.from_bytes(content).to_bytes(), bodies("check")),
         "disclosure": (lambda content: Disclosure.from_bytes(content).to_bytes(), bodies("disclose")),
         "mask request": (of_mask_request, list(run.requests["mask"].values())),
         "mask statement": (lambda content: MaskStatement.from_bytes(content).to_bytes(), [bytes(64)]),

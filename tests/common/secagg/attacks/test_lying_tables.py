@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from sealora_common.secagg import ProtocolError
-from sealora_common.secagg.bodies import Checked, CheckRequest, Disclosure, Given, MaskRequest
+from sealora_common.secagg.bodies import CheckRequest, CheckStatement, Disclosure, Given, MaskRequest
 from sealora_common.secagg.messages import Kind
 from secagg_turned import go_on, sealing_rubbish, turn
 
@@ -31,7 +31,7 @@ def test_a_check_of_a_site_that_shared_nothing_is_refused() -> None:
     """It advertised, and would count among those that go on."""
     run = Run(FEDERATION).until("mask", {TURNED: "share"})
     transcript = run.sites[0]._state.transcript
-    check = Attacker(FEDERATION).signs(TURNED, Kind.CHECK, Checked(transcript.shared_digest, ()).to_bytes())
+    check = Attacker(FEDERATION).signs(TURNED, Kind.CHECK, CheckStatement(transcript.shared_digest, ()).to_bytes())
     checks = [*run.answers["check"].values(), check]
     with pytest.raises(ProtocolError, match="checked that shared nothing"):
         run.answer("mask", 0, MaskRequest(checks, []).to_bytes())

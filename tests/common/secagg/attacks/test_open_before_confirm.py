@@ -11,7 +11,7 @@ import pytest
 from sealora_common.secagg import ProtocolError, RingVector, SiteSession
 from sealora_common.secagg.bodies import Survivors
 from sealora_common.secagg.messages import Kind, bundle
-from sealora_common.secagg.site_state import Stage
+from sealora_common.secagg.site_state import SiteStage
 
 from secagg_attacker import Attacker
 from secagg_runs import Federation, Run, same, sum_of
@@ -27,8 +27,8 @@ class Eager(SiteSession):
 
     def open(self, confirmations: bytes) -> bytes:
         state = self._state
-        if state.stage is Stage.MASKED:
-            state.stage = Stage.CONFIRMED
+        if state.stage is SiteStage.MASKED:
+            state.stage = SiteStage.CONFIRMED
             state.survivors = Survivors.from_bytes(confirmations).indices
             everyone = [Attacker(FEDERATION).signs(index, Kind.CONFIRM, confirmations) for index in state.survivors]
             confirmations = bundle(everyone)

@@ -7,7 +7,15 @@ from collections.abc import Callable
 import pytest
 
 from sealora_common.secagg import ProtocolError, TooFewSitesError
-from sealora_common.secagg.bodies import Checked, Disclosure, MaskStatement, Opening, ShareKind, Survivors, split_masked
+from sealora_common.secagg.bodies import (
+    CheckStatement,
+    Disclosure,
+    MaskStatement,
+    Opening,
+    ShareKind,
+    Survivors,
+    split_masked,
+)
 from sealora_common.secagg.messages import Kind
 from secagg_turned import complaining, go_on, turn
 
@@ -20,8 +28,8 @@ TURNED, VICTIM = 6, 0
 
 def wrong_check(run: Run, message: bytes) -> tuple[Kind, bytes]:
     """Complains of itself, which sent it nothing."""
-    checked = Checked.from_bytes(body_of(message, Kind.CHECK, FEDERATION))
-    return Kind.CHECK, Checked(checked.transcript, (TURNED,)).to_bytes()
+    checked = CheckStatement.from_bytes(body_of(message, Kind.CHECK, FEDERATION))
+    return Kind.CHECK, CheckStatement(checked.transcript, (TURNED,)).to_bytes()
 
 
 def wrong_disclosure(run: Run, message: bytes) -> tuple[Kind, bytes]:
