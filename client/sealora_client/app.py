@@ -17,6 +17,7 @@ from sealora_client.round.participation import Participation, RoundState
 from sealora_client.site.directory import Site, open_site
 from sealora_common.config import LARGE, from_json
 from sealora_common.errors import OrderRefusedError, SealoraError
+from sealora_common.records.names import SITE_DIRECTORY
 from sealora_common.round.hello import Hello
 from sealora_common.round.order import RoundOrder
 from sealora_common.round.wire_format import (
@@ -37,9 +38,6 @@ from sealora_common.round.wire_format import (
     field,
 )
 from sealora_common.simulated_sites import simulated_sites_directory
-
-SITE_DIRECTORY = "site-directory"
-"""Key of the node configuration that names the site's directory."""
 
 _STATE = "sealora"
 _RUN_ID = re.compile(r"[0-9a-f]{32}")  # a run names a file here

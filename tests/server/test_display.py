@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sealora_common.records.events import EventLog, RunFailed, SitesReady, TurnedAway, read_events
+from sealora_common.records.completions import read_completions
+from sealora_common.records.event_log import EventLog, read_events
+from sealora_common.records.events import RunFailed, SitesReady, TurnedAway
 from sealora_server.view.display import RunDisplay
-from sealora_server.view.figures import federation_curve, read_completions, read_histories
+from sealora_server.view.figures import federation_curve, read_histories
 from sealora_server.view.live_view import Snapshot, frame
 from sealora_server.view.progress import RunProgress
 from sealora_server.view.results import print_results

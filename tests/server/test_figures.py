@@ -7,8 +7,10 @@ from statistics import fmean
 import pytest
 
 from sealora_common.errors import StorageError
-from sealora_common.records.events import EventLog, RoundFinished, RunStarted, TooFewSites, TurnedAway, read_events
-from sealora_server.view.figures import HistoryTails, federation_curve, read_completions, read_histories
+from sealora_common.records.completions import read_completions
+from sealora_common.records.event_log import EventLog, read_events
+from sealora_common.records.events import RoundFinished, RunStarted, TooFewSites, TurnedAway
+from sealora_server.view.figures import HistoryTails, federation_curve, read_histories
 from sealora_server.view.quantities import bytes_text, duration_text, epsilon_text, sparkline, target_text
 from sealora_server.view.summary import summarize, write_summary
 

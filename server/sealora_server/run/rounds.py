@@ -14,7 +14,8 @@ from sealora_common.adapter import AdapterLayout, adapter_kind
 from sealora_common.entropy import insecure_seed_in_use
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.receipts.receipt import Receipt
-from sealora_common.records.events import EvaluationFinished, RoundFinished, RunFinished, RunStarted, read_events
+from sealora_common.records.event_log import read_events
+from sealora_common.records.events import EvaluationFinished, RoundFinished, RunFinished, RunStarted
 from sealora_common.roster import Roster
 from sealora_common.round.clip_norm import next_clip_norm
 from sealora_common.round.clip_range import initial_range, next_range

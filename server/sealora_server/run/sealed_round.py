@@ -17,7 +17,8 @@ from sealora_common.errors import FederationError
 from sealora_common.identity import Identity
 from sealora_common.receipts.receipt import OpeningProof, Receipt
 from sealora_common.recipe import Recipe
-from sealora_common.records.events import EventLog, SiteFailed, SiteReplied, Stage, StageName
+from sealora_common.records.event_log import EventLog
+from sealora_common.records.events import SiteFailed, SiteReplied, Stage, StageName
 from sealora_common.roster import Roster
 from sealora_common.roster.book import RosterBook
 from sealora_common.round.contribution import ContributionLayout, DamagedSumError, OpenedRound

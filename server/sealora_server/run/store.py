@@ -22,7 +22,8 @@ from sealora_common.identity import Identity
 from sealora_common.receipts.file import ReceiptFile
 from sealora_common.receipts.receipt import Receipt
 from sealora_common.recipe import Recipe, load_recipe
-from sealora_common.records.events import EventLog
+from sealora_common.records.event_log import EventLog
+from sealora_common.records.names import EVENTS
 from sealora_common.roster.book import RosterBook
 from sealora_common.storage.durable import rename_durably, write_atomically
 from sealora_common.storage.own_files import make_directory
@@ -74,7 +75,7 @@ class RunStore:
         self.directory = directory
         self.run_id = identity.run_id
         self.recipe = recipe
-        self.events = EventLog(directory / "events.jsonl")
+        self.events = EventLog(directory / EVENTS)
         self.rosters = RosterBook(directory / "rosters")
         """Those that the run has been under: its receipts are checked with them."""
         self._server_key = directory / identity.server_key

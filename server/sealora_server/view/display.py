@@ -18,10 +18,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from sealora_common.records.event_log import EventTail, Recorded
 from sealora_common.records.events import (
     Event,
-    EventTail,
-    Recorded,
     RoundAborted,
     RoundFinished,
     RunFailed,
@@ -30,7 +29,9 @@ from sealora_common.records.events import (
     SitesReady,
     SumSpoilt,
 )
-from sealora_server.view.figures import HistoryTails, SiteHistory, federation_curve
+from sealora_common.records.names import EVENTS
+from sealora_common.records.site_rounds import SiteHistory
+from sealora_server.view.figures import HistoryTails, federation_curve
 from sealora_server.view.live_view import Snapshot, frame
 from sealora_server.view.plain_lines import PlainLines
 from sealora_server.view.progress import RunProgress
@@ -62,7 +63,7 @@ class RunDisplay:
     ) -> None:
         self._console = console
         self._clock = clock
-        self._tail = EventTail(run_dir / "events.jsonl")
+        self._tail = EventTail(run_dir / EVENTS)
         self._histories = HistoryTails(run_dir)
         self._from_start = from_start
         self._lines = PlainLines()

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from sealora_common.records.events import StageName
+from sealora_common.records.site_rounds import Curve, SiteHistory
 from sealora_common.show.safe_text import safe_text
-from sealora_server.view.figures import Curve, SiteHistory
 from sealora_server.view.progress import RunProgress, SiteProgress
 from sealora_server.view.quantities import (
     bytes_text,
@@ -183,7 +183,7 @@ def _loss_cell(history: SiteHistory | None) -> Text:
 
 
 def _epsilon_cell(history: SiteHistory | None, progress: RunProgress) -> RenderableType:
-    spent = history.latest("epsilon") if history else None
+    spent = _epsilon(history) if history else None
     target = progress.started.epsilon if progress.started else None
     if spent is None:
         return Text("-", style="dim")
@@ -212,7 +212,7 @@ def _site_summary(snapshot: Snapshot) -> Table:
     losses = [history.losses[-1][1] for history in histories if history.losses]
     if losses:
         table.add_row("Held-out loss", f"{loss_text(min(losses))} to {loss_text(max(losses))} across the sites")
-    spent = [epsilon for history in histories if (epsilon := history.latest("epsilon")) is not None]
+    spent = [epsilon for history in histories if (epsilon := _epsilon(history)) is not None]
     started = snapshot.progress.started
     if spent and started:
         most = f"at most {epsilon_text(max(spent))} of {target_text(started.epsilon)}"
@@ -245,6 +245,10 @@ def _time_line(snapshot: Snapshot) -> Text:
     elif not progress.ended and progress.rounds_finished == 0:
         line.append(", time left is known after round 1")
     return line
+
+
+def _epsilon(history: SiteHistory) -> float | None:
+    return history.latest(lambda line: line.epsilon)
 
 
 def _bytes_line(progress: RunProgress) -> Text:

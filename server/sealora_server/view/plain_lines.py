@@ -19,8 +19,8 @@ from sealora_common.records.events import (
     Stage,
     SumSpoilt,
 )
+from sealora_common.records.site_rounds import SiteHistory
 from sealora_common.show.safe_text import safe_text
-from sealora_server.view.figures import SiteHistory
 from sealora_server.view.quantities import (
     change_text,
     count_text,

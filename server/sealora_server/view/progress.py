@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from sealora_common.records.event_log import Recorded
 from sealora_common.records.events import (
     Attendance,
     EvaluationFinished,
-    Recorded,
     RoundFinished,
     RunFailed,
     RunFinished,

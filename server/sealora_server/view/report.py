@@ -13,11 +13,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from sealora_common.config import CONFIGURATION, read_file
 from sealora_common.errors import RecipeError, UnreadableError
 from sealora_common.recipe import Recipe, parse_recipe
-from sealora_common.records.events import Recorded, SiteReplied, read_events
+from sealora_common.records.completions import read_completions
+from sealora_common.records.event_log import Recorded, read_events
+from sealora_common.records.events import SiteReplied
+from sealora_common.records.names import EVENTS
+from sealora_common.records.site_rounds import Curve, SiteHistory
 from sealora_common.storage.durable import write_atomically
 from sealora_server.view import quantities
 from sealora_server.view.chart import Chart, Series, bar_chart, line_chart
-from sealora_server.view.figures import Curve, SiteHistory, federation_curve, read_completions, read_histories
+from sealora_server.view.figures import federation_curve, read_histories
 from sealora_server.view.summary import Summary, summarize
 
 _COLOURS = 8
@@ -46,7 +50,7 @@ def render_report(run_dir: Path, epsilon_at_two_sites: float | None = None) -> s
         StorageError: there is no run there.
     """
     summary = summarize(run_dir)
-    events = read_events(run_dir / "events.jsonl")
+    events = read_events(run_dir / EVENTS)
     histories = read_histories(run_dir)
     curve = federation_curve(events, histories)
     recipe_text, recipe = _read_recipe(run_dir / "recipe.yaml")

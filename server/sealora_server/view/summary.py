@@ -14,9 +14,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from sealora_common.errors import StorageError
+from sealora_common.records.event_log import Recorded, read_events
 from sealora_common.records.events import (
     Event,
-    Recorded,
     RoundAborted,
     RoundFinished,
     RunFailed,
@@ -27,11 +27,11 @@ from sealora_common.records.events import (
     SiteFailed,
     SiteReplied,
     TurnedAway,
-    read_events,
 )
+from sealora_common.records.names import EVENTS, SUMMARY
+from sealora_common.records.site_rounds import SiteHistory
 from sealora_common.storage.durable import write_atomically
 from sealora_server.view.figures import (
-    SiteHistory,
     federation_curve,
     last_attendance,
     last_started,
@@ -139,12 +139,10 @@ def summarize(run_dir: Path) -> Summary:
     Raises:
         StorageError: there is no run there.
     """
-    recorded = read_events(run_dir / "events.jsonl")
+    recorded = read_events(run_dir / EVENTS)
     started = last_started(recorded)
     if started is None:
-        raise StorageError(
-            f"{run_dir / 'events.jsonl'}: no run has started there: give the directory of a run, or start one"
-        )
+        raise StorageError(f"{run_dir / EVENTS}: no run has started there: give the directory of a run, or start one")
     histories = read_histories(run_dir)
     events = [entry.event for entry in recorded]
     names = dict.fromkeys((*site_names(recorded), *histories))
@@ -198,7 +196,7 @@ def write_summary(run_dir: Path, epsilon_at_two_sites: float | None = None) -> S
         StorageError: there is no run there, or the file could not be written.
     """
     summary = summarize(run_dir).model_copy(update={"epsilon_at_two_sites": epsilon_at_two_sites})
-    write_atomically(run_dir / "summary.json", summary.model_dump_json(indent=2).encode() + b"\n")
+    write_atomically(run_dir / SUMMARY, summary.model_dump_json(indent=2).encode() + b"\n")
     return summary
 
 
@@ -209,11 +207,11 @@ def _site_summary(name: str, history: SiteHistory | None) -> SiteSummary:
     evaluated = [line.heldout_loss for line in history.rounds if line.kind == "evaluate"]
     return SiteSummary(
         name=name,
-        epsilon=history.latest("epsilon"),
-        delta=history.latest("delta"),
-        records=history.latest("records"),
-        heldout_records=history.latest("heldout_records"),
-        truncated=history.latest("truncated"),
+        epsilon=history.latest(lambda line: line.epsilon),
+        delta=history.latest(lambda line: line.delta),
+        records=history.latest(lambda line: line.records),
+        heldout_records=history.latest(lambda line: line.heldout_records),
+        truncated=history.latest(lambda line: line.truncated),
         bytes_up=sum(line.bytes_up for line in history.rounds),
         bytes_down=sum(line.bytes_down for line in history.rounds),
         heldout_loss_before=losses.get(0),

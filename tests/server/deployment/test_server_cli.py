@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import PolicyError, RecipeError, SealoraError
 from sealora_common.identity import Identity
-from sealora_common.records.events import EventLog, SitesReady, TooFewSites, TurnedAway
+from sealora_common.records.event_log import EventLog
+from sealora_common.records.events import SitesReady, TooFewSites, TurnedAway
 from sealora_common.show.say import say
 from sealora_server.cli import cli, main
 from sealora_server.cli import server as server_cli

@@ -9,7 +9,8 @@ import pytest
 from sealora_common.entropy import SeededEntropy
 from sealora_common.errors import FederationError, PolicyError
 from sealora_common.identity import Identity
-from sealora_common.records.events import RoundAborted, RoundFinished, SitesReady, TooFewSites, TurnedAway, read_events
+from sealora_common.records.event_log import read_events
+from sealora_common.records.events import RoundAborted, RoundFinished, SitesReady, TooFewSites, TurnedAway
 from sealora_common.roster import Roster
 from sealora_server.run.attempts import following_roster
 from sealora_server.run.rounds import run_rounds

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sealora_common.errors import PolicyError, SealoraError, StorageError
 from sealora_common.health.logs import fields
+from sealora_common.records.names import EVENTS, RUN_DIRECTORY
 from sealora_common.roster import Roster, require_succession
 from sealora_common.storage.durable import open_to_append
 from sealora_server.deployment.directory import ServerDirectory
@@ -65,7 +66,7 @@ class ManagedRun:
         self._last_words = ""
         self.restarts = 0
         roster = Roster.load(directory / "roster.json")
-        self.progress = RunProgress(directory / "events.jsonl", roster.names)
+        self.progress = RunProgress(directory / EVENTS, roster.names)
         self.progress.rounds = RunStore.open(directory).recipe.rounds
 
     @property
@@ -167,7 +168,7 @@ class ManagedRun:
                 async with self._host.starting:
                     bundle, bundle_hash = build_bundle()
                     # The name alone: sites are told this configuration.
-                    config = {"run-directory": self.name}
+                    config = {RUN_DIRECTORY: self.name}
                     self._flower_run, token = await asyncio.to_thread(
                         self._host.superlink.start_run, bundle, bundle_hash, config
                     )

@@ -6,10 +6,9 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sealora_common.records.event_log import EventTail, Recorded
 from sealora_common.records.events import (
     Attendance,
-    EventTail,
-    Recorded,
     RoundAborted,
     RoundFinished,
     RunFailed,

@@ -6,8 +6,8 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from sealora_common.records.event_log import EventLog
 from sealora_common.records.events import (
-    EventLog,
     RoundAborted,
     RoundFinished,
     RunFailed,
