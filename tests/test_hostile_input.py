@@ -51,7 +51,7 @@ from sealora_server.deployment.operator.messages import Submit, parse_request
 from sealora_server.deployment.runs.submission import Operation
 from sealora_server.deployment.tls.certificates import load_certificates
 from sealora_server.run.store import RunStore
-from sealora_server.view.figures import read_histories
+from sealora_server.view.histories import read_histories
 from sealora_server.view.report import _read_recipe
 
 from quorum import RUN, Consortium

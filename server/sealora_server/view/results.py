@@ -39,7 +39,7 @@ def print_results(summary: Summary, completions: Sequence[Completion], run_dir: 
     """
     console.print()
     console.print(_headline(summary), soft_wrap=True)
-    if summary.mechanism == "none":
+    if not summary.is_private:
         console.print(Text("No differential privacy: do not hand this adapter out.", style="bold red"))
     if summary.insecure:
         console.print(Text("Randomness was seeded for a test: nothing of this run is private.", style="bold red"))
