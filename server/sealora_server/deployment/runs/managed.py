@@ -68,8 +68,8 @@ class ManagedRun:
         self._last_words = ""
         self.restarts = 0
         roster = Roster.load(directory / "roster.json")
-        rounds = RunStore.open(directory).recipe.rounds
-        self._tail = StateTail(directory / EVENTS, RunState(roster=roster.names, rounds=rounds))
+        self._store = RunStore.open(directory)
+        self._tail = StateTail(directory / EVENTS, RunState(roster=roster.names, rounds=self._store.recipe.rounds))
 
     @property
     def condition(self) -> RunCondition:
@@ -209,7 +209,7 @@ class ManagedRun:
     def _concluded(self, status: int) -> bool:
         """Whether a process that ended with `status` leaves nothing to do."""
         state = self.look()
-        if status == Outcome.FINISHED or state.is_complete:
+        if status == Outcome.FINISHED or self._store.is_finished:
             self._want("finished")
             return True
         if status == Outcome.FAILED:
