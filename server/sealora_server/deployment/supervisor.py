@@ -31,6 +31,7 @@ from sealora_server.deployment.operator.messages import (
     AskStatus,
     ProcessStatus,
     Request,
+    Result,
     RunCondition,
     SiteStatus,
     Status,
@@ -134,14 +135,14 @@ class Supervisor:
             operator.close()
             await self._stop(tasks)
 
-    async def handle(self, request: Request) -> dict[str, Any]:
+    async def handle(self, request: Request) -> Result:
         """Answers an operator's request.
 
         Raises:
             SealoraError: it cannot be done.
         """
         if isinstance(request, AskStatus):
-            return (await self._status()).model_dump(mode="json")
+            return await self._status()
         return await self._operations.handle(request)
 
     # What the metrics are read from, in the thread that serves them.

@@ -89,7 +89,7 @@ def asked(monkeypatch):
 
     def ask(config, request):
         requests.append(request)
-        return STATUS.model_dump(mode="json")
+        return STATUS
 
     monkeypatch.setattr(server_cli, "_ask", ask)
     return requests
@@ -159,7 +159,7 @@ def submits(files, monkeypatch, condition="running", said="", *, events=()):
             log.path.parent.mkdir(parents=True)
             for event in events:
                 log.write(event)
-        return STATUS.model_copy(update={"runs": (run,)}).model_dump(mode="json")
+        return STATUS.model_copy(update={"runs": (run,)})
 
     monkeypatch.setattr(server_cli, "_ask", ask)
     monkeypatch.setattr(admission, "_POLL_SECONDS", 0.01)
