@@ -81,7 +81,7 @@ class PureSite:
                 site=self.name,
                 recipe_hash=self.recipe.hash,
                 roster_hash=self.roster.hash.hex(),
-                layout=self.layout.to_json(),  # type: ignore[arg-type]
+                layout=self.layout.to_json(),
                 receipts=self.receipts,
             )
             return _payload(hello.to_bytes())

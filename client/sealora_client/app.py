@@ -33,9 +33,9 @@ from sealora_common.round.wire_format import (
     RECIPE_HASH,
     ROSTERS,
     RUN,
-    array,
     content_bytes,
     field,
+    float32_array,
 )
 from sealora_common.simulated_sites import simulated_sites_directory
 
@@ -129,8 +129,8 @@ def _begin(message: Message, context: Context, site: Site) -> RecordDict:
     expected = "train" if order.purpose == "train" else "evaluate"
     if message.metadata.message_type != expected:
         raise OrderRefusedError(f"an order to {order.purpose} came as {message.metadata.message_type}: it was refused")
-    adapter = array(message.content, ADAPTER)
-    if adapter is None or adapter.dtype != np.float32:
+    adapter = float32_array(message.content, ADAPTER)
+    if adapter is None:
         raise OrderRefusedError("the order carries no float32 adapter: server and site must run the same version")
     rosters = field(message.content, ROSTERS)
     told = Told.parse(

@@ -34,7 +34,7 @@ from sealora_common.round.wire_format import (
     ORDER_SIGNATURE,
     PAYLOAD,
     Action,
-    array,
+    array_bytes,
     content_bytes,
 )
 from sealora_common.round.wire_format import field as wire_field
@@ -338,8 +338,8 @@ class _SealedRound:
 
 
 def _protocol_message(content: RecordDict) -> bytes:
-    masked = array(content, MASKED)
-    message = wire_field(content, PAYLOAD) if masked is None else masked.tobytes()
+    masked = array_bytes(content, MASKED)
+    message = wire_field(content, PAYLOAD) if masked is None else masked
     if not isinstance(message, bytes):
         raise ProtocolError("a site's answer holds no protocol message: it was refused")
     return message
