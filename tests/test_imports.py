@@ -85,7 +85,6 @@ from pure_sites import PureGrid, federation_over, order_for, pure_federation, pu
 from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import SystemEntropy
 from sealora_common.identity import Identity
-from sealora_common.records.event_log import EventLog
 from sealora_server.run.sealed_round import seal_round
 from sealora_server.run.server_optimizer import ServerOptimizer
 
