@@ -24,7 +24,7 @@ from sealora_common.errors import OrderRefusedError
 from sealora_common.identity import Identity
 from sealora_common.receipts.receipt import chain_from_bytes, history_of
 from sealora_common.recipe import Recipe, parse_recipe
-from sealora_common.records.events import EventLog
+from sealora_common.records.event_log import EventLog
 from sealora_common.roster import Roster
 from sealora_common.roster.book import RosterBook
 from sealora_common.round.clip_range import initial_range
@@ -81,7 +81,7 @@ class PureSite:
                 site=self.name,
                 recipe_hash=self.recipe.hash,
                 roster_hash=self.roster.hash.hex(),
-                layout=self.layout.to_json(),  # type: ignore[arg-type]
+                layout=self.layout.to_json(),
                 receipts=self.receipts,
             )
             return _payload(hello.to_bytes())

@@ -37,7 +37,10 @@ from sealora_common.receipts.file import ReceiptFile
 from sealora_common.receipts.receipt import Receipt, chain_from_bytes, chain_to_bytes
 from sealora_common.recipe import load_recipe, parse_recipe
 from sealora_common.recipe.schema import DataSection
-from sealora_common.records.events import SiteFailed, read_events
+from sealora_common.records.completions import read_completions
+from sealora_common.records.event_log import read_events
+from sealora_common.records.events import SiteFailed
+from sealora_common.records.site_rounds import SiteRound
 from sealora_common.roster import Cosignature, Roster, SeenRosters
 from sealora_common.roster.book import rosters_from_bytes, rosters_to_bytes
 from sealora_common.round.hello import Hello
@@ -48,7 +51,7 @@ from sealora_server.deployment.operator.messages import Submit, parse_request
 from sealora_server.deployment.runs.submission import Operation
 from sealora_server.deployment.tls.certificates import load_certificates
 from sealora_server.run.store import RunStore
-from sealora_server.view.figures import read_completions, read_histories
+from sealora_server.view.histories import read_histories
 from sealora_server.view.report import _read_recipe
 
 from quorum import RUN, Consortium
@@ -113,7 +116,7 @@ def kept() -> bytes:
                 adapter_digest="2" * 64,
                 clip_norm=1.0,
                 weight=1.0,
-                figures={"round": 1},
+                figures=SiteRound(round=1, kind="train"),
                 values=np.ones(4, dtype=np.float32),
             )
         )

@@ -22,7 +22,8 @@ from safetensors.numpy import load_file
 from sealora_client.ledger import ChargeRow, Ledger
 from sealora_common.adapter import Tensors
 from sealora_common.recipe import Recipe, load_recipe
-from sealora_common.records.events import Event, read_events
+from sealora_common.records.event_log import read_events
+from sealora_common.records.events import Event
 from sealora_common.roster import Roster
 from sealora_server.run.store import RunStore
 from sealora_server.simulation import engine

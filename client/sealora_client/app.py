@@ -17,6 +17,7 @@ from sealora_client.round.participation import Participation, RoundState
 from sealora_client.site.directory import Site, open_site
 from sealora_common.config import LARGE, from_json
 from sealora_common.errors import OrderRefusedError, SealoraError
+from sealora_common.records.names import SITE_DIRECTORY
 from sealora_common.round.hello import Hello
 from sealora_common.round.order import RoundOrder
 from sealora_common.round.wire_format import (
@@ -32,14 +33,11 @@ from sealora_common.round.wire_format import (
     RECIPE_HASH,
     ROSTERS,
     RUN,
-    array,
     content_bytes,
     field,
+    float32_array,
 )
 from sealora_common.simulated_sites import simulated_sites_directory
-
-SITE_DIRECTORY = "site-directory"
-"""Key of the node configuration that names the site's directory."""
 
 _STATE = "sealora"
 _RUN_ID = re.compile(r"[0-9a-f]{32}")  # a run names a file here
@@ -131,8 +129,8 @@ def _begin(message: Message, context: Context, site: Site) -> RecordDict:
     expected = "train" if order.purpose == "train" else "evaluate"
     if message.metadata.message_type != expected:
         raise OrderRefusedError(f"an order to {order.purpose} came as {message.metadata.message_type}: it was refused")
-    adapter = array(message.content, ADAPTER)
-    if adapter is None or adapter.dtype != np.float32:
+    adapter = float32_array(message.content, ADAPTER)
+    if adapter is None:
         raise OrderRefusedError("the order carries no float32 adapter: server and site must run the same version")
     rosters = field(message.content, ROSTERS)
     told = Told.parse(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -26,20 +25,10 @@ from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.privacy.plan import heldout_mechanism, training_mechanism
 from sealora_common.privacy.several_sites import at_several_sites
 from sealora_common.recipe import Recipe
+from sealora_common.records.completions import Completion
 from sealora_common.roster import Roster
 from sealora_common.round.groups import smallest_group
 from sealora_common.storage.durable import write_atomically
-
-
-@dataclass(frozen=True)
-class Completion:
-    """One held-out prompt and what the model makes of it before and after."""
-
-    site: str
-    prompt: str
-    reference: str
-    before: str
-    after: str
 
 
 class SimulatedSites:
@@ -132,7 +121,7 @@ class SimulatedSites:
             model.write(final)
             after = complete(model, prompts, system)
         return [
-            Completion(name, record.prompt, record.response, old, new)
+            Completion(site=name, prompt=record.prompt, reference=record.response, before=old, after=new)
             for (name, record), old, new in zip(chosen, before, after, strict=True)
         ]
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
 
 
-def canonical_json(value: Any) -> bytes:
+def canonical_json(value: object) -> bytes:
     """Encodes `value` as UTF-8 JSON with sorted keys, no spaces and no NaN (the subset of RFC 8785 used here).
 
     Raises:

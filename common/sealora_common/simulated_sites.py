@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from sealora_common.records.names import SITES
+
 VARIABLE = "SEALORA_SIMULATED_SITES"
 """Environment of a simulation: the directory that holds one site directory for each partition."""
 
@@ -18,4 +20,4 @@ def simulated_sites_directory() -> Path:
     if named:
         return Path(named)
     state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(state) / "sealora" / "flwr-run" / "sites"
+    return Path(state) / "sealora" / "flwr-run" / SITES

@@ -13,6 +13,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from sealora_common.recipe import load_recipe
+from sealora_common.records.names import RUN_DIRECTORY
 from sealora_common.roster import Roster
 from sealora_common.show.say import say
 from sealora_common.simulated_sites import simulated_sites_directory
@@ -20,8 +21,6 @@ from sealora_common.storage.lock import DirectoryLock
 from sealora_server.run.rounds import run_rounds
 from sealora_server.run.store import RunStore
 
-RUN_DIRECTORY = "run-directory"
-"""Key of the run configuration that names the run's directory."""
 RECIPE = "recipe"
 """Key of the run configuration that names a recipe to simulate."""
 

@@ -29,7 +29,8 @@ from sealora_common.entropy import SystemEntropy
 from sealora_common.identity import Identity
 from sealora_common.identity.card import create_node_key
 from sealora_common.receipts.check import check_chain
-from sealora_common.records.events import Event, Recorded, read_events
+from sealora_common.records.event_log import Recorded, read_events
+from sealora_common.records.events import Event
 from sealora_common.roster import Member, Roster
 from sealora_server.deployment.operator.messages import RunStatus, Submit
 from sealora_server.deployment.operator.socket import ask

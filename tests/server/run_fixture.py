@@ -7,10 +7,10 @@ import json
 import math
 from pathlib import Path
 
+from sealora_common.records.event_log import EventLog
 from sealora_common.records.events import (
     EvaluationFinished,
     Event,
-    EventLog,
     RoundAborted,
     RoundFinished,
     RunFinished,

@@ -9,12 +9,12 @@ from sealora_client.audit.claim import Claim
 from sealora_client.audit.guessing import Guesses
 from sealora_client.audit.roc import Roc
 from sealora_client.audit.self_check import Check
-from sealora_client.audit.site_audit import SiteAudit
 from sealora_client.audit.trial import Finding, Trial
 from sealora_common.recipe import parse_recipe
+from sealora_common.records.audits import SiteAudit
 from sealora_server.view.audit_charts import bounds_chart, roc_chart
 from sealora_server.view.audit_report import render_audit
-from sealora_server.view.audit_summary import AuditSummary, SelfCheckSummary, TrialSummary, allowed_rate, verdict_on
+from sealora_server.view.audit_summary import AuditSummary, SelfCheckSummary, allowed_rate, verdict_on
 
 RECIPE = parse_recipe("name: audited\nrounds: 3\nmodel: {base: tiny}\nprivacy: {delta: 1.0e-5}\n")
 
@@ -31,7 +31,12 @@ def trial_of(white, black, claim, largest=4.4):
 
 def summary_of(trial, site="st-mary"):
     few = Roc.of(np.arange(30.0), np.arange(20.0))
-    return AuditSummary.of(RECIPE, SiteAudit(site, 1234, trial, few, 61.0))
+    audit = SiteAudit(site=site, units=1234, trial=trial.summary(), membership=few.summary(), seconds=61.0)
+    return AuditSummary.of(RECIPE, audit)
+
+
+def self_check_of(*checks):
+    return SelfCheckSummary.of(RECIPE, [check.summary() for check in checks])
 
 
 def test_the_summary_holds_every_figure():
@@ -59,24 +64,24 @@ def test_the_summary_holds_every_figure():
     ],
 )
 def test_the_verdict_is_one_sentence_and_what_to_do(trial, said):
-    summary = TrialSummary.of(trial)
+    summary = trial.summary()
     assert said in verdict_on(summary)
     assert summary.refuted == ("refuted" in said)
 
 
 def test_the_claim_is_never_told_smaller_than_it_is():
-    assert "1.86 is claimed" in verdict_on(TrialSummary.of(trial_of(0.7, 0.2, 1.851)))
+    assert "1.86 is claimed" in verdict_on(trial_of(0.7, 0.2, 1.851).summary())
 
 
 def test_a_missed_fault_is_named():
     caught, missed = trial_of(2.0, 0.0, 1.0), trial_of(0.5, 0.0, 1.0)
-    good = SelfCheckSummary.of(RECIPE, [Check(None, missed), Check("noise off", caught)])
+    good = self_check_of(Check(None, missed), Check("noise off", caught))
     assert good.passed
     assert "Every fault was caught" in good.verdict
-    bad = SelfCheckSummary.of(RECIPE, [Check(None, missed), Check("noise off", caught), Check("clipping off", missed)])
+    bad = self_check_of(Check(None, missed), Check("noise off", caught), Check("clipping off", missed))
     assert not bad.passed
     assert "NOT caught: clipping off" in bad.verdict
-    accused = SelfCheckSummary.of(RECIPE, [Check(None, caught), Check("noise off", caught)])
+    accused = self_check_of(Check(None, caught), Check("noise off", caught))
     assert not accused.passed
     assert "SOUND engine was accused" in accused.verdict
 

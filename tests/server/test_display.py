@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sealora_common.records.events import EventLog, RunFailed, SitesReady, TurnedAway, read_events
+from sealora_common.records.completions import read_completions
+from sealora_common.records.event_log import EventLog, read_events
+from sealora_common.records.events import RunFailed, SitesReady, TurnedAway
+from sealora_common.records.fold import fold
+from sealora_common.records.run_state import RunState
 from sealora_server.view.display import RunDisplay
-from sealora_server.view.figures import federation_curve, read_completions, read_histories
+from sealora_server.view.histories import federation_curve, read_histories
 from sealora_server.view.live_view import Snapshot, frame
-from sealora_server.view.progress import RunProgress
 from sealora_server.view.results import print_results
 from sealora_server.view.summary import summarize
 
@@ -35,10 +38,9 @@ def shown_on(console: Console) -> str:
 
 def frame_of(run_dir: Path) -> str:
     events, histories = read_events(run_dir / "events.jsonl"), read_histories(run_dir)
-    progress = RunProgress()
-    progress.take(events)
-    curve = federation_curve(events, histories)
-    snapshot = Snapshot(progress, histories, curve, notice="x" * 400, now=events[-1].time + 5)
+    state = fold(RunState(), events)
+    curve = federation_curve(state, histories)
+    snapshot = Snapshot(state, histories, curve, notice="x" * 400, now=events[-1].time + 5)
     console = Console(file=io.StringIO(), width=80, height=24, force_terminal=True, color_system=None)
     console.print(frame(snapshot, width=80, height=24))
     return shown_on(console)

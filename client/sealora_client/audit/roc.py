@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv, ndtri
 
+from sealora_common.records.audits import FALSE_POSITIVE_RATE, RocSummary
+
 Interval = tuple[float, float]
 
 
@@ -69,6 +71,19 @@ class Roc:
         allowed = self.false_positive_rate <= false_positive_rate
         rate = float(self.true_positive_rate[allowed].max())
         return rate, binomial_interval(round(rate * self.members), self.members)
+
+    def summary(self) -> RocSummary:
+        """What of it is told."""
+        rate, interval = self.true_positives_at(FALSE_POSITIVE_RATE) or (None, None)
+        return RocSummary(
+            auc=self.auc,
+            auc_interval=self.auc_interval,
+            true_positive_rate=rate,
+            true_positive_interval=interval,
+            members=self.members,
+            non_members=self.non_members,
+            curve=tuple(zip(self.false_positive_rate.tolist(), self.true_positive_rate.tolist(), strict=True)),
+        )
 
 
 def binomial_interval(successes: int, trials: int, confidence: float = 0.95) -> Interval:

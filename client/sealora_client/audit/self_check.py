@@ -25,6 +25,7 @@ from sealora_common.entropy import Entropy
 from sealora_common.errors import ModelError, RecipeError
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.recipe import Recipe
+from sealora_common.records.audits import CheckSummary
 
 CANARIES = 1000
 
@@ -77,6 +78,10 @@ class Check:
     def passed(self) -> bool:
         """Whether the claim was refuted with a fault, and stood without one."""
         return self.trial.refutes_claim == (self.fault is not None)
+
+    def summary(self) -> CheckSummary:
+        """What of it is told."""
+        return CheckSummary(fault=self.fault, passed=self.passed, trial=self.trial.summary())
 
 
 def run_self_check(

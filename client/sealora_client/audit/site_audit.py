@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from sealora_client.audit.canaries import make_canaries
 from sealora_client.audit.faults import Fault
 from sealora_client.audit.membership import membership_attack
-from sealora_client.audit.roc import Roc
-from sealora_client.audit.self_check import Check, run_self_check
-from sealora_client.audit.trial import ServerStep, Trial, run_trial
+from sealora_client.audit.self_check import run_self_check
+from sealora_client.audit.trial import ServerStep, run_trial
 from sealora_client.data.load import load_data
 from sealora_client.data.population import Population
 from sealora_client.model.adapted import adapted_model
@@ -20,30 +18,12 @@ from sealora_client.training.sampling import choose
 from sealora_common.entropy import Entropy, site_entropy
 from sealora_common.errors import DataError, RecipeError
 from sealora_common.recipe import Recipe
+from sealora_common.records.audits import CheckSummary, SiteAudit
 
 FEWEST_CANARIES = 32
 """With fewer, not even perfect guesses prove much."""
 
 _ATTACKED = 500  # units of each kind in the membership attack
-
-
-@dataclass(frozen=True)
-class SiteAudit:
-    """The audit of a recipe at one site. LOCAL: it describes the site's records exactly, no noise protects them.
-
-    Attributes:
-        site: whose records were trained on.
-        units: how many records (persons) of its own.
-        trial: what two adversaries found of the canaries.
-        membership: how well the loss tells the site's own trained units from its held-out ones.
-        seconds: how long it took.
-    """
-
-    site: str
-    units: int
-    trial: Trial
-    membership: Roc
-    seconds: float
 
 
 class Audits:
@@ -99,12 +79,18 @@ class Audits:
         trained, held_out = _some(members, entropy), _some(others, entropy)
         with model.lock:
             roc = membership_attack(model, trained, held_out, recipe)
-        return SiteAudit(name, len(members), trial, roc, time.monotonic() - started)
+        return SiteAudit(
+            site=name,
+            units=len(members),
+            trial=trial.summary(),
+            membership=roc.summary(),
+            seconds=time.monotonic() - started,
+        )
 
     @staticmethod
     def self_check(
         recipe: Recipe, *, site: str | None, canaries: int, on_check: Callable[[Fault | None], None]
-    ) -> list[Check]:
+    ) -> list[CheckSummary]:
         """Runs the audit on the sound engine and on one fault after another, see `run_self_check`.
 
         Raises:
@@ -114,7 +100,7 @@ class Audits:
         _require_enough(canaries)
         name, path = _chosen_site(recipe, site)
         model = adapted_model(recipe)
-        return run_self_check(
+        checks = run_self_check(
             model,
             recipe,
             load_data(path, recipe, model).train,
@@ -123,6 +109,7 @@ class Audits:
             entropy=site_entropy(name, "audit", "self-check"),
             on_check=on_check,
         )
+        return [check.summary() for check in checks]
 
 
 def _chosen_site(recipe: Recipe, site: str | None) -> tuple[str, Path]:

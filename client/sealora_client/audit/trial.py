@@ -23,6 +23,7 @@ from sealora_common.entropy import Entropy
 from sealora_common.errors import ModelError
 from sealora_common.privacy.plan import training_mechanism
 from sealora_common.recipe import Recipe
+from sealora_common.records.audits import AdversarySummary, TrialSummary
 from sealora_common.round.clip_norm import next_clip_norm
 
 Adversary = Literal["white-box", "black-box"]
@@ -52,6 +53,17 @@ class Finding:
     guesses: Guesses
     roc: Roc
 
+    def summary(self) -> AdversarySummary:
+        """What of it is told."""
+        return AdversarySummary(
+            adversary=self.adversary,
+            lower_bound=self.guesses.lower_bound,
+            guessed_in=self.guesses.guessed_in,
+            guessed_out=self.guesses.guessed_out,
+            correct=self.guesses.correct,
+            roc=self.roc.summary(),
+        )
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -80,6 +92,19 @@ class Trial:
     def refutes_claim(self) -> bool:
         """Whether the claim is wrong, at 95 % confidence."""
         return self.claim.epsilon is not None and self.lower_bound > self.claim.epsilon
+
+    def summary(self) -> TrialSummary:
+        """What of it is told."""
+        return TrialSummary(
+            claim=self.claim.epsilon,
+            noise_multiplier=self.claim.noise_multiplier,
+            canaries=self.canaries,
+            included=self.included,
+            lower_bound=self.lower_bound,
+            largest_bound=self.largest_bound,
+            refuted=self.refutes_claim,
+            adversaries=tuple(finding.summary() for finding in self.findings),
+        )
 
 
 @dataclass(frozen=True)

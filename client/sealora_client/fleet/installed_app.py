@@ -14,10 +14,9 @@ from sealora_client.prometheus import SiteMetrics
 from sealora_common.config import SMALL, json_value
 from sealora_common.errors import UnreadableError
 from sealora_common.health.logs import fields
+from sealora_common.records.names import SITE_DIRECTORY
 from sealora_common.round.wire_format import CONFIG, ERROR, ORDER, content_bytes, field
 
-SITE_DIRECTORY = "site-directory"
-"""Key of the node configuration that names the site's directory, as `sealora_client.app` reads it."""
 _RUNS_KEPT = 4
 _FAILED = "the site takes no part in this; its own log says why"
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +23,7 @@ from pydantic import BaseModel, ConfigDict
 from sealora_client.ledger import ChargeReference, PaidRelease
 from sealora_common.config import LONGEST_TENSORS, from_json, read_file
 from sealora_common.errors import OrderRefusedError, StorageError, UnreadableError, storage_error
+from sealora_common.records.site_rounds import SiteRound
 from sealora_common.round.order import Purpose, RoundOrder
 from sealora_common.storage.durable import create_once, write_atomically
 
@@ -68,7 +68,7 @@ class _Head(BaseModel):
     heldout_loss: Noised | None
     charge: ChargeReference | None
     unclipped: float
-    figures: dict[str, Any]
+    figures: SiteRound
     values: str
     """SHA-256 (hex) of the bytes after the line; empty: there is no delta."""
 
@@ -98,7 +98,7 @@ class Kept:
     adapter_digest: str
     clip_norm: float
     weight: float
-    figures: dict[str, Any]
+    figures: SiteRound
     heldout_loss: Noised | None = None
     values: NDArray[np.float32] | None = None
     charge: ChargeReference | None = None

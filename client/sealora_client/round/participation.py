@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from sealora_client.round.work import RoundWork, second_vector
 from sealora_client.site.directory import Site
 from sealora_common.entropy import site_entropy
 from sealora_common.privacy.mechanisms import mechanism_of
+from sealora_common.records.site_rounds import SiteRound
 from sealora_common.roster import Roster
 from sealora_common.round.groups import group_of
 from sealora_common.round.order import RoundOrder, layout_of, terms_of
@@ -39,7 +39,7 @@ class RoundState(BaseModel):
     session: bytes
     releases: list[PaidRelease]
     """What the masked vector releases, and the entries of the ledger that pay for it."""
-    figures: dict[str, Any]
+    figures: SiteRound
     """The line for the site's own history."""
 
 
@@ -86,8 +86,8 @@ class Participation:
         terms = terms_of(order, recipe, group, contributions)
         keys = site_entropy(site.name, order.purpose, order.round_number, order.attempt, "keys")
         session, advertisement = SiteSession.begin(terms, group, site.identity, keys)
-        work.figures["seconds"] = time.monotonic() - started
-        state = RoundState(order=order, session=session.to_bytes(), releases=work.releases, figures=work.figures)
+        figures = work.figures.timed(time.monotonic() - started)
+        state = RoundState(order=order, session=session.to_bytes(), releases=work.releases, figures=figures)
         return cls(site, state, vector.pack()), advertisement
 
     def share(self, payload: bytes) -> bytes:
@@ -170,7 +170,7 @@ class Participation:
 
     def finish(self, *, bytes_up: int, bytes_down: int) -> None:
         """Notes the round's figures in the site's own history."""
-        self._site.note({**self.state.figures, "bytes_up": bytes_up, "bytes_down": bytes_down})
+        self._site.note(self.state.figures.sent(bytes_up=bytes_up, bytes_down=bytes_down))
 
     def _session(self) -> SiteSession:
         return SiteSession.from_bytes(self.state.session, self._terms(), self._group(), self._site.identity)

@@ -8,9 +8,7 @@ nothing, and the site's own operator is told.
 from __future__ import annotations
 
 import logging
-import math
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +27,7 @@ from sealora_common.errors import AlreadyReleasedError, BudgetError, OrderRefuse
 from sealora_common.privacy.accounting import Mechanism
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.privacy.plan import training_mechanism
+from sealora_common.records.site_rounds import SiteRound
 from sealora_common.round.contribution import Contribution, site_weight
 from sealora_common.round.order import RoundOrder, evaluates
 from sealora_common.round.sum_grid import SumGrid
@@ -50,7 +49,7 @@ class RoundWork:
     site: Site
     order: RoundOrder
     releases: list[PaidRelease] = field(default_factory=list)
-    figures: dict[str, Any] = field(default_factory=dict)
+    figures: SiteRound = field(init=False, repr=False)
 
     def do(self, adapter: NDArray[np.float32]) -> Contribution:
         """Evaluates and trains from the global adapter `adapter` (its shared part, flat).
@@ -74,9 +73,9 @@ class RoundWork:
             kept = self._without_what_is_void(kept)
         else:
             kept = self._nothing_yet()
-        self.figures = dict(kept.figures)
+        self.figures = kept.figures
         model = site.model()
-        sums: NDArray[Any] | None = None
+        sums: NDArray[np.int64] | None = None
         with model.lock:
             tensors = adapter_kind(recipe).initial(model.layout)
             tensors.update(adapter_kind(recipe).shared(model.layout).unflatten(adapter))
@@ -88,8 +87,8 @@ class RoundWork:
                     sums = self._sum()
                 else:
                     kept = self._train(kept)
-        if "epsilon" not in self.figures:
-            self.figures["epsilon"] = self._spent()
+        if not self.figures.is_charged:
+            self.figures = self.figures.charged(self._spent())
         self._note_paid(kept)
         outbox.keep(self._what_may_be_kept(replace(kept, figures=self.figures)))
         values = kept.values if sums is None else sums
@@ -103,16 +102,16 @@ class RoundWork:
     def _nothing_yet(self) -> Kept:
         site, order = self.site, self.order
         data = site.data
-        figures: dict[str, Any] = {
-            "round": order.round_number,
-            "kind": order.purpose,
-            "records": data.train.examples,
-            "heldout_records": data.heldout.examples,
-            "truncated": data.truncated,
-            "delta": site.recipe.privacy.delta,
-        }
+        figures = SiteRound(
+            round=order.round_number,
+            kind=order.purpose,
+            records=data.train.examples,
+            heldout_records=data.heldout.examples,
+            truncated=data.truncated,
+            delta=site.recipe.privacy.delta,
+        )
         if site.recipe.data.person_field is not None:
-            figures |= {"persons": len(data.train), "heldout_persons": len(data.heldout)}
+            figures = figures.of_persons(len(data.train), len(data.heldout))
         return Kept(
             purpose=order.purpose,
             round_number=order.round_number,
@@ -155,7 +154,7 @@ class RoundWork:
         mechanism, public = metric.mechanism(recipe), metric.public_range(recipe)
         charge = None if mechanism is None else self._charge(mechanism, heldout=True)
         loss = metric.measure(site.model(), site.data.heldout, recipe)
-        self.figures["heldout_loss"] = _finite(loss.mean)
+        self.figures = self.figures.evaluated(loss.mean)
         self._tell_non_finite(int(np.count_nonzero(~np.isfinite(loss.by_unit))), len(loss.by_unit), "held-out losses")
         if charge is None:
             return Noised(value=loss.clipped_mean(public), charge=None)
@@ -167,7 +166,7 @@ class RoundWork:
         site, recipe, order = self.site, self.site.recipe, self.order
         mechanism = training_mechanism(recipe, len(site.roster))
         charge = None if mechanism is None else self._charge(mechanism, heldout=False)
-        self.figures["epsilon"] = None if charge is None else charge.epsilon_after
+        self.figures = self.figures.charged(None if charge is None else charge.epsilon_after)
         trained = train_round(
             site.model(),
             site.data.train,
@@ -195,7 +194,7 @@ class RoundWork:
             raise BudgetError("privacy.mechanism: distributed has a mechanism to pay for")
         self._require_attempts_left()
         charge = self._charge(mechanism, heldout=False)
-        self.figures["epsilon"] = charge.epsilon_after
+        self.figures = self.figures.charged(charge.epsilon_after)
         summed = noised_sum(
             site.model(),
             site.data.train,
@@ -253,14 +252,14 @@ class RoundWork:
             ) from error
 
     def _note(self, figures: ClippingFigures, *, moved: bool) -> None:
-        self.figures |= {
-            "moved": moved,
-            "fraction_clipped": _finite(figures.clipped_fraction),
-            "median_norm": _finite(figures.median_norm),
-            "clip_norm": self.order.clip_norm,
-            "examples_seen": figures.examples,
-            "non_finite": figures.non_finite,
-        }
+        self.figures = self.figures.trained(
+            moved=moved,
+            fraction_clipped=figures.clipped_fraction,
+            median_norm=figures.median_norm,
+            clip_norm=self.order.clip_norm,
+            examples_seen=figures.examples,
+            non_finite=figures.non_finite,
+        )
         self._tell_non_finite(figures.non_finite, len(figures.norms), "gradients")
 
     def _tell_non_finite(self, count: int, drawn: int, what: str) -> None:
@@ -303,7 +302,3 @@ def second_vector(order: RoundOrder) -> OrderRefusedError:
 
 def _round(order: RoundOrder) -> tuple[str, int]:
     return order.run, order.round_number
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -12,14 +12,11 @@ history.jsonl      this site's own figures, round by round
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 import threading
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
 
 from sealora_client.data.load import SiteData, SiteRecords, load_data, read_records_of
 from sealora_client.ledger import Ledger
@@ -30,6 +27,8 @@ from sealora_client.site.seen_rosters import check_roster, remember_roster
 from sealora_common.errors import ModelError, PolicyError, SealoraError
 from sealora_common.identity import Identity
 from sealora_common.recipe import Recipe, load_recipe
+from sealora_common.records.names import HISTORY
+from sealora_common.records.site_rounds import SiteRound
 from sealora_common.roster import Roster
 from sealora_common.storage.durable import append_line
 
@@ -143,14 +142,13 @@ class Site:
         """The site's privacy ledger; close it after use."""
         return Ledger(self.directory / "ledger.sqlite", self.identity)
 
-    def note(self, figures: dict[str, Any]) -> None:
-        """Appends a line of this site's own figures. They stay here."""
-        # A loss that is not a number has no form in JSON.
-        known = {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in figures.items()
-        }
-        append_line(self.directory / "history.jsonl", json.dumps(known, allow_nan=False))
+    def note(self, figures: SiteRound) -> None:
+        """Appends a line of this site's own figures. They stay here.
+
+        Raises:
+            StorageError: it could not be written.
+        """
+        append_line(self.directory / HISTORY, figures.to_line())
 
 
 Stamps = tuple[tuple[int, int], ...]

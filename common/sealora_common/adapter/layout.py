@@ -11,9 +11,8 @@ The server holds and writes adapters with NumPy alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +56,7 @@ class AdapterLayout:
         """SHA-256 (hex) of the canonical form: equal layouts, equal digests."""
         return digest(canonical_json(self.to_json()))
 
-    def flatten(self, tensors: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+    def flatten(self, tensors: Mapping[str, NDArray[np.generic]]) -> NDArray[np.float32]:
         """Concatenates `tensors` in layout order into one float32 vector of shape (size,).
 
         Raises:
@@ -75,7 +74,7 @@ class AdapterLayout:
             parts.append(np.asarray(value, dtype=np.float32).reshape(-1))
         return np.concatenate(parts) if parts else np.zeros(0, dtype=np.float32)
 
-    def unflatten(self, vector: NDArray[Any]) -> Tensors:
+    def unflatten(self, vector: NDArray[np.generic]) -> Tensors:
         """The inverse of `flatten`: a flat vector of shape (size,) as named float32 tensors (copies).
 
         Raises:
@@ -91,18 +90,18 @@ class AdapterLayout:
             start += spec.size
         return tensors
 
-    def add(self, vector: NDArray[np.float32], part: AdapterLayout, delta: NDArray[Any]) -> NDArray[np.float32]:
+    def add(self, vector: NDArray[np.float32], part: AdapterLayout, delta: NDArray[np.generic]) -> NDArray[np.float32]:
         """A copy of this layout's flat `vector` with `delta`, laid out as `part`, added to the tensors of `part`."""
         tensors = self.unflatten(vector)
         for name, change in part.unflatten(delta).items():
             tensors[name] += change
         return self.flatten(tensors)
 
-    def to_json(self) -> list[list[Any]]:
+    def to_json(self) -> list[tuple[str, list[int]]]:
         """A JSON form: [[name, [shape...]], ...]."""
-        return [[tensor.name, list(tensor.shape)] for tensor in self.tensors]
+        return [(tensor.name, list(tensor.shape)) for tensor in self.tensors]
 
     @classmethod
-    def from_json(cls, value: list[list[Any]]) -> AdapterLayout:
+    def from_json(cls, value: Sequence[tuple[str, Sequence[int]]]) -> AdapterLayout:
         """The inverse of `to_json`."""
-        return cls(tuple(TensorSpec(str(name), tuple(int(n) for n in shape)) for name, shape in value))
+        return cls(tuple(TensorSpec(name, tuple(shape)) for name, shape in value))

@@ -25,14 +25,17 @@ def health_app(health: Health, registry: CollectorRegistry) -> Starlette:
     """The three paths as a Starlette application, to be served alone or mounted in a larger one."""
     from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
     from starlette.applications import Starlette
-    from starlette.responses import JSONResponse, Response
+    from starlette.responses import Response
     from starlette.routing import Route
 
+    def told(status_code: int) -> Response:
+        return Response(health.state.to_json(), status_code=status_code, media_type="application/json")
+
     async def healthz(_: Request) -> Response:
-        return JSONResponse(health.to_json(), status_code=200 if health.alive else 503)
+        return told(200 if health.alive else 503)
 
     async def readyz(_: Request) -> Response:
-        return JSONResponse(health.to_json(), status_code=200 if health.ready else 503)
+        return told(200 if health.ready else 503)
 
     async def metrics(_: Request) -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

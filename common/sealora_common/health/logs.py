@@ -20,7 +20,7 @@ import sys
 import traceback
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Literal, TextIO
+from typing import Literal, TextIO
 
 from sealora_common.show.safe_text import LONGEST, safe_json, safe_text
 
@@ -33,7 +33,7 @@ _FIELDS = "sealora_fields"
 ExceptionInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
-def fields(**values: str | int | float | bool | None) -> dict[str, Any]:
+def fields(**values: str | int | float | bool | None) -> dict[str, object]:
     """The `extra` of a logging call: fields of the JSON line, by name."""
     return {_FIELDS: values}
 
@@ -121,7 +121,7 @@ class JsonFormatter(logging.Formatter):
     """One JSON object a line: time (UTC, ISO 8601), level, logger, message, then the fields given with the line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
+        line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict
 
 from sealora_common import __version__
 
@@ -16,6 +17,22 @@ class PartStatus:
 
     ok: bool
     said: str
+
+
+class HealthState(BaseModel):
+    """A process's health at one moment, as `/healthz` and `/readyz` tell it."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    version: str = __version__
+    alive: bool
+    ready: bool
+    failure: str | None = None
+    parts: dict[str, PartStatus]
+
+    def to_json(self) -> str:
+        """The JSON text; without a failure there is no field for it."""
+        return self.model_dump_json(exclude_none=True)
 
 
 class Health:
@@ -75,18 +92,13 @@ class Health:
             self._watchers.append(callback)
         callback()
 
-    def to_json(self) -> dict[str, Any]:
-        """The whole state, as `/healthz` and `/readyz` answer it."""
+    @property
+    def state(self) -> HealthState:
+        """All of it at one moment."""
         with self._lock:
             failure, parts = self._failure, dict(self._parts)
         ready = failure is None and all(part.ok for part in parts.values())
-        return {
-            "version": __version__,
-            "alive": failure is None,
-            "ready": ready,
-            **({} if failure is None else {"failure": failure}),
-            "parts": {name: asdict(part) for name, part in parts.items()},
-        }
+        return HealthState(alive=failure is None, ready=ready, failure=failure, parts=parts)
 
     def _tell(self) -> None:
         with self._lock:

@@ -1,39 +1,17 @@
-"""What happens in a run, one JSON object a line in `events.jsonl`, written by the rounds and read by all else.
-
-The log is the only thing a display, a report or an operator's tool needs, whatever engine drives the run.
-
-Example:
-    >>> log = EventLog(Path("run/events.jsonl"))  # doctest: +SKIP
-    >>> log.write(Stage(round=1, stage="train", sites=3))  # doctest: +SKIP
-    >>> read_events(Path("run/events.jsonl"))[-1].event  # doctest: +SKIP
-    Stage(event='stage', round=1, stage='train', sites=3)
-"""
+"""What happens in a run. `event_log` writes and reads it, one JSON object a line."""
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import FiniteFloat
 
-from sealora_common.config import json_value
-from sealora_common.records.json_lines import JsonLinesTail
-from sealora_common.storage.durable import append_line
+from sealora_common.records.record import FiniteOrNone, Record
 
 StageName = Literal["train", "share", "check", "disclose", "mask", "confirm", "open", "evaluate"]
 
 
-class RunEvent(BaseModel):
-    """Base of all events: immutable; a reader passes over fields it does not know."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True)
-
-
-class RunStarted(RunEvent):
+class RunStarted(Record):
     """The run began, or went on: a resumed run appends a second one."""
 
     event: Literal["run_started"] = "run_started"
@@ -42,9 +20,9 @@ class RunStarted(RunEvent):
     rounds: int
     recipe_hash: str
     """SHA-256, hex."""
-    epsilon: float | None
+    epsilon: FiniteOrNone
     """The recipe's target for each site over the whole run; null without a mechanism."""
-    delta: float | None
+    delta: FiniteOrNone
     mechanism: str
     first_round: int = 1
     """Above 1 when the run was resumed."""
@@ -52,10 +30,8 @@ class RunStarted(RunEvent):
     """Noise or masks came from a fixed seed, for a test: nothing of this run is private."""
 
 
-class TurnedAway(BaseModel):
+class TurnedAway(Record):
     """A site that is connected and takes no part: it refused when it was greeted, or it does not fit the run."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True)
 
     site: str | None
     """Null where nothing tells whose the node is: in a simulation, whose nodes have no keys, a refusal has no name."""
@@ -70,7 +46,7 @@ class TurnedAway(BaseModel):
         return self.site or f"node {self.node}"
 
 
-class Attendance(RunEvent):
+class Attendance(Record):
     """Base of what is known once the sites have been greeted."""
 
     sites: tuple[str, ...]
@@ -94,7 +70,7 @@ class TooFewSites(Attendance):
     event: Literal["too_few_sites"] = "too_few_sites"
 
 
-class Stage(RunEvent):
+class Stage(Record):
     """The server has asked the sites for the next step of a round."""
 
     event: Literal["stage"] = "stage"
@@ -105,7 +81,7 @@ class Stage(RunEvent):
     """How many sites are awaited."""
 
 
-class SiteReplied(RunEvent):
+class SiteReplied(Record):
     """One site's answer to a stage has arrived."""
 
     event: Literal["site_replied"] = "site_replied"
@@ -118,7 +94,7 @@ class SiteReplied(RunEvent):
     """Bytes of the server's order."""
 
 
-class SiteFailed(RunEvent):
+class SiteFailed(Record):
     """One site answered with an error, or not in time."""
 
     event: Literal["site_failed"] = "site_failed"
@@ -128,7 +104,7 @@ class SiteFailed(RunEvent):
     reason: str
 
 
-class SiteBlamed(RunEvent):
+class SiteBlamed(Record):
     """A site broke the sealing protocol, which its own signatures show: it takes no further part in the run."""
 
     event: Literal["site_blamed"] = "site_blamed"
@@ -140,7 +116,7 @@ class SiteBlamed(RunEvent):
     """File in the run's directory that shows it to anybody who has the roster."""
 
 
-class SumSpoilt(RunEvent):
+class SumSpoilt(Record):
     """A sum did not add up: one of these sites sent a damaged vector. No evidence, see `suspects`."""
 
     event: Literal["sum_spoilt"] = "sum_spoilt"
@@ -149,7 +125,7 @@ class SumSpoilt(RunEvent):
     suspects: tuple[str, ...]
 
 
-class RoundAborted(RunEvent):
+class RoundAborted(Record):
     """Too few sites were left to open the sum; nothing was unmasked and the round is tried again."""
 
     event: Literal["round_aborted"] = "round_aborted"
@@ -158,45 +134,45 @@ class RoundAborted(RunEvent):
     reason: str
 
 
-class RoundFinished(RunEvent):
+class RoundFinished(Record):
     """The sealed sum was opened and the global adapter stepped."""
 
     event: Literal["round_finished"] = "round_finished"
     round: int
     survivors: tuple[str, ...]
-    heldout_loss: float | None
+    heldout_loss: FiniteOrNone
     """The federation's mean for the adapter that came INTO the round: round 1 holds `before`."""
-    seconds: float
+    seconds: FiniteFloat
     adapter_sha256: str
     """Digest of the adapter that came out of the round, hex."""
 
 
-class EvaluationFinished(RunEvent):
+class EvaluationFinished(Record):
     """The final adapter's held-out loss was opened."""
 
     event: Literal["evaluation_finished"] = "evaluation_finished"
-    heldout_loss: float | None
+    heldout_loss: FiniteOrNone
     survivors: tuple[str, ...]
 
 
-class RunFinished(RunEvent):
+class RunFinished(Record):
     """All rounds are done and the final adapter is stored."""
 
     event: Literal["run_finished"] = "run_finished"
-    seconds: float
-    heldout_loss_before: float | None
-    heldout_loss_after: float | None
+    seconds: FiniteFloat
+    heldout_loss_before: FiniteOrNone
+    heldout_loss_after: FiniteOrNone
     adapter_sha256: str
 
 
-class RunFailed(RunEvent):
+class RunFailed(Record):
     """The run stopped by itself; every finished round is kept."""
 
     event: Literal["run_failed"] = "run_failed"
     reason: str
 
 
-class RunInterrupted(RunEvent):
+class RunInterrupted(Record):
     """A person stopped the run; it can be resumed at `round`."""
 
     event: Literal["run_interrupted"] = "run_interrupted"
@@ -219,72 +195,3 @@ Event = (
     | RunFailed
     | RunInterrupted
 )
-
-_event: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """An event and when it was written."""
-
-    time: float
-    """Unix seconds."""
-    event: Event
-
-
-class EventLog:
-    """Appends events to a run's log, each durable when `write` returns."""
-
-    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
-        self.path = path
-        self._clock = clock
-        self._line_may_be_cut = True
-
-    def write(self, event: Event) -> None:
-        """Appends one event with the present time.
-
-        Raises:
-            StorageError: the line could not be written.
-        """
-        if self._line_may_be_cut:
-            self._line_may_be_cut = False
-            if _ends_inside_a_line(self.path):  # a crash cut it: keep it from swallowing ours
-                append_line(self.path, "")
-        fields = json_value(event.model_dump_json())  # a loss that is not a number becomes null
-        assert isinstance(fields, dict)  # noqa: S101 (a model is one)
-        line = {"time": self._clock(), **fields}
-        append_line(self.path, json.dumps(line, ensure_ascii=False, separators=(",", ":")))
-
-
-class EventTail:
-    """Hands out the events appended since the last look; tolerant of a line that is still being written."""
-
-    def __init__(self, path: Path) -> None:
-        self._tail = JsonLinesTail(path)
-
-    def read(self) -> list[Recorded]:
-        """The new events, oldest first. Events of a kind this version does not know are passed over."""
-        return [recorded for fields in self._tail.read() if (recorded := _recorded(fields)) is not None]
-
-
-def read_events(path: Path) -> list[Recorded]:
-    """All events of a log so far, oldest first; a log that is not there yet is empty."""
-    return EventTail(path).read()
-
-
-def _recorded(fields: dict[str, Any]) -> Recorded | None:
-    try:
-        return Recorded(time=float(fields["time"]), event=_event.validate_python(fields))
-    except (KeyError, TypeError, ValueError, ValidationError):
-        return None
-
-
-def _ends_inside_a_line(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            if file.seek(0, 2) == 0:
-                return False
-            file.seek(-1, 2)
-            return file.read(1) != b"\n"
-    except OSError:
-        return False

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
@@ -176,8 +176,11 @@ class Roster(BaseModel):
         """
         write_atomically(path, self.model_dump_json(indent=2, exclude_none=True).encode() + b"\n", mode=PUBLIC_FILE)
 
-    def draft(self, **changes: Any) -> Roster:
-        """An unsigned copy with fields changed: this roster's successor, or, if it is unsigned itself, the same number.
+    def draft(self, members: tuple[Member, ...] | None = None) -> Roster:
+        """An unsigned copy: this roster's successor, or, if it is unsigned itself, the same number.
+
+        Args:
+            members: of the copy; None: the same.
 
         Raises:
             PolicyError: somebody changed this roster after it was signed, so nothing can follow it.
@@ -189,7 +192,8 @@ class Roster(BaseModel):
             )
         follows = {"sequence": self.sequence + 1, "previous": self.hash.hex()} if self.signature else {}
         unsigned = {"expires": None, "signature": "", "cosignatures": ()}
-        return self.model_copy(update={**follows, **unsigned, **changes})
+        changed = {} if members is None else {"members": members}
+        return self.model_copy(update={**follows, **unsigned, **changed})
 
     def with_member(self, member: Member) -> Roster:
         """An unsigned copy with `member` in place of any of its name, see `draft`.

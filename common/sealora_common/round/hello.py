@@ -30,7 +30,7 @@ class Hello(BaseModel):
     @property
     def adapter_layout(self) -> AdapterLayout:
         """The adapter's layout under the site's base model and recipe."""
-        return AdapterLayout.from_json([list(tensor) for tensor in self.layout])
+        return AdapterLayout.from_json(self.layout)
 
     def to_bytes(self) -> bytes:
         return self.model_dump_json().encode()

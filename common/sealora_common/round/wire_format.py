@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,27 +52,56 @@ class Action(StrEnum):
     OPEN = "query.open"
 
 
-# Contents are Flower RecordDicts; they are taken as they come, so that this package needs no Flower.
+_NO_ARRAY = (TypeError, ValueError, EOFError, OSError, MemoryError)
+"""Whatever a peer's bytes make NumPy raise."""
 
 
-def field(content: Any, key: str) -> bytes | str | int | None:
+class WireArray(Protocol):
+    """What is used of a Flower Array."""
+
+    @property
+    def data(self) -> bytes: ...
+    def numpy(self) -> object: ...
+
+
+class Content(Protocol):
+    """What is used of a Flower RecordDict, so that this package needs no Flower."""
+
+    @property
+    def array_records(self) -> Mapping[str, Mapping[str, WireArray]]: ...
+    @property
+    def config_records(self) -> Mapping[str, Mapping[str, object]]: ...
+
+
+def field(content: Content, key: str) -> bytes | str | int | None:
     """A field of the ConfigRecord, or None if it is missing or of another type."""
     record = content.config_records.get(CONFIG)
     value = None if record is None else record.get(key)
     return value if isinstance(value, bytes | str | int) else None
 
 
-def array(content: Any, key: str) -> NDArray[np.generic] | None:
-    """An array of the ArrayRecord, or None if it is missing or no array comes of its bytes."""
+def float32_array(content: Content, key: str) -> NDArray[np.float32] | None:
+    """An array of the ArrayRecord, or None if it is missing, of another type, or no array comes of its bytes."""
     record = content.array_records.get(ARRAYS)
     value = None if record is None else record.get(key)
     try:
-        return None if value is None else np.asarray(value.numpy())
-    except (TypeError, ValueError, EOFError, OSError, MemoryError):  # whatever a peer's bytes make NumPy raise
+        found = None if value is None else np.asarray(value.numpy())
+    except _NO_ARRAY:
+        return None
+    return found if found is not None and found.dtype == np.float32 else None
+
+
+def array_bytes(content: Content, key: str) -> bytes | None:
+    """The elements of an array of the ArrayRecord, or None if it is missing or no array comes of its bytes."""
+    record = content.array_records.get(ARRAYS)
+    value = None if record is None else record.get(key)
+    try:
+        return None if value is None else np.asarray(value.numpy()).tobytes()
+    except _NO_ARRAY:
         return None
 
 
-def content_bytes(content: Any) -> int:
+def content_bytes(content: Content) -> int:
     """Payload bytes of a Flower RecordDict: array data and configuration values, without framing."""
     total = 0
     for array_record in content.array_records.values():

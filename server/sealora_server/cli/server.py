@@ -18,7 +18,7 @@ from sealora_server.deployment.directory import ServerDirectory, run_name
 from sealora_server.deployment.errors import DeploymentError
 
 if TYPE_CHECKING:
-    from sealora_server.deployment.operator.messages import Request
+    from sealora_server.deployment.operator.messages import Request, Result, Status
 
 server_cli = typer.Typer(no_args_is_help=True, help="Make, run and operate an aggregation server.")
 certificate_cli = typer.Typer(no_args_is_help=True, help="The server's TLS certificate.")
@@ -122,13 +122,11 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Show the server's processes, the sites that are connected, and where each run is."""
-    from sealora_server.deployment.operator.messages import AskStatus, Status
-
-    answer = _ask(config, AskStatus())
+    answer = _status(config)
     if as_json:
-        say_json(json.dumps(answer))
+        say_json(json.dumps(answer.model_dump(mode="json")))
     else:
-        show_status(Status.model_validate(answer), SafeConsole())
+        show_status(answer, SafeConsole())
 
 
 @server_cli.command()
@@ -216,14 +214,11 @@ def logs(
 def _show_sites(config: Path, run: str, stage_timeout: float) -> None:
     """Waits until the run's sites are known and shows them; Ctrl-C ends the waiting and not the run."""
     from sealora_server.deployment.operator.admission import START_SECONDS, attendance_lines, wait_for_sites
-    from sealora_server.deployment.operator.messages import AskStatus, Status
 
     seconds = stage_timeout + START_SECONDS
     say(f"Waiting for its sites, {seconds:.0f} s at most. Ctrl-C ends the waiting, not the run.")
     try:
-        told = wait_for_sites(
-            ServerDirectory(config).runs / run, lambda: Status.model_validate(_ask(config, AskStatus())), seconds
-        )
+        told = wait_for_sites(ServerDirectory(config).runs / run, lambda: _status(config), seconds)
     except KeyboardInterrupt:
         say(f"run {run}: goes on")
         raise SystemExit(130) from None
@@ -233,7 +228,13 @@ def _show_sites(config: Path, run: str, stage_timeout: float) -> None:
         say(f"run {run}: {line}")
 
 
-def _ask(config: Path, request: Request) -> dict[str, object]:
+def _status(config: Path) -> Status:
+    from sealora_server.deployment.operator.messages import AskStatus, status_of
+
+    return status_of(_ask(config, AskStatus()))
+
+
+def _ask(config: Path, request: Request) -> Result:
     from sealora_server.deployment.operator.socket import ask
 
     return ask(ServerDirectory(config).operator_socket, request)

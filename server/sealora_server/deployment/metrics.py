@@ -5,14 +5,15 @@ Nothing here says anything of a site's data; the server does not know anything o
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
+from sealora_common.records.run_state import RunState
 from sealora_server.deployment.operator.messages import ProcessStatus, RunCondition
-from sealora_server.deployment.runs.progress import RunProgress
 
 
 class Observed(Protocol):
@@ -21,8 +22,8 @@ class Observed(Protocol):
     @property
     def processes(self) -> tuple[ProcessStatus, ...]: ...
     @property
-    def progress(self) -> dict[str, tuple[RunCondition, RunProgress]]:
-        """Run name -> its condition and progress."""
+    def run_states(self) -> dict[str, tuple[RunCondition, RunState]]:
+        """Run name -> its condition and state."""
         ...
 
     @property
@@ -70,19 +71,20 @@ class ServerCollector(Collector):
         sizes = CounterMetricFamily(
             "sealora_server_site_bytes", "Payload of a site's messages.", labels=["run", "site", "direction"]
         )
-        for run, (condition, progress) in self._server.progress.items():
+        for run, (condition, state) in self._server.run_states.items():
             running.add_metric([run], float(condition == "running"))
-            finished.add_metric([run], progress.finished)
-            aborted.add_metric([run], progress.aborted)
-            survivors.add_metric([run], progress.survivors)
-            rounds.add_metric([run], progress.round_time.count, progress.round_time.seconds)
-            for stage, spent in list(progress.stages.items()):
-                stages.add_metric([run, stage], spent.count, spent.seconds)
-            for (site, stage), spent in list(progress.answers.items()):
-                answers.add_metric([run, site, stage], spent.count, spent.seconds)
-            for (site, stage), count in list(progress.failures.items()):
+            finished.add_metric([run], state.rounds_finished)
+            aborted.add_metric([run], len(state.aborted))
+            survivors.add_metric([run], len(state.survivors))
+            rounds.add_metric([run], len(state.round_seconds), sum(state.round_seconds))
+            for stage, spent in state.stage_seconds.items():
+                stages.add_metric([run, stage], spent.times, spent.seconds)
+            for (site, stage), spent in state.answer_seconds.items():
+                answers.add_metric([run, site, stage], spent.times, spent.seconds)
+            for (site, stage), count in Counter((event.site, event.stage) for event in state.failures).items():
                 failures.add_metric([run, site, stage], count)
-            for direction, counted in (("up", progress.bytes_up), ("down", progress.bytes_down)):
-                for site, size in list(counted.items()):
-                    sizes.add_metric([run, site, direction], size)
+            for site, size in state.bytes_of_sites.items():
+                sizes.add_metric([run, site, "up"], size.up)
+            for site, size in state.bytes_of_sites.items():
+                sizes.add_metric([run, site, "down"], size.down)
         yield from (running, finished, aborted, survivors, rounds, stages, answers, failures, sizes)

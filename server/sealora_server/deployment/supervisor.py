@@ -20,6 +20,7 @@ from sealora_common.health.http_server import HealthServer
 from sealora_common.health.logs import set_up_logs
 from sealora_common.health.status import Health
 from sealora_common.identity import Identity
+from sealora_common.records.run_state import RunState
 from sealora_common.storage.lock import DirectoryLock
 from sealora_common.storage.own_files import make_directory
 from sealora_server.deployment.directory import ServerDirectory
@@ -30,6 +31,7 @@ from sealora_server.deployment.operator.messages import (
     AskStatus,
     ProcessStatus,
     Request,
+    Result,
     RunCondition,
     SiteStatus,
     Status,
@@ -41,7 +43,6 @@ from sealora_server.deployment.processes.service import Service
 from sealora_server.deployment.processes.services import front_spec, superlink_spec
 from sealora_server.deployment.processes.sockets import listen_tcp, listen_unix, shown_address
 from sealora_server.deployment.runs.managed import RunHost
-from sealora_server.deployment.runs.progress import RunProgress
 from sealora_server.deployment.superlink.client import SuperLinkClient
 from sealora_server.deployment.tls.certificate_watch import CertificateWatch
 
@@ -134,14 +135,14 @@ class Supervisor:
             operator.close()
             await self._stop(tasks)
 
-    async def handle(self, request: Request) -> dict[str, Any]:
+    async def handle(self, request: Request) -> Result:
         """Answers an operator's request.
 
         Raises:
             SealoraError: it cannot be done.
         """
         if isinstance(request, AskStatus):
-            return (await self._status()).model_dump(mode="json")
+            return await self._status()
         return await self._operations.handle(request)
 
     # What the metrics are read from, in the thread that serves them.
@@ -151,8 +152,8 @@ class Supervisor:
         return tuple(service.status for service in self._services)
 
     @property
-    def progress(self) -> dict[str, tuple[RunCondition, RunProgress]]:
-        return {name: (run.condition, run.progress) for name, run in list(self._operations.runs.items())}
+    def run_states(self) -> dict[str, tuple[RunCondition, RunState]]:
+        return {name: (run.condition, run.state) for name, run in list(self._operations.runs.items())}
 
     @property
     def certificate_expiry(self) -> float:
@@ -183,7 +184,7 @@ class Supervisor:
         while True:
             for run in self._operations.runs.values():
                 if run.condition == "running":
-                    run.progress.update()
+                    run.look()
             for service in self._services:
                 up = service.status.pid is not None and self._is_up
                 self._health.report(service.name, up, "up" if up else "down")

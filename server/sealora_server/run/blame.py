@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from sealora_common.errors import FederationError
-from sealora_common.records.events import EventLog, SiteBlamed
+from sealora_common.records.event_log import EventLog
+from sealora_common.records.events import SiteBlamed
 from sealora_common.roster import Roster
 from sealora_common.secagg import Fault, ProtocolError
 from sealora_common.storage.durable import write_atomically

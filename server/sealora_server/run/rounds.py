@@ -14,7 +14,8 @@ from sealora_common.adapter import AdapterLayout, adapter_kind
 from sealora_common.entropy import insecure_seed_in_use
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.receipts.receipt import Receipt
-from sealora_common.records.events import EvaluationFinished, RoundFinished, RunFinished, RunStarted, read_events
+from sealora_common.records.event_log import read_events
+from sealora_common.records.events import EvaluationFinished, RoundFinished, RunFinished, RunStarted
 from sealora_common.roster import Roster
 from sealora_common.round.clip_norm import next_clip_norm
 from sealora_common.round.clip_range import initial_range, next_range
@@ -22,7 +23,7 @@ from sealora_common.round.order import vector_digest
 from sealora_server.run.attempts import Attempts, RoundRequest
 from sealora_server.run.sealed_round import SealedSum
 from sealora_server.run.server_optimizer import ServerOptimizer
-from sealora_server.run.store import RoundRecord, RunStore
+from sealora_server.run.store import EvaluationRecord, RoundRecord, RunResult, RunStore
 
 
 def run_rounds(grid: Grid, store: RunStore, roster: Roster) -> None:
@@ -73,17 +74,23 @@ class _Run:
                 clip_norm=record.next_clip_norm,
             )
         tensors.update(shared.unflatten(request.adapter))
-        after = self._evaluated()
-        if after is None:
-            after = self._evaluate(replace(request, purpose="evaluate"), optimizer)
+        # One that is stored is not held again: it would cost the sites again.
+        evaluation = self._store.evaluation or self._evaluate(replace(request, purpose="evaluate"), optimizer)
+        result = RunResult(
+            adapter_sha256=self._store.publish(tensors),
+            heldout_loss_before=self._store.record(1).heldout_loss,
+            heldout_loss_after=evaluation.heldout_loss,
+        )
         self._store.events.write(
             RunFinished(
                 seconds=time.monotonic() - started,
-                heldout_loss_before=self._store.record(1).heldout_loss,
-                heldout_loss_after=after,
-                adapter_sha256=self._store.publish(tensors),
+                heldout_loss_before=result.heldout_loss_before,
+                heldout_loss_after=result.heldout_loss_after,
+                adapter_sha256=result.adapter_sha256,
             )
         )
+        # Last: a run that is finished is not gone on with, and its log would never tell its end.
+        self._store.finish(result)
 
     def _train(
         self, request: RoundRequest, optimizer: ServerOptimizer, layout: AdapterLayout
@@ -114,20 +121,16 @@ class _Run:
         )
         return stepped, receipt, record
 
-    def _evaluated(self) -> float | None:
-        """The final adapter's loss, if the run got as far before: another evaluation would cost the sites again."""
-        events = [recorded.event for recorded in read_events(self._store.events.path)]
-        losses = [event.heldout_loss for event in events if isinstance(event, EvaluationFinished)]
-        return losses[-1] if losses else None
-
-    def _evaluate(self, request: RoundRequest, optimizer: ServerOptimizer) -> float:
+    def _evaluate(self, request: RoundRequest, optimizer: ServerOptimizer) -> EvaluationRecord:
         sealed = self._open(request, optimizer)
         loss = sealed.opened.heldout_loss
         optimizer.evaluated(request.round_number, loss)
         if loss is None:
             raise RuntimeError("an evaluation ended without a loss")
-        self._store.events.write(EvaluationFinished(heldout_loss=loss, survivors=sealed.survivors))
-        return loss
+        record = EvaluationRecord(heldout_loss=loss, survivors=sealed.survivors)
+        self._store.finish_evaluation(record)
+        self._report_evaluation(record)
+        return record
 
     def _open(self, request: RoundRequest, optimizer: ServerOptimizer) -> SealedSum:
         choose = partial(optimizer.chosen, request.purpose, request.round_number, request.adapter)
@@ -144,12 +147,18 @@ class _Run:
             )
         )
 
+    def _report_evaluation(self, record: EvaluationRecord) -> None:
+        self._store.events.write(EvaluationFinished(heldout_loss=record.heldout_loss, survivors=record.survivors))
+
     def _report_unreported(self, done: int) -> None:
-        """Events of rounds that were stored just before the server was killed."""
-        events = (recorded.event for recorded in read_events(self._store.events.path))
+        """Events of what was stored just before the server was killed. The log is asked what it lacks, no more."""
+        events = [recorded.event for recorded in read_events(self._store.events.path)]
         reported = {event.round for event in events if isinstance(event, RoundFinished)}
         for round_number in sorted(set(range(1, done + 1)) - reported):
             self._report(self._store.record(round_number))
+        evaluation = self._store.evaluation
+        if evaluation is not None and not any(isinstance(event, EvaluationFinished) for event in events):
+            self._report_evaluation(evaluation)
 
     def _announce(self, *, first_round: int) -> None:
         private = mechanism_of(self._recipe).protects

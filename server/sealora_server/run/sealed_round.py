@@ -17,7 +17,8 @@ from sealora_common.errors import FederationError
 from sealora_common.identity import Identity
 from sealora_common.receipts.receipt import OpeningProof, Receipt
 from sealora_common.recipe import Recipe
-from sealora_common.records.events import EventLog, SiteFailed, SiteReplied, Stage, StageName
+from sealora_common.records.event_log import EventLog
+from sealora_common.records.events import SiteFailed, SiteReplied, Stage, StageName
 from sealora_common.roster import Roster
 from sealora_common.roster.book import RosterBook
 from sealora_common.round.contribution import ContributionLayout, DamagedSumError, OpenedRound
@@ -33,7 +34,7 @@ from sealora_common.round.wire_format import (
     ORDER_SIGNATURE,
     PAYLOAD,
     Action,
-    array,
+    array_bytes,
     content_bytes,
 )
 from sealora_common.round.wire_format import field as wire_field
@@ -337,8 +338,8 @@ class _SealedRound:
 
 
 def _protocol_message(content: RecordDict) -> bytes:
-    masked = array(content, MASKED)
-    message = wire_field(content, PAYLOAD) if masked is None else masked.tobytes()
+    masked = array_bytes(content, MASKED)
+    message = wire_field(content, PAYLOAD) if masked is None else masked
     if not isinstance(message, bytes):
         raise ProtocolError("a site's answer holds no protocol message: it was refused")
     return message

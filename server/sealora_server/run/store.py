@@ -22,7 +22,9 @@ from sealora_common.identity import Identity
 from sealora_common.receipts.file import ReceiptFile
 from sealora_common.receipts.receipt import Receipt
 from sealora_common.recipe import Recipe, load_recipe
-from sealora_common.records.events import EventLog
+from sealora_common.records.event_log import EventLog, read_events
+from sealora_common.records.events import EvaluationFinished, RunFinished
+from sealora_common.records.names import EVENTS
 from sealora_common.roster.book import RosterBook
 from sealora_common.storage.durable import rename_durably, write_atomically
 from sealora_common.storage.own_files import make_directory
@@ -34,6 +36,8 @@ _OPTIMIZER = "optimizer.safetensors"
 _RECEIPT = "receipt.json"
 _RECEIPTS = "receipts.jsonl"
 _RECORD = "round.json"
+_EVALUATION = "evaluation.json"
+_RESULT = "result.json"
 _SERVER_KEY = "server.pem"
 
 
@@ -67,6 +71,26 @@ class RoundRecord(BaseModel):
     seconds: float
 
 
+class EvaluationRecord(BaseModel):
+    """`evaluation.json`: what came of the final evaluation. It is there once the sites were charged for one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    heldout_loss: float
+    """Noisy mean of the sites' held-out losses under the final adapter."""
+    survivors: tuple[str, ...]
+
+
+class RunResult(BaseModel):
+    """`result.json`: what came of the run. It is there once the run has come to its end."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    adapter_sha256: str
+    heldout_loss_before: float | None
+    heldout_loss_after: float
+
+
 class RunStore:
     """The run directory. One process writes it at a time."""
 
@@ -74,7 +98,7 @@ class RunStore:
         self.directory = directory
         self.run_id = identity.run_id
         self.recipe = recipe
-        self.events = EventLog(directory / "events.jsonl")
+        self.events = EventLog(directory / EVENTS)
         self.rosters = RosterBook(directory / "rosters")
         """Those that the run has been under: its receipts are checked with them."""
         self._server_key = directory / identity.server_key
@@ -242,6 +266,52 @@ class RunStore:
         # Not before: the round counts, and its receipt with it, when its directory is there.
         ReceiptFile(self.directory / _RECEIPTS).append([receipt])
         return record
+
+    @property
+    def evaluation(self) -> EvaluationRecord | None:
+        """What came of the final evaluation; None if there was none yet.
+
+        Of a run whose directory an older version wrote it stands in the log alone.
+
+        Raises:
+            StorageError: its file is damaged.
+        """
+        path = self.directory / _EVALUATION
+        if not path.exists():
+            told = (entry.event for entry in reversed(read_events(self.events.path)))
+            last = next((event for event in told if isinstance(event, EvaluationFinished)), None)
+            if last is None or last.heldout_loss is None:
+                return None
+            return EvaluationRecord(heldout_loss=last.heldout_loss, survivors=last.survivors)
+        try:
+            return from_json(EvaluationRecord, read_file(path, LINE.longest))
+        except (OSError, UnreadableError):
+            raise StorageError(
+                f"{path}: cannot be read: restore it, or delete it and resume, which costs the sites another evaluation"
+            ) from None
+
+    def finish_evaluation(self, record: EvaluationRecord) -> None:
+        """Stores the final evaluation.
+
+        Raises:
+            StorageError: it could not be written.
+        """
+        write_atomically(self.directory / _EVALUATION, record.model_dump_json(indent=2).encode())
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run has come to its end. Where an older version wrote its directory, the log alone says so."""
+        if (self.directory / _RESULT).exists():
+            return True
+        return any(isinstance(entry.event, RunFinished) for entry in read_events(self.events.path))
+
+    def finish(self, result: RunResult) -> None:
+        """Stores that the run has come to its end, and with what.
+
+        Raises:
+            StorageError: it could not be written.
+        """
+        write_atomically(self.directory / _RESULT, result.model_dump_json(indent=2).encode())
 
     def publish(self, tensors: Tensors) -> str:
         """Writes the run's final adapter to `adapter/`; returns the SHA-256 (hex) of its weights."""

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import entry_points
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sealora_common.errors import SealoraError
 from sealora_common.recipe import Recipe
+from sealora_common.records.audits import CheckSummary, SiteAudit
 
 
 class AuditsLike(Protocol):
-    """See `sealora_client.audit.site_audit.Audits`; what comes back is read by `sealora_server.view.audit_summary`."""
+    """See `sealora_client.audit.site_audit.Audits`."""
 
     @staticmethod
     def audit(
@@ -24,12 +25,12 @@ class AuditsLike(Protocol):
         canaries: int,
         server_step: Callable[[int, NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]],
         on_round: Callable[[int], None],
-    ) -> Any: ...
+    ) -> SiteAudit: ...
 
     @staticmethod
     def self_check(
         recipe: Recipe, *, site: str | None, canaries: int, on_check: Callable[[str | None], None]
-    ) -> list[Any]: ...
+    ) -> list[CheckSummary]: ...
 
 
 def installed_audits() -> AuditsLike:

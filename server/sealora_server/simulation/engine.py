@@ -14,8 +14,9 @@ from flwr.clientapp import ClientApp
 from flwr.supercore.object_ref import load_app
 
 from sealora_common.errors import SealoraError
+from sealora_common.records.names import RUN_DIRECTORY, SITE_DIRECTORY, SITES
 from sealora_common.simulated_sites import VARIABLE
-from sealora_server.app import RUN_DIRECTORY, app, serve
+from sealora_server.app import app, serve
 from sealora_server.simulation.inline import InlineGrid
 from sealora_server.simulation.sites import CLIENT_APP
 
@@ -37,8 +38,8 @@ def run_engine(engine: Engine, run_directory: Path, sites: list[str]) -> None:
     """
     client_app: ClientApp = load_app(CLIENT_APP, SealoraError)
     if engine is Engine.INLINE:
-        directories = [str(run_directory / "sites" / name) for name in sites]
-        grid = InlineGrid(client_app, [{"site-directory": directory} for directory in directories])
+        directories = [str(run_directory / SITES / name) for name in sites]
+        grid = InlineGrid(client_app, [{SITE_DIRECTORY: directory} for directory in directories])
         config: UserConfig = {RUN_DIRECTORY: str(run_directory)}
         app(grid, Context(run_id=1, node_id=1, node_config={}, state=RecordDict(), run_config=config))
         return
@@ -63,7 +64,7 @@ def _run_ray(client_app: ClientApp, run_directory: Path, count: int) -> None:
 
     gpus = torch.cuda.device_count()
     resources: dict[str, ConfigRecordValues] = {"num_cpus": 1, "num_gpus": min(1.0, gpus / count) if gpus else 0.0}
-    with _environment(VARIABLE, str(run_directory / "sites")):
+    with _environment(VARIABLE, str(run_directory / SITES)):
         run_simulation(
             server_app,
             client_app,

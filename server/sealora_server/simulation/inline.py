@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from flwr.app import Context, Error, Message, RecordDict
+from flwr.app.user_config import UserConfig
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
@@ -23,7 +24,7 @@ class InlineGrid(Grid):
     A message is delivered when its reply is pulled, one a pull, so that the caller sees replies as they come.
     """
 
-    def __init__(self, client_app: ClientApp, node_configs: list[dict[str, Any]]) -> None:
+    def __init__(self, client_app: ClientApp, node_configs: list[UserConfig]) -> None:
         self._client_app = client_app
         self._contexts = {
             node_id: Context(run_id=_RUN_ID, node_id=node_id, node_config=config, state=RecordDict(), run_config={})

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import logging
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -15,8 +14,10 @@ from rich.console import Console
 from sealora_common.errors import RecipeError, SealoraError, StorageError
 from sealora_common.health.logs import SafeFormatter
 from sealora_common.recipe import Recipe
+from sealora_common.records.completions import write_completions
 from sealora_common.records.events import RunFailed, RunInterrupted
-from sealora_common.storage.durable import open_to_append, write_atomically
+from sealora_common.records.names import SITES
+from sealora_common.storage.durable import open_to_append
 from sealora_server.run.adapter_files import read_tensors
 from sealora_server.run.store import RunStore
 from sealora_server.simulation.engine import Engine, run_engine
@@ -86,9 +87,8 @@ class Simulation:
 
     def _conclude(self, sites: SimulatedSitesLike, store: RunStore, console: Console) -> None:
         final = read_tensors(store.directory / "adapter")
-        completions = sites.completions(store.recipe, store.directory / "sites", final, _COMPLETIONS)
-        text = json.dumps([asdict(completion) for completion in completions], indent=2, ensure_ascii=False)
-        write_atomically(store.directory / "completions.json", text.encode())
+        completions = sites.completions(store.recipe, store.directory / SITES, final, _COMPLETIONS)
+        write_completions(store.directory, completions)
         at_two_sites = sites.epsilon_at_two_sites(store.recipe)
         summary = write_summary(store.directory, at_two_sites)
         write_report(store.directory, at_two_sites)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from sealora_common.adapter import Tensors
 from sealora_common.errors import SealoraError
 from sealora_common.recipe import Recipe
+from sealora_common.records.completions import Completion
+from sealora_common.records.names import SITES
 from sealora_common.roster import Roster
 from sealora_server.run.store import RunStore
 
@@ -27,7 +29,7 @@ class SimulatedSitesLike(Protocol):
     @staticmethod
     def epsilon_at_two_sites(recipe: Recipe) -> float | None: ...
     @staticmethod
-    def completions(recipe: Recipe, directory: Path, final: Tensors, count: int) -> list[Any]: ...
+    def completions(recipe: Recipe, directory: Path, final: Tensors, count: int) -> list[Completion]: ...
 
 
 def simulated_sites() -> SimulatedSitesLike:
@@ -44,6 +46,6 @@ def simulated_sites() -> SimulatedSitesLike:
 
 def prepare_sites(sites: SimulatedSitesLike, store: RunStore) -> Roster:
     """Makes the site directories of a run, and writes the roster they share to the run's directory."""
-    roster = sites.prepare(store.recipe, store.directory / "sites", store.server_identity().public_key)
+    roster = sites.prepare(store.recipe, store.directory / SITES, store.server_identity().public_key)
     roster.save(store.directory / "roster.json")
     return roster

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from sealora_server.view.audit_summary import AuditSummary, RocSummary, allowed_rate
+from sealora_common.records.audits import RocSummary
+from sealora_server.view.audit_summary import AuditSummary, allowed_rate
 from sealora_server.view.chart import HEIGHT, WIDTH, Bar, Chart, Line, Mark
 from sealora_server.view.quantities import epsilon_text
 

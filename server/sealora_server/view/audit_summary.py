@@ -7,99 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from sealora_common.recipe import Recipe
+from sealora_common.records.audits import CheckSummary, RocSummary, SiteAudit, TrialSummary
 from sealora_server.view.quantities import epsilon_text
-
-FALSE_POSITIVE_RATE = 0.01
-"""Where the true positive rate is told: one false alarm in a hundred."""
 
 
 class _Figures(BaseModel):
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
-
-
-class RocSummary(_Figures):
-    """How well a score tells members from non-members."""
-
-    auc: float
-    """Area under the curve; 0.5 is chance."""
-    auc_interval: tuple[float, float]
-    true_positive_rate: float | None
-    """At no more than 1 % false positives; null with fewer than 100 non-members."""
-    true_positive_interval: tuple[float, float] | None
-    members: int
-    non_members: int
-    curve: tuple[tuple[float, float], ...]
-    """(false positive rate, true positive rate), ascending."""
-
-    @classmethod
-    def of(cls, roc: Any) -> RocSummary:
-        """Of a `sealora_client.audit.roc.Roc`."""
-        rate, interval = roc.true_positives_at(FALSE_POSITIVE_RATE) or (None, None)
-        return cls(
-            auc=roc.auc,
-            auc_interval=roc.auc_interval,
-            true_positive_rate=rate,
-            true_positive_interval=interval,
-            members=roc.members,
-            non_members=roc.non_members,
-            curve=tuple(zip(roc.false_positive_rate.tolist(), roc.true_positive_rate.tolist(), strict=True)),
-        )
-
-
-class AdversarySummary(_Figures):
-    """What one adversary found about the canaries."""
-
-    adversary: str
-    lower_bound: float
-    guessed_in: int
-    guessed_out: int
-    correct: int
-    roc: RocSummary
-
-
-class TrialSummary(_Figures):
-    """A training run with canaries: what is claimed, and what was found."""
-
-    claim: float | None
-    """What the accountant proves of the rounds that ran, and a ledger charges for them; null without privacy."""
-    noise_multiplier: float
-    canaries: int
-    included: int
-    lower_bound: float
-    """Epsilon is at least this, at 95 % confidence."""
-    largest_bound: float
-    """What perfect guesses would have proved."""
-    refuted: bool
-    adversaries: tuple[AdversarySummary, ...]
-
-    @classmethod
-    def of(cls, trial: Any) -> TrialSummary:
-        """Of a `sealora_client.audit.trial.Trial`."""
-        return cls(
-            claim=trial.claim.epsilon,
-            noise_multiplier=trial.claim.noise_multiplier,
-            canaries=trial.canaries,
-            included=trial.included,
-            lower_bound=trial.lower_bound,
-            largest_bound=trial.largest_bound,
-            refuted=trial.refutes_claim,
-            adversaries=tuple(
-                AdversarySummary(
-                    adversary=finding.adversary,
-                    lower_bound=finding.guesses.lower_bound,
-                    guessed_in=finding.guesses.guessed_in,
-                    guessed_out=finding.guesses.guessed_out,
-                    correct=finding.guesses.correct,
-                    roc=RocSummary.of(finding.roc),
-                )
-                for finding in trial.findings
-            ),
-        )
 
 
 class AuditSummary(_Figures):
@@ -123,9 +40,8 @@ class AuditSummary(_Figures):
     seconds: float
 
     @classmethod
-    def of(cls, recipe: Recipe, audit: Any) -> AuditSummary:
-        """Of a `sealora_client.audit.site_audit.SiteAudit`."""
-        trial = TrialSummary.of(audit.trial)
+    def of(cls, recipe: Recipe, audit: SiteAudit) -> AuditSummary:
+        """Of what a site's audit of `recipe` found."""
         return cls(
             recipe=recipe.name,
             recipe_hash=recipe.hash,
@@ -137,20 +53,11 @@ class AuditSummary(_Figures):
             steps=recipe.rounds * recipe.training.steps_per_round,
             sample_rate=recipe.training.sample_rate,
             delta=recipe.privacy.delta,
-            verdict=verdict_on(trial),
-            trial=trial,
-            membership=RocSummary.of(audit.membership),
+            verdict=verdict_on(audit.trial),
+            trial=audit.trial,
+            membership=audit.membership,
             seconds=audit.seconds,
         )
-
-
-class CheckSummary(_Figures):
-    """One trial of the self-check."""
-
-    fault: str | None
-    """What was broken in the engine; null for the sound one."""
-    passed: bool
-    trial: TrialSummary
 
 
 class SelfCheckSummary(_Figures):
@@ -163,13 +70,10 @@ class SelfCheckSummary(_Figures):
     checks: tuple[CheckSummary, ...]
 
     @classmethod
-    def of(cls, recipe: Recipe, checks: Sequence[Any]) -> SelfCheckSummary:
-        """Of several `sealora_client.audit.self_check.Check`."""
-        summaries = tuple(
-            CheckSummary(fault=check.fault, passed=check.passed, trial=TrialSummary.of(check.trial)) for check in checks
-        )
-        missed = [check.fault for check in summaries if check.fault is not None and not check.passed]
-        alarms = [check for check in summaries if check.fault is None and not check.passed]
+    def of(cls, recipe: Recipe, checks: Sequence[CheckSummary]) -> SelfCheckSummary:
+        """Of the trials of a self-check with `recipe`."""
+        missed = [check.fault for check in checks if check.fault is not None and not check.passed]
+        alarms = [check for check in checks if check.fault is None and not check.passed]
         verdict = "Every fault was caught, and the sound engine was not accused."
         if missed:
             verdict = f"NOT caught: {', '.join(missed)}. An audit of this kind would not have noticed."
@@ -178,9 +82,9 @@ class SelfCheckSummary(_Figures):
         return cls(
             recipe=recipe.name,
             recipe_hash=recipe.hash,
-            passed=all(check.passed for check in summaries),
+            passed=all(check.passed for check in checks),
             verdict=verdict,
-            checks=summaries,
+            checks=tuple(checks),
         )
 
 

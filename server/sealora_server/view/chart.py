@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sealora_server.view.figures import Curve
+from sealora_common.records.site_rounds import Curve
 from sealora_server.view.quantities import count_text
 
 WIDTH, HEIGHT = 460, 270

@@ -18,10 +18,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from sealora_common.records.event_log import EventTail, Recorded
 from sealora_common.records.events import (
     Event,
-    EventTail,
-    Recorded,
     RoundAborted,
     RoundFinished,
     RunFailed,
@@ -30,10 +29,13 @@ from sealora_common.records.events import (
     SitesReady,
     SumSpoilt,
 )
-from sealora_server.view.figures import HistoryTails, SiteHistory, federation_curve
+from sealora_common.records.fold import fold
+from sealora_common.records.names import EVENTS
+from sealora_common.records.run_state import RunState
+from sealora_common.records.site_rounds import SiteHistory
+from sealora_server.view.histories import HistoryTails, federation_curve
 from sealora_server.view.live_view import Snapshot, frame
-from sealora_server.view.plain_lines import PlainLines
-from sealora_server.view.progress import RunProgress
+from sealora_server.view.plain_lines import plain_line
 
 _SECONDS_BETWEEN_LOOKS = 0.25
 
@@ -62,12 +64,12 @@ class RunDisplay:
     ) -> None:
         self._console = console
         self._clock = clock
-        self._tail = EventTail(run_dir / "events.jsonl")
+        self._tail = EventTail(run_dir / EVENTS)
         self._histories = HistoryTails(run_dir)
         self._from_start = from_start
-        self._lines = PlainLines()
-        self._progress = RunProgress()
-        self._events: list[Recorded] = []
+        self._whole = RunState()
+        self._shown = RunState()
+        """Of a resumed run its own part: the past's curve counts, its lines, bytes and times do not."""
         self._notice = ""
         self._live: Live | None = None
         self._stop = threading.Event()
@@ -76,7 +78,7 @@ class RunDisplay:
     def __enter__(self) -> Self:
         with contextlib.suppress(Exception):
             if not self._from_start:
-                self._events += self._tail.read()  # a resumed run's past: its curve counts, its lines do not
+                self._whole = fold(self._whole, self._tail.read())
             if self._console.is_terminal and self._console.encoding.lower().startswith("utf"):
                 self._live = Live(console=self._console, auto_refresh=False, vertical_overflow="crop")
                 self._live.start()
@@ -96,7 +98,7 @@ class RunDisplay:
             self._look()
         with contextlib.suppress(Exception):
             if self._live is not None:
-                self._live.transient = self._progress.ended == "finished"
+                self._live.transient = self._shown.ended == "finished"
                 self._live.stop()
 
     def _follow(self) -> None:
@@ -107,8 +109,7 @@ class RunDisplay:
     def _look(self) -> None:
         new = self._tail.read()
         histories = self._histories.read()
-        self._events += new
-        self._progress.take(new)
+        self._whole, self._shown = fold(self._whole, new), fold(self._shown, new)
         if self._live is None:
             self._print(new, histories)
         else:
@@ -116,21 +117,20 @@ class RunDisplay:
 
     def _print(self, new: list[Recorded], histories: dict[str, SiteHistory]) -> None:
         for recorded in new:
-            line = self._lines.line(recorded.event, histories)
+            line = plain_line(recorded.event, self._shown, histories)
             if line is not None:
                 self._console.print(Text(line), soft_wrap=True)
 
     def _draw(self, live: Live, new: list[Recorded], histories: dict[str, SiteHistory]) -> None:
         for recorded in new:
             if _needs_notice(recorded.event):
-                self._notice = self._lines.line(recorded.event, histories) or self._notice
-            else:
-                self._lines.line(recorded.event, histories)  # it counts the rounds
-                self._notice = "" if isinstance(recorded.event, RoundFinished) else self._notice
+                self._notice = plain_line(recorded.event, self._shown, histories) or self._notice
+            elif isinstance(recorded.event, RoundFinished):
+                self._notice = ""
         snapshot = Snapshot(
-            progress=self._progress,
+            state=self._shown,
             histories=histories,
-            curve=federation_curve(self._events, histories),
+            curve=federation_curve(self._whole, histories),
             notice=self._notice,
             now=self._clock(),
         )

@@ -12,9 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from sealora_common.records.events import StageName
+from sealora_common.records.run_state import Bytes, RunState, SiteCondition
+from sealora_common.records.site_rounds import Curve, SiteHistory
 from sealora_common.show.safe_text import safe_text
-from sealora_server.view.figures import Curve, SiteHistory
-from sealora_server.view.progress import RunProgress, SiteProgress
+from sealora_server.view.progress import rounds_done, seconds_left, shown_round, shown_stage
 from sealora_server.view.quantities import (
     bytes_text,
     change_text,
@@ -47,7 +48,7 @@ _ANSWERED: dict[StageName, str] = {
 }
 _WIDTH = 80
 _LINES_AROUND_SITES = 12
-_MARKS = {
+_MARKS: dict[SiteCondition, tuple[str, str]] = {
     "waiting": ("·", "dim"),
     "working": ("○", "cyan"),
     "answered": ("●", "green"),
@@ -60,7 +61,7 @@ _MARKS = {
 class Snapshot:
     """Everything one frame shows."""
 
-    progress: RunProgress
+    state: RunState
     histories: Mapping[str, SiteHistory]
     curve: Curve
     """The federation's."""
@@ -73,9 +74,9 @@ class Snapshot:
 def frame(snapshot: Snapshot, *, width: int, height: int) -> RenderableType:
     """Draws the run for a terminal of `width` columns and `height` lines."""
     width = min(width, _WIDTH)
-    fits = len(snapshot.progress.sites) <= max(3, height - _LINES_AROUND_SITES)
+    fits = len(snapshot.state.conditions) <= max(3, height - _LINES_AROUND_SITES)
     parts: list[RenderableType] = [
-        _title(snapshot.progress),
+        _title(snapshot.state),
         Text(),
         _round_line(snapshot, width),
         Text(),
@@ -83,7 +84,7 @@ def frame(snapshot: Snapshot, *, width: int, height: int) -> RenderableType:
         Text(),
         _curve_line(snapshot.curve, width),
         _time_line(snapshot),
-        _bytes_line(snapshot.progress),
+        _bytes_line(snapshot.state),
     ]
     if snapshot.notice:
         notice = " ".join(safe_text(snapshot.notice).split())
@@ -91,13 +92,13 @@ def frame(snapshot: Snapshot, *, width: int, height: int) -> RenderableType:
     return Group(*parts)
 
 
-def _title(progress: RunProgress) -> Text:
-    started = progress.started
+def _title(state: RunState) -> Text:
+    started = state.started
     if started is None:
         return Text("Waiting for the run to start", style="dim")
     title = Text(no_wrap=True, overflow="ellipsis")
     title.append(started.name, style="bold")
-    if started.mechanism == "none":
+    if not state.is_private:
         title.append("  no differential privacy", style="bold red")
     else:
         promise = f"ε ≤ {target_text(started.epsilon)}, δ ≤ {target_text(started.delta)} at every site"
@@ -108,71 +109,74 @@ def _title(progress: RunProgress) -> Text:
 
 
 def _round_line(snapshot: Snapshot, width: int) -> Table:
-    progress = snapshot.progress
+    state = snapshot.state
     line = Table.grid(padding=(0, 2))
     line.add_column(width=12)
     line.add_column(width=max(10, width - 12 - 34))
     line.add_column(width=30, no_wrap=True, overflow="ellipsis")
     bar = ProgressBar(
-        total=max(1, progress.rounds),
-        completed=progress.rounds_done,
+        total=max(1, state.rounds),
+        completed=rounds_done(state),
         style="bright_black",
         complete_style="cyan",
         finished_style="green",
     )
-    line.add_row(_round_text(progress), bar, _activity(snapshot))
+    line.add_row(_round_text(state), bar, _activity(snapshot))
     return line
 
 
-def _round_text(progress: RunProgress) -> Text:
-    if progress.round > progress.rounds > 0:
+def _round_text(state: RunState) -> Text:
+    number = shown_round(state)
+    if number > state.rounds > 0:
         return Text("Final check", style="bold")
-    return Text(f"Round {min(progress.round, progress.rounds)} of {progress.rounds}", style="bold")
+    return Text(f"Round {min(number, state.rounds)} of {state.rounds}", style="bold")
 
 
 def _activity(snapshot: Snapshot) -> Text:
-    progress = snapshot.progress
-    if progress.ended:
-        style = "green" if progress.ended == "finished" else "red"
-        return Text(progress.ended, style=style)
-    if progress.stage is None:
+    state = snapshot.state
+    if state.ended:
+        style = "green" if state.ended == "finished" else "red"
+        return Text(state.ended, style=style)
+    stage = shown_stage(state)
+    if stage is None:
         return Text("waiting for the sites", style="dim")
-    states = Counter(site.state for site in progress.sites.values())
-    awaited = states["answered"] + states["working"]
-    text = f"{_WORKING[progress.stage]}, {states['answered']} of {awaited}"
-    if progress.stage_began_at is not None and snapshot.now - progress.stage_began_at >= 1:
-        text += f", {duration_text(snapshot.now - progress.stage_began_at)}"
+    counts = Counter(state.conditions.values())
+    awaited = counts["answered"] + counts["working"]
+    text = f"{_WORKING[stage.name]}, {counts['answered']} of {awaited}"
+    if snapshot.now - stage.began_at >= 1:
+        text += f", {duration_text(snapshot.now - stage.began_at)}"
     return Text(text, style="dim")
 
 
 def _site_table(snapshot: Snapshot, width: int) -> Table:
-    progress = snapshot.progress
+    state = snapshot.state
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim", width=width)
     table.add_column("Site", ratio=1, no_wrap=True, overflow="ellipsis")
     table.add_column("Stage", width=17, no_wrap=True)
-    figures = bool(snapshot.histories) or progress.rounds_finished == 0  # else they stay at the sites
+    figures = bool(snapshot.histories) or state.rounds_finished == 0  # else they stay at the sites
     if figures:
         table.add_column("Held-out loss", width=14, no_wrap=True)
         table.add_column("ε spent", width=15, no_wrap=True)
     table.add_column("Sent", width=8, justify="right", no_wrap=True)
-    for site in progress.sites.values():
-        row: list[RenderableType] = [Text(safe_text(site.name)), _stage_text(site, progress)]
+    for site, condition in state.conditions.items():
+        row: list[RenderableType] = [Text(safe_text(site)), _stage_text(condition, state)]
         if figures:
-            history = snapshot.histories.get(site.name)
-            row += [_loss_cell(history), _epsilon_cell(history, progress)]
-        table.add_row(*row, Text(bytes_text(site.bytes_up), style="dim"))
+            history = snapshot.histories.get(site)
+            row += [_loss_cell(history), _epsilon_cell(history, state)]
+        table.add_row(*row, Text(bytes_text(state.bytes_of_sites.get(site, Bytes()).up), style="dim"))
     return table
 
 
-def _stage_text(site: SiteProgress, progress: RunProgress) -> Text:
-    mark, style = _MARKS[site.state]
-    if site.state in {"lost", "away"}:
-        words = "lost" if site.state == "lost" else "takes no part"
-    elif site.state == "waiting" or progress.stage is None:
-        words = "ready" if progress.ended is None else "done"
+def _stage_text(condition: SiteCondition, state: RunState) -> Text:
+    mark, style = _MARKS[condition]
+    stage = shown_stage(state)
+    if condition in {"lost", "away"}:
+        words = "lost" if condition == "lost" else "takes no part"
+    elif condition == "waiting" or stage is None:
+        words = "ready" if state.ended is None else "done"
     else:
-        words = (_ANSWERED if site.state == "answered" else _WORKING)[progress.stage]
-    return Text.assemble((mark, style), " ", (words, "red" if site.state in {"lost", "away"} else ""))
+        words = (_ANSWERED if condition == "answered" else _WORKING)[stage.name]
+    return Text.assemble((mark, style), " ", (words, "red" if condition in {"lost", "away"} else ""))
 
 
 def _loss_cell(history: SiteHistory | None) -> Text:
@@ -182,9 +186,9 @@ def _loss_cell(history: SiteHistory | None) -> Text:
     return Text.assemble(f"{losses[-1]:6.3f}", " ", (sparkline(losses, 7) if len(losses) > 1 else "", "cyan"))
 
 
-def _epsilon_cell(history: SiteHistory | None, progress: RunProgress) -> RenderableType:
-    spent = history.latest("epsilon") if history else None
-    target = progress.started.epsilon if progress.started else None
+def _epsilon_cell(history: SiteHistory | None, state: RunState) -> RenderableType:
+    spent = _epsilon(history) if history else None
+    target = state.started.epsilon if state.started else None
     if spent is None:
         return Text("-", style="dim")
     if not target:
@@ -196,15 +200,15 @@ def _epsilon_cell(history: SiteHistory | None, progress: RunProgress) -> Rendera
 
 def _site_summary(snapshot: Snapshot) -> Table:
     """Many sites: how many are where, and the range of their figures."""
-    sites = snapshot.progress.sites.values()
-    states = Counter(site.state for site in sites)
+    conditions = snapshot.state.conditions
+    counts = Counter(conditions.values())
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", width=14)
     table.add_column()
-    answered, working = f"{states['answered']} answered", f"{states['working']} at work"
-    away = f", {states['away']} not taking part" if states["away"] else ""
-    table.add_row("Sites", Text(f"{len(sites)}: {answered}, {working}, {states['lost']} lost{away}"))
-    lost = [safe_text(site.name) for site in sites if site.state == "lost"]
+    answered, working = f"{counts['answered']} answered", f"{counts['working']} at work"
+    away = f", {counts['away']} not taking part" if counts["away"] else ""
+    table.add_row("Sites", Text(f"{len(conditions)}: {answered}, {working}, {counts['lost']} lost{away}"))
+    lost = [safe_text(site) for site, condition in conditions.items() if condition == "lost"]
     if lost:
         more = f" and {len(lost) - 4} more" if len(lost) > 4 else ""
         table.add_row("Lost", Text(", ".join(lost[:4]) + more, style="red"))
@@ -212,8 +216,8 @@ def _site_summary(snapshot: Snapshot) -> Table:
     losses = [history.losses[-1][1] for history in histories if history.losses]
     if losses:
         table.add_row("Held-out loss", f"{loss_text(min(losses))} to {loss_text(max(losses))} across the sites")
-    spent = [epsilon for history in histories if (epsilon := history.latest("epsilon")) is not None]
-    started = snapshot.progress.started
+    spent = [epsilon for history in histories if (epsilon := _epsilon(history)) is not None]
+    started = snapshot.state.started
     if spent and started:
         most = f"at most {epsilon_text(max(spent))} of {target_text(started.epsilon)}"
         table.add_row("ε spent", most)
@@ -235,20 +239,22 @@ def _curve_line(curve: Curve, width: int) -> Text:
 
 
 def _time_line(snapshot: Snapshot) -> Text:
-    progress = snapshot.progress
+    state = snapshot.state
     line = Text("Time        ", style="dim")
-    elapsed = snapshot.now - progress.began_at if progress.began_at is not None else 0.0
+    elapsed = snapshot.now - state.started_at if state.started_at is not None else 0.0
     line.append(f"{duration_text(elapsed)} so far", style="default")
-    left = progress.seconds_left(snapshot.now)
+    left = seconds_left(state, snapshot.now)
     if left is not None:
         line.append(f", about {duration_text(left)} left" if left >= 1 else ", nearly done")
-    elif not progress.ended and progress.rounds_finished == 0:
+    elif not state.ended and state.rounds_finished == 0:
         line.append(", time left is known after round 1")
     return line
 
 
-def _bytes_line(progress: RunProgress) -> Text:
-    sent = sum(site.bytes_up for site in progress.sites.values())
-    received = sum(site.bytes_down for site in progress.sites.values())
+def _epsilon(history: SiteHistory) -> float | None:
+    return history.latest(lambda line: line.epsilon)
+
+
+def _bytes_line(state: RunState) -> Text:
     line = Text("Sites       ", style="dim")
-    return line.append(f"{bytes_text(sent)} sent, {bytes_text(received)} received", style="default")
+    return line.append(f"{bytes_text(state.bytes.up)} sent, {bytes_text(state.bytes.down)} received", style="default")

@@ -19,8 +19,9 @@ from sealora_common.records.events import (
     Stage,
     SumSpoilt,
 )
+from sealora_common.records.run_state import RunState
+from sealora_common.records.site_rounds import SiteHistory
 from sealora_common.show.safe_text import safe_text
-from sealora_server.view.figures import SiteHistory
 from sealora_server.view.quantities import (
     change_text,
     count_text,
@@ -32,91 +33,88 @@ from sealora_server.view.quantities import (
 )
 
 
-class PlainLines:
-    """Turns events into lines; remembers what a line needs to know from earlier events."""
+def plain_line(event: Event, state: RunState, histories: Mapping[str, SiteHistory]) -> str | None:
+    """The line for `event`, or None where it is not worth one.
 
-    def __init__(self) -> None:
-        self._started: RunStarted | None = None
-
-    def line(self, event: Event, histories: Mapping[str, SiteHistory]) -> str | None:
-        """The line for `event`, or None where it is not worth one."""
-        match event:
-            case RunStarted():
-                self._started = event
-                return _started_line(event)
-            case SitesReady():
-                return _ready_line(event)
-            case Stage():
-                return self._stage_line(event)
-            case RoundFinished():
-                return self._round_line(event, histories)
-            case EvaluationFinished() if event.heldout_loss is not None:
-                return f"final adapter: {self._loss_name} {loss_text(event.heldout_loss)}"
-            case _:
-                return self._trouble_line(event) or self._end_line(event)
-
-    def _stage_line(self, event: Stage) -> str | None:
-        doing = {"train": "training", "evaluate": "evaluating"}.get(event.stage)
-        return f"{self._where(event.round)}: {doing} at {count_text(event.sites, 'site')} ..." if doing else None
-
-    def _trouble_line(self, event: Event) -> str | None:
-        match event:
-            case SiteFailed():
-                reason = safe_text(event.reason)
-                return f"{self._where(event.round)}: lost {event.site} ({event.stage}): {reason}"
-            case SiteBlamed():
-                return (
-                    f"{self._where(event.round)}: {event.site} broke the sealing protocol ({event.reason}; "
-                    f"{event.evidence} shows it) and takes no further part"
-                )
-            case SumSpoilt():
-                return (
-                    f"{self._where(event.round)}: a sum did not add up, one of these sites sent a damaged vector: "
-                    f"{names_text(event.suspects)}"
-                )
-            case RoundAborted():
-                return (
-                    f"{self._where(event.round)}: attempt {event.attempt} given up, "
-                    f"nothing was unmasked: {safe_text(event.reason)}"
-                )
-            case _:
-                return None
-
-    def _end_line(self, event: Event) -> str | None:
-        match event:
-            case RunFinished():
-                return _finished_line(event, self._loss_name)
-            case RunFailed():
-                return f"run failed: {safe_text(event.reason)}"
-            case RunInterrupted():
-                return f"run interrupted in round {event.round}"
-            case _:
-                return None
-
-    def _round_line(self, event: RoundFinished, histories: Mapping[str, SiteHistory]) -> str:
-        parts = [f"sealed sum of {count_text(len(event.survivors), 'site')} opened"]
-        if event.heldout_loss is not None:
-            moment = "before training" if event.round == 1 else "at its start"
-            parts.append(f"{self._loss_name} {moment} {loss_text(event.heldout_loss)}")
-        curves = (dict(history.epsilons) for history in histories.values())
-        spent = [curve[event.round] for curve in curves if event.round in curve]
-        if spent and self._started:
-            parts.append(f"epsilon {epsilon_text(max(spent))} of {target_text(self._started.epsilon)}")
-        parts.append(duration_text(event.seconds))
-        return f"{self._where(event.round)}: {', '.join(parts)}"
-
-    @property
-    def _loss_name(self) -> str:
-        private = self._started is not None and self._started.mechanism != "none"
-        return "noisy held-out loss" if private else "held-out loss"
-
-    def _where(self, number: int) -> str:
-        rounds = self._started.rounds if self._started else 0
-        return f"round {number}/{rounds}" if number <= rounds else "final adapter"
+    Args:
+        event: of the run.
+        state: the run's, after the event or later.
+        histories: the sites' own, by name.
+    """
+    where = _where(event.round, state) if isinstance(event, _OfARound) else ""
+    match event:
+        case RunStarted():
+            return _started_line(event, state)
+        case SitesReady():
+            return _ready_line(event)
+        case Stage():
+            doing = {"train": "training", "evaluate": "evaluating"}.get(event.stage)
+            return f"{where}: {doing} at {count_text(event.sites, 'site')} ..." if doing else None
+        case RoundFinished():
+            return f"{where}: {_round_words(event, state, histories)}"
+        case EvaluationFinished() if event.heldout_loss is not None:
+            return f"final adapter: {_loss_name(state)} {loss_text(event.heldout_loss)}"
+        case _:
+            return _trouble_line(event, where) or _end_line(event, state)
 
 
-def _started_line(event: RunStarted) -> str:
-    if event.mechanism == "none" or event.epsilon is None:
+_OfARound = Stage | SiteFailed | SiteBlamed | SumSpoilt | RoundAborted | RoundFinished
+
+
+def _trouble_line(event: Event, where: str) -> str | None:
+    match event:
+        case SiteFailed():
+            return f"{where}: lost {event.site} ({event.stage}): {safe_text(event.reason)}"
+        case SiteBlamed():
+            return (
+                f"{where}: {event.site} broke the sealing protocol ({event.reason}; {event.evidence} shows it) and "
+                "takes no further part"
+            )
+        case SumSpoilt():
+            return (
+                f"{where}: a sum did not add up, one of these sites sent a damaged vector: {names_text(event.suspects)}"
+            )
+        case RoundAborted():
+            return f"{where}: attempt {event.attempt} given up, nothing was unmasked: {safe_text(event.reason)}"
+        case _:
+            return None
+
+
+def _end_line(event: Event, state: RunState) -> str | None:
+    match event:
+        case RunFinished():
+            return _finished_line(event, _loss_name(state))
+        case RunFailed():
+            return f"run failed: {safe_text(event.reason)}"
+        case RunInterrupted():
+            return f"run interrupted in round {event.round}"
+        case _:
+            return None
+
+
+def _round_words(event: RoundFinished, state: RunState, histories: Mapping[str, SiteHistory]) -> str:
+    parts = [f"sealed sum of {count_text(len(event.survivors), 'site')} opened"]
+    if event.heldout_loss is not None:
+        moment = "before training" if event.round == 1 else "at its start"
+        parts.append(f"{_loss_name(state)} {moment} {loss_text(event.heldout_loss)}")
+    curves = (dict(history.epsilons) for history in histories.values())
+    spent = [curve[event.round] for curve in curves if event.round in curve]
+    if spent and state.started:
+        parts.append(f"epsilon {epsilon_text(max(spent))} of {target_text(state.started.epsilon)}")
+    parts.append(duration_text(event.seconds))
+    return ", ".join(parts)
+
+
+def _loss_name(state: RunState) -> str:
+    return "noisy held-out loss" if state.is_private else "held-out loss"
+
+
+def _where(number: int, state: RunState) -> str:
+    return f"round {number}/{state.rounds}" if number <= state.rounds else "final adapter"
+
+
+def _started_line(event: RunStarted, state: RunState) -> str:
+    if not state.is_private or event.epsilon is None:
         privacy = "NO differential privacy"
     else:
         bound = f"epsilon <= {target_text(event.epsilon)}, delta <= {target_text(event.delta)}"

@@ -1,29 +1,9 @@
-"""Where a run stands, folded from its events: what a display draws, without the drawing."""
+"""How far a run is and how long it will still take, estimated from its state."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Literal
-
-from sealora_common.records.events import (
-    Attendance,
-    EvaluationFinished,
-    Recorded,
-    RoundFinished,
-    RunFailed,
-    RunFinished,
-    RunInterrupted,
-    RunStarted,
-    SiteBlamed,
-    SiteFailed,
-    SiteReplied,
-    Stage,
-    StageName,
-)
-
-SiteState = Literal["waiting", "working", "answered", "lost", "away"]
-"""`away`: connected, and takes no part; `lost`: failed in a stage, and counts again once it answers."""
+from sealora_common.records.events import StageName
+from sealora_common.records.run_state import RunState, StageState
 
 # Share of a round that is over when the stage begins: training is nearly all of it.
 _STAGE_BEGINS: dict[StageName, float] = {
@@ -48,112 +28,43 @@ _STAGE_ENDS: dict[StageName, float] = {
 }
 
 
-@dataclass
-class SiteProgress:
-    """One site as the server sees it."""
-
-    name: str
-    state: SiteState = "waiting"
-    bytes_up: int = 0
-    bytes_down: int = 0
+def shown_stage(state: RunState) -> StageState | None:
+    """The stage that a display shows: the last one until another begins, and none once all is evaluated."""
+    return None if state.is_evaluated else state.stage
 
 
-@dataclass
-class RunProgress:
-    """A run so far. Feed it events in order with `take`."""
+def shown_round(state: RunState) -> int:
+    """The round that a display shows; one past the recipe's rounds for the final evaluation, 0 before the start."""
+    if state.stage is not None:
+        return state.stage.round
+    return state.started.first_round if state.started else 0
 
-    started: RunStarted | None = None
-    sites: dict[str, SiteProgress] = field(default_factory=dict)
-    round: int = 0
-    stage: StageName | None = None
-    rounds_finished: int = 0
-    ended: Literal["finished", "failed", "interrupted"] | None = None
-    began_at: float | None = None
-    """Unix seconds at which this process's part of the run began."""
-    stage_began_at: float | None = None
-    _round_seconds: list[float] = field(default_factory=list)
 
-    @property
-    def rounds(self) -> int:
-        """Rounds of the recipe; 0 before the run has started."""
-        return self.started.rounds if self.started else 0
+def rounds_done(state: RunState) -> float:
+    """Rounds done, with the part of the present one that is over."""
+    stage = shown_stage(state)
+    if stage is None or stage.round > state.rounds or state.rounds_finished >= stage.round:
+        return float(state.rounds_finished)
+    begins, ends = _STAGE_BEGINS[stage.name], _STAGE_ENDS[stage.name]
+    answered = sum(condition == "answered" for condition in state.conditions.values())
+    awaited = sum(condition in {"answered", "working"} for condition in state.conditions.values())
+    return stage.round - 1 + begins + (ends - begins) * (answered / awaited if awaited else 0.0)
 
-    @property
-    def rounds_done(self) -> float:
-        """Rounds done, with the part of the present one that is over."""
-        if self.stage is None or self.round > self.rounds or self.rounds_finished >= self.round:
-            return float(self.rounds_finished)
-        begins, ends = _STAGE_BEGINS[self.stage], _STAGE_ENDS[self.stage]
-        answered = sum(site.state == "answered" for site in self.sites.values())
-        awaited = sum(site.state in {"answered", "working"} for site in self.sites.values())
-        return self.round - 1 + begins + (ends - begins) * (answered / awaited if awaited else 0.0)
 
-    def seconds_left(self, now: float) -> float | None:
-        """An estimate from the last rounds' length; None before one round is done.
+def seconds_left(state: RunState, now: float) -> float | None:
+    """An estimate from the last rounds' length; None before one round is done.
 
-        Args:
-            now: Unix seconds.
-        """
-        if self.ended or not self._round_seconds:
-            return None
-        recent = self._round_seconds[-3:]
-        length = sum(recent) / len(recent)
-        rounds_left = self.rounds - self.rounds_finished
-        into_round = now - self.stage_began_at if self.stage_began_at is not None else 0.0
-        in_this_round = min(into_round, length) if self.stage == "train" else length * (self.rounds_done % 1)
-        return max(0.0, length * rounds_left - in_this_round) if rounds_left else None
-
-    def take(self, entries: Iterable[Recorded]) -> None:
-        """Moves on by these events."""
-        for recorded in entries:
-            self._take(recorded)
-
-    def _take(self, recorded: Recorded) -> None:
-        match recorded.event:
-            case RunStarted() as started:
-                self.started = started
-                self.began_at = recorded.time
-                self.rounds_finished = started.first_round - 1
-                self.round, self.stage, self.ended = started.first_round, None, None
-                for site in self.sites.values():
-                    site.state = "waiting"
-            case Attendance() as attendance:
-                self._take_attendance(attendance)
-            case Stage(round=number, stage=stage):
-                self._begin_stage(number, stage, recorded.time)
-            case SiteReplied(site=name) as reply:
-                site = self._site(name)
-                site.state = "answered"
-                site.bytes_up += reply.bytes_up
-                site.bytes_down += reply.bytes_down
-            case SiteFailed(site=name) | SiteBlamed(site=name):
-                self._site(name).state = "lost"
-            case RoundFinished() as finished:
-                self.rounds_finished = max(self.rounds_finished, finished.round)
-                self._round_seconds.append(finished.seconds)
-            case EvaluationFinished():
-                self.stage = None
-            case RunFinished():
-                self.ended = "finished"
-            case RunFailed():
-                self.ended = "failed"
-            case RunInterrupted():
-                self.ended = "interrupted"
-            case _:
-                pass
-
-    def _begin_stage(self, number: int, stage: StageName, time: float) -> None:
-        self.round, self.stage, self.stage_began_at = number, stage, time
-        for site in self.sites.values():
-            if site.state not in {"lost", "away"}:  # a lost site counts again once it answers
-                site.state = "working"
-
-    def _take_attendance(self, attendance: Attendance) -> None:
-        for name in attendance.sites:
-            site = self._site(name)
-            site.state = "waiting" if site.state == "away" else site.state
-        for away in attendance.turned_away:
-            self._site(away.name).state = "away"
-
-    def _site(self, name: str) -> SiteProgress:
-        return self.sites.setdefault(name, SiteProgress(name))
+    Args:
+        state: the run's.
+        now: Unix seconds.
+    """
+    if state.ended or not state.round_seconds:
+        return None
+    recent = state.round_seconds[-3:]
+    length = sum(recent) / len(recent)
+    rounds_left = state.rounds - state.rounds_finished
+    stage = shown_stage(state)
+    into_round = now - stage.began_at if stage is not None else 0.0
+    is_training = stage is not None and stage.name == "train"
+    in_this_round = min(into_round, length) if is_training else length * (rounds_done(state) % 1)
+    return max(0.0, length * rounds_left - in_this_round) if rounds_left else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,12 +13,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from sealora_common.config import CONFIGURATION, read_file
 from sealora_common.errors import RecipeError, UnreadableError
 from sealora_common.recipe import Recipe, parse_recipe
-from sealora_common.records.events import Recorded, SiteReplied, read_events
+from sealora_common.records.completions import read_completions
+from sealora_common.records.run_state import RunState
+from sealora_common.records.site_rounds import Curve, SiteHistory
 from sealora_common.storage.durable import write_atomically
 from sealora_server.view import quantities
 from sealora_server.view.chart import Chart, Series, bar_chart, line_chart
-from sealora_server.view.figures import Curve, SiteHistory, federation_curve, read_completions, read_histories
-from sealora_server.view.summary import Summary, summarize
+from sealora_server.view.histories import federation_curve, read_histories
+from sealora_server.view.summary import Summary, read_state, summary_of
 
 _COLOURS = 8
 _FEDERATION = "Federation (mean)"
@@ -45,10 +47,9 @@ def render_report(run_dir: Path, epsilon_at_two_sites: float | None = None) -> s
     Raises:
         StorageError: there is no run there.
     """
-    summary = summarize(run_dir)
-    events = read_events(run_dir / "events.jsonl")
-    histories = read_histories(run_dir)
-    curve = federation_curve(events, histories)
+    state, histories = read_state(run_dir), read_histories(run_dir)
+    summary = summary_of(state, histories)
+    curve = federation_curve(state, histories)
     recipe_text, recipe = _read_recipe(run_dir / "recipe.yaml")
     spent = max((site.epsilon for site in summary.sites if site.epsilon is not None), default=None)
     # Autoescape: completions, site names and reasons are text others wrote.
@@ -65,7 +66,7 @@ def render_report(run_dir: Path, epsilon_at_two_sites: float | None = None) -> s
         recipe=recipe,
         recipe_text=recipe_text,
         completions=read_completions(run_dir),
-        started_at=f"{datetime.fromtimestamp(events[0].time, UTC):%d %b %Y, %H:%M} UTC",
+        started_at=f"{datetime.fromtimestamp(state.first_at, UTC):%d %b %Y, %H:%M} UTC",
         simulated=bool(histories),
         epsilon_spent=spent,
         epsilon_at_two_sites=epsilon_at_two_sites,
@@ -74,7 +75,7 @@ def render_report(run_dir: Path, epsilon_at_two_sites: float | None = None) -> s
         curve=curve,
         loss_chart=_loss_chart(summary, histories, curve),
         epsilon_chart=_epsilon_chart(summary, histories),
-        bytes_chart=_bytes_chart(summary, histories, events),
+        bytes_chart=_bytes_chart(summary, histories, state),
         loss_table=_loss_table(summary, histories, curve),
     )
 
@@ -161,9 +162,9 @@ def _epsilon_chart(summary: Summary, histories: Mapping[str, SiteHistory]) -> Ch
     )
 
 
-def _bytes_chart(summary: Summary, histories: Mapping[str, SiteHistory], events: Sequence[Recorded]) -> Chart | None:
+def _bytes_chart(summary: Summary, histories: Mapping[str, SiteHistory], state: RunState) -> Chart | None:
     moved: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0])
-    for number, up, down in _transfers(histories, events):
+    for number, up, down in _transfers(histories, state):
         moved[number][0] += up
         moved[number][1] += down
     if not moved:
@@ -185,13 +186,12 @@ def _bytes_chart(summary: Summary, histories: Mapping[str, SiteHistory], events:
     )
 
 
-def _transfers(histories: Mapping[str, SiteHistory], events: Sequence[Recorded]) -> list[tuple[int, int, int]]:
+def _transfers(histories: Mapping[str, SiteHistory], state: RunState) -> list[tuple[int, int, int]]:
     """(round, bytes up, bytes down): the sites' own count where there is one, else the server's."""
     if histories:
         lines = (line for history in histories.values() for line in history.rounds)
         return [(line.round, line.bytes_up, line.bytes_down) for line in lines]
-    replies = (recorded.event for recorded in events if isinstance(recorded.event, SiteReplied))
-    return [(reply.round, reply.bytes_up, reply.bytes_down) for reply in replies]
+    return [(number, count.up, count.down) for number, count in state.bytes_of_rounds.items()]
 
 
 def _loss_table(summary: Summary, histories: Mapping[str, SiteHistory], curve: Curve) -> list[tuple[str, list[str]]]:

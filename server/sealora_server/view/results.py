@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sealora_common.records.completions import Completion
+from sealora_common.records.names import SUMMARY
 from sealora_common.show.safe_text import safe_text
-from sealora_server.view.figures import Completion
 from sealora_server.view.quantities import (
     bytes_text,
     change_text,
@@ -38,7 +39,7 @@ def print_results(summary: Summary, completions: Sequence[Completion], run_dir: 
     """
     console.print()
     console.print(_headline(summary), soft_wrap=True)
-    if summary.mechanism == "none":
+    if not summary.is_private:
         console.print(Text("No differential privacy: do not hand this adapter out.", style="bold red"))
     if summary.insecure:
         console.print(Text("Randomness was seeded for a test: nothing of this run is private.", style="bold red"))
@@ -141,5 +142,5 @@ def _files(run_dir: Path) -> Table:
     grid.add_column(overflow="fold")
     grid.add_row("report", Text(str(run_dir / "report.html")))
     grid.add_row("adapter", Text(f"{run_dir / 'adapter'}/"))
-    grid.add_row("figures", Text(str(run_dir / "summary.json")))
+    grid.add_row("figures", Text(str(run_dir / SUMMARY)))
     return grid

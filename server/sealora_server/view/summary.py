@@ -11,36 +11,19 @@ from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from sealora_common.errors import StorageError
-from sealora_common.records.events import (
-    Event,
-    Recorded,
-    RoundAborted,
-    RoundFinished,
-    RunFailed,
-    RunFinished,
-    RunInterrupted,
-    RunStarted,
-    SiteBlamed,
-    SiteFailed,
-    SiteReplied,
-    TurnedAway,
-    read_events,
-)
+from sealora_common.records.event_log import read_events
+from sealora_common.records.events import TurnedAway
+from sealora_common.records.fold import fold
+from sealora_common.records.names import EVENTS, SUMMARY
+from sealora_common.records.run_state import Ending, RunState
+from sealora_common.records.site_rounds import SiteHistory
 from sealora_common.storage.durable import write_atomically
-from sealora_server.view.figures import (
-    SiteHistory,
-    federation_curve,
-    last_attendance,
-    last_started,
-    read_histories,
-    seconds_of,
-    site_names,
-)
+from sealora_server.view.histories import federation_curve, read_histories
 
-Status = Literal["running", "finished", "failed", "interrupted"]
+Status = Literal["running"] | Ending
 
 
 class SiteSummary(BaseModel):
@@ -110,6 +93,8 @@ class Summary(BaseModel):
     heldout_loss_change: float | None
     """after / before - 1: -0.25 is a fall by a quarter."""
     mechanism: str
+    is_private: bool = Field(exclude=True)
+    """Whether the mechanism protects anything; not written, the mechanism's name is."""
     epsilon: float | None
     """The recipe's bound for every site."""
     epsilon_at_two_sites: float | None = None
@@ -133,57 +118,69 @@ class Summary(BaseModel):
     """The noise or the masks were seeded for a test."""
 
 
+def read_state(run_dir: Path) -> RunState:
+    """What the log of the run at `run_dir` tells.
+
+    Raises:
+        StorageError: there is no run there.
+    """
+    state = fold(RunState(), read_events(run_dir / EVENTS))
+    if state.started is None:
+        raise StorageError(f"{run_dir / EVENTS}: no run has started there: give the directory of a run, or start one")
+    return state
+
+
 def summarize(run_dir: Path) -> Summary:
     """Reads the run at `run_dir` into a summary; a run that is still going is summed up as far as it is.
 
     Raises:
         StorageError: there is no run there.
     """
-    recorded = read_events(run_dir / "events.jsonl")
-    started = last_started(recorded)
+    return summary_of(read_state(run_dir), read_histories(run_dir))
+
+
+def summary_of(state: RunState, histories: Mapping[str, SiteHistory]) -> Summary:
+    """The summary of a run that has started.
+
+    Args:
+        state: the run's.
+        histories: the sites' own, by name; empty where they stay at the sites.
+
+    Raises:
+        ValueError: it has not started.
+    """
+    started, attendance = state.started, state.attendance
     if started is None:
-        raise StorageError(
-            f"{run_dir / 'events.jsonl'}: no run has started there: give the directory of a run, or start one"
-        )
-    histories = read_histories(run_dir)
-    events = [entry.event for entry in recorded]
-    names = dict.fromkeys((*site_names(recorded), *histories))
+        raise ValueError("a run that has not started cannot be summed up")
+    names = dict.fromkeys((*state.taking_part, *histories))
     sites = tuple(_site_summary(name, histories.get(name)) for name in names)
-    before, after = _heldout_losses(sites, recorded, histories, started.rounds)
-    finished = [event for event in events if isinstance(event, RoundFinished)]
-    final = next((event for event in reversed(events) if isinstance(event, RunFinished)), None)
-    up, down = _bytes(sites, events)
-    attendance = last_attendance(recorded)
+    before, after = _heldout_losses(sites, state, histories)
+    up, down = _bytes(sites, state)
     return Summary(
         name=started.name,
         run_id=started.run_id,
-        status=_status(events),
+        status=state.ended or "running",
         rounds=started.rounds,
-        rounds_finished=len({event.round for event in finished}),
+        rounds_finished=state.rounds_finished,
         heldout_loss_before=before,
         heldout_loss_after=after,
         heldout_loss_change=after / before - 1 if before and after is not None else None,
         mechanism=started.mechanism,
+        is_private=state.is_private,
         epsilon=started.epsilon,
         delta=started.delta,
         sites=sites,
-        adapter_sha256=final.adapter_sha256 if final else finished[-1].adapter_sha256 if finished else None,
+        adapter_sha256=state.adapter_sha256,
         recipe_hash=started.recipe_hash,
-        seconds=round(seconds_of(recorded), 3),
+        seconds=round(state.seconds, 3),
         bytes_up=up,
         bytes_down=down,
         turned_away=attendance.turned_away if attendance else (),
         missing_sites=attendance.missing if attendance else (),
-        dropped_sites=tuple(
-            DroppedSite.model_validate(event.model_dump()) for event in events if isinstance(event, SiteFailed)
-        ),
-        blamed_sites=tuple(
-            BlamedSite.model_validate(event.model_dump()) for event in events if isinstance(event, SiteBlamed)
-        ),
-        aborted_rounds=tuple(
-            AbortedRound.model_validate(event.model_dump()) for event in events if isinstance(event, RoundAborted)
-        ),
-        insecure=any(event.insecure for event in events if isinstance(event, RunStarted)),
+        dropped_sites=tuple(DroppedSite.model_validate(event.model_dump()) for event in state.failures),
+        blamed_sites=tuple(BlamedSite.model_validate(event.model_dump()) for event in state.blamed),
+        aborted_rounds=tuple(AbortedRound.model_validate(event.model_dump()) for event in state.aborted),
+        insecure=state.is_insecure,
     )
 
 
@@ -198,7 +195,7 @@ def write_summary(run_dir: Path, epsilon_at_two_sites: float | None = None) -> S
         StorageError: there is no run there, or the file could not be written.
     """
     summary = summarize(run_dir).model_copy(update={"epsilon_at_two_sites": epsilon_at_two_sites})
-    write_atomically(run_dir / "summary.json", summary.model_dump_json(indent=2).encode() + b"\n")
+    write_atomically(run_dir / SUMMARY, summary.model_dump_json(indent=2).encode() + b"\n")
     return summary
 
 
@@ -209,11 +206,11 @@ def _site_summary(name: str, history: SiteHistory | None) -> SiteSummary:
     evaluated = [line.heldout_loss for line in history.rounds if line.kind == "evaluate"]
     return SiteSummary(
         name=name,
-        epsilon=history.latest("epsilon"),
-        delta=history.latest("delta"),
-        records=history.latest("records"),
-        heldout_records=history.latest("heldout_records"),
-        truncated=history.latest("truncated"),
+        epsilon=history.latest(lambda line: line.epsilon),
+        delta=history.latest(lambda line: line.delta),
+        records=history.latest(lambda line: line.records),
+        heldout_records=history.latest(lambda line: line.heldout_records),
+        truncated=history.latest(lambda line: line.truncated),
         bytes_up=sum(line.bytes_up for line in history.rounds),
         bytes_down=sum(line.bytes_down for line in history.rounds),
         heldout_loss_before=losses.get(0),
@@ -222,10 +219,7 @@ def _site_summary(name: str, history: SiteHistory | None) -> SiteSummary:
 
 
 def _heldout_losses(
-    sites: Sequence[SiteSummary],
-    events: Sequence[Recorded],
-    histories: Mapping[str, SiteHistory],
-    rounds: int,
+    sites: Sequence[SiteSummary], state: RunState, histories: Mapping[str, SiteHistory]
 ) -> tuple[float | None, float | None]:
     """Before and after over the same sites, so that a site which left does not look like learning."""
     both = [
@@ -235,29 +229,12 @@ def _heldout_losses(
     ]
     if both:
         return fmean(before for before, _ in both), fmean(after for _, after in both)
-    curve = dict(federation_curve(events, histories))
-    return curve.get(0), curve.get(rounds)
+    curve = dict(federation_curve(state, histories))
+    return curve.get(0), curve.get(state.rounds)
 
 
-def _bytes(sites: Sequence[SiteSummary], events: Sequence[Event]) -> tuple[int, int]:
+def _bytes(sites: Sequence[SiteSummary], state: RunState) -> tuple[int, int]:
     own = [(site.bytes_up, site.bytes_down or 0) for site in sites if site.bytes_up is not None]
     if own:
         return sum(up for up, _ in own), sum(down for _, down in own)
-    replies = [event for event in events if isinstance(event, SiteReplied)]
-    return sum(reply.bytes_up for reply in replies), sum(reply.bytes_down for reply in replies)
-
-
-def _status(events: Sequence[Event]) -> Status:
-    for event in reversed(events):
-        match event:
-            case RunFinished():
-                return "finished"
-            case RunFailed():
-                return "failed"
-            case RunInterrupted():
-                return "interrupted"
-            case RunStarted():
-                return "running"
-            case _:
-                continue
-    return "running"
+    return state.bytes

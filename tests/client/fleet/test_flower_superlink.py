@@ -173,7 +173,7 @@ def test_a_site_without_its_journal_waits_out_the_minute_for_which_flower_refuse
     crashed.connection.open()
     started = time.monotonic()
     with FleetSite(tmp_path, superlink.address, key=crashed.key) as site:
-        wait_until(lambda: "last session" in site.health.to_json()["parts"]["server"]["said"])
+        wait_until(lambda: "last session" in site.health.state.parts["server"].said)
         wait_until(lambda: site.health.ready, timeout=90)
     assert 50 < time.monotonic() - started < 80
 

@@ -223,7 +223,7 @@ def test_a_session_that_is_no_more_this_site_s_is_waited_for(tmp_path):
     FleetSite(tmp_path, SERVER, connection=FakeConnection()).record.opened(6)
     connection = FakeConnection(**{"open": reasons("busy", "busy"), "resume 6": reasons("unknown", "unknown")})
     with FleetSite(tmp_path, SERVER, connection=connection) as site:
-        wait_until(lambda: "busy it is" in site.health.to_json()["parts"]["server"]["said"])
+        wait_until(lambda: "busy it is" in site.health.state.parts["server"].said)
         wait_until(lambda: site.health.ready)
 
 

@@ -45,7 +45,7 @@ def site_of(server, key, ca, tmp_path) -> FleetSite:
 
 
 def said(site) -> str:
-    return str(site.health.to_json()["parts"]["server"]["said"])
+    return site.health.state.parts["server"].said
 
 
 def test_a_site_joins_a_server_of_the_pinned_authority(server, authority, key, tmp_path):

@@ -205,8 +205,8 @@ def test_a_server_without_memory_of_the_node_is_joined_anew(tmp_path):
 
 def test_a_key_that_is_not_registered_is_told_so_and_tried_until_it_is(server, tmp_path):
     with FleetSite(tmp_path, server.address) as site:
-        wait_until(lambda: "does not know" in site.health.to_json()["parts"]["server"]["said"])
-        said = site.health.to_json()["parts"]["server"]["said"]
+        wait_until(lambda: "does not know" in site.health.state.parts["server"].said)
+        said = site.health.state.parts["server"].said
         assert "have the coordinator add this site's card to the roster" in said
         server.register(site.key)
         joined(server, site)
@@ -233,8 +233,8 @@ def test_a_clock_that_is_off_a_little_does_no_harm(server, key, tmp_path, set_cl
 def test_a_clock_that_flower_refuses_is_told_so_and_by_how_much(server, key, tmp_path, set_clock, seconds, side):
     set_clock(seconds)
     with FleetSite(tmp_path, server.address, key=key) as site:
-        wait_until(lambda: "clock" in site.health.to_json()["parts"]["server"]["said"])
-        said = site.health.to_json()["parts"]["server"]["said"]
+        wait_until(lambda: "clock" in site.health.state.parts["server"].said)
+        said = site.health.state.parts["server"].said
         told = re.search(rf"clock is (\d+) s {side} the server's: set it", said)
         assert told, said
         assert float(told[1]) == pytest.approx(abs(seconds), abs=5)
@@ -257,7 +257,7 @@ def test_a_session_of_another_place_is_not_taken_over_but_waited_for(server, key
     elsewhere.connection.open()
     (tmp_path / "b").mkdir()
     with FleetSite(tmp_path / "b", server.address, key=key) as site:
-        wait_until(lambda: "last session" in site.health.to_json()["parts"]["server"]["said"])
+        wait_until(lambda: "last session" in site.health.state.parts["server"].said)
         time.sleep(0.3)
         assert not site.health.ready
         elsewhere.connection.leave()
@@ -441,4 +441,4 @@ def test_a_front_that_takes_no_answer_of_this_size_gets_a_refusal_instead(server
 def test_redirects_are_not_followed(server, key, tmp_path):
     server.fault = lambda request: Response(status_code=307, headers={"location": "http://127.0.0.1:9/elsewhere"})
     with FleetSite(tmp_path, server.address, key=key) as site:
-        wait_until(lambda: "HTTP 307" in site.health.to_json()["parts"]["server"]["said"])
+        wait_until(lambda: "HTTP 307" in site.health.state.parts["server"].said)

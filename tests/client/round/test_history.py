@@ -255,7 +255,10 @@ def test_receipts_of_an_earlier_roster_are_checked_with_it_kept_or_told(tmp_path
 
 def test_receipts_under_another_roster_of_a_number_that_was_used_are_refused(tmp_path):
     """A coordinator that signed two of one number, and a server that shows the one to others."""
-    faces = [HOME.roster.draft(consortium=name).signed(HOME.coordinator) for name in ("one", "other")]
+    faces = [
+        HOME.roster.draft().model_copy(update={"consortium": name}).signed(HOME.coordinator)
+        for name in ("one", "other")
+    ]
     chains = []
     for face in faces:
         later = Consortium(recipe_hash=RECIPE.hash)

@@ -12,6 +12,7 @@ import pytest
 from sealora_client.ledger import ChargeReference
 from sealora_client.round.outbox import Kept, Noised, Outbox
 from sealora_common.errors import OrderRefusedError, StorageError
+from sealora_common.records.site_rounds import SiteRound
 from sealora_common.round.order import GENESIS, RoundOrder
 
 RUN = "ab" * 16
@@ -28,7 +29,7 @@ KEPT = Kept(
     adapter_digest="0" * 64,
     clip_norm=1.0,
     weight=0.1 + 0.2,  # not one of those that survive being printed short
-    figures={"epsilon": 1.25},
+    figures=SiteRound(round=1, kind="train", epsilon=1.25),
     heldout_loss=Noised(value=1 / 3, charge=reference(4)),
     values=np.array([1.5, -0.0, 1e-42, np.finfo(np.float32).max], dtype=np.float32),
     charge=reference(5),

@@ -197,7 +197,7 @@ def test_what_goes_into_the_sum_is_the_weighted_delta_the_weight_and_the_loss(be
     assert contribution.values.shape == (lora().shared(bench.layout).size,)
     assert contribution.values.any()
     assert contribution.weight == 0.1  # 24 records of a cap of 10,000: the floor
-    assert contribution.heldout_loss != part.state.figures["heldout_loss"]  # what leaves is noisy, what stays exact
+    assert contribution.heldout_loss != part.state.figures.heldout_loss  # what leaves is noisy, what stays exact
 
 
 def test_a_round_that_does_not_evaluate_pays_for_no_evaluation(tiny_base, tmp_path):

@@ -19,7 +19,7 @@ NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
 
 def after(roster: Roster, **changes) -> Roster:
-    return roster.draft(**changes).signed(COORDINATOR, at=NOW)
+    return roster.draft().model_copy(update=changes).signed(COORDINATOR, at=NOW)
 
 
 ONE = Roster.create("test", KEYS, COORDINATOR, at=NOW)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from sealora_common.health import Health
@@ -21,15 +23,18 @@ def test_a_process_that_cannot_do_its_work_is_neither_alive_nor_ready():
     health.report("server", True, "connected")
     health.fail("the disk is full")
     assert (health.alive, health.ready) == (False, False)
-    assert health.to_json()["failure"] == "the disk is full"
+    assert health.state.failure == "the disk is full"
 
 
 def test_it_says_of_each_part_how_it_is():
     health = Health("server")
-    told = health.to_json()
+    told = json.loads(health.state.to_json())
+    assert list(told) == ["version", "alive", "ready", "parts"]
     assert told["parts"] == {"server": {"ok": False, "said": "starting"}}
     assert (told["alive"], told["ready"]) == (True, False)
     assert "failure" not in told
+    health.fail("over")
+    assert json.loads(health.state.to_json())["failure"] == "over"
 
 
 def test_whoever_watches_is_told_now_and_at_every_change_and_at_nothing_else():

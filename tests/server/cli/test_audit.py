@@ -13,9 +13,9 @@ from sealora_client.audit.claim import Claim
 from sealora_client.audit.guessing import Guesses
 from sealora_client.audit.roc import Roc
 from sealora_client.audit.self_check import Check
-from sealora_client.audit.site_audit import SiteAudit
 from sealora_client.audit.trial import Finding, Trial
 from sealora_common.errors import SealoraError
+from sealora_common.records.audits import SiteAudit
 from sealora_server.cli import cli as command
 from sealora_server.simulation import audits
 
@@ -161,12 +161,19 @@ class Faked:
 
     def audit(self, recipe, *, site, canaries, server_step, on_round):
         on_round(1)
-        return SiteAudit("site-0", 24, found(self.bound), found(0).findings[0].roc, 1.0)
+        return SiteAudit(
+            site="site-0",
+            units=24,
+            trial=found(self.bound).summary(),
+            membership=found(0).findings[0].roc.summary(),
+            seconds=1.0,
+        )
 
     def self_check(self, recipe, *, site, canaries, on_check):
         on_check(None)
         assert canaries == 1000
-        return [Check(None, found(0.2)), Check("noise off", found(2.9 if self.caught else 1.0))]
+        checks = [Check(None, found(0.2)), Check("noise off", found(2.9 if self.caught else 1.0))]
+        return [check.summary() for check in checks]
 
 
 @pytest.mark.parametrize("as_json", [(), ("--json",)])

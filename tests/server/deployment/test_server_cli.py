@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import PolicyError, RecipeError, SealoraError
 from sealora_common.identity import Identity
-from sealora_common.records.events import EventLog, SitesReady, TooFewSites, TurnedAway
+from sealora_common.records.event_log import EventLog
+from sealora_common.records.events import SitesReady, TooFewSites, TurnedAway
 from sealora_common.show.say import say
 from sealora_server.cli import cli, main
 from sealora_server.cli import server as server_cli
@@ -88,7 +89,7 @@ def asked(monkeypatch):
 
     def ask(config, request):
         requests.append(request)
-        return STATUS.model_dump(mode="json")
+        return STATUS
 
     monkeypatch.setattr(server_cli, "_ask", ask)
     return requests
@@ -158,7 +159,7 @@ def submits(files, monkeypatch, condition="running", said="", *, events=()):
             log.path.parent.mkdir(parents=True)
             for event in events:
                 log.write(event)
-        return STATUS.model_copy(update={"runs": (run,)}).model_dump(mode="json")
+        return STATUS.model_copy(update={"runs": (run,)})
 
     monkeypatch.setattr(server_cli, "_ask", ask)
     monkeypatch.setattr(admission, "_POLL_SECONDS", 0.01)

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import FederationError, PolicyError
 from sealora_common.identity import Identity
-from sealora_common.records.events import EventLog, RoundAborted, RoundFinished, SiteBlamed, SiteFailed, read_events
+from sealora_common.records.event_log import EventLog, read_events
+from sealora_common.records.events import RoundAborted, RoundFinished, SiteBlamed, SiteFailed
 from sealora_common.roster import Roster
 from sealora_common.secagg import Fault, ProtocolError, SiteSession
 from sealora_common.secagg.bodies import CheckRequest, Envelope, Given, Opening, ShareMessage

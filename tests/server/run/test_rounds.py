@@ -9,7 +9,16 @@ import pytest
 from sealora_common.entropy import SeededEntropy
 from sealora_common.errors import FederationError, PolicyError
 from sealora_common.identity import Identity
-from sealora_common.records.events import RoundAborted, RoundFinished, SitesReady, TooFewSites, TurnedAway, read_events
+from sealora_common.records.event_log import read_events
+from sealora_common.records.events import (
+    EvaluationFinished,
+    RoundAborted,
+    RoundFinished,
+    RunFinished,
+    SitesReady,
+    TooFewSites,
+    TurnedAway,
+)
 from sealora_common.roster import Roster
 from sealora_server.run.attempts import following_roster
 from sealora_server.run.rounds import run_rounds
@@ -133,6 +142,36 @@ def test_after_a_round_that_too_few_came_to_it_is_told_again_who_takes_part(tmp_
     assert [type(event) for event in told] == [SitesReady, TooFewSites, SitesReady]
     assert [event.missing for event in told] == [("site-1",), ("site-1", "site-3"), ("site-1",)]
     assert len(federation.events(RoundAborted)) == 1
+
+
+def evaluations(federation):
+    return federation.grid.delivered.count(("site-0", "evaluate"))
+
+
+def test_a_final_evaluation_that_is_stored_is_not_paid_for_again_whatever_the_log_says(tmp_path):
+    federation = Federation(tmp_path, 3)
+    federation.run()
+    assert evaluations(federation) == 1
+    (told,) = federation.events(EvaluationFinished)
+    log = federation.store.events.path
+    log.write_text("".join(line for line in log.read_text().splitlines(True) if "_finished" not in line))
+    federation.run()  # as after a kill between file and log
+    assert evaluations(federation) == 1
+    assert federation.events(EvaluationFinished) == [told]
+    assert [event.round for event in federation.events(RoundFinished)] == [1, 2]
+    assert federation.events(RunFinished)[-1].heldout_loss_after == told.heldout_loss
+
+
+def test_a_run_directory_of_an_older_version_goes_on_with_the_evaluation_in_its_log(tmp_path):
+    federation = Federation(tmp_path, 3)
+    federation.run()
+    for name in ("evaluation.json", "result.json"):
+        (tmp_path / name).unlink()
+    federation.run()
+    assert evaluations(federation) == 1
+    first, second = federation.events(RunFinished)
+    assert (second.heldout_loss_after, second.adapter_sha256) == (first.heldout_loss_after, first.adapter_sha256)
+    assert federation.store.is_finished
 
 
 KEYS = {name: Identity.create(name, SeededEntropy(name)).public_key for name in ("a", "b", "c")}

@@ -9,7 +9,8 @@ from flwr.app import Message
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import FederationError
 from sealora_common.identity import Identity
-from sealora_common.records.events import SiteFailed, Stage, read_events
+from sealora_common.records.event_log import read_events
+from sealora_common.records.events import SiteFailed, Stage
 from sealora_common.roster import Roster
 from sealora_common.round.groups import groups_of
 from sealora_common.round.order import RoundOrder

@@ -10,7 +10,8 @@ from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import FederationError
 from sealora_common.identity import SIGNATURE_BYTES, Identity
-from sealora_common.records.events import SiteFailed, SiteReplied, read_events
+from sealora_common.records.event_log import read_events
+from sealora_common.records.events import SiteFailed, SiteReplied
 from sealora_common.secagg.messages import bundle, unbundle
 from sealora_server.run.sealed_round import SealedSum, seal_round
 from sealora_server.run.server_optimizer import ServerOptimizer

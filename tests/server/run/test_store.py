@@ -9,8 +9,9 @@ from safetensors import safe_open
 
 from sealora_common.errors import ModelError, StorageError
 from sealora_common.receipts.receipt import Receipt, chain_to_bytes
+from sealora_common.records.events import EvaluationFinished, RunFinished
 from sealora_server.run.adapter_files import read_adapter, read_tensors, write_adapter
-from sealora_server.run.store import RunStore
+from sealora_server.run.store import EvaluationRecord, RunResult, RunStore
 
 from lora_kinds import lora
 from pure_sites import LAYOUT, pure_recipe
@@ -163,6 +164,39 @@ def test_damaged_files_are_named(store):
     (directory / "adapter" / "adapter_model.safetensors").write_bytes(b"")
     with pytest.raises(ModelError, match=r"adapter_model\.safetensors: cannot be read"):
         store.adapter(1, LAYOUT)
+
+
+EVALUATION = EvaluationRecord(heldout_loss=1.25, survivors=("a", "b", "c"))
+
+
+def test_the_final_evaluation_is_kept_and_counts_before_the_log_tells_it(store):
+    assert store.evaluation is None
+    store.finish_evaluation(EVALUATION)
+    assert RunStore.open(store.directory).evaluation == EVALUATION
+    store.events.write(EvaluationFinished(heldout_loss=9.0, survivors=("a",)))
+    assert store.evaluation == EVALUATION
+
+
+def test_the_final_evaluation_of_an_older_run_directory_is_in_its_log(store):
+    for loss in (3.0, 1.25):
+        store.events.write(EvaluationFinished(heldout_loss=loss, survivors=EVALUATION.survivors))
+    assert store.evaluation == EVALUATION
+
+
+def test_a_damaged_evaluation_is_named_rather_than_paid_for_again(store):
+    (store.directory / "evaluation.json").write_text("{")
+    with pytest.raises(StorageError, match=r"evaluation\.json: cannot be read: restore it, or delete it and resume"):
+        store.evaluation  # noqa: B018 (it is read)
+
+
+def test_a_run_is_finished_once_that_is_stored_or_once_an_older_one_s_log_told_it(store):
+    assert not store.is_finished
+    store.finish(RunResult(adapter_sha256="x", heldout_loss_before=None, heldout_loss_after=1.25))
+    assert RunStore.open(store.directory).is_finished
+    (store.directory / "result.json").unlink()
+    assert not store.is_finished
+    store.events.write(RunFinished(seconds=1, heldout_loss_before=None, heldout_loss_after=1.0, adapter_sha256="x"))
+    assert store.is_finished
 
 
 def test_the_published_adapter_is_plain_peft(store):

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sealora_common.errors import FederationError
-from sealora_common.records.events import RoundAborted, RoundFinished, SumSpoilt, read_events
+from sealora_common.records.event_log import read_events
+from sealora_common.records.events import RoundAborted, RoundFinished, SumSpoilt
 from sealora_common.secagg import RingVector
 from sealora_server.run.rounds import run_rounds
 from sealora_server.run.store import RunStore

@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sealora_common.records.events import Attendance, EventTail, SitesReady
+from sealora_common.records.event_log import EventTail
+from sealora_common.records.events import Attendance, SitesReady
+from sealora_common.records.names import EVENTS
 from sealora_common.show.safe_text import safe_text
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.operator.messages import RunCondition, RunStatus, Status
@@ -32,7 +34,7 @@ def wait_for_sites(directory: Path, status: Callable[[], Status], seconds: float
     Raises:
         DeploymentError: the run does not go on, for want of sites or for another reason; or no server runs any more.
     """
-    tail = EventTail(directory / "events.jsonl")
+    tail = EventTail(directory / EVENTS)
     deadline = time.monotonic() + seconds
     while True:
         run = _run(status(), directory.name)  # before the events are read: a run that is over has written them all

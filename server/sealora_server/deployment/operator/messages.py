@@ -5,7 +5,7 @@ The file system's permissions on the socket are the authentication; no port is o
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -139,11 +139,29 @@ class Status(Message):
     runs: tuple[RunStatus, ...]
 
 
+class Done(Message):
+    """It is done, and there is nothing to tell."""
+
+
+Result = Done | Status
+
+
 class Answer(Message):
     """What comes back: a result, or the one sentence why there is none."""
 
-    result: dict[str, Any] = Field(default_factory=dict)
+    result: Result = Done()
     error: str | None = None
+
+
+def status_of(result: Result) -> Status:
+    """What the server answers to `AskStatus`.
+
+    Raises:
+        DeploymentError: it has answered something else.
+    """
+    if not isinstance(result, Status):
+        raise DeploymentError("the server's answer is not to the question: is it of another version? See its log")
+    return result
 
 
 def parse_request(line: bytes) -> Request:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import UTC, datetime
-from typing import Any
 
 from sealora_common.config import from_json
 from sealora_common.errors import SealoraError, UnreadableError
@@ -14,6 +13,7 @@ from sealora_common.roster import Roster
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.nodes import NodeList, nodes_of, reconcile
 from sealora_server.deployment.operator.messages import (
+    Done,
     Register,
     Request,
     Resume,
@@ -46,7 +46,7 @@ class Operations:
         """Why the SuperLink is not in line with `nodes.json`."""
         self._load_runs()
 
-    async def handle(self, request: Request) -> dict[str, Any]:
+    async def handle(self, request: Request) -> Done:
         """Does what is asked.
 
         Raises:
@@ -67,7 +67,7 @@ class Operations:
                 await self._change_nodes(self._nodes().without(request.site))
             case _:
                 raise DeploymentError(f"{request.action}: not an operation")
-        return {}
+        return Done()
 
     def start_runs(self) -> None:
         """Goes on with every run that is wanted to run."""

@@ -8,12 +8,11 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 from sealora_common.config import from_json, read_line
 from sealora_common.errors import SealoraError, UnreadableError
 from sealora_server.deployment.errors import DeploymentError
-from sealora_server.deployment.operator.messages import REQUEST, Answer, Request, parse_request
+from sealora_server.deployment.operator.messages import REQUEST, Answer, Request, Result, parse_request
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +20,7 @@ log = logging.getLogger(__name__)
 _SECONDS = 90.0
 _REQUEST_SECONDS = 10.0
 
-Handler = Callable[[Request], Awaitable[dict[str, Any]]]
+Handler = Callable[[Request], Awaitable[Result]]
 
 
 async def serve_operator(listener: socket.socket, handle: Handler) -> asyncio.Server:
@@ -53,7 +52,7 @@ async def _answer(line: bytes, handle: Handler) -> Answer:
         return Answer(error="the server failed at this request: see its log")
 
 
-def ask(operator_socket: Path, request: Request) -> dict[str, Any]:
+def ask(operator_socket: Path, request: Request) -> Result:
     """Asks the running server; returns the answer's result.
 
     Raises:

@@ -11,7 +11,7 @@ import hashlib
 from flwr.cli.build import build_fab_from_files
 
 from sealora_common import __version__
-from sealora_server.app import RUN_DIRECTORY
+from sealora_common.records.names import RUN_DIRECTORY
 
 _PROJECT = f"""\
 [project]

@@ -12,6 +12,9 @@ from pathlib import Path
 
 from sealora_common.errors import PolicyError, SealoraError, StorageError
 from sealora_common.health.logs import fields
+from sealora_common.records.fold import StateTail
+from sealora_common.records.names import EVENTS, RUN_DIRECTORY
+from sealora_common.records.run_state import RunState
 from sealora_common.roster import Roster, require_succession
 from sealora_common.storage.durable import open_to_append
 from sealora_server.deployment.directory import ServerDirectory
@@ -20,7 +23,7 @@ from sealora_server.deployment.operator.messages import RunCondition, RunStatus
 from sealora_server.deployment.processes.process import ProcessSpec, RunningProcess
 from sealora_server.deployment.processes.restarts import RestartPolicy
 from sealora_server.deployment.runs.bundle import build_bundle
-from sealora_server.deployment.runs.progress import RunProgress
+from sealora_server.deployment.runs.progress import progress_text
 from sealora_server.deployment.runs.serverapp_process import Outcome, ServerAppSettings
 from sealora_server.deployment.runs.submission import Operation
 from sealora_server.deployment.superlink.client import SuperLinkClient
@@ -65,12 +68,21 @@ class ManagedRun:
         self._last_words = ""
         self.restarts = 0
         roster = Roster.load(directory / "roster.json")
-        self.progress = RunProgress(directory / "events.jsonl", roster.names)
-        self.progress.rounds = RunStore.open(directory).recipe.rounds
+        self._store = RunStore.open(directory)
+        self._tail = StateTail(directory / EVENTS, RunState(roster=roster.names, rounds=self._store.recipe.rounds))
 
     @property
     def condition(self) -> RunCondition:
         return self._operation.condition
+
+    @property
+    def state(self) -> RunState:
+        """As its log told it at the last look."""
+        return self._tail.state
+
+    def look(self) -> RunState:
+        """The state after what its log has told since the last look."""
+        return self._tail.read()
 
     def start(self) -> None:
         """Begins, or goes on, if that is wanted."""
@@ -136,26 +148,26 @@ class ManagedRun:
             StorageError: it could not be written.
         """
         roster.save(self.directory / "roster.json")
-        self.progress.sites = roster.names
+        self._tail.enrol(roster.names)
 
     def status(self, offline: frozenset[str] = frozenset()) -> RunStatus:
         """What an operator is told of it; `offline` are the registered sites that are not connected."""
-        self.progress.update()
+        state = self.look()
         waiting: tuple[str, ...] = ()
         said = self._operation.said
         if self.condition == "running":
-            said = self.progress.said
-            waiting = self.progress.waiting_for or tuple(sorted(offline & set(self.progress.sites)))
+            said = progress_text(state)
+            waiting = state.waiting_for or tuple(sorted(offline & set(state.roster)))
         elif self.condition == "finished":
-            said = self.progress.said
+            said = progress_text(state)
         return RunStatus(
             name=self.name,
             condition=self.condition,
             said=said,
-            finished_rounds=self.progress.finished,
-            rounds=self.progress.rounds,
+            finished_rounds=state.rounds_finished,
+            rounds=state.rounds,
             waiting_for=waiting,
-            turned_away=() if self.condition == "finished" else self.progress.turned_away,
+            turned_away=() if self.condition == "finished" else state.turned_away,
         )
 
     async def _keep_running(self) -> None:
@@ -167,7 +179,7 @@ class ManagedRun:
                 async with self._host.starting:
                     bundle, bundle_hash = build_bundle()
                     # The name alone: sites are told this configuration.
-                    config = {"run-directory": self.name}
+                    config = {RUN_DIRECTORY: self.name}
                     self._flower_run, token = await asyncio.to_thread(
                         self._host.superlink.start_run, bundle, bundle_hash, config
                     )
@@ -196,13 +208,13 @@ class ManagedRun:
 
     def _concluded(self, status: int) -> bool:
         """Whether a process that ended with `status` leaves nothing to do."""
-        self.progress.update()
-        if status == Outcome.FINISHED or self.progress.is_over:
+        state = self.look()
+        if status == Outcome.FINISHED or self._store.is_finished:
             self._want("finished")
             return True
         if status == Outcome.FAILED:
             # On a full disk the event that says why could not be written; the process said it too.
-            self._want("failed", self.progress.failure or self._last_words)
+            self._want("failed", state.failure or self._last_words)
             return True
         return False
 

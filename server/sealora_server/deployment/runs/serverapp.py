@@ -25,7 +25,9 @@ from flwr.supercore.task_identity import TaskIdentity
 from sealora_common.config import LINE, from_json, read_stream
 from sealora_common.errors import SealoraError, StorageError
 from sealora_common.health.logs import set_up_logs
-from sealora_common.records.events import EventLog, RunFailed, RunInterrupted
+from sealora_common.records.event_log import EventLog
+from sealora_common.records.events import RunFailed, RunInterrupted
+from sealora_common.records.names import EVENTS
 from sealora_common.storage.lock import LockedError
 from sealora_server.app import serve
 from sealora_server.deployment.processes.process import die_with
@@ -82,7 +84,7 @@ def _serve(grid: SocketGrid, run_directory: Path) -> Outcome:
 
 def _note(run_directory: Path, event: RunFailed | RunInterrupted) -> None:
     with contextlib.suppress(StorageError):  # a full disk, say: the reason itself must not be lost
-        EventLog(run_directory / "events.jsonl").write(event)
+        EventLog(run_directory / EVENTS).write(event)
 
 
 def _tell(grid: SocketGrid, outcome: Outcome) -> None:

@@ -14,18 +14,46 @@ import pytest
 from sealora_common.errors import PolicyError
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.operator import socket as operator_socket
-from sealora_server.deployment.operator.messages import REQUEST, AskStatus, Request, Resume, Stop
+from sealora_server.deployment.operator.messages import (
+    REQUEST,
+    AskStatus,
+    Done,
+    Request,
+    Result,
+    Resume,
+    RunStatus,
+    Status,
+    Stop,
+    Unregister,
+    status_of,
+)
 from sealora_server.deployment.operator.socket import ask, serve_operator
 from sealora_server.deployment.processes.sockets import listen_unix
 
+STATUS = Status(
+    up=True,
+    address="localhost:9443",
+    hosts=("localhost",),
+    server_key="k",
+    health=None,
+    certificate_expires="2030-01-01T00:00:00+00:00",
+    tls="t",
+    warnings=(),
+    processes=(),
+    sites=(),
+    runs=(RunStatus(name="r", condition="running", said="s", finished_rounds=1, rounds=2, waiting_for=("a",)),),
+)
 
-async def handle(request: Request) -> dict[str, Any]:
+
+async def handle(request: Request) -> Result:
     match request:
         case Stop():
             raise PolicyError(f"run {request.run!r} does not run")
         case Resume():
             raise ZeroDivisionError
-    return {"asked": request.action}
+        case AskStatus():
+            return STATUS
+    return Done()
 
 
 @pytest.fixture
@@ -58,7 +86,24 @@ def say(path: Path, content: bytes) -> dict[str, Any] | None:
 
 
 def test_a_request_is_answered(path):
-    assert ask(path, AskStatus()) == {"asked": "status"}
+    assert ask(path, AskStatus()) == STATUS
+    assert ask(path, Unregister(site="oslo")) == Done()
+
+
+def test_the_lines_have_the_bytes_they_always_had(path):
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(path))
+        connection.sendall(b'{"action":"unregister","site":"oslo"}\n')
+        with connection.makefile("rb") as stream:
+            assert stream.readline() == b'{"result":{},"error":null}\n'
+    answer = say(path, b'{"action":"status"}\n')
+    assert answer == {"result": STATUS.model_dump(mode="json"), "error": None}
+
+
+def test_an_answer_to_another_question_is_no_status():
+    assert status_of(STATUS) is STATUS
+    with pytest.raises(DeploymentError, match="not to the question"):
+        status_of(Done())
 
 
 def test_a_refusal_is_the_server_s_own_sentence(path):

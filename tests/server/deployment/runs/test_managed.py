@@ -36,7 +36,7 @@ from sealora_server.deployment.runs.managed import RunHost
 from sealora_server.deployment.runs.serverapp_process import Outcome
 from sealora_server.deployment.runs.submission import Operation
 from sealora_server.deployment.superlink.client import Node
-from sealora_server.run.store import RunStore
+from sealora_server.run.store import RunResult, RunStore
 
 from pure_sites import pure_recipe
 
@@ -298,6 +298,20 @@ def test_a_process_that_is_killed_after_the_last_event_leaves_a_finished_run(ben
         process = await bench.process(1)
         finished = RunFinished(seconds=1, heldout_loss_before=1, heldout_loss_after=1, adapter_sha256="x")
         RunStore.open(bench.server.runs / "r1").events.write(finished)
+        process.end(-signal.SIGKILL)
+        await bench.until(lambda: bench.saved().condition == "finished")
+        assert len(bench.processes) == 1
+
+    asyncio.run(run())
+
+
+def test_a_process_that_is_killed_after_it_has_stored_its_end_leaves_a_finished_run(bench):
+    async def run() -> None:
+        operations = bench.operations()
+        await operations.handle(bench.submission())
+        process = await bench.process(1)
+        result = RunResult(adapter_sha256="x", heldout_loss_before=1.0, heldout_loss_after=1.0)
+        RunStore.open(bench.server.runs / "r1").finish(result)
         process.end(-signal.SIGKILL)
         await bench.until(lambda: bench.saved().condition == "finished")
         assert len(bench.processes) == 1

@@ -6,8 +6,8 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from sealora_common.records.event_log import EventLog
 from sealora_common.records.events import (
-    EventLog,
     RoundAborted,
     RoundFinished,
     RunFailed,
@@ -21,9 +21,11 @@ from sealora_common.records.events import (
     TooFewSites,
     TurnedAway,
 )
+from sealora_common.records.fold import StateTail
+from sealora_common.records.run_state import RunState
 from sealora_server.deployment.metrics import ServerCollector
 from sealora_server.deployment.operator.messages import ProcessStatus
-from sealora_server.deployment.runs.progress import RunProgress
+from sealora_server.deployment.runs.progress import progress_text
 
 SITES = ("a", "b", "c", "d")
 
@@ -52,33 +54,32 @@ def log(tmp_path):
 
 @pytest.fixture
 def after(log):
-    progress = RunProgress(log.path, SITES)
+    tail = StateTail(log.path, RunState(roster=SITES))
 
-    def take(*events) -> RunProgress:
+    def take(*events) -> RunState:
         for event in events:
             log.write(event)
-        progress.update()
-        return progress
+        return tail.read()
 
     return take
 
 
 def test_before_its_sites_are_there_it_waits_for_them(after):
-    assert after(started()).said == "waits for its sites"
+    assert progress_text(after(started())) == "waits for its sites"
 
 
 def test_in_a_first_stage_it_waits_for_every_site_that_has_neither_answered_nor_failed(after):
-    progress = after(started(), SitesReady(sites=SITES), Stage(round=1, stage="train", sites=4), replied("train", "a"))
-    assert progress.said == "round 1 of 3, stage train: 1 of 4 sites have answered"
-    assert progress.waiting_for == ("b", "c", "d")
+    state = after(started(), SitesReady(sites=SITES), Stage(round=1, stage="train", sites=4), replied("train", "a"))
+    assert progress_text(state) == "round 1 of 3, stage train: 1 of 4 sites have answered"
+    assert state.waiting_for == ("b", "c", "d")
     failed = SiteFailed(round=1, stage="train", site="d", reason="r")
     assert after(failed).waiting_for == ("b", "c")
 
 
 def test_a_site_that_takes_no_part_is_not_waited_for(after):
     away = TurnedAway(site="d", node=4, reason="no budget")
-    progress = after(started(), SitesReady(sites=("a", "b", "c"), turned_away=(away,)))
-    assert progress.turned_away == (away,)
+    state = after(started(), SitesReady(sites=("a", "b", "c"), turned_away=(away,)))
+    assert state.turned_away == (away,)
     assert after(Stage(round=1, stage="train", sites=3)).waiting_for == ("a", "b", "c")
     assert after(SitesReady(sites=SITES)).turned_away == ()
     assert after(TooFewSites(sites=("a",), turned_away=(away,))).turned_away == (away,)
@@ -87,31 +88,31 @@ def test_a_site_that_takes_no_part_is_not_waited_for(after):
 
 def test_in_a_later_stage_it_waits_for_those_that_answered_the_last(after):
     events = [Stage(round=1, stage="train", sites=4), *(replied("train", site) for site in "abc")]
-    progress = after(started(), *events, Stage(round=1, stage="share", sites=3), replied("share", "a"))
-    assert progress.waiting_for == ("b", "c")
-    assert progress.said == "round 1 of 3, stage share: 1 of 3 sites have answered"
+    state = after(started(), *events, Stage(round=1, stage="share", sites=3), replied("share", "a"))
+    assert state.waiting_for == ("b", "c")
+    assert progress_text(state) == "round 1 of 3, stage share: 1 of 3 sites have answered"
 
 
 def test_an_aborted_round_begins_anew_with_every_site(after):
     events = [Stage(round=1, stage="train", sites=4), *(replied("train", site) for site in "abc")]
-    progress = after(started(), *events, RoundAborted(round=1, attempt=1, reason="too few"))
-    assert (progress.aborted, progress.waiting_for, progress.said) == (1, (), "waits for its sites")
+    state = after(started(), *events, RoundAborted(round=1, attempt=1, reason="too few"))
+    assert (len(state.aborted), state.waiting_for, progress_text(state)) == (1, (), "waits for its sites")
     assert after(Stage(round=1, stage="train", sites=4)).waiting_for == SITES
 
 
 def test_between_rounds_and_at_the_end_it_says_so(after):
-    assert after(started(), finished(1)).said == "between rounds, 1 finished"
-    progress = after(Stage(round=4, stage="evaluate", sites=3))
-    assert progress.said == "the final evaluation, stage evaluate: 0 of 3 sites have answered"
-    progress = after(RunFinished(seconds=1, heldout_loss_before=1, heldout_loss_after=1, adapter_sha256="x"))
-    assert (progress.said, progress.is_over) == ("all 3 rounds are finished", True)
+    assert progress_text(after(started(), finished(1))) == "between rounds, 1 finished"
+    state = after(Stage(round=4, stage="evaluate", sites=3))
+    assert progress_text(state) == "the final evaluation, stage evaluate: 0 of 3 sites have answered"
+    state = after(RunFinished(seconds=1, heldout_loss_before=1, heldout_loss_after=1, adapter_sha256="x"))
+    assert (progress_text(state), state.is_complete) == ("all 3 rounds are finished", True)
 
 
 def test_a_resumed_run_forgets_the_stage_it_was_in_and_why_it_failed(after):
-    progress = after(started(), Stage(round=1, stage="train", sites=4), RunFailed(reason="the disk is full"))
-    assert (progress.failure, progress.waiting_for) == ("the disk is full", ())
-    progress = after(started(first_round=2))
-    assert (progress.failure, progress.finished) == ("", 1)
+    state = after(started(), Stage(round=1, stage="train", sites=4), RunFailed(reason="the disk is full"))
+    assert (state.failure, state.waiting_for) == ("the disk is full", ())
+    state = after(started(first_round=2))
+    assert (state.failure, state.rounds_finished) == ("", 1)
     assert after(Stage(round=2, stage="train", sites=4), RunInterrupted(round=2)).waiting_for == ()
 
 
@@ -120,17 +121,17 @@ class Server:
 
     certificate_expiry = 1234.0
 
-    def __init__(self, progress: RunProgress) -> None:
-        self.progress = {"r1": ("running", progress)}
+    def __init__(self, state: RunState) -> None:
+        self.run_states = {"r1": ("running", state)}
         self.processes = (
             ProcessStatus(name="superlink", pid=5, restarts=2, seconds=1),
             ProcessStatus(name="front", pid=None, restarts=0, seconds=0),
         )
 
 
-def metrics(progress: RunProgress) -> dict[tuple[str, ...], float]:
+def metrics(state: RunState) -> dict[tuple[str, ...], float]:
     registry = CollectorRegistry()
-    registry.register(ServerCollector(Server(progress)))
+    registry.register(ServerCollector(Server(state)))
     return {
         (sample.name, *(sample.labels[label] for label in sorted(sample.labels))): sample.value
         for family in text_string_to_metric_families(generate_latest(registry).decode())

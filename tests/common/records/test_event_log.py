@@ -6,17 +6,8 @@ from pathlib import Path
 import pytest
 
 from sealora_common.errors import StorageError
-from sealora_common.records.events import (
-    EventLog,
-    EventTail,
-    RoundFinished,
-    RunInterrupted,
-    SitesReady,
-    Stage,
-    TooFewSites,
-    TurnedAway,
-    read_events,
-)
+from sealora_common.records.event_log import EventLog, EventTail, read_events
+from sealora_common.records.events import RoundFinished, RunInterrupted, SitesReady, Stage, TooFewSites, TurnedAway
 
 
 def test_an_event_reads_back_as_it_was_written(tmp_path: Path) -> None:

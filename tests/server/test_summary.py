@@ -7,8 +7,12 @@ from statistics import fmean
 import pytest
 
 from sealora_common.errors import StorageError
-from sealora_common.records.events import EventLog, RoundFinished, RunStarted, TooFewSites, TurnedAway, read_events
-from sealora_server.view.figures import HistoryTails, federation_curve, read_completions, read_histories
+from sealora_common.records.completions import read_completions
+from sealora_common.records.event_log import EventLog, read_events
+from sealora_common.records.events import RoundFinished, RunStarted, TooFewSites, TurnedAway
+from sealora_common.records.fold import fold
+from sealora_common.records.run_state import RunState
+from sealora_server.view.histories import HistoryTails, federation_curve, read_histories
 from sealora_server.view.quantities import bytes_text, duration_text, epsilon_text, sparkline, target_text
 from sealora_server.view.summary import summarize, write_summary
 
@@ -137,7 +141,7 @@ def test_the_federation_s_curve_waits_for_all_sites(tmp_path: Path) -> None:
     write_history_line(tmp_path, SITES[0], history_line(0, 2, 4))
 
     events, histories = read_events(tmp_path / "events.jsonl"), read_histories(tmp_path)
-    assert [trained for trained, _ in federation_curve(events, histories)] == [0]
+    assert [trained for trained, _ in federation_curve(fold(RunState(), events), histories)] == [0]
 
 
 def test_completions_that_are_missing_or_damaged_are_none(tmp_path: Path) -> None:

@@ -1,0 +1,17 @@
+"""Names that two sides must spell alike: files of a run's and of a site's directory, and keys of configurations."""
+
+EVENTS = "events.jsonl"
+"""In a run's directory: what has happened, see `events`."""
+COMPLETIONS = "completions.json"
+"""In a simulation's directory: see `completions`."""
+SUMMARY = "summary.json"
+"""In a run's directory: the whole of it in one object."""
+SITES = "sites"
+"""In a simulation's directory: one site directory for each name."""
+HISTORY = "history.jsonl"
+"""In a site's directory: its own figures, see `site_rounds`."""
+
+RUN_DIRECTORY = "run-directory"
+"""Key of Flower's run configuration that names the run's directory."""
+SITE_DIRECTORY = "site-directory"
+"""Key of Flower's node configuration that names the site's directory."""
