@@ -19,8 +19,7 @@ from sealora_client.training.distributed import noised_sum
 from sealora_client.training.dp_sgd import train_round
 from sealora_client.training.noise.skellam import skellam
 from sealora_common.entropy import Entropy
-from sealora_common.privacy.accounting import Mechanism
-from sealora_common.privacy.mechanisms import mechanism_of
+from sealora_common.privacy.releases import TrainingPlan
 from sealora_common.recipe import Recipe
 from sealora_common.round.clip_norm import unclipped_share
 
@@ -42,10 +41,9 @@ def release_round(
     model: AdaptedModel,
     population: Population,
     *,
+    plan: TrainingPlan,
     recipe: Recipe,
     round_number: int,
-    mechanism: Mechanism | None,
-    roster_size: int,
     clip_norm: float,
     entropy: Entropy,
 ) -> Release:
@@ -54,24 +52,24 @@ def release_round(
     Args:
         model: afterwards it may hold another adapter.
         population: all units of the site.
-        recipe: sections `training`, `privacy`, `sealing` and `lora.aggregation` are read.
+        plan: what the round does and is accounted as.
+        recipe: for what the plan leaves open.
         round_number: first round is 1.
-        mechanism: what the round is accounted as; None without privacy.
-        roster_size: sites of the federation.
         clip_norm: C of the round.
         entropy: draws samples and noise, of the other sites too.
 
     Raises:
         SealoraError: the data or the model cannot be used.
     """
-    grid = mechanism_of(recipe).grid(recipe, roster_size)
-    if mechanism is None or grid is None:
+    grid, leave = plan.grid, Rehearsal(plan.event) if plan.protects else None
+    if grid is None:
         trained = train_round(
             model,
             population,
+            plan=plan,
             recipe=recipe,
             round_number=round_number,
-            leave=None if mechanism is None else Rehearsal(mechanism),
+            leave=leave,
             entropy=entropy,
             clip_norm=clip_norm,
         )
@@ -79,19 +77,18 @@ def release_round(
     total = noised_sum(
         model,
         population,
+        plan=plan,
         recipe=recipe,
         round_number=round_number,
-        grid=grid,
         clip_norm=clip_norm,
-        leave=Rehearsal(mechanism),
+        leave=leave,
         entropy=entropy,
     ).values
     for _ in range(grid.honest_survivors - 1):
-        total += skellam(entropy, len(total), grid.noise_variance(mechanism.noise_multiplier))
+        total += skellam(entropy, len(total), grid.noise_variance(plan.event.noise_multiplier))
     opened = grid.decode(grid.encode(total)).astype(np.float64)
-    expected = recipe.training.sample_rate * len(population)
-    votes = recipe.privacy.target_quantile is not None
+    expected = plan.expected_batch(len(population))
     return Release(
-        change=-opened[: len(opened) - votes] * (clip_norm / grid.units / expected),
-        unclipped=unclipped_share(float(opened[-1]), grid.units, expected) if votes else None,
+        change=-opened[: len(opened) - plan.votes] * (clip_norm / grid.units / expected),
+        unclipped=unclipped_share(float(opened[-1]), grid.units, expected) if plan.votes else None,
     )

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from sealora_client.budget.admission import Part, PlannedPart, admission, runs_in_lifetime
+from sealora_client.budget.admission import PlannedPart, admission, runs_in_lifetime
 from sealora_client.data.fingerprint import DataSet
 from sealora_client.data.load import read_records_of
 from sealora_client.ledger import ChargeRow, DataSetRow, Ledger
@@ -17,6 +17,7 @@ from sealora_client.site.config import SiteConfig
 from sealora_client.site.policy import SitePolicy
 from sealora_common.errors import PolicyError
 from sealora_common.privacy.accounting import epsilon_pld
+from sealora_common.privacy.plan import Part
 from sealora_common.privacy.several_sites import at_several_sites
 from sealora_common.recipe import Recipe
 from sealora_common.recipe.schema import Unit

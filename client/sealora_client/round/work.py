@@ -26,12 +26,10 @@ from sealora_client.training.dp_sgd import train_round
 from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import Entropy, site_entropy
 from sealora_common.errors import AlreadyReleasedError, BudgetError, OrderRefusedError
-from sealora_common.privacy.accounting import Mechanism
 from sealora_common.privacy.mechanisms import mechanism_of
-from sealora_common.privacy.plan import training_mechanism
+from sealora_common.privacy.plan import Part, PrivacyPlan, privacy_plan
 from sealora_common.round.contribution import Contribution, site_weight
 from sealora_common.round.order import RoundOrder, evaluates
-from sealora_common.round.sum_grid import SumGrid
 
 _MOSTLY = 0.5
 
@@ -100,6 +98,10 @@ class RoundWork:
             unclipped=kept.unclipped,
         )
 
+    @property
+    def _plan(self) -> PrivacyPlan:
+        return privacy_plan(self.site.recipe, len(self.site.roster))
+
     def _nothing_yet(self) -> Kept:
         site, order = self.site, self.order
         data = site.data
@@ -152,25 +154,22 @@ class RoundWork:
         """The held-out loss that leaves the site; notes the exact one."""
         site, recipe = self.site, self.site.recipe
         metric = federation_metric(recipe)
-        mechanism, public = metric.mechanism(recipe), metric.public_range(recipe)
-        charge = None if mechanism is None else self._charge(mechanism, heldout=True)
+        charge = self._charge("heldout")
         loss = metric.measure(site.model(), site.data.heldout, recipe)
         self.figures["heldout_loss"] = _finite(loss.mean)
         self._tell_non_finite(int(np.count_nonzero(~np.isfinite(loss.by_unit))), len(loss.by_unit), "held-out losses")
-        if charge is None:
-            return Noised(value=loss.clipped_mean(public), charge=None)
-        noisy = loss.noisy_mean(public, charge.mechanism.noise_multiplier, self._entropy("evaluation"))
-        return Noised(value=noisy, charge=charge.reference)
+        value = loss.released_mean(metric.public_range(recipe), self._plan.heldout, self._entropy("evaluation"))
+        return Noised(value=value, charge=None if charge is None else charge.reference)
 
     def _train(self, kept: Kept) -> Kept:
         """Pays for the round and trains it: what is kept, with what training made."""
         site, recipe, order = self.site, self.site.recipe, self.order
-        mechanism = training_mechanism(recipe, len(site.roster))
-        charge = None if mechanism is None else self._charge(mechanism, heldout=False)
+        charge = self._charge("train")
         self.figures["epsilon"] = None if charge is None else charge.epsilon_after
         trained = train_round(
             site.model(),
             site.data.train,
+            plan=self._plan.training,
             recipe=recipe,
             round_number=order.round_number,
             leave=charge,
@@ -190,18 +189,17 @@ class RoundWork:
     def _sum(self) -> NDArray[np.int64]:
         """Pays for the round's step and computes it: a noised sum, which leaves under the seal and is never kept."""
         site, recipe, order = self.site, self.site.recipe, self.order
-        mechanism = training_mechanism(recipe, len(site.roster))
-        if mechanism is None:
-            raise BudgetError("privacy.mechanism: distributed has a mechanism to pay for")
         self._require_attempts_left()
-        charge = self._charge(mechanism, heldout=False)
+        charge = self._charge("train")
+        if charge is None:
+            raise BudgetError("privacy.mechanism: distributed has a mechanism to pay for")
         self.figures["epsilon"] = charge.epsilon_after
         summed = noised_sum(
             site.model(),
             site.data.train,
+            plan=self._plan.training,
             recipe=recipe,
             round_number=order.round_number,
-            grid=SumGrid.of(recipe, len(site.roster)),
             clip_norm=order.clip_norm,
             leave=charge,
             entropy=self._entropy("training", order.attempt),
@@ -223,22 +221,24 @@ class RoundWork:
                 "recipe's sites.round_attempts allows: start a new run"
             )
 
-    def _charge(self, mechanism: Mechanism, *, heldout: bool) -> Charge:
-        """Charges the ledger, durably, before anything is computed."""
-        site, recipe, privacy = self.site, self.site.recipe, self.site.recipe.privacy
+    def _charge(self, part: Part) -> Charge | None:
+        """Charges the ledger as the plan says, durably, before anything is computed; None where nothing is due."""
+        site, privacy = self.site, self.site.recipe.privacy
+        planned = self._plan.charge(part)
+        if planned is None:
+            return None
         try:
             with site.ledger() as ledger:
                 return ledger.charge(
-                    dataset=site.data.heldout_set if heldout else site.data.train_set,
+                    dataset=site.data.train_set if part == "train" else site.data.heldout_set,
                     run=self.order.run,
                     round_number=self.order.round_number,
-                    mechanism=mechanism,
+                    mechanism=planned.event,
                     delta=privacy.delta,
                     epsilon_limit=site.policy.epsilon_limit,
                     run_epsilon_limit=privacy.epsilon,
-                    planned=recipe.accounted_evaluations if heldout else recipe.accounted_rounds,
-                    # What carries its own noise leaves once; a sum that the seal protects is new each time it leaves.
-                    once=heldout or mechanism_of(recipe).repeat != "charged",
+                    planned=planned.times,
+                    once=planned.once,
                 )
         except AlreadyReleasedError as error:
             log.warning("refused round %d: %s", self.order.round_number, error)

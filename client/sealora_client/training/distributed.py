@@ -17,12 +17,12 @@ from sealora_client.ledger import Leave
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.training.clipped_sum import ClippedSum, ClippingFigures
 from sealora_client.training.noise.skellam import skellam
-from sealora_client.training.payment import paid_noise
+from sealora_client.training.payment import require_paid
 from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import Entropy
-from sealora_common.privacy.accounting import Mechanism
+from sealora_common.errors import BudgetError
+from sealora_common.privacy.releases import TrainingPlan
 from sealora_common.recipe import Recipe
-from sealora_common.round.sum_grid import SumGrid
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ def noised_sum(
     model: AdaptedModel,
     population: Population,
     *,
+    plan: TrainingPlan,
     recipe: Recipe,
     round_number: int,
-    grid: SumGrid,
     clip_norm: float,
-    leave: Leave,
+    leave: Leave | None,
     entropy: Entropy,
 ) -> NoisedSum:
     """Sums a Poisson sample's clipped gradients at the adapter that is in `model` now, and adds this site's noise.
@@ -57,26 +57,27 @@ def noised_sum(
     Args:
         model: a base model with the adapter on it.
         population: the site's units of privacy, all of them.
-        recipe: sections `training`, `privacy` and `lora.aggregation` are read.
+        plan: what is drawn, clipped and noised, and on which grid.
+        recipe: for its objective and `lora.aggregation`; nothing that is accounted is read from it.
         round_number: first round is 1.
-        grid: of the recipe and roster.
         clip_norm: C of this round.
-        leave: the ledger's charge for this step on this grid, or a rehearsal of it; its mechanism's sigma is the opened
-            sum's.
+        leave: the ledger's charge for the plan's event, which is the opened sum's, or a rehearsal of it.
         entropy: keys the sample and the noise, and seeds dropout.
 
     Raises:
-        BudgetError: the leave is not for what would run.
+        BudgetError: the leave is not for what would run, or the plan is not of one step of a shared sum.
         DataError: there are no examples.
         ModelError: the adapter cannot be trained by example.
     """
-    due = Mechanism(0.0, recipe.training.sample_rate, recipe.training.steps_per_round, "skellam", grid.units)
-    noise_multiplier = paid_noise(leave, due, recipe=recipe, round_number=round_number)
+    grid = plan.grid
+    if grid is None or plan.steps != 1:
+        raise BudgetError("only one step of a sum that sites share the noise of can be summed: see `training.dp_sgd`")
+    require_paid(plan, leave, recipe=recipe, round_number=round_number)
     layout = adapter_kind(recipe).trained(model.layout, round_number)
-    sums = ClippedSum(model, layout, population, recipe=recipe, clip_norm=clip_norm, units=grid.units, entropy=entropy)
+    sums = ClippedSum(model, layout, population, plan=plan, recipe=recipe, clip_norm=clip_norm, entropy=entropy)
     with sums:
         total = sums.draw().cpu().numpy()
     # Bounding coordinates brings two sums no further apart, so the sensitivity stays what it is.
     values = np.clip(total, -grid.site_limit, grid.site_limit).astype(np.int64)
-    values += skellam(entropy, len(values), grid.noise_variance(noise_multiplier))
+    values += skellam(entropy, len(values), grid.noise_variance(plan.event.noise_multiplier))
     return NoisedSum(values, sums.figures)

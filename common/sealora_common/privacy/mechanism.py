@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from sealora_common.errors import BudgetError
@@ -54,3 +54,7 @@ class Mechanism:
     def is_free(self) -> bool:
         """Whether it releases nothing about any record."""
         return self.steps == 0 or self.sample_rate == 0
+
+    def repeated(self, count: int) -> Mechanism:
+        """`count` of it, each with noise of its own; `count` is 0 or more."""
+        return replace(self, steps=self.steps * count)

@@ -14,7 +14,7 @@ from sealora_client.ledger import Ledger
 from sealora_client.site.policy import SitePolicy
 from sealora_common.errors import BudgetError
 from sealora_common.privacy.accounting import HEADROOM, Mechanism, calibrate_noise, epsilon_pld
-from sealora_common.privacy.plan import heldout_mechanism, training_mechanism
+from sealora_common.privacy.plan import privacy_plan
 from sealora_common.recipe import Recipe, parse_recipe
 
 from ledger_runs import SITE, records
@@ -61,7 +61,7 @@ def charge(
 
 def train(ledger: Ledger, own: Recipe, rounds: int, *, run: str, limit: float = 8.0) -> None:
     """Charges the next rounds of a run."""
-    mechanism = training_mechanism(own, 3)
+    mechanism = privacy_plan(own, 3).training.event
     begun = len([row for row in ledger.charges() if row.run == run])
     for number in range(begun + 1, begun + rounds + 1):
         charge(ledger, own, mechanism, number, dataset=TRAIN, run=run, limit=limit)
@@ -74,7 +74,10 @@ def test_a_run_that_fits_is_admitted_with_what_it_will_cost(ledger: Ledger) -> N
     trained, held_out = found.parts
     assert (trained.part, trained.rounds, trained.remaining) == ("train", 4, 4)
     assert (held_out.part, held_out.rounds, held_out.remaining) == ("heldout", 5, 5)
-    for part, mechanism in ((trained, training_mechanism(own, 3)), (held_out, heldout_mechanism(own))):
+    for part, mechanism in (
+        (trained, privacy_plan(own, 3).training.event),
+        (held_out, privacy_plan(own, 3).heldout.event),
+    ):
         assert part.mechanism == mechanism
         whole = epsilon_pld([mechanism] * part.rounds, DELTA)
         assert part.whole_run == part.after_run == pytest.approx(whole)
@@ -102,7 +105,7 @@ def test_the_second_run_of_a_recipe_is_refused_before_its_first_round(ledger: Le
 def test_held_out_records_are_judged_as_well(ledger: Ledger) -> None:
     own = recipe(*LOCAL)
     for number in range(1, 6):
-        charge(ledger, own, heldout_mechanism(own), number, dataset=HELDOUT, run="first", limit=8.0)
+        charge(ledger, own, privacy_plan(own, 3).heldout.event, number, dataset=HELDOUT, run="first", limit=8.0)
     assert "the heldout data would reach" in judged(ledger, own, run="second").refused
     assert judged(ledger, own, run="second").refused.endswith("of 5 evaluations fit")
 
@@ -115,7 +118,7 @@ def test_a_run_under_way_is_never_refused_for_what_it_charged_itself(
     own = recipe(*overrides)
     other = Mechanism(20.0, 0.3, 7)
     charge(ledger, recipe(), other, 1, dataset=TRAIN, run="other", limit=8.0)
-    mechanism = training_mechanism(own, 3)
+    mechanism = privacy_plan(own, 3).training.event
     whole = dataclasses.replace(mechanism, steps=mechanism.steps * own.accounted_rounds)
     limit = epsilon_pld([other, whole], DELTA) / (1 - HEADROOM)
     # What would fit to the last digit leaves no room for a rounding, and is not admitted.
@@ -135,7 +138,7 @@ def test_a_run_under_way_is_never_refused_for_what_it_charged_itself(
 def test_a_thousand_rounds_admitted_are_charged_to_the_last(ledger: Ledger) -> None:
     own = recipe("rounds=1000", "training.steps_per_round=1", "training.evaluate_every=1000", "privacy.epsilon=1")
     assert judged(ledger, own, limit=1.0).refused is None
-    mechanism = training_mechanism(own, 3)
+    mechanism = privacy_plan(own, 3).training.event
     for steps in (1, 998, 1):
         charge(ledger, own, dataclasses.replace(mechanism, steps=steps), 1, dataset=TRAIN, run="own", limit=1.0)
     with pytest.raises(BudgetError, match="no round of this kind fits any more"):
@@ -145,7 +148,7 @@ def test_a_thousand_rounds_admitted_are_charged_to_the_last(ledger: Ledger) -> N
 def test_what_another_run_was_charged_for_and_never_sent_takes_no_room(ledger: Ledger) -> None:
     """A server that orders rounds and never collects them keeps no other run out."""
     own = recipe(*LOCAL)
-    mechanism = training_mechanism(own, 3)
+    mechanism = privacy_plan(own, 3).training.event
     assert mechanism is not None
     for round_number in range(1, own.rounds + 1):
         ledger.charge(
@@ -172,20 +175,20 @@ def test_what_somebody_else_spends_meanwhile_counts(ledger: Ledger) -> None:
 def test_charges_that_an_earlier_version_calibrated_by_rdp_compose_with_what_is_left(ledger: Ledger) -> None:
     own = recipe(*LOCAL)
     old = Mechanism(calibrate_noise(6.0, DELTA, 0.2, 8, "rdp"), 0.2, 2)
-    assert old.noise_multiplier > training_mechanism(own, 3).noise_multiplier
+    assert old.noise_multiplier > privacy_plan(own, 3).training.event.noise_multiplier
     for number in (1, 2):
         charge(ledger, own, old, number, dataset=TRAIN, run="own", limit=6.0)
     found = judged(ledger, own, limit=6.0, run="own")
     assert found.refused is None
     assert found.parts[0].remaining == 2
-    left = dataclasses.replace(training_mechanism(own, 3), steps=4)
+    left = dataclasses.replace(privacy_plan(own, 3).training.event, steps=4)
     assert found.parts[0].after_run == epsilon_pld([old, old, left], DELTA) < 6.0
     train(ledger, own, 2, run="own", limit=6.0)
 
 
 def test_a_run_that_has_charged_more_than_its_recipe_allows_is_refused(ledger: Ledger) -> None:
     own = recipe(*LOCAL)
-    loud = dataclasses.replace(training_mechanism(own, 3), noise_multiplier=0.5)
+    loud = dataclasses.replace(privacy_plan(own, 3).training.event, noise_multiplier=0.5)
     ledger.charge(
         dataset=TRAIN, run="own", round_number=1, mechanism=loud, delta=DELTA, epsilon_limit=100.0,
     )  # fmt: skip
@@ -220,7 +223,7 @@ def test_how_often_a_recipe_may_run_over_a_lifetime_is_counted(ledger: Ledger) -
         assert judged(ledger, own, limit=15.0, run=str(number)).refused is None
         train(ledger, own, 4, run=str(number), limit=15.0)
         for evaluation in range(1, 6):
-            heldout = heldout_mechanism(own)
+            heldout = privacy_plan(own, 3).heldout.event
             charge(ledger, own, heldout, evaluation, dataset=HELDOUT, run=str(number), limit=15.0)
     assert judged(ledger, own, limit=15.0, run="one more").refused is not None
 

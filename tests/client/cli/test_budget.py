@@ -19,7 +19,7 @@ from sealora_client.ledger.head import head_path
 from sealora_common.entropy import SEED_VARIABLE, SeededEntropy
 from sealora_common.identity import Identity
 from sealora_common.privacy.accounting import Mechanism, epsilon_pld, epsilon_rdp
-from sealora_common.privacy.plan import heldout_mechanism, training_mechanism
+from sealora_common.privacy.plan import privacy_plan
 from sealora_common.privacy.several_sites import at_several_sites
 from sealora_common.recipe import load_recipe
 from sealora_common.roster import Roster
@@ -220,7 +220,10 @@ def test_a_recipe_s_cost_is_told_before_it_runs(site: Path) -> None:
     recipe = load_recipe(site / "recipe.yaml")
     assert shown["datasets"] == shown["history"] == []
     train, heldout = shown["plan"]["parts"]
-    for part, mechanism, rounds in ((train, training_mechanism(recipe, 3), 4), (heldout, heldout_mechanism(recipe), 5)):
+    for part, mechanism, rounds in (
+        (train, privacy_plan(recipe, 3).training.event, 4),
+        (heldout, privacy_plan(recipe, 3).heldout.event, 5),
+    ):
         assert mechanism is not None
         assert part["rounds"] == rounds
         assert part["noise_multiplier"] == mechanism.noise_multiplier

@@ -26,6 +26,7 @@ from sealora_client.training.gradients.per_example import LARGEST_UNITS
 from sealora_common.entropy import SeededEntropy
 from sealora_common.errors import BudgetError
 from sealora_common.privacy.accounting import Mechanism
+from sealora_common.privacy.releases import TrainingPlan
 from sealora_common.recipe.schema import Recipe
 from sealora_common.round.clip_norm import VOTE, gradient_units
 from sealora_common.round.sum_grid import SumGrid
@@ -59,9 +60,9 @@ def site_sum(
     return noised_sum(
         model,
         Population.of(some_examples(count, seed)),
+        plan=TrainingPlan.of(recipe, step, grid.units, grid),
         recipe=recipe,
         round_number=1,
-        grid=grid,
         clip_norm=1.0,
         leave=Rehearsal(step),
         entropy=SeededEntropy("site", seed),
@@ -209,9 +210,9 @@ def test_only_the_step_that_was_paid_for_is_summed(model: AdaptedModel) -> None:
         return noised_sum(
             model,
             Population.of(some_examples(2)),
+            plan=TrainingPlan.of(recipe, due, GRID.units, GRID),
             recipe=recipe,
             round_number=1,
-            grid=GRID,
             clip_norm=1.0,
             leave=leave,
             entropy=SeededEntropy("site"),

@@ -22,15 +22,26 @@ from sealora_client.ledger import Charge, Leave, Rehearsal
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.objective.causal import CausalLanguageModelling
 from sealora_client.training import clipped_sum, dp_sgd
-from sealora_client.training.dp_sgd import LOCAL_UNITS, TrainedRound, train_round
+from sealora_client.training.dp_sgd import TrainedRound, train_round
 from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import Entropy, SeededEntropy
 from sealora_common.errors import BudgetError, DataError
 from sealora_common.privacy.accounting import Mechanism
+from sealora_common.privacy.mechanisms.local import LOCAL_UNITS
+from sealora_common.privacy.plan import privacy_plan
+from sealora_common.privacy.releases import TrainingPlan
 from sealora_common.recipe.schema import Recipe
 
 from lora_kinds import lora
-from single_examples import clipped_sum_of, load, recipe_for, reference_gradients, some_examples, write_random_adapter
+from single_examples import (
+    clipped_sum_of,
+    load,
+    plan_for,
+    recipe_for,
+    reference_gradients,
+    some_examples,
+    write_random_adapter,
+)
 
 Base = Callable[..., Path]
 SGD = {"optimizer": "sgd", "learning_rate": 1.0, "steps_per_round": 1}
@@ -65,13 +76,13 @@ def train(
     population = examples if isinstance(examples, Population) else Population.of(examples)
     more.setdefault("round_number", 1)
     entropy = SeededEntropy("s") if entropy is None else entropy
-    return train_round(model, population, recipe=recipe, leave=rehearsal(recipe, noise), entropy=entropy, **more)
+    plan = plan_for(recipe, noise)
+    return train_round(model, population, plan=plan, recipe=recipe, leave=rehearsal(plan), entropy=entropy, **more)
 
 
-def rehearsal(recipe: Recipe, noise: float) -> Rehearsal | None:
-    """Leave for the recipe's steps; none without privacy."""
-    steps = Mechanism(noise, recipe.training.sample_rate, recipe.training.steps_per_round)
-    return None if recipe.privacy.mechanism == "none" else Rehearsal(steps)
+def rehearsal(plan: TrainingPlan) -> Rehearsal | None:
+    """Leave for the plan; none without privacy."""
+    return Rehearsal(plan.event) if plan.protects else None
 
 
 def sampled(monkeypatch: pytest.MonkeyPatch, *indices: int) -> None:
@@ -325,26 +336,30 @@ def test_without_a_mechanism_nothing_is_clipped_and_the_loss_falls(model: Adapte
     assert heldout_loss(model, CausalLanguageModelling(), population, 4).mean < 0.7 * before
 
 
-def train_with(model: AdaptedModel, recipe: Recipe, leave: Leave | None, round_number: int = 1) -> TrainedRound:
+def train_with(
+    model: AdaptedModel, recipe: Recipe, leave: Leave | None, plan: TrainingPlan | None = None
+) -> TrainedRound:
     population = Population.of(some_examples(3))
+    plan = plan_for(recipe) if plan is None else plan
     entropy = SeededEntropy("s")
-    return train_round(model, population, recipe=recipe, leave=leave, round_number=round_number, entropy=entropy)
+    return train_round(model, population, plan=plan, recipe=recipe, leave=leave, round_number=1, entropy=entropy)
 
 
 def test_a_leave_that_does_not_fit_the_mechanism_is_refused(model: AdaptedModel, base: Path) -> None:
     none = recipe_for(base, privacy={"mechanism": "none"})
     private = recipe_for(base)
     shared = recipe_for(base, privacy={"mechanism": "distributed"}, training=SGD, sealing={"ring_bits": 24})
+    usual, loud, sealed = plan_for(private), plan_for(private, 1e6), privacy_plan(shared, 3).training
     cases = [
-        (none, rehearsal(private, 1.0), "must not be paid for"),
-        (private, None, "must be paid for first"),
-        (shared, rehearsal(shared, 1.0), "trains no delta"),
-        (private, rehearsal(private, 0.0), "noise_multiplier is 0"),
-        (private, rehearsal(private, 1e6), "more than .* cannot be drawn"),
+        (none, plan_for(none), rehearsal(usual), "must not be paid for"),
+        (private, usual, None, "must be paid for first"),
+        (shared, sealed, rehearsal(sealed), "trains no delta"),
+        (private, usual, Rehearsal(replace(usual.event, noise_multiplier=0.0)), "noise_multiplier is 0"),
+        (private, loud, rehearsal(loud), "more than .* cannot be drawn"),
     ]
-    for recipe, leave, said in cases:
+    for recipe, plan, leave, said in cases:
         with pytest.raises(BudgetError, match=said):
-            train_with(model, recipe, leave)
+            train_with(model, recipe, leave, plan)
 
 
 def test_only_what_was_paid_for_is_trained(model: AdaptedModel, base: Path) -> None:
@@ -359,6 +374,7 @@ def test_only_what_was_paid_for_is_trained(model: AdaptedModel, base: Path) -> N
         replace(paid, mechanism=replace(due, sample_rate=due.sample_rate / 2)),
         replace(paid, mechanism=Mechanism(1.0, due.sample_rate, due.steps, "skellam", 4096)),
         replace(paid, mechanism=replace(due, noise_multiplier=0.0)),
+        replace(paid, mechanism=replace(due, noise_multiplier=1.0001)),
         replace(paid, round_number=2),
         replace(paid, delta=delta / 2),
     ]
@@ -376,8 +392,8 @@ def test_the_noise_is_what_was_paid_for_and_no_argument(model: AdaptedModel, bas
 
     monkeypatch.setattr(dp_sgd, "rounded_gaussian", watched)
     recipe = recipe_for(base)
-    due = Mechanism(1.375, recipe.training.sample_rate, recipe.training.steps_per_round)
-    train_with(model, recipe, Charge(1, "00" * 32, "run", 1, "dataset", due, recipe.privacy.delta, 1.0))
+    plan = plan_for(recipe, 1.375)
+    train_with(model, recipe, Charge(1, "00" * 32, "run", 1, "dataset", plan.event, recipe.privacy.delta, 1.0), plan)
     assert drawn == [1.375] * recipe.training.steps_per_round
 
 

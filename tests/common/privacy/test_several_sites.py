@@ -11,7 +11,7 @@ from scipy.special import ndtr
 
 from sealora_common.errors import BudgetError
 from sealora_common.privacy.accounting import Mechanism, epsilon_pld
-from sealora_common.privacy.plan import whole_run
+from sealora_common.privacy.plan import privacy_plan
 from sealora_common.privacy.several_sites import at_several_sites, epsilon_in_one_sum, epsilon_of_chain
 from sealora_common.recipe import Recipe, parse_recipe
 
@@ -118,12 +118,11 @@ def test_a_chain_of_gaussian_links_holds_for_their_sum() -> None:
 
 def test_local_noise_is_every_site_s_own_so_its_runs_compose() -> None:
     own = recipe()
-    run = whole_run(own, 3)
-    assert run is not None
+    whole = {charge.part: charge.whole_run for charge in privacy_plan(own, 3).charges}
     for sites in (1, 2, 3):
         held_out, trained = (
             epsilon_pld([dataclasses.replace(part, steps=part.steps * sites)], own.privacy.delta)
-            for part in (run.heldout, run.train)
+            for part in (whole["heldout"], whole["train"])
         )
         found = at_several_sites(own, 3, sites)
         assert found is not None
