@@ -266,7 +266,7 @@ class Bench:
         trained = train_round(
             self.model, population, plan=plan, recipe=recipe, round_number=number, leave=None, entropy=entropy
         )
-        return trained.delta
+        return trained.values
 
     def _roster(self, count: int) -> Any:
         from sealora_common.entropy import SeededEntropy

@@ -18,8 +18,8 @@ from test_epsilon_per_vector import VICTIM, Watch, stalls
 
 from sealora_client.budget.admission import admission
 from sealora_client.ledger import Ledger, export, journal, recovery
-from sealora_client.round import work as round_work
 from sealora_client.site.directory import open_site
+from sealora_client.training.local import LocalTraining
 from sealora_common.errors import StorageError
 from sealora_common.privacy.accounting import epsilon_pld
 from sealora_common.receipts.receipt import Receipt, history_of
@@ -332,7 +332,7 @@ def test_without_privacy_rounds_at_the_same_time_send_one_vector(bench_of, monke
     states = {name: context.state for name, context in bench.contexts.items()}
     for context in bench.contexts.values():
         context.state = RecordDict()
-    sound = round_work.train_round
+    sound = LocalTraining.train
     pending = [True]
 
     def meanwhile(*arguments: Any, **rest: Any) -> Any:
@@ -344,7 +344,7 @@ def test_without_privacy_rounds_at_the_same_time_send_one_vector(bench_of, monke
             bench.contexts[VICTIM].state = own
         return sound(*arguments, **rest)
 
-    monkeypatch.setattr(round_work, "train_round", meanwhile)
+    monkeypatch.setattr(LocalTraining, "train", meanwhile)
     _, second = bench.play(bench.order(attempt=2), until="mask")
     watch.ask(VICTIM, "mask", second[VICTIM])
     assert watch.vectors == 1

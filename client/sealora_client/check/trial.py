@@ -22,10 +22,9 @@ from sealora_client.data.population import Population
 from sealora_client.evaluation.choice import federation_metric
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.fixed_shape import micro_batches, padded_length
+from sealora_client.training.choice import training_of
 from sealora_client.training.clipped_sum import ClippedSum
 from sealora_client.training.gradients.batch_invariance import require_batch_invariant
-from sealora_client.training.noise.rounded_gaussian import rounded_gaussian
-from sealora_client.training.noise.skellam import skellam
 from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import SealoraError
@@ -136,15 +135,10 @@ def _gradients(plan: TrainingPlan, recipe: Recipe, model: AdaptedModel, populati
 
 def _noise(plan: TrainingPlan, recipe: Recipe, model: AdaptedModel) -> float:
     """Seconds for one step's noise, from a part of it."""
-    if not plan.protects:
-        return 0.0
     size = adapter_kind(recipe).trained(model.layout, 1).size
     draws = min(size, _NOISE_DRAWS)
     started = time.perf_counter()
-    if plan.grid is not None:
-        skellam(SystemEntropy(), draws, plan.grid.noise_variance(plan.event.noise_multiplier))
-    else:
-        rounded_gaussian(SystemEntropy(), draws, plan.noise_std)
+    training_of(recipe).noise(plan, draws, SystemEntropy())
     return (time.perf_counter() - started) * size / draws
 
 

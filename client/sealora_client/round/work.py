@@ -20,9 +20,8 @@ from sealora_client.evaluation.choice import federation_metric
 from sealora_client.ledger import Charge, PaidRelease
 from sealora_client.round.outbox import Kept, Noised, Outbox
 from sealora_client.site.directory import Site
+from sealora_client.training.choice import training_of
 from sealora_client.training.clipped_sum import ClippingFigures
-from sealora_client.training.distributed import noised_sum
-from sealora_client.training.dp_sgd import train_round
 from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import Entropy, site_entropy
 from sealora_common.errors import AlreadyReleasedError, BudgetError, OrderRefusedError
@@ -74,23 +73,19 @@ class RoundWork:
             kept = self._nothing_yet()
         self.figures = dict(kept.figures)
         model = site.model()
-        sums: NDArray[Any] | None = None
+        values: NDArray[Any] | None = kept.values
         with model.lock:
             tensors = adapter_kind(recipe).initial(model.layout)
             tensors.update(adapter_kind(recipe).shared(model.layout).unflatten(adapter))
             model.write(tensors)
             if evaluates(order, recipe) and kept.heldout_loss is None:
                 kept = replace(kept, heldout_loss=self._evaluate())
-            if order.purpose == "train" and kept.values is None:
-                if mechanism_of(recipe).sums_on_grid:
-                    sums = self._sum()
-                else:
-                    kept = self._train(kept)
+            if order.purpose == "train" and values is None:
+                kept, values = self._train(kept)
         if "epsilon" not in self.figures:
             self.figures["epsilon"] = self._spent()
         self._note_paid(kept)
         outbox.keep(self._what_may_be_kept(replace(kept, figures=self.figures)))
-        values = kept.values if sums is None else sums
         return Contribution(
             values=np.zeros(0, dtype=np.float32) if values is None else values,
             weight=kept.weight,
@@ -161,20 +156,26 @@ class RoundWork:
         value = loss.released_mean(metric.public_range(recipe), self._plan.heldout, self._entropy("evaluation"))
         return Noised(value=value, charge=None if charge is None else charge.reference)
 
-    def _train(self, kept: Kept) -> Kept:
-        """Pays for the round and trains it: what is kept, with what training made."""
-        site, recipe, order = self.site, self.site.recipe, self.order
+    def _train(self, kept: Kept) -> tuple[Kept, NDArray[Any]]:
+        """Pays for the round and trains it: what is kept, and the values that leave under the seal.
+
+        What carries its own noise is among what is kept. What costs as much each time it leaves is new each time, and
+        never kept.
+        """
+        site, recipe, order, plan = self.site, self.site.recipe, self.order, self._plan
+        if plan.repeats_are_charged:
+            self._require_attempts_left()
         charge = self._charge("train")
         self.figures["epsilon"] = None if charge is None else charge.epsilon_after
-        trained = train_round(
+        trained = training_of(recipe).train(
             site.model(),
             site.data.train,
-            plan=self._plan.training,
+            plan=plan.training,
             recipe=recipe,
             round_number=order.round_number,
-            leave=charge,
-            entropy=self._entropy("training"),
             clip_norm=order.clip_norm,
+            leave=charge,
+            entropy=self._entropy("training", *([order.attempt] if plan.repeats_are_charged else [])),
         )
         if not trained.moved:
             log.warning(
@@ -184,30 +185,13 @@ class RoundWork:
             )
         self._note(trained.figures, moved=trained.moved)
         paid = None if charge is None else charge.reference
-        return replace(kept, values=trained.delta, charge=paid, unclipped=trained.unclipped or 0.0)
-
-    def _sum(self) -> NDArray[np.int64]:
-        """Pays for the round's step and computes it: a noised sum, which leaves under the seal and is never kept."""
-        site, recipe, order = self.site, self.site.recipe, self.order
-        self._require_attempts_left()
-        charge = self._charge("train")
-        if charge is None:
-            raise BudgetError("privacy.mechanism: distributed has a mechanism to pay for")
-        self.figures["epsilon"] = charge.epsilon_after
-        summed = noised_sum(
-            site.model(),
-            site.data.train,
-            plan=self._plan.training,
-            recipe=recipe,
-            round_number=order.round_number,
-            clip_norm=order.clip_norm,
-            leave=charge,
-            entropy=self._entropy("training", order.attempt),
-        )
-        self._note(summed.figures, moved=True)
-        # Without a digest: a sum that has left may not leave again, not even the same.
-        self.releases.append(PaidRelease(charge=charge.reference, content=""))
-        return summed.values
+        if plan.repeats_are_charged:
+            if paid is not None:
+                # Without a digest: a sum that has left may not leave again, not even the same.
+                self.releases.append(PaidRelease(charge=paid, content=""))
+            return kept, trained.values
+        delta = trained.values.astype(np.float32, copy=False)
+        return replace(kept, values=delta, charge=paid, unclipped=trained.unclipped or 0.0), delta
 
     def _require_attempts_left(self) -> None:
         """Refuses to send one round's sum more often than the recipe tries a round, whatever the budget allows."""

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -26,10 +25,11 @@ from numpy.typing import NDArray
 from sealora_client.data.population import Population
 from sealora_client.ledger import Leave
 from sealora_client.model.adapted import AdaptedModel
-from sealora_client.training.clipped_sum import ClippedSum, ClippingFigures
+from sealora_client.training.clipped_sum import ClippedSum
 from sealora_client.training.noise.rounded_gaussian import MAX_STD, rounded_gaussian
 from sealora_client.training.optimizer import make_optimizer
 from sealora_client.training.payment import require_paid
+from sealora_client.training.round_training import TrainedRound
 from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import Entropy
 from sealora_common.errors import BudgetError
@@ -38,23 +38,6 @@ from sealora_common.recipe.schema import Recipe
 from sealora_common.round.clip_norm import unclipped_share
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class TrainedRound:
-    """What one round of training made. `delta` and `unclipped` carry noise; both leave the site, and only sealed.
-
-    Attributes:
-        delta: float32, shape (P,): the trained tensors' change over the round, in order of the trained layout.
-        unclipped: noisy share of unclipped units, with adaptive clipping; else None.
-        moved: whether any parameter changed.
-        figures: what clipping did. LOCAL: no noise protects them.
-    """
-
-    delta: NDArray[np.float32]
-    unclipped: float | None
-    moved: bool
-    figures: ClippingFigures
 
 
 def train_round(
@@ -109,8 +92,7 @@ def train_round(
         for step in range(plan.steps):
             total = sums.draw()
             if units:
-                noise = rounded_gaussian(entropy, sums.size, plan.noise_std)
-                total += torch.from_numpy(noise).to(total.device)
+                total += torch.from_numpy(step_noise(plan, sums.size, entropy)).to(total.device)
                 votes += float(total[-1])
                 total *= norm / units
             total /= expected
@@ -126,11 +108,16 @@ def train_round(
     if not moved:
         log.warning("round %d did not change the adapter at all: its delta is zero", round_number)
     return TrainedRound(
-        delta=delta,
+        values=delta,
         unclipped=unclipped_share(votes, units, expected * plan.steps) if plan.votes else None,
         moved=moved,
         figures=sums.figures,
     )
+
+
+def step_noise(plan: TrainingPlan, size: int, entropy: Entropy) -> NDArray[np.int64]:
+    """All the noise on the sum of one step, int64 in grid steps, shape (size,)."""
+    return rounded_gaussian(entropy, size, plan.noise_std)
 
 
 def _apply(

@@ -49,7 +49,7 @@ def test_a_site_that_trains_by_itself_releases_its_change(tiny_site, mechanism):
         entropy=SeededEntropy(3),
         clip_norm=0.5,
     )
-    np.testing.assert_array_equal(found.change, trained.delta)
+    np.testing.assert_array_equal(found.change, trained.values)
     assert found.change.any()
 
 

@@ -20,9 +20,10 @@ from sealora_client.data.population import Population
 from sealora_client.ledger import Charge, Rehearsal
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.training import clipped_sum, distributed
+from sealora_client.training.choice import training_of
 from sealora_client.training.clipped_sum import ClippedSum
-from sealora_client.training.distributed import NoisedSum, noised_sum
 from sealora_client.training.gradients.per_example import LARGEST_UNITS
+from sealora_client.training.round_training import TrainedRound
 from sealora_common.entropy import SeededEntropy
 from sealora_common.errors import BudgetError
 from sealora_common.privacy.accounting import Mechanism
@@ -53,11 +54,11 @@ def shared_recipe(**changes: dict[str, Any]) -> Recipe:
 
 def site_sum(
     model: AdaptedModel, count: int = 4, *, seed: int = 0, noise: float = 1.0, grid: SumGrid = GRID, **changes: Any
-) -> NoisedSum:
+) -> TrainedRound:
     """The noised sum of a site that has `count` records of its own."""
     recipe = shared_recipe(**changes)
     step = Mechanism(noise, recipe.training.sample_rate, 1, "skellam", grid.units)
-    return noised_sum(
+    return training_of(recipe).train(
         model,
         Population.of(some_examples(count, seed)),
         plan=TrainingPlan.of(recipe, step, grid.units, grid),
@@ -206,8 +207,8 @@ def test_only_the_step_that_was_paid_for_is_summed(model: AdaptedModel) -> None:
         replace(paid, delta=recipe.privacy.delta / 2),
     ]
 
-    def summed(leave: Charge) -> NoisedSum:
-        return noised_sum(
+    def summed(leave: Charge) -> TrainedRound:
+        return training_of(recipe).train(
             model,
             Population.of(some_examples(2)),
             plan=TrainingPlan.of(recipe, due, GRID.units, GRID),

@@ -18,8 +18,7 @@ from sealora_client.data.population import Population
 from sealora_client.ledger import Rehearsal
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.training import clipped_sum, distributed, dp_sgd
-from sealora_client.training.distributed import noised_sum
-from sealora_client.training.dp_sgd import train_round
+from sealora_client.training.choice import training_of
 from sealora_common.entropy import Entropy, SeededEntropy
 from sealora_common.privacy.accounting import epsilon_pld
 from sealora_common.privacy.plan import PrivacyPlan, privacy_plan
@@ -67,19 +66,16 @@ def drawn_by(model: AdaptedModel, recipe: Recipe, plan: PrivacyPlan) -> Drawn:
         patch.object(dp_sgd, "rounded_gaussian", drawn.gaussian_noise),
         patch.object(distributed, "skellam", drawn.skellam_noise),
     ):
-        if training.grid is None:
-            train_round(model, population, plan=training, recipe=recipe, round_number=1, leave=leave, entropy=entropy)
-        else:
-            noised_sum(
-                model,
-                population,
-                plan=training,
-                recipe=recipe,
-                round_number=1,
-                clip_norm=1.0,
-                leave=leave,
-                entropy=entropy,
-            )
+        training_of(recipe).train(
+            model,
+            population,
+            plan=training,
+            recipe=recipe,
+            round_number=1,
+            clip_norm=1.0,
+            leave=leave,
+            entropy=entropy,
+        )
     return drawn
 
 

@@ -52,6 +52,10 @@ class Distributed(PrivacyMechanism):
             )
         require_flat_clipping(recipe)
 
+    def tally(self, recipe: Recipe) -> tuple[str, ...]:
+        """Nothing: votes stand in the sum, under its noise."""
+        return ()
+
     def grid(self, recipe: Recipe, roster_size: int) -> SumGrid:
         """As the base says."""
         return SumGrid.of(recipe, roster_size)

@@ -67,6 +67,13 @@ class PrivacyMechanism(ABC):
         """
         check_delta(recipe.privacy.delta, units)
 
+    def tally(self, recipe: Recipe) -> tuple[str, ...]:
+        """What a site tells of its training beside its vector, in this order, each with an entry in the sealed tally.
+
+        Noise on a delta covers what is told of it; nothing would cover what is told of a sum that carries a share.
+        """
+        return ("clipped",) if recipe.privacy.target_quantile is None else ("clipped", "unclipped")
+
     def grid(self, recipe: Recipe, roster_size: int) -> SumGrid | None:
         """The integer grid of a round's sum; None where deltas are summed.
 
