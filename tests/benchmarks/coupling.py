@@ -213,11 +213,11 @@ def _variable(model: Any, recipe: Any, sample: Sequence[Any]) -> tuple[Any, Coun
 
 def _plan(recipe: Any) -> Any:
     """What is benchmarked: sums, whose noise nobody draws."""
-    from sealora_common.privacy.accounting import Mechanism
+    from sealora_common.privacy.accounting import PrivacyEvent
     from sealora_common.privacy.releases import TrainingPlan
 
     training = recipe.training
-    return TrainingPlan.of(recipe, Mechanism(1.0, training.sample_rate, training.steps_per_round), UNITS)
+    return TrainingPlan.of(recipe, PrivacyEvent(1.0, training.sample_rate, training.steps_per_round), UNITS)
 
 
 class _watched:  # noqa: N801  # a context manager

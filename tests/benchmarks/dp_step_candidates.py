@@ -29,7 +29,7 @@ from sealora_client.training.optimizer import make_optimizer
 from sealora_client.training.sampling import poisson_batch
 from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import Entropy, SystemEntropy
-from sealora_common.privacy.accounting import Mechanism
+from sealora_common.privacy.accounting import PrivacyEvent
 from sealora_common.privacy.mechanisms.local import LOCAL_UNITS
 from sealora_common.privacy.releases import TrainingPlan
 from sealora_common.recipe import Recipe
@@ -89,7 +89,7 @@ def non_private(bench: Bench, samples: Samples) -> None:
 def sealora(bench: Bench, samples: Samples) -> None:
     """A round of `train_round`. It samples by itself and is then given the common sample."""
     planned, training = iter(samples), bench.recipe.training
-    event = Mechanism(NOISE_MULTIPLIER, training.sample_rate, training.steps_per_round)
+    event = PrivacyEvent(NOISE_MULTIPLIER, training.sample_rate, training.steps_per_round)
 
     def sample(entropy: Entropy, population: int, rate: float) -> NDArray[np.int64]:
         poisson_batch(entropy, population, rate)

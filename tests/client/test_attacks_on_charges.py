@@ -261,7 +261,7 @@ def test_what_a_run_that_has_begun_may_yet_take_is_no_other_run_s(bench_of):
     with Ledger(bench.directory(VICTIM) / "ledger.sqlite", bench.site.identity) as ledger:
         kind = (ledger, bench.site.policy, bench.recipe, 3, bench.site.data.train_set, bench.site.data.heldout_set)
         parts = admission(*kind).parts
-    allow(bench, max(epsilon_pld([replace(each.mechanism, steps=5 * each.rounds // 2)], each.delta) for each in parts))
+    allow(bench, max(epsilon_pld([replace(each.event, steps=5 * each.rounds // 2)], each.delta) for each in parts))
     for run in ("1" * 32, "2" * 32):
         _, requests = bench.play(bench.order(run=run), until="mask")
         payload_of(bench.stage(VICTIM, "mask", requests[VICTIM]))

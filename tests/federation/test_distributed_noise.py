@@ -61,7 +61,7 @@ def test_every_site_is_charged_for_the_sum_s_skellam_noise(tiny_base, tmp_path):
     mechanism = privacy_plan(recipe_of(run), 3).training.event
     assert mechanism.noise == "skellam"
     for site in SITES:
-        assert [row.mechanism for row in training_charges(run, site)] == [mechanism] * 2
+        assert [row.event for row in training_charges(run, site)] == [mechanism] * 2
         assert history_of(run, site)[1]["epsilon"] == pytest.approx(epsilon_pld([mechanism] * 2, PRIVATE["delta"]))
         assert history_of(run, site)[1]["epsilon"] <= PRIVATE["epsilon"]
 

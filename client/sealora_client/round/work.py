@@ -217,7 +217,7 @@ class RoundWork:
                     dataset=site.data.train_set if part == "train" else site.data.heldout_set,
                     run=self.order.run,
                     round_number=self.order.round_number,
-                    mechanism=planned.event,
+                    event=planned.event,
                     delta=privacy.delta,
                     epsilon_limit=site.policy.epsilon_limit,
                     run_epsilon_limit=privacy.epsilon,

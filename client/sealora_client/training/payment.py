@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sealora_client.ledger import Charge, Leave
 from sealora_common.errors import BudgetError
-from sealora_common.privacy.accounting import Mechanism
+from sealora_common.privacy.accounting import PrivacyEvent
 from sealora_common.privacy.releases import TrainingPlan
 from sealora_common.recipe import Recipe
 
@@ -29,7 +29,7 @@ def require_paid(plan: TrainingPlan, leave: Leave | None, *, recipe: Recipe, rou
         raise BudgetError(f"a round with privacy.mechanism: {recipe.privacy.mechanism} {needed}")
     if leave is None:
         return
-    paid, due = leave.mechanism, plan.event
+    paid, due = leave.event, plan.event
     if replace(paid, noise_multiplier=due.noise_multiplier) != due:
         raise BudgetError(f"what was paid for ({_in_words(paid)}) is not what would run ({_in_words(due)})")
     if paid != due:
@@ -43,6 +43,6 @@ def require_paid(plan: TrainingPlan, leave: Leave | None, *, recipe: Recipe, rou
         )
 
 
-def _in_words(event: Mechanism) -> str:
+def _in_words(event: PrivacyEvent) -> str:
     grid = f" on {event.units} grid units" if event.units else ""
     return f"{event.steps} steps of {event.noise} noise{grid} at sample rate {event.sample_rate:g}"

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from sealora_common.privacy.mechanism import Mechanism
+from sealora_common.privacy.event import PrivacyEvent
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.privacy.releases import HeldoutPlan, TrainingPlan
 from sealora_common.recipe import Recipe
@@ -35,12 +35,12 @@ class PlannedCharge:
     """
 
     part: Part
-    event: Mechanism
+    event: PrivacyEvent
     times: int
     once: bool
 
     @property
-    def whole_run(self) -> Mechanism:
+    def whole_run(self) -> PrivacyEvent:
         """All of them together."""
         return self.event.repeated(self.times)
 

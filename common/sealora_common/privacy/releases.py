@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sealora_common.errors import BudgetError
-from sealora_common.privacy.mechanism import Mechanism
+from sealora_common.privacy.event import PrivacyEvent
 
 if TYPE_CHECKING:
     from sealora_common.recipe import Recipe
@@ -35,7 +35,7 @@ class TrainingPlan:
         BudgetError: what would be summed is not what is accounted for.
     """
 
-    event: Mechanism
+    event: PrivacyEvent
     units: int
     per_layer: bool
     votes: bool
@@ -55,7 +55,7 @@ class TrainingPlan:
             )
 
     @classmethod
-    def of(cls, recipe: Recipe, event: Mechanism, units: int, grid: SumGrid | None = None) -> TrainingPlan:
+    def of(cls, recipe: Recipe, event: PrivacyEvent, units: int, grid: SumGrid | None = None) -> TrainingPlan:
         """The recipe's way of clipping, under this event's samples and noise.
 
         Raises:
@@ -106,7 +106,7 @@ class HeldoutPlan:
         BudgetError: the event is not one release with everybody in it.
     """
 
-    event: Mechanism
+    event: PrivacyEvent
 
     def __post_init__(self) -> None:
         if (self.event.sample_rate, self.event.steps, self.event.noise) != (1.0, 1, "gaussian"):

@@ -3,7 +3,7 @@
 The recipe's epsilon is a promise of each site about its own data. A unit at k sites is in k training or held-out sets,
 each of which tells of it:
 
-- `local`: every site adds noise of its own, so the unit's loss is that of k mechanisms composed.
+- `local`: every site adds noise of its own, so the unit's loss is that of k events composed.
 - `distributed`: one noise covers one sum, which holds the unit up to k times, drawn independently at each site. With
   the unit, the sum is the mixture of N(v_S, s^2 I) over the sets S of sites that drew it, v_S the sum of their
   contributions, no longer than |S| clipping norms; without, N(0, s^2 I). The costliest contributions are parallel
@@ -33,8 +33,8 @@ from functools import lru_cache
 
 from sealora_common.errors import BudgetError
 from sealora_common.privacy.composition import epsilon_pld, merged_steps, require_delta
+from sealora_common.privacy.event import PrivacyEvent
 from sealora_common.privacy.loss_composition import epsilon_of_losses
-from sealora_common.privacy.mechanism import Mechanism
 from sealora_common.privacy.plan import privacy_plan
 from sealora_common.privacy.privacy_loss import SampledStep, TooFineError
 from sealora_common.recipe import Recipe
@@ -82,13 +82,13 @@ def at_several_sites(recipe: Recipe, roster_size: int, sites: int) -> AtSeveralS
 
 
 @lru_cache(maxsize=64)
-def epsilon_in_one_sum(summed: Mechanism, sites: int, apart: Mechanism, delta: float) -> float:
+def epsilon_in_one_sum(summed: PrivacyEvent, sites: int, apart: PrivacyEvent, delta: float) -> float:
     """The epsilon at `delta` of a unit that `sites` sites contribute alike to one sum, and of `apart` besides.
 
     Args:
         summed: the noise on the sum, its rate that of one site's drawing the unit.
         sites: 0 or more.
-        apart: mechanisms with noise of their own.
+        apart: events with noise of their own.
         delta: above 0 and below 1.
 
     Returns:
@@ -107,7 +107,7 @@ def epsilon_in_one_sum(summed: Mechanism, sites: int, apart: Mechanism, delta: f
 
 
 @lru_cache(maxsize=64)
-def epsilon_of_chain(links: tuple[Mechanism, ...], sites: int, delta: float) -> float:
+def epsilon_of_chain(links: tuple[PrivacyEvent, ...], sites: int, delta: float) -> float:
     """The epsilon at `delta` of `sites` neighbouring data sets in a chain, each link as costly as the costliest.
 
     If the first link promises (e, d) and the rest of the chain (E, D), the whole promises (e + E, d + exp(e) D).

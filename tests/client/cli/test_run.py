@@ -222,7 +222,7 @@ def test_training_that_is_cut_short_is_refused_and_costs_one_charge(bench: Bench
     assert done.result.exit_code == 0
     assert answers == ["this site is being stopped by its operator; order the round anew once it is back"]
     with bench.site.ledger() as ledger:
-        (row,) = [row for row in ledger.charges() if row.mechanism.sample_rate < 1]
+        (row,) = [row for row in ledger.charges() if row.event.sample_rate < 1]
         assert row.is_open
 
 

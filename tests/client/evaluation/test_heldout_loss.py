@@ -21,7 +21,7 @@ from sealora_client.evaluation.heldout_loss import HeldoutLoss, heldout_loss, lo
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.objective.causal import CausalLanguageModelling
 from sealora_common.entropy import SeededEntropy, SystemEntropy
-from sealora_common.privacy.accounting import Mechanism
+from sealora_common.privacy.accounting import PrivacyEvent
 from sealora_common.privacy.releases import HeldoutPlan
 
 from single_examples import in_float64, load, random_examples, some_examples
@@ -140,7 +140,7 @@ def test_examples_that_yield_nothing_to_predict_have_a_loss_of_zero(model: Adapt
 
 
 def evaluation(noise: float) -> HeldoutPlan:
-    return HeldoutPlan(Mechanism(noise, 1.0, 1))
+    return HeldoutPlan(PrivacyEvent(noise, 1.0, 1))
 
 
 def test_only_a_plan_without_noise_lets_the_mean_leave_as_it_is() -> None:

@@ -161,7 +161,7 @@ def test_the_noise_is_that_of_all_the_recipe_s_rounds(bench, monkeypatch):
     with pytest.raises(ModelError):
         Participation.begin(bench.site, bench.order(), bench.adapter, Told())
     expected = calibrate_noise(PRIVATE["epsilon"], PRIVATE["delta"], bench.recipe.training.sample_rate, steps=2)
-    assert seen["leave"].mechanism.noise_multiplier == expected
+    assert seen["leave"].event.noise_multiplier == expected
     assert seen["round_number"] == 1
 
 

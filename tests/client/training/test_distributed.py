@@ -26,7 +26,7 @@ from sealora_client.training.gradients.per_example import LARGEST_UNITS
 from sealora_client.training.round_training import TrainedRound
 from sealora_common.entropy import SeededEntropy
 from sealora_common.errors import BudgetError
-from sealora_common.privacy.accounting import Mechanism
+from sealora_common.privacy.accounting import PrivacyEvent
 from sealora_common.privacy.releases import TrainingPlan
 from sealora_common.recipe.schema import Recipe
 from sealora_common.round.clip_norm import VOTE, gradient_units
@@ -57,7 +57,7 @@ def site_sum(
 ) -> TrainedRound:
     """The noised sum of a site that has `count` records of its own."""
     recipe = shared_recipe(**changes)
-    step = Mechanism(noise, recipe.training.sample_rate, 1, "skellam", grid.units)
+    step = PrivacyEvent(noise, recipe.training.sample_rate, 1, "skellam", grid.units)
     return training_of(recipe).train(
         model,
         Population.of(some_examples(count, seed)),
@@ -196,13 +196,13 @@ def test_a_sum_without_noise_is_refused(model: AdaptedModel, noise: float) -> No
 def test_only_the_step_that_was_paid_for_is_summed(model: AdaptedModel) -> None:
     """On a coarser grid the same multiplier would be another mechanism, whose noise costs more."""
     recipe = shared_recipe()
-    due = Mechanism(1.0, recipe.training.sample_rate, 1, "skellam", GRID.units)
+    due = PrivacyEvent(1.0, recipe.training.sample_rate, 1, "skellam", GRID.units)
     paid = Charge(1, "00" * 32, "run", 1, "dataset", due, recipe.privacy.delta, 1.0)
     wrong = [
-        replace(paid, mechanism=replace(due, units=2 * due.units)),
-        replace(paid, mechanism=Mechanism(1.0, due.sample_rate, 1)),
-        replace(paid, mechanism=replace(due, sample_rate=due.sample_rate / 2)),
-        replace(paid, mechanism=replace(due, steps=2)),
+        replace(paid, event=replace(due, units=2 * due.units)),
+        replace(paid, event=PrivacyEvent(1.0, due.sample_rate, 1)),
+        replace(paid, event=replace(due, sample_rate=due.sample_rate / 2)),
+        replace(paid, event=replace(due, steps=2)),
         replace(paid, round_number=2),
         replace(paid, delta=recipe.privacy.delta / 2),
     ]

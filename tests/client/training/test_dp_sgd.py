@@ -27,7 +27,7 @@ from sealora_client.training.round_training import TrainedRound
 from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import Entropy, SeededEntropy
 from sealora_common.errors import BudgetError, DataError
-from sealora_common.privacy.accounting import Mechanism
+from sealora_common.privacy.accounting import PrivacyEvent
 from sealora_common.privacy.mechanisms.local import LOCAL_UNITS
 from sealora_common.privacy.plan import privacy_plan
 from sealora_common.privacy.releases import TrainingPlan
@@ -367,15 +367,15 @@ def test_only_what_was_paid_for_is_trained(model: AdaptedModel, base: Path) -> N
     """Fewer steps, a lower rate, another round or delta: each charge pays for itself and for nothing else."""
     recipe = recipe_for(base)
     training, delta = recipe.training, recipe.privacy.delta
-    due = Mechanism(1.0, training.sample_rate, training.steps_per_round)
+    due = PrivacyEvent(1.0, training.sample_rate, training.steps_per_round)
     paid = Charge(1, "00" * 32, "run", 1, "dataset", due, delta, 1.0)
     train_with(model, recipe, paid)
     wrong = [
-        replace(paid, mechanism=replace(due, steps=due.steps - 1)),
-        replace(paid, mechanism=replace(due, sample_rate=due.sample_rate / 2)),
-        replace(paid, mechanism=Mechanism(1.0, due.sample_rate, due.steps, "skellam", 4096)),
-        replace(paid, mechanism=replace(due, noise_multiplier=0.0)),
-        replace(paid, mechanism=replace(due, noise_multiplier=1.0001)),
+        replace(paid, event=replace(due, steps=due.steps - 1)),
+        replace(paid, event=replace(due, sample_rate=due.sample_rate / 2)),
+        replace(paid, event=PrivacyEvent(1.0, due.sample_rate, due.steps, "skellam", 4096)),
+        replace(paid, event=replace(due, noise_multiplier=0.0)),
+        replace(paid, event=replace(due, noise_multiplier=1.0001)),
         replace(paid, round_number=2),
         replace(paid, delta=delta / 2),
     ]

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from sealora_common.errors import BudgetError, RecipeError
-from sealora_common.privacy.accounting import Mechanism, epsilon_pld
+from sealora_common.privacy.accounting import PrivacyEvent, epsilon_pld
 from sealora_common.privacy.plan import privacy_plan
 from sealora_common.privacy.releases import HeldoutPlan, TrainingPlan
 from sealora_common.recipe import Recipe, parse_recipe
@@ -26,11 +26,11 @@ def recipe(*overrides: str) -> Recipe:
     return parse_recipe("name: test\nrounds: 10\nmodel: {base: b}\n", overrides=overrides)
 
 
-def spent(mechanism: Mechanism, rounds: int, delta: float) -> float:
+def spent(mechanism: PrivacyEvent, rounds: int, delta: float) -> float:
     return epsilon_pld([dataclasses.replace(mechanism, steps=mechanism.steps * rounds)], delta)
 
 
-def quieter(mechanism: Mechanism) -> Mechanism:
+def quieter(mechanism: PrivacyEvent) -> PrivacyEvent:
     return dataclasses.replace(mechanism, noise_multiplier=mechanism.noise_multiplier - 1e-4)
 
 
@@ -87,7 +87,7 @@ def test_what_is_charged_is_what_runs(overrides):
         assert shares == pytest.approx(plan.training.noise_std**2)
 
 
-EVENT = Mechanism(1.0, 0.1, 1)
+EVENT = PrivacyEvent(1.0, 0.1, 1)
 GRID = SumGrid(units=1 << 12, site_limit=8 << 12, bits=24, honest_survivors=3)
 
 
@@ -95,11 +95,11 @@ GRID = SumGrid(units=1 << 12, site_limit=8 << 12, bits=24, honest_survivors=3)
     ("event", "units", "grid"),
     [
         (EVENT, 0, None),
-        (Mechanism(0.0, 0.1, 1), 1 << 24, None),
+        (PrivacyEvent(0.0, 0.1, 1), 1 << 24, None),
         (EVENT, 1 << 12, GRID),
-        (Mechanism(1.0, 0.1, 1, "skellam", 1 << 12), 1 << 12, None),
-        (Mechanism(1.0, 0.1, 1, "skellam", 1 << 11), 1 << 12, GRID),
-        (Mechanism(1.0, 0.1, 1, "skellam", 1 << 12), 1 << 11, GRID),
+        (PrivacyEvent(1.0, 0.1, 1, "skellam", 1 << 12), 1 << 12, None),
+        (PrivacyEvent(1.0, 0.1, 1, "skellam", 1 << 11), 1 << 12, GRID),
+        (PrivacyEvent(1.0, 0.1, 1, "skellam", 1 << 12), 1 << 11, GRID),
     ],
 )
 def test_no_plan_sums_on_another_grid_than_its_event_is_of(event, units, grid):
@@ -111,11 +111,11 @@ def test_votes_are_planned_under_noise_only():
     own = recipe("privacy.target_quantile=0.5")
     assert TrainingPlan.of(own, EVENT, 1 << 24).votes
     with pytest.raises(BudgetError, match="nothing clips"):
-        TrainingPlan.of(own, Mechanism(0.0, 0.1, 1), 0)
+        TrainingPlan.of(own, PrivacyEvent(0.0, 0.1, 1), 0)
 
 
 @pytest.mark.parametrize(
-    "event", [Mechanism(1.0, 0.5, 1), Mechanism(1.0, 1.0, 2), Mechanism(1.0, 1.0, 1, "skellam", 4)]
+    "event", [PrivacyEvent(1.0, 0.5, 1), PrivacyEvent(1.0, 1.0, 2), PrivacyEvent(1.0, 1.0, 1, "skellam", 4)]
 )
 def test_an_evaluation_is_accounted_with_everybody_in_it(event):
     with pytest.raises(BudgetError, match="every held-out unit"):

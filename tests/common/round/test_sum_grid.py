@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealora_common.errors import RecipeError, SealoraError
-from sealora_common.privacy.accounting import Mechanism, calibrate_noise, epsilon_rdp
+from sealora_common.privacy.accounting import PrivacyEvent, calibrate_noise, epsilon_rdp
 from sealora_common.privacy.plan import privacy_plan
 from sealora_common.recipe import Recipe
 from sealora_common.round.clip_norm import VOTE
@@ -59,7 +59,7 @@ def test_eight_sigma_of_any_noise_the_budget_asks_for_and_all_sites_sums_fit_int
         return
     room = (1 << (grid.bits - 1)) - sites * grid.site_limit
     fits = room / 8 / math.sqrt(sites / grid.honest_survivors) / grid.units
-    most = Mechanism(fits, asked.training.sample_rate, asked.accounted_steps, "skellam", grid.units)
+    most = PrivacyEvent(fits, asked.training.sample_rate, asked.accounted_steps, "skellam", grid.units)
     assert epsilon_rdp([most], asked.privacy.delta) <= asked.privacy.epsilon
     assert grid.site_limit >= 8 * grid.units
     if asked.privacy.target_quantile is not None:

@@ -6,13 +6,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sealora_common.privacy.calibration import calibrate_noise
-from sealora_common.privacy.mechanism import Mechanism, Noise
+from sealora_common.privacy.event import Noise, PrivacyEvent
 
 if TYPE_CHECKING:
     from sealora_common.recipe import Recipe
 
 
-def calibrated_round(recipe: Recipe, noise: Noise, units: int = 0) -> Mechanism:
+def calibrated_round(recipe: Recipe, noise: Noise, units: int = 0) -> PrivacyEvent:
     """One round of training, with as much noise as lets all rounds and spare ones keep the recipe's promise.
 
     Args:
@@ -25,10 +25,10 @@ def calibrated_round(recipe: Recipe, noise: Noise, units: int = 0) -> Mechanism:
     """
     privacy, rate = recipe.privacy, recipe.training.sample_rate
     sigma = _calibrated(privacy.epsilon, privacy.delta, rate, recipe.accounted_steps, noise, units)
-    return Mechanism(sigma, rate, recipe.training.steps_per_round, noise, units)
+    return PrivacyEvent(sigma, rate, recipe.training.steps_per_round, noise, units)
 
 
-def calibrated_evaluation(recipe: Recipe) -> Mechanism:
+def calibrated_evaluation(recipe: Recipe) -> PrivacyEvent:
     """One evaluation, likewise. Every record takes part in every one, so the sampling rate is 1.
 
     Raises:
@@ -36,7 +36,7 @@ def calibrated_evaluation(recipe: Recipe) -> Mechanism:
     """
     privacy = recipe.privacy
     sigma = _calibrated(privacy.epsilon, privacy.delta, 1.0, recipe.accounted_evaluations, "gaussian", 0)
-    return Mechanism(sigma, 1.0, 1)
+    return PrivacyEvent(sigma, 1.0, 1)
 
 
 @lru_cache(maxsize=256)  # calibration takes a second or so, and every round asks

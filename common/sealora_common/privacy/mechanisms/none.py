@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sealora_common.privacy.mechanism import Mechanism
+from sealora_common.privacy.event import PrivacyEvent
 from sealora_common.privacy.mechanisms.mechanism import (
     NOT_ADAPTABLE,
     PrivacyMechanism,
@@ -33,12 +33,12 @@ class NoPrivacy(PrivacyMechanism):
 
     def training_plan(self, recipe: Recipe, roster_size: int) -> TrainingPlan:
         """As the base says: the same samples, and no noise."""
-        event = Mechanism(0.0, recipe.training.sample_rate, recipe.training.steps_per_round)
+        event = PrivacyEvent(0.0, recipe.training.sample_rate, recipe.training.steps_per_round)
         return TrainingPlan.of(recipe, event, units=0)
 
     def heldout_plan(self, recipe: Recipe) -> HeldoutPlan:
         """As the base says."""
-        return HeldoutPlan(Mechanism(0.0, 1.0, 1))
+        return HeldoutPlan(PrivacyEvent(0.0, 1.0, 1))
 
     def require_units(self, recipe: Recipe, units: int) -> None:
         """Any number will do: there is no promise."""

@@ -12,7 +12,7 @@ Noise = Literal["gaussian", "skellam"]
 
 
 @dataclass(frozen=True)
-class Mechanism:
+class PrivacyEvent:
     """`steps` releases of a clipped sum over a Poisson sample, each with fresh noise.
 
     Attributes:
@@ -55,6 +55,6 @@ class Mechanism:
         """Whether it releases nothing about any record."""
         return self.steps == 0 or self.sample_rate == 0
 
-    def repeated(self, count: int) -> Mechanism:
+    def repeated(self, count: int) -> PrivacyEvent:
         """`count` of it, each with noise of its own; `count` is 0 or more."""
         return replace(self, steps=self.steps * count)
