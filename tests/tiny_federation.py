@@ -157,4 +157,4 @@ def history_of(run: Path, site: str) -> list[dict[str, Any]]:
 def training_charges(run: Path, site: str) -> list[ChargeRow]:
     """The ledger's charges for training; those for evaluations have every record in them."""
     with Ledger(run / "sites" / site / "ledger.sqlite") as ledger:
-        return [row for row in ledger.charges() if row.mechanism.sample_rate < 1]
+        return [row for row in ledger.charges() if row.event.sample_rate < 1]

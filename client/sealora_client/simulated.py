@@ -20,9 +20,8 @@ from sealora_common.adapter import Tensors, adapter_kind
 from sealora_common.entropy import site_entropy
 from sealora_common.errors import BudgetError, RecipeError
 from sealora_common.identity import Identity
-from sealora_common.privacy.accounting import check_delta
 from sealora_common.privacy.mechanisms import mechanism_of
-from sealora_common.privacy.plan import heldout_mechanism, training_mechanism
+from sealora_common.privacy.plan import privacy_plan
 from sealora_common.privacy.several_sites import at_several_sites
 from sealora_common.recipe import Recipe
 from sealora_common.records.completions import Completion
@@ -51,10 +50,8 @@ class SimulatedSites:
             )
         for name, data in sites.items():
             records = read_records_of(Path(data), recipe)
-            if mechanism_of(recipe).protects:
-                _check_delta(name, recipe.privacy.delta, len(records.train_set))
-        training_mechanism(recipe, len(sites))
-        heldout_mechanism(recipe)
+            _require_units(name, recipe, len(records.train_set))
+        privacy_plan(recipe, len(sites))
 
     @staticmethod
     def resolve(recipe: Recipe) -> Recipe:
@@ -133,9 +130,9 @@ def _usable(site: Site, model: AdaptedModel) -> list[Record]:
     return [record for record, example in zip(records, examples, strict=True) if example.unusable is None]
 
 
-def _check_delta(site: str, delta: float, records: int) -> None:
+def _require_units(site: str, recipe: Recipe, units: int) -> None:
     try:
-        check_delta(delta, records)
+        mechanism_of(recipe).require_units(recipe, units)
     except BudgetError as error:
         raise BudgetError(f"site {site!r}: {error}") from None
 

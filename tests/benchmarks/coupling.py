@@ -188,7 +188,9 @@ def _fixed(model: Any, recipe: Any, sample: Sequence[Any]) -> tuple[Any, Counter
     population = Population.of(sample or [None])
     drawn = np.arange(len(sample))
     with patch.object(clipped_sum, "poisson_batch", lambda *_: drawn), _watched() as rows:
-        sums = ClippedSum(model, layout, population, recipe=recipe, clip_norm=1.0, units=UNITS, entropy=SystemEntropy())
+        sums = ClippedSum(
+            model, layout, population, plan=_plan(recipe), recipe=recipe, clip_norm=1.0, entropy=SystemEntropy()
+        )
         with sums:
             return sums.draw(), rows
 
@@ -207,6 +209,15 @@ def _variable(model: Any, recipe: Any, sample: Sequence[Any]) -> tuple[Any, Coun
     with _watched() as rows, PerExampleGradients(model.linears_of(layout), rows_at_once) as gradients:
         add_clipped(model, gradients, sample, total, clip_norm=1.0, units=UNITS)
     return total, rows
+
+
+def _plan(recipe: Any) -> Any:
+    """What is benchmarked: sums, whose noise nobody draws."""
+    from sealora_common.privacy.accounting import PrivacyEvent
+    from sealora_common.privacy.releases import TrainingPlan
+
+    training = recipe.training
+    return TrainingPlan.of(recipe, PrivacyEvent(1.0, training.sample_rate, training.steps_per_round), UNITS)
 
 
 class _watched:  # noqa: N801  # a context manager
@@ -249,7 +260,9 @@ def _times(model: Any, recipe: Any, examples: Sequence[Any], *, steps: int) -> d
 
     layout = adapter_kind(recipe).trained(model.layout, 1)
     population = Population.of(examples)
-    sums = ClippedSum(model, layout, population, recipe=recipe, clip_norm=1.0, units=UNITS, entropy=SystemEntropy())
+    sums = ClippedSum(
+        model, layout, population, plan=_plan(recipe), recipe=recipe, clip_norm=1.0, entropy=SystemEntropy()
+    )
     gradients = PerExampleGradients(model.linears_of(layout), VARIABLE_ROWS)
     expected = recipe.training.sample_rate * len(examples) / len(SITES)
     generator = np.random.default_rng(0)

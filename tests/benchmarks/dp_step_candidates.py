@@ -29,7 +29,9 @@ from sealora_client.training.optimizer import make_optimizer
 from sealora_client.training.sampling import poisson_batch
 from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import Entropy, SystemEntropy
-from sealora_common.privacy.accounting import Mechanism
+from sealora_common.privacy.accounting import PrivacyEvent
+from sealora_common.privacy.mechanisms.local import LOCAL_UNITS
+from sealora_common.privacy.releases import TrainingPlan
 from sealora_common.recipe import Recipe
 
 NOISE_MULTIPLIER = 1.0
@@ -86,7 +88,8 @@ def non_private(bench: Bench, samples: Samples) -> None:
 
 def sealora(bench: Bench, samples: Samples) -> None:
     """A round of `train_round`. It samples by itself and is then given the common sample."""
-    planned = iter(samples)
+    planned, training = iter(samples), bench.recipe.training
+    event = PrivacyEvent(NOISE_MULTIPLIER, training.sample_rate, training.steps_per_round)
 
     def sample(entropy: Entropy, population: int, rate: float) -> NDArray[np.int64]:
         poisson_batch(entropy, population, rate)
@@ -96,11 +99,10 @@ def sealora(bench: Bench, samples: Samples) -> None:
         train_round(
             bench.model,
             Population.of(bench.examples),
+            plan=TrainingPlan.of(bench.recipe, event, LOCAL_UNITS),
             recipe=bench.recipe,
             round_number=1,
-            leave=Rehearsal(
-                Mechanism(NOISE_MULTIPLIER, bench.recipe.training.sample_rate, bench.recipe.training.steps_per_round)
-            ),
+            leave=Rehearsal(event),
             entropy=SystemEntropy(),
         )
 

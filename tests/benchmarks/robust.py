@@ -255,14 +255,18 @@ class Bench:
     def _trained(self, recipe: Any, current: Any, number: int, site: int, *, poisoned: bool) -> Any:
         from sealora_client.training.dp_sgd import train_round
         from sealora_common.adapter import adapter_kind
+        from sealora_common.privacy.plan import privacy_plan
 
         tensors = adapter_kind(recipe).initial(self.model.layout)
         tensors.update(adapter_kind(recipe).shared(self.model.layout).unflatten(current))
         self.model.write(tensors)
         population = (self.poisoned if poisoned else self.honest)[site]
         entropy = _entropy("training", self.seed, site, number)
-        trained = train_round(self.model, population, recipe=recipe, round_number=number, leave=None, entropy=entropy)
-        return trained.delta
+        plan = privacy_plan(recipe, 3).training
+        trained = train_round(
+            self.model, population, plan=plan, recipe=recipe, round_number=number, leave=None, entropy=entropy
+        )
+        return trained.values
 
     def _roster(self, count: int) -> Any:
         from sealora_common.entropy import SeededEntropy

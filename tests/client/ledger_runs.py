@@ -11,10 +11,10 @@ from sealora_client.data.fingerprint import DataSet
 from sealora_client.ledger import Charge, Ledger
 from sealora_common.entropy import SeededEntropy
 from sealora_common.identity import Identity
-from sealora_common.privacy.accounting import Mechanism, epsilon_pld
+from sealora_common.privacy.accounting import PrivacyEvent, epsilon_pld
 
 DELTA = 1e-5
-ROUND = Mechanism(noise_multiplier=1.0, sample_rate=0.05, steps=10)
+ROUND = PrivacyEvent(noise_multiplier=1.0, sample_rate=0.05, steps=10)
 SITE = Identity.create("site-0", SeededEntropy("the site of the ledger's tests"))
 FORGER = Identity.create("site-0", SeededEntropy("somebody else"))
 
@@ -39,12 +39,12 @@ def charge(
     *,
     dataset: DataSet = DATA,
     run: str = "run-1",
-    mechanism: Mechanism = ROUND,
+    event: PrivacyEvent = ROUND,
     limit: float = 8.0,
 ) -> Charge:
     """Charges one round."""
     return ledger.charge(
-        dataset=dataset, run=run, round_number=round_number, mechanism=mechanism, delta=DELTA, epsilon_limit=limit
+        dataset=dataset, run=run, round_number=round_number, event=event, delta=DELTA, epsilon_limit=limit
     )
 
 

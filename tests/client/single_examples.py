@@ -23,6 +23,9 @@ from torch.nn import functional
 from sealora_client.data.example import Example
 from sealora_client.model.adapted import AdaptedModel
 from sealora_common.adapter import AdapterLayout
+from sealora_common.privacy.accounting import PrivacyEvent
+from sealora_common.privacy.mechanisms.local import LOCAL_UNITS
+from sealora_common.privacy.releases import TrainingPlan
 from sealora_common.recipe.schema import Recipe
 
 LENGTHS = ((5, 9), (12, 3), (3, 17), (8, 1), (2, 6))  # (prompt, response) tokens
@@ -40,6 +43,13 @@ def recipe_for(base: Path, **changes: dict[str, Any]) -> Recipe:
     for section, values in changes.items():
         sections[section] = {**sections.get(section, {}), **values}
     return Recipe.model_validate(sections)
+
+
+def plan_for(recipe: Recipe, noise: float = 1.0, units: int = LOCAL_UNITS) -> TrainingPlan:
+    """A round of the recipe with this much noise, on sums of a grid of their own; with neither if it has no privacy."""
+    private = recipe.privacy.mechanism != "none"
+    event = PrivacyEvent(noise if private else 0.0, recipe.training.sample_rate, recipe.training.steps_per_round)
+    return TrainingPlan.of(recipe, event, units if private else 0)
 
 
 def load(base: Path, **changes: dict[str, Any]) -> AdaptedModel:

@@ -18,8 +18,8 @@ from test_epsilon_per_vector import VICTIM, Watch, stalls
 
 from sealora_client.budget.admission import admission
 from sealora_client.ledger import Ledger, export, journal, recovery
-from sealora_client.round import work as round_work
 from sealora_client.site.directory import open_site
+from sealora_client.training.local import LocalTraining
 from sealora_common.errors import StorageError
 from sealora_common.privacy.accounting import epsilon_pld
 from sealora_common.receipts.receipt import Receipt, history_of
@@ -261,7 +261,7 @@ def test_what_a_run_that_has_begun_may_yet_take_is_no_other_run_s(bench_of):
     with Ledger(bench.directory(VICTIM) / "ledger.sqlite", bench.site.identity) as ledger:
         kind = (ledger, bench.site.policy, bench.recipe, 3, bench.site.data.train_set, bench.site.data.heldout_set)
         parts = admission(*kind).parts
-    allow(bench, max(epsilon_pld([replace(each.mechanism, steps=5 * each.rounds // 2)], each.delta) for each in parts))
+    allow(bench, max(epsilon_pld([replace(each.event, steps=5 * each.rounds // 2)], each.delta) for each in parts))
     for run in ("1" * 32, "2" * 32):
         _, requests = bench.play(bench.order(run=run), until="mask")
         payload_of(bench.stage(VICTIM, "mask", requests[VICTIM]))
@@ -332,7 +332,7 @@ def test_without_privacy_rounds_at_the_same_time_send_one_vector(bench_of, monke
     states = {name: context.state for name, context in bench.contexts.items()}
     for context in bench.contexts.values():
         context.state = RecordDict()
-    sound = round_work.train_round
+    sound = LocalTraining.train
     pending = [True]
 
     def meanwhile(*arguments: Any, **rest: Any) -> Any:
@@ -344,7 +344,7 @@ def test_without_privacy_rounds_at_the_same_time_send_one_vector(bench_of, monke
             bench.contexts[VICTIM].state = own
         return sound(*arguments, **rest)
 
-    monkeypatch.setattr(round_work, "train_round", meanwhile)
+    monkeypatch.setattr(LocalTraining, "train", meanwhile)
     _, second = bench.play(bench.order(attempt=2), until="mask")
     watch.ask(VICTIM, "mask", second[VICTIM])
     assert watch.vectors == 1

@@ -37,7 +37,7 @@ from sealora_client.training.gradients import batch_invariance
 from sealora_common.entropy import SystemEntropy
 from sealora_common.identity import Identity
 from sealora_common.identity.card import create_node_key
-from sealora_common.privacy.accounting import Mechanism
+from sealora_common.privacy.accounting import PrivacyEvent
 
 from pure_sites import pure_recipe
 
@@ -560,7 +560,7 @@ def test_a_budget_without_room_is_said(site: EnrolledSite) -> None:
             dataset=opened.data.train_set,
             run="cd" * 16,
             round_number=1,
-            mechanism=Mechanism(1.0, 0.5, 1),
+            event=PrivacyEvent(1.0, 0.5, 1),
             delta=1e-3,
             epsilon_limit=8.0,
         )

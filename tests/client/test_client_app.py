@@ -11,9 +11,9 @@ import yaml
 from flwr.app import ConfigRecord, RecordDict
 
 from sealora_client.evaluation.heldout_loss import HeldoutLoss, HeldoutLossMetric
-from sealora_client.round import work as round_work
 from sealora_client.round.participation import Participation
 from sealora_client.site.directory import Site
+from sealora_client.training.local import LocalTraining
 from sealora_common.canonical import canonical_json
 from sealora_common.errors import ModelError, SealoraError
 from sealora_common.round.hello import Hello
@@ -321,7 +321,7 @@ def test_a_sentence_travels_if_it_was_written_to_and_no_other_does(bench, monkey
     def fail(*arguments, **rest):
         raise Raised
 
-    monkeypatch.setattr(round_work, "train_round", fail)
+    monkeypatch.setattr(LocalTraining, "train", fail)
     said = refusal_of(bench.begin("site-0", bench.order()))
     travels = {"OrderRefusedError", "ProtocolError", "ReceiptError", "TooFewSitesError"}
     assert said == (sentence if error.__name__ in travels else NOT_TOLD)
@@ -376,7 +376,7 @@ def test_an_order_beyond_the_budget_is_refused_before_training(private_bench, mo
     for round_number in (1, 2):
         bench.play(bench.order(round_number=round_number))
     trained = []
-    monkeypatch.setattr(round_work, "train_round", lambda *arguments, **rest: trained.append(1))
+    monkeypatch.setattr(LocalTraining, "train", lambda *arguments, **rest: trained.append(1))
     said = refusal_of(bench.begin("site-0", bench.order(round_number=1, run="cd" * 16)))
     assert "privacy budget does not allow this" in said
     assert bench.site.data.train_set.fingerprint[:12] not in said

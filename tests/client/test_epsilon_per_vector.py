@@ -13,11 +13,11 @@ from flwr.app import RecordDict
 
 from sealora_client.evaluation.heldout_loss import HeldoutLossMetric
 from sealora_client.ledger import ChargeRow, Ledger
-from sealora_client.round import work as round_work
 from sealora_client.round.outbox import Outbox
 from sealora_client.round.participation import Participation, RoundState
 from sealora_client.round.work import RoundWork
 from sealora_client.site import directory as site
+from sealora_client.training.local import LocalTraining
 from sealora_common.errors import OrderRefusedError
 from sealora_common.round.contribution import ContributionLayout
 from sealora_common.round.order import RoundOrder
@@ -269,7 +269,7 @@ def test_a_vector_is_on_the_disk_before_it_leaves_and_survives_a_restart(bench_o
     watch = Watch(bench)
     assert not watch.play(bench.order(attempt=1), stalls("confirm"))
     site._opened.clear()  # as a new process would
-    monkeypatch.setattr(round_work, "train_round", None)
+    monkeypatch.setattr(LocalTraining, "train", None)
     monkeypatch.setattr(HeldoutLossMetric, "measure", None)
     assert watch.play(bench.order(attempt=2))
     assert watch.paid() == 1

@@ -17,7 +17,7 @@ from sealora_client.ledger.head import Head, read_head
 from sealora_client.ledger.overspend import repeats_that_fit
 from sealora_common.entropy import SEED_VARIABLE
 from sealora_common.errors import AlreadyReleasedError, BudgetError, StorageError
-from sealora_common.privacy.accounting import Mechanism, epsilon_pld
+from sealora_common.privacy.accounting import PrivacyEvent, epsilon_pld
 
 from ledger_runs import DATA, DELTA, ROUND, SITE, bodies, charge, composed, persons, records, spend, write_ledger
 
@@ -41,25 +41,25 @@ def test_a_charge_is_there_after_reopening(path: Path) -> None:
         (row,) = ledger.charges()
         assert ledger.spent(DATA, DELTA) == made.epsilon_after == pytest.approx(composed(1))
     assert (row.id, row.dataset, row.run, row.round_number) == (made.id, DATA.fingerprint, "run-1", 1)
-    assert (row.mechanism, row.delta, row.epsilon_limit) == (ROUND, DELTA, 8.0)
+    assert (row.event, row.delta, row.epsilon_limit) == (ROUND, DELTA, 8.0)
     assert row.created.endswith("+00:00")
     assert row.is_open
     assert not row.insecure
 
 
-@pytest.mark.parametrize("mechanism", [Mechanism(1.25, 1.0, 1), Mechanism(0.7, 1 / 3, 1, "skellam", 4096)])
-def test_every_field_of_the_mechanism_is_kept(path: Path, mechanism: Mechanism) -> None:
+@pytest.mark.parametrize("event", [PrivacyEvent(1.25, 1.0, 1), PrivacyEvent(0.7, 1 / 3, 1, "skellam", 4096)])
+def test_every_field_of_the_mechanism_is_kept(path: Path, event: PrivacyEvent) -> None:
     with Ledger(path, SITE) as ledger:
-        charge(ledger, 1, mechanism=mechanism, limit=math.inf)
+        charge(ledger, 1, event=event, limit=math.inf)
     with Ledger(path, SITE) as ledger:
-        assert [row.mechanism for row in ledger.charges()] == [mechanism]
+        assert [row.event for row in ledger.charges()] == [event]
 
 
 def test_charges_of_all_runs_and_recipes_compose_exactly(path: Path) -> None:
-    other = Mechanism(2.0, 0.1, 30)
+    other = PrivacyEvent(2.0, 0.1, 30)
     with Ledger(path, SITE) as ledger:
         charge(ledger, 1)
-        after = charge(ledger, 1, run="run-2", mechanism=other).epsilon_after
+        after = charge(ledger, 1, run="run-2", event=other).epsilon_after
         assert after == pytest.approx(epsilon_pld([ROUND, other], DELTA))
         assert after < epsilon_pld([ROUND], DELTA) + epsilon_pld([other], DELTA)
 
@@ -89,7 +89,7 @@ def test_a_limit_is_passed_by_a_rounding_at_most(path: Path) -> None:
                 dataset=DATA,
                 run="run-1",
                 round_number=2,
-                mechanism=ROUND,
+                event=ROUND,
                 delta=DELTA,
                 epsilon_limit=epsilon_limit,
                 run_epsilon_limit=run_epsilon_limit,
@@ -110,7 +110,7 @@ def test_no_more_repeats_are_counted_than_are_asked_for(most: int) -> None:
 
 
 def test_a_refusal_says_how_many_steps_still_fit(path: Path) -> None:
-    limit = epsilon_pld([Mechanism(1.0, 0.05, 14)], DELTA)
+    limit = epsilon_pld([PrivacyEvent(1.0, 0.05, 14)], DELTA)
     with Ledger(path, SITE) as ledger:
         spend(ledger, 1, limit=limit)
         with pytest.raises(BudgetError, match="4 of its 10 steps would"):
@@ -137,7 +137,7 @@ def test_a_run_calibrated_to_its_budget_can_be_trained_to_the_end(path: Path) ->
 
 def test_a_run_may_not_cost_more_than_its_recipe_promises_however_much_the_policy_allows(path: Path) -> None:
     with Ledger(path, SITE) as ledger:
-        order = {"dataset": DATA, "mechanism": ROUND, "delta": DELTA, "epsilon_limit": 1000.0}
+        order = {"dataset": DATA, "event": ROUND, "delta": DELTA, "epsilon_limit": 1000.0}
         first = ledger.charge(**order, run="a", round_number=1, run_epsilon_limit=composed(1))
         ledger.mark_released(first.id)
         with pytest.raises(BudgetError, match="run a has spent"):
@@ -237,22 +237,22 @@ def test_a_charge_of_another_ledger_pays_for_nothing_here(path: Path) -> None:
 
 
 def test_what_leaves_once_is_not_charged_for_again(path: Path) -> None:
-    order = {"dataset": DATA, "mechanism": ROUND, "delta": DELTA, "epsilon_limit": 1000.0, "run": "a", "once": True}
+    order = {"dataset": DATA, "event": ROUND, "delta": DELTA, "epsilon_limit": 1000.0, "run": "a", "once": True}
     with Ledger(path, SITE) as ledger:
         ledger.mark_released(ledger.charge(round_number=1, **order).id, CONTENT)
-        for mechanism in (ROUND, replace(ROUND, noise_multiplier=5.0)):
+        for event in (ROUND, replace(ROUND, noise_multiplier=5.0)):
             with pytest.raises(AlreadyReleasedError, match="released round 1 already"):
-                ledger.charge(round_number=1, **order | {"mechanism": mechanism})
+                ledger.charge(round_number=1, **order | {"event": event})
         ledger.charge(round_number=2, **order)
         ledger.charge(round_number=1, **order | {"run": "b"})
         ledger.charge(round_number=1, **order | {"once": False})
 
 
 def test_many_open_charges_are_voided_at_once(path: Path) -> None:
-    small = Mechanism(50.0, 0.05, 1)
+    small = PrivacyEvent(50.0, 0.05, 1)
     with Ledger(path, SITE) as ledger:
         for number in range(60):
-            charge(ledger, number, mechanism=small, run=f"run-{number}", limit=composed(1) * 1.0001)
+            charge(ledger, number, event=small, run=f"run-{number}", limit=composed(1) * 1.0001)
         charge(ledger, 1, limit=composed(1) * 1.0001)
         rows = ledger.charges()
         voided = [row.id for row in rows if row.voided is not None]
@@ -318,7 +318,7 @@ def test_a_refusal_voids_nothing(path: Path) -> None:
         made = charge(ledger, 1, limit=composed(1))
         before = bodies(path)
         with pytest.raises(BudgetError):
-            charge(ledger, 2, mechanism=Mechanism(0.3, 0.5, 100), limit=composed(1))
+            charge(ledger, 2, event=PrivacyEvent(0.3, 0.5, 100), limit=composed(1))
         assert bodies(path) == before
         ledger.mark_released(made.id, CONTENT)
 
@@ -333,7 +333,7 @@ def test_a_settled_or_voided_charge_is_not_given_again(path: Path) -> None:
 
 def test_a_delta_that_would_allow_publishing_a_unit_is_refused(path: Path) -> None:
     with Ledger(path, SITE) as ledger:
-        order = {"run": "a", "round_number": 1, "mechanism": ROUND, "epsilon_limit": 100.0}
+        order = {"run": "a", "round_number": 1, "event": ROUND, "epsilon_limit": 100.0}
         for dataset in (records("a", "b"), persons(one=["a", "b"], two=["c", "d", "e"])):
             with pytest.raises(BudgetError, match=r"below 1 / 2 = 0\.5"):
                 ledger.charge(dataset=dataset, delta=0.5, **order)
@@ -344,7 +344,7 @@ def test_a_charge_says_what_it_pays_for(path: Path) -> None:
     with Ledger(path, SITE) as ledger:
         made = charge(ledger, 3)
     assert (made.run, made.round_number, made.dataset) == ("run-1", 3, DATA.fingerprint)
-    assert (made.mechanism, made.delta) == (ROUND, DELTA)
+    assert (made.event, made.delta) == (ROUND, DELTA)
 
 
 def test_a_ledger_of_the_version_before_goes_on(path: Path) -> None:
@@ -359,15 +359,15 @@ def test_a_ledger_of_the_version_before_goes_on(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("run", "round_number", "mechanism"),
-    [("run-2", 1, ROUND), ("run-1", 2, ROUND), ("run-1", 1, Mechanism(1.0, 0.05, 11))],
+    ("run", "round_number", "event"),
+    [("run-2", 1, ROUND), ("run-1", 2, ROUND), ("run-1", 1, PrivacyEvent(1.0, 0.05, 11))],
 )
 def test_another_round_run_or_mechanism_is_charged_anew(
-    path: Path, run: str, round_number: int, mechanism: Mechanism
+    path: Path, run: str, round_number: int, event: PrivacyEvent
 ) -> None:
     with Ledger(path, SITE) as ledger:
         charge(ledger, 1)
-        charge(ledger, round_number, run=run, mechanism=mechanism)
+        charge(ledger, round_number, run=run, event=event)
         assert len(ledger.charges()) == 2
 
 
@@ -385,11 +385,11 @@ def test_two_data_sets_are_charged_in_one_round_of_one_run(path: Path) -> None:
 
 
 def test_training_without_noise_needs_a_limit_of_infinity(path: Path) -> None:
-    bare = Mechanism(0.0, 0.05, 10)
+    bare = PrivacyEvent(0.0, 0.05, 10)
     with Ledger(path, SITE) as ledger:
         with pytest.raises(BudgetError, match="bring it to inf"):
-            charge(ledger, 1, mechanism=bare)
-        assert charge(ledger, 1, mechanism=bare, limit=math.inf).epsilon_after == math.inf
+            charge(ledger, 1, event=bare)
+        assert charge(ledger, 1, event=bare, limit=math.inf).epsilon_after == math.inf
         assert [row.epsilon_limit for row in ledger.charges()] == [None]
 
 

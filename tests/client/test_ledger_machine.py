@@ -13,12 +13,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from sealora_client.ledger import Ledger
 from sealora_common.errors import BudgetError
-from sealora_common.privacy.accounting import Mechanism, epsilon_pld
+from sealora_common.privacy.accounting import PrivacyEvent, epsilon_pld
 
 from ledger_runs import DELTA, SITE, charge, records
 
-MECHANISMS = [Mechanism(1.0, 0.05, 10), Mechanism(2.0, 0.1, 5)]
-LIMIT = epsilon_pld([MECHANISMS[0]] * 3, DELTA)
+EVENTS = [PrivacyEvent(1.0, 0.05, 10), PrivacyEvent(2.0, 0.1, 5)]
+LIMIT = epsilon_pld([EVENTS[0]] * 3, DELTA)
 DATASETS = {members: records(*members) for members in ("a", "ab", "bc", "d")}
 
 
@@ -29,7 +29,7 @@ class Paid:
     members: str
     run: str
     round_number: int
-    mechanism: Mechanism
+    event: PrivacyEvent
     state: str = "open"
 
 
@@ -45,30 +45,28 @@ class LedgerMachine(RuleBasedStateMachine):
     def rows(self, members: str) -> list[Paid]:
         return [paid for paid in self.paid.values() if set(paid.members) & set(members) and paid.state != "voided"]
 
-    def against(self, members: str) -> list[Mechanism]:
-        return [paid.mechanism for paid in self.rows(members)]
+    def against(self, members: str) -> list[PrivacyEvent]:
+        return [paid.event for paid in self.rows(members)]
 
     @rule(
         members=st.sampled_from(sorted(DATASETS)),
         run=st.sampled_from(["run-1", "run-2"]),
         round_number=st.integers(1, 2),
-        mechanism=st.sampled_from(MECHANISMS),
+        event=st.sampled_from(EVENTS),
     )
-    def charge(self, members: str, run: str, round_number: int, mechanism: Mechanism) -> None:
-        order = Paid(members, run, round_number, mechanism)
+    def charge(self, members: str, run: str, round_number: int, event: PrivacyEvent) -> None:
+        order = Paid(members, run, round_number, event)
         taken_up = next((number for number, paid in self.paid.items() if paid == order), None)
         in_the_way: list[Paid] = []
         left = [paid for paid in self.rows(members) if paid.state == "open"]
         while True:
-            counted = [paid.mechanism for paid in self.rows(members) if not any(paid is out for out in in_the_way)]
-            after = epsilon_pld([*counted, *([] if taken_up else [mechanism])], DELTA)
+            counted = [paid.event for paid in self.rows(members) if not any(paid is out for out in in_the_way)]
+            after = epsilon_pld([*counted, *([] if taken_up else [event])], DELTA)
             if taken_up or after <= LIMIT + 1e-9 or not left:
                 break
             in_the_way.append(left.pop(0))
         try:
-            made = charge(
-                self.ledger, round_number, dataset=DATASETS[members], run=run, mechanism=mechanism, limit=LIMIT
-            )
+            made = charge(self.ledger, round_number, dataset=DATASETS[members], run=run, event=event, limit=LIMIT)
         except BudgetError:
             assert taken_up is None
             assert after > LIMIT
@@ -112,8 +110,8 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def the_books_agree(self) -> None:
         rows = self.ledger.charges()
-        assert [(row.id, row.run, row.round_number, row.mechanism) for row in rows] == [
-            (number, paid.run, paid.round_number, paid.mechanism) for number, paid in self.paid.items()
+        assert [(row.id, row.run, row.round_number, row.event) for row in rows] == [
+            (number, paid.run, paid.round_number, paid.event) for number, paid in self.paid.items()
         ]
         for row, paid in zip(rows, self.paid.values(), strict=True):
             state = "open" if row.is_open else "released" if row.released else "settled" if row.settled else "voided"

@@ -14,7 +14,7 @@ from sealora_client.data.fingerprint import DataSet
 from sealora_client.ledger import Ledger
 from sealora_client.ledger.members import KeyedMembers, new_member_key
 from sealora_common.errors import BudgetError
-from sealora_common.privacy.accounting import Mechanism, epsilon_pld
+from sealora_common.privacy.accounting import PrivacyEvent, epsilon_pld
 
 from ledger_runs import DELTA, ROUND, SITE, bodies, charge, composed, persons, records, spend
 
@@ -69,12 +69,12 @@ def test_a_window_that_slid_on_leaves_old_charges_behind_and_one_that_joins_two_
 def test_no_member_has_lost_more_than_its_data_set_is_said_to_have_spent(tmp_path_factory, charges) -> None:
     """The rule's promise, member by member: for each, the charges of exactly those data sets that it was in."""
     with Ledger(tmp_path_factory.mktemp("ledger") / "ledger.sqlite") as ledger:
-        lost: dict[str, list[Mechanism]] = {}
+        lost: dict[str, list[PrivacyEvent]] = {}
         for number, (members, steps) in enumerate(charges):
-            mechanism = Mechanism(1.0, 0.05, steps)
-            charge(ledger, number, dataset=records(*members), mechanism=mechanism, limit=math.inf)
+            event = PrivacyEvent(1.0, 0.05, steps)
+            charge(ledger, number, dataset=records(*members), event=event, limit=math.inf)
             for member in members:
-                lost.setdefault(member, []).append(mechanism)
+                lost.setdefault(member, []).append(event)
         for members, _ in charges:
             spent = ledger.spent(records(*members), DELTA)
             assert spent >= max(epsilon_pld(lost[member], DELTA) for member in members) - 1e-12
@@ -103,7 +103,7 @@ def test_a_round_taken_up_with_other_data_is_charged_anew(ledger: Ledger) -> Non
 
 
 def test_the_run_s_own_promise_counts_every_state_of_its_data(ledger: Ledger) -> None:
-    order = {"run": "run-1", "mechanism": ROUND, "delta": DELTA, "epsilon_limit": 1000.0}
+    order = {"run": "run-1", "event": ROUND, "delta": DELTA, "epsilon_limit": 1000.0}
     first = ledger.charge(dataset=records("a"), round_number=1, run_epsilon_limit=composed(1), **order)
     ledger.mark_released(first.id)
     with pytest.raises(BudgetError, match="run run-1 has spent"):

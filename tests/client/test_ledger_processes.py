@@ -65,7 +65,7 @@ def kill_often(children: Children, directory: Path, kills: int) -> None:
         heard = granted(out)
         for word, run, number, entry in heard:
             row = rows[entry]
-            assert (row.run, row.round_number, row.mechanism) == (run, number, ROUND)
+            assert (row.run, row.round_number, row.event) == (run, number, ROUND)
             if word == "released":
                 assert row.released is not None
         # One charge may be there that the child had not heard of when it died; no more.

@@ -26,10 +26,10 @@ from sealora_client.data import load
 from sealora_client.evaluation.heldout_loss import HeldoutLossMetric, heldout_loss
 from sealora_client.objective.causal import CausalLanguageModelling
 from sealora_client.round import participation
-from sealora_client.round import work as round_work
 from sealora_client.site import directory as site
 from sealora_client.site.directory import open_site
-from sealora_client.training import clipped_sum, dp_sgd
+from sealora_client.training import clipped_sum
+from sealora_client.training.local import LocalTraining
 from sealora_common.adapter import adapter_kind
 from sealora_common.errors import ModelError, OrderRefusedError, SealoraError
 from sealora_common.identity import SIGNATURE_BYTES
@@ -382,7 +382,7 @@ def lets_one_record_break_the_loading(patch: pytest.MonkeyPatch) -> None:
 
 
 def raises_when_nothing_moved(patch: pytest.MonkeyPatch) -> None:
-    sound = dp_sgd.train_round
+    sound = LocalTraining.train
 
     def leaky(*arguments: Any, **rest: Any) -> Any:
         trained = sound(*arguments, **rest)
@@ -390,7 +390,7 @@ def raises_when_nothing_moved(patch: pytest.MonkeyPatch) -> None:
             raise ModelError("the weights diverged")
         return trained
 
-    patch.setattr(round_work, "train_round", leaky)
+    patch.setattr(LocalTraining, "train", leaky)
 
 
 def greets_with_the_number_of_records(patch: pytest.MonkeyPatch) -> None:

@@ -215,7 +215,7 @@ class DeployedRun:
 
     def _is_charged(self, site: DeployedSite, run_id: str) -> None:
         charges = site.charges(run_id)
-        trained = [row for row in charges if row.mechanism.sample_rate < 1]
+        trained = [row for row in charges if row.event.sample_rate < 1]
         masked = (site.directory / "masked.log").read_text().splitlines()
         for number in range(1, ROUNDS + 1):
             released = [row for row in trained if row.round_number == number and row.released is not None]

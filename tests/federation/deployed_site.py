@@ -22,7 +22,7 @@ from flwr.app import Message
 
 from sealora_client.cli import run as run_cli
 from sealora_client.fleet.installed_app import InstalledApp
-from sealora_client.round import work as round_work
+from sealora_client.training.local import LocalTraining
 from sealora_common.round.wire_format import ORDER, field
 
 _directory = Path(sys.argv[1])
@@ -54,9 +54,9 @@ def _paid(*arguments: Any, **options: Any) -> Any:
     return _train_round(*arguments, **options)
 
 
-_answer, _train_round = InstalledApp.answer, round_work.train_round
+_answer, _train_round = InstalledApp.answer, LocalTraining.train
 InstalledApp.answer = _watched  # type: ignore[method-assign]
-round_work.train_round = _paid
+LocalTraining.train = _paid
 
 if __name__ == "__main__":
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sealora_client.training.local import LocalTraining
 from sealora_common.adapter import adapter_kind
 
 from lora_kinds import lora
@@ -61,17 +62,16 @@ def test_each_way_to_aggregate_trains_the_halves_it_says(federation, tmp_path, a
 def test_the_product_of_the_mean_is_the_mean_of_the_products(federation, tmp_path, monkeypatch, aggregation):
     """What FFA and alternating are for: the adapter's effect is averaged, not only its factors."""
     from sealora_client.model.adapted import adapted_model
-    from sealora_client.round import work as round_work
 
     deltas = []
-    train = round_work.train_round
+    train = LocalTraining.train
 
     def spied(*arguments, **rest):
         trained = train(*arguments, **rest)
-        deltas.append((rest["round_number"], trained.delta))
+        deltas.append((rest["round_number"], trained.values))
         return trained
 
-    monkeypatch.setattr(round_work, "train_round", spied)
+    monkeypatch.setattr(LocalTraining, "train", spied)
     sealing = {"weighting": "uniform", "ring_bits": 24}
     run = run_inline(federation(lora={"aggregation": aggregation}, sealing=sealing, rounds=2), tmp_path / "run")
     layout = adapted_model(recipe_of(run)).layout

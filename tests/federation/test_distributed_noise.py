@@ -8,7 +8,7 @@ import pytest
 from sealora_client.ledger import Ledger
 from sealora_client.site.directory import open_site
 from sealora_common.privacy.accounting import epsilon_pld
-from sealora_common.privacy.plan import training_mechanism
+from sealora_common.privacy.plan import privacy_plan
 from sealora_common.round.contribution import ContributionLayout
 from sealora_common.round.sum_grid import SumGrid
 from sealora_server.run.store import RunStore
@@ -58,10 +58,10 @@ def test_the_opened_mean_is_that_of_the_sites_integers_to_the_last_bit(tiny_base
 
 def test_every_site_is_charged_for_the_sum_s_skellam_noise(tiny_base, tmp_path):
     run = run_inline(write_federation(tmp_path, tiny_base(), rounds=2, **DISTRIBUTED), tmp_path / "run")
-    mechanism = training_mechanism(recipe_of(run), 3)
+    mechanism = privacy_plan(recipe_of(run), 3).training.event
     assert mechanism.noise == "skellam"
     for site in SITES:
-        assert [row.mechanism for row in training_charges(run, site)] == [mechanism] * 2
+        assert [row.event for row in training_charges(run, site)] == [mechanism] * 2
         assert history_of(run, site)[1]["epsilon"] == pytest.approx(epsilon_pld([mechanism] * 2, PRIVATE["delta"]))
         assert history_of(run, site)[1]["epsilon"] <= PRIVATE["epsilon"]
 
@@ -77,7 +77,7 @@ def test_the_sum_carries_the_noise_of_two_of_three_sites_and_a_half_more(tiny_ba
     run = run_inline(write_federation(tmp_path, tiny_base(), rounds=1, **DISTRIBUTED), tmp_path / "run")
     put, _ = watched
     recipe = recipe_of(run)
-    grid, mechanism = SumGrid.of(recipe, 3), training_mechanism(recipe, 3)
+    grid, mechanism = SumGrid.of(recipe, 3), privacy_plan(recipe, 3).training.event
     total = sum(contribution.values.astype(np.float64) for _, contribution in put)
     wanted = mechanism.noise_multiplier * grid.units * np.sqrt(3 / 2)
     assert total.std() == pytest.approx(wanted, rel=6 / np.sqrt(2 * len(total)))

@@ -12,8 +12,8 @@ from flwr.common.constant import ErrorCode
 
 from sealora_client.ledger import Ledger
 from sealora_client.model.adapted import adapted_model
-from sealora_client.round import work as round_work
 from sealora_client.round.participation import Participation
+from sealora_client.training.local import LocalTraining
 from sealora_common.adapter import adapter_kind
 from sealora_common.errors import FederationError
 from sealora_common.round.clip_range import initial_range
@@ -86,14 +86,14 @@ def federation(tiny_base, tmp_path):
 def deltas(monkeypatch) -> dict[str, np.ndarray]:
     """The plain delta of every site's latest training."""
     seen: dict[str, np.ndarray] = {}
-    train = round_work.train_round
+    train = LocalTraining.train
 
-    def spied(model, examples, **rest):
-        trained = train(model, examples, **rest)
-        seen[f"site-{len(examples) - 24}"] = trained.delta.copy()
+    def spied(self, model, examples, **rest):
+        trained = train(self, model, examples, **rest)
+        seen[f"site-{len(examples) - 24}"] = trained.values.copy()
         return trained
 
-    monkeypatch.setattr(round_work, "train_round", spied)
+    monkeypatch.setattr(LocalTraining, "train", spied)
     return seen
 
 

@@ -73,7 +73,7 @@ def test_a_site_that_is_killed_and_started_again(federation, victim, stage, mome
     victim.start()
     seconds = finished_after(run, died)
     assert (run.directory / "rounds" / "0001" / "round.json").read_bytes() == first
-    charges = [row for row in victim.charges(run.run_id) if row.mechanism.sample_rate < 1]
+    charges = [row for row in victim.charges(run.run_id) if row.event.sample_rate < 1]
     # What was trained is kept and sent, or sent again, under its charge; what was not is trained under it.
     assert sum(row.round_number == ROUNDS for row in charges) == 1
     print(

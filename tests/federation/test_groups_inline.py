@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from sealora_client.round import work as round_work
+from sealora_client.training.local import LocalTraining
 from sealora_common.receipts.check import check_chain
 from sealora_common.roster import Roster
 from sealora_common.round.groups import groups_of
@@ -35,11 +35,11 @@ def run(tiny_base, tmp_path_factory):
     """Eight sites in four groups of two, three rounds; in the second a group is left out."""
     directory = tmp_path_factory.mktemp("groups")
     deltas: dict[int, list[np.ndarray]] = {}
-    train = round_work.train_round
+    train = LocalTraining.train
 
     def spied(*arguments, **named):
         trained = train(*arguments, **named)
-        deltas.setdefault(named["round_number"], []).append(trained.delta)
+        deltas.setdefault(named["round_number"], []).append(trained.values)
         return trained
 
     sealing = SEALING | {"groups": 4, "min_survivors": 2, "weighting": "uniform"}
@@ -47,7 +47,7 @@ def run(tiny_base, tmp_path_factory):
         directory, tiny_base(), count=8, records=10, rounds=3, sealing=sealing, sites={"minimum": 8}
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(round_work, "train_round", spied)
+        patch.setattr(LocalTraining, "train", spied)
         done = run_inline(recipe, directory / "run", grid=LosesOne)
     return done, deltas
 

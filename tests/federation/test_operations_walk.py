@@ -126,7 +126,7 @@ def test_every_file_and_directory_is_this_account_s_alone_unless_it_is_made_to_b
 
 def _charges(ledger) -> list[tuple[object, ...]]:
     with ledger:
-        return [(row.dataset, row.round_number, row.mechanism, row.released is not None) for row in ledger.charges()]
+        return [(row.dataset, row.round_number, row.event, row.released is not None) for row in ledger.charges()]
 
 
 def _renamed(path: Path, name: str) -> str:

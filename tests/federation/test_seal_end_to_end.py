@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sealora_client.round import work as round_work
+from sealora_client.training.local import LocalTraining
 from sealora_common.adapter import adapter_kind
 from sealora_common.roster import Roster
 from sealora_common.round.clip_range import initial_range
@@ -105,12 +105,12 @@ def observed(tiny_base, tmp_path_factory) -> Observed:
             seen.replies.append(Reply(site, action, self.round, self.order, reply.content))
             return reply
 
-    train, encode, decode = round_work.train_round, ContributionLayout.encode, ContributionLayout.decode
+    train, encode, decode = LocalTraining.train, ContributionLayout.encode, ContributionLayout.decode
 
-    def spied_train(model, examples, *, round_number, **rest):
-        trained = train(model, examples, round_number=round_number, **rest)
+    def spied_train(self, model, examples, *, round_number, **rest):
+        trained = train(self, model, examples, round_number=round_number, **rest)
         site = f"site-{len(examples) - 24}"  # the sites differ in their number of records
-        seen.deltas.setdefault(round_number, {})[site] = trained.delta.copy()
+        seen.deltas.setdefault(round_number, {})[site] = trained.values.copy()
         return trained
 
     def spied_encode(self, contribution, entropy):
@@ -126,7 +126,7 @@ def observed(tiny_base, tmp_path_factory) -> Observed:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("SEALORA_INSECURE_SEED", raising=False)
-        patch.setattr(round_work, "train_round", spied_train)
+        patch.setattr(LocalTraining, "train", spied_train)
         patch.setattr(ContributionLayout, "encode", spied_encode)
         patch.setattr(ContributionLayout, "decode", spied_decode)
         run_inline(recipe, seen.run, grid=Tapping)

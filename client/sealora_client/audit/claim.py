@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from sealora_common.privacy.accounting import Mechanism, epsilon_pld
+from sealora_common.privacy.accounting import epsilon_pld
+from sealora_common.privacy.releases import TrainingPlan
 from sealora_common.recipe import Recipe
 
 
@@ -22,9 +23,9 @@ class Claim:
     noise_multiplier: float
 
     @classmethod
-    def of(cls, recipe: Recipe, mechanism: Mechanism | None) -> Claim:
-        """The claim about `recipe.rounds` rounds of `mechanism`."""
-        if mechanism is None:
+    def of(cls, recipe: Recipe, plan: TrainingPlan) -> Claim:
+        """The claim about `recipe.rounds` rounds of `plan`."""
+        if not plan.protects:
             return cls(None, 0.0)
-        rounds = replace(mechanism, steps=recipe.rounds * mechanism.steps)
+        rounds = plan.event.repeated(recipe.rounds)
         return cls(epsilon_pld([rounds], recipe.privacy.delta), rounds.noise_multiplier)

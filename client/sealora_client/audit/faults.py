@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sealora_client.audit import releases
 from sealora_client.training import clipped_sum, distributed, dp_sgd
 from sealora_client.training.gradients.per_example import ClippedRows, PerExampleGradients
 from sealora_client.training.noise.rounded_gaussian import rounded_gaussian
@@ -79,13 +78,11 @@ def _same_batch(entropy: Entropy, population: int, rate: float) -> NDArray[np.in
 _REPLACEMENTS: dict[Fault, tuple[tuple[Any, str, Any], ...]] = {
     "noise off": (
         (dp_sgd, "rounded_gaussian", _no_noise),
-        (distributed, "skellam", _no_noise),
-        (releases, "skellam", _no_noise),  # the other sites' shares
+        (distributed, "skellam", _no_noise),  # this site's share, and the others'
     ),
     "noise at a quarter": (
         (dp_sgd, "rounded_gaussian", _quarter_gaussian),
         (distributed, "skellam", _quarter_skellam),
-        (releases, "skellam", _quarter_skellam),
     ),
     "clipping off": ((PerExampleGradients, "truncated_sum_", _unclipped_sum),),
     "sampling not Poisson": ((clipped_sum, "poisson_batch", _same_batch),),

@@ -7,45 +7,23 @@ sites' records contribute is left out: the adversary may know them, and could su
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
-
 from sealora_client.data.population import Population
 from sealora_client.ledger import Rehearsal
 from sealora_client.model.adapted import AdaptedModel
-from sealora_client.training.distributed import noised_sum
-from sealora_client.training.dp_sgd import train_round
-from sealora_client.training.noise.skellam import skellam
+from sealora_client.training.choice import training_of
+from sealora_client.training.round_training import Release
 from sealora_common.entropy import Entropy
-from sealora_common.privacy.accounting import Mechanism
-from sealora_common.privacy.mechanisms import mechanism_of
+from sealora_common.privacy.releases import TrainingPlan
 from sealora_common.recipe import Recipe
-from sealora_common.round.clip_norm import unclipped_share
-
-
-@dataclass(frozen=True)
-class Release:
-    """What a round makes known.
-
-    Attributes:
-        change: float64, shape (P,): of the trained part of the adapter, before the server's optimiser.
-        unclipped: noisy share of unclipped units, with adaptive clipping; else None.
-    """
-
-    change: NDArray[np.float64]
-    unclipped: float | None
 
 
 def release_round(
     model: AdaptedModel,
     population: Population,
     *,
+    plan: TrainingPlan,
     recipe: Recipe,
     round_number: int,
-    mechanism: Mechanism | None,
-    roster_size: int,
     clip_norm: float,
     entropy: Entropy,
 ) -> Release:
@@ -54,44 +32,24 @@ def release_round(
     Args:
         model: afterwards it may hold another adapter.
         population: all units of the site.
-        recipe: sections `training`, `privacy`, `sealing` and `lora.aggregation` are read.
+        plan: what the round does and is accounted as.
+        recipe: for what the plan leaves open.
         round_number: first round is 1.
-        mechanism: what the round is accounted as; None without privacy.
-        roster_size: sites of the federation.
         clip_norm: C of the round.
         entropy: draws samples and noise, of the other sites too.
 
     Raises:
         SealoraError: the data or the model cannot be used.
     """
-    grid = mechanism_of(recipe).grid(recipe, roster_size)
-    if mechanism is None or grid is None:
-        trained = train_round(
-            model,
-            population,
-            recipe=recipe,
-            round_number=round_number,
-            leave=None if mechanism is None else Rehearsal(mechanism),
-            entropy=entropy,
-            clip_norm=clip_norm,
-        )
-        return Release(trained.delta.astype(np.float64), trained.unclipped)
-    total = noised_sum(
+    training = training_of(recipe)
+    trained = training.train(
         model,
         population,
+        plan=plan,
         recipe=recipe,
         round_number=round_number,
-        grid=grid,
         clip_norm=clip_norm,
-        leave=Rehearsal(mechanism),
+        leave=Rehearsal(plan.event) if plan.protects else None,
         entropy=entropy,
-    ).values
-    for _ in range(grid.honest_survivors - 1):
-        total += skellam(entropy, len(total), grid.noise_variance(mechanism.noise_multiplier))
-    opened = grid.decode(grid.encode(total)).astype(np.float64)
-    expected = recipe.training.sample_rate * len(population)
-    votes = recipe.privacy.target_quantile is not None
-    return Release(
-        change=-opened[: len(opened) - votes] * (clip_norm / grid.units / expected),
-        unclipped=unclipped_share(float(opened[-1]), grid.units, expected) if votes else None,
     )
+    return training.becomes_known(trained, plan=plan, population=len(population), clip_norm=clip_norm, entropy=entropy)

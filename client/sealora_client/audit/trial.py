@@ -21,7 +21,7 @@ from sealora_client.model.adapted import AdaptedModel
 from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import Entropy
 from sealora_common.errors import ModelError
-from sealora_common.privacy.plan import training_mechanism
+from sealora_common.privacy.plan import privacy_plan
 from sealora_common.recipe import Recipe
 from sealora_common.records.audits import AdversarySummary, TrialSummary
 from sealora_common.round.clip_norm import next_clip_norm
@@ -163,7 +163,7 @@ def run_trial(
         SealoraError: the model cannot be trained as the recipe says.
     """
     start = start or Start.of(model, recipe, canaries.population, known)
-    mechanism = training_mechanism(recipe, roster_size)
+    plan = privacy_plan(recipe, roster_size).training
     population = canaries.among(records)
     shared = adapter_kind(recipe).shared(model.layout)
     tensors = adapter_kind(recipe).initial(model.layout)
@@ -183,8 +183,7 @@ def run_trial(
                 population,
                 recipe=recipe,
                 round_number=number,
-                mechanism=mechanism,
-                roster_size=roster_size,
+                plan=plan,
                 clip_norm=clip_norm,
                 entropy=entropy,
             )
@@ -197,7 +196,7 @@ def run_trial(
     scores: dict[Adversary, NDArray[np.float64]] = {"white-box": attributed, "black-box": learnt}
     count, delta = len(canaries.population), recipe.privacy.delta
     return Trial(
-        claim=Claim.of(recipe, mechanism),
+        claim=Claim.of(recipe, plan),
         findings=tuple(_finding(name, scores[name], canaries, delta) for name in _ADVERSARIES),
         canaries=count,
         included=int(canaries.included.sum()),

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Literal
 
 from sealora_client.data.fingerprint import DataSet
 from sealora_client.ledger import ChargeRow, Ledger
@@ -21,12 +20,11 @@ from sealora_client.ledger.overspend import repeats_that_fit
 from sealora_client.site.directory import Site
 from sealora_client.site.policy import SitePolicy
 from sealora_common.errors import BudgetError, OrderRefusedError
-from sealora_common.privacy.accounting import HEADROOM, Mechanism, check_delta, epsilon_pld
+from sealora_common.privacy.accounting import HEADROOM, PrivacyEvent, epsilon_pld
 from sealora_common.privacy.mechanisms import mechanism_of
-from sealora_common.privacy.plan import heldout_mechanism, training_mechanism, whole_run
+from sealora_common.privacy.plan import Part, privacy_plan
 from sealora_common.recipe import Recipe
 
-Part = Literal["train", "heldout"]
 _SILENT = timedelta(days=7)
 """A run that has not been charged for so long is over, whatever it had planned."""
 
@@ -42,7 +40,7 @@ class PlannedPart:
     Attributes:
         part: of the data.
         dataset: the units that would be charged.
-        mechanism: one round of training, or one evaluation.
+        event: one round of training, or one evaluation.
         rounds: how many of it the run may take in all, the spare ones among them.
         charged: how many of these it has charged already.
         history: all charges that count against the data set.
@@ -55,12 +53,12 @@ class PlannedPart:
 
     part: Part
     dataset: DataSet
-    mechanism: Mechanism
+    event: PrivacyEvent
     rounds: int
     charged: int
-    history: tuple[Mechanism, ...]
-    reserved: tuple[Mechanism, ...]
-    own: tuple[Mechanism, ...]
+    history: tuple[PrivacyEvent, ...]
+    reserved: tuple[PrivacyEvent, ...]
+    own: tuple[PrivacyEvent, ...]
     delta: float
     epsilon_limit: float
     run_epsilon: float
@@ -73,12 +71,12 @@ class PlannedPart:
     @cached_property
     def one_round(self) -> float:
         """Epsilon of one round by itself."""
-        return epsilon_pld([self.mechanism], self.delta)
+        return epsilon_pld([self.event], self.delta)
 
     @cached_property
     def whole_run(self) -> float:
         """Epsilon of all the run's rounds by themselves."""
-        return epsilon_pld([_times(self.mechanism, self.rounds)], self.delta)
+        return epsilon_pld([self.event.repeated(self.rounds)], self.delta)
 
     @cached_property
     def spent(self) -> float:
@@ -88,13 +86,13 @@ class PlannedPart:
     @cached_property
     def after_run(self) -> float:
         """Epsilon spent when the run is over."""
-        return epsilon_pld([*self.history, *self.reserved, _times(self.mechanism, self.remaining)], self.delta)
+        return epsilon_pld([*self.history, *self.reserved, self.event.repeated(self.remaining)], self.delta)
 
     @cached_property
     def rounds_left(self) -> int:
         """How many more rounds fit under the policy's limit, at most a million."""
         return repeats_that_fit(
-            [*self.history, *self.reserved], self.mechanism, self.delta, self.epsilon_limit * (1 - HEADROOM)
+            [*self.history, *self.reserved], self.event, self.delta, self.epsilon_limit * (1 - HEADROOM)
         )
 
     @cached_property
@@ -108,7 +106,7 @@ class PlannedPart:
                 f"{self.rounds_left} of {self.remaining} {_WHAT[self.part]}s fit"
                 + (" beside what runs that have begun may yet take" if self.reserved else "")
             )
-        of_run = epsilon_pld([*self.own, _times(self.mechanism, self.remaining)], self.delta)
+        of_run = epsilon_pld([*self.own, self.event.repeated(self.remaining)], self.delta)
         if of_run > self.run_epsilon * (1 - HEADROOM):
             return (
                 f"the {self.part} data would reach epsilon {of_run:.4g} of the {self.run_epsilon:.4g} that the recipe "
@@ -156,37 +154,31 @@ def admission(
         StorageError: the ledger is damaged.
         RecipeError: the recipe asks for more honest survivors than a round is sure to have.
     """
-    if not mechanism_of(recipe).protects:
-        return Admission((), None)
+    datasets: dict[Part, DataSet] = {"train": train, "heldout": heldout}
     parts: list[PlannedPart] = []
     try:
-        check_delta(recipe.privacy.delta, len(train))
-        check_delta(recipe.privacy.delta, len(heldout))
-        of_parts: tuple[tuple[Part, DataSet, Mechanism | None, int], ...] = (
-            ("train", train, training_mechanism(recipe, roster_size), recipe.accounted_rounds),
-            ("heldout", heldout, heldout_mechanism(recipe), recipe.accounted_evaluations),
-        )
-        for part, dataset, mechanism, rounds in of_parts:
-            if mechanism is not None:
-                rows = ledger.charges(dataset)
-                # What other runs were charged for and never sent would be voided, so it takes no room.
-                history = [row for row in rows if row.run == run or not row.is_unused]
-                own = [row for row in history if row.run == run]
-                parts.append(
-                    PlannedPart(
-                        part=part,
-                        dataset=dataset,
-                        mechanism=mechanism,
-                        rounds=rounds,
-                        charged=sum(row.is_of_kind(mechanism) for row in own),
-                        history=tuple(row.mechanism for row in history),
-                        reserved=tuple(_reserved([row for row in history if row.run != run], now or datetime.now(UTC))),
-                        own=tuple(row.mechanism for row in own),
-                        delta=recipe.privacy.delta,
-                        epsilon_limit=policy.epsilon_limit,
-                        run_epsilon=recipe.privacy.epsilon,
-                    )
+        for dataset in datasets.values():
+            mechanism_of(recipe).require_units(recipe, len(dataset))
+        for charge in privacy_plan(recipe, roster_size).charges:
+            dataset, rows = datasets[charge.part], ledger.charges(datasets[charge.part])
+            # What other runs were charged for and never sent would be voided, so it takes no room.
+            history = [row for row in rows if row.run == run or not row.is_unused]
+            own = [row for row in history if row.run == run]
+            parts.append(
+                PlannedPart(
+                    part=charge.part,
+                    dataset=dataset,
+                    event=charge.event,
+                    rounds=charge.times,
+                    charged=sum(row.is_of_kind(charge.event) for row in own),
+                    history=tuple(row.event for row in history),
+                    reserved=tuple(_reserved([row for row in history if row.run != run], now or datetime.now(UTC))),
+                    own=tuple(row.event for row in own),
+                    delta=recipe.privacy.delta,
+                    epsilon_limit=policy.epsilon_limit,
+                    run_epsilon=recipe.privacy.epsilon,
                 )
+            )
     except BudgetError as error:
         return Admission(tuple(parts), str(error))
     return Admission(tuple(parts), next((part.refused for part in parts if part.refused is not None), None))
@@ -241,11 +233,9 @@ def runs_in_lifetime(recipe: Recipe, roster_size: int, epsilon_limit: float) -> 
         BudgetError: no amount of noise reaches the recipe's epsilon.
         RecipeError: the recipe asks for more honest survivors than a round is sure to have.
     """
-    run = whole_run(recipe, roster_size)
-    if run is None:
-        return None
-    limit = epsilon_limit * (1 - HEADROOM)
-    return min(repeats_that_fit([], part, recipe.privacy.delta, limit) for part in (run.train, run.heldout))
+    delta, limit = recipe.privacy.delta, epsilon_limit * (1 - HEADROOM)
+    charges = privacy_plan(recipe, roster_size).charges
+    return min((repeats_that_fit([], charge.whole_run, delta, limit) for charge in charges), default=None)
 
 
 def only_one_run(recipe: Recipe, roster_size: int, epsilon_limit: float) -> str | None:
@@ -263,7 +253,7 @@ def only_one_run(recipe: Recipe, roster_size: int, epsilon_limit: float) -> str 
     )
 
 
-def _reserved(rows: Sequence[ChargeRow], now: datetime) -> Iterator[Mechanism]:
+def _reserved(rows: Sequence[ChargeRow], now: datetime) -> Iterator[PrivacyEvent]:
     """What other runs may yet charge: those of which something has left, and that are not silent for long.
 
     A run of which nothing has left reserves nothing, or a server could block a site with runs that it invents.
@@ -271,12 +261,8 @@ def _reserved(rows: Sequence[ChargeRow], now: datetime) -> Iterator[Mechanism]:
     for run in {row.run for row in rows if row.released is not None}:
         own = [row for row in rows if row.run == run]
         if now - datetime.fromisoformat(own[-1].created) < _SILENT:
-            for mechanism in {row.mechanism for row in own}:
-                of_kind = [row for row in own if row.mechanism == mechanism]
+            for event in {row.event for row in own}:
+                of_kind = [row for row in own if row.event == event]
                 left = max(row.planned for row in of_kind) - len(of_kind)
                 if left > 0:
-                    yield _times(mechanism, left)
-
-
-def _times(mechanism: Mechanism, count: int) -> Mechanism:
-    return replace(mechanism, steps=mechanism.steps * count)
+                    yield event.repeated(left)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from sealora_client.budget.admission import Part, PlannedPart, admission, runs_in_lifetime
+from sealora_client.budget.admission import PlannedPart, admission, runs_in_lifetime
 from sealora_client.data.fingerprint import DataSet
 from sealora_client.data.load import read_records_of
 from sealora_client.ledger import ChargeRow, DataSetRow, Ledger
@@ -17,6 +17,7 @@ from sealora_client.site.config import SiteConfig
 from sealora_client.site.policy import SitePolicy
 from sealora_common.errors import PolicyError
 from sealora_common.privacy.accounting import epsilon_pld
+from sealora_common.privacy.plan import Part
 from sealora_common.privacy.several_sites import at_several_sites
 from sealora_common.recipe import Recipe
 from sealora_common.recipe.schema import Unit
@@ -194,9 +195,9 @@ def budget_report(
 def _spent_on(
     ledger: Ledger, row: DataSetRow, charges: Sequence[ChargeRow], part: Part | None, policy: SitePolicy
 ) -> SpentOnDataSet:
-    mechanisms = [charge.mechanism for charge in ledger.charges(row.fingerprint)]
+    events = [charge.event for charge in ledger.charges(row.fingerprint)]
     own = [charge for charge in charges if charge.dataset == row.fingerprint]
-    spent = epsilon_pld(mechanisms, policy.delta_limit)
+    spent = epsilon_pld(events, policy.delta_limit)
     return SpentOnDataSet(
         fingerprint=row.fingerprint,
         unit=row.unit,
@@ -220,11 +221,11 @@ def _line(row: ChargeRow) -> ChargeLine:
         dataset=row.dataset,
         run=row.run,
         round=row.round_number,
-        noise_multiplier=row.mechanism.noise_multiplier,
-        sample_rate=row.mechanism.sample_rate,
-        steps=row.mechanism.steps,
-        noise=row.mechanism.noise,
-        units=row.mechanism.units,
+        noise_multiplier=row.event.noise_multiplier,
+        sample_rate=row.event.sample_rate,
+        steps=row.event.steps,
+        noise=row.event.noise,
+        units=row.event.units,
         delta=row.delta,
         epsilon_limit=row.epsilon_limit,
         state=state,
@@ -262,7 +263,7 @@ def _cost(part: PlannedPart) -> PlannedCost:
         fingerprint=part.dataset.fingerprint,
         unit=part.dataset.unit,
         size=len(part.dataset),
-        noise_multiplier=part.mechanism.noise_multiplier,
+        noise_multiplier=part.event.noise_multiplier,
         rounds=part.rounds,
         one_round=part.one_round,
         whole_run=part.whole_run,

@@ -11,7 +11,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -22,16 +22,14 @@ from sealora_client.data.population import Population
 from sealora_client.evaluation.choice import federation_metric
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.fixed_shape import micro_batches, padded_length
+from sealora_client.training.choice import training_of
 from sealora_client.training.clipped_sum import ClippedSum
-from sealora_client.training.dp_sgd import LOCAL_UNITS
 from sealora_client.training.gradients.batch_invariance import require_batch_invariant
-from sealora_client.training.noise.rounded_gaussian import rounded_gaussian
-from sealora_client.training.noise.skellam import skellam
 from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import SealoraError
-from sealora_common.privacy.mechanisms import mechanism_of
-from sealora_common.privacy.plan import training_mechanism
+from sealora_common.privacy.plan import privacy_plan
+from sealora_common.privacy.releases import TrainingPlan
 from sealora_common.recipe import Recipe
 from sealora_common.show.size_text import size_text
 
@@ -91,16 +89,16 @@ def check_trial(recipe: Recipe, model: AdaptedModel, workload: Workload, roster_
 
 
 def _try(recipe: Recipe, model: AdaptedModel, workload: Workload, roster_size: int) -> Trial:
-    size = recipe.training.micro_batch_size
+    size, plan = recipe.training.micro_batch_size, privacy_plan(recipe, roster_size).training
     heldout = _typical(workload.heldout, 1)
-    _gradients(recipe, model, _typical(workload.train, size))  # a start takes longer, and is not counted
-    batch = _gradients(recipe, model, _typical(workload.train, size))
+    _gradients(plan, recipe, model, _typical(workload.train, size))  # a start takes longer, and is not counted
+    batch = _gradients(plan, recipe, model, _typical(workload.train, size))
     metric = federation_metric(recipe)
     metric.measure(model, heldout, recipe)
     started = time.perf_counter()
     metric.measure(model, heldout, recipe)
     _finish(model)
-    return Trial(batch, time.perf_counter() - started, _noise(recipe, model, roster_size))
+    return Trial(batch, time.perf_counter() - started, _noise(plan, recipe, model))
 
 
 def _typical(population: Population, count: int) -> Population:
@@ -115,17 +113,17 @@ def _count_batches(population: Population, size: int) -> int:
     return sum(1 for _ in micro_batches([example for unit in population.units for example in unit], size))
 
 
-def _gradients(recipe: Recipe, model: AdaptedModel, population: Population) -> float:
+def _gradients(plan: TrainingPlan, recipe: Recipe, model: AdaptedModel, population: Population) -> float:
     """Seconds for the clipped sum over all of `population`."""
-    every = recipe.model_copy(update={"training": recipe.training.model_copy(update={"sample_rate": 1.0})})
+    every = replace(plan, event=replace(plan.event, sample_rate=1.0))
     layout = adapter_kind(recipe).trained(model.layout, 1)
     sums = ClippedSum(
         model,
         layout,
         population,
-        recipe=every,
+        plan=every,
+        recipe=recipe,
         clip_norm=recipe.privacy.clip_norm,
-        units=LOCAL_UNITS if mechanism_of(recipe).protects else 0,
         entropy=SystemEntropy(),
     )
     with sums:
@@ -135,19 +133,12 @@ def _gradients(recipe: Recipe, model: AdaptedModel, population: Population) -> f
         return time.perf_counter() - started
 
 
-def _noise(recipe: Recipe, model: AdaptedModel, roster_size: int) -> float:
+def _noise(plan: TrainingPlan, recipe: Recipe, model: AdaptedModel) -> float:
     """Seconds for one step's noise, from a part of it."""
-    mechanism = training_mechanism(recipe, roster_size)
-    if mechanism is None:
-        return 0.0
     size = adapter_kind(recipe).trained(model.layout, 1).size
     draws = min(size, _NOISE_DRAWS)
-    grid = mechanism_of(recipe).grid(recipe, roster_size)
     started = time.perf_counter()
-    if grid is not None:
-        skellam(SystemEntropy(), draws, grid.noise_variance(mechanism.noise_multiplier))
-    else:
-        rounded_gaussian(SystemEntropy(), draws, mechanism.noise_multiplier * LOCAL_UNITS)
+    training_of(recipe).noise(plan, draws, SystemEntropy())
     return (time.perf_counter() - started) * size / draws
 
 

@@ -16,7 +16,6 @@ from sealora_client.model.fetch import is_here, locate_base
 from sealora_client.model.model_files import digest_of
 from sealora_common.config import Bounds, JsonValue, json_value
 from sealora_common.errors import BudgetError, ModelError, UnreadableError
-from sealora_common.privacy.accounting import check_delta
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.recipe import Recipe
 
@@ -93,11 +92,10 @@ class Workload:
                 f"a step draws {drawn:.2g} of them on average, which noise drowns: add records, or agree on a larger "
                 "training.sample_rate",
             )
-        if mechanism_of(recipe).protects:
-            try:
-                check_delta(recipe.privacy.delta, max(len(self.train), len(self.heldout)))
-            except BudgetError as error:
-                yield failed("records", str(error))
+        try:
+            mechanism_of(recipe).require_units(recipe, max(len(self.train), len(self.heldout)))
+        except BudgetError as error:
+            yield failed("records", str(error))
 
 
 def _parameters(directory: Path) -> int:

@@ -14,8 +14,6 @@ from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.fixed_shape import micro_batches
 from sealora_client.objective.choice import objective_of
 from sealora_client.objective.objective import Objective
-from sealora_common.privacy.accounting import Mechanism
-from sealora_common.privacy.plan import heldout_mechanism
 from sealora_common.recipe import Recipe
 
 
@@ -46,10 +44,6 @@ class HeldoutLossMetric(Metric):
     def public_range(self, recipe: Recipe) -> PublicRange:
         """A loss that is not finite counts as the largest: the model knows nothing of such a unit."""
         return loss_range(recipe.privacy.heldout_clip)
-
-    def mechanism(self, recipe: Recipe) -> Mechanism | None:
-        """See `heldout_mechanism`."""
-        return heldout_mechanism(recipe)
 
     def measure(self, model: AdaptedModel, population: Population, recipe: Recipe) -> HeldoutLoss:
         """See `heldout_loss`."""

@@ -12,7 +12,7 @@ from sealora_client.data.population import Population
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.training.noise.rounded_gaussian import rounded_gaussian
 from sealora_common.entropy import Entropy
-from sealora_common.privacy.accounting import Mechanism
+from sealora_common.privacy.releases import HeldoutPlan
 from sealora_common.recipe import Recipe
 
 GRID_STEPS = 1 << 20
@@ -53,22 +53,26 @@ class Measurement:
         """The site's own figure, exact."""
         raise NotImplementedError
 
-    def noisy_mean(self, public: PublicRange, noise_multiplier: float, entropy: Entropy) -> float:
+    def released_mean(self, public: PublicRange, plan: HeldoutPlan, entropy: Entropy) -> float:
+        """What leaves the site: `noisy_mean`, or `clipped_mean` if the plan adds no noise."""
+        return self.noisy_mean(public, plan, entropy) if plan.protects else self.clipped_mean(public)
+
+    def noisy_mean(self, public: PublicRange, plan: HeldoutPlan, entropy: Entropy) -> float:
         """The mean over units of their values clipped to `public`, with Gaussian noise on the sum.
 
         Adding or removing a unit changes the sum of what they exceed `public.low` by, by the range's width at most, so
-        this is one release of the Gaussian mechanism with every unit in it. Values are summed as integers and the noise
-        is a rounded Gaussian, as in training.
+        this is the plan's event: one release of the Gaussian mechanism with every unit in it. Values are summed as
+        integers and the noise is a rounded Gaussian, as in training.
 
         Args:
             public: the metric's range.
-            noise_multiplier: the noise's standard deviation over the width of the range.
+            plan: its noise multiplier is the noise's standard deviation over the width of the range.
             entropy: keys the noise.
         """
         width = public.high - public.low
         steps = np.trunc((public.clip(self.by_unit) - public.low) * (GRID_STEPS / width))
-        noisy = int(steps.sum()) + int(rounded_gaussian(entropy, 1, noise_multiplier * GRID_STEPS)[0])
-        return public.low + noisy * width / GRID_STEPS / len(self.by_unit)
+        noise = rounded_gaussian(entropy, 1, plan.event.noise_multiplier * GRID_STEPS)
+        return public.low + (int(steps.sum()) + int(noise[0])) * width / GRID_STEPS / len(self.by_unit)
 
     def clipped_mean(self, public: PublicRange) -> float:
         """What `noisy_mean` is a noisy version of."""
@@ -86,13 +90,6 @@ class Metric(Protocol):
 
     def public_range(self, recipe: Recipe) -> PublicRange:
         """What one unit's value is clipped to before it leaves the site in a mean."""
-
-    def mechanism(self, recipe: Recipe) -> Mechanism | None:
-        """What one release of its noisy mean costs the held-out records; None without privacy.
-
-        Raises:
-            BudgetError: no amount of noise reaches the recipe's epsilon.
-        """
 
     def measure(self, model: AdaptedModel, population: Population, recipe: Recipe) -> Measurement:
         """The adapter that is in `model` now on all units of `population`; neither is changed.

@@ -7,7 +7,7 @@ charge under which nothing left can be taken back to make room for another: it i
 leave under it any more.
 
     with Ledger(path, identity) as ledger:
-        charge = ledger.charge(dataset=dataset, run=run, round_number=3, mechanism=mechanism,
+        charge = ledger.charge(dataset=dataset, run=run, round_number=3, event=event,
                                delta=1e-5, epsilon_limit=8.0)
         trained = train_round(..., leave=charge)
         ledger.release([PaidRelease(charge=charge.reference, content=digest_of(trained))])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
-from sealora_common.privacy.accounting import Mechanism
+from sealora_common.privacy.accounting import PrivacyEvent
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Charge:
         run: the run's identity.
         round_number: first round is 1.
         dataset: fingerprint of the data set that was charged.
-        mechanism: what is paid for; nothing with less noise, more steps or a higher sampling rate is.
+        event: what is paid for; nothing with less noise, more steps or a higher sampling rate is.
         delta: at which the limits were meant.
         epsilon_after: what the data set has spent with it, at that delta.
     """
@@ -34,7 +34,7 @@ class Charge:
     run: str
     round_number: int
     dataset: str
-    mechanism: Mechanism
+    event: PrivacyEvent
     delta: float
     epsilon_after: float
 
@@ -67,7 +67,7 @@ class PaidRelease(BaseModel):
 class Rehearsal:
     """Leave to compute what never leaves this machine and is not paid for: an audit, a trial, a benchmark."""
 
-    mechanism: Mechanism
+    event: PrivacyEvent
 
 
 Leave = Charge | Rehearsal

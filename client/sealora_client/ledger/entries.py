@@ -20,7 +20,7 @@ from sealora_common.canonical import canonical_json
 from sealora_common.config import adapted_from_json, json_value
 from sealora_common.errors import UnreadableError
 from sealora_common.identity import Identity, PublicKeyText, verify
-from sealora_common.privacy.accounting import Mechanism, Noise
+from sealora_common.privacy.accounting import Noise, PrivacyEvent
 from sealora_common.recipe.schema import Unit
 
 HASH_BYTES = 32
@@ -99,9 +99,9 @@ class Charged(_Fields):
     """Whether its noise came from the insecure test seed and so protects nothing."""
 
     @property
-    def mechanism(self) -> Mechanism:
+    def event(self) -> PrivacyEvent:
         """What it pays for."""
-        return Mechanism(self.noise_multiplier, self.sample_rate, self.steps, self.noise, self.units)
+        return PrivacyEvent(self.noise_multiplier, self.sample_rate, self.steps, self.noise, self.units)
 
 
 class Repeated(_Fields):

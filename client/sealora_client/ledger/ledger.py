@@ -36,7 +36,7 @@ from sealora_client.ledger.state import ChargeRow, DataSetRow, LedgerState
 from sealora_common.entropy import insecure_seed_in_use
 from sealora_common.errors import AlreadyReleasedError, BudgetError
 from sealora_common.identity import Identity
-from sealora_common.privacy.accounting import Mechanism, check_delta, epsilon_pld
+from sealora_common.privacy.accounting import PrivacyEvent, check_delta, epsilon_pld
 
 
 class Ledger:
@@ -74,7 +74,7 @@ class Ledger:
         dataset: DataSet,
         run: str,
         round_number: int,
-        mechanism: Mechanism,
+        event: PrivacyEvent,
         delta: float,
         epsilon_limit: float,
         run_epsilon_limit: float = math.inf,
@@ -97,7 +97,7 @@ class Ledger:
             dataset: the units that take part.
             run: the run's identity.
             round_number: first round is 1.
-            mechanism: all DP-SGD steps of the round, or the one release of an evaluation.
+            event: all DP-SGD steps of the round, or the one release of an evaluation.
             delta: the delta at which the limits are meant.
             epsilon_limit: most that all charges that count against this data set may cost together; infinity for no
                 limit.
@@ -115,7 +115,7 @@ class Ledger:
         # is asked again under it is remembered, unless somebody charged meanwhile.
         charged = self.charges(dataset)
         for rows in (charged, [row for row in charged if row.run == run]):
-            epsilon_pld([*(row.mechanism for row in rows), mechanism], delta)
+            epsilon_pld([*(row.event for row in rows), event], delta)
         keyed = self._keyed(dataset)
         check_delta(delta, len(dataset))
         with self._journal.writing() as state:
@@ -125,16 +125,16 @@ class Ledger:
 
             def leave(charge_id: int, epsilon_after: float) -> Charge:
                 link = state.hashes[charge_id - 1].hex()
-                return Charge(charge_id, link, run, round_number, dataset.fingerprint, mechanism, delta, epsilon_after)
+                return Charge(charge_id, link, run, round_number, dataset.fingerprint, event, delta, epsilon_after)
 
             if once:
-                _require_unreleased(rows, run, round_number, mechanism)
+                _require_unreleased(rows, run, round_number, event)
             for row in rows:
-                if row.is_unused and _same_round(row, dataset, run, round_number, mechanism):
+                if row.is_unused and _same_round(row, dataset, run, round_number, event):
                     self._journal.append(Repeated, charge=row.id, insecure=insecure)
-                    return leave(row.id, epsilon_pld([other.mechanism for other in rows], delta))
+                    return leave(row.id, epsilon_pld([other.event for other in rows], delta))
             limits = Limits(f"data set {dataset.fingerprint[:12]}", epsilon_limit, run, run_epsilon_limit, delta)
-            after, in_the_way = limits.make_room(rows, mechanism)
+            after, in_the_way = limits.make_room(rows, event)
             for row in in_the_way:
                 self._journal.append(Voided, charge=row.id)
             known = state.datasets.get(dataset.fingerprint)
@@ -144,7 +144,7 @@ class Ledger:
                 dataset=dataset_id,
                 run=run,
                 round_number=round_number,
-                **asdict(mechanism),
+                **asdict(event),
                 delta=delta,
                 epsilon_limit=_finite(epsilon_limit),
                 run_epsilon_limit=_finite(run_epsilon_limit),
@@ -228,11 +228,11 @@ class Ledger:
         Raises:
             BudgetError: a fingerprint is not in the ledger, or the units of privacy do not go together.
         """
-        return epsilon_pld([row.mechanism for row in self.charges(dataset)], delta)
+        return epsilon_pld([row.event for row in self.charges(dataset)], delta)
 
-    def rounds_left(self, dataset: DataSet | str, mechanism: Mechanism, delta: float, epsilon_limit: float) -> int:
-        """How many more rounds of `mechanism` the limit leaves room for, at most a million."""
-        return repeats_that_fit([row.mechanism for row in self.charges(dataset)], mechanism, delta, epsilon_limit)
+    def rounds_left(self, dataset: DataSet | str, event: PrivacyEvent, delta: float, epsilon_limit: float) -> int:
+        """How many more rounds of `event` the limit leaves room for, at most a million."""
+        return repeats_that_fit([row.event for row in self.charges(dataset)], event, delta, epsilon_limit)
 
     def charges(self, dataset: DataSet | str | None = None) -> list[ChargeRow]:
         """The charges that count against one data set (as for `spent`), or all and the voided ones, in order."""
@@ -310,9 +310,9 @@ class Ledger:
         return number
 
 
-def _require_unreleased(rows: Sequence[ChargeRow], run: str, round_number: int, mechanism: Mechanism) -> None:
+def _require_unreleased(rows: Sequence[ChargeRow], run: str, round_number: int, event: PrivacyEvent) -> None:
     for row in rows:
-        same = (row.run, row.round_number) == (run, round_number) and row.is_of_kind(mechanism)
+        same = (row.run, row.round_number) == (run, round_number) and row.is_of_kind(event)
         if same and (row.released is not None or row.uncertain):
             raise AlreadyReleasedError(
                 f"charge {row.id} of run {run[:12]} has released round {round_number} already, or may have, and what "
@@ -335,9 +335,9 @@ def _state_of(row: ChargeRow | None) -> str:
     return "is settled" if row.settled is not None else "was voided"
 
 
-def _same_round(row: ChargeRow, dataset: DataSet, run: str, round_number: int, mechanism: Mechanism) -> bool:
-    same = (dataset.fingerprint, run, round_number, mechanism)
-    return (row.dataset, row.run, row.round_number, row.mechanism) == same
+def _same_round(row: ChargeRow, dataset: DataSet, run: str, round_number: int, event: PrivacyEvent) -> bool:
+    same = (dataset.fingerprint, run, round_number, event)
+    return (row.dataset, row.run, row.round_number, row.event) == same
 
 
 def _finite(limit: float) -> float | None:

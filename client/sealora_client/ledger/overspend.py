@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from sealora_client.ledger.state import ChargeRow
 from sealora_common.errors import BudgetError
-from sealora_common.privacy.accounting import Mechanism, epsilon_pld
+from sealora_common.privacy.accounting import PrivacyEvent, epsilon_pld
 
 TOLERANCE = 1e-9  # of epsilon: a run calibrated to its budget must not fail on its last round by a rounding
 _MANY = 1_000_000  # rounds or steps beyond which counting further tells nobody anything
@@ -32,12 +32,12 @@ class Limits:
     run_epsilon: float
     delta: float
 
-    def make_room(self, rows: Sequence[ChargeRow], mechanism: Mechanism) -> tuple[float, list[ChargeRow]]:
+    def make_room(self, rows: Sequence[ChargeRow], event: PrivacyEvent) -> tuple[float, list[ChargeRow]]:
         """What is spent with the charge, and which unused charges among `rows` must be voided for it, oldest first.
 
         Args:
             rows: all charges that count against the data set.
-            mechanism: what is to be charged.
+            event: what is to be charged.
 
         Raises:
             BudgetError: there is no room, even without the unused ones.
@@ -49,54 +49,54 @@ class Limits:
             return [row for row in rows if row.id not in gone]
 
         # Costs only fall as charges go, and there may be hundreds: the least number is searched for, not counted up to.
-        enough = bisect_left(range(len(unused)), True, key=lambda voided: self._fits(counted(voided), mechanism))
+        enough = bisect_left(range(len(unused)), True, key=lambda voided: self._fits(counted(voided), event))
         spent, of_run = self._mechanisms(counted(enough))
-        after = require_room(self.dataset, spent, mechanism, self.delta, self.epsilon)
-        require_room(f"run {self.run[:12]}", of_run, mechanism, self.delta, self.run_epsilon)
+        after = require_room(self.dataset, spent, event, self.delta, self.epsilon)
+        require_room(f"run {self.run[:12]}", of_run, event, self.delta, self.run_epsilon)
         return after, unused[:enough]
 
-    def _fits(self, rows: Sequence[ChargeRow], mechanism: Mechanism) -> bool:
+    def _fits(self, rows: Sequence[ChargeRow], event: PrivacyEvent) -> bool:
         spent, of_run = self._mechanisms(rows)
         return all(
-            epsilon_pld([*earlier, mechanism], self.delta) <= limit + TOLERANCE
+            epsilon_pld([*earlier, event], self.delta) <= limit + TOLERANCE
             for earlier, limit in ((spent, self.epsilon), (of_run, self.run_epsilon))
         )
 
-    def _mechanisms(self, rows: Sequence[ChargeRow]) -> tuple[list[Mechanism], list[Mechanism]]:
+    def _mechanisms(self, rows: Sequence[ChargeRow]) -> tuple[list[PrivacyEvent], list[PrivacyEvent]]:
         """Of all rows, and of the run's own."""
-        return [row.mechanism for row in rows], [row.mechanism for row in rows if row.run == self.run]
+        return [row.event for row in rows], [row.event for row in rows if row.run == self.run]
 
 
 def require_room(
-    what: str, spent: Sequence[Mechanism], mechanism: Mechanism, delta: float, epsilon_limit: float
+    what: str, spent: Sequence[PrivacyEvent], event: PrivacyEvent, delta: float, epsilon_limit: float
 ) -> float:
-    """The epsilon of `spent` and `mechanism` together, if that is within the limit.
+    """The epsilon of `spent` and `event` together, if that is within the limit.
 
     Raises:
         BudgetError: it is not; says how much is spent, what `what` may spend, and how much of the order still fits.
     """
-    after = epsilon_pld([*spent, mechanism], delta)
+    after = epsilon_pld([*spent, event], delta)
     if after <= epsilon_limit + TOLERANCE:
         return after
     before = epsilon_pld(spent, delta)
-    alone = epsilon_pld([mechanism], delta)
-    fitting = repeats_that_fit(spent, replace(mechanism, steps=1), delta, epsilon_limit, most=mechanism.steps)
+    alone = epsilon_pld([event], delta)
+    fitting = repeats_that_fit(spent, replace(event, steps=1), delta, epsilon_limit, most=event.steps)
     raise BudgetError(
         f"{what} has spent epsilon {before:.4g} of {epsilon_limit:.4g} at delta {delta:.2g}, and this "
-        f"round (noise multiplier {mechanism.noise_multiplier:.4g}, sample rate {mechanism.sample_rate:.4g}, "
-        f"{mechanism.steps} steps; epsilon {alone:.4g} by itself) would bring it to {after:.4g}: no round of this kind "
-        f"fits any more ({fitting} of its {mechanism.steps} steps would); order more noise or fewer steps, or raise "
+        f"round (noise multiplier {event.noise_multiplier:.4g}, sample rate {event.sample_rate:.4g}, "
+        f"{event.steps} steps; epsilon {alone:.4g} by itself) would bring it to {after:.4g}: no round of this kind "
+        f"fits any more ({fitting} of its {event.steps} steps would); order more noise or fewer steps, or raise "
         "the limit (the site's policy for a data set, privacy.epsilon or privacy.spare_rounds for a run)"
     )
 
 
 def repeats_that_fit(
-    spent: Sequence[Mechanism], mechanism: Mechanism, delta: float, epsilon_limit: float, most: int = _MANY
+    spent: Sequence[PrivacyEvent], event: PrivacyEvent, delta: float, epsilon_limit: float, most: int = _MANY
 ) -> int:
-    """How often `mechanism` can still be composed with what is spent, at most `most` times."""
+    """How often `event` can still be composed with what is spent, at most `most` times."""
 
     def fits(repeats: int) -> bool:
-        more = replace(mechanism, steps=mechanism.steps * repeats)
+        more = replace(event, steps=event.steps * repeats)
         return epsilon_pld([*spent, more], delta) <= epsilon_limit + TOLERANCE
 
     low, high = 0, 1  # fits(low) holds throughout, and costs only grow with repeats

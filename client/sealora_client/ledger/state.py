@@ -22,7 +22,7 @@ from sealora_client.ledger.entries import (
 )
 from sealora_common.errors import BudgetError
 from sealora_common.identity import key_from_text
-from sealora_common.privacy.accounting import Mechanism
+from sealora_common.privacy.accounting import PrivacyEvent
 from sealora_common.recipe.schema import Unit
 
 
@@ -58,7 +58,7 @@ class ChargeRow:
         dataset: fingerprint of the data set.
         run: the run's identity.
         round_number: first round is 1.
-        mechanism: the steps it pays for.
+        event: the steps it pays for.
         created: when it was charged, UTC, ISO 8601.
         released: when its result was about to leave the site, UTC, ISO 8601; None if it never was.
         settled: when it was closed unreleased, UTC, ISO 8601; None if it was not.
@@ -78,7 +78,7 @@ class ChargeRow:
     dataset: str
     run: str
     round_number: int
-    mechanism: Mechanism
+    event: PrivacyEvent
     created: str
     released: str | None
     settled: str | None
@@ -97,9 +97,9 @@ class ChargeRow:
         """Whether it is neither released nor settled nor voided."""
         return self.released is None and self.settled is None and self.voided is None
 
-    def is_of_kind(self, mechanism: Mechanism) -> bool:
-        """Whether it pays for the same as `mechanism` but for the noise, of which an earlier version added more."""
-        return replace(self.mechanism, noise_multiplier=mechanism.noise_multiplier) == mechanism
+    def is_of_kind(self, event: PrivacyEvent) -> bool:
+        """Whether it pays for the same as `event` but for the noise, of which an earlier version added more."""
+        return replace(self.event, noise_multiplier=event.noise_multiplier) == event
 
     @property
     def is_unused(self) -> bool:
@@ -235,7 +235,7 @@ class LedgerState:
         if entry.dataset not in self._fingerprints:
             raise DamageError(entry.number, f"it charges data set {entry.dataset}, which is not there")
         try:
-            mechanism = entry.mechanism
+            event = entry.event
         except BudgetError as error:
             raise DamageError(entry.number, str(error)) from None
         return ChargeRow(
@@ -243,7 +243,7 @@ class LedgerState:
             dataset=self._fingerprints[entry.dataset],
             run=entry.run,
             round_number=entry.round_number,
-            mechanism=mechanism,
+            event=event,
             created=entry.created,
             released=None,
             settled=None,

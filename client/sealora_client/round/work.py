@@ -18,19 +18,16 @@ from sealora_client.evaluation.choice import federation_metric
 from sealora_client.ledger import Charge, PaidRelease
 from sealora_client.round.outbox import Kept, Noised, Outbox
 from sealora_client.site.directory import Site
+from sealora_client.training.choice import training_of
 from sealora_client.training.clipped_sum import ClippingFigures
-from sealora_client.training.distributed import noised_sum
-from sealora_client.training.dp_sgd import train_round
 from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import Entropy, site_entropy
 from sealora_common.errors import AlreadyReleasedError, BudgetError, OrderRefusedError
-from sealora_common.privacy.accounting import Mechanism
 from sealora_common.privacy.mechanisms import mechanism_of
-from sealora_common.privacy.plan import training_mechanism
+from sealora_common.privacy.plan import Part, PrivacyPlan, privacy_plan
 from sealora_common.records.site_rounds import SiteRound
 from sealora_common.round.contribution import Contribution, site_weight
 from sealora_common.round.order import RoundOrder, evaluates
-from sealora_common.round.sum_grid import SumGrid
 
 _MOSTLY = 0.5
 
@@ -75,29 +72,29 @@ class RoundWork:
             kept = self._nothing_yet()
         self.figures = kept.figures
         model = site.model()
-        sums: NDArray[np.int64] | None = None
+        values: NDArray[np.float32] | NDArray[np.int64] | None = kept.values
         with model.lock:
             tensors = adapter_kind(recipe).initial(model.layout)
             tensors.update(adapter_kind(recipe).shared(model.layout).unflatten(adapter))
             model.write(tensors)
             if evaluates(order, recipe) and kept.heldout_loss is None:
                 kept = replace(kept, heldout_loss=self._evaluate())
-            if order.purpose == "train" and kept.values is None:
-                if mechanism_of(recipe).sums_on_grid:
-                    sums = self._sum()
-                else:
-                    kept = self._train(kept)
+            if order.purpose == "train" and values is None:
+                kept, values = self._train(kept)
         if not self.figures.is_charged:
             self.figures = self.figures.charged(self._spent())
         self._note_paid(kept)
         outbox.keep(self._what_may_be_kept(replace(kept, figures=self.figures)))
-        values = kept.values if sums is None else sums
         return Contribution(
             values=np.zeros(0, dtype=np.float32) if values is None else values,
             weight=kept.weight,
             heldout_loss=0.0 if kept.heldout_loss is None else kept.heldout_loss.value,
             unclipped=kept.unclipped,
         )
+
+    @property
+    def _plan(self) -> PrivacyPlan:
+        return privacy_plan(self.site.recipe, len(self.site.roster))
 
     def _nothing_yet(self) -> Kept:
         site, order = self.site, self.order
@@ -151,30 +148,33 @@ class RoundWork:
         """The held-out loss that leaves the site; notes the exact one."""
         site, recipe = self.site, self.site.recipe
         metric = federation_metric(recipe)
-        mechanism, public = metric.mechanism(recipe), metric.public_range(recipe)
-        charge = None if mechanism is None else self._charge(mechanism, heldout=True)
+        charge = self._charge("heldout")
         loss = metric.measure(site.model(), site.data.heldout, recipe)
         self.figures = self.figures.evaluated(loss.mean)
         self._tell_non_finite(int(np.count_nonzero(~np.isfinite(loss.by_unit))), len(loss.by_unit), "held-out losses")
-        if charge is None:
-            return Noised(value=loss.clipped_mean(public), charge=None)
-        noisy = loss.noisy_mean(public, charge.mechanism.noise_multiplier, self._entropy("evaluation"))
-        return Noised(value=noisy, charge=charge.reference)
+        value = loss.released_mean(metric.public_range(recipe), self._plan.heldout, self._entropy("evaluation"))
+        return Noised(value=value, charge=None if charge is None else charge.reference)
 
-    def _train(self, kept: Kept) -> Kept:
-        """Pays for the round and trains it: what is kept, with what training made."""
-        site, recipe, order = self.site, self.site.recipe, self.order
-        mechanism = training_mechanism(recipe, len(site.roster))
-        charge = None if mechanism is None else self._charge(mechanism, heldout=False)
+    def _train(self, kept: Kept) -> tuple[Kept, NDArray[np.float32] | NDArray[np.int64]]:
+        """Pays for the round and trains it: what is kept, and the values that leave under the seal.
+
+        What carries its own noise is among what is kept. What costs as much each time it leaves is new each time, and
+        never kept.
+        """
+        site, recipe, order, plan = self.site, self.site.recipe, self.order, self._plan
+        if plan.repeats_are_charged:
+            self._require_attempts_left()
+        charge = self._charge("train")
         self.figures = self.figures.charged(None if charge is None else charge.epsilon_after)
-        trained = train_round(
+        trained = training_of(recipe).train(
             site.model(),
             site.data.train,
+            plan=plan.training,
             recipe=recipe,
             round_number=order.round_number,
-            leave=charge,
-            entropy=self._entropy("training"),
             clip_norm=order.clip_norm,
+            leave=charge,
+            entropy=self._entropy("training", *([order.attempt] if plan.repeats_are_charged else [])),
         )
         if not trained.moved:
             log.warning(
@@ -184,31 +184,13 @@ class RoundWork:
             )
         self._note(trained.figures, moved=trained.moved)
         paid = None if charge is None else charge.reference
-        return replace(kept, values=trained.delta, charge=paid, unclipped=trained.unclipped or 0.0)
-
-    def _sum(self) -> NDArray[np.int64]:
-        """Pays for the round's step and computes it: a noised sum, which leaves under the seal and is never kept."""
-        site, recipe, order = self.site, self.site.recipe, self.order
-        mechanism = training_mechanism(recipe, len(site.roster))
-        if mechanism is None:
-            raise BudgetError("privacy.mechanism: distributed has a mechanism to pay for")
-        self._require_attempts_left()
-        charge = self._charge(mechanism, heldout=False)
-        self.figures = self.figures.charged(charge.epsilon_after)
-        summed = noised_sum(
-            site.model(),
-            site.data.train,
-            recipe=recipe,
-            round_number=order.round_number,
-            grid=SumGrid.of(recipe, len(site.roster)),
-            clip_norm=order.clip_norm,
-            leave=charge,
-            entropy=self._entropy("training", order.attempt),
-        )
-        self._note(summed.figures, moved=True)
-        # Without a digest: a sum that has left may not leave again, not even the same.
-        self.releases.append(PaidRelease(charge=charge.reference, content=""))
-        return summed.values
+        if plan.repeats_are_charged:
+            if paid is not None:
+                # Without a digest: a sum that has left may not leave again, not even the same.
+                self.releases.append(PaidRelease(charge=paid, content=""))
+            return kept, trained.values
+        delta = trained.values.astype(np.float32, copy=False)
+        return replace(kept, values=delta, charge=paid, unclipped=trained.unclipped or 0.0), delta
 
     def _require_attempts_left(self) -> None:
         """Refuses to send one round's sum more often than the recipe tries a round, whatever the budget allows."""
@@ -222,22 +204,24 @@ class RoundWork:
                 "recipe's sites.round_attempts allows: start a new run"
             )
 
-    def _charge(self, mechanism: Mechanism, *, heldout: bool) -> Charge:
-        """Charges the ledger, durably, before anything is computed."""
-        site, recipe, privacy = self.site, self.site.recipe, self.site.recipe.privacy
+    def _charge(self, part: Part) -> Charge | None:
+        """Charges the ledger as the plan says, durably, before anything is computed; None where nothing is due."""
+        site, privacy = self.site, self.site.recipe.privacy
+        planned = self._plan.charge(part)
+        if planned is None:
+            return None
         try:
             with site.ledger() as ledger:
                 return ledger.charge(
-                    dataset=site.data.heldout_set if heldout else site.data.train_set,
+                    dataset=site.data.train_set if part == "train" else site.data.heldout_set,
                     run=self.order.run,
                     round_number=self.order.round_number,
-                    mechanism=mechanism,
+                    event=planned.event,
                     delta=privacy.delta,
                     epsilon_limit=site.policy.epsilon_limit,
                     run_epsilon_limit=privacy.epsilon,
-                    planned=recipe.accounted_evaluations if heldout else recipe.accounted_rounds,
-                    # What carries its own noise leaves once; a sum that the seal protects is new each time it leaves.
-                    once=heldout or mechanism_of(recipe).repeat != "charged",
+                    planned=planned.times,
+                    once=planned.once,
                 )
         except AlreadyReleasedError as error:
             log.warning("refused round %d: %s", self.order.round_number, error)

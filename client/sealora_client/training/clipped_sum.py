@@ -32,6 +32,7 @@ from sealora_client.training.sampling import choose, poisson_batch
 from sealora_common.adapter import AdapterLayout
 from sealora_common.entropy import Entropy
 from sealora_common.errors import DataError
+from sealora_common.privacy.releases import TrainingPlan
 from sealora_common.recipe import Recipe
 from sealora_common.round.clip_norm import VOTE, gradient_units
 
@@ -74,9 +75,9 @@ class ClippedSum:
         model: the tensors of `layout` are made trainable; in training mode meanwhile, dropout drawn from `entropy`.
         layout: the trained part of the adapter.
         population: the site's units of privacy, all of them: sampling is done here.
-        recipe: sections `training` and `privacy` are read.
+        plan: how units are drawn, clipped and summed.
+        recipe: for its objective and the size of micro-batches; nothing that is accounted is read from it.
         clip_norm: C of this round.
-        units: steps of the integer grid that make C; 0 sums plain gradients without clipping.
         entropy: keys every sample, and dropout.
 
     Attributes:
@@ -94,9 +95,9 @@ class ClippedSum:
         layout: AdapterLayout,
         population: Population,
         *,
+        plan: TrainingPlan,
         recipe: Recipe,
         clip_norm: float,
-        units: int,
         entropy: Entropy,
     ) -> None:
         if not len(population):
@@ -104,15 +105,13 @@ class ClippedSum:
         model.train_only(layout)
         self._model = model
         self._population = population
-        self._recipe = recipe
+        self._plan = plan
         self._objective = objective_of(recipe)
         self._clip_norm = clip_norm
-        self._units = units
         self._entropy = entropy
-        self._votes = recipe.privacy.target_quantile is not None
         self._rows = recipe.training.micro_batch_size
         self._gradients = PerExampleGradients(model.linears_of(layout), self._rows)
-        self.size = layout.size + self._votes
+        self.size = layout.size + plan.votes
         self.figures = ClippingFigures([])
         self._entered = ExitStack()
 
@@ -133,18 +132,18 @@ class ClippedSum:
             ModelError: the loss does not reach the adapter.
         """
         total = torch.zeros(self.size, dtype=torch.float64, device=self._gradients.device)
-        drawn = poisson_batch(self._entropy, len(self._population), self._recipe.training.sample_rate)
+        drawn = poisson_batch(self._entropy, len(self._population), self._plan.sample_rate)
         units = [self._chosen(self._population.units[index]) for index in drawn]
         for together in _alike(units, self._rows):
             self._add(together, total)
         return total
 
     def _chosen(self, unit: Unit) -> Unit:
-        limit = self._recipe.privacy.records_per_person
+        limit = self._plan.most_records
         return unit if len(unit) <= limit else [unit[i] for i in choose(self._entropy, len(unit), limit)]
 
     def _add(self, units: Sequence[Unit], total: torch.Tensor) -> None:
-        gradients = self._gradients
+        gradients, plan = self._gradients, self._plan
         gradients.start(self._rows)  # all of them, whatever there is: norms and sums are kernels of a shape, too
         # A unit's loss is the mean over its examples.
         flat = [(example, row, 1.0 / len(unit)) for row, unit in enumerate(units) for example in unit]
@@ -157,16 +156,15 @@ class ClippedSum:
             weights[: len(shares)] = torch.tensor(shares, device=losses.device)
             (losses * weights).sum().backward()  # type: ignore[no-untyped-call]
         sums = total[: gradients.size]
-        if not self._units:
+        if not plan.units:
             outcome = gradients.sum_(sums)
         else:
-            units_of_gradient = gradient_units(self._units) if self._votes else self._units
-            per_layer = self._recipe.privacy.clipping == "per_layer"
-            outcome = gradients.truncated_sum_(sums, self._clip_norm, units_of_gradient, per_layer=per_layer)
+            units_of_gradient = gradient_units(plan.units) if plan.votes else plan.units
+            outcome = gradients.truncated_sum_(sums, self._clip_norm, units_of_gradient, per_layer=plan.per_layer)
         norms = outcome.norms[: len(units)]
-        if self._votes:
+        if plan.votes:
             unclipped = int((norms <= self._clip_norm).sum())
-            total[-1] += math.floor(VOTE * self._units) * (2 * unclipped - len(units))
+            total[-1] += math.floor(VOTE * plan.units) * (2 * unclipped - len(units))
         self.figures.norms += norms.tolist()
         self.figures.clipped += outcome.clipped
         self.figures.non_finite += outcome.non_finite

@@ -1,4 +1,4 @@
-"""A site's part in one distributed step: its clipped sum and its share of the noise (the mechanism `distributed`).
+"""`distributed`: a site's part in one step is its clipped sum and its share of the noise.
 
 Every site adds Skellam noise whose variance is a share of what the sum needs; shares add up to Skellam noise again
 (Agarwal, Kairouz & Liu 2021, arXiv:2110.04995), so the opened sum is that of the central Skellam mechanism. What a
@@ -7,76 +7,72 @@ site sends is not private enough by itself: it leaves the site sealed and nowher
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from sealora_client.data.population import Population
 from sealora_client.ledger import Leave
 from sealora_client.model.adapted import AdaptedModel
-from sealora_client.training.clipped_sum import ClippedSum, ClippingFigures
+from sealora_client.training.clipped_sum import ClippedSum
 from sealora_client.training.noise.skellam import skellam
-from sealora_client.training.payment import paid_noise
+from sealora_client.training.payment import require_paid
+from sealora_client.training.round_training import Release, RoundTraining, TrainedRound
 from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import Entropy
-from sealora_common.privacy.accounting import Mechanism
+from sealora_common.errors import BudgetError
+from sealora_common.privacy.releases import TrainingPlan
 from sealora_common.recipe import Recipe
+from sealora_common.round.clip_norm import unclipped_share
 from sealora_common.round.sum_grid import SumGrid
 
 
-@dataclass(frozen=True)
-class NoisedSum:
-    """A site's noised sum of one step.
+class DistributedTraining(RoundTraining):
+    """One step a round, summed at the sites and taken at the server."""
 
-    Attributes:
-        values: int64, shape (P,) or, with adaptive clipping, (P + 1,): the sum in grid steps plus this site's share
-            of the noise.
-        figures: what clipping did. LOCAL: no noise protects them.
-    """
+    def train(
+        self,
+        model: AdaptedModel,
+        population: Population,
+        *,
+        plan: TrainingPlan,
+        recipe: Recipe,
+        round_number: int,
+        clip_norm: float,
+        leave: Leave | None,
+        entropy: Entropy,
+    ) -> TrainedRound:
+        """As the base says; the adapter is left as it is."""
+        grid = _grid(plan)
+        require_paid(plan, leave, recipe=recipe, round_number=round_number)
+        layout = adapter_kind(recipe).trained(model.layout, round_number)
+        sums = ClippedSum(model, layout, population, plan=plan, recipe=recipe, clip_norm=clip_norm, entropy=entropy)
+        with sums:
+            total = sums.draw().cpu().numpy()
+        # Bounding coordinates brings two sums no further apart, so the sensitivity stays what it is.
+        values = np.clip(total, -grid.site_limit, grid.site_limit).astype(np.int64)
+        values += self.noise(plan, len(values), entropy)
+        return TrainedRound(values, unclipped=None, moved=True, figures=sums.figures)
 
-    values: NDArray[np.int64]
-    figures: ClippingFigures
+    def noise(self, plan: TrainingPlan, size: int, entropy: Entropy) -> NDArray[np.int64]:
+        """One site's share; those of as many sites as the plan counts on are what it accounts for."""
+        return skellam(entropy, size, _grid(plan).noise_variance(plan.event.noise_multiplier))
+
+    def becomes_known(
+        self, trained: TrainedRound, *, plan: TrainingPlan, population: int, clip_norm: float, entropy: Entropy
+    ) -> Release:
+        """The opened sum, with the shares of noise of as many honest sites as the plan counts on."""
+        grid, total = _grid(plan), trained.values.astype(np.int64)
+        for _ in range(grid.honest_survivors - 1):
+            total += self.noise(plan, len(total), entropy)
+        opened = grid.decode(grid.encode(total)).astype(np.float64)
+        expected = plan.expected_batch(population)
+        return Release(
+            change=-opened[: len(opened) - plan.votes] * (clip_norm / grid.units / expected),
+            unclipped=unclipped_share(float(opened[-1]), grid.units, expected) if plan.votes else None,
+        )
 
 
-def noised_sum(
-    model: AdaptedModel,
-    population: Population,
-    *,
-    recipe: Recipe,
-    round_number: int,
-    grid: SumGrid,
-    clip_norm: float,
-    leave: Leave,
-    entropy: Entropy,
-) -> NoisedSum:
-    """Sums a Poisson sample's clipped gradients at the adapter that is in `model` now, and adds this site's noise.
-
-    The caller holds `model.lock` where others may use the model. The adapter is left as it is.
-
-    Args:
-        model: a base model with the adapter on it.
-        population: the site's units of privacy, all of them.
-        recipe: sections `training`, `privacy` and `lora.aggregation` are read.
-        round_number: first round is 1.
-        grid: of the recipe and roster.
-        clip_norm: C of this round.
-        leave: the ledger's charge for this step on this grid, or a rehearsal of it; its mechanism's sigma is the opened
-            sum's.
-        entropy: keys the sample and the noise, and seeds dropout.
-
-    Raises:
-        BudgetError: the leave is not for what would run.
-        DataError: there are no examples.
-        ModelError: the adapter cannot be trained by example.
-    """
-    due = Mechanism(0.0, recipe.training.sample_rate, recipe.training.steps_per_round, "skellam", grid.units)
-    noise_multiplier = paid_noise(leave, due, recipe=recipe, round_number=round_number)
-    layout = adapter_kind(recipe).trained(model.layout, round_number)
-    sums = ClippedSum(model, layout, population, recipe=recipe, clip_norm=clip_norm, units=grid.units, entropy=entropy)
-    with sums:
-        total = sums.draw().cpu().numpy()
-    # Bounding coordinates brings two sums no further apart, so the sensitivity stays what it is.
-    values = np.clip(total, -grid.site_limit, grid.site_limit).astype(np.int64)
-    values += skellam(entropy, len(values), grid.noise_variance(noise_multiplier))
-    return NoisedSum(values, sums.figures)
+def _grid(plan: TrainingPlan) -> SumGrid:
+    if plan.grid is None or plan.steps != 1:
+        raise BudgetError("privacy.mechanism: distributed sums one step whose noise the sites share, and no other plan")
+    return plan.grid

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -26,46 +25,26 @@ from numpy.typing import NDArray
 from sealora_client.data.population import Population
 from sealora_client.ledger import Leave
 from sealora_client.model.adapted import AdaptedModel
-from sealora_client.training.clipped_sum import ClippedSum, ClippingFigures
+from sealora_client.training.clipped_sum import ClippedSum
 from sealora_client.training.noise.rounded_gaussian import MAX_STD, rounded_gaussian
 from sealora_client.training.optimizer import make_optimizer
-from sealora_client.training.payment import paid_noise
+from sealora_client.training.payment import require_paid
+from sealora_client.training.round_training import TrainedRound
 from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import Entropy
 from sealora_common.errors import BudgetError
-from sealora_common.privacy.accounting import Mechanism
-from sealora_common.privacy.mechanisms import mechanism_of
+from sealora_common.privacy.releases import TrainingPlan
 from sealora_common.recipe.schema import Recipe
 from sealora_common.round.clip_norm import unclipped_share
 
 log = logging.getLogger(__name__)
-
-LOCAL_UNITS = 1 << 24
-"""Steps of the integer grid that make one clipping norm: fine enough that truncation moves a row of a million
-coordinates by 3e-5 of that norm, and no finer, since exact noise takes longer to draw on a finer grid."""
-
-
-@dataclass(frozen=True)
-class TrainedRound:
-    """What one round of training made. `delta` and `unclipped` carry noise; both leave the site, and only sealed.
-
-    Attributes:
-        delta: float32, shape (P,): the trained tensors' change over the round, in order of the trained layout.
-        unclipped: noisy share of unclipped units, with adaptive clipping; else None.
-        moved: whether any parameter changed.
-        figures: what clipping did. LOCAL: no noise protects them.
-    """
-
-    delta: NDArray[np.float32]
-    unclipped: float | None
-    moved: bool
-    figures: ClippingFigures
 
 
 def train_round(
     model: AdaptedModel,
     population: Population,
     *,
+    plan: TrainingPlan,
     recipe: Recipe,
     round_number: int,
     leave: Leave | None,
@@ -73,54 +52,53 @@ def train_round(
     clip_norm: float | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> TrainedRound:
-    """Trains `recipe.training.steps_per_round` steps from the adapter that is in `model` now.
+    """Trains the steps of `plan` from the adapter that is in `model` now.
 
     The caller has written the global adapter into the model, and holds `model.lock` where others may use the model.
     The model is left with the trained adapter in it. Every round starts its optimiser afresh: moments carried
     through a lost attempt would tie two attempts' noise to one charge.
 
-    With `privacy.mechanism: none` the same steps are taken without clipping and without noise.
+    A plan without noise takes the same steps without clipping.
 
     Args:
         model: a base model with the adapter on it, float32 adapter weights.
         population: the site's units of privacy, all of them: sampling is done here.
-        recipe: sections `training`, `privacy` and `lora.aggregation` are read.
+        plan: what is drawn, clipped and noised: a standard deviation of sigma * clip_norm on a step's sum.
+        recipe: for its objective, its optimiser and `lora.aggregation`; nothing that is accounted is read from it.
         round_number: first round is 1; with `alternating` it says which half is trained.
-        leave: the ledger's charge for these steps at this sampling rate, or a rehearsal of it; its mechanism's sigma is
-            the noise: a standard deviation of sigma * clip_norm on a step's sum. None without privacy.
+        leave: the ledger's charge for the plan's event, or a rehearsal of it; None if the plan adds no noise.
         entropy: keys the sampling and the noise of each step, and seeds dropout.
         clip_norm: C of this round; None for the recipe's.
         on_step: called after each step with (steps done, steps in all).
 
     Raises:
-        BudgetError: the leave is not for what would run, or there is none, or the mechanism is another one.
+        BudgetError: the leave is not for what would run, or there is none, or the plan is of a sum that sites share.
         DataError: there are no examples.
         ModelError: the adapter cannot be trained by example.
     """
-    noise_multiplier = _noise(recipe, round_number, leave)
-    training = recipe.training
-    units = LOCAL_UNITS if mechanism_of(recipe).protects else 0
+    require_drawable(plan)
+    require_paid(plan, leave, recipe=recipe, round_number=round_number)
+    training, units = recipe.training, plan.units
     norm = recipe.privacy.clip_norm if clip_norm is None else clip_norm
-    expected = training.sample_rate * len(population)
+    expected = plan.expected_batch(len(population))
 
     layout = adapter_kind(recipe).trained(model.layout, round_number)
     parameters = model.parameters_of(layout)
     start = [parameter.detach().clone() for parameter in parameters]
     votes = 0.0
-    sums = ClippedSum(model, layout, population, recipe=recipe, clip_norm=norm, units=units, entropy=entropy)
+    sums = ClippedSum(model, layout, population, plan=plan, recipe=recipe, clip_norm=norm, entropy=entropy)
     optimizer = make_optimizer(training, parameters)
     with sums:
-        for step in range(training.steps_per_round):
+        for step in range(plan.steps):
             total = sums.draw()
             if units:
-                noise = rounded_gaussian(entropy, sums.size, noise_multiplier * units)
-                total += torch.from_numpy(noise).to(total.device)
+                total += torch.from_numpy(step_noise(plan, sums.size, entropy)).to(total.device)
                 votes += float(total[-1])
                 total *= norm / units
             total /= expected
             _apply(optimizer, parameters, start, total, training.proximal_mu)
             if on_step is not None:
-                on_step(step + 1, training.steps_per_round)
+                on_step(step + 1, plan.steps)
 
     delta = np.concatenate(
         [(now.detach() - then).reshape(-1).cpu().numpy() for now, then in zip(parameters, start, strict=True)]
@@ -129,13 +107,17 @@ def train_round(
     moved = bool(delta.any())
     if not moved:
         log.warning("round %d did not change the adapter at all: its delta is zero", round_number)
-    adapts = recipe.privacy.target_quantile is not None
     return TrainedRound(
-        delta=delta,
-        unclipped=unclipped_share(votes, units, expected * training.steps_per_round) if adapts else None,
+        values=delta,
+        unclipped=unclipped_share(votes, units, expected * plan.steps) if plan.votes else None,
         moved=moved,
         figures=sums.figures,
     )
+
+
+def step_noise(plan: TrainingPlan, size: int, entropy: Entropy) -> NDArray[np.int64]:
+    """All the noise on the sum of one step, int64 in grid steps, shape (size,)."""
+    return rounded_gaussian(entropy, size, plan.noise_std)
 
 
 def _apply(
@@ -158,21 +140,18 @@ def _apply(
     optimizer.zero_grad(set_to_none=True)
 
 
-def _noise(recipe: Recipe, round_number: int, leave: Leave | None) -> float:
-    """Sigma; 0 without privacy."""
-    mechanism, training = recipe.privacy.mechanism, recipe.training
-    if mechanism_of(recipe).sums_on_grid:
+def require_drawable(plan: TrainingPlan) -> None:
+    """Refuses a plan whose noise no site adds by itself.
+
+    Raises:
+        BudgetError: it is shared with other sites, or so large that it cannot be drawn.
+    """
+    if plan.grid is not None:
         raise BudgetError("privacy.mechanism: distributed trains no delta at a site: see `training.distributed`")
-    if (leave is None) == mechanism_of(recipe).protects:
-        needed = "must not be paid for" if leave is not None else "must be paid for first"
-        raise BudgetError(f"a round with privacy.mechanism: {mechanism} {needed}")
-    if leave is None:
-        return 0.0
-    due = Mechanism(0.0, training.sample_rate, training.steps_per_round)
-    noise_multiplier = paid_noise(leave, due, recipe=recipe, round_number=round_number)
-    if noise_multiplier > (most := MAX_STD / LOCAL_UNITS):
-        raise BudgetError(f"noise_multiplier is {noise_multiplier}: more than {most:g} cannot be drawn")
-    return noise_multiplier
+    if plan.noise_std > MAX_STD:
+        raise BudgetError(
+            f"noise_multiplier is {plan.event.noise_multiplier}: more than {MAX_STD / plan.units:g} cannot be drawn"
+        )
 
 
 def _finite(delta: NDArray[np.float32], recipe: Recipe, round_number: int) -> NDArray[np.float32]:

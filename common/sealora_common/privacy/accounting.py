@@ -8,7 +8,7 @@ cross-check, and for values that losses cannot be composed for. The GDP accounta
 (1.62 where 1.82 is true for the example below), so it is not offered. Skellam noise, which distributed sites add on an
 integer grid, enters both as the Gaussian noise it is never worse than (`sealora_common.privacy.skellam`).
 
->>> thousand_steps = Mechanism(noise_multiplier=1.0, sample_rate=0.01, steps=1000)
+>>> thousand_steps = PrivacyEvent(noise_multiplier=1.0, sample_rate=0.01, steps=1000)
 >>> round(epsilon_pld([thousand_steps], delta=1e-5), 3)
 1.828
 >>> round(epsilon_rdp([thousand_steps], delta=1e-5), 3)
@@ -26,15 +26,15 @@ when a cost is first asked for: the aggregation server, which never asks, needs 
 
 from sealora_common.privacy.calibration import HEADROOM, Accountant, calibrate_noise, check_delta
 from sealora_common.privacy.composition import epsilon_pld, epsilon_rdp
-from sealora_common.privacy.mechanism import Mechanism, Noise
+from sealora_common.privacy.event import Noise, PrivacyEvent
 from sealora_common.privacy.renyi import ORDERS
 
 __all__ = [
     "HEADROOM",
     "ORDERS",
     "Accountant",
-    "Mechanism",
     "Noise",
+    "PrivacyEvent",
     "calibrate_noise",
     "check_delta",
     "epsilon_pld",

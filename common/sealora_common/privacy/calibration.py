@@ -8,7 +8,7 @@ from typing import Literal
 
 from sealora_common.errors import BudgetError
 from sealora_common.privacy.composition import epsilon_pld, epsilon_rdp, require_delta
-from sealora_common.privacy.mechanism import Mechanism, Noise
+from sealora_common.privacy.event import Noise, PrivacyEvent
 
 Accountant = Literal["pld", "rdp"]
 
@@ -16,7 +16,7 @@ HEADROOM = 1e-5
 """Share of a limit that plans leave free. Rounding errors stay far below it, so that no part of what was planned, or
 admitted, as a whole is refused when its turn comes."""
 
-_ACCOUNTANTS: dict[str, Callable[[Sequence[Mechanism], float], float]] = {"pld": epsilon_pld, "rdp": epsilon_rdp}
+_ACCOUNTANTS: dict[str, Callable[[Sequence[PrivacyEvent], float], float]] = {"pld": epsilon_pld, "rdp": epsilon_rdp}
 _NOISE_GRID = 10_000  # noise multipliers are calibrated in units of 1e-4
 _LARGEST_NOISE = 1_000_000 * _NOISE_GRID
 
@@ -39,7 +39,7 @@ def calibrate_noise(
         steps: DP-SGD steps.
         accountant: `pld`, which budgets are enforced with, or `rdp`.
         noise: `gaussian` or `skellam`.
-        units: Skellam only: the L2 sensitivity in integer grid units (see `Mechanism`).
+        units: Skellam only: the L2 sensitivity in integer grid units (see `PrivacyEvent`).
 
     Raises:
         BudgetError: no noise multiplier reaches the budget, or a value is out of range.
@@ -48,12 +48,12 @@ def calibrate_noise(
         raise BudgetError(f"accountant is {accountant!r}: it must be one of {', '.join(_ACCOUNTANTS)}")
 
     def cost(grid_units: int) -> float:
-        mechanism = Mechanism(grid_units / _NOISE_GRID, sample_rate, steps, noise, units)
-        return _ACCOUNTANTS[accountant]([mechanism], delta)
+        event = PrivacyEvent(grid_units / _NOISE_GRID, sample_rate, steps, noise, units)
+        return _ACCOUNTANTS[accountant]([event], delta)
 
     if not epsilon > 0:
         raise BudgetError(f"privacy.epsilon is {epsilon}: it must be above 0")
-    if Mechanism(1.0, sample_rate, steps, noise, units).is_free:
+    if PrivacyEvent(1.0, sample_rate, steps, noise, units).is_free:
         return 0.0
     budget = epsilon * (1 - HEADROOM)
     too_little, excess, enough = 0, math.inf, _NOISE_GRID

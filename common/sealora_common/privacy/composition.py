@@ -9,9 +9,9 @@ from functools import lru_cache
 import numpy as np
 
 from sealora_common.errors import BudgetError
+from sealora_common.privacy.event import PrivacyEvent
 from sealora_common.privacy.gaussian import gaussian_step
 from sealora_common.privacy.loss_composition import LARGEST_EPSILON, epsilon_of_losses
-from sealora_common.privacy.mechanism import Mechanism
 from sealora_common.privacy.privacy_loss import SampledStep, TooFineError
 from sealora_common.privacy.renyi import ORDERS, epsilon_of_rdp
 from sealora_common.privacy.skellam import gaussian_equivalent
@@ -19,37 +19,37 @@ from sealora_common.privacy.skellam import gaussian_equivalent
 _RDP_MAY_BE_SMALLER = 1.0  # below it, where the grid of losses is coarse for what is measured
 
 
-def epsilon_pld(mechanisms: Sequence[Mechanism], delta: float) -> float:
-    """The epsilon, at `delta`, of all `mechanisms` together, by composing privacy losses: the one that is enforced.
+def epsilon_pld(events: Sequence[PrivacyEvent], delta: float) -> float:
+    """The epsilon, at `delta`, of all `events` together, by composing privacy losses: the one that is enforced.
 
     A unit removed and a unit added, whichever costs more. Skellam segments count as the Gaussian ones they are never
     worse than (`sealora_common.privacy.skellam`). Where RDP's bound is smaller (epsilons of a few hundredths and below)
     or losses cannot be composed (above 100), RDP's is returned: the smaller of two upper bounds is one.
 
-    Leaving mechanisms out never makes it larger, but for rounding errors far below `calibration.HEADROOM`: the grid
+    Leaving events out never makes it larger, but for rounding errors far below `calibration.HEADROOM`: the grid
     of losses is the same for all (`sealora_common.privacy.privacy_loss`). So any part of what fits under a limit fits.
 
     Returns:
-        An upper bound, 0 for no mechanisms, infinity if any of them adds no noise.
+        An upper bound, 0 for no events, infinity if any of them adds no noise.
 
     Raises:
         BudgetError: delta is not between 0 and 1.
     """
     require_delta(delta)
-    return _pld(tuple(sorted(merged_steps(mechanisms).items())), delta)
+    return _pld(tuple(sorted(merged_steps(events).items())), delta)
 
 
-def epsilon_rdp(mechanisms: Sequence[Mechanism], delta: float) -> float:
-    """The epsilon, at `delta`, of all `mechanisms` together, by Rényi composition over `ORDERS`: a cross-check.
+def epsilon_rdp(events: Sequence[PrivacyEvent], delta: float) -> float:
+    """The epsilon, at `delta`, of all `events` together, by Rényi composition over `ORDERS`: a cross-check.
 
     Returns:
-        An upper bound, 0 for no mechanisms, infinity if any of them adds no noise.
+        An upper bound, 0 for no events, infinity if any of them adds no noise.
 
     Raises:
         BudgetError: delta is not between 0 and 1.
     """
     require_delta(delta)
-    return _rdp(merged_steps(mechanisms), delta)
+    return _rdp(merged_steps(events), delta)
 
 
 def require_delta(delta: float) -> None:
@@ -62,16 +62,16 @@ def require_delta(delta: float) -> None:
         raise BudgetError(f"privacy.delta is {delta}: it must be above 0 and below 1")
 
 
-def merged_steps(mechanisms: Sequence[Mechanism]) -> dict[SampledStep, int]:
+def merged_steps(events: Sequence[PrivacyEvent]) -> dict[SampledStep, int]:
     """Gaussian steps that cost at least as much, and how many of each: those alike joined, free ones left out."""
     steps: dict[SampledStep, int] = {}
-    for mechanism in mechanisms:
-        if not mechanism.is_free:
-            noise = mechanism.noise_multiplier
-            if mechanism.noise == "skellam":
-                noise = gaussian_equivalent(noise, mechanism.units)
-            step = SampledStep(noise, mechanism.sample_rate)
-            steps[step] = steps.get(step, 0) + mechanism.steps
+    for event in events:
+        if not event.is_free:
+            noise = event.noise_multiplier
+            if event.noise == "skellam":
+                noise = gaussian_equivalent(noise, event.units)
+            step = SampledStep(noise, event.sample_rate)
+            steps[step] = steps.get(step, 0) + event.steps
     return steps
 
 

@@ -1,90 +1,95 @@
-"""What a recipe's rounds and evaluations cost, and how much noise that takes: the same at every site.
+"""The plan of a run's privacy: what its rounds and evaluations do and cost, made in one place, the same at every site.
 
 Two promises of the recipe's (epsilon, delta), over two disjoint sets of records. A training record is protected by
 the noise on the clipped sums, a held-out one by the noise on the evaluations; one record is in one set only, so
 neither spends from the other (parallel composition, McSherry 2009, Thm 4).
+
+The model is jax_privacy's execution plan: one object holds what samples, what clips, what noises and the event that
+the accountant composes. Training, evaluation, the ledger's charges, the budget report, the checks and the audit are
+all handed this one.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
+from typing import Literal
 
-from sealora_common.privacy.accounting import Mechanism, Noise, calibrate_noise
+from sealora_common.privacy.event import PrivacyEvent
 from sealora_common.privacy.mechanisms import mechanism_of
+from sealora_common.privacy.releases import HeldoutPlan, TrainingPlan
 from sealora_common.recipe import Recipe
+
+Part = Literal["train", "heldout"]
+"""Of a site's data."""
 
 
 @dataclass(frozen=True)
-class WholeRun:
-    """All that a run may release: its rounds of training with the spare ones, and its evaluations.
+class PlannedCharge:
+    """What a run charges one part of a site's data.
 
     Attributes:
-        train: about a training record.
-        heldout: about a held-out record.
+        part: of the data.
+        event: one round of training, or one evaluation.
+        times: how many of them the run may take, the spare ones among them.
+        once: whether what is charged for may leave once only: it carries its own noise and is sent again for nothing.
     """
 
-    train: Mechanism
-    heldout: Mechanism
+    part: Part
+    event: PrivacyEvent
+    times: int
+    once: bool
+
+    @property
+    def whole_run(self) -> PrivacyEvent:
+        """All of them together."""
+        return self.event.repeated(self.times)
 
 
-def whole_run(recipe: Recipe, roster_size: int) -> WholeRun | None:
-    """What all rounds and evaluations of `recipe` release together; None without privacy.
+@dataclass(frozen=True)
+class PrivacyPlan:
+    """All that a run may release, and how.
+
+    Attributes:
+        training: one round.
+        heldout: one evaluation.
+        rounds: of training that the noise is calibrated for, the spare ones among them.
+        evaluations: that the noise is calibrated for.
+        repeats_are_charged: whether a repeated round of training has noise of its own and costs as much again.
+    """
+
+    training: TrainingPlan
+    heldout: HeldoutPlan
+    rounds: int
+    evaluations: int
+    repeats_are_charged: bool
+
+    @property
+    def charges(self) -> tuple[PlannedCharge, ...]:
+        """What is charged for, training first; empty where nothing is promised."""
+        train = PlannedCharge("train", self.training.event, self.rounds, once=not self.repeats_are_charged)
+        heldout = PlannedCharge("heldout", self.heldout.event, self.evaluations, once=True)
+        return (train,) * self.training.protects + (heldout,) * self.heldout.protects
+
+    def charge(self, part: Part) -> PlannedCharge | None:
+        """What one round, or one evaluation, is charged; None where nothing is promised."""
+        return next((each for each in self.charges if each.part == part), None)
+
+
+def privacy_plan(recipe: Recipe, roster_size: int) -> PrivacyPlan:
+    """The plan of a run of `recipe` among `roster_size` sites.
+
+    Calibration takes a second or so when it is first asked for; afterwards it is remembered.
 
     Raises:
         BudgetError: no amount of noise reaches the recipe's epsilon.
-        RecipeError: the recipe asks for more honest survivors than a round is sure to have.
+        RecipeError: the recipe asks for more honest survivors than a round is sure to have, or its sum does not fit
+            the ring.
     """
-    train, heldout = training_mechanism(recipe, roster_size), heldout_mechanism(recipe)
-    if train is None or heldout is None:
-        return None
-    return WholeRun(
-        train=replace(train, steps=recipe.accounted_steps),
-        heldout=replace(heldout, steps=recipe.accounted_evaluations),
+    mechanism = mechanism_of(recipe)
+    return PrivacyPlan(
+        training=mechanism.training_plan(recipe, roster_size),
+        heldout=mechanism.heldout_plan(recipe),
+        rounds=recipe.accounted_rounds,
+        evaluations=recipe.accounted_evaluations,
+        repeats_are_charged=mechanism.repeat == "charged",
     )
-
-
-def training_mechanism(recipe: Recipe, roster_size: int) -> Mechanism | None:
-    """What one round of training releases about a site's training records; None without privacy.
-
-    With `distributed` it is the opened sum's mechanism: what the recipe's number of honest survivors add in noise.
-
-    Raises:
-        BudgetError: no amount of noise reaches the recipe's epsilon.
-        RecipeError: the recipe asks for more honest survivors than a round is sure to have.
-    """
-    privacy, training = recipe.privacy, recipe.training
-    if not mechanism_of(recipe).protects:
-        return None
-    grid = mechanism_of(recipe).grid(recipe, roster_size)
-    units = 0 if grid is None else grid.units
-    noise_multiplier = _calibrated(privacy.epsilon, privacy.delta, training.sample_rate, recipe.accounted_steps, units)
-    return _mechanism(noise_multiplier, training.sample_rate, training.steps_per_round, units)
-
-
-def heldout_mechanism(recipe: Recipe) -> Mechanism | None:
-    """What one evaluation releases about a site's held-out records; None without privacy.
-
-    Every record takes part in every evaluation, so the sampling rate is 1.
-
-    Raises:
-        BudgetError: no amount of noise reaches the recipe's epsilon.
-    """
-    privacy = recipe.privacy
-    if not mechanism_of(recipe).protects:
-        return None
-    noise_multiplier = _calibrated(privacy.epsilon, privacy.delta, 1.0, recipe.accounted_evaluations, 0)
-    return Mechanism(noise_multiplier, 1.0, 1)
-
-
-def _mechanism(noise_multiplier: float, sample_rate: float, steps: int, units: int) -> Mechanism:
-    return Mechanism(noise_multiplier, sample_rate, steps, _noise(units), units)
-
-
-@lru_cache(maxsize=256)  # calibration takes a second or so, and every round asks
-def _calibrated(epsilon: float, delta: float, sample_rate: float, steps: int, units: int) -> float:
-    return calibrate_noise(epsilon, delta, sample_rate, steps, noise=_noise(units), units=units)
-
-
-def _noise(units: int) -> Noise:
-    return "skellam" if units else "gaussian"

@@ -3,7 +3,7 @@
 The recipe's epsilon is a promise of each site about its own data. A unit at k sites is in k training or held-out sets,
 each of which tells of it:
 
-- `local`: every site adds noise of its own, so the unit's loss is that of k mechanisms composed.
+- `local`: every site adds noise of its own, so the unit's loss is that of k events composed.
 - `distributed`: one noise covers one sum, which holds the unit up to k times, drawn independently at each site. With
   the unit, the sum is the mixture of N(v_S, s^2 I) over the sets S of sites that drew it, v_S the sum of their
   contributions, no longer than |S| clipping norms; without, N(0, s^2 I). The costliest contributions are parallel
@@ -28,14 +28,14 @@ next by one site's promise (as Dwork & Roth 2014, Thm 2.2). That is looser by so
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from sealora_common.errors import BudgetError
 from sealora_common.privacy.composition import epsilon_pld, merged_steps, require_delta
+from sealora_common.privacy.event import PrivacyEvent
 from sealora_common.privacy.loss_composition import epsilon_of_losses
-from sealora_common.privacy.mechanism import Mechanism
-from sealora_common.privacy.plan import whole_run
+from sealora_common.privacy.plan import privacy_plan
 from sealora_common.privacy.privacy_loss import SampledStep, TooFineError
 from sealora_common.recipe import Recipe
 
@@ -63,33 +63,32 @@ def at_several_sites(recipe: Recipe, roster_size: int, sites: int) -> AtSeveralS
     """
     if not 1 <= sites <= roster_size:
         raise BudgetError(f"a unit at {sites} sites is asked for, but the roster has {roster_size}: ask for 1 to that")
-    run = whole_run(recipe, roster_size)
-    if run is None:
+    whole = {charge.part: charge.whole_run for charge in privacy_plan(recipe, roster_size).charges}
+    if not whole:
         return None
+    train, heldout = whole["train"], whole["heldout"]
     delta, alike = recipe.privacy.delta, recipe.data.unit == "record" and recipe.lora.dropout == 0
-    if run.train.noise == "gaussian":
+    if train.noise == "gaussian":
         epsilon = max(
-            epsilon_pld([_times(run.train, count), _times(run.heldout, sites - count)], delta)
-            for count in range(sites + 1)
+            epsilon_pld([train.repeated(count), heldout.repeated(sites - count)], delta) for count in range(sites + 1)
         )
     elif alike:
         epsilon = max(
-            epsilon_in_one_sum(run.train, count, _times(run.heldout, sites - count), delta)
-            for count in range(sites + 1)
+            epsilon_in_one_sum(train, count, heldout.repeated(sites - count), delta) for count in range(sites + 1)
         )
     else:
-        epsilon = epsilon_of_chain((run.train, run.heldout), sites, delta)
+        epsilon = epsilon_of_chain((train, heldout), sites, delta)
     return AtSeveralSites(sites, epsilon, delta)
 
 
 @lru_cache(maxsize=64)
-def epsilon_in_one_sum(summed: Mechanism, sites: int, apart: Mechanism, delta: float) -> float:
+def epsilon_in_one_sum(summed: PrivacyEvent, sites: int, apart: PrivacyEvent, delta: float) -> float:
     """The epsilon at `delta` of a unit that `sites` sites contribute alike to one sum, and of `apart` besides.
 
     Args:
         summed: the noise on the sum, its rate that of one site's drawing the unit.
         sites: 0 or more.
-        apart: mechanisms with noise of their own.
+        apart: events with noise of their own.
         delta: above 0 and below 1.
 
     Returns:
@@ -108,7 +107,7 @@ def epsilon_in_one_sum(summed: Mechanism, sites: int, apart: Mechanism, delta: f
 
 
 @lru_cache(maxsize=64)
-def epsilon_of_chain(links: tuple[Mechanism, ...], sites: int, delta: float) -> float:
+def epsilon_of_chain(links: tuple[PrivacyEvent, ...], sites: int, delta: float) -> float:
     """The epsilon at `delta` of `sites` neighbouring data sets in a chain, each link as costly as the costliest.
 
     If the first link promises (e, d) and the rest of the chain (E, D), the whole promises (e + E, d + exp(e) D).
@@ -122,7 +121,3 @@ def epsilon_of_chain(links: tuple[Mechanism, ...], sites: int, delta: float) -> 
         if following and left < _LEAST_DELTA:
             return math.inf
     return total
-
-
-def _times(mechanism: Mechanism, count: int) -> Mechanism:
-    return replace(mechanism, steps=mechanism.steps * count)

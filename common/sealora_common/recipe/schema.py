@@ -12,7 +12,8 @@ from sealora_common.recipe.hash import NOT_AGREED, agreed_hash
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Unit = Literal["record", "person"]
-MechanismName = Literal["local", "distributed", "none"]
+ProtectingMechanismName = Literal["local", "distributed"]
+MechanismName = Literal[ProtectingMechanismName, "none"]
 Aggregation = Literal["ffa", "alternating", "average"]
 
 

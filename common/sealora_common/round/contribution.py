@@ -148,8 +148,7 @@ class ContributionLayout:
         grid = None if trained is None else mechanism_of(recipe).grid(recipe, parties)
         tally = ["weight"] if recipe.sealing.weighting == "records" else []
         tally += ["heldout_loss"] if evaluates else []
-        tally += [] if grid is not None or trained is None else ["clipped"]
-        tally += ["unclipped"] if adapts and grid is None else []
+        tally += [] if trained is None else mechanism_of(recipe).tally(recipe)
         return cls(
             trained.size if trained else 0,
             parties,

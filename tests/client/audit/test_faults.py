@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from sealora_client.audit import releases
 from sealora_client.audit.faults import FAULTS, applied
 from sealora_client.training import clipped_sum, distributed, dp_sgd
 from sealora_client.training.gradients.per_example import LARGEST_UNITS, PerExampleGradients
@@ -19,7 +18,6 @@ ENTROPY = SeededEntropy("faults")
 REPLACED = [
     (dp_sgd, "rounded_gaussian"),
     (distributed, "skellam"),
-    (releases, "skellam"),
     (clipped_sum, "poisson_batch"),
     (PerExampleGradients, "truncated_sum_"),
 ]
@@ -31,7 +29,7 @@ def engine():
 
 def test_without_a_fault_the_engine_is_its_own():
     truncated_sum = PerExampleGradients.__dict__["truncated_sum_"]
-    assert engine() == [rounded_gaussian, skellam, skellam, poisson_batch, truncated_sum]
+    assert engine() == [rounded_gaussian, skellam, poisson_batch, truncated_sum]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -53,7 +51,7 @@ def test_noise_off_is_no_noise():
     with applied("noise off"):
         for draws in (
             dp_sgd.rounded_gaussian(ENTROPY, 50, 1e6),
-            *(m.skellam(ENTROPY, 50, 1e12) for m in (distributed, releases)),
+            distributed.skellam(ENTROPY, 50, 1e12),
         ):
             assert draws.dtype == np.int64
             assert not draws.any()
@@ -62,8 +60,8 @@ def test_noise_off_is_no_noise():
 def test_noise_at_a_quarter_has_a_quarter_of_the_spread():
     with applied("noise at a quarter"):
         gaussian = dp_sgd.rounded_gaussian(ENTROPY, 20_000, 1000.0)
-        others = [m.skellam(ENTROPY, 20_000, 1e6) for m in (distributed, releases)]
-    for draws in (gaussian, *others):
+        share = distributed.skellam(ENTROPY, 20_000, 1e6)
+    for draws in (gaussian, share):
         assert draws.std() == pytest.approx(250, rel=0.05)
 
 

@@ -6,6 +6,7 @@ from sealora_client.audit.membership import membership_attack
 from sealora_client.data.population import Population
 from sealora_client.training.dp_sgd import train_round
 from sealora_common.entropy import SeededEntropy
+from sealora_common.privacy.plan import privacy_plan
 
 from lora_kinds import lora
 
@@ -29,7 +30,10 @@ def test_records_learnt_by_heart_have_a_lower_loss(tiny_site):
     site = tiny_site(*overrides, "lora.rank=8", privacy={"mechanism": "none"})
     members, others = halves(site)
     site.model.write(lora().initial(site.model.layout))
-    train_round(site.model, members, recipe=site.recipe, round_number=1, leave=None, entropy=SeededEntropy(1))
+    plan = privacy_plan(site.recipe, 3).training
+    train_round(
+        site.model, members, plan=plan, recipe=site.recipe, round_number=1, leave=None, entropy=SeededEntropy(1)
+    )
     roc = membership_attack(site.model, members, others, site.recipe)
     assert roc.auc > 0.9
     assert roc.members == len(members)

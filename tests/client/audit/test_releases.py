@@ -11,7 +11,7 @@ from sealora_client.ledger import Rehearsal
 from sealora_client.objective.causal import CausalLanguageModelling
 from sealora_client.training.dp_sgd import train_round
 from sealora_common.entropy import SeededEntropy
-from sealora_common.privacy.plan import training_mechanism
+from sealora_common.privacy.plan import privacy_plan
 from sealora_common.round.sum_grid import SumGrid
 
 from lora_kinds import lora
@@ -25,10 +25,9 @@ def released(site, seed, roster_size=ROSTER, clip_norm=0.5):
     return release_round(
         site.model,
         site.records,
+        plan=privacy_plan(site.recipe, roster_size).training,
         recipe=site.recipe,
         round_number=1,
-        mechanism=training_mechanism(site.recipe, roster_size),
-        roster_size=roster_size,
         clip_norm=clip_norm,
         entropy=SeededEntropy(seed),
     )
@@ -38,18 +37,19 @@ def released(site, seed, roster_size=ROSTER, clip_norm=0.5):
 def test_a_site_that_trains_by_itself_releases_its_change(tiny_site, mechanism):
     site = tiny_site("training.steps_per_round=2", privacy={"mechanism": mechanism})
     found = released(site, 3)
-    noise = training_mechanism(site.recipe, ROSTER)
+    plan = privacy_plan(site.recipe, ROSTER).training
     site.model.write(lora().initial(site.model.layout))
     trained = train_round(
         site.model,
         site.records,
+        plan=plan,
         recipe=site.recipe,
         round_number=1,
-        leave=None if noise is None else Rehearsal(noise),
+        leave=Rehearsal(plan.event) if plan.protects else None,
         entropy=SeededEntropy(3),
         clip_norm=0.5,
     )
-    np.testing.assert_array_equal(found.change, trained.delta)
+    np.testing.assert_array_equal(found.change, trained.values)
     assert found.change.any()
 
 
@@ -58,10 +58,10 @@ def test_an_opened_sum_carries_the_noise_that_is_accounted_for(tiny_site):
     site = tiny_site(*DISTRIBUTED, "training.sample_rate=1e-9")
     grid = SumGrid.of(site.recipe, ROSTER)
     assert grid.honest_survivors > 1
-    mechanism = training_mechanism(site.recipe, ROSTER)
+    event = privacy_plan(site.recipe, ROSTER).training.event
     change = np.concatenate([released(site, seed).change for seed in range(8)])
     expected = site.recipe.training.sample_rate * len(site.records)
-    std = mechanism.noise_multiplier * 0.5 / expected
+    std = event.noise_multiplier * 0.5 / expected
     assert len(change) > 5000
     assert abs(change.mean()) < 5 * std / np.sqrt(len(change))
     assert change.std() == pytest.approx(std, rel=5 / np.sqrt(2 * len(change)))

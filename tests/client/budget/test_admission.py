@@ -13,8 +13,8 @@ from sealora_client.data.fingerprint import DataSet
 from sealora_client.ledger import Ledger
 from sealora_client.site.policy import SitePolicy
 from sealora_common.errors import BudgetError
-from sealora_common.privacy.accounting import HEADROOM, Mechanism, calibrate_noise, epsilon_pld
-from sealora_common.privacy.plan import heldout_mechanism, training_mechanism
+from sealora_common.privacy.accounting import HEADROOM, PrivacyEvent, calibrate_noise, epsilon_pld
+from sealora_common.privacy.plan import privacy_plan
 from sealora_common.recipe import Recipe, parse_recipe
 
 from ledger_runs import SITE, records
@@ -45,13 +45,13 @@ def judged(
 
 
 def charge(
-    ledger: Ledger, own: Recipe, mechanism: Mechanism, round_number: int, *, dataset: DataSet, run: str, limit: float
+    ledger: Ledger, own: Recipe, event: PrivacyEvent, round_number: int, *, dataset: DataSet, run: str, limit: float
 ) -> None:
     made = ledger.charge(
         dataset=dataset,
         run=run,
         round_number=round_number,
-        mechanism=mechanism,
+        event=event,
         delta=own.privacy.delta,
         epsilon_limit=limit,
         run_epsilon_limit=own.privacy.epsilon,
@@ -61,10 +61,10 @@ def charge(
 
 def train(ledger: Ledger, own: Recipe, rounds: int, *, run: str, limit: float = 8.0) -> None:
     """Charges the next rounds of a run."""
-    mechanism = training_mechanism(own, 3)
+    event = privacy_plan(own, 3).training.event
     begun = len([row for row in ledger.charges() if row.run == run])
     for number in range(begun + 1, begun + rounds + 1):
-        charge(ledger, own, mechanism, number, dataset=TRAIN, run=run, limit=limit)
+        charge(ledger, own, event, number, dataset=TRAIN, run=run, limit=limit)
 
 
 def test_a_run_that_fits_is_admitted_with_what_it_will_cost(ledger: Ledger) -> None:
@@ -74,9 +74,12 @@ def test_a_run_that_fits_is_admitted_with_what_it_will_cost(ledger: Ledger) -> N
     trained, held_out = found.parts
     assert (trained.part, trained.rounds, trained.remaining) == ("train", 4, 4)
     assert (held_out.part, held_out.rounds, held_out.remaining) == ("heldout", 5, 5)
-    for part, mechanism in ((trained, training_mechanism(own, 3)), (held_out, heldout_mechanism(own))):
-        assert part.mechanism == mechanism
-        whole = epsilon_pld([mechanism] * part.rounds, DELTA)
+    for part, event in (
+        (trained, privacy_plan(own, 3).training.event),
+        (held_out, privacy_plan(own, 3).heldout.event),
+    ):
+        assert part.event == event
+        whole = epsilon_pld([event] * part.rounds, DELTA)
         assert part.whole_run == part.after_run == pytest.approx(whole)
         assert 5.9 < part.whole_run <= 6.0 * (1 - HEADROOM)
 
@@ -102,7 +105,7 @@ def test_the_second_run_of_a_recipe_is_refused_before_its_first_round(ledger: Le
 def test_held_out_records_are_judged_as_well(ledger: Ledger) -> None:
     own = recipe(*LOCAL)
     for number in range(1, 6):
-        charge(ledger, own, heldout_mechanism(own), number, dataset=HELDOUT, run="first", limit=8.0)
+        charge(ledger, own, privacy_plan(own, 3).heldout.event, number, dataset=HELDOUT, run="first", limit=8.0)
     assert "the heldout data would reach" in judged(ledger, own, run="second").refused
     assert judged(ledger, own, run="second").refused.endswith("of 5 evaluations fit")
 
@@ -113,10 +116,10 @@ def test_a_run_under_way_is_never_refused_for_what_it_charged_itself(
 ) -> None:
     """Its limit is the recipe's own epsilon, as in a simulation, and another run was before it."""
     own = recipe(*overrides)
-    other = Mechanism(20.0, 0.3, 7)
+    other = PrivacyEvent(20.0, 0.3, 7)
     charge(ledger, recipe(), other, 1, dataset=TRAIN, run="other", limit=8.0)
-    mechanism = training_mechanism(own, 3)
-    whole = dataclasses.replace(mechanism, steps=mechanism.steps * own.accounted_rounds)
+    event = privacy_plan(own, 3).training.event
+    whole = dataclasses.replace(event, steps=event.steps * own.accounted_rounds)
     limit = epsilon_pld([other, whole], DELTA) / (1 - HEADROOM)
     # What would fit to the last digit leaves no room for a rounding, and is not admitted.
     assert "would reach" in judged(ledger, own, limit=limit * (1 - HEADROOM / 2), run="own").refused
@@ -135,24 +138,24 @@ def test_a_run_under_way_is_never_refused_for_what_it_charged_itself(
 def test_a_thousand_rounds_admitted_are_charged_to_the_last(ledger: Ledger) -> None:
     own = recipe("rounds=1000", "training.steps_per_round=1", "training.evaluate_every=1000", "privacy.epsilon=1")
     assert judged(ledger, own, limit=1.0).refused is None
-    mechanism = training_mechanism(own, 3)
+    event = privacy_plan(own, 3).training.event
     for steps in (1, 998, 1):
-        charge(ledger, own, dataclasses.replace(mechanism, steps=steps), 1, dataset=TRAIN, run="own", limit=1.0)
+        charge(ledger, own, dataclasses.replace(event, steps=steps), 1, dataset=TRAIN, run="own", limit=1.0)
     with pytest.raises(BudgetError, match="no round of this kind fits any more"):
-        charge(ledger, own, mechanism, 2, dataset=TRAIN, run="own", limit=1.0)
+        charge(ledger, own, event, 2, dataset=TRAIN, run="own", limit=1.0)
 
 
 def test_what_another_run_was_charged_for_and_never_sent_takes_no_room(ledger: Ledger) -> None:
     """A server that orders rounds and never collects them keeps no other run out."""
     own = recipe(*LOCAL)
-    mechanism = training_mechanism(own, 3)
-    assert mechanism is not None
+    event = privacy_plan(own, 3).training.event
+    assert event is not None
     for round_number in range(1, own.rounds + 1):
         ledger.charge(
             dataset=TRAIN,
             run="never collected",
             round_number=round_number,
-            mechanism=mechanism,
+            event=event,
             delta=DELTA,
             epsilon_limit=8.0,
         )
@@ -165,29 +168,29 @@ def test_what_somebody_else_spends_meanwhile_counts(ledger: Ledger) -> None:
     own = recipe(*LOCAL)
     train(ledger, own, 2, run="own")
     another = recipe("privacy.epsilon=50")
-    charge(ledger, another, Mechanism(0.5, 0.3, 4), 1, dataset=records("c", "d"), run="other", limit=100.0)
+    charge(ledger, another, PrivacyEvent(0.5, 0.3, 4), 1, dataset=records("c", "d"), run="other", limit=100.0)
     assert "of 2 training rounds fit" in judged(ledger, own, run="own").refused
 
 
 def test_charges_that_an_earlier_version_calibrated_by_rdp_compose_with_what_is_left(ledger: Ledger) -> None:
     own = recipe(*LOCAL)
-    old = Mechanism(calibrate_noise(6.0, DELTA, 0.2, 8, "rdp"), 0.2, 2)
-    assert old.noise_multiplier > training_mechanism(own, 3).noise_multiplier
+    old = PrivacyEvent(calibrate_noise(6.0, DELTA, 0.2, 8, "rdp"), 0.2, 2)
+    assert old.noise_multiplier > privacy_plan(own, 3).training.event.noise_multiplier
     for number in (1, 2):
         charge(ledger, own, old, number, dataset=TRAIN, run="own", limit=6.0)
     found = judged(ledger, own, limit=6.0, run="own")
     assert found.refused is None
     assert found.parts[0].remaining == 2
-    left = dataclasses.replace(training_mechanism(own, 3), steps=4)
+    left = dataclasses.replace(privacy_plan(own, 3).training.event, steps=4)
     assert found.parts[0].after_run == epsilon_pld([old, old, left], DELTA) < 6.0
     train(ledger, own, 2, run="own", limit=6.0)
 
 
 def test_a_run_that_has_charged_more_than_its_recipe_allows_is_refused(ledger: Ledger) -> None:
     own = recipe(*LOCAL)
-    loud = dataclasses.replace(training_mechanism(own, 3), noise_multiplier=0.5)
+    loud = dataclasses.replace(privacy_plan(own, 3).training.event, noise_multiplier=0.5)
     ledger.charge(
-        dataset=TRAIN, run="own", round_number=1, mechanism=loud, delta=DELTA, epsilon_limit=100.0,
+        dataset=TRAIN, run="own", round_number=1, event=loud, delta=DELTA, epsilon_limit=100.0,
     )  # fmt: skip
     found = judged(ledger, own, limit=100.0, run="own").refused
     assert "of the 6 that the recipe promises, as the run has charged 1 of its 4 training rounds already" in found
@@ -220,7 +223,7 @@ def test_how_often_a_recipe_may_run_over_a_lifetime_is_counted(ledger: Ledger) -
         assert judged(ledger, own, limit=15.0, run=str(number)).refused is None
         train(ledger, own, 4, run=str(number), limit=15.0)
         for evaluation in range(1, 6):
-            heldout = heldout_mechanism(own)
+            heldout = privacy_plan(own, 3).heldout.event
             charge(ledger, own, heldout, evaluation, dataset=HELDOUT, run=str(number), limit=15.0)
     assert judged(ledger, own, limit=15.0, run="one more").refused is not None
 

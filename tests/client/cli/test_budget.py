@@ -18,8 +18,8 @@ from sealora_client.ledger import Ledger, journal
 from sealora_client.ledger.head import head_path
 from sealora_common.entropy import SEED_VARIABLE, SeededEntropy
 from sealora_common.identity import Identity
-from sealora_common.privacy.accounting import Mechanism, epsilon_pld, epsilon_rdp
-from sealora_common.privacy.plan import heldout_mechanism, training_mechanism
+from sealora_common.privacy.accounting import PrivacyEvent, epsilon_pld, epsilon_rdp
+from sealora_common.privacy.plan import privacy_plan
 from sealora_common.privacy.several_sites import at_several_sites
 from sealora_common.recipe import load_recipe
 from sealora_common.roster import Roster
@@ -29,7 +29,7 @@ from ledger_runs import FORGER, SITE, bodies, copy_ledger, tamper
 DELTA = 1e-3
 COORDINATOR = Identity.create("coordinator", SeededEntropy("coordinator"))
 DISTRIBUTED = {"mechanism": "distributed"}
-ROUND = Mechanism(noise_multiplier=4.0, sample_rate=0.5, steps=2)
+ROUND = PrivacyEvent(noise_multiplier=4.0, sample_rate=0.5, steps=2)
 
 
 def write_site(directory: Path, *, roster: bool = True, person: bool = False, **privacy: Any) -> Path:
@@ -88,7 +88,7 @@ def spend(site: Path, rounds: int, dataset: DataSet | None = None, run: str = "a
                 dataset=dataset or training_set(site),
                 run=run,
                 round_number=number,
-                mechanism=ROUND,
+                event=ROUND,
                 delta=DELTA,
                 epsilon_limit=8.0,
             )
@@ -151,7 +151,7 @@ def test_the_history_has_every_charge_and_what_became_of_it(site: Path) -> None:
     with Ledger(site / "ledger.sqlite", SITE) as ledger:
         for _ in range(2):
             open_charge = ledger.charge(
-                dataset=training_set(site), run="cd" * 16, round_number=1, mechanism=ROUND, delta=DELTA,
+                dataset=training_set(site), run="cd" * 16, round_number=1, event=ROUND, delta=DELTA,
                 epsilon_limit=9.0,
             )  # fmt: skip
     history = report(site)["history"]
@@ -185,7 +185,7 @@ def test_a_long_history_is_cut_unless_all_is_asked_for(site: Path, monkeypatch: 
     with Ledger(site / "ledger.sqlite", SITE) as ledger:
         for number in range(1, 26):
             ledger.charge(
-                dataset=training_set(site), run="ab", round_number=number, mechanism=ROUND, delta=DELTA,
+                dataset=training_set(site), run="ab", round_number=number, event=ROUND, delta=DELTA,
                 epsilon_limit=1e9,
             )  # fmt: skip
 
@@ -220,7 +220,10 @@ def test_a_recipe_s_cost_is_told_before_it_runs(site: Path) -> None:
     recipe = load_recipe(site / "recipe.yaml")
     assert shown["datasets"] == shown["history"] == []
     train, heldout = shown["plan"]["parts"]
-    for part, mechanism, rounds in ((train, training_mechanism(recipe, 3), 4), (heldout, heldout_mechanism(recipe), 5)):
+    for part, mechanism, rounds in (
+        (train, privacy_plan(recipe, 3).training.event, 4),
+        (heldout, privacy_plan(recipe, 3).heldout.event, 5),
+    ):
         assert mechanism is not None
         assert part["rounds"] == rounds
         assert part["noise_multiplier"] == mechanism.noise_multiplier
@@ -356,7 +359,7 @@ def test_export_verify_restore(site: Path, tmp_path: Path) -> None:
 def test_settle_closes_an_open_charge(site: Path) -> None:
     with Ledger(site / "ledger.sqlite", SITE) as ledger:
         made = ledger.charge(
-            dataset=training_set(site), run="ab", round_number=1, mechanism=ROUND, delta=DELTA, epsilon_limit=8.0
+            dataset=training_set(site), run="ab", round_number=1, event=ROUND, delta=DELTA, epsilon_limit=8.0
         )
     assert f"charge {made.id}: settled" in run("settle", str(made.id), "--directory", site)
     shown = report(site)

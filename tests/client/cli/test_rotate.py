@@ -20,7 +20,7 @@ from sealora_client.site.rotation import finish_rotation
 from sealora_common.errors import PolicyError, SealoraError
 from sealora_common.identity import PASSPHRASE_FILE, Identity, key_to_text
 from sealora_common.identity.card import SiteCard
-from sealora_common.privacy.accounting import Mechanism
+from sealora_common.privacy.accounting import PrivacyEvent
 
 KEYS = ("identity.pem", "node.key")
 
@@ -54,7 +54,7 @@ def charge(site: EnrolledSite, run: str) -> None:
             dataset=opened.data.train_set,
             run=run,
             round_number=1,
-            mechanism=Mechanism(50.0, 0.1, 1),
+            event=PrivacyEvent(50.0, 0.1, 1),
             delta=1e-3,
             epsilon_limit=8.0,
         )

@@ -217,12 +217,12 @@ def test_training_that_is_cut_short_is_refused_and_costs_one_charge(bench: Bench
         answers.append(refusal_of(server.reply(run, order).content))
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("sealora_client.round.work.train_round", endless)
+        patched.setattr("sealora_client.training.local.LocalTraining.train", endless)
         done = Run(directory, work, "--grace", "0.2", number=signal.SIGINT)
     assert done.result.exit_code == 0
     assert answers == ["this site is being stopped by its operator; order the round anew once it is back"]
     with bench.site.ledger() as ledger:
-        (row,) = [row for row in ledger.charges() if row.mechanism.sample_rate < 1]
+        (row,) = [row for row in ledger.charges() if row.event.sample_rate < 1]
         assert row.is_open
 
 

@@ -21,6 +21,8 @@ from sealora_client.evaluation.heldout_loss import HeldoutLoss, heldout_loss, lo
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.objective.causal import CausalLanguageModelling
 from sealora_common.entropy import SeededEntropy, SystemEntropy
+from sealora_common.privacy.accounting import PrivacyEvent
+from sealora_common.privacy.releases import HeldoutPlan
 
 from single_examples import in_float64, load, random_examples, some_examples
 
@@ -137,17 +139,28 @@ def test_examples_that_yield_nothing_to_predict_have_a_loss_of_zero(model: Adapt
 # What leaves the site.
 
 
+def evaluation(noise: float) -> HeldoutPlan:
+    return HeldoutPlan(PrivacyEvent(noise, 1.0, 1))
+
+
+def test_only_a_plan_without_noise_lets_the_mean_leave_as_it_is() -> None:
+    loss, public = losses_of(1.0, 2.5), loss_range(8.0)
+    assert loss.released_mean(public, evaluation(0.0), SeededEntropy("e")) == loss.clipped_mean(public)
+    noisy = loss.noisy_mean(public, evaluation(2.0), SeededEntropy("e"))
+    assert loss.released_mean(public, evaluation(2.0), SeededEntropy("e")) == noisy != loss.clipped_mean(public)
+
+
 def test_noise_on_the_mean_is_gaussian_of_the_clip_and_the_multiplier() -> None:
     loss = losses_of(*np.random.default_rng(0).uniform(0, 12, 40))
     clip, noise = 8.0, 3.0
-    draws = [loss.noisy_mean(loss_range(clip), noise, SeededEntropy("e", seed)) for seed in range(2000)]
+    draws = [loss.noisy_mean(loss_range(clip), evaluation(noise), SeededEntropy("e", seed)) for seed in range(2000)]
     std = noise * clip / 40
     assert stats.kstest((np.array(draws) - loss.clipped_mean(loss_range(clip))) / std, "norm").pvalue > 1e-3
 
 
 def test_every_release_has_fresh_noise() -> None:
     loss = losses_of(1.0, 2.0)
-    assert len({loss.noisy_mean(loss_range(8.0), 1.0, SystemEntropy()) for _ in range(20)}) == 20
+    assert len({loss.noisy_mean(loss_range(8.0), evaluation(1.0), SystemEntropy()) for _ in range(20)}) == 20
 
 
 finite = st.floats(0, 1e6)
@@ -156,7 +169,7 @@ clips = st.floats(1e-3, 1e3)
 
 def summed(loss: HeldoutLoss, clip: float) -> float:
     """The sum before the noise, in clips."""
-    return loss.noisy_mean(loss_range(clip), 0.0, SystemEntropy()) * len(loss.by_unit) / clip
+    return loss.noisy_mean(loss_range(clip), evaluation(0.0), SystemEntropy()) * len(loss.by_unit) / clip
 
 
 @given(st.lists(finite, min_size=1, max_size=20), st.one_of(finite, st.just(math.inf), st.just(math.nan)), clips)
@@ -169,20 +182,20 @@ def test_one_unit_more_moves_the_clipped_sum_by_at_most_the_clip(others: list[fl
 
 def test_a_loss_below_zero_counts_as_zero() -> None:
     assert losses_of(-5.0, 1.0).clipped_mean(loss_range(8.0)) == 0.5
-    assert losses_of(-5.0, 1.0).noisy_mean(loss_range(8.0), 0.0, SystemEntropy()) == 0.5
+    assert losses_of(-5.0, 1.0).noisy_mean(loss_range(8.0), evaluation(0.0), SystemEntropy()) == 0.5
 
 
 @pytest.mark.parametrize("broken", [math.inf, -math.inf, math.nan])
 def test_a_loss_that_is_not_finite_counts_as_the_largest(broken: float) -> None:
     loss = losses_of(1.0, broken, 3.0)
     assert loss.clipped_mean(loss_range(8.0)) == 4.0
-    assert loss.noisy_mean(loss_range(8.0), 0.0, SystemEntropy()) == pytest.approx(4.0, abs=1e-5)
+    assert loss.noisy_mean(loss_range(8.0), evaluation(0.0), SystemEntropy()) == pytest.approx(4.0, abs=1e-5)
 
 
 @given(st.lists(st.floats(0, 10), min_size=1, max_size=20), clips)
 def test_without_noise_it_is_the_mean_of_clipped_losses(losses: list[float], clip: float) -> None:
     expected = np.clip(losses, 0, clip).mean()
-    assert losses_of(*losses).noisy_mean(loss_range(clip), 0.0, SystemEntropy()) == pytest.approx(
+    assert losses_of(*losses).noisy_mean(loss_range(clip), evaluation(0.0), SystemEntropy()) == pytest.approx(
         expected, abs=1e-5 * clip
     )
     assert losses_of(*losses).clipped_mean(loss_range(clip)) == pytest.approx(expected)
@@ -197,7 +210,7 @@ def test_the_noise_asked_for_is_the_multiplier_times_the_sensitivity(monkeypatch
 
     monkeypatch.setattr(metric, "rounded_gaussian", spied)
     # The noise of one whole clip, spread over two units.
-    assert losses_of(1.0, 2.0).noisy_mean(loss_range(4.0), 2.5, SystemEntropy()) == pytest.approx(
+    assert losses_of(1.0, 2.0).noisy_mean(loss_range(4.0), evaluation(2.5), SystemEntropy()) == pytest.approx(
         1.5 + 4.0 / 2, abs=1e-5
     )
     assert asked == [(1, 2.5 * metric.GRID_STEPS)]

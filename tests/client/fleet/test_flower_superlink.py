@@ -142,7 +142,7 @@ def test_a_site_killed_in_training_rejoins_by_itself_says_what_was_lost_and_has_
 
     def charges() -> list[Any]:
         with bench.site.ledger() as ledger:
-            return [row for row in ledger.charges() if row.mechanism.sample_rate < 1]
+            return [row for row in ledger.charges() if row.event.sample_rate < 1]
 
     site = SiteProcess(directory)
     wait_until(site.connected, timeout=120)

@@ -10,12 +10,12 @@ import pytest
 from flwr.app import RecordDict
 
 from sealora_client.ledger import Ledger
-from sealora_client.round import work as round_work
 from sealora_client.round.history import History, Told
 from sealora_client.round.outbox import Outbox
 from sealora_client.round.participation import Participation, RoundState
 from sealora_client.training.clipped_sum import ClippingFigures
-from sealora_client.training.dp_sgd import TrainedRound
+from sealora_client.training.local import LocalTraining
+from sealora_client.training.round_training import TrainedRound
 from sealora_common.errors import BudgetError, ModelError, StorageError
 from sealora_common.round.contribution import ContributionLayout
 from sealora_common.round.order import layout_of, terms_of
@@ -53,7 +53,7 @@ def test_the_round_is_paid_for_before_there_is_a_gradient(bench, monkeypatch):
         seen.append(charges(bench))
         raise ModelError("stop here")
 
-    monkeypatch.setattr(round_work, "train_round", spied)
+    monkeypatch.setattr(LocalTraining, "train", spied)
     with pytest.raises(ModelError):
         Participation.begin(bench.site, bench.order(), bench.adapter, Told())
     assert seen == [[("held out", "ab", 1, False), ("train", "ab", 1, False)]]
@@ -153,15 +153,15 @@ def test_the_noise_is_that_of_all_the_recipe_s_rounds(bench, monkeypatch):
 
     seen = {}
 
-    def spied(model, examples, **rest):
+    def spied(self, model, examples, **rest):
         seen.update(rest)
         raise ModelError("stop here")
 
-    monkeypatch.setattr(round_work, "train_round", spied)
+    monkeypatch.setattr(LocalTraining, "train", spied)
     with pytest.raises(ModelError):
         Participation.begin(bench.site, bench.order(), bench.adapter, Told())
     expected = calibrate_noise(PRIVATE["epsilon"], PRIVATE["delta"], bench.recipe.training.sample_rate, steps=2)
-    assert seen["leave"].mechanism.noise_multiplier == expected
+    assert seen["leave"].event.noise_multiplier == expected
     assert seen["round_number"] == 1
 
 
@@ -171,11 +171,11 @@ def test_the_site_trains_from_the_order_s_adapter_whatever_the_model_held(bench,
     model.write({name: np.full_like(value, 9.0) for name, value in model.read(model.layout.names).items()})
     seen = {}
 
-    def spied(model, examples, **rest):
+    def spied(self, model, examples, **rest):
         seen.update(model.read(model.layout.names))
         raise ModelError("stop here")
 
-    monkeypatch.setattr(round_work, "train_round", spied)
+    monkeypatch.setattr(LocalTraining, "train", spied)
     with pytest.raises(ModelError):
         Participation.begin(bench.site, bench.order(round_number=2), bench.adapter, Told(tuple(bench.receipts)))
     np.testing.assert_array_equal(lora().shared(bench.layout).flatten(seen), bench.adapter)
@@ -279,9 +279,9 @@ def test_without_a_mechanism_there_is_no_bound_and_none_is_claimed(tiny_base, tm
 def test_a_site_says_loudly_that_its_adapter_did_not_move(bench, monkeypatch, caplog):
     size = lora().shared(bench.layout).size
     still = TrainedRound(
-        delta=np.zeros(size, dtype=np.float32), unclipped=None, moved=False, figures=ClippingFigures([])
+        values=np.zeros(size, dtype=np.float32), unclipped=None, moved=False, figures=ClippingFigures([])
     )
-    monkeypatch.setattr(round_work, "train_round", lambda *arguments, **rest: still)
+    monkeypatch.setattr(LocalTraining, "train", lambda *arguments, **rest: still)
     bench.play(bench.order())
     assert "site site-0, round 1: the adapter's weights did not move" in caplog.text
     assert history(bench)[0]["moved"] is False

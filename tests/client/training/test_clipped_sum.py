@@ -28,6 +28,7 @@ from lora_kinds import lora
 from single_examples import (
     clipped_sum_of,
     load,
+    plan_for,
     random_examples,
     recipe_for,
     reference_gradients,
@@ -58,7 +59,8 @@ def sums_of(
     recipe = recipe_for(Path("unused"), training=training, **changes)
     layout = adapter_kind(recipe).trained(model.layout, 1)
     entropy = SeededEntropy(seed)
-    return ClippedSum(model, layout, population, recipe=recipe, clip_norm=clip_norm, units=units, entropy=entropy)
+    plan = plan_for(recipe, units=units)
+    return ClippedSum(model, layout, population, plan=plan, recipe=recipe, clip_norm=clip_norm, entropy=entropy)
 
 
 def draw(sums: ClippedSum, count: int = 1) -> list[Tensor]:

@@ -20,12 +20,14 @@ from sealora_client.data.population import Population
 from sealora_client.ledger import Charge, Rehearsal
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.training import clipped_sum, distributed
+from sealora_client.training.choice import training_of
 from sealora_client.training.clipped_sum import ClippedSum
-from sealora_client.training.distributed import NoisedSum, noised_sum
 from sealora_client.training.gradients.per_example import LARGEST_UNITS
+from sealora_client.training.round_training import TrainedRound
 from sealora_common.entropy import SeededEntropy
 from sealora_common.errors import BudgetError
-from sealora_common.privacy.accounting import Mechanism
+from sealora_common.privacy.accounting import PrivacyEvent
+from sealora_common.privacy.releases import TrainingPlan
 from sealora_common.recipe.schema import Recipe
 from sealora_common.round.clip_norm import VOTE, gradient_units
 from sealora_common.round.sum_grid import SumGrid
@@ -52,16 +54,16 @@ def shared_recipe(**changes: dict[str, Any]) -> Recipe:
 
 def site_sum(
     model: AdaptedModel, count: int = 4, *, seed: int = 0, noise: float = 1.0, grid: SumGrid = GRID, **changes: Any
-) -> NoisedSum:
+) -> TrainedRound:
     """The noised sum of a site that has `count` records of its own."""
     recipe = shared_recipe(**changes)
-    step = Mechanism(noise, recipe.training.sample_rate, 1, "skellam", grid.units)
-    return noised_sum(
+    step = PrivacyEvent(noise, recipe.training.sample_rate, 1, "skellam", grid.units)
+    return training_of(recipe).train(
         model,
         Population.of(some_examples(count, seed)),
+        plan=TrainingPlan.of(recipe, step, grid.units, grid),
         recipe=recipe,
         round_number=1,
-        grid=grid,
         clip_norm=1.0,
         leave=Rehearsal(step),
         entropy=SeededEntropy("site", seed),
@@ -194,24 +196,24 @@ def test_a_sum_without_noise_is_refused(model: AdaptedModel, noise: float) -> No
 def test_only_the_step_that_was_paid_for_is_summed(model: AdaptedModel) -> None:
     """On a coarser grid the same multiplier would be another mechanism, whose noise costs more."""
     recipe = shared_recipe()
-    due = Mechanism(1.0, recipe.training.sample_rate, 1, "skellam", GRID.units)
+    due = PrivacyEvent(1.0, recipe.training.sample_rate, 1, "skellam", GRID.units)
     paid = Charge(1, "00" * 32, "run", 1, "dataset", due, recipe.privacy.delta, 1.0)
     wrong = [
-        replace(paid, mechanism=replace(due, units=2 * due.units)),
-        replace(paid, mechanism=Mechanism(1.0, due.sample_rate, 1)),
-        replace(paid, mechanism=replace(due, sample_rate=due.sample_rate / 2)),
-        replace(paid, mechanism=replace(due, steps=2)),
+        replace(paid, event=replace(due, units=2 * due.units)),
+        replace(paid, event=PrivacyEvent(1.0, due.sample_rate, 1)),
+        replace(paid, event=replace(due, sample_rate=due.sample_rate / 2)),
+        replace(paid, event=replace(due, steps=2)),
         replace(paid, round_number=2),
         replace(paid, delta=recipe.privacy.delta / 2),
     ]
 
-    def summed(leave: Charge) -> NoisedSum:
-        return noised_sum(
+    def summed(leave: Charge) -> TrainedRound:
+        return training_of(recipe).train(
             model,
             Population.of(some_examples(2)),
+            plan=TrainingPlan.of(recipe, due, GRID.units, GRID),
             recipe=recipe,
             round_number=1,
-            grid=GRID,
             clip_norm=1.0,
             leave=leave,
             entropy=SeededEntropy("site"),

@@ -22,15 +22,27 @@ from sealora_client.ledger import Charge, Leave, Rehearsal
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.objective.causal import CausalLanguageModelling
 from sealora_client.training import clipped_sum, dp_sgd
-from sealora_client.training.dp_sgd import LOCAL_UNITS, TrainedRound, train_round
+from sealora_client.training.dp_sgd import train_round
+from sealora_client.training.round_training import TrainedRound
 from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import Entropy, SeededEntropy
 from sealora_common.errors import BudgetError, DataError
-from sealora_common.privacy.accounting import Mechanism
+from sealora_common.privacy.accounting import PrivacyEvent
+from sealora_common.privacy.mechanisms.local import LOCAL_UNITS
+from sealora_common.privacy.plan import privacy_plan
+from sealora_common.privacy.releases import TrainingPlan
 from sealora_common.recipe.schema import Recipe
 
 from lora_kinds import lora
-from single_examples import clipped_sum_of, load, recipe_for, reference_gradients, some_examples, write_random_adapter
+from single_examples import (
+    clipped_sum_of,
+    load,
+    plan_for,
+    recipe_for,
+    reference_gradients,
+    some_examples,
+    write_random_adapter,
+)
 
 Base = Callable[..., Path]
 SGD = {"optimizer": "sgd", "learning_rate": 1.0, "steps_per_round": 1}
@@ -65,13 +77,13 @@ def train(
     population = examples if isinstance(examples, Population) else Population.of(examples)
     more.setdefault("round_number", 1)
     entropy = SeededEntropy("s") if entropy is None else entropy
-    return train_round(model, population, recipe=recipe, leave=rehearsal(recipe, noise), entropy=entropy, **more)
+    plan = plan_for(recipe, noise)
+    return train_round(model, population, plan=plan, recipe=recipe, leave=rehearsal(plan), entropy=entropy, **more)
 
 
-def rehearsal(recipe: Recipe, noise: float) -> Rehearsal | None:
-    """Leave for the recipe's steps; none without privacy."""
-    steps = Mechanism(noise, recipe.training.sample_rate, recipe.training.steps_per_round)
-    return None if recipe.privacy.mechanism == "none" else Rehearsal(steps)
+def rehearsal(plan: TrainingPlan) -> Rehearsal | None:
+    """Leave for the plan; none without privacy."""
+    return Rehearsal(plan.event) if plan.protects else None
 
 
 def sampled(monkeypatch: pytest.MonkeyPatch, *indices: int) -> None:
@@ -117,7 +129,7 @@ def test_one_step_is_the_clipped_sum_of_the_sample_plus_the_noise_over_the_expec
     trained = train(model, recipe, examples, noise=2.0)
 
     # 10 is the expected batch, q N; 7 were drawn.
-    assert error(trained.delta, -0.1 * total / 10) < 1e-5
+    assert error(trained.values, -0.1 * total / 10) < 1e-5
     assert asked == [(size, 2.0 * LOCAL_UNITS)]
     assert trained.figures.examples == 7
 
@@ -130,7 +142,7 @@ def test_the_clipping_norm_of_the_round_scales_clipping_and_noise(
     without_noise(monkeypatch)
     for clip_norm in (0.7, 12.0, 40.0):  # all, some and none of the gradients are clipped
         trained = train(model, recipe, some_examples(8), clip_norm=clip_norm)
-        assert error(trained.delta, -reference(model, some_examples(8), clip_norm) / 4) < 1e-5
+        assert error(trained.values, -reference(model, some_examples(8), clip_norm) / 4) < 1e-5
 
 
 @pytest.mark.parametrize("micro_batch_size", [1, 3, 100])
@@ -139,7 +151,7 @@ def test_the_micro_batch_size_does_not_change_the_result(
 ) -> None:
     expected = train(model, recipe_for(base, training=SGD), some_examples(12))
     other = recipe_for(base, training={**SGD, "micro_batch_size": micro_batch_size})
-    assert error(train(model, other, some_examples(12)).delta, expected.delta) < 1e-5
+    assert error(train(model, other, some_examples(12)).values, expected.values) < 1e-5
 
 
 @pytest.mark.parametrize("rate", [0.25, 1.0])
@@ -152,7 +164,7 @@ def test_the_sum_is_divided_by_q_n_where_n_counts_persons(
     sampled(monkeypatch, 2)
     without_noise(monkeypatch)
     trained = train(model, recipe, persons)
-    assert error(trained.delta, -reference(model, examples[10:11], 1.0) / (rate * 4)) < 1e-5
+    assert error(trained.values, -reference(model, examples[10:11], 1.0) / (rate * 4)) < 1e-5
 
 
 # Noise, end to end.
@@ -164,7 +176,7 @@ def empty_steps(model: AdaptedModel, base: Path, steps: int, seed: int = 0) -> N
     trained = train(model, recipe, some_examples(10), noise=3.0, entropy=SeededEntropy("noise", seed))
     assert trained.figures.examples == 0
     assert trained.moved
-    result: NDArray[np.float32] = trained.delta / (3.0 * 0.5 / (0.5 * 10))
+    result: NDArray[np.float32] = trained.values / (3.0 * 0.5 / (0.5 * 10))
     return result
 
 
@@ -202,7 +214,7 @@ def test_the_noise_on_a_full_sum_has_a_standard_deviation_of_sigma_c(
     recipe = recipe_for(base, training={**SGD, "sample_rate": 1.0}, privacy={"clip_norm": clip_norm})
     examples = some_examples(6)
     trained = train(model, recipe, examples, noise=noise)
-    found = -trained.delta * 6 - reference(model, examples, clip_norm)
+    found = -trained.values * 6 - reference(model, examples, clip_norm)
     assert stats.kstest(found / (noise * clip_norm), "norm").pvalue > 1e-4
     assert found.std() == pytest.approx(noise * clip_norm, rel=0.05)
 
@@ -212,8 +224,8 @@ def test_a_seeded_round_is_reproducible_bit_for_bit_and_another_seed_is_another_
 ) -> None:
     recipe = recipe_for(base)
     first, again, other = (train(model, recipe, some_examples(12), entropy=SeededEntropy(seed)) for seed in "aab")
-    assert np.array_equal(first.delta, again.delta)
-    assert not np.array_equal(first.delta, other.delta)
+    assert np.array_equal(first.values, again.values)
+    assert not np.array_equal(first.values, other.values)
 
 
 # Sampling, end to end.
@@ -279,7 +291,7 @@ def test_the_vote_is_no_parameter(model: AdaptedModel, base: Path, monkeypatch: 
     without_noise(monkeypatch)
     training = {"sample_rate": 1.0, "steps_per_round": 1}
     plain, adaptive = (
-        train(model, recipe_for(base, training=training, privacy=privacy), some_examples(4)).delta
+        train(model, recipe_for(base, training=training, privacy=privacy), some_examples(4)).values
         for privacy in ({}, {"target_quantile": 0.5})
     )
     assert error(adaptive, plain) < 1e-3  # Adam hardly sees that the gradient is half a percent shorter
@@ -293,8 +305,8 @@ def test_the_delta_is_what_changed_in_the_model(model: AdaptedModel, base: Path)
     trained = train(model, recipe_for(base), some_examples(12))
     after = model.read(model.layout.names)
     layout = lora().trained(model.layout, 1)
-    assert trained.delta.dtype == np.float32
-    assert np.array_equal(trained.delta, layout.flatten(after) - layout.flatten(before))
+    assert trained.values.dtype == np.float32
+    assert np.array_equal(trained.values, layout.flatten(after) - layout.flatten(before))
     assert all(np.array_equal(before[name], after[name]) for name in before if name not in layout.names)
 
 
@@ -312,7 +324,7 @@ def test_the_aggregation_decides_which_half_is_trained(
     for spec in model.layout.tensors:
         moved = not np.array_equal(before[spec.name], after[spec.name])
         assert moved == (("A" if ".lora_A." in spec.name else "B") in halves)
-    assert trained.delta.size == adapter_kind(recipe).trained(model.layout, round_number).size
+    assert trained.values.size == adapter_kind(recipe).trained(model.layout, round_number).size
 
 
 def test_without_a_mechanism_nothing_is_clipped_and_the_loss_falls(model: AdaptedModel, base: Path) -> None:
@@ -325,40 +337,45 @@ def test_without_a_mechanism_nothing_is_clipped_and_the_loss_falls(model: Adapte
     assert heldout_loss(model, CausalLanguageModelling(), population, 4).mean < 0.7 * before
 
 
-def train_with(model: AdaptedModel, recipe: Recipe, leave: Leave | None, round_number: int = 1) -> TrainedRound:
+def train_with(
+    model: AdaptedModel, recipe: Recipe, leave: Leave | None, plan: TrainingPlan | None = None
+) -> TrainedRound:
     population = Population.of(some_examples(3))
+    plan = plan_for(recipe) if plan is None else plan
     entropy = SeededEntropy("s")
-    return train_round(model, population, recipe=recipe, leave=leave, round_number=round_number, entropy=entropy)
+    return train_round(model, population, plan=plan, recipe=recipe, leave=leave, round_number=1, entropy=entropy)
 
 
 def test_a_leave_that_does_not_fit_the_mechanism_is_refused(model: AdaptedModel, base: Path) -> None:
     none = recipe_for(base, privacy={"mechanism": "none"})
     private = recipe_for(base)
     shared = recipe_for(base, privacy={"mechanism": "distributed"}, training=SGD, sealing={"ring_bits": 24})
+    usual, loud, sealed = plan_for(private), plan_for(private, 1e6), privacy_plan(shared, 3).training
     cases = [
-        (none, rehearsal(private, 1.0), "must not be paid for"),
-        (private, None, "must be paid for first"),
-        (shared, rehearsal(shared, 1.0), "trains no delta"),
-        (private, rehearsal(private, 0.0), "noise_multiplier is 0"),
-        (private, rehearsal(private, 1e6), "more than .* cannot be drawn"),
+        (none, plan_for(none), rehearsal(usual), "must not be paid for"),
+        (private, usual, None, "must be paid for first"),
+        (shared, sealed, rehearsal(sealed), "trains no delta"),
+        (private, usual, Rehearsal(replace(usual.event, noise_multiplier=0.0)), "noise_multiplier is 0"),
+        (private, loud, rehearsal(loud), "more than .* cannot be drawn"),
     ]
-    for recipe, leave, said in cases:
+    for recipe, plan, leave, said in cases:
         with pytest.raises(BudgetError, match=said):
-            train_with(model, recipe, leave)
+            train_with(model, recipe, leave, plan)
 
 
 def test_only_what_was_paid_for_is_trained(model: AdaptedModel, base: Path) -> None:
     """Fewer steps, a lower rate, another round or delta: each charge pays for itself and for nothing else."""
     recipe = recipe_for(base)
     training, delta = recipe.training, recipe.privacy.delta
-    due = Mechanism(1.0, training.sample_rate, training.steps_per_round)
+    due = PrivacyEvent(1.0, training.sample_rate, training.steps_per_round)
     paid = Charge(1, "00" * 32, "run", 1, "dataset", due, delta, 1.0)
     train_with(model, recipe, paid)
     wrong = [
-        replace(paid, mechanism=replace(due, steps=due.steps - 1)),
-        replace(paid, mechanism=replace(due, sample_rate=due.sample_rate / 2)),
-        replace(paid, mechanism=Mechanism(1.0, due.sample_rate, due.steps, "skellam", 4096)),
-        replace(paid, mechanism=replace(due, noise_multiplier=0.0)),
+        replace(paid, event=replace(due, steps=due.steps - 1)),
+        replace(paid, event=replace(due, sample_rate=due.sample_rate / 2)),
+        replace(paid, event=PrivacyEvent(1.0, due.sample_rate, due.steps, "skellam", 4096)),
+        replace(paid, event=replace(due, noise_multiplier=0.0)),
+        replace(paid, event=replace(due, noise_multiplier=1.0001)),
         replace(paid, round_number=2),
         replace(paid, delta=delta / 2),
     ]
@@ -376,8 +393,8 @@ def test_the_noise_is_what_was_paid_for_and_no_argument(model: AdaptedModel, bas
 
     monkeypatch.setattr(dp_sgd, "rounded_gaussian", watched)
     recipe = recipe_for(base)
-    due = Mechanism(1.375, recipe.training.sample_rate, recipe.training.steps_per_round)
-    train_with(model, recipe, Charge(1, "00" * 32, "run", 1, "dataset", due, recipe.privacy.delta, 1.0))
+    plan = plan_for(recipe, 1.375)
+    train_with(model, recipe, Charge(1, "00" * 32, "run", 1, "dataset", plan.event, recipe.privacy.delta, 1.0), plan)
     assert drawn == [1.375] * recipe.training.steps_per_round
 
 
@@ -390,15 +407,15 @@ def test_the_proximal_term_pulls_towards_the_start(model: AdaptedModel, base: Pa
     norms = []
     for mu in (0.0, 5.0):
         settings = {"optimizer": "sgd", "learning_rate": 0.1, "steps_per_round": 6, "proximal_mu": mu}
-        norms.append(np.linalg.norm(train(model, recipe_for(base, training=settings), some_examples(12)).delta))
+        norms.append(np.linalg.norm(train(model, recipe_for(base, training=settings), some_examples(12)).values))
     assert norms[1] < 0.9 * norms[0]
 
 
 def test_every_round_starts_its_optimiser_afresh(model: AdaptedModel, base: Path) -> None:
     recipe = recipe_for(base)
-    first = train(model, recipe, some_examples(12)).delta
+    first = train(model, recipe, some_examples(12)).values
     train(model, recipe, some_examples(12, seed=1))
-    assert np.array_equal(train(model, recipe, some_examples(12)).delta, first)
+    assert np.array_equal(train(model, recipe, some_examples(12)).values, first)
 
 
 def test_figures_count_what_happened(model: AdaptedModel, base: Path) -> None:
@@ -417,7 +434,7 @@ def test_diverged_weights_are_sent_as_unchanged_and_said_at_the_site(
     training = {"optimizer": "sgd", "learning_rate": 1e38, "steps_per_round": 1}
     recipe = recipe_for(base, training=training, privacy={"clip_norm": 1e9})
     trained = train(model, recipe, some_examples(5))
-    assert np.isfinite(trained.delta).all()
+    assert np.isfinite(trained.values).all()
     assert re.search(r"round 1: \d+ of \d+ adapter weights diverged.* lower training\.learning_rate", caplog.text)
 
 
@@ -434,9 +451,9 @@ def test_eight_bit_moments_fall_back_on_a_cpu(
 ) -> None:
     if torch.cuda.is_available():
         pytest.skip("CUDA has the 8-bit optimiser")
-    plain = train(model, recipe_for(base), some_examples(5)).delta
+    plain = train(model, recipe_for(base), some_examples(5)).values
     recipe = recipe_for(base, training={"optimizer": "paged_adamw_8bit"})
-    assert np.array_equal(train(model, recipe, some_examples(5)).delta, plain)
+    assert np.array_equal(train(model, recipe, some_examples(5)).values, plain)
     assert "needs CUDA; using adamw" in caplog.text
 
 
@@ -444,6 +461,6 @@ def test_an_evaluation_between_rounds_does_not_change_four_bit_training(base: Pa
     settings = {"quantization": "nf4", "compute_dtype": "bfloat16"}
     recipe = recipe_for(base, model=settings)
     four_bit = load(base, model=settings)
-    before = train(four_bit, recipe, some_examples(12)).delta
+    before = train(four_bit, recipe, some_examples(12)).values
     heldout_loss(four_bit, CausalLanguageModelling(), Population.of(some_examples(12)), 4)
-    assert np.array_equal(train(four_bit, recipe, some_examples(12)).delta, before)
+    assert np.array_equal(train(four_bit, recipe, some_examples(12)).values, before)

@@ -21,7 +21,7 @@ from sealora_client.training.gradients.per_example import PerExampleGradients
 from sealora_common.entropy import SeededEntropy
 
 from lora_kinds import lora
-from single_examples import load, random_examples, recipe_for
+from single_examples import load, plan_for, random_examples, recipe_for
 from tiny_models import KINDS
 
 Base = Callable[..., Path]
@@ -49,7 +49,13 @@ class Draws:
         layout = lora("average").trained(self.model.layout, 1)
         entropy = SeededEntropy("s")
         sums = ClippedSum(
-            self.model, layout, self.population, recipe=self.recipe, clip_norm=1.0, units=UNITS, entropy=entropy
+            self.model,
+            layout,
+            self.population,
+            plan=plan_for(self.recipe, units=UNITS),
+            recipe=self.recipe,
+            clip_norm=1.0,
+            entropy=entropy,
         )
         with sums:
             return sums.draw()

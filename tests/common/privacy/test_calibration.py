@@ -10,8 +10,8 @@ from sealora_common.errors import BudgetError
 from sealora_common.privacy.accounting import (
     HEADROOM,
     Accountant,
-    Mechanism,
     Noise,
+    PrivacyEvent,
     calibrate_noise,
     check_delta,
     epsilon_pld,
@@ -36,7 +36,7 @@ def test_calibration_finds_the_smallest_noise_within_the_budget(
     epsilon: float, delta: float, rate: float, steps: int, accountant: Accountant, kind: Noise, units: int
 ) -> None:
     def cost(noise: float) -> float:
-        return MEASURES[accountant]([Mechanism(noise, rate, steps, kind, units)], delta)
+        return MEASURES[accountant]([PrivacyEvent(noise, rate, steps, kind, units)], delta)
 
     noise = calibrate_noise(epsilon, delta, rate, steps, accountant, kind, units)
     assert noise * 10_000 == pytest.approx(round(noise * 10_000), abs=1e-6)
@@ -64,7 +64,7 @@ def test_what_is_enforced_asks_for_less_noise_than_rdp(
 @pytest.mark.parametrize(("epsilon", "steps"), [(8.0, 10), (2.0, 50)])
 def test_skellam_noise_on_a_usual_grid_is_as_cheap_as_gaussian_noise(epsilon: float, steps: int) -> None:
     def cost(noise: float, kind: Noise, units: int) -> float:
-        return epsilon_rdp([Mechanism(noise, 0.03, steps, kind, units)], 1e-4)
+        return epsilon_rdp([PrivacyEvent(noise, 0.03, steps, kind, units)], 1e-4)
 
     noise = calibrate_noise(epsilon, 1e-4, 0.03, steps, "rdp")
     assert cost(noise, "gaussian", 0) <= cost(noise, "skellam", 2**10) <= 1.0001 * cost(noise, "gaussian", 0)

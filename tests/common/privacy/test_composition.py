@@ -17,8 +17,8 @@ from sealora_common.privacy import composition, loss_composition
 from sealora_common.privacy.accounting import (
     HEADROOM,
     ORDERS,
-    Mechanism,
     Noise,
+    PrivacyEvent,
     calibrate_noise,
     epsilon_pld,
     epsilon_rdp,
@@ -26,7 +26,7 @@ from sealora_common.privacy.accounting import (
 from sealora_common.privacy.gaussian import gaussian_step
 from sealora_common.privacy.privacy_loss import SampledStep
 
-Measure = Callable[[Sequence[Mechanism], float], float]
+Measure = Callable[[Sequence[PrivacyEvent], float], float]
 
 NOISE = st.floats(0.2, 1000.0)
 RATE = st.floats(1e-6, 1.0)
@@ -34,11 +34,11 @@ DELTA = st.floats(1e-9, 1e-2)
 
 
 def test_the_worked_example() -> None:
-    segment = [Mechanism(1.0, 0.01, 1000)]
+    segment = [PrivacyEvent(1.0, 0.01, 1000)]
     assert epsilon_rdp(segment, 1e-5) == pytest.approx(2.10, abs=0.005)
     assert epsilon_pld(segment, 1e-5) == pytest.approx(1.828, abs=0.0005)
-    assert epsilon_rdp([Mechanism(1.0, 0.01, 100_000)], 1e-5) == pytest.approx(27.2, abs=0.05)
-    assert epsilon_pld([Mechanism(1.0, 0.01, 100_000)], 1e-5) == pytest.approx(25.57, abs=0.01)
+    assert epsilon_rdp([PrivacyEvent(1.0, 0.01, 100_000)], 1e-5) == pytest.approx(27.2, abs=0.05)
+    assert epsilon_pld([PrivacyEvent(1.0, 0.01, 100_000)], 1e-5) == pytest.approx(25.57, abs=0.01)
 
 
 def test_the_optimal_order_lies_inside_the_grid_for_usual_budgets() -> None:
@@ -46,14 +46,14 @@ def test_the_optimal_order_lies_inside_the_grid_for_usual_budgets() -> None:
     for noise, least, most in ((20.0, 0.05, 0.1), (3.0, 0.5, 1.0), (0.9, 5.0, 6.0), (0.45, 20.0, 30.0)):
         costs = 100 * gaussian_step(noise, 0.05)
         converted = costs + np.log1p(-1 / orders) - (math.log(1e-5) + np.log(orders)) / (orders - 1)
-        assert least < epsilon_rdp([Mechanism(noise, 0.05, 100)], 1e-5) < most
+        assert least < epsilon_rdp([PrivacyEvent(noise, 0.05, 100)], 1e-5) < most
         assert 0 < int(converted.argmin()) < len(ORDERS) - 1
 
 
 def test_segments_compose_like_one_and_in_any_order() -> None:
-    whole = epsilon_rdp([Mechanism(1.0, 0.02, 300)], 1e-5)
-    assert epsilon_rdp([Mechanism(1.0, 0.02, 100)] * 3, 1e-5) == pytest.approx(whole, rel=1e-12)
-    first, second = Mechanism(0.8, 0.02, 100), Mechanism(2.0, 0.1, 50)
+    whole = epsilon_rdp([PrivacyEvent(1.0, 0.02, 300)], 1e-5)
+    assert epsilon_rdp([PrivacyEvent(1.0, 0.02, 100)] * 3, 1e-5) == pytest.approx(whole, rel=1e-12)
+    first, second = PrivacyEvent(0.8, 0.02, 100), PrivacyEvent(2.0, 0.1, 50)
     together = epsilon_rdp([first, second], 1e-5)
     assert together == pytest.approx(epsilon_rdp([second, first], 1e-5), rel=1e-12)
     apart = [epsilon_rdp([segment], 1e-5) for segment in (first, second)]
@@ -62,29 +62,29 @@ def test_segments_compose_like_one_and_in_any_order() -> None:
 
 @pytest.mark.parametrize("measure", [epsilon_rdp, epsilon_pld])
 def test_kinds_of_noise_mix_in_one_epsilon(measure: Measure) -> None:
-    gaussian, skellam = Mechanism(0.9, 0.03, 20), Mechanism(0.9, 0.03, 20, "skellam", 2**14)
+    gaussian, skellam = PrivacyEvent(0.9, 0.03, 20), PrivacyEvent(0.9, 0.03, 20, "skellam", 2**14)
     mixed = measure([gaussian, skellam], 1e-4)
-    assert mixed == pytest.approx(measure([Mechanism(0.9, 0.03, 40)], 1e-4), abs=1e-3)
+    assert mixed == pytest.approx(measure([PrivacyEvent(0.9, 0.03, 40)], 1e-4), abs=1e-3)
     assert mixed == pytest.approx(measure([skellam, gaussian], 1e-4), rel=1e-9)
-    coarse = measure([gaussian, Mechanism(0.9, 0.03, 20, "skellam", 4)], 1e-4)
-    assert mixed + 0.01 < coarse < measure([gaussian, skellam, Mechanism(0.9, 0.03, 20, "skellam", 4)], 1e-4)
+    coarse = measure([gaussian, PrivacyEvent(0.9, 0.03, 20, "skellam", 4)], 1e-4)
+    assert mixed + 0.01 < coarse < measure([gaussian, skellam, PrivacyEvent(0.9, 0.03, 20, "skellam", 4)], 1e-4)
 
 
 def test_unlike_segments_compose_below_rdp() -> None:
-    segments = [Mechanism(0.8, 0.02, 100), Mechanism(2.0, 0.1, 50, "skellam", 100), Mechanism(1.0, 0.05, 20)]
+    segments = [PrivacyEvent(0.8, 0.02, 100), PrivacyEvent(2.0, 0.1, 50, "skellam", 100), PrivacyEvent(1.0, 0.05, 20)]
     assert 0.8 * epsilon_rdp(segments, 1e-5) < epsilon_pld(segments, 1e-5) < epsilon_rdp(segments, 1e-5)
 
 
 @pytest.mark.parametrize(
     ("segments", "delta"),
     [
-        ([Mechanism(1.0, 0.1, 20)], 1e-5),
-        ([Mechanism(0.6, 0.03, 10), Mechanism(1.1, 0.2, 30)], 1e-4),
-        ([Mechanism(0.8, 0.02, 3000)], 1e-6),
+        ([PrivacyEvent(1.0, 0.1, 20)], 1e-5),
+        ([PrivacyEvent(0.6, 0.03, 10), PrivacyEvent(1.1, 0.2, 30)], 1e-4),
+        ([PrivacyEvent(0.8, 0.02, 3000)], 1e-6),
     ],
 )
 def test_it_is_what_opacus_composes_less_the_error_that_opacus_allows_for(
-    segments: list[Mechanism], delta: float
+    segments: list[PrivacyEvent], delta: float
 ) -> None:
     # Removing a record is the worse in these; Opacus composes that alone, to within 0.01.
     assert epsilon_pld(segments, delta) == pytest.approx(opacus_epsilon(segments, delta) - 0.01, abs=1e-3)
@@ -99,7 +99,7 @@ def test_the_larger_of_the_two_directions_is_shown(monkeypatch: pytest.MonkeyPat
     assert loss_composition.epsilon_of_losses(steps, 1e-5) == removed
 
 
-def opacus_epsilon(segments: list[Mechanism], delta: float) -> float:
+def opacus_epsilon(segments: list[PrivacyEvent], delta: float) -> float:
     from opacus.accountants import PRVAccountant
 
     accountant = PRVAccountant()
@@ -111,22 +111,25 @@ def opacus_epsilon(segments: list[Mechanism], delta: float) -> float:
 @pytest.mark.parametrize("measure", [epsilon_rdp, epsilon_pld])
 def test_nothing_costs_nothing_and_no_noise_everything(measure: Measure) -> None:
     assert measure([], 1e-5) == 0
-    assert measure([Mechanism(0.0, 0.0, 5), Mechanism(0.0, 0.5, 0), Mechanism(0.0, 0.5, 0, "skellam", 3)], 1e-5) == 0
-    assert measure([Mechanism(1.0, 0.01, 10), Mechanism(0.0, 0.01, 1)], 1e-5) == math.inf
-    assert measure([Mechanism(1.0, 0.01, 10), Mechanism(0.0, 0.01, 1, "skellam", 100)], 1e-5) == math.inf
+    assert (
+        measure([PrivacyEvent(0.0, 0.0, 5), PrivacyEvent(0.0, 0.5, 0), PrivacyEvent(0.0, 0.5, 0, "skellam", 3)], 1e-5)
+        == 0
+    )
+    assert measure([PrivacyEvent(1.0, 0.01, 10), PrivacyEvent(0.0, 0.01, 1)], 1e-5) == math.inf
+    assert measure([PrivacyEvent(1.0, 0.01, 10), PrivacyEvent(0.0, 0.01, 1, "skellam", 100)], 1e-5) == math.inf
 
 
 def test_it_falls_back_on_rdp_where_losses_cannot_be_composed(monkeypatch: pytest.MonkeyPatch) -> None:
     for segments, delta in (
-        ([Mechanism(0.05, 0.9, 5)], 1e-5),  # epsilon far above 100
-        ([Mechanism(0.03, 1e-7, 1)], 1e-5),  # losses that reach too far
-        ([Mechanism(4.0, 1.0, 3)], 1e-60),  # a delta smaller than what lies beyond the grid
+        ([PrivacyEvent(0.05, 0.9, 5)], 1e-5),  # epsilon far above 100
+        ([PrivacyEvent(0.03, 1e-7, 1)], 1e-5),  # losses that reach too far
+        ([PrivacyEvent(4.0, 1.0, 3)], 1e-60),  # a delta smaller than what lies beyond the grid
     ):
         assert 0 < epsilon_pld(segments, delta) == epsilon_rdp(segments, delta) < math.inf
     for answer in (1e9, math.inf):
         monkeypatch.setattr(composition, "epsilon_of_losses", lambda *_, answer=answer: answer)
         composition._pld.cache_clear()
-        assert epsilon_pld([Mechanism(1.0, 0.05, 7)], 1e-5) == epsilon_rdp([Mechanism(1.0, 0.05, 7)], 1e-5)
+        assert epsilon_pld([PrivacyEvent(1.0, 0.05, 7)], 1e-5) == epsilon_rdp([PrivacyEvent(1.0, 0.05, 7)], 1e-5)
     composition._pld.cache_clear()
 
 
@@ -146,8 +149,8 @@ def test_every_value_is_finite_and_sampling_never_costs_more(
     noise: float, rate: float, steps: int, delta: float, kind: Noise
 ) -> None:
     units = 0 if kind == "gaussian" else 7
-    sampled = epsilon_rdp([Mechanism(noise, rate, steps, kind, units)], delta)
-    assert 0 <= sampled <= epsilon_rdp([Mechanism(noise, 1.0, steps, kind, units)], delta) * (1 + 1e-9)
+    sampled = epsilon_rdp([PrivacyEvent(noise, rate, steps, kind, units)], delta)
+    assert 0 <= sampled <= epsilon_rdp([PrivacyEvent(noise, 1.0, steps, kind, units)], delta) * (1 + 1e-9)
     assert math.isfinite(sampled)
 
 
@@ -166,7 +169,7 @@ def test_more_steps_more_sampling_and_less_noise_cost_more(
     kind: Noise = "skellam" if units else "gaussian"
 
     def cost(noise: float, rate: float, steps: int, delta: float) -> float:
-        return epsilon_rdp([Mechanism(noise, rate, steps, kind, units)], delta)
+        return epsilon_rdp([PrivacyEvent(noise, rate, steps, kind, units)], delta)
 
     least = cost(noise, rate, steps, delta) * (1 - 1e-9) - 1e-7  # of 5000 steps' summing errors
     assert cost(max(0.2, noise / more), rate, steps, delta) >= least
@@ -179,18 +182,18 @@ def test_more_steps_more_sampling_and_less_noise_cost_more(
 def test_more_steps_more_sampling_and_less_noise_cost_strictly_more(units: int) -> None:
     kind: Noise = "skellam" if units else "gaussian"
     for measure in (epsilon_rdp, epsilon_pld):
-        base = measure([Mechanism(0.8, 0.03, 20, kind, units)], 1e-4)
-        assert measure([Mechanism(0.79, 0.03, 20, kind, units)], 1e-4) > base
-        assert measure([Mechanism(0.8, 0.031, 20, kind, units)], 1e-4) > base
-        assert measure([Mechanism(0.8, 0.03, 21, kind, units)], 1e-4) > base
-        assert measure([Mechanism(0.8, 0.03, 20, kind, units)], 0.9e-4) > base
+        base = measure([PrivacyEvent(0.8, 0.03, 20, kind, units)], 1e-4)
+        assert measure([PrivacyEvent(0.79, 0.03, 20, kind, units)], 1e-4) > base
+        assert measure([PrivacyEvent(0.8, 0.031, 20, kind, units)], 1e-4) > base
+        assert measure([PrivacyEvent(0.8, 0.03, 21, kind, units)], 1e-4) > base
+        assert measure([PrivacyEvent(0.8, 0.03, 20, kind, units)], 0.9e-4) > base
 
 
 # A part never costs more than the whole: what was admitted is not refused half way.
 
 PIECES = st.lists(
     st.builds(
-        Mechanism,
+        PrivacyEvent,
         noise_multiplier=st.one_of(st.floats(0.35, 3.0), st.floats(3.0, 300.0)),
         sample_rate=st.one_of(st.floats(1e-4, 1.0), st.sampled_from([1.0, 0.5, 0.03])),
         steps=st.one_of(st.integers(1, 30), st.integers(1000, 20_000)),
@@ -203,7 +206,7 @@ PIECES = st.lists(
 @settings(max_examples=40, deadline=None)
 @given(pieces=PIECES, delta=DELTA, data=st.data())
 def test_any_part_of_what_is_composed_costs_no_more_than_all_of_it(
-    pieces: list[Mechanism], delta: float, data: st.DataObject
+    pieces: list[PrivacyEvent], delta: float, data: st.DataObject
 ) -> None:
     part = [
         dataclasses.replace(piece, steps=data.draw(st.one_of(st.integers(0, piece.steps), st.just(piece.steps - 1))))
@@ -225,16 +228,16 @@ def test_no_round_of_a_run_that_was_calibrated_is_ever_above_its_budget(
 ) -> None:
     noise = calibrate_noise(epsilon, delta, rate, steps)
     for taken in {1, steps // 2, steps - 1, steps, data.draw(st.integers(1, steps))}:
-        assert epsilon_pld([Mechanism(noise, rate, taken)], delta) <= epsilon
+        assert epsilon_pld([PrivacyEvent(noise, rate, taken)], delta) <= epsilon
 
 
 def test_every_prefix_of_a_thousand_rounds_costs_less_than_the_next() -> None:
-    costs = [epsilon_pld([Mechanism(0.83, 0.013, 4 * taken)], 1e-6) for taken in range(1, 1001, 9)]
+    costs = [epsilon_pld([PrivacyEvent(0.83, 0.013, 4 * taken)], 1e-6) for taken in range(1, 1001, 9)]
     assert (np.diff(costs) > 0).all()
 
 
 def test_ten_unlike_segments_are_composed_quickly_enough_for_a_round() -> None:
-    segments = [Mechanism(0.6 + 0.07 * index, 0.01 * (1 + index), 10 + index) for index in range(10)]
+    segments = [PrivacyEvent(0.6 + 0.07 * index, 0.01 * (1 + index), 10 + index) for index in range(10)]
     started = time.perf_counter()
     epsilon_pld(segments, 1e-5)
     assert time.perf_counter() - started < 5.0  # 0.3 s on an idle core

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sealora_common.privacy.accounting import Mechanism, epsilon_pld, epsilon_rdp
+from sealora_common.privacy.accounting import PrivacyEvent, epsilon_pld, epsilon_rdp
 
 from exact_losses import gaussian, least_epsilon, skellam
 
@@ -39,9 +39,9 @@ def test_gaussian_epsilons_are_no_less_than_the_losses_of_removing_and_adding_an
 ) -> None:
     segments = [gaussian(*each) for each in values]
     removed, added = (least_epsilon(segments, delta, added=added) for added in (False, True))
-    mechanisms = [Mechanism(*each) for each in values]
-    assert max(removed, added) <= epsilon_pld(mechanisms, delta) <= max(removed, added) + 0.01
-    assert max(removed, added) <= epsilon_rdp(mechanisms, delta)
+    events = [PrivacyEvent(*each) for each in values]
+    assert max(removed, added) <= epsilon_pld(events, delta) <= max(removed, added) + 0.01
+    assert max(removed, added) <= epsilon_rdp(events, delta)
 
 
 @pytest.mark.parametrize(("values", "delta", "excess"), SKELLAMS)
@@ -50,21 +50,21 @@ def test_skellam_epsilons_are_no_less_than_the_losses_of_removing_and_adding(
 ) -> None:
     noise, units, _, rate, steps = values
     removed, added = (least_epsilon([skellam(*values)], delta, added=added) for added in (False, True))
-    mechanisms = [Mechanism(noise, rate, steps, "skellam", units)]
-    assert max(removed, added) <= epsilon_pld(mechanisms, delta) <= removed + excess
-    assert max(removed, added) <= epsilon_rdp(mechanisms, delta)
+    events = [PrivacyEvent(noise, rate, steps, "skellam", units)]
+    assert max(removed, added) <= epsilon_pld(events, delta) <= removed + excess
+    assert max(removed, added) <= epsilon_rdp(events, delta)
 
 
 def test_gaussian_and_skellam_segments_together_are_no_less_than_their_losses() -> None:
     exact = [skellam(1.0, 12, (12,), 0.05, 10), gaussian(0.9, 0.02, 20), skellam(1.4, 5, (3, 4), 0.3, 2)]
-    mechanisms = [
-        Mechanism(1.0, 0.05, 10, "skellam", 12),
-        Mechanism(0.9, 0.02, 20),
-        Mechanism(1.4, 0.3, 2, "skellam", 5),
+    events = [
+        PrivacyEvent(1.0, 0.05, 10, "skellam", 12),
+        PrivacyEvent(0.9, 0.02, 20),
+        PrivacyEvent(1.4, 0.3, 2, "skellam", 5),
     ]
     removed, added = (least_epsilon(exact, 1e-5, added=added) for added in (False, True))
-    assert max(removed, added) <= epsilon_pld(mechanisms, 1e-5) <= 1.05 * removed + 0.02
-    assert max(removed, added) <= epsilon_rdp(mechanisms, 1e-5)
+    assert max(removed, added) <= epsilon_pld(events, 1e-5) <= 1.05 * removed + 0.02
+    assert max(removed, added) <= epsilon_rdp(events, 1e-5)
 
 
 def test_what_the_gdp_accountant_shows_is_below_the_true_epsilon() -> None:

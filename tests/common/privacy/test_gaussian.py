@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from sealora_common.privacy.accounting import ORDERS, Mechanism, epsilon_rdp
+from sealora_common.privacy.accounting import ORDERS, PrivacyEvent, epsilon_rdp
 from sealora_common.privacy.gaussian import gaussian_step
 
 
@@ -44,8 +44,8 @@ def test_without_sampling_it_is_the_gaussian_mechanism() -> None:
 @pytest.mark.parametrize("noise", [1e-6, 1e-3, 1e3, 1e6, 1e300])
 @pytest.mark.parametrize("rate", [1e-12, 0.5, 1 - 1e-12])
 def test_extreme_values_stay_between_zero_and_the_unsampled_cost(noise: float, rate: float) -> None:
-    sampled = epsilon_rdp([Mechanism(noise, rate, 3)], 1e-5)
-    assert 0 <= sampled <= epsilon_rdp([Mechanism(noise, 1.0, 3)], 1e-5) + 1e-6
+    sampled = epsilon_rdp([PrivacyEvent(noise, rate, 3)], 1e-5)
+    assert 0 <= sampled <= epsilon_rdp([PrivacyEvent(noise, 1.0, 3)], 1e-5) + 1e-6
 
 
 def test_no_caller_can_change_what_is_remembered() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sealora_common.privacy.accounting import Mechanism, calibrate_noise, epsilon_pld, epsilon_rdp
+from sealora_common.privacy.accounting import PrivacyEvent, calibrate_noise, epsilon_pld, epsilon_rdp
 from sealora_common.privacy.gaussian import gaussian_step
 from sealora_common.privacy.renyi import ORDERS
 
@@ -51,38 +51,38 @@ LOOSER = [
 ]
 
 
-def mechanisms(segments: list[tuple[float, float, int]]) -> list[Mechanism]:
-    return [Mechanism(*segment) for segment in segments]
+def events(segments: list[tuple[float, float, int]]) -> list[PrivacyEvent]:
+    return [PrivacyEvent(*segment) for segment in segments]
 
 
 @pytest.mark.parametrize(("source", "segments", "delta", "published"), RDP)
 def test_rdp_is_what_others_compute(
     source: str, segments: list[tuple[float, float, int]], delta: float, published: float
 ) -> None:
-    assert epsilon_rdp(mechanisms(segments), delta) == pytest.approx(published, rel=5e-5), source
+    assert epsilon_rdp(events(segments), delta) == pytest.approx(published, rel=5e-5), source
 
 
 @pytest.mark.parametrize(("source", "segments", "delta", "published"), LOSS_DISTRIBUTIONS)
 def test_composed_losses_are_what_others_compute_and_rdp_is_no_less(
     source: str, segments: list[tuple[float, float, int]], delta: float, published: float
 ) -> None:
-    epsilon = epsilon_pld(mechanisms(segments), delta)
+    epsilon = epsilon_pld(events(segments), delta)
     assert published - 1e-4 <= epsilon <= published + 5e-3, source  # four digits, or in units of theirs
-    assert published <= epsilon_rdp(mechanisms(segments), delta), source
+    assert published <= epsilon_rdp(events(segments), delta), source
 
 
 @pytest.mark.parametrize(("segments", "delta", "computed"), GOOGLE)
 def test_google_computes_the_same_to_six_digits(
     segments: list[tuple[float, float, int]], delta: float, computed: float
 ) -> None:
-    assert computed - 1e-7 <= epsilon_pld(mechanisms(segments), delta) <= computed + 5e-6
+    assert computed - 1e-7 <= epsilon_pld(events(segments), delta) <= computed + 5e-6
 
 
 @pytest.mark.parametrize(("source", "segments", "delta", "published"), LOOSER)
 def test_looser_analyses_are_not_exceeded(
     source: str, segments: list[tuple[float, float, int]], delta: float, published: float
 ) -> None:
-    assert 0.8 * published < epsilon_rdp(mechanisms(segments), delta) <= published, source
+    assert 0.8 * published < epsilon_rdp(events(segments), delta) <= published, source
 
 
 def test_divergences_are_what_google_computes() -> None:

@@ -10,14 +10,14 @@ import pytest
 from scipy.special import ndtr
 
 from sealora_common.errors import BudgetError
-from sealora_common.privacy.accounting import Mechanism, epsilon_pld
-from sealora_common.privacy.plan import whole_run
+from sealora_common.privacy.accounting import PrivacyEvent, epsilon_pld
+from sealora_common.privacy.plan import privacy_plan
 from sealora_common.privacy.several_sites import at_several_sites, epsilon_in_one_sum, epsilon_of_chain
 from sealora_common.recipe import Recipe, parse_recipe
 
 from exact_losses import gaussian, least_epsilon, skellam
 
-NOTHING = Mechanism(1.0, 1.0, 0)
+NOTHING = PrivacyEvent(1.0, 1.0, 0)
 DISTRIBUTED = ("privacy.mechanism=distributed", "sealing.ring_bits=24", "training.steps_per_round=1")
 GOOGLE = [
     # Google dp-accounting 0.6.0, `from_mixture_gaussian_mechanism`: noise, rate, sites, steps; delta; epsilon.
@@ -38,7 +38,7 @@ def test_one_sum_that_holds_a_unit_several_times_is_what_google_computes(
     values: tuple[float, float, int, int], delta: float, computed: float
 ) -> None:
     noise, rate, sites, steps = values
-    found = epsilon_in_one_sum(Mechanism(noise, rate, steps), sites, NOTHING, delta)
+    found = epsilon_in_one_sum(PrivacyEvent(noise, rate, steps), sites, NOTHING, delta)
     assert found == pytest.approx(computed, abs=5e-5)  # their losses were rounded to 1e-3
 
 
@@ -51,7 +51,7 @@ def test_it_is_no_less_than_the_losses_of_removing_and_adding(
 ) -> None:
     exact = gaussian(noise, rate, steps, sites)
     removed, added = (least_epsilon([exact], delta, added=added) for added in (False, True))
-    found = epsilon_in_one_sum(Mechanism(noise, rate, steps), sites, NOTHING, delta)
+    found = epsilon_in_one_sum(PrivacyEvent(noise, rate, steps), sites, NOTHING, delta)
     assert max(removed, added) <= found <= max(removed, added) + 0.01
 
 
@@ -71,7 +71,7 @@ def test_skellam_noise_costs_sites_that_contribute_alike_no_more_than_gaussian(
     exact = skellam(noise, units, shift, rate, 1, sites)
     exact = dataclasses.replace(exact, steps=steps)
     removed, added = (least_epsilon([exact], 1e-4, added=added) for added in (False, True))
-    found = epsilon_in_one_sum(Mechanism(noise, rate, steps, "skellam", units), sites, NOTHING, 1e-4)
+    found = epsilon_in_one_sum(PrivacyEvent(noise, rate, steps, "skellam", units), sites, NOTHING, 1e-4)
     assert max(removed, added) <= found <= max(removed, added) + excess
 
 
@@ -102,28 +102,27 @@ def test_parallel_contributions_are_the_costliest() -> None:
 
 def test_the_chain_of_two_sites_holds_for_what_is_worst_for_two() -> None:
     for noise, rate, steps in ((0.6, 0.05, 10), (2.0, 1.0, 4)):
-        mechanism = Mechanism(noise, rate, steps)
-        chain = epsilon_of_chain((mechanism,), 2, 1e-5)
-        assert epsilon_in_one_sum(mechanism, 2, NOTHING, 1e-5) < chain < 3 * epsilon_pld([mechanism], 1e-5)
-        assert epsilon_of_chain((mechanism,), 1, 1e-5) == epsilon_pld([mechanism], 1e-5)
+        event = PrivacyEvent(noise, rate, steps)
+        chain = epsilon_of_chain((event,), 2, 1e-5)
+        assert epsilon_in_one_sum(event, 2, NOTHING, 1e-5) < chain < 3 * epsilon_pld([event], 1e-5)
+        assert epsilon_of_chain((event,), 1, 1e-5) == epsilon_pld([event], 1e-5)
 
 
 def test_a_chain_of_gaussian_links_holds_for_their_sum() -> None:
     # k steps of N(0, s^2) moved one by one: the ends differ by k, and delta at epsilon is known in closed form.
     for sites in (2, 3, 5):
-        epsilon, mean = epsilon_of_chain((Mechanism(3.0, 1.0, 1),), sites, 1e-5), sites / 3.0
+        epsilon, mean = epsilon_of_chain((PrivacyEvent(3.0, 1.0, 1),), sites, 1e-5), sites / 3.0
         delta = ndtr(mean / 2 - epsilon / mean) - math.exp(epsilon) * ndtr(-mean / 2 - epsilon / mean)
         assert 0 <= delta <= 1e-5
 
 
 def test_local_noise_is_every_site_s_own_so_its_runs_compose() -> None:
     own = recipe()
-    run = whole_run(own, 3)
-    assert run is not None
+    whole = {charge.part: charge.whole_run for charge in privacy_plan(own, 3).charges}
     for sites in (1, 2, 3):
         held_out, trained = (
             epsilon_pld([dataclasses.replace(part, steps=part.steps * sites)], own.privacy.delta)
-            for part in (run.heldout, run.train)
+            for part in (whole["heldout"], whole["train"])
         )
         found = at_several_sites(own, 3, sites)
         assert found is not None

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealora_common.errors import RecipeError, SealoraError
-from sealora_common.privacy.accounting import Mechanism, calibrate_noise, epsilon_rdp
-from sealora_common.privacy.plan import training_mechanism
+from sealora_common.privacy.accounting import PrivacyEvent, calibrate_noise, epsilon_rdp
+from sealora_common.privacy.plan import privacy_plan
 from sealora_common.recipe import Recipe
 from sealora_common.round.clip_norm import VOTE
 from sealora_common.round.sum_grid import SumGrid, _largest_noise_multiplier, honest_survivors
@@ -59,7 +59,7 @@ def test_eight_sigma_of_any_noise_the_budget_asks_for_and_all_sites_sums_fit_int
         return
     room = (1 << (grid.bits - 1)) - sites * grid.site_limit
     fits = room / 8 / math.sqrt(sites / grid.honest_survivors) / grid.units
-    most = Mechanism(fits, asked.training.sample_rate, asked.accounted_steps, "skellam", grid.units)
+    most = PrivacyEvent(fits, asked.training.sample_rate, asked.accounted_steps, "skellam", grid.units)
     assert epsilon_rdp([most], asked.privacy.delta) <= asked.privacy.epsilon
     assert grid.site_limit >= 8 * grid.units
     if asked.privacy.target_quantile is not None:
@@ -88,7 +88,7 @@ def test_eight_sigma_of_that_noise_fit_and_not_in_a_ring_half_as_wide(epsilon, s
 @pytest.mark.parametrize(("epsilon", "rounds", "sites"), [(8.0, 100, 3), (0.5, 20, 10)])
 def test_so_does_the_noise_that_the_recipe_s_rounds_are_run_with(epsilon, rounds, sites):
     asked = recipe(rounds, privacy={"epsilon": epsilon}, sealing={"ring_bits": 28})
-    grid, mechanism = SumGrid.of(asked, sites), training_mechanism(asked, sites)
+    grid, mechanism = SumGrid.of(asked, sites), privacy_plan(asked, sites).training.event
     std = math.sqrt(sites * grid.noise_variance(mechanism.noise_multiplier))
     assert 8 * std + sites * grid.site_limit <= 1 << (grid.bits - 1)
     assert (mechanism.noise, mechanism.units) == ("skellam", grid.units)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sealora_common.privacy.mechanisms.calibrated import calibrated_round
 from sealora_common.privacy.mechanisms.mechanism import PrivacyMechanism, Repeat, require_flat_clipping
+from sealora_common.privacy.releases import TrainingPlan
 from sealora_common.round.sum_grid import SumGrid
 
 if TYPE_CHECKING:
@@ -50,6 +52,15 @@ class Distributed(PrivacyMechanism):
             )
         require_flat_clipping(recipe)
 
+    def tally(self, recipe: Recipe) -> tuple[str, ...]:
+        """Nothing: votes stand in the sum, under its noise."""
+        return ()
+
     def grid(self, recipe: Recipe, roster_size: int) -> SumGrid:
         """As the base says."""
         return SumGrid.of(recipe, roster_size)
+
+    def training_plan(self, recipe: Recipe, roster_size: int) -> TrainingPlan:
+        """As the base says. It is the opened sum that is accounted: what the honest survivors add in noise."""
+        grid = self.grid(recipe, roster_size)
+        return TrainingPlan.of(recipe, calibrated_round(recipe, "skellam", grid.units), grid.units, grid)

@@ -5,6 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Literal
 
+from sealora_common.privacy.calibration import check_delta
+from sealora_common.privacy.mechanisms.calibrated import calibrated_evaluation
+from sealora_common.privacy.releases import HeldoutPlan, TrainingPlan
+
 if TYPE_CHECKING:  # a recipe is validated by its mechanism, which its sections therefore look up late
     from sealora_common.recipe import Recipe
     from sealora_common.round.sum_grid import SumGrid
@@ -37,6 +41,38 @@ class PrivacyMechanism(ABC):
         Raises:
             ValueError: names the setting and the remedy.
         """
+
+    @abstractmethod
+    def training_plan(self, recipe: Recipe, roster_size: int) -> TrainingPlan:
+        """How a round is sampled, clipped and noised, and what it is accounted as.
+
+        Raises:
+            BudgetError: no amount of noise reaches the recipe's epsilon.
+            RecipeError: as for `grid`.
+        """
+
+    def heldout_plan(self, recipe: Recipe) -> HeldoutPlan:
+        """Likewise for an evaluation.
+
+        Raises:
+            BudgetError: no amount of noise reaches the recipe's epsilon.
+        """
+        return HeldoutPlan(calibrated_evaluation(recipe))
+
+    def require_units(self, recipe: Recipe, units: int) -> None:
+        """Refuses a delta that so many units of privacy (records, persons) do not permit.
+
+        Raises:
+            BudgetError: it would permit publishing one of them outright.
+        """
+        check_delta(recipe.privacy.delta, units)
+
+    def tally(self, recipe: Recipe) -> tuple[str, ...]:
+        """What a site tells of its training beside its vector, in this order, each with an entry in the sealed tally.
+
+        Noise on a delta covers what is told of it; nothing would cover what is told of a sum that carries a share.
+        """
+        return ("clipped",) if recipe.privacy.target_quantile is None else ("clipped", "unclipped")
 
     def grid(self, recipe: Recipe, roster_size: int) -> SumGrid | None:
         """The integer grid of a round's sum; None where deltas are summed.

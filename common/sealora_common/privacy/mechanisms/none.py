@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sealora_common.privacy.event import PrivacyEvent
 from sealora_common.privacy.mechanisms.mechanism import (
     NOT_ADAPTABLE,
     PrivacyMechanism,
     Repeat,
     require_no_spare_rounds,
 )
+from sealora_common.privacy.releases import HeldoutPlan, TrainingPlan
 
 if TYPE_CHECKING:
     from sealora_common.recipe import Recipe
@@ -28,3 +30,15 @@ class NoPrivacy(PrivacyMechanism):
         require_no_spare_rounds(recipe)
         if recipe.privacy.target_quantile is not None:
             raise ValueError(NOT_ADAPTABLE)
+
+    def training_plan(self, recipe: Recipe, roster_size: int) -> TrainingPlan:
+        """As the base says: the same samples, and no noise."""
+        event = PrivacyEvent(0.0, recipe.training.sample_rate, recipe.training.steps_per_round)
+        return TrainingPlan.of(recipe, event, units=0)
+
+    def heldout_plan(self, recipe: Recipe) -> HeldoutPlan:
+        """As the base says."""
+        return HeldoutPlan(PrivacyEvent(0.0, 1.0, 1))
+
+    def require_units(self, recipe: Recipe, units: int) -> None:
+        """Any number will do: there is no promise."""

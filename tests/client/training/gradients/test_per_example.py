@@ -17,11 +17,11 @@ from sealora_client.evaluation.heldout_loss import heldout_loss
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.loss import collate, response_losses
 from sealora_client.objective.causal import CausalLanguageModelling
-from sealora_client.training.dp_sgd import LOCAL_UNITS
 from sealora_client.training.gradients.matrix_gradients import Owners
 from sealora_client.training.gradients.per_example import LARGEST_UNITS, PerExampleGradients
 from sealora_common.adapter import AdapterLayout
 from sealora_common.errors import ModelError
+from sealora_common.privacy.mechanisms.local import LOCAL_UNITS
 
 from lora_kinds import lora
 from single_examples import clipped_sum_of, load, random_examples, reference_gradients, relative_error

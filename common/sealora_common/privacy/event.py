@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from sealora_common.errors import BudgetError
@@ -12,7 +12,7 @@ Noise = Literal["gaussian", "skellam"]
 
 
 @dataclass(frozen=True)
-class Mechanism:
+class PrivacyEvent:
     """`steps` releases of a clipped sum over a Poisson sample, each with fresh noise.
 
     Attributes:
@@ -54,3 +54,7 @@ class Mechanism:
     def is_free(self) -> bool:
         """Whether it releases nothing about any record."""
         return self.steps == 0 or self.sample_rate == 0
+
+    def repeated(self, count: int) -> PrivacyEvent:
+        """`count` of it, each with noise of its own; `count` is 0 or more."""
+        return replace(self, steps=self.steps * count)

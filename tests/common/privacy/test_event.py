@@ -1,4 +1,4 @@
-"""What a mechanism may be."""
+"""What an event may be."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import math
 import pytest
 
 from sealora_common.errors import BudgetError
-from sealora_common.privacy.accounting import Mechanism
+from sealora_common.privacy.accounting import PrivacyEvent
 
 
 def test_a_mechanism_is_gaussian_unless_it_says_otherwise() -> None:
-    assert Mechanism(1.0, 0.1, 5) == Mechanism(1.0, 0.1, 5, "gaussian", 0)
-    assert Mechanism(1.0, 0.1, 5) != Mechanism(1.0, 0.1, 5, "skellam", 1)
+    assert PrivacyEvent(1.0, 0.1, 5) == PrivacyEvent(1.0, 0.1, 5, "gaussian", 0)
+    assert PrivacyEvent(1.0, 0.1, 5) != PrivacyEvent(1.0, 0.1, 5, "skellam", 1)
 
 
 @pytest.mark.parametrize(
@@ -35,10 +35,10 @@ def test_a_mechanism_is_gaussian_unless_it_says_otherwise() -> None:
 )
 def test_a_value_out_of_range_is_refused_by_name(values: tuple[float, ...], field: str) -> None:
     with pytest.raises(BudgetError, match=rf"^{field} is "):
-        Mechanism(*values)  # type: ignore[arg-type]
+        PrivacyEvent(*values)  # type: ignore[arg-type]
 
 
 def test_no_steps_and_no_sampling_are_free() -> None:
-    assert Mechanism(0.0, 0.5, 0).is_free
-    assert Mechanism(0.0, 0.0, 5).is_free
-    assert not Mechanism(1000.0, 1e-9, 1).is_free
+    assert PrivacyEvent(0.0, 0.5, 0).is_free
+    assert PrivacyEvent(0.0, 0.0, 5).is_free
+    assert not PrivacyEvent(1000.0, 1e-9, 1).is_free
