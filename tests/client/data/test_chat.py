@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from sealora_client.data import chat
 from sealora_client.data.chat import prompt_tokens, to_examples
-from sealora_client.data.records import Record
+from sealora_client.data.record import Record
 from sealora_common.recipe.schema import DataSection
 
 from tiny_models import CHATML, CHATML_WITHOUT_SYSTEM, tiny_tokenizer

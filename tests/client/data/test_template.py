@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealora_client.data.chat import to_examples
-from sealora_client.data.records import Record
+from sealora_client.data.record import Record
 from sealora_client.data.template import (
     Renderer,
     TemplateBrokenError,
