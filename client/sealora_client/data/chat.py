@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from sealora_client.data.example import Example, Unusable
 from sealora_client.data.record import Record
-from sealora_client.data.template import TemplateRefusedError, render
+from sealora_client.data.templates.rendering import TemplateRefusedError, render
 from sealora_common.errors import DataError
 from sealora_common.recipe.schema import DataSection
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
-from sealora_client.data.template import check_template
+from sealora_client.data.templates.rendering import check_template
 from sealora_client.model.adapters.choice import attachment
 from sealora_client.model.base import load_base
 from sealora_client.model.fetch import locate_base

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sealora_client.data.chat import to_examples
 from sealora_client.data.record import Record
-from sealora_client.data.template import (
+from sealora_client.data.templates.rendering import (
     Renderer,
     TemplateBrokenError,
     TemplateOverrunError,
@@ -141,8 +141,8 @@ def test_no_other_place_renders_a_template():
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             named = {getattr(node, "attr", None), getattr(node, "id", None), getattr(node, "name", None)}
-            if named & {"apply_chat_template", "render_jinja_template", "jinja2"} and path.name != "template_worker.py":
+            if named & {"apply_chat_template", "render_jinja_template", "jinja2"} and path.name != "worker.py":
                 around.append(path.name)
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith("jinja2"):
-                around += [path.name] if path.name != "template_worker.py" else []
+                around += [path.name] if path.name != "worker.py" else []
     assert around == []
