@@ -108,7 +108,7 @@ def _tiny(kind: str, quantization: str, dtype: str) -> tuple[Any, Any, Any]:
 
 def _demo() -> tuple[Any, Any, Any]:
     """The demo's model under a random adapter, its recipe, and the records of all three hospitals."""
-    from sealora_client.data.chat import to_examples
+    from sealora_client.data.examples import to_examples
     from sealora_client.data.records import read_records
     from sealora_client.model.adapted import AdaptedModel
     from sealora_common.recipe import load_recipe

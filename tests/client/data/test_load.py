@@ -184,7 +184,7 @@ SOURCES = Path(load_data.__code__.co_filename).parents[1]
     ("reader", "only"),
     [
         (r"\bread_records\(", {"data/records.py", "data/load.py"}),
-        (r"\bto_examples\(", {"data/chat.py", "objective/causal.py"}),
+        (r"\bto_examples\(", {"data/examples.py", "objective/causal.py"}),
         (r"\bDataSet\.of\(", {"data/load.py"}),
         (r"\bPopulation\.of\(", {"data/load.py", "data/population.py"}),
         (r"\bevaluated\(", {"data/selection.py", "data/load.py"}),
