@@ -17,7 +17,7 @@ from sealora_common.health.logs import SafeFormatter
 from sealora_common.recipe import Recipe
 from sealora_common.records.events import RunFailed, RunInterrupted
 from sealora_common.storage.durable import open_to_append, write_atomically
-from sealora_server.run.adapter_files import read_tensors
+from sealora_server.export.peft_directory import read_tensors
 from sealora_server.run.store import RunStore
 from sealora_server.simulation.engine import Engine, run_engine
 from sealora_server.simulation.sites import SimulatedSitesLike, prepare_sites, simulated_sites
