@@ -204,7 +204,7 @@ def _variable(model: Any, recipe: Any, sample: Sequence[Any]) -> tuple[Any, Coun
     model.train_only(layout)
     total = torch.zeros(layout.size, dtype=torch.float64)
     rows_at_once = recipe.training.micro_batch_size
-    with _watched() as rows, PerExampleGradients(model.linears_of(layout), rows_at_once) as gradients:
+    with _watched() as rows, PerExampleGradients(model.tensors_of(layout), rows_at_once) as gradients:
         add_clipped(model, gradients, sample, total, clip_norm=1.0, units=UNITS)
     return total, rows
 
@@ -250,7 +250,7 @@ def _times(model: Any, recipe: Any, examples: Sequence[Any], *, steps: int) -> d
     layout = adapter_kind(recipe).trained(model.layout, 1)
     population = Population.of(examples)
     sums = ClippedSum(model, layout, population, recipe=recipe, clip_norm=1.0, units=UNITS, entropy=SystemEntropy())
-    gradients = PerExampleGradients(model.linears_of(layout), VARIABLE_ROWS)
+    gradients = PerExampleGradients(model.tensors_of(layout), VARIABLE_ROWS)
     expected = recipe.training.sample_rate * len(examples) / len(SITES)
     generator = np.random.default_rng(0)
     timings: dict[str, list[float]] = {"fixed": [], "variable": []}

@@ -111,7 +111,7 @@ class ClippedSum:
         self._entropy = entropy
         self._votes = recipe.privacy.target_quantile is not None
         self._rows = recipe.training.micro_batch_size
-        self._gradients = PerExampleGradients(model.linears_of(layout), self._rows)
+        self._gradients = PerExampleGradients(model.tensors_of(layout), self._rows)
         self.size = layout.size + self._votes
         self.figures = ClippingFigures([])
         self._entered = ExitStack()

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
-from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from sealora_client.model.adapters.attachment import Attachment
+from sealora_client.model.adapters.linear_weight import LinearWeight
+from sealora_client.model.adapters.trained_tensor import TrainedTensor
 from sealora_common.adapter.kinds.lora import Lora
 from sealora_common.errors import ModelError
 from sealora_common.recipe.schema import LoraSection, ModelSection
@@ -45,14 +46,14 @@ class LoraAttachment(Attachment):
         )
         return get_peft_model(base, config, adapter_name=_ADAPTER)
 
-    def linears(self, model: PeftModel) -> dict[str, nn.Linear]:
+    def tensors(self, model: PeftModel) -> dict[str, TrainedTensor]:
         """A and B of each layer."""
         kind = Lora(self.lora)
-        found: dict[str, nn.Linear] = {}
+        found: dict[str, TrainedTensor] = {}
         for name, module in model.named_modules():
             if isinstance(module, LoraLayer):
                 halves = (module.lora_A[_ADAPTER], module.lora_B[_ADAPTER])
-                found.update(zip(kind.tensor_names(name), halves, strict=True))
+                found.update(zip(kind.tensor_names(name), map(LinearWeight, halves), strict=True))
         return found
 
 
