@@ -1,4 +1,4 @@
-"""The custom backward of a LoRA matrix, and the matrices it is refused for."""
+"""The weight of a linear map by example: its backward pass, its gradients, and the maps it is refused for."""
 
 from __future__ import annotations
 
@@ -52,6 +52,20 @@ def test_a_second_derivative_is_refused() -> None:
     (first,) = torch.autograd.grad(output, inputs, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         first.sum().backward()
+
+
+@pytest.mark.parametrize(("inner", "outer"), [(6, 2), (2, 6), (4, 4)])
+@pytest.mark.parametrize("given", [True, False])
+def test_each_example_s_gradient_is_that_of_the_example_alone(inner: int, outer: int, given: bool) -> None:
+    weight = LinearWeight(nn.Linear(inner, outer, bias=False))
+    inputs, grad_output = torch.randn(3, 5, inner), torch.randn(3, 5, outer)
+    out = torch.full((3, *weight.kept_shape), torch.nan) if given else None
+    found = weight.gradients(inputs, grad_output, out)
+    assert found.shape == (3, *weight.kept_shape)
+    assert out is None or found.data_ptr() == out.data_ptr()
+    for row, x, of_y in zip(weight.ordered(found), inputs, grad_output, strict=True):
+        (expected,) = torch.autograd.grad((weight.module(x) * of_y).sum(), weight.parameter)
+        assert torch.allclose(row.view(outer, inner), expected, rtol=1e-5, atol=1e-6)
 
 
 class _Subclass(nn.Linear):
