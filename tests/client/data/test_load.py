@@ -184,6 +184,9 @@ SOURCES = Path(load_data.__code__.co_filename).parents[1]
     ("reader", "only"),
     [
         (r"\bread_records\(", {"data/records.py", "data/load.py"}),
+        (r"\b(file_kind|data_format)\(", {"data/formats/choice.py", "data/records.py"}),
+        (r"\bjson_lines\(", {"data/formats/json_lines.py"}),
+        (r"\.shown\(", {"data/examples.py"}),
         (r"\bto_examples\(", {"data/examples.py", "objective/causal.py"}),
         (r"\bDataSet\.of\(", {"data/load.py"}),
         (r"\bPopulation\.of\(", {"data/load.py", "data/population.py"}),
