@@ -2,7 +2,7 @@
 
 from sealora_common.config.bounds import CONFIGURATION, LARGE, LINE, LONGEST_TENSORS, SMALL, Bounds
 from sealora_common.config.checked import checked
-from sealora_common.config.file import read_file, read_line, read_stream, why_not
+from sealora_common.config.file import read_file, read_line, read_stream, too_large, why_not
 from sealora_common.config.json_text import JsonValue, adapted_from_json, from_json, json_value
 from sealora_common.config.name import NAME_PATTERN, Name
 from sealora_common.config.yaml_text import YamlValue, load_yaml, yaml_value
@@ -26,6 +26,7 @@ __all__ = [
     "read_file",
     "read_line",
     "read_stream",
+    "too_large",
     "why_not",
     "yaml_value",
 ]

@@ -25,7 +25,7 @@ def read_file(path: Path, longest: int) -> bytes:
         if not stat.S_ISREG(found.st_mode):
             return read_stream(file, longest)
         if found.st_size > longest:
-            raise _too_large(longest)
+            raise too_large(longest)
         content = file.read(found.st_size + 1)  # at once: a file of tensors is not to be in memory twice
         grown = len(content) > found.st_size
         return content + read_stream(file, longest - len(content)) if grown else content
@@ -42,7 +42,7 @@ def read_stream(stream: BinaryIO, longest: int) -> bytes:
     while step := stream.read(min(_STEP, longest + 1 - len(content))):
         content += step
         if len(content) > longest:
-            raise _too_large(longest)
+            raise too_large(longest)
     return bytes(content)
 
 
@@ -55,7 +55,7 @@ def read_line(stream: BinaryIO, longest: int) -> bytes:
     """
     line = stream.readline(longest + 1)
     if len(line) > longest:
-        raise _too_large(longest)
+        raise too_large(longest)
     return line
 
 
@@ -64,5 +64,6 @@ def why_not(error: OSError | UnreadableError) -> str:
     return (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error)
 
 
-def _too_large(longest: int) -> UnreadableError:
+def too_large(longest: int) -> UnreadableError:
+    """What to raise of a file or line that is larger than `longest` bytes."""
     return UnreadableError(f"larger than {size_text(longest)}, the most that is read")

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sealora_common.config import LARGE, read_file
+from sealora_common.config import LARGE, read_file, too_large
 from sealora_common.errors import StorageError, UnreadableError, storage_error
 from sealora_common.storage.lock import wait_for_lock
 from sealora_common.storage.own_files import PRIVATE_FILE, directory_for, open_own, sync_directory
@@ -177,7 +177,7 @@ def _whole_lines_in(file: io.BufferedRandom) -> tuple[int, int]:
         UnreadableError: the file is larger than is read.
     """
     if os.fstat(file.fileno()).st_size > LARGE.longest:
-        raise UnreadableError(f"larger than {LARGE.longest / 2**20:.0f} MiB, the most that is read")
+        raise too_large(LARGE.longest)
     count = end = position = 0
     file.seek(0)
     while block := file.read(_BLOCK_BYTES):

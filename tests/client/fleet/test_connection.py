@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import ssl
 import time
 from datetime import timedelta
 from email.utils import formatdate
@@ -13,7 +12,7 @@ import pytest
 from fleet_site import delivery, new_key
 
 from sealora_client.fleet import connection as connection_module
-from sealora_client.fleet.connection import FleetConnection, clock_ahead, tls_context
+from sealora_client.fleet.connection import FleetConnection, clock_ahead
 from sealora_client.fleet.errors import BadMessageError, LostConnectionError, RunEndedError, SessionRefusedError
 from sealora_client.fleet.flower import CLOCK_AHEAD_SECONDS, CLOCK_BEHIND_SECONDS, ApiErrorCode
 from sealora_common.errors import SealoraError
@@ -266,10 +265,6 @@ def test_who_reconnects_drops_the_connections_there_were(connection, made):
     assert made[0].asked == ["activate", "close"]
     connection.leave()
     assert made[1].asked == ["deactivate 7"]  # the session stays
-
-
-def test_no_tls_older_than_1_2_is_spoken():
-    assert tls_context(None).minimum_version == ssl.TLSVersion.TLSv1_2
 
 
 def test_an_error_of_ours_stays_what_it_is(connection, calls):

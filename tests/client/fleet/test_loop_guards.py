@@ -124,20 +124,20 @@ def test_a_ca_file_that_is_being_replaced_is_read_later(start):
 
 
 def test_a_session_is_gone_on_with_only_where_the_server_holds_one(tmp_path):
-    FleetSite(tmp_path, SERVER, connection=FakeConnection()).journal.opened(6)
+    FleetSite(tmp_path, SERVER, connection=FakeConnection()).record.opened(6)
     connection = FakeConnection(open=reasons("unknown", "busy"))
     with FleetSite(tmp_path, SERVER, connection=connection) as site:
         wait_until(lambda: site.health.ready)
     assert connection.calls[:3] == ["open", "open", "resume 6"]
 
 
-def test_a_journal_that_cannot_be_written_keeps_no_site_from_its_session(tmp_path, monkeypatch, caplog):
+def test_a_session_record_that_cannot_be_written_keeps_no_site_from_its_session(tmp_path, monkeypatch, caplog):
     site = FleetSite(tmp_path, SERVER, connection=FakeConnection())
 
     def full(node: int) -> None:
         raise FULL
 
-    monkeypatch.setattr(site.journal, "opened", full)
+    monkeypatch.setattr(site.record, "opened", full)
     with site:
         wait_until(lambda: site.health.ready)
     assert "the disk is full" in caplog.text
@@ -165,4 +165,4 @@ def test_a_site_that_cannot_say_goodbye_ends_all_the_same(tmp_path, failure):
     site = FleetSite(tmp_path, SERVER, train, connection=connection)
     site.loop.run()
     assert connection.calls[-1] == "leave"
-    assert site.journal.open_node == 7  # the session may go on: it is taken up at the next start
+    assert site.record.open_node == 7  # the session may go on: it is taken up at the next start

@@ -13,8 +13,8 @@ from contextlib import suppress
 import pytest
 
 from certificates import Authority
+from sealora_common.network.tls import server_context
 from sealora_server.deployment.front.accepting import Accepting
-from sealora_server.deployment.front.embedded import tls_context
 from sealora_server.deployment.front.rules import ConnectionLimit
 
 
@@ -42,7 +42,7 @@ def test_a_place_is_free_after_a_handshake_that_fails_and_a_fault_of_ours_is_tol
 
     async def serve() -> None:
         listener = socket.create_server(("127.0.0.1", 0))
-        accepting = Accepting(listener, factory, tls_context(*authority.issue()), limit, handshake_seconds=0.2)
+        accepting = Accepting(listener, factory, server_context(*authority.issue()), limit, handshake_seconds=0.2)
         client = threading.Thread(target=speak, args=(listener.getsockname(), says, authority), daemon=True)
         client.start()
         deadline = time.monotonic() + 10
