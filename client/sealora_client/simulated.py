@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from sealora_client.data.load import examples_of, read_records_of
-from sealora_client.data.records import Record
+from sealora_client.data.record import Record
 from sealora_client.model.adapted import AdaptedModel, adapted_model
 from sealora_client.model.fetch import locate_base
 from sealora_client.model.generate import complete

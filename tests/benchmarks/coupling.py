@@ -108,7 +108,7 @@ def _tiny(kind: str, quantization: str, dtype: str) -> tuple[Any, Any, Any]:
 
 def _demo() -> tuple[Any, Any, Any]:
     """The demo's model under a random adapter, its recipe, and the records of all three hospitals."""
-    from sealora_client.data.chat import to_examples
+    from sealora_client.data.examples import to_examples
     from sealora_client.data.records import read_records
     from sealora_client.model.adapted import AdaptedModel
     from sealora_common.recipe import load_recipe
@@ -206,7 +206,7 @@ def _variable(model: Any, recipe: Any, sample: Sequence[Any]) -> tuple[Any, Coun
     model.train_only(layout)
     total = torch.zeros(layout.size, dtype=torch.float64)
     rows_at_once = recipe.training.micro_batch_size
-    with _watched() as rows, PerExampleGradients(model.linears_of(layout), rows_at_once) as gradients:
+    with _watched() as rows, PerExampleGradients(model.tensors_of(layout), rows_at_once) as gradients:
         add_clipped(model, gradients, sample, total, clip_norm=1.0, units=UNITS)
     return total, rows
 
@@ -263,7 +263,7 @@ def _times(model: Any, recipe: Any, examples: Sequence[Any], *, steps: int) -> d
     sums = ClippedSum(
         model, layout, population, plan=_plan(recipe), recipe=recipe, clip_norm=1.0, entropy=SystemEntropy()
     )
-    gradients = PerExampleGradients(model.linears_of(layout), VARIABLE_ROWS)
+    gradients = PerExampleGradients(model.tensors_of(layout), VARIABLE_ROWS)
     expected = recipe.training.sample_rate * len(examples) / len(SITES)
     generator = np.random.default_rng(0)
     timings: dict[str, list[float]] = {"fixed": [], "variable": []}

@@ -287,7 +287,7 @@ class Bench:
     def _population(self, recipe: Any, records: list[tuple[str, str]]) -> Any:
         from sealora_client.data.load import examples_of
         from sealora_client.data.population import Population
-        from sealora_client.data.records import Record
+        from sealora_client.data.record import Record
 
         shown = [Record(prompt=prompt, response=response) for prompt, response in records]
         return Population.of(examples_of(shown, recipe, self.model))

@@ -133,7 +133,7 @@ def _exact_match(directory: Path) -> float:
     from sealora_client.site.directory import Site
     from sealora_common.adapter import adapter_kind
     from sealora_common.recipe import load_recipe
-    from sealora_server.run.adapter_files import read_tensors
+    from sealora_server.export.peft_directory import read_tensors
 
     recipe = load_recipe(directory / "recipe.yaml")
     model = adapted_model(recipe)

@@ -115,7 +115,7 @@ def _gradients(model: AdaptedModel, layout: AdapterLayout, units: Population, re
     model.train_only(layout)
     objective = objective_of(recipe)
     size = min(recipe.training.micro_batch_size, len(units))
-    gradients = PerExampleGradients(model.linears_of(layout), size)
+    gradients = PerExampleGradients(model.tensors_of(layout), size)
     with gradients, torch.enable_grad():
         for start in range(0, len(units), size):
             chosen = units.units[start : start + size]

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from sealora_client.data.chat import prompt_tokens
 from sealora_client.data.example import Example
 from sealora_client.data.population import Population
+from sealora_client.data.templates.choice import template_of
 from sealora_client.training.noise.keystream import Keystream
 from sealora_common.entropy import Entropy
 from sealora_common.recipe import Recipe
@@ -66,7 +66,7 @@ def make_canaries(
     lengths = [example.response_length for unit in records.units for example in unit]
     length = min(max(_SHORTEST, round(median(lengths))), recipe.data.max_tokens // 2)
     names = [entropy.bytes(4).hex() for _ in range(count * per_unit)]
-    prompts = prompt_tokens(names, tokenizer, recipe.data.system_prompt)
+    prompts = template_of(tokenizer, recipe.data.system_prompt).prompts(names)
     responses = _random_tokens(entropy, tokenizer, (len(names), length))
     examples = [
         _example(prompt, response, recipe.data.max_tokens) for prompt, response in zip(prompts, responses, strict=True)

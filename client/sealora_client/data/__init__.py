@@ -1,1 +1,1 @@
-"""A site's records, from JSON Lines on its disk to token ids for its model."""
+"""A site's records, from a file on its disk to token ids for its model; how files are laid out is `formats`'."""

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from sealora_client.data.records import Record
+from sealora_client.data.record import Record
 from sealora_common.recipe.schema import Unit
 
 DIGEST_BYTES = 32
@@ -55,11 +55,9 @@ class DataSet:
         Raises:
             ValueError: some have a person and some have not.
         """
-        with_person = [
-            (record.person, record.prompt, record.response) for record in records if record.person is not None
-        ]
+        with_person = [(record.person, *record.texts) for record in records if record.person is not None]
         if not with_person:
-            return cls.of_records((record.prompt, record.response) for record in records)
+            return cls.of_records(record.texts for record in records)
         if len(with_person) != len(records):
             raise ValueError("expected a person for each record, or for none")
         return cls.of_persons(with_person)

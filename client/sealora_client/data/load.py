@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from sealora_client.data.example import Example, Unusable
 from sealora_client.data.fingerprint import DataSet
 from sealora_client.data.population import Population
-from sealora_client.data.records import Record, read_records
+from sealora_client.data.record import Record
+from sealora_client.data.records import read_records
 from sealora_client.data.selection import evaluated
 from sealora_common.errors import DataError, ModelError
 from sealora_common.recipe import Recipe
@@ -93,7 +94,7 @@ def load_data(path: Path, recipe: Recipe, model: AdaptedModel) -> SiteData:
     A record that cannot be shown to the model becomes a placeholder, so that no record decides whether a round runs.
 
     Args:
-        path: JSON Lines.
+        path: of a kind and layout that `data.formats` knows.
         recipe: its sections `data` and `privacy` say what is read, and its hash which records are evaluated.
         model: its tokenizer is used, and the sizes of its embedding are kept to.
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from sealora_common.errors import DataError
 from sealora_common.recipe.schema import DataSection
@@ -54,7 +53,7 @@ class Persons:
         self._folds = section.fold_persons
         self._first: dict[str, tuple[str, int]] = {}
 
-    def of(self, line: int, record: Mapping[str, Any]) -> str:
+    def of(self, line: int, record: Mapping[str, object]) -> str:
         """Whose the record in `line` is: as it is written, a whole number in decimal; folded if the recipe says so.
 
         Raises:
@@ -86,7 +85,7 @@ class Persons:
             )
         return written
 
-    def _why_nobody(self, record: Mapping[str, Any]) -> str:
+    def _why_nobody(self, record: Mapping[str, object]) -> str:
         """In words, and without the value: what is said of a person's identifier is read by others."""
         if self._field not in record:
             return "it is missing"

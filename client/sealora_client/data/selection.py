@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from sealora_client.data.fingerprint import digest_of_person, digest_of_record
-from sealora_client.data.records import Record
+from sealora_client.data.record import Record
 from sealora_common.recipe import Recipe
 
 _KEY = hashlib.sha256(b"sealora evaluated units v1").digest()
@@ -50,7 +50,7 @@ def _numbered(records: Iterable[Record]) -> list[bytes]:
     seen: Counter[bytes] = Counter()
     names = []
     for record in records:
-        digest = digest_of_record(record.prompt, record.response)
+        digest = digest_of_record(*record.texts)
         names.append(digest + seen[digest].to_bytes(8, "big"))
         seen[digest] += 1
     return names

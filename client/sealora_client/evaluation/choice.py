@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from sealora_client.evaluation.heldout_loss import HeldoutLossMetric
-from sealora_client.evaluation.metric import Metric
+from sealora_client.evaluation.metric import ReleasedMetric
 from sealora_common.recipe import Recipe
 
 
-def federation_metric(recipe: Recipe) -> Metric:  # recipes know one as yet
+def federation_metric(recipe: Recipe) -> ReleasedMetric:  # recipes know one as yet
     """The metric whose noisy mean leaves the site."""
     return HeldoutLossMetric()

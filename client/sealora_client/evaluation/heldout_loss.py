@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
+from sealora_client.data.example import Example
 from sealora_client.data.population import Population
-from sealora_client.evaluation.metric import Measurement, Metric, PublicRange
+from sealora_client.evaluation.by_unit import values_by_unit
+from sealora_client.evaluation.metric import Measurement, PublicRange, ReleasedMetric
 from sealora_client.model.adapted import AdaptedModel
-from sealora_client.model.fixed_shape import micro_batches
 from sealora_client.objective.choice import objective_of
 from sealora_client.objective.objective import Objective
 from sealora_common.recipe import Recipe
@@ -36,7 +37,7 @@ class HeldoutLoss(Measurement):
         return self.nll_sum / self.tokens if self.tokens else math.nan
 
 
-class HeldoutLossMetric(Metric):
+class HeldoutLossMetric(ReleasedMetric):
     """The objective's loss, clipped to [0, `privacy.heldout_clip`]."""
 
     unit = "nats a token"
@@ -58,10 +59,9 @@ def loss_range(clip: float) -> PublicRange:
 def heldout_loss(
     model: AdaptedModel, objective: Objective, population: Population, micro_batch_size: int
 ) -> HeldoutLoss:
-    """Evaluates the adapter that is in `model` now, without dropout and without gradients.
+    """Evaluates the adapter that is in `model` now, see `values_by_unit`.
 
-    Micro-batches have the fixed shapes of training, so that a unit's loss is the same to the last bit whatever the
-    other units are. An example that predicts nothing has a loss of zero.
+    An example that predicts nothing has a loss of zero.
 
     Args:
         model: left in the mode it was in.
@@ -69,25 +69,10 @@ def heldout_loss(
         population: any number of held-out units.
         micro_batch_size: examples in memory at once.
     """
-    owners = [owner for owner, unit in enumerate(population.units) for _ in unit]
-    examples = [example for unit in population.units for example in unit]
-    nll_sum, tokens = 0.0, 0
-    by_unit = np.zeros(len(population))
-    was_training = model.model.training
-    model.model.eval()
-    try:
-        with torch.no_grad():
-            for places in micro_batches(examples, micro_batch_size):
-                own = [examples[place] for place in places]
-                losses = objective.losses(
-                    model.model, objective.batch(own, model.pad_id, model.device, micro_batch_size)
-                )
-                nll, counts = (part[: len(own)].cpu() for part in (losses.sums, losses.counts))
-                nll_sum += float(nll.double().sum())
-                tokens += int(counts.sum())
-                means = (nll.double() / counts.clamp(min=1)).numpy()
-                for place, mean in zip(places, means, strict=True):  # a unit's sum is in the order of its own examples
-                    by_unit[owners[place]] += mean / len(population.units[owners[place]])
-    finally:
-        model.model.train(was_training)
-    return HeldoutLoss(nll_sum=nll_sum, tokens=tokens, by_unit=by_unit)
+
+    def rows(examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor]:
+        losses = objective.losses(model.model, objective.batch(examples, model.pad_id, model.device, micro_batch_size))
+        return losses.sums, losses.counts
+
+    found = values_by_unit(model, population, micro_batch_size, rows)
+    return HeldoutLoss(nll_sum=found.total, tokens=found.terms, by_unit=found.by_unit)

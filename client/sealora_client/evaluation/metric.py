@@ -1,4 +1,4 @@
-"""What a held-out metric must say of itself, and how its noisy mean is released."""
+"""What a held-out metric must say of itself, who may see it at what cost, and how its noisy mean is released."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Measurement:
 
 
 class Metric(Protocol):
-    """One way to measure the adapter on held-out records. Exact values are the site's; a noisy mean may leave it.
+    """One way to measure the adapter on held-out records. Its values are exact: only the site itself may see them.
 
     Attributes:
         unit: of its values, in words.
@@ -88,11 +88,15 @@ class Metric(Protocol):
 
     unit: str
 
-    def public_range(self, recipe: Recipe) -> PublicRange:
-        """What one unit's value is clipped to before it leaves the site in a mean."""
-
     def measure(self, model: AdaptedModel, population: Population, recipe: Recipe) -> Measurement:
         """The adapter that is in `model` now on all units of `population`; neither is changed.
 
         A unit's value is the same to the last bit whatever the other units are.
         """
+
+
+class ReleasedMetric(Metric, Protocol):
+    """A metric whose noisy mean the federation may see, at a cost. A release is made of no other."""
+
+    def public_range(self, recipe: Recipe) -> PublicRange:
+        """What one unit's value is clipped to before it leaves the site in a mean."""

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
-from sealora_client.data.template import check_template
+from sealora_client.data.templates.rendering import check_template
 from sealora_client.model.adapters.choice import attachment
+from sealora_client.model.adapters.trained_tensor import TrainedTensor
 from sealora_client.model.base import load_base
 from sealora_client.model.fetch import locate_base
 from sealora_client.model.model_files import digest_of, template_file
@@ -43,7 +44,7 @@ class AdaptedModel:
     def __init__(
         self,
         model: PeftModel,
-        linears: Mapping[str, torch.nn.Linear],
+        tensors: Mapping[str, TrainedTensor],
         tokenizer: PreTrainedTokenizerBase,
         base_digest: str,
     ) -> None:
@@ -52,12 +53,12 @@ class AdaptedModel:
         self.base_digest = base_digest
         self.device = torch.device(model.device)
         self.lock = threading.RLock()
-        self._linears = dict(sorted(linears.items()))
+        self._tensors = dict(sorted(tensors.items()))
         self.layout = AdapterLayout(
-            tuple(TensorSpec(name, tuple(linear.weight.shape)) for name, linear in self._linears.items())
+            tuple(TensorSpec(name, tuple(tensor.parameter.shape)) for name, tensor in self._tensors.items())
         )
-        for linear in self._linears.values():
-            linear.to(torch.float32)
+        for tensor in self._tensors.values():
+            tensor.parameter.data = tensor.parameter.data.to(torch.float32)
         self.model.eval()
         self.train_only(AdapterLayout(()))
 
@@ -76,7 +77,7 @@ class AdaptedModel:
         tokenizer = _load_tokenizer(directory)
         attached = attachment(recipe)
         model = attached.attach(load_base(recipe.model, directory))
-        adapted = cls(model, attached.linears(model), tokenizer, base_digest)
+        adapted = cls(model, attached.tensors(model), tokenizer, base_digest)
         adapted.write(adapter_kind(recipe).initial(adapted.layout))
         return adapted
 
@@ -132,22 +133,22 @@ class AdaptedModel:
         """
         return [self._parameter(name) for name in layout.names]
 
-    def linears_of(self, layout: AdapterLayout) -> list[tuple[str, torch.nn.Linear]]:
-        """The maps whose weights are the tensors of `layout`, bias-free, each with its name, in its order.
+    def tensors_of(self, layout: AdapterLayout) -> list[tuple[str, TrainedTensor]]:
+        """The tensors of `layout` with the rules of their gradients, each with its name, in its order.
 
         Raises:
             ModelError: the adapter has no tensor of that name.
         """
-        return [(name, self._linear(name)) for name in layout.names]
+        return [(name, self._tensor(name)) for name in layout.names]
 
     def _parameter(self, name: str) -> torch.nn.Parameter:
-        return self._linear(name).get_parameter("weight")
+        return self._tensor(name).parameter
 
-    def _linear(self, name: str) -> torch.nn.Linear:
-        linear = self._linears.get(name)
-        if linear is None:
+    def _tensor(self, name: str) -> TrainedTensor:
+        tensor = self._tensors.get(name)
+        if tensor is None:
             raise ModelError(f"the adapter has no tensor {name}: use the recipe it was trained with")
-        return linear
+        return tensor
 
 
 _loaded: dict[bytes, AdaptedModel] = {}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from transformers import GenerationConfig
 
-from sealora_client.data.chat import prompt_tokens
+from sealora_client.data.templates.choice import template_of
 from sealora_client.model.adapted import AdaptedModel
 
 
@@ -21,7 +21,7 @@ def complete(
     """
     if not prompts:
         return []
-    conversations = prompt_tokens(prompts, model.tokenizer, system_prompt)
+    conversations = template_of(model.tokenizer, system_prompt).prompts(prompts)
     length = max(map(len, conversations))
     tokens = torch.tensor([[model.pad_id] * (length - len(own)) + own for own in conversations])
     attention_mask = torch.tensor([[0] * (length - len(own)) + [1] * len(own) for own in conversations])

@@ -13,7 +13,7 @@ row's distribution does not depend on the others, and the sensitivity holds for 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -114,13 +114,27 @@ def response_losses(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tenso
         nll_sum: float32 (B,), summed over the row's response tokens, differentiable; 0 where there are none.
         token_count: int64 (B,), the number of those tokens.
     """
+    return sum_of_responses(model, batch, _nll), batch.token_count
+
+
+def sum_of_responses(
+    model: Any, batch: Batch, value: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
+    """Each row's sum of a value that each token of its response has: float32 (B,), 0 where there are none.
+
+    Args:
+        model: a causal language model of transformers, or a PEFT model around one.
+        batch: B rows from `collate`, on the model's device.
+        value: float32 (n,) of logits (n, vocabulary) and the tokens (n,) that they should predict, each of its own row
+            alone; what it makes of a row whose token is ignored is dropped or 0.
+    """
     logits = _response_logits(model, batch)
     pieces = zip(torch.split(logits, POSITIONS), torch.split(batch.targets, POSITIONS), strict=True)
-    nll = torch.cat([_nll(*piece) for piece in pieces])[: len(batch.predicting)]
+    values = torch.cat([value(*piece) for piece in pieces])[: len(batch.predicting)]
     # Back to where they were predicted: a row then sums as many numbers whatever the others predict.
-    by_place = torch.zeros(batch.tokens.numel(), dtype=torch.float32, device=nll.device)
-    by_place = by_place.index_copy(0, batch.predicting, nll)
-    return by_place.view(batch.tokens.shape).sum(dim=1), batch.token_count
+    by_place = torch.zeros(batch.tokens.numel(), dtype=torch.float32, device=values.device)
+    by_place = by_place.index_copy(0, batch.predicting, values)
+    return by_place.view(batch.tokens.shape).sum(dim=1)
 
 
 def _response_logits(model: Any, batch: Batch) -> torch.Tensor:

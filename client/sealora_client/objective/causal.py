@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from sealora_client.data.chat import to_examples
 from sealora_client.data.example import Example
-from sealora_client.data.records import Record
+from sealora_client.data.examples import to_examples
+from sealora_client.data.record import Record
 from sealora_client.model.loss import Batch, collate, response_losses
 from sealora_client.objective.objective import Losses, Objective
 from sealora_common.recipe.schema import DataSection

@@ -11,7 +11,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from sealora_client.data.example import Example
-from sealora_client.data.records import Record
+from sealora_client.data.record import Record
 from sealora_client.model.loss import Batch
 from sealora_common.recipe.schema import DataSection
 

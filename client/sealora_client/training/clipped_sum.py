@@ -110,7 +110,7 @@ class ClippedSum:
         self._clip_norm = clip_norm
         self._entropy = entropy
         self._rows = recipe.training.micro_batch_size
-        self._gradients = PerExampleGradients(model.linears_of(layout), self._rows)
+        self._gradients = PerExampleGradients(model.tensors_of(layout), self._rows)
         self.size = layout.size + plan.votes
         self.figures = ClippingFigures([])
         self._entered = ExitStack()

@@ -28,7 +28,8 @@ from sealora_common.records.names import EVENTS
 from sealora_common.roster.book import RosterBook
 from sealora_common.storage.durable import rename_durably, write_atomically
 from sealora_common.storage.own_files import make_directory
-from sealora_server.run.adapter_files import read_adapter, write_adapter
+from sealora_server.export.choice import exporter_of
+from sealora_server.export.peft_directory import PeftDirectory, read_adapter
 from sealora_server.run.kept_receipts import KeptReceipts
 from sealora_server.run.strategy import State
 
@@ -255,7 +256,7 @@ class RunStore:
             clipped_fraction=clipped_fraction,
             next_clip_range=next_clip_range,
             next_clip_norm=next_clip_norm,
-            adapter_sha256=write_adapter(aside / "adapter", tensors, self.recipe),
+            adapter_sha256=PeftDirectory().export(aside / "adapter", tensors, self.recipe),
             seconds=seconds,
         )
         if optimizer:
@@ -315,7 +316,7 @@ class RunStore:
 
     def publish(self, tensors: Tensors) -> str:
         """Writes the run's final adapter to `adapter/`; returns the SHA-256 (hex) of its weights."""
-        return write_adapter(self.directory / "adapter", tensors, self.recipe)
+        return exporter_of(self.recipe).export(self.directory / "adapter", tensors, self.recipe)
 
     def _round(self, round_number: int) -> Path:
         return self.directory / "rounds" / f"{round_number:04d}"

@@ -18,7 +18,7 @@ from sealora_common.records.completions import write_completions
 from sealora_common.records.events import RunFailed, RunInterrupted
 from sealora_common.records.names import SITES
 from sealora_common.storage.durable import open_to_append
-from sealora_server.run.adapter_files import read_tensors
+from sealora_server.export.peft_directory import read_tensors
 from sealora_server.run.store import RunStore
 from sealora_server.simulation.engine import Engine, run_engine
 from sealora_server.simulation.sites import SimulatedSitesLike, prepare_sites, simulated_sites

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from sealora_client.audit.faults import FAULTS, applied
+from sealora_client.model.adapters.linear_weight import LinearWeight
 from sealora_client.training import clipped_sum, distributed, dp_sgd
 from sealora_client.training.gradients.per_example import LARGEST_UNITS, PerExampleGradients
 from sealora_client.training.noise.rounded_gaussian import rounded_gaussian
@@ -70,7 +71,7 @@ def test_clipping_off_sums_gradients_at_full_length():
     rows = torch.tensor([[0.1, 0.0, 0.0, 0.0, 0.0, 0.2], [30.0, 0.0, -40.0, 0.0, 0.0, 0.0]])
 
     def summed():
-        gradients = PerExampleGradients([("lora_B.weight", linear)], 2)
+        gradients = PerExampleGradients([("lora_B.weight", LinearWeight(linear))], 2)
         gradients.start(2)
         gradients._matrices[0].rows[:] = rows.view(2, 2, 3)
         gradients._arrivals = 1

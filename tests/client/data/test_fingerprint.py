@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sealora_client.data.fingerprint import DataSet
-from sealora_client.data.records import Record
+from sealora_client.data.record import Record
 
 Records = list[tuple[str, str]]
 texts = st.text(max_size=8)

@@ -184,7 +184,10 @@ SOURCES = Path(load_data.__code__.co_filename).parents[1]
     ("reader", "only"),
     [
         (r"\bread_records\(", {"data/records.py", "data/load.py"}),
-        (r"\bto_examples\(", {"data/chat.py", "objective/causal.py"}),
+        (r"\b(file_kind|data_format)\(", {"data/formats/choice.py", "data/records.py"}),
+        (r"\bjson_lines\(", {"data/formats/json_lines.py"}),
+        (r"\.shown\(", {"data/examples.py"}),
+        (r"\bto_examples\(", {"data/examples.py", "objective/causal.py"}),
         (r"\bDataSet\.of\(", {"data/load.py"}),
         (r"\bPopulation\.of\(", {"data/load.py", "data/population.py"}),
         (r"\bevaluated\(", {"data/selection.py", "data/load.py"}),

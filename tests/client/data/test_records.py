@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sealora_client.data.records import Record, read_records
+from sealora_client.data.record import Record
+from sealora_client.data.records import read_records
 from sealora_common.errors import DataError
 from sealora_common.recipe.schema import DataSection
 

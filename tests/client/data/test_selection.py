@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sealora_client.data.records import Record
+from sealora_client.data.record import Record
 from sealora_client.data.selection import evaluated
 from sealora_common.recipe import Recipe
 

@@ -85,13 +85,13 @@ def test_train_only_asks_for_gradients_of_exactly_these_tensors(recipe):
     assert not any(parameter.requires_grad for parameter in model.model.parameters())
 
 
-def test_parameters_and_linears_come_in_layout_order(recipe):
+def test_parameters_and_tensors_come_in_layout_order(recipe):
     model = AdaptedModel.load(recipe())
-    linears = model.linears_of(model.layout)
-    assert tuple(name for name, _ in linears) == model.layout.names
-    for parameter, (_, linear) in zip(model.parameters_of(model.layout), linears, strict=True):
-        assert parameter is linear.weight
-        assert linear.bias is None
+    tensors = model.tensors_of(model.layout)
+    assert tuple(name for name, _ in tensors) == model.layout.names
+    for parameter, (_, tensor) in zip(model.parameters_of(model.layout), tensors, strict=True):
+        assert parameter is tensor.parameter
+        assert tensor.refusal() is None
 
 
 def test_unknown_tensor_and_wrong_shape_are_refused_before_anything_is_written(recipe):

@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM
 
 from sealora_client.data.example import Example
 from sealora_client.model import loss
-from sealora_client.model.loss import collate, response_losses
+from sealora_client.model.loss import collate, response_losses, sum_of_responses
 
 KINDS = ["llama", "gpt2", "qwen2", "gemma"]
 LENGTHS = [(3, 4), (12, 1), (5, 20), (1, 2), (30, 9)]  # tokens of prompt and response
@@ -160,3 +160,17 @@ def test_what_fills_up_the_output_layer_belongs_to_no_row(examples):
     picked.sum().backward()
     touched = states.grad.flatten(0, 1).any(dim=1).nonzero()[:, 0]
     assert torch.equal(touched, batch.predicting)
+
+
+@every_model
+def test_any_value_of_a_response_s_tokens_is_summed_row_by_row(model, examples):
+    def hits(logits, targets):
+        return (logits.argmax(dim=1) == targets).float()
+
+    with torch.no_grad():
+        found = sum_of_responses(model, collate(examples, 0, "cpu", rows=len(examples) + 2), hits)
+        for row, example in enumerate(examples):
+            tokens = torch.from_numpy(example.tokens.astype("int64"))
+            said = model(input_ids=tokens[None]).logits[0, example.prompt_length - 1 : -1].argmax(dim=1)
+            assert found[row] == (said == tokens[example.prompt_length :]).sum()
+    assert found[len(examples) :].tolist() == [0, 0]

@@ -337,7 +337,7 @@ def test_the_model_trains_meanwhile_and_is_left_as_it_was(model: AdaptedModel) -
             assert model.model.training
             sums.draw()
         assert model.model.training is training
-    assert all("forward" not in linear.__dict__ for _, linear in model.linears_of(model.layout))
+    assert all("forward" not in tensor.module.__dict__ for _, tensor in model.tensors_of(model.layout))
     after = model.read(model.layout.names)
     assert all(np.array_equal(before[name], after[name]) for name in before)
 

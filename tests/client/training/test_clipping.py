@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from sealora_client.model.adapters.linear_weight import LinearWeight
 from sealora_client.training.gradients.per_example import LARGEST_UNITS, ClippedRows, PerExampleGradients
 from sealora_common.round.clip_norm import VOTE, gradient_units
 
@@ -26,7 +27,8 @@ def gradients_of(rows: Tensor, *, matrices: Sequence[int] = ()) -> PerExampleGra
     """Gradients whose row i is `rows[i]`; `matrices` says how many of its elements each matrix has."""
     sizes = matrices or (rows.shape[1],)
     linears = [nn.Linear(size, 1, bias=False) for size in sizes]
-    with PerExampleGradients([(f"w{i}", linear) for i, linear in enumerate(linears)], len(rows)) as gradients:
+    tensors = [(f"w{i}", LinearWeight(linear)) for i, linear in enumerate(linears)]
+    with PerExampleGradients(tensors, len(rows)) as gradients:
         gradients.start(len(rows))
         gradients.begin(range(len(rows)), 1)
         sum(linear(torch.zeros(len(rows), linear.in_features)).sum() for linear in linears).backward()

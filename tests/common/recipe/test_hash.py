@@ -189,13 +189,18 @@ def paths(kind: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[s
         yield tuple(dotted.split("."))
 
 
-def values_of(path: tuple[str, ...]) -> st.SearchStrategy[object]:
+def words_of(path: tuple[str, ...]) -> list[str]:
+    """Those that the field is one of, if it says so."""
     kind: type[BaseModel] = Recipe
     for name in path[:-1]:
         inner = kind.model_fields[name].annotation
         assert isinstance(inner, type)
         kind = inner
-    words = [word for word in get_args(kind.model_fields[path[-1]].annotation) if isinstance(word, str)]
+    return [word for word in get_args(kind.model_fields[path[-1]].annotation) if isinstance(word, str)]
+
+
+def values_of(path: tuple[str, ...]) -> st.SearchStrategy[object]:
+    words = words_of(path)
     plain = st.one_of(
         st.none(),
         st.booleans(),
@@ -251,8 +256,7 @@ def test_every_field_enters_the_hash_but_the_simulated_sites(path: tuple[str, ..
     base = yaml.safe_load(MINIMAL) | {"data": {"person_field": "who"}, "sites": {"minimum": 9}} | BASES.get(path, {})
     before = Recipe.model_validate(base)
     candidates = (None, True, False, 1, 2, 3, 4, 5, 24, 0.25, 0.5, "x", "ab" * 32, ["a"], {"a": "b"})
-    words = ("none", "curious", "uniform", "average", "float32", "eager", "sgd", "per_layer", "fedadam", "trimmed_mean")
-    others = [recipe for value in (*candidates, *words) if (recipe := changed(base, path, value)) is not None]
+    others = [recipe for value in (*candidates, *words_of(path)) if (recipe := changed(base, path, value)) is not None]
     others = [recipe for recipe in others if recipe != before]
     assert others, "no value of another recipe was found: add one to the candidates"
     assert all((recipe.hash == before.hash) == (path == ("sites", "simulated")) for recipe in others)

@@ -95,7 +95,7 @@ def test_the_adapter_loads_with_plain_peft_and_gives_the_same_held_out_loss(fini
     model = PeftModel.from_pretrained(base, run / "adapter").eval()
     reported = {site["name"]: site for site in json.loads((run / "summary.json").read_text())["sites"]}
     for name, data in recipe.sites.simulated.items():
-        adapted = AdaptedModel(model, attachment(recipe).linears(model), tokenizer, "")
+        adapted = AdaptedModel(model, attachment(recipe).tensors(model), tokenizer, "")
         heldout = load_data(Path(data), recipe, adapted).heldout
         examples = [example for unit in heldout.units for example in unit]
         assert reported[name]["heldout_loss_after"] == pytest.approx(plain_loss(model, examples), abs=1e-3)

@@ -10,7 +10,6 @@ from safetensors import safe_open
 from sealora_common.errors import ModelError, StorageError
 from sealora_common.receipts.receipt import Receipt, chain_to_bytes
 from sealora_common.records.events import EvaluationFinished, RunFinished
-from sealora_server.run.adapter_files import read_adapter, read_tensors, write_adapter
 from sealora_server.run.store import EvaluationRecord, RunResult, RunStore
 
 from lora_kinds import lora
@@ -211,16 +210,3 @@ def test_the_published_adapter_is_plain_peft(store):
     assert configuration["peft_type"] == "LORA"
     assert (configuration["r"], configuration["lora_alpha"]) == (2, 6.0)
     assert configuration["target_modules"] == ["layers.0.q_proj"]
-
-
-def test_equal_adapters_are_equal_files(tmp_path):
-    tensors = lora(seed=3).initial(LAYOUT)
-    reversed_order = dict(reversed(tensors.items()))
-    assert write_adapter(tmp_path / "a", tensors, RECIPE) == write_adapter(tmp_path / "b", reversed_order, RECIPE)
-
-
-def test_an_adapter_of_another_layout_is_refused(tmp_path):
-    write_adapter(tmp_path, {LAYOUT.names[0]: np.zeros((2, 8), dtype=np.float32)}, RECIPE)
-    assert set(read_tensors(tmp_path)) == {LAYOUT.names[0]}
-    with pytest.raises(ModelError, match="is missing where the recipe's model needs"):
-        read_adapter(tmp_path, LAYOUT)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Protocol
 
 from peft import PeftModel
-from torch import nn
 from transformers import PreTrainedModel
+
+from sealora_client.model.adapters.trained_tensor import TrainedTensor
 
 
 class Attachment(Protocol):
@@ -19,8 +20,5 @@ class Attachment(Protocol):
             ModelError: the base model takes no such adapter.
         """
 
-    def linears(self, model: PeftModel) -> dict[str, nn.Linear]:
-        """The maps whose weights are the adapter's tensors, by the tensors' names (`AdapterKind.tensor_names`).
-
-        Gradients by example are collected where these maps run, see `training.gradients.linear_by_example`.
-        """
+    def tensors(self, model: PeftModel) -> dict[str, TrainedTensor]:
+        """All of the adapter's, by their names (`AdapterKind.tensor_names`), each with its gradient's rule."""

@@ -1,1 +1,4 @@
-"""Per-example gradients of the adapter's matrices, and whether examples keep apart; clipping sums are one level up."""
+"""Per-example gradients of the adapter's tensors, and whether examples keep apart; clipping sums are one level up.
+
+The rule by which one tensor's gradient is computed for each example is its kind's, in `model.adapters`.
+"""

@@ -123,7 +123,7 @@ def _require_apart(
     """
     model.train_only(layout)
     there, mirrored, other_pad = list(range(rows)), list(range(rows))[::-1], 1 if model.pad_id == 0 else 0
-    with PerExampleGradients(model.linears_of(layout), rows) as gradients:
+    with PerExampleGradients(model.tensors_of(layout), rows) as gradients:
         full = _compute(model, objective, gradients, examples, model.pad_id)
         alone = _compute(model, objective, gradients, examples[:1], model.pad_id)
         moved = _compute(model, objective, gradients, examples[::-1], other_pad)

@@ -1,4 +1,4 @@
-"""One matrix's per-example gradients: a buffer with a row for each unit of privacy."""
+"""One tensor's per-example gradients: a buffer with a row for each unit of privacy."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from sealora_client.model.adapters.trained_tensor import TrainedTensor
 
 _ODD_STEP = 0x1E3779B97F4A7C16
 """Between the weights of a fingerprint: even, so that all of them are odd."""
@@ -47,10 +49,10 @@ class Owners:
 
 
 class MatrixGradients:
-    """Up to `max_rows` gradients of one LoRA matrix.
+    """Up to `max_rows` gradients of one tensor of an adapter, each kept as a matrix.
 
     Args:
-        weight: the matrix, shape (out, in).
+        tensor: whose they are.
         start: where it begins in the flat vector.
         max_rows: most rows at once.
 
@@ -58,14 +60,11 @@ class MatrixGradients:
         columns: its place in the flat vector.
     """
 
-    def __init__(self, weight: Tensor, start: int, max_rows: int) -> None:
-        rows, columns = weight.shape
-        self.columns = slice(start, start + weight.numel())
-        # Kept transposed where the matrix is tall: a product whose last dimension is the larger one takes half the
-        # time, and norms and sums do not care.
-        self._turned = rows > columns
-        shape = (max_rows, columns, rows) if self._turned else (max_rows, rows, columns)
-        self._gradients = torch.zeros(shape, dtype=torch.float32, device=weight.device)
+    def __init__(self, tensor: TrainedTensor, start: int, max_rows: int) -> None:
+        self._tensor = tensor
+        self.columns = slice(start, start + tensor.parameter.numel())
+        shape = (max_rows, *tensor.kept_shape)
+        self._gradients = torch.zeros(shape, dtype=torch.float32, device=tensor.parameter.device)
         self._rows = 0
         self._stale = False
 
@@ -80,24 +79,22 @@ class MatrixGradients:
         which way the others made necessary.
 
         Args:
-            inputs: of the matrix.
-            grad_output: the gradient of its outputs.
+            inputs: what the tensor was used on.
+            grad_output: the gradient of what came of it.
             owners: of the micro-batch.
         """
-        left, right = (inputs, grad_output) if self._turned else (grad_output, inputs)
-        left, right = left.transpose(1, 2).float(), right.float()
-        if self._stale and owners.in_order and len(left) == self._rows:  # written over: no need to clear first
-            torch.bmm(left, right, out=self._gradients[: self._rows])
+        if self._stale and owners.in_order and len(inputs) == self._rows:  # written over: no need to clear first
+            self._tensor.gradients(inputs, grad_output, out=self._gradients[: self._rows])
             self._gradients[owners.examples : self._rows].zero_()
             self._stale = False
             return
-        products, rows = torch.bmm(left, right), self.rows
+        products, rows = self._tensor.gradients(inputs, grad_output), self.rows
         for places, of_rows in owners.waves:
             rows.index_add_(0, of_rows, products.index_select(0, places))
 
     @property
     def rows(self) -> Tensor:
-        """The started rows: float32, shape (rows, out, in) or, for a tall matrix, (rows, in, out)."""
+        """The started rows: float32, shape (rows, *kept_shape)."""
         started = self._gradients[: self._rows]
         if self._stale:
             started.zero_()
@@ -106,7 +103,7 @@ class MatrixGradients:
 
     def ordered(self, rows: Tensor) -> Tensor:
         """Rows as they are kept here, shape (n, ...), as they stand in the flat vector, shape (n, size)."""
-        return (rows.transpose(1, 2) if self._turned else rows).reshape(len(rows), -1)
+        return self._tensor.ordered(rows)
 
     def fingerprints(self) -> Tensor:
         """Int64, shape (rows,): sums of the rows' bits with odd weights, modulo 2^64."""

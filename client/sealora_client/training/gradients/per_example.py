@@ -1,15 +1,15 @@
-"""Per-example gradients of LoRA matrices, all examples of a micro-batch in one backward pass.
+"""Per-example gradients of an adapter's tensors, all examples of a micro-batch in one backward pass.
 
-A LoRA matrix is a small linear map y = x W^T, so the gradient of example i's loss with respect to W is one small
-product, (dL/dy_i)^T x_i. A custom backward computes it for all examples by one batched product, in float32, and adds
-it to the example's row of a buffer of shape (rows, *W.shape); W itself receives no gradient. Examples do not
-meet anywhere else in a language model's forward pass (`batch_invariance` asks the model at hand), so backpropagating
-the SUM of per-example losses leaves example i's gradient, and nothing else, in its row. A row belongs to one unit of
-privacy: an example, or a person whose examples share it, over several backward passes if they are many. Where
-micro-batches have fixed shapes and all rows are started whatever is in them, a row is the same to the last bit
+A LoRA matrix, say, is a small linear map y = x W^T, so the gradient of example i's loss with respect to W is one small
+product, (dL/dy_i)^T x_i. A backward of the kind's own (`TrainedTensor`) hands out what it takes to compute that for all
+examples at once, in float32, and it is added to the example's row of a buffer; W itself receives no gradient. Examples
+do not meet anywhere else in a language model's forward pass (`batch_invariance` asks the model at hand), so
+backpropagating the SUM of per-example losses leaves example i's gradient, and nothing else, in its row. A row belongs
+to one unit of privacy: an example, or a person whose examples share it, over several backward passes if they are many.
+Where micro-batches have fixed shapes and all rows are started whatever is in them, a row is the same to the last bit
 whatever the others are.
 
-    gradients = PerExampleGradients(linears, max_rows=8)
+    gradients = PerExampleGradients(tensors, max_rows=8)
     with gradients:
         for units in micro_batches:
             gradients.start(len(units))
@@ -34,8 +34,9 @@ from types import TracebackType
 import torch
 from torch import Tensor, nn
 
-from sealora_client.training.gradients.linear_by_example import Forward, Sink, collecting_forward, require_supported
+from sealora_client.model.adapters.trained_tensor import Forward, Sink, TrainedTensor
 from sealora_client.training.gradients.matrix_gradients import MatrixGradients, Owners
+from sealora_client.training.gradients.supported import require_supported
 from sealora_common.errors import ModelError
 
 LARGEST_UNITS = 1 << 26
@@ -65,10 +66,10 @@ class ClippedRows:
 
 
 class PerExampleGradients:
-    """Collects per-example gradients of `linears` while it is entered as a context manager.
+    """Collects per-example gradients of `tensors` while it is entered as a context manager.
 
     Args:
-        linears: (tensor name, module) of every matrix to differentiate, in the order of the flat vector.
+        tensors: (name, tensor) of all that is differentiated, in the order of the flat vector.
         max_rows: most units of privacy whose gradients are held at once.
 
     Attributes:
@@ -77,23 +78,23 @@ class PerExampleGradients:
         device: of the matrices and of the gradients.
 
     Raises:
-        ModelError: a module is not a plain, bias-free, unshared `nn.Linear`, or is part of a routed expert.
+        ModelError: see `require_supported`.
     """
 
-    def __init__(self, linears: Sequence[tuple[str, nn.Linear]], max_rows: int) -> None:
-        if not linears or max_rows < 1:
-            raise ValueError(f"expected matrices and a number of rows, got {len(linears)=} and {max_rows=}")
-        require_supported(linears)
-        self._names = [name for name, _ in linears]
-        self._modules = [module for _, module in linears]
-        self.size = sum(module.weight.numel() for module in self._modules)
+    def __init__(self, tensors: Sequence[tuple[str, TrainedTensor]], max_rows: int) -> None:
+        if not tensors or max_rows < 1:
+            raise ValueError(f"expected matrices and a number of rows, got {len(tensors)=} and {max_rows=}")
+        require_supported(tensors)
+        self._names = [name for name, _ in tensors]
+        self._tensors = [tensor for _, tensor in tensors]
+        self.size = sum(tensor.parameter.numel() for tensor in self._tensors)
         self.max_rows = max_rows
-        self.device = self._modules[0].weight.device
+        self.device = self._tensors[0].parameter.device
         self._matrices: list[MatrixGradients] = []
         start = 0
-        for module in self._modules:
-            self._matrices.append(MatrixGradients(module.weight, start, max_rows))
-            start += module.weight.numel()
+        for tensor in self._tensors:
+            self._matrices.append(MatrixGradients(tensor, start, max_rows))
+            start += tensor.parameter.numel()
         self._rows = 0
         self._owners = Owners.of([], self.device)
         self._batch_rows = 0
@@ -102,9 +103,9 @@ class PerExampleGradients:
         self._replaced: list[tuple[nn.Module, Forward | None]] = []
 
     def __enter__(self) -> PerExampleGradients:
-        for index, module in enumerate(self._modules):
-            self._replaced.append((module, module.__dict__.get("forward")))
-            module.__dict__["forward"] = collecting_forward(module, self._sink(index))
+        for index, tensor in enumerate(self._tensors):
+            self._replaced.append((tensor.module, tensor.module.__dict__.get("forward")))
+            tensor.module.__dict__["forward"] = tensor.forward(self._sink(index))
         return self
 
     def __exit__(
@@ -173,7 +174,7 @@ class PerExampleGradients:
         by_matrix = self.norms_by_matrix()
         norms = by_matrix.square().sum(dim=1).sqrt()
         finite = norms.isfinite()
-        share = math.sqrt(len(self._modules)) if per_layer else 1.0
+        share = math.sqrt(len(self._tensors)) if per_layer else 1.0
         lengths = by_matrix if per_layer else norms[:, None].expand_as(by_matrix)
         bound = clip_norm / share
         scales = (units / share * _SHRINK) / lengths.clamp(min=bound)
@@ -241,16 +242,16 @@ class PerExampleGradients:
             )
 
     def _sink(self, index: int) -> Sink:
-        matrix, name = self._matrices[index], self._names[index]
+        matrix = self._matrices[index]
 
         def add_example_gradients(inputs: Tensor, grad_output: Tensor) -> None:
             # Added, not stored: a module may run more than once in one forward pass.
-            matrix.add_(self._by_example(inputs, name), self._by_example(grad_output, name), self._owners)
+            matrix.add_(self._by_example(inputs, index), self._by_example(grad_output, index), self._owners)
             self._arrivals += 1
 
         return add_example_gradients
 
-    def _by_example(self, rows: Tensor, name: str) -> Tensor:
+    def _by_example(self, rows: Tensor, index: int) -> Tensor:
         """`rows` as (examples, positions, features); examples come first in any layout a language model uses."""
         examples = self._batch_rows
         if rows.dim() > 2 and rows.shape[0] == examples:
@@ -260,6 +261,6 @@ class PerExampleGradients:
             return rows.reshape(examples, -1, rows.shape[-1])
         # The sentence may leave the site: it tells no shape, which the records drawn have a part in.
         raise ModelError(
-            f"{name} saw a tensor whose rows are not those of the micro-batch, so gradients cannot be told apart by "
-            "example: leave that module out of lora.target_modules"
+            f"{self._names[index]} saw a tensor whose rows are not those of the micro-batch, so gradients cannot be "
+            f"told apart by example: leave that module out of {self._tensors[index].setting}"
         )

@@ -160,7 +160,7 @@ def test_the_model_is_left_as_it_was(tiny_base: Base) -> None:
         assert [module.training for module in model.model.modules()] == modes
         assert [parameter.requires_grad for parameter in model.model.parameters()] == wanted
         assert all(parameter.grad is None for parameter in model.model.parameters())
-        assert all("forward" not in linear.__dict__ for _, linear in model.linears_of(model.layout))
+        assert all("forward" not in tensor.module.__dict__ for _, tensor in model.tensors_of(model.layout))
         assert torch.equal(torch.get_rng_state(), state)
 
 

@@ -15,6 +15,7 @@ from sealora_client.data.example import Example
 from sealora_client.data.population import Population
 from sealora_client.evaluation.heldout_loss import heldout_loss
 from sealora_client.model.adapted import AdaptedModel
+from sealora_client.model.adapters.linear_weight import LinearWeight
 from sealora_client.model.loss import collate, response_losses
 from sealora_client.objective.causal import CausalLanguageModelling
 from sealora_client.training.gradients.matrix_gradients import Owners
@@ -41,7 +42,7 @@ def collect(
 ) -> PerExampleGradients:
     """A row of gradients for each example, by backward passes of `at_once` examples."""
     model.train_only(layout)
-    gradients = PerExampleGradients(model.linears_of(layout), len(examples))
+    gradients = PerExampleGradients(model.tensors_of(layout), len(examples))
     gradients.start(len(examples))
     with gradients:
         for start in range(0, len(examples), at_once):
@@ -136,7 +137,7 @@ def test_examples_of_one_owner_add_up_in_its_row(tiny_base: Base, owners: tuple[
     examples = random_examples()
     single = reference_gradients(model, model.layout, examples)
     model.train_only(model.layout)
-    with PerExampleGradients(model.linears_of(model.layout), 2) as gradients:
+    with PerExampleGradients(model.tensors_of(model.layout), 2) as gradients:
         gradients.start(2)
         for start, end in ((0, 3), (3, 5)):
             batch = collate(examples[start:end], model.pad_id, model.device)
@@ -170,7 +171,7 @@ def test_sixteen_bit_activations_are_collected_in_float32(tiny_base: Base) -> No
 def test_autocast_to_bfloat16_backpropagates() -> None:
     first, second = nn.Linear(6, 4, bias=False), nn.Linear(4, 3, bias=False)
     inputs = torch.randn(2, 5, 6, generator=torch.Generator().manual_seed(0))
-    with PerExampleGradients([("a", first), ("b", second)], 2) as gradients:
+    with PerExampleGradients([("a", LinearWeight(first)), ("b", LinearWeight(second))], 2) as gradients:
         gradients.start(2)
         gradients.begin([0, 1], 5)
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -187,7 +188,7 @@ def test_autocast_to_bfloat16_backpropagates() -> None:
 def test_a_module_used_twice_in_one_forward_adds_both_uses_up() -> None:
     linear = nn.Linear(4, 4, bias=False)
     inputs = torch.randn(3, 2, 4)
-    with PerExampleGradients([("w", linear)], 3) as gradients:
+    with PerExampleGradients([("w", LinearWeight(linear))], 3) as gradients:
         gradients.start(3)
         gradients.begin([0, 1, 2], 2)
         linear(linear(inputs)).square().sum().backward()
@@ -201,7 +202,7 @@ def test_a_module_used_twice_in_one_forward_adds_both_uses_up() -> None:
 def test_inputs_of_any_layout_with_the_examples_first_are_told_apart(shape: tuple[int, ...]) -> None:
     linear = nn.Linear(4, 2, bias=False)
     inputs = torch.randn(shape)
-    with PerExampleGradients([("w", linear)], 3) as gradients:
+    with PerExampleGradients([("w", LinearWeight(linear))], 3) as gradients:
         gradients.start(3)
         gradients.begin([0, 1, 2], 2)
         linear(inputs).square().sum().backward()
@@ -213,7 +214,7 @@ def test_inputs_of_any_layout_with_the_examples_first_are_told_apart(shape: tupl
 @pytest.mark.parametrize("shape", [(5, 4), (9, 4), (4,), (1, 6, 4), (2, 3, 4)])
 def test_inputs_that_mix_examples_are_refused(shape: tuple[int, ...]) -> None:
     linear = nn.Linear(4, 2, bias=False)
-    with PerExampleGradients([("w", linear)], 3) as gradients:
+    with PerExampleGradients([("w", LinearWeight(linear))], 3) as gradients:
         gradients.start(3)
         gradients.begin([0, 1, 2], 2)
         with pytest.raises(ModelError, match="cannot be told apart by example") as refusal:
@@ -226,7 +227,7 @@ def test_what_arrives_for_dummies_is_dropped(owners: tuple[int, ...]) -> None:
     linear = nn.Linear(4, 2, bias=False)
     inputs = torch.randn(3, 5, 4)
     inputs[2] = torch.inf
-    with PerExampleGradients([("w", linear)], 3) as gradients:
+    with PerExampleGradients([("w", LinearWeight(linear))], 3) as gradients:
         gradients.start(3)
         gradients.begin(owners, 5, batch_rows=3)
         linear(inputs).sum().backward()
@@ -242,7 +243,7 @@ def test_a_row_is_the_same_however_its_examples_are_spread_over_backward_passes(
     inputs = torch.randn(6, 5, 4, generator=torch.Generator().manual_seed(0))
     rows = []
     for passes in ([(0, 1, 2)], [(0,), (1, 2)], [(3, 0), (1, 4), (5, 2)], [(0, 1), (2,)], [(3, 4, 0), (5, 1, 2)]):
-        with PerExampleGradients([("w", linear)], 3) as gradients:
+        with PerExampleGradients([("w", LinearWeight(linear))], 3) as gradients:
             gradients.start(3)
             for places in passes:
                 batch = torch.zeros(3, 5, 4)
@@ -255,7 +256,7 @@ def test_a_row_is_the_same_however_its_examples_are_spread_over_backward_passes(
 
 def test_fingerprints_tell_rows_apart_by_any_bit() -> None:
     linear = nn.Linear(4, 3, bias=False)
-    with PerExampleGradients([("w", linear)], 2) as gradients:
+    with PerExampleGradients([("w", LinearWeight(linear))], 2) as gradients:
         found = []
         for change in (0.0, 0.0, 1e-7, -1e-7):
             gradients.start(2)
@@ -270,7 +271,7 @@ def test_fingerprints_tell_rows_apart_by_any_bit() -> None:
 
 def test_fingerprints_tell_rows_apart_by_the_order_of_their_elements() -> None:
     linear = nn.Linear(4, 1, bias=False)
-    with PerExampleGradients([("w", linear)], 2) as gradients:
+    with PerExampleGradients([("w", LinearWeight(linear))], 2) as gradients:
         gradients.start(2)
         gradients.begin([0, 1], 1)
         linear(torch.tensor([[1.0, 2.0, 3.0, 4.0], [1.0, 3.0, 2.0, 4.0]])).sum().backward()
@@ -294,7 +295,7 @@ def test_within_a_wave_no_two_examples_add_to_the_same_row_and_an_owner_s_come_i
 
 def test_rows_of_an_earlier_larger_micro_batch_are_not_summed_again() -> None:
     linear = nn.Linear(4, 1, bias=False)
-    with PerExampleGradients([("w", linear)], 3) as gradients:
+    with PerExampleGradients([("w", LinearWeight(linear))], 3) as gradients:
         for rows in (torch.randn(3, 4), torch.randn(2, 4)):
             gradients.start(len(rows))
             gradients.begin(range(len(rows)), 1)
@@ -307,7 +308,7 @@ def test_rows_of_an_earlier_larger_micro_batch_are_not_summed_again() -> None:
 def test_nothing_of_an_earlier_pass_is_left_where_a_later_one_brings_no_gradient() -> None:
     reached, unreached = nn.Linear(4, 3, bias=False), nn.Linear(4, 3, bias=False)
     inputs = torch.randn(2, 4)
-    with PerExampleGradients([("a", reached), ("b", unreached)], 2) as gradients:
+    with PerExampleGradients([("a", LinearWeight(reached)), ("b", LinearWeight(unreached))], 2) as gradients:
         for both in (True, False):
             gradients.start(2)
             gradients.begin([0, 1], 1)
@@ -328,7 +329,7 @@ def test_forwards_are_restored_also_after_an_error() -> None:
     replaced.forward = other  # type: ignore[method-assign]
 
     def fail_within() -> None:
-        with PerExampleGradients([("w", linear), ("v", replaced)], 2):
+        with PerExampleGradients([("w", LinearWeight(linear)), ("v", LinearWeight(replaced))], 2):
             assert "forward" in linear.__dict__
             raise RuntimeError("on purpose")
 
@@ -341,7 +342,7 @@ def test_forwards_are_restored_also_after_an_error() -> None:
 
 
 def test_a_loss_that_does_not_reach_the_adapter_is_refused() -> None:
-    with PerExampleGradients([("w", nn.Linear(4, 1, bias=False))], 2) as gradients:
+    with PerExampleGradients([("w", LinearWeight(nn.Linear(4, 1, bias=False)))], 2) as gradients:
         gradients.start(2)
         gradients.begin([0, 1], 1)
         torch.ones(2, requires_grad=True).sum().backward()
@@ -351,10 +352,10 @@ def test_a_loss_that_does_not_reach_the_adapter_is_refused() -> None:
 
 def test_arguments_that_do_not_fit_are_refused() -> None:
     linear = nn.Linear(4, 1, bias=False)
-    for linears, rows in (([], 1), ([("w", linear)], 0)):
+    for linears, rows in (([], 1), ([("w", LinearWeight(linear))], 0)):
         with pytest.raises(ValueError, match="number of rows"):
             PerExampleGradients(linears, rows)
-    with PerExampleGradients([("w", linear)], 2) as gradients:
+    with PerExampleGradients([("w", LinearWeight(linear))], 2) as gradients:
         for count in (0, 3):
             with pytest.raises(ValueError, match="expected 1 to 2 rows"):
                 gradients.start(count)

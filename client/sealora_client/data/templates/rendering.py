@@ -1,7 +1,7 @@
 """Rendering of a model's chat template, within limits of time and memory.
 
 A template comes with the model and is a program: it can loop for ever or build a text of gigabytes, and no sandbox of
-Python's bounds either. So it runs in a process of its own (`template_worker`), which is kept from one conversation to
+Python's bounds either. So it runs in a process of its own (`worker`), which is kept from one conversation to
 the next and replaced when a template has used it up. What a conversation may take is the same for each and depends on
 nothing but itself: computing time, not time of the clock, so that a busy machine changes nothing.
 """
@@ -21,7 +21,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from sealora_client.data.template_worker import LENGTH
+from sealora_client.data.templates.worker import LENGTH
 from sealora_common.config import Bounds, json_value
 from sealora_common.errors import ModelError, SealoraError
 from sealora_common.show.size_text import size_text
@@ -135,7 +135,7 @@ class Renderer:
             places = os.pathsep.join(filter(None, sys.path))
             self._owner = os.getpid()
             self._process = subprocess.Popen(  # noqa: S603 (this Python, and a module of ours)
-                [sys.executable, "-P", "-m", "sealora_client.data.template_worker", *self._limits],
+                [sys.executable, "-P", "-m", "sealora_client.data.templates.worker", *self._limits],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""The process in which chat templates are rendered, one conversation at a time: see `template`.
+"""The process in which chat templates are rendered, one conversation at a time: see `rendering`.
 
 A template is a program that came with the model. It runs as transformers would run it, in Jinja's sandbox, which bounds
 neither time nor memory; here the kernel does. The process has little that a template could want: no open file but its

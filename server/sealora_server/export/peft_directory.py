@@ -14,30 +14,27 @@ from sealora_common.config import LONGEST_TENSORS, read_file
 from sealora_common.errors import ModelError, UnreadableError
 from sealora_common.recipe import Recipe
 from sealora_common.storage.durable import write_atomically
+from sealora_server.export.exporter import Exporter
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIGURATION = "adapter_config.json"
 
 
-def write_adapter(directory: Path, tensors: Tensors, recipe: Recipe) -> str:
-    """Writes the adapter's tensors and their PEFT configuration.
+class PeftDirectory(Exporter):
+    """What a run keeps of each round, too: the one form that Sealora reads back."""
 
-    Returns:
-        SHA-256 (hex) of the weights file.
-
-    Raises:
-        StorageError: a file could not be written.
-    """
-    weights = save(tensors, metadata={"format": "pt"})
-    peft = adapter_kind(recipe).peft_configuration(recipe.model, tensors)
-    configuration = json.dumps(peft.model_dump(mode="json"), indent=2) + "\n"
-    write_atomically(directory / WEIGHTS, weights)
-    write_atomically(directory / CONFIGURATION, configuration.encode())
-    return hashlib.sha256(weights).hexdigest()
+    def export(self, directory: Path, tensors: Tensors, recipe: Recipe) -> str:
+        """Weights and PEFT's configuration; the digest is that of the weights' file."""
+        weights = save(tensors, metadata={"format": "pt"})
+        peft = adapter_kind(recipe).peft_configuration(recipe.model, tensors)
+        configuration = json.dumps(peft.model_dump(mode="json"), indent=2) + "\n"
+        write_atomically(directory / WEIGHTS, weights)
+        write_atomically(directory / CONFIGURATION, configuration.encode())
+        return hashlib.sha256(weights).hexdigest()
 
 
 def read_tensors(directory: Path) -> Tensors:
-    """Reads the tensors of an adapter that `write_adapter` wrote.
+    """Reads the tensors of an adapter that `PeftDirectory` wrote.
 
     Raises:
         ModelError: the file is missing or damaged.

@@ -7,9 +7,9 @@ import pytest
 from tokenizers import normalizers
 from transformers import PreTrainedTokenizerBase
 
-from sealora_client.data import chat
-from sealora_client.data.chat import prompt_tokens, to_examples
-from sealora_client.data.records import Record
+from sealora_client.data.examples import blocks, to_examples
+from sealora_client.data.record import Record
+from sealora_client.data.templates.choice import template_of
 from sealora_common.recipe.schema import DataSection
 
 from tiny_models import CHATML, CHATML_WITHOUT_SYSTEM, tiny_tokenizer
@@ -70,7 +70,8 @@ def test_training_sees_the_prompt_that_generation_will_see(template):
     tokenizer = tiny_tokenizer(template)
     section = DataSection(system_prompt="Be brief.")
     (example,) = to_examples([RECORD], tokenizer, section)
-    assert prompt_tokens([RECORD.prompt], tokenizer, "Be brief.") == [example.tokens[: example.prompt_length].tolist()]
+    prompts = template_of(tokenizer, "Be brief.").prompts([RECORD.prompt])
+    assert prompts == [example.tokens[: example.prompt_length].tolist()]
 
 
 def test_a_long_response_loses_its_end():
@@ -209,7 +210,7 @@ def test_a_token_that_the_model_does_not_have_makes_a_placeholder_unless_it_is_c
 
 @pytest.mark.parametrize("template", [CHATML, THINKING, ENDLESS, None])
 @pytest.mark.parametrize("record", [("long", "long"), ("long", "a"), ("a", "long")], ids=" and ".join)
-def test_what_is_cut_before_it_is_tokenised_does_not_show(template, record, monkeypatch):
+def test_what_is_cut_before_it_is_tokenised_does_not_show(template, record):
     """Against the same without that cut, on words that no two share."""
     text = " ".join(f"word{number * 7919 % 10007}" for number in range(4000))
     prompt, response = (text if part == "long" else part for part in record)
@@ -217,8 +218,7 @@ def test_what_is_cut_before_it_is_tokenised_does_not_show(template, record, monk
     room = 2 * section.max_tokens * max(map(len, tokenizer.get_vocab()))
     assert len(text) > 10 * room
     (cut,) = to_examples([Record(prompt, response)], tokenizer, section)
-    monkeypatch.setattr(chat, "_shortened", lambda record, room: record)
-    (whole,) = to_examples([Record(prompt, response)], tokenizer, section)
+    (whole,) = to_examples([Record(prompt, response)], tokenizer, section, slack=len(text))
     assert cut.tokens.tolist() == whole.tokens.tolist()
     assert (cut.prompt_length, cut.truncated) == (whole.prompt_length, True)
 
@@ -239,11 +239,9 @@ def test_a_tokenizer_never_sees_more_of_a_record_than_an_example_can_need():
     assert max(seen) < 2 * room + 200
 
 
-def test_a_block_of_texts_is_bounded_in_records_and_characters(monkeypatch):
-    monkeypatch.setattr(chat, "_BLOCK_CHARACTERS", 100)
+def test_a_block_of_texts_is_bounded_in_records_and_characters():
     records = [Record("p" * length, "r") for length in (30, 30, 30, 500, 5, 5)]
-    blocks = [[len(record.prompt) for record in block] for block in chat._blocks(records)]
-    assert blocks == [[30, 30, 30], [500], [5, 5]]
-    monkeypatch.setattr(chat, "_BLOCK_RECORDS", 2)
-    blocks = [[len(record.prompt) for record in block] for block in chat._blocks(records)]
-    assert blocks == [[30, 30], [30], [500], [5, 5]]
+    few_characters = blocks(records, characters_at_most=100)
+    assert [[len(record.prompt) for record in block] for block in few_characters] == [[30, 30, 30], [500], [5, 5]]
+    few_of_both = blocks(records, 2, 100)
+    assert [[len(record.prompt) for record in block] for block in few_of_both] == [[30, 30], [30], [500], [5, 5]]

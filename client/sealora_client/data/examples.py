@@ -1,0 +1,122 @@
+"""From records to examples: tokens within the model's bounds, whatever template stands around them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from sealora_client.data.example import Example
+from sealora_client.data.record import Record
+from sealora_client.data.templates.choice import template_of
+from sealora_client.data.templates.template import Template, UnusableError, blaming
+from sealora_common.recipe.schema import DataSection
+
+_SLACK = 2
+"""Times `max_tokens` that are left of a text before it is tokenised."""
+_BLOCK_RECORDS = 512
+_BLOCK_CHARACTERS = 1 << 22
+
+
+def to_examples(
+    records: Sequence[Record],
+    tokenizer: PreTrainedTokenizerBase,
+    section: DataSection,
+    vocabulary: int | None = None,
+    slack: int = _SLACK,
+) -> list[Example]:
+    """Tokenises `records`, in order, each to at most `section.max_tokens` tokens.
+
+    The response includes what ends a turn, so that the model learns to stop. An example that is too long loses
+    the end of its response, down to half of `max_tokens`; if its prompt leaves less room than that, the prompt
+    loses its beginning.
+
+    Total: a record that cannot be shown to the model, for whatever reason of its own, gives `Example.placeholder`, and
+    changes no other's example.
+
+    Args:
+        records: any number of them, of any length: no more text of one is tokenised than `max_tokens` can need.
+        tokenizer: the base model's.
+        section: says how long examples may be, and which system prompt they have.
+        vocabulary: tokens of this id and above are not the model's; None if it has all of the tokenizer's.
+        slack: times `section.max_tokens` that are left of a text, at the least, before it is tokenised.
+    """
+    template = template_of(tokenizer, section.system_prompt)
+    room = slack * section.max_tokens * _longest_token(tokenizer)
+    examples: list[Example] = []
+    for block in blocks([_shortened(record, room) for record in records]):
+        examples += _each(block, template, section.max_tokens, vocabulary)
+    return [
+        replace(example, truncated=True)
+        if max(len(record.prompt), len(record.response)) > room and example.unusable is None
+        else example
+        for record, example in zip(records, examples, strict=True)
+    ]
+
+
+def _longest_token(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Characters of the longest token: so many times n characters are n tokens at least."""
+    return max(map(len, tokenizer.get_vocab()))
+
+
+def _shortened(record: Record, room: int) -> Record:
+    """The end of a prompt, and the beginning of a response, that are longer than `room` characters.
+
+    An example keeps no more of either, and a tokenizer needs minutes and gigabytes for a text of 100 MB. What is cut
+    lies a whole `max_tokens` tokens beyond what is kept, so that it takes a single word of that length for the cut to
+    show in what is kept.
+    """
+    if max(len(record.prompt), len(record.response)) <= room:
+        return record
+    return replace(record, prompt=record.prompt[-room:], response=record.response[:room])
+
+
+def blocks(
+    records: Sequence[Record], most: int = _BLOCK_RECORDS, characters_at_most: int = _BLOCK_CHARACTERS
+) -> Iterator[Sequence[Record]]:
+    """Consecutive records that are tokenised at a time, which bounds the memory that takes.
+
+    Args:
+        records: any number of them.
+        most: records in a block.
+        characters_at_most: in a block of several records.
+    """
+    start = characters = 0
+    for position, record in enumerate(records):
+        own = len(record.prompt) + len(record.response)
+        if position > start and (position - start == most or characters + own > characters_at_most):
+            yield records[start:position]
+            start, characters = position, 0
+        characters += own
+    if start < len(records):
+        yield records[start:]
+
+
+def _each(records: Sequence[Record], template: Template, max_tokens: int, vocabulary: int | None) -> list[Example]:
+    """All at once; if that fails each half by itself, down to the records that it is for."""
+    try:
+        shown = template.shown(records)
+        with blaming("tokenizer"):
+            return [_fit(one.given, one.learned, max_tokens, vocabulary) for one in shown]
+    except UnusableError as error:
+        if len(records) == 1:
+            return [Example.placeholder(error.reason)]
+    half = len(records) // 2
+    parts = (records[:half], records[half:])
+    return [example for part in parts for example in _each(part, template, max_tokens, vocabulary)]
+
+
+def _fit(prompt: list[int], response: list[int], max_tokens: int, vocabulary: int | None) -> Example:
+    if not prompt:  # the first token of a response is predicted from the last of its prompt
+        return Example.placeholder("prompt")
+    if not response:
+        return Example.placeholder("response")
+    length = len(prompt) + len(response)
+    keep = min(len(response), max(max_tokens - len(prompt), max_tokens // 2))
+    start = max(0, len(prompt) + keep - max_tokens)
+    kept = prompt[start:] + response[:keep]
+    if vocabulary is not None and not (min(kept) >= 0 and max(kept) < vocabulary):
+        return Example.placeholder("vocabulary")
+    return Example(np.asarray(kept, dtype=np.int32), prompt_length=len(prompt) - start, truncated=len(kept) < length)

@@ -1,0 +1,40 @@
+"""The plain form, for a base model that was never taught a conversation: prompt, newline, response, end of text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from sealora_client.data.record import Record
+from sealora_client.data.templates.template import Shown, Template, token_ids
+
+
+@dataclass(frozen=True)
+class PlainTemplate(Template):
+    """Lines of text.
+
+    Attributes:
+        tokenizer: needs no chat template.
+        system_prompt: a line before the prompt, if there is one.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    system_prompt: str | None
+
+    def prompts(self, prompts: Sequence[str]) -> list[list[int]]:
+        """Up to the newline, begun as this tokenizer begins its inputs."""
+        before = [self.system_prompt] if self.system_prompt else []
+        texts = ["\n".join([*before, prompt, ""]) for prompt in prompts]
+        tokenised = token_ids(texts, self.tokenizer, add_special_tokens=True)
+        # A tokenizer that also ends its inputs would end the text before the response.
+        end = self.tokenizer.eos_token_id
+        return [tokens[:-1] if tokens[-1:] == [end] else tokens for tokens in tokenised]
+
+    def shown(self, records: Sequence[Record]) -> list[Shown]:
+        """What is learned ends with the end of text."""
+        prompts = self.prompts([record.prompt for record in records])
+        end = self.tokenizer.eos_token or ""
+        responses = token_ids([record.response + end for record in records], self.tokenizer)
+        return [Shown(*parts) for parts in zip(prompts, responses, strict=True)]

@@ -1,0 +1,79 @@
+"""What turning records into examples, and a prompt into a completion, asks of a template."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from transformers import PreTrainedTokenizerBase
+
+from sealora_client.data.example import Unusable
+from sealora_client.data.record import Record
+from sealora_common.errors import DataError
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A record as tokens, whole, in two parts that follow each other: the mask of the loss is 0 on the first, 1 after.
+
+    Attributes:
+        given: token ids of what the model is given; loss is taken on none of them.
+        learned: of what it is to say, with what ends a turn, so that it learns to stop; loss is taken on all of them.
+    """
+
+    given: list[int]
+    learned: list[int]
+
+
+class Template(Protocol):
+    """What stands around texts for one tokenizer. What it makes of one text depends on no other."""
+
+    def prompts(self, prompts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each prompt up to where the model's response begins.
+
+        Raises:
+            UnusableError: the template or the tokenizer fails on one of them.
+        """
+
+    def shown(self, records: Sequence[Record]) -> list[Shown]:
+        """Each record as the model is trained on it, in order; what is given is what `prompts` gives for its prompt.
+
+        Raises:
+            UnusableError: the template or the tokenizer fails on one of them.
+        """
+
+
+class UnusableError(DataError):
+    """The template or the tokenizer failed, on one of the texts at least."""
+
+    def __init__(self, reason: Unusable) -> None:
+        super().__init__(f"the base model's {reason} fails on a text: change the text, or use another base model")
+        self.reason = reason
+
+
+@contextmanager
+def blaming(reason: Unusable) -> Iterator[None]:
+    """Whatever goes wrong within has this reason, be it an error of Python or a panic of the tokenizer's Rust."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__module__ != "pyo3_runtime":
+            raise  # a wish to stop
+        raise UnusableError(reason) from error
+
+
+def token_ids(
+    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, *, add_special_tokens: bool = False
+) -> list[list[int]]:
+    """Of each text, with the tokens that this tokenizer puts around inputs if `add_special_tokens`.
+
+    Raises:
+        UnusableError: the tokenizer fails on one of them.
+    """
+    if not texts:
+        return []
+    with blaming("tokenizer"):
+        ids: list[list[int]] = tokenizer(list(texts), add_special_tokens=add_special_tokens, verbose=False)["input_ids"]
+    return ids

@@ -1,0 +1,12 @@
+"""In which form a run publishes its adapter: the one place that tells."""
+
+from __future__ import annotations
+
+from sealora_common.recipe import Recipe
+from sealora_server.export.exporter import Exporter
+from sealora_server.export.peft_directory import PeftDirectory
+
+
+def exporter_of(recipe: Recipe) -> Exporter:  # recipes know one as yet
+    """Of the final adapter."""
+    return PeftDirectory()
