@@ -15,8 +15,8 @@ NAMES = set(get_args(MechanismName))
 OWN = "common/sealora_common/privacy/mechanisms/"
 LOOKUPS = {f"{OWN}lookup.py", "client/sealora_client/training/choice.py"}
 COMPARERS = {
-    # They read the name from a run's written events, which may be of another version.
-    *(f"server/sealora_server/view/{name}.py" for name in ("live_view", "plain_lines", "results")),
+    # It reads the name from a run's written events, which may be of another version.
+    "common/sealora_common/records/run_state.py",
     # A site's operator lists names in its policy.
     "client/sealora_client/site/policy.py",
 }

@@ -21,8 +21,8 @@ from typer.testing import CliRunner
 from certificates import Authority
 from handshakes import needs_hybrid
 from sealora_client.check import machine as machine_module
-from sealora_client.check import trial as trial_module
-from sealora_client.check.trial import Trial
+from sealora_client.check import dry_run as trial_module
+from sealora_client.check.dry_run import DryRun
 from sealora_client.check.workload import Workload
 from sealora_client.cli import cli
 from sealora_client.data.example import Example
@@ -466,7 +466,7 @@ def test_a_round_s_time_is_estimated_from_its_parts() -> None:
     recipe = pure_recipe(training={"steps_per_round": 4, "sample_rate": 0.5, "micro_batch_size": 8})
     example = Example(np.zeros(5, dtype=np.int32), prompt_length=2)
     workload = Workload(Population.of([example] * 24), Population.of([example] * 9))
-    trial = Trial(batch=2.0, forward=1.0, noise=0.5)
+    trial = DryRun(batch=2.0, forward=1.0, noise=0.5)
     # Of the last micro-batch of each length 3.5 rows are dummies on average.
     assert trial.round_seconds(recipe, workload) == 4 * ((12 + 3.5) / 8 * 2.0 + 0.5) + 2 * 1.0
     longer = Example(np.zeros(60, dtype=np.int32), prompt_length=2)
@@ -482,7 +482,7 @@ def test_of_a_person_with_many_records_the_estimate_counts_those_that_are_used()
     )
     example = Example(np.zeros(5, dtype=np.int32), prompt_length=2)
     workload = Workload(Population.of([example] * 12, ["a"] * 10 + ["b"] * 2), Population.of([example]))
-    assert Trial(batch=1.0, forward=0.0, noise=0.0).round_seconds(recipe, workload) == 3 + 2
+    assert DryRun(batch=1.0, forward=0.0, noise=0.0).round_seconds(recipe, workload) == 3 + 2
 
 
 def test_both_parts_are_counted_in_persons_where_a_person_is_the_unit() -> None:

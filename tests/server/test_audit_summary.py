@@ -9,7 +9,7 @@ from sealora_client.audit.claim import Claim
 from sealora_client.audit.guessing import Guesses
 from sealora_client.audit.roc import Roc
 from sealora_client.audit.self_check import Check
-from sealora_client.audit.trial import Finding, Trial
+from sealora_client.audit.trial import AttackResult, Trial
 from sealora_common.recipe import parse_recipe
 from sealora_common.records.audits import SiteAudit
 from sealora_server.view.audit_charts import bounds_chart, roc_chart
@@ -23,8 +23,8 @@ def trial_of(white, black, claim, largest=4.4):
     generator = np.random.default_rng(0)
     roc = Roc.of(generator.normal(2.0, 1, size=200), generator.normal(size=200))
     findings = (
-        Finding("white-box", Guesses(white, 25, 25, 41), roc),
-        Finding("black-box", Guesses(black, 25, 0, 20), roc),
+        AttackResult("white-box", Guesses(white, 25, 25, 41), roc),
+        AttackResult("black-box", Guesses(black, 25, 0, 20), roc),
     )
     return Trial(Claim(claim, 1.3), findings, 400, 203, largest)
 

@@ -40,7 +40,7 @@ _SHARE = SIGNIFICANCE / len(_ADVERSARIES)
 
 
 @dataclass(frozen=True)
-class Finding:
+class AttackResult:
     """What one adversary found.
 
     Attributes:
@@ -78,7 +78,7 @@ class Trial:
     """
 
     claim: Claim
-    findings: tuple[Finding, ...]
+    findings: tuple[AttackResult, ...]
     canaries: int
     included: int
     largest_bound: float
@@ -220,6 +220,6 @@ def _losses(model: AdaptedModel, recipe: Recipe, canaries: Population) -> NDArra
     return losses
 
 
-def _finding(adversary: Adversary, scores: NDArray[np.float64], canaries: Canaries, delta: float) -> Finding:
+def _finding(adversary: Adversary, scores: NDArray[np.float64], canaries: Canaries, delta: float) -> AttackResult:
     guesses = best_guesses(scores, canaries.included, delta=delta, significance=_SHARE)
-    return Finding(adversary, guesses, Roc.of(scores[canaries.included], scores[~canaries.included]))
+    return AttackResult(adversary, guesses, Roc.of(scores[canaries.included], scores[~canaries.included]))

@@ -66,7 +66,7 @@ def _with_recipe(agreement: Agreement, recipe: Recipe, trial: bool) -> Iterator[
 
 
 def _on_training(agreement: Agreement, recipe: Recipe) -> Iterator[Finding]:
-    from sealora_client.check.trial import check_trial
+    from sealora_client.check.dry_run import check_dry_run
     from sealora_client.check.workload import Workload
     from sealora_client.model.adapted import adapted_model
 
@@ -81,4 +81,4 @@ def _on_training(agreement: Agreement, recipe: Recipe) -> Iterator[Finding]:
         yield failed("training", str(error))
         return
     yield from workload.check(recipe)
-    yield from check_trial(recipe, model, workload, roster_size)
+    yield from check_dry_run(recipe, model, workload, roster_size)

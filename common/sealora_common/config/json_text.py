@@ -62,22 +62,24 @@ def json_value(content: bytes | str, bounds: Bounds = LINE, *, nan_is_null: bool
     return value
 
 
-def from_json(kind: type[Model], content: bytes | str, bounds: Bounds = LINE) -> Model:
-    """A model from JSON, as its `model_validate_json` reads it.
+def from_json(kind: type[Model], content: bytes | str, bounds: Bounds = LINE, *, nan_is_null: bool = False) -> Model:
+    """A model from JSON, as its `model_validate_json` reads it; `nan_is_null` lets a NaN reach the model.
 
     Raises:
         UnreadableError: it is no JSON, beyond the bounds, or no such model; names the field.
     """
-    json_value(content, bounds)
+    json_value(content, bounds, nan_is_null=nan_is_null)
     try:
         return kind.model_validate_json(content)
     except ValidationError as error:
         raise first_reason(error) from None
 
 
-def adapted_from_json(kind: TypeAdapter[Value], content: bytes | str, bounds: Bounds = LINE) -> Value:
+def adapted_from_json(
+    kind: TypeAdapter[Value], content: bytes | str, bounds: Bounds = LINE, *, nan_is_null: bool = False
+) -> Value:
     """As `from_json`, for what is no model."""
-    json_value(content, bounds)
+    json_value(content, bounds, nan_is_null=nan_is_null)
     try:
         return kind.validate_json(content)
     except ValidationError as error:

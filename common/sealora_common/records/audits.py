@@ -12,7 +12,7 @@ FALSE_POSITIVE_RATE = 0.01
 
 
 class _Found(BaseModel):
-    """Not a `Record`: a bound may be infinite, and newer fields would be another verdict."""
+    """Not a `WrittenRecord`: a bound may be infinite, and newer fields would be another verdict."""
 
     model_config = ConfigDict(frozen=True, strict=True, use_attribute_docstrings=True)
 

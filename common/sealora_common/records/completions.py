@@ -11,11 +11,11 @@ from pydantic import TypeAdapter
 from sealora_common.config import LINE, adapted_from_json, read_file
 from sealora_common.errors import UnreadableError
 from sealora_common.records.names import COMPLETIONS
-from sealora_common.records.record import Record
+from sealora_common.records.record import WrittenRecord
 from sealora_common.storage.durable import write_atomically
 
 
-class Completion(Record):
+class Completion(WrittenRecord):
     """One held-out prompt and what the model makes of it before and after."""
 
     site: str

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
-from sealora_common.config import json_value
+from sealora_common.config import adapted_from_json, json_value
 from sealora_common.errors import UnreadableError
 from sealora_common.records.events import Event
 from sealora_common.records.json_lines import JsonLinesTail
@@ -84,8 +84,8 @@ def _recorded(line: bytes) -> Recorded | None:
         fields = json_value(line, nan_is_null=True)
         time = fields.get("time") if isinstance(fields, dict) else None
         if isinstance(time, int | float):
-            return Recorded(time=float(time), event=_event.validate_json(line))
-    except (UnreadableError, ValidationError):
+            return Recorded(time=float(time), event=adapted_from_json(_event, line, nan_is_null=True))
+    except UnreadableError:
         pass
     return None
 

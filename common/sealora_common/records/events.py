@@ -6,12 +6,12 @@ from typing import Literal
 
 from pydantic import FiniteFloat
 
-from sealora_common.records.record import FiniteOrNone, Record
+from sealora_common.records.record import FiniteOrNone, WrittenRecord
 
 StageName = Literal["train", "share", "check", "disclose", "mask", "confirm", "open", "evaluate"]
 
 
-class RunStarted(Record):
+class RunStarted(WrittenRecord):
     """The run began, or went on: a resumed run appends a second one."""
 
     event: Literal["run_started"] = "run_started"
@@ -30,7 +30,7 @@ class RunStarted(Record):
     """Noise or masks came from a fixed seed, for a test: nothing of this run is private."""
 
 
-class TurnedAway(Record):
+class TurnedAway(WrittenRecord):
     """A site that is connected and takes no part: it refused when it was greeted, or it does not fit the run."""
 
     site: str | None
@@ -46,7 +46,7 @@ class TurnedAway(Record):
         return self.site or f"node {self.node}"
 
 
-class Attendance(Record):
+class Attendance(WrittenRecord):
     """Base of what is known once the sites have been greeted."""
 
     sites: tuple[str, ...]
@@ -70,7 +70,7 @@ class TooFewSites(Attendance):
     event: Literal["too_few_sites"] = "too_few_sites"
 
 
-class Stage(Record):
+class Stage(WrittenRecord):
     """The server has asked the sites for the next step of a round."""
 
     event: Literal["stage"] = "stage"
@@ -81,7 +81,7 @@ class Stage(Record):
     """How many sites are awaited."""
 
 
-class SiteReplied(Record):
+class SiteReplied(WrittenRecord):
     """One site's answer to a stage has arrived."""
 
     event: Literal["site_replied"] = "site_replied"
@@ -94,7 +94,7 @@ class SiteReplied(Record):
     """Bytes of the server's order."""
 
 
-class SiteFailed(Record):
+class SiteFailed(WrittenRecord):
     """One site answered with an error, or not in time."""
 
     event: Literal["site_failed"] = "site_failed"
@@ -104,7 +104,7 @@ class SiteFailed(Record):
     reason: str
 
 
-class SiteBlamed(Record):
+class SiteBlamed(WrittenRecord):
     """A site broke the sealing protocol, which its own signatures show: it takes no further part in the run."""
 
     event: Literal["site_blamed"] = "site_blamed"
@@ -116,7 +116,7 @@ class SiteBlamed(Record):
     """File in the run's directory that shows it to anybody who has the roster."""
 
 
-class SumSpoilt(Record):
+class SumSpoilt(WrittenRecord):
     """A sum did not add up: one of these sites sent a damaged vector. No evidence, see `suspects`."""
 
     event: Literal["sum_spoilt"] = "sum_spoilt"
@@ -125,7 +125,7 @@ class SumSpoilt(Record):
     suspects: tuple[str, ...]
 
 
-class RoundAborted(Record):
+class RoundAborted(WrittenRecord):
     """Too few sites were left to open the sum; nothing was unmasked and the round is tried again."""
 
     event: Literal["round_aborted"] = "round_aborted"
@@ -134,7 +134,7 @@ class RoundAborted(Record):
     reason: str
 
 
-class RoundFinished(Record):
+class RoundFinished(WrittenRecord):
     """The sealed sum was opened and the global adapter stepped."""
 
     event: Literal["round_finished"] = "round_finished"
@@ -147,7 +147,7 @@ class RoundFinished(Record):
     """Digest of the adapter that came out of the round, hex."""
 
 
-class EvaluationFinished(Record):
+class EvaluationFinished(WrittenRecord):
     """The final adapter's held-out loss was opened."""
 
     event: Literal["evaluation_finished"] = "evaluation_finished"
@@ -155,7 +155,7 @@ class EvaluationFinished(Record):
     survivors: tuple[str, ...]
 
 
-class RunFinished(Record):
+class RunFinished(WrittenRecord):
     """All rounds are done and the final adapter is stored."""
 
     event: Literal["run_finished"] = "run_finished"
@@ -165,14 +165,14 @@ class RunFinished(Record):
     adapter_sha256: str
 
 
-class RunFailed(Record):
+class RunFailed(WrittenRecord):
     """The run stopped by itself; every finished round is kept."""
 
     event: Literal["run_failed"] = "run_failed"
     reason: str
 
 
-class RunInterrupted(Record):
+class RunInterrupted(WrittenRecord):
     """A person stopped the run; it can be resumed at `round`."""
 
     event: Literal["run_interrupted"] = "run_interrupted"

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, FiniteFloat
 
 
-class Record(BaseModel):
+class WrittenRecord(BaseModel):
     """Base of what is written by one side and read by another."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True, use_attribute_docstrings=True)

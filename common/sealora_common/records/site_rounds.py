@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypeVar
 
-from pydantic import SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
-from sealora_common.config import json_value
+from sealora_common.config import from_json
 from sealora_common.errors import UnreadableError
 from sealora_common.records.json_lines import JsonLinesTail
-from sealora_common.records.record import FiniteOrNone, Record, finite
+from sealora_common.records.record import FiniteOrNone, WrittenRecord, finite
 from sealora_common.round.order import Purpose
 
 Curve = tuple[tuple[int, float], ...]
@@ -26,7 +26,7 @@ Curve = tuple[tuple[int, float], ...]
 Figure = TypeVar("Figure")
 
 
-class SiteRound(Record):
+class SiteRound(WrittenRecord):
     """What a site measured and spent in one round.
 
     A line holds what was worked out and nothing else, in this order: a figure that was never set is left out, one that
@@ -161,7 +161,6 @@ def curve_of(points: Mapping[int, float | None]) -> Curve:
 
 def _site_round(line: bytes) -> SiteRound | None:
     try:
-        json_value(line, nan_is_null=True)
-        return SiteRound.model_validate_json(line)
-    except (UnreadableError, ValidationError):
+        return from_json(SiteRound, line, nan_is_null=True)
+    except UnreadableError:
         return None

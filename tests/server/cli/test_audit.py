@@ -13,7 +13,7 @@ from sealora_client.audit.claim import Claim
 from sealora_client.audit.guessing import Guesses
 from sealora_client.audit.roc import Roc
 from sealora_client.audit.self_check import Check
-from sealora_client.audit.trial import Finding, Trial
+from sealora_client.audit.trial import AttackResult, Trial
 from sealora_common.errors import SealoraError
 from sealora_common.records.audits import SiteAudit
 from sealora_server.cli import cli as command
@@ -149,7 +149,10 @@ def test_bad_input_ends_in_one_sentence(cli, tiny_base, tmp_path, arguments, sai
 
 def found(bound):
     roc = Roc.of(np.arange(150.0) + 20, np.arange(150.0))
-    findings = (Finding("white-box", Guesses(bound, 25, 0, 25), roc), Finding("black-box", Guesses(0, 25, 0, 9), roc))
+    findings = (
+        AttackResult("white-box", Guesses(bound, 25, 0, 25), roc),
+        AttackResult("black-box", Guesses(0, 25, 0, 9), roc),
+    )
     return Trial(Claim(1.8, 2.1), findings, 400, 200, 4.0)
 
 

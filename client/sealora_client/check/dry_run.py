@@ -38,7 +38,7 @@ _COMFORTABLE = 0.5  # of the recipe's training_timeout
 
 
 @dataclass(frozen=True)
-class Trial:
+class DryRun:
     """What a small piece of a round took, in seconds.
 
     Attributes:
@@ -67,7 +67,7 @@ class Trial:
         return training.steps_per_round * (batches * self.batch + self.noise) + evaluation
 
 
-def check_trial(recipe: Recipe, model: AdaptedModel, workload: Workload, roster_size: int) -> Iterator[Finding]:
+def check_dry_run(recipe: Recipe, model: AdaptedModel, workload: Workload, roster_size: int) -> Iterator[Finding]:
     """Computes the gradients of one micro-batch and evaluates another. Nothing is charged, nothing leaves."""
     try:
         with model.lock:
@@ -88,7 +88,7 @@ def check_trial(recipe: Recipe, model: AdaptedModel, workload: Workload, roster_
     yield _on_time(recipe, trial.round_seconds(recipe, workload))
 
 
-def _try(recipe: Recipe, model: AdaptedModel, workload: Workload, roster_size: int) -> Trial:
+def _try(recipe: Recipe, model: AdaptedModel, workload: Workload, roster_size: int) -> DryRun:
     size, plan = recipe.training.micro_batch_size, privacy_plan(recipe, roster_size).training
     heldout = _typical(workload.heldout, 1)
     _gradients(plan, recipe, model, _typical(workload.train, size))  # a start takes longer, and is not counted
@@ -98,7 +98,7 @@ def _try(recipe: Recipe, model: AdaptedModel, workload: Workload, roster_size: i
     started = time.perf_counter()
     metric.measure(model, heldout, recipe)
     _finish(model)
-    return Trial(batch, time.perf_counter() - started, _noise(plan, recipe, model))
+    return DryRun(batch, time.perf_counter() - started, _noise(plan, recipe, model))
 
 
 def _typical(population: Population, count: int) -> Population:
