@@ -1,6 +1,8 @@
 """The recipe's privacy mechanisms, one file each: what `privacy.mechanism` decides is said here and nowhere else.
 
-How a round is trained needs torch and belongs to the client; what noise costs belongs to `privacy.accounting`.
+A mechanism plans its releases, lays out what is told beside a vector and refuses the settings it cannot keep its
+promise with. How a round is trained needs torch and belongs to the client (`sealora_client.training.choice`); what
+noise costs belongs to `privacy.accounting`.
 """
 
 from sealora_common.privacy.mechanisms.lookup import mechanism_of
