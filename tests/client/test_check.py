@@ -21,7 +21,6 @@ from typer.testing import CliRunner
 from certificates import Authority
 from handshakes import needs_hybrid
 from sealora_client.check import machine as machine_module
-from sealora_client.check import dry_run as trial_module
 from sealora_client.check.dry_run import DryRun
 from sealora_client.check.workload import Workload
 from sealora_client.cli import cli
@@ -418,7 +417,7 @@ def test_training_that_does_not_fit_is_said(site: EnrolledSite, monkeypatch: pyt
     def draw(self: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(trial_module.ClippedSum, "draw", draw)
+    monkeypatch.setattr(dry_run_module.ClippedSum, "draw", draw)
     ((status, name, said),) = not_passed(site)
     assert (status, name) == ("fail", "memory")
     assert "agree on a smaller training.micro_batch_size" in said
