@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from certificates import Authority
 from handshakes import needs_hybrid
+from sealora_client.check import dry_run as dry_run_module
 from sealora_client.check import machine as machine_module
 from sealora_client.check.dry_run import DryRun
 from sealora_client.check.workload import Workload
