@@ -71,7 +71,8 @@ def test_each_round_s_groups_are_others(run):
     opened = [{opening.survivors for opening in proof.openings} for proof in proofs]
     assert [len(groups) for groups in opened] == [4, 3, 4]
     assert all(groups <= whole for groups, whole in zip(opened, dealt, strict=True))
-    assert len({frozenset(groups) for groups in dealt}) == len(dealt) == 3
+    assert len({receipt.order.nonce for receipt in receipts}) == 3  # which the deal follows from
+    assert len({frozenset(groups) for groups in dealt}) > 1  # of 105 deals two rounds may well have the same
     confirmed = [
         tuple(noted["survivors"])
         for path in sorted((directory / "sites").glob("*/receipts/*.confirmed.jsonl"))

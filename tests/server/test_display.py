@@ -12,9 +12,11 @@ from sealora_common.records.event_log import EventLog, read_events
 from sealora_common.records.events import RunFailed, SitesReady, TurnedAway
 from sealora_common.records.fold import fold
 from sealora_common.records.run_state import RunState
-from sealora_server.view.display import RunDisplay
 from sealora_server.view.histories import federation_curve, read_histories
-from sealora_server.view.live_view import Snapshot, frame
+from sealora_server.view.live.console_faces import console_face
+from sealora_server.view.live.display import RunDisplay
+from sealora_server.view.live.face import Face, Update
+from sealora_server.view.live.frame import Snapshot, frame
 from sealora_server.view.results import print_results
 from sealora_server.view.summary import summarize
 
@@ -48,7 +50,7 @@ def frame_of(run_dir: Path) -> str:
 
 def test_plain_lines_tell_the_run_one_line_an_event(tmp_path: Path) -> None:
     console = plain_console()
-    with RunDisplay(tmp_path, console):
+    with RunDisplay(tmp_path, console_face(console)):
         write_run(tmp_path, with_trouble=True)
 
     shown = shown_on(console)
@@ -63,7 +65,7 @@ def test_plain_lines_tell_the_run_one_line_an_event(tmp_path: Path) -> None:
 
 def test_who_takes_no_part_is_told_with_the_reason_beside_those_who_do(tmp_path: Path) -> None:
     console = plain_console()
-    with RunDisplay(tmp_path, console):
+    with RunDisplay(tmp_path, console_face(console)):
         write_run(tmp_path, stop_after=0, turned_away=AWAY, missing=("clinic-west",))
 
     (line,) = [line for line in shown_on(console).splitlines() if "ready" in line]
@@ -91,7 +93,7 @@ def test_a_frame_of_many_sites_counts_those_that_take_no_part(tmp_path: Path) ->
 
 def test_the_live_display_says_why_a_site_takes_no_part(tmp_path: Path) -> None:
     console = Console(file=Utf8Text(), width=80, height=24, force_terminal=True)
-    with RunDisplay(tmp_path, console):
+    with RunDisplay(tmp_path, console_face(console)):
         write_run(tmp_path, stop_after=0, turned_away=AWAY)
     assert f"clinic-east ({BUDGET[:20]}" in " ".join(shown_on(console).split())
 
@@ -109,7 +111,7 @@ def test_the_results_name_who_took_no_part(tmp_path: Path) -> None:
 def test_plain_lines_of_a_resumed_run_do_not_repeat_its_past(tmp_path: Path) -> None:
     write_run(tmp_path, stop_after=2)
     console = plain_console()
-    with RunDisplay(tmp_path, console):
+    with RunDisplay(tmp_path, console_face(console)):
         EventLog(tmp_path / "events.jsonl").write(RunFailed(reason="no sites"))
 
     assert shown_on(console) == "run failed: no sites\n"
@@ -141,7 +143,7 @@ def test_a_frame_shows_round_stage_loss_epsilon_and_bytes_of_each_site(tmp_path:
 
 def test_the_live_display_draws_on_a_terminal_and_wipes_itself_when_done(tmp_path: Path) -> None:
     console = Console(file=Utf8Text(), width=80, height=24, force_terminal=True)
-    with RunDisplay(tmp_path, console):
+    with RunDisplay(tmp_path, console_face(console)):
         write_run(tmp_path, stop_after=2)
         deadline = time.monotonic() + 10
         while "Round 3 of 4" not in shown_on(console) and time.monotonic() < deadline:
@@ -154,12 +156,42 @@ def test_nothing_that_goes_wrong_in_the_display_reaches_the_run(tmp_path: Path) 
         def print(self, *_: object, **__: object) -> None:
             raise OSError("the terminal is gone")
 
-    with RunDisplay(tmp_path, Broken(file=io.StringIO())):
+    with RunDisplay(tmp_path, console_face(Broken(file=io.StringIO()))):
         write_run(tmp_path)
 
 
+def test_a_face_that_fails_keeps_no_other_from_showing(tmp_path: Path) -> None:
+    class Broken(Face):
+        def begin(self) -> None:
+            raise OSError("the tracker is gone")
+
+        def show(self, update: Update) -> None:
+            raise OSError("the tracker is gone")
+
+        def end(self, state: RunState) -> None:
+            raise OSError("the tracker is gone")
+
+    class Tracker(Face):
+        told: list[object]
+
+        def begin(self) -> None:
+            self.told = ["begun"]
+
+        def show(self, update: Update) -> None:
+            self.told += [recorded.event.event for recorded in update.new]
+
+        def end(self, state: RunState) -> None:
+            self.told.append(state.ended)
+
+    tracker = Tracker()
+    with RunDisplay(tmp_path, Broken(), tracker):
+        write_run(tmp_path)
+    assert (tracker.told[0], tracker.told[-1]) == ("begun", "finished")
+    assert tracker.told[1:-1] == [recorded.event.event for recorded in read_events(tmp_path / "events.jsonl")]
+
+
 def test_an_error_of_the_run_passes_through_the_display(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), RunDisplay(tmp_path, plain_console()):
+    with pytest.raises(KeyboardInterrupt), RunDisplay(tmp_path, console_face(plain_console())):
         raise KeyboardInterrupt
 
 

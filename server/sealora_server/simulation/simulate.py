@@ -22,7 +22,8 @@ from sealora_server.export.peft_directory import read_tensors
 from sealora_server.run.store import RunStore
 from sealora_server.simulation.engine import Engine, run_engine
 from sealora_server.simulation.sites import SimulatedSitesLike, prepare_sites, simulated_sites
-from sealora_server.view.display import RunDisplay
+from sealora_server.view.live.console_faces import console_face
+from sealora_server.view.live.display import RunDisplay
 from sealora_server.view.report import write_report
 from sealora_server.view.results import print_results
 from sealora_server.view.summary import write_summary
@@ -62,7 +63,7 @@ class Simulation:
         roster = prepare_sites(sites, store)
         sites_log = store.directory / "sites.log"
         try:
-            with _logged(sites_log), RunDisplay(store.directory, console):
+            with _logged(sites_log), RunDisplay(store.directory, console_face(console)):
                 run_engine(self.engine, store.directory, list(roster.names))
         except SealoraError as error:
             _note(store, RunFailed(reason=str(error)))

@@ -15,7 +15,7 @@ from sealora_common.records.events import StageName
 from sealora_common.records.run_state import Bytes, RunState, SiteCondition
 from sealora_common.records.site_rounds import Curve, SiteHistory
 from sealora_common.show.safe_text import safe_text
-from sealora_server.view.progress import rounds_done, seconds_left, shown_round, shown_stage
+from sealora_server.view.live.progress import rounds_done, seconds_left, shown_round, shown_stage
 from sealora_server.view.quantities import (
     bytes_text,
     change_text,
