@@ -1,5 +1,6 @@
 """There is one file lock, one way to flush, one maker of TLS contexts, one parser of addresses, one sentence on wrong
-settings, one text for sizes and one pattern for names. The packages' own source is read: a second one fails here."""
+settings, one text for sizes, one for durations and one pattern for names. The packages' own source is read: a second
+one fails here."""
 
 from __future__ import annotations
 
@@ -20,6 +21,7 @@ HOMES = {
     "address parser": "common/sealora_common/network/address.py",
     "sentence on settings": "common/sealora_common/config/",
     "text for sizes": "common/sealora_common/show/size_text.py",
+    "text for durations": "common/sealora_common/show/duration_text.py",
     "pattern for names": "common/sealora_common/config/name.py",
 }
 EXCUSED = {
@@ -30,6 +32,7 @@ CONTEXTS = {"SSLContext", "create_default_context", "_create_unverified_context"
 URL_PARSERS = {"urlsplit", "urlparse"}
 SPLITTERS = {"split", "rsplit", "partition", "rpartition"}
 SIZE = re.compile(r"\b[KMG]iB\b")
+DURATION = re.compile(r"^ (?:min|h)\b")
 
 
 def things(tree: ast.Module) -> Iterator[tuple[int, str]]:
@@ -56,6 +59,8 @@ def things(tree: ast.Module) -> Iterator[tuple[int, str]]:
                 texts = [part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)]
                 if any(map(SIZE.search, texts)):
                     yield node.lineno, "text for sizes"
+                if any(map(DURATION.search, texts)):
+                    yield node.lineno, "text for durations"
 
 
 def test_there_is_one_of_each() -> None:
@@ -90,6 +95,7 @@ def test_there_is_one_of_each() -> None:
         ("urlsplit(address)", "address parser"),
         ("raise PolicyError(first_problem(error, 'site'))", "sentence on settings"),
         ("f'{count / 2**20:.0f} MiB'", "text for sizes"),
+        ("f'{seconds / 60:.0f} min'", "text for durations"),
         ("Field(pattern=r'^[a-z][a-z0-9-]*$')", "pattern for names"),
     ],
 )

@@ -31,6 +31,7 @@ from sealora_common.errors import SealoraError
 from sealora_common.privacy.plan import privacy_plan
 from sealora_common.privacy.releases import TrainingPlan
 from sealora_common.recipe import Recipe
+from sealora_common.show.duration_text import duration_text
 from sealora_common.show.size_text import size_text
 
 _NOISE_DRAWS = 100_000
@@ -156,24 +157,17 @@ def _peak() -> int:
 
 
 def _on_time(recipe: Recipe, seconds: float) -> Finding:
-    said = (
-        f"a round takes about {_duration(seconds)} here, all {recipe.rounds} about {_duration(recipe.rounds * seconds)}"
-    )
+    all_rounds = duration_text(recipe.rounds * seconds)
+    said = f"a round takes about {duration_text(seconds)} here, all {recipe.rounds} about {all_rounds}"
     limit = recipe.sites.training_timeout
     if seconds > limit:
         return failed(
             "time",
-            f"{said}, but the recipe's sites.training_timeout is {_duration(limit)}: use a faster machine, or agree on "
-            "more time or less work",
+            f"{said}, but the recipe's sites.training_timeout is {duration_text(limit)}: use a faster machine, or "
+            "agree on more time or less work",
         )
     if seconds > _COMFORTABLE * limit:
         return warned(
-            "time", f"{said}, close to the recipe's sites.training_timeout of {_duration(limit)}: agree on more"
+            "time", f"{said}, close to the recipe's sites.training_timeout of {duration_text(limit)}: agree on more"
         )
     return passed("time", said)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 2 * 3600 else f"{seconds / 3600:.1f} h"

@@ -16,7 +16,7 @@ from sealora_common.show.console import SafeConsole
 from sealora_common.show.say import say_json
 from sealora_common.storage.durable import write_atomically
 from sealora_server.view.audit_summary import AuditSummary, SelfCheckSummary
-from sealora_server.view.quantities import MISSING, count_text, duration_text, epsilon_text, target_text
+from sealora_server.view.quantities import MISSING, count_text, epsilon_text, target_text, time_text
 
 _CANARIES = 400
 _SELF_CHECK_CANARIES = 1000
@@ -126,7 +126,7 @@ def _self_check(recipe: Recipe, site: str | None, canaries: int, directory: Path
 def _headline(summary: AuditSummary) -> Text:
     line = Text.assemble((summary.recipe, "bold"), f": {summary.site}, ")
     line.append(f"{count_text(summary.units, summary.unit)} and {summary.trial.included} of {summary.trial.canaries} ")
-    line.append(f"canaries, {count_text(summary.rounds, 'round')} in {duration_text(summary.seconds)}, ")
+    line.append(f"canaries, {count_text(summary.rounds, 'round')} in {time_text(summary.seconds)}, ")
     line.append(f"delta {target_text(summary.delta)}")
     return line
 

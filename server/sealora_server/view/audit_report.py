@@ -8,7 +8,7 @@ from sealora_server.view import quantities
 from sealora_server.view.audit_charts import bounds_chart, roc_chart
 from sealora_server.view.audit_summary import AuditSummary
 
-_WRITERS = ("count_text", "duration_text", "epsilon_text", "target_text")
+_WRITERS = ("count_text", "time_text", "epsilon_text", "target_text")
 
 
 def render_audit(summary: AuditSummary) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sealora_common.show.duration_text import duration_text
 from sealora_common.show.safe_text import safe_text
 
 MISSING = "-"
@@ -44,16 +45,9 @@ def bytes_text(count: int | None) -> str:
     return f"{size:.1f} TB"
 
 
-def duration_text(seconds: float | None) -> str:
-    """`42 s`, `6 min 04 s`, `2 h 15 min`."""
-    if seconds is None:
-        return MISSING
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+def time_text(seconds: float | None) -> str:
+    """A duration, as everywhere."""
+    return MISSING if seconds is None else duration_text(seconds)
 
 
 def change_text(fraction: float | None) -> str:

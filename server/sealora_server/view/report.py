@@ -84,7 +84,7 @@ _WRITERS = (
     "bytes_text",
     "change_text",
     "count_text",
-    "duration_text",
+    "time_text",
     "epsilon_text",
     "loss_text",
     "names_text",

@@ -19,11 +19,11 @@ from sealora_server.view.live.progress import rounds_done, seconds_left, shown_r
 from sealora_server.view.quantities import (
     bytes_text,
     change_text,
-    duration_text,
     epsilon_text,
     loss_text,
     sparkline,
     target_text,
+    time_text,
 )
 
 _WORKING: dict[StageName, str] = {
@@ -144,7 +144,7 @@ def _activity(snapshot: Snapshot) -> Text:
     awaited = counts["answered"] + counts["working"]
     text = f"{_WORKING[stage.name]}, {counts['answered']} of {awaited}"
     if snapshot.now - stage.began_at >= 1:
-        text += f", {duration_text(snapshot.now - stage.began_at)}"
+        text += f", {time_text(snapshot.now - stage.began_at)}"
     return Text(text, style="dim")
 
 
@@ -242,10 +242,10 @@ def _time_line(snapshot: Snapshot) -> Text:
     state = snapshot.state
     line = Text("Time        ", style="dim")
     elapsed = snapshot.now - state.started_at if state.started_at is not None else 0.0
-    line.append(f"{duration_text(elapsed)} so far", style="default")
+    line.append(f"{time_text(elapsed)} so far", style="default")
     left = seconds_left(state, snapshot.now)
     if left is not None:
-        line.append(f", about {duration_text(left)} left" if left >= 1 else ", nearly done")
+        line.append(f", about {time_text(left)} left" if left >= 1 else ", nearly done")
     elif not state.ended and state.rounds_finished == 0:
         line.append(", time left is known after round 1")
     return line

@@ -25,11 +25,11 @@ from sealora_common.show.safe_text import safe_text
 from sealora_server.view.quantities import (
     change_text,
     count_text,
-    duration_text,
     epsilon_text,
     loss_text,
     names_text,
     target_text,
+    time_text,
 )
 
 
@@ -101,7 +101,7 @@ def _round_words(event: RoundFinished, state: RunState, histories: Mapping[str, 
     spent = [curve[event.round] for curve in curves if event.round in curve]
     if spent and state.started:
         parts.append(f"epsilon {epsilon_text(max(spent))} of {target_text(state.started.epsilon)}")
-    parts.append(duration_text(event.seconds))
+    parts.append(time_text(event.seconds))
     return ", ".join(parts)
 
 
@@ -132,7 +132,7 @@ def _ready_line(event: SitesReady) -> str:
 
 
 def _finished_line(event: RunFinished, loss_name: str) -> str:
-    line = f"finished in {duration_text(event.seconds)}"
+    line = f"finished in {time_text(event.seconds)}"
     before, after = event.heldout_loss_before, event.heldout_loss_after
     if before is None or after is None or before == 0:
         return line
