@@ -207,7 +207,7 @@ def _variable(model: Any, recipe: Any, sample: Sequence[Any]) -> tuple[Any, Coun
     total = torch.zeros(layout.size, dtype=torch.float64)
     rows_at_once = recipe.training.micro_batch_size
     with _watched() as rows, PerExampleGradients(model.tensors_of(layout), rows_at_once) as gradients:
-        add_clipped(model, gradients, sample, total, clip_norm=1.0, units=UNITS)
+        add_clipped(model, gradients, sample, total, clip_norm=1.0, grid_steps=UNITS)
     return total, rows
 
 
@@ -277,7 +277,7 @@ def _times(model: Any, recipe: Any, examples: Sequence[Any], *, steps: int) -> d
         total = torch.zeros(layout.size, dtype=torch.float64)
         with gradients:
             drawn = [examples[place] for place in sample]
-            add_clipped(model, gradients, drawn, total, clip_norm=1.0, units=UNITS)
+            add_clipped(model, gradients, drawn, total, clip_norm=1.0, grid_steps=UNITS)
         model.model.eval()
 
     ways = {"fixed": fixed, "variable": variable}

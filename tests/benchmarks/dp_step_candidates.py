@@ -30,7 +30,7 @@ from sealora_client.training.sampling import poisson_batch
 from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import Entropy, SystemEntropy
 from sealora_common.privacy.accounting import PrivacyEvent
-from sealora_common.privacy.mechanisms.local import LOCAL_UNITS
+from sealora_common.privacy.mechanisms.local import LOCAL_GRID_STEPS
 from sealora_common.privacy.releases import TrainingPlan
 from sealora_common.recipe import Recipe
 
@@ -99,7 +99,7 @@ def sealora(bench: Bench, samples: Samples) -> None:
         train_round(
             bench.model,
             Population.of(bench.examples),
-            plan=TrainingPlan.of(bench.recipe, event, LOCAL_UNITS),
+            plan=TrainingPlan.of(bench.recipe, event, LOCAL_GRID_STEPS),
             recipe=bench.recipe,
             round_number=1,
             leave=Rehearsal(event),

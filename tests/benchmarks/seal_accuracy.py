@@ -53,7 +53,7 @@ def measure_dp_noise(length: int) -> dict[str, float]:
     """
     import torch
 
-    from sealora_client.training.gradients.per_example import LARGEST_UNITS
+    from sealora_client.training.gradients.per_example import LARGEST_GRID
     from sealora_client.training.noise.rounded_gaussian import rounded_gaussian
     from sealora_client.training.optimizer import make_optimizer
 
@@ -70,8 +70,8 @@ def measure_dp_noise(length: int) -> dict[str, float]:
             optimizer = make_optimizer(training, [parameter])
             before = parameter.detach().clone()
             for _ in range(training.steps_per_round):
-                steps = rounded_gaussian(SystemEntropy(), length, sigma * LARGEST_UNITS)
-                noise = steps * (privacy.clip_norm / LARGEST_UNITS)
+                steps = rounded_gaussian(SystemEntropy(), length, sigma * LARGEST_GRID)
+                noise = steps * (privacy.clip_norm / LARGEST_GRID)
                 parameter.grad = torch.from_numpy(noise / (training.sample_rate * records)).float()
                 optimizer.step()
             deltas.append((parameter.detach() - before).numpy())

@@ -26,7 +26,7 @@ def add_clipped(
     total: torch.Tensor,
     *,
     clip_norm: float,
-    units: int,
+    grid_steps: int,
 ) -> None:
     """Adds the examples' clipped gradients to `total`; each is a unit. `gradients` is entered."""
     longest_first = sorted(examples, key=lambda example: -len(example.tokens))
@@ -35,7 +35,7 @@ def add_clipped(
         gradients.start(len(batch))
         gradients.begin(range(len(batch)), len(batch[0].tokens))
         _losses(model, batch).sum().backward()  # type: ignore[no-untyped-call]
-        gradients.truncated_sum_(total, clip_norm, units)
+        gradients.truncated_sum_(total, clip_norm, grid_steps)
 
 
 def _losses(model: AdaptedModel, examples: Sequence[Example]) -> torch.Tensor:

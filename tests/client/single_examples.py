@@ -24,7 +24,7 @@ from sealora_client.data.example import Example
 from sealora_client.model.adapted import AdaptedModel
 from sealora_common.adapter import AdapterLayout
 from sealora_common.privacy.accounting import PrivacyEvent
-from sealora_common.privacy.mechanisms.local import LOCAL_UNITS
+from sealora_common.privacy.mechanisms.local import LOCAL_GRID_STEPS
 from sealora_common.privacy.releases import TrainingPlan
 from sealora_common.recipe.schema import Recipe
 
@@ -45,11 +45,11 @@ def recipe_for(base: Path, **changes: dict[str, Any]) -> Recipe:
     return Recipe.model_validate(sections)
 
 
-def plan_for(recipe: Recipe, noise: float = 1.0, units: int = LOCAL_UNITS) -> TrainingPlan:
+def plan_for(recipe: Recipe, noise: float = 1.0, grid_steps: int = LOCAL_GRID_STEPS) -> TrainingPlan:
     """A round of the recipe with this much noise, on sums of a grid of their own; with neither if it has no privacy."""
     private = recipe.privacy.mechanism != "none"
     event = PrivacyEvent(noise if private else 0.0, recipe.training.sample_rate, recipe.training.steps_per_round)
-    return TrainingPlan.of(recipe, event, units if private else 0)
+    return TrainingPlan.of(recipe, event, grid_steps if private else 0)
 
 
 def load(base: Path, **changes: dict[str, Any]) -> AdaptedModel:

@@ -47,7 +47,7 @@ def test_the_opened_mean_is_that_of_the_sites_integers_to_the_last_bit(tiny_base
     run = run_inline(write_federation(tmp_path, tiny_base(), rounds=1, **DISTRIBUTED), tmp_path / "run")
     put, opened = watched
     recipe = recipe_of(run)
-    units = SumGrid.of(recipe, 3).units
+    units = SumGrid.of(recipe, 3).grid_steps
     total = sum(contribution.values for _, contribution in put)
     expected_batch = recipe.training.sample_rate * (24 + 25 + 26)
     np.testing.assert_allclose(opened[0].mean_delta, -total / units / expected_batch, rtol=1e-6)
@@ -79,7 +79,7 @@ def test_the_sum_carries_the_noise_of_two_of_three_sites_and_a_half_more(tiny_ba
     recipe = recipe_of(run)
     grid, mechanism = SumGrid.of(recipe, 3), privacy_plan(recipe, 3).training.event
     total = sum(contribution.values.astype(np.float64) for _, contribution in put)
-    wanted = mechanism.noise_multiplier * grid.units * np.sqrt(3 / 2)
+    wanted = mechanism.noise_multiplier * grid.grid_steps * np.sqrt(3 / 2)
     assert total.std() == pytest.approx(wanted, rel=6 / np.sqrt(2 * len(total)))
     assert abs(total.mean()) < 6 * wanted / np.sqrt(len(total))
 

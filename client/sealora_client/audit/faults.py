@@ -59,13 +59,13 @@ def _unclipped_sum(
     gradients: PerExampleGradients,
     accumulator: torch.Tensor,
     clip_norm: float,
-    units: int,
+    grid_steps: int,
     *,
     per_layer: bool = False,
 ) -> ClippedRows:
     """The rows at whatever length they have, on a grid that is coarser by as much as the clipping norm is larger."""
     coarse = torch.zeros_like(accumulator)
-    outcome = _truncated_sum(gradients, coarse, _FAR * clip_norm, units, per_layer=per_layer)
+    outcome = _truncated_sum(gradients, coarse, _FAR * clip_norm, grid_steps, per_layer=per_layer)
     accumulator += _FAR * coarse
     return outcome
 

@@ -225,7 +225,7 @@ def _line(row: ChargeRow) -> ChargeLine:
         sample_rate=row.event.sample_rate,
         steps=row.event.steps,
         noise=row.event.noise,
-        units=row.event.units,
+        units=row.event.grid_steps,
         delta=row.delta,
         epsilon_limit=row.epsilon_limit,
         state=state,

@@ -88,6 +88,7 @@ class Charged(_Fields):
     steps: int
     noise: Noise
     units: int
+    """`grid_steps` of the event, under the name it had when the first ledgers were written."""
     delta: float
     """At which the limits were meant."""
     epsilon_limit: float | None

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 
@@ -144,7 +143,11 @@ class Ledger:
                 dataset=dataset_id,
                 run=run,
                 round_number=round_number,
-                **asdict(event),
+                noise_multiplier=event.noise_multiplier,
+                sample_rate=event.sample_rate,
+                steps=event.steps,
+                noise=event.noise,
+                units=event.grid_steps,
                 delta=delta,
                 epsilon_limit=_finite(epsilon_limit),
                 run_epsilon_limit=_finite(run_epsilon_limit),

@@ -34,7 +34,7 @@ from sealora_common.entropy import Entropy
 from sealora_common.errors import DataError
 from sealora_common.privacy.releases import TrainingPlan
 from sealora_common.recipe import Recipe
-from sealora_common.round.clip_norm import VOTE, gradient_units
+from sealora_common.round.clip_norm import VOTE, steps_of_gradient
 
 Unit = Sequence[Example]
 
@@ -156,15 +156,15 @@ class ClippedSum:
             weights[: len(shares)] = torch.tensor(shares, device=losses.device)
             (losses * weights).sum().backward()  # type: ignore[no-untyped-call]
         sums = total[: gradients.size]
-        if not plan.units:
+        if not plan.grid_steps:
             outcome = gradients.sum_(sums)
         else:
-            units_of_gradient = gradient_units(plan.units) if plan.votes else plan.units
-            outcome = gradients.truncated_sum_(sums, self._clip_norm, units_of_gradient, per_layer=plan.per_layer)
+            kept = steps_of_gradient(plan.grid_steps) if plan.votes else plan.grid_steps
+            outcome = gradients.truncated_sum_(sums, self._clip_norm, kept, per_layer=plan.per_layer)
         norms = outcome.norms[: len(units)]
         if plan.votes:
             unclipped = int((norms <= self._clip_norm).sum())
-            total[-1] += math.floor(VOTE * plan.units) * (2 * unclipped - len(units))
+            total[-1] += math.floor(VOTE * plan.grid_steps) * (2 * unclipped - len(units))
         self.figures.norms += norms.tolist()
         self.figures.clipped += outcome.clipped
         self.figures.non_finite += outcome.non_finite

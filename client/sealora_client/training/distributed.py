@@ -67,8 +67,8 @@ class DistributedTraining(RoundTraining):
         opened = grid.decode(grid.encode(total)).astype(np.float64)
         expected = plan.expected_batch(population)
         return Release(
-            change=-opened[: len(opened) - plan.votes] * (clip_norm / grid.units / expected),
-            unclipped=unclipped_share(float(opened[-1]), grid.units, expected) if plan.votes else None,
+            change=-opened[: len(opened) - plan.votes] * (clip_norm / grid.grid_steps / expected),
+            unclipped=unclipped_share(float(opened[-1]), grid.grid_steps, expected) if plan.votes else None,
         )
 
 

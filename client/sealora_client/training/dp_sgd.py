@@ -78,7 +78,7 @@ def train_round(
     """
     require_drawable(plan)
     require_paid(plan, leave, recipe=recipe, round_number=round_number)
-    training, units = recipe.training, plan.units
+    training, grid_steps = recipe.training, plan.grid_steps
     norm = recipe.privacy.clip_norm if clip_norm is None else clip_norm
     expected = plan.expected_batch(len(population))
 
@@ -91,10 +91,10 @@ def train_round(
     with sums:
         for step in range(plan.steps):
             total = sums.draw()
-            if units:
+            if grid_steps:
                 total += torch.from_numpy(step_noise(plan, sums.size, entropy)).to(total.device)
                 votes += float(total[-1])
-                total *= norm / units
+                total *= norm / grid_steps
             total /= expected
             _apply(optimizer, parameters, start, total, training.proximal_mu)
             if on_step is not None:
@@ -109,7 +109,7 @@ def train_round(
         log.warning("round %d did not change the adapter at all: its delta is zero", round_number)
     return TrainedRound(
         values=delta,
-        unclipped=unclipped_share(votes, units, expected * plan.steps) if plan.votes else None,
+        unclipped=unclipped_share(votes, grid_steps, expected * plan.steps) if plan.votes else None,
         moved=moved,
         figures=sums.figures,
     )
@@ -150,7 +150,8 @@ def require_drawable(plan: TrainingPlan) -> None:
         raise BudgetError("privacy.mechanism: distributed trains no delta at a site: see `training.distributed`")
     if plan.noise_std > MAX_STD:
         raise BudgetError(
-            f"noise_multiplier is {plan.event.noise_multiplier}: more than {MAX_STD / plan.units:g} cannot be drawn"
+            f"noise_multiplier is {plan.event.noise_multiplier}: more than {MAX_STD / plan.grid_steps:g} cannot be "
+            "drawn"
         )
 
 

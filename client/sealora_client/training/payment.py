@@ -44,5 +44,5 @@ def require_paid(plan: TrainingPlan, leave: Leave | None, *, recipe: Recipe, rou
 
 
 def _in_words(event: PrivacyEvent) -> str:
-    grid = f" on {event.units} grid units" if event.units else ""
+    grid = f" on {event.grid_steps} grid steps" if event.grid_steps else ""
     return f"{event.steps} steps of {event.noise} noise{grid} at sample rate {event.sample_rate:g}"

@@ -17,7 +17,7 @@ integer grid, enters both as the Gaussian noise it is never worse than (`sealora
 0.9592
 >>> calibrate_noise(epsilon=2.0, delta=1e-5, sample_rate=0.01, steps=1000, accountant="rdp")
 1.0223
->>> calibrate_noise(epsilon=2.0, delta=1e-5, sample_rate=0.01, steps=1000, noise="skellam", units=2**14)
+>>> calibrate_noise(epsilon=2.0, delta=1e-5, sample_rate=0.01, steps=1000, noise="skellam", grid_steps=2**14)
 0.9592
 
 Neighbouring data sets differ by one record added or removed. SciPy and Opacus, which brings torch with it, are imported

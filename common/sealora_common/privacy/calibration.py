@@ -28,7 +28,7 @@ def calibrate_noise(
     steps: int,
     accountant: Accountant = "pld",
     noise: Noise = "gaussian",
-    units: int = 0,
+    grid_steps: int = 0,
 ) -> float:
     """The smallest noise multiplier, in whole units of 1e-4, whose cost at `delta` leaves `HEADROOM` of `epsilon`.
 
@@ -39,7 +39,7 @@ def calibrate_noise(
         steps: DP-SGD steps.
         accountant: `pld`, which budgets are enforced with, or `rdp`.
         noise: `gaussian` or `skellam`.
-        units: Skellam only: the L2 sensitivity in integer grid units (see `PrivacyEvent`).
+        grid_steps: Skellam only: the L2 sensitivity in steps of the integer grid (see `PrivacyEvent`).
 
     Raises:
         BudgetError: no noise multiplier reaches the budget, or a value is out of range.
@@ -48,12 +48,12 @@ def calibrate_noise(
         raise BudgetError(f"accountant is {accountant!r}: it must be one of {', '.join(_ACCOUNTANTS)}")
 
     def cost(grid_units: int) -> float:
-        event = PrivacyEvent(grid_units / _NOISE_GRID, sample_rate, steps, noise, units)
+        event = PrivacyEvent(grid_units / _NOISE_GRID, sample_rate, steps, noise, grid_steps)
         return _ACCOUNTANTS[accountant]([event], delta)
 
     if not epsilon > 0:
         raise BudgetError(f"privacy.epsilon is {epsilon}: it must be above 0")
-    if PrivacyEvent(1.0, sample_rate, steps, noise, units).is_free:
+    if PrivacyEvent(1.0, sample_rate, steps, noise, grid_steps).is_free:
         return 0.0
     budget = epsilon * (1 - HEADROOM)
     too_little, excess, enough = 0, math.inf, _NOISE_GRID

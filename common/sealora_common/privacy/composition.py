@@ -69,7 +69,7 @@ def merged_steps(events: Sequence[PrivacyEvent]) -> dict[SampledStep, int]:
         if not event.is_free:
             noise = event.noise_multiplier
             if event.noise == "skellam":
-                noise = gaussian_equivalent(noise, event.units)
+                noise = gaussian_equivalent(noise, event.grid_steps)
             step = SampledStep(noise, event.sample_rate)
             steps[step] = steps.get(step, 0) + event.steps
     return steps

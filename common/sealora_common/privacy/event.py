@@ -21,8 +21,8 @@ class PrivacyEvent:
         sample_rate: q, each record's independent probability of joining a step, 0 to 1.
         steps: number of releases.
         noise: `gaussian`, added to real sums, or `skellam`, added to integer sums: each coordinate's noise is the
-            difference of two independent Poisson draws, of variance (noise_multiplier * units)^2 together.
-        units: Skellam only: the L2 sensitivity in units of the integer grid, 1 or more; 0 with Gaussian noise.
+            difference of two independent Poisson draws, of variance (noise_multiplier * grid_steps)^2 together.
+        grid_steps: Skellam only: the L2 sensitivity in steps of the integer grid, 1 or more; 0 with Gaussian noise.
 
     Raises:
         BudgetError: a value is out of range.
@@ -32,7 +32,7 @@ class PrivacyEvent:
     sample_rate: float
     steps: int
     noise: Noise = "gaussian"
-    units: int = 0
+    grid_steps: int = 0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.noise_multiplier) and self.noise_multiplier >= 0):
@@ -43,11 +43,12 @@ class PrivacyEvent:
             raise BudgetError(f"steps is {self.steps}: it must be 0 or more")
         if self.noise not in get_args(Noise):
             raise BudgetError(f"noise is {self.noise!r}: it must be one of {', '.join(get_args(Noise))}")
-        if self.noise == "gaussian" and self.units != 0:
-            raise BudgetError(f"units is {self.units}: Gaussian noise has no integer grid, leave it at 0")
-        if self.noise == "skellam" and not (math.isfinite(self.units) and self.units >= 1):
+        if self.noise == "gaussian" and self.grid_steps != 0:
+            raise BudgetError(f"grid_steps is {self.grid_steps}: Gaussian noise has no integer grid, leave it at 0")
+        if self.noise == "skellam" and not (math.isfinite(self.grid_steps) and self.grid_steps >= 1):
             raise BudgetError(
-                f"units is {self.units}: Skellam noise needs the L2 sensitivity in integer grid units, 1 or more"
+                f"grid_steps is {self.grid_steps}: Skellam noise needs the L2 sensitivity in steps of the integer "
+                "grid, 1 or more"
             )
 
     @property

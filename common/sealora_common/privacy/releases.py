@@ -24,7 +24,7 @@ class TrainingPlan:
     Attributes:
         event: what the round is accounted as. Its sampling rate, steps and noise are those that run; without noise it
             promises nothing.
-        units: steps of the integer grid on which gradients are summed that make one clipping norm; 0 sums plain
+        grid_steps: steps of the integer grid on which gradients are summed that make one clipping norm; 0 sums plain
             gradients, neither clipped nor noised.
         per_layer: whether each of m matrices is clipped to C / sqrt(m), or all of them to C.
         votes: whether sums end with a count of the units that were not clipped, under the same noise.
@@ -36,26 +36,26 @@ class TrainingPlan:
     """
 
     event: PrivacyEvent
-    units: int
+    grid_steps: int
     per_layer: bool
     votes: bool
     most_records: int
     grid: SumGrid | None = None
 
     def __post_init__(self) -> None:
-        if self.units and not self.event.noise_multiplier > 0:
+        if self.grid_steps and not self.event.noise_multiplier > 0:
             raise BudgetError(f"noise_multiplier is {self.event.noise_multiplier}: it must be above 0")
-        if not self.units and (self.event.noise_multiplier or self.votes):
+        if not self.grid_steps and (self.event.noise_multiplier or self.votes):
             raise BudgetError("noise is planned on sums that nothing clips: it would protect nothing")
-        summed = (0, self.units) if self.grid is None else (self.grid.units, self.grid.units)
-        if summed != (self.event.units, self.units):
+        summed = (0, self.grid_steps) if self.grid is None else (self.grid.grid_steps, self.grid.grid_steps)
+        if summed != (self.event.grid_steps, self.grid_steps):
             raise BudgetError(
-                f"sums on a grid of {self.units} units are accounted for on one of {self.event.units}: their noise "
-                "would be another one's"
+                f"sums on a grid of {self.grid_steps} steps are accounted for on one of {self.event.grid_steps}: their "
+                "noise would be another one's"
             )
 
     @classmethod
-    def of(cls, recipe: Recipe, event: PrivacyEvent, units: int, grid: SumGrid | None = None) -> TrainingPlan:
+    def of(cls, recipe: Recipe, event: PrivacyEvent, grid_steps: int, grid: SumGrid | None = None) -> TrainingPlan:
         """The recipe's way of clipping, under this event's samples and noise.
 
         Raises:
@@ -63,7 +63,7 @@ class TrainingPlan:
         """
         return cls(
             event=event,
-            units=units,
+            grid_steps=grid_steps,
             per_layer=recipe.privacy.clipping == "per_layer",
             votes=recipe.privacy.target_quantile is not None,
             most_records=recipe.privacy.records_per_person,
@@ -73,7 +73,7 @@ class TrainingPlan:
     @property
     def protects(self) -> bool:
         """Whether the round is charged: it adds noise."""
-        return self.units > 0
+        return self.grid_steps > 0
 
     @property
     def sample_rate(self) -> float:
@@ -88,7 +88,7 @@ class TrainingPlan:
     @property
     def noise_std(self) -> float:
         """Standard deviation, in steps of the grid, of the noise on a coordinate of a released sum; 0 for none."""
-        return self.event.noise_multiplier * self.units
+        return self.event.noise_multiplier * self.grid_steps
 
     def expected_batch(self, population: int) -> float:
         """Units that a step is expected to draw from so many: what a sum is divided by, whatever was drawn."""

@@ -5,7 +5,7 @@ is: both outputs of the Skellam step, with and without a record, can be made fro
 step by one and the same random post-processing. Whatever bounds the Gaussian step (Rényi divergence at any order,
 privacy-loss distributions, sampling, composition, a record added or removed) therefore bounds the Skellam step, in
 any number of dimensions. The price is a factor of about 1 + 1.1 / variance on the noise, 1.000001 for noise of a
-thousand grid units. Agarwal, Kairouz & Liu 2021 (arXiv:2110.04995, Cor. 3.6) bound the Rényi divergence at integer
+thousand steps of the grid. Agarwal, Kairouz & Liu 2021 (arXiv:2110.04995, Cor. 3.6) bound the Rényi divergence at integer
 orders, to within the same factor; but large budgets are best measured between orders 2 and 3, so that their bound,
 sampled, asks for up to 13 % more noise.
 
@@ -45,17 +45,17 @@ from __future__ import annotations
 import math
 
 
-def gaussian_equivalent(noise_multiplier: float, units: int) -> float:
+def gaussian_equivalent(noise_multiplier: float, grid_steps: int) -> float:
     """The noise multiplier of Gaussian noise that costs at least as much, sampled and composed alike.
 
     Args:
-        noise_multiplier: above 0; the Skellam noise's variance is (noise_multiplier * units)^2 in each coordinate.
-        units: L2 sensitivity of the integer sum, in grid units, 1 or more.
+        noise_multiplier: above 0; the Skellam noise's variance is (noise_multiplier * grid_steps)^2 in each coordinate.
+        grid_steps: L2 sensitivity of the integer sum, in steps of the grid, 1 or more.
 
     Returns:
         At most `noise_multiplier`, closer to it the more units there are; 0, no promise, below a variance of 1e-150.
     """
-    variance = (noise_multiplier * units) ** 2
+    variance = (noise_multiplier * grid_steps) ** 2
     if variance < 1e-150:
         return 0.0
     root = math.hypot(variance, 1.5)
@@ -63,4 +63,4 @@ def gaussian_equivalent(noise_multiplier: float, units: int) -> float:
     largest = math.exp(kappa) / 2
     if kappa < 1.5:
         largest = min(largest, 2 * kappa / (1 + math.sqrt(1 - kappa / 1.5)))
-    return min(noise_multiplier, 1 / (units * math.sqrt(largest)))  # rounding may lift it by a last digit
+    return min(noise_multiplier, 1 / (grid_steps * math.sqrt(largest)))  # rounding may lift it by a last digit

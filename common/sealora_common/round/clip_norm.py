@@ -18,14 +18,14 @@ _RATE = 0.2  # eta_C of the paper, section 3
 _WIDEST = 100.0
 
 
-def gradient_units(units: int) -> int:
-    """The part of `units` that the gradient keeps: with the vote's it makes a vector no longer than `units`."""
-    return math.floor(math.sqrt(1 - VOTE**2) * units)
+def steps_of_gradient(grid_steps: int) -> int:
+    """Those that the gradient keeps: with the vote's they make a vector no longer than `grid_steps`."""
+    return math.floor(math.sqrt(1 - VOTE**2) * grid_steps)
 
 
-def unclipped_share(vote_sum: float, units: int, expected: float) -> float:
+def unclipped_share(vote_sum: float, grid_steps: int, expected: float) -> float:
     """The noisy share of unclipped units, from the summed votes in grid steps, over `expected` units drawn."""
-    return 0.5 + vote_sum / (2 * VOTE * units * expected)
+    return 0.5 + vote_sum / (2 * VOTE * grid_steps * expected)
 
 
 def next_clip_norm(recipe: Recipe, used: float, unclipped: float | None) -> float:

@@ -100,7 +100,7 @@ class ContributionLayout:
         rotation_seed: public seed of the Hadamard rotation of this round; empty for none.
         tally: what the tally holds besides the count, in order.
         grid: the integer grid of a distributed sum; None for deltas.
-        clip_norm: C of this round: what `grid.units` steps stand for.
+        clip_norm: C of this round: what `grid.grid_steps` steps stand for.
         expected: units (records, persons) a step is expected to draw at a site of weight 1.
         votes: whether a distributed sum ends with the count of unclipped units.
         weight_floor: least weight of a site, in (0, 1].
@@ -217,7 +217,7 @@ class ContributionLayout:
         """
         if self.grid is None:
             return survivors * self.clip_range
-        return self.grid.sum_limit(survivors) * self.clip_norm / self.grid.units
+        return self.grid.sum_limit(survivors) * self.clip_norm / self.grid.grid_steps
 
     def _encode_body(self, contribution: Contribution, entropy: Entropy) -> tuple[Words, float]:
         """The vector's words, and which part of a delta was clipped."""
@@ -241,11 +241,12 @@ class ContributionLayout:
         values = np.clip(self.grid.decode(body), -limit, limit)
         # A weight is a site's units over the cap, so this is q times all sites' units: the expected batch.
         expected = self.expected * total_weight
-        mean_gradient = values[: self.parameters].astype(np.float64) * (self.clip_norm / self.grid.units / expected)
+        scale = self.clip_norm / self.grid.grid_steps / expected
+        mean_gradient = values[: self.parameters].astype(np.float64) * scale
         if not self.votes:
             return -mean_gradient, None
         low, high = _TALLY_RANGES["unclipped"]
-        return -mean_gradient, min(high, max(low, unclipped_share(float(values[-1]), self.grid.units, expected)))
+        return -mean_gradient, min(high, max(low, unclipped_share(float(values[-1]), self.grid.grid_steps, expected)))
 
     @property
     def _fixed_point(self) -> FixedPoint:

@@ -1,7 +1,7 @@
 """The integer grid of a distributed sum: clipped gradients and shares of noise, added in the sealing ring.
 
-A gradient is scaled so that the clipping norm C is `units` steps of the grid, and truncated to integers towards
-zero, which lengthens no vector: the L2 sensitivity of a site's sum is `units`, with nothing added for the rounding.
+A gradient is scaled so that the clipping norm C is `grid_steps` steps of the grid, and truncated to integers towards
+zero, which lengthens no vector: the L2 sensitivity of a site's sum is `grid_steps`, and rounding adds nothing to it.
 Each site bounds every coordinate of its sum, which brings sums no further apart, adds its share of Skellam noise
 (Agarwal, Kairouz & Liu 2021, arXiv:2110.04995) and reduces modulo 2^w. The sum of the sites' words is the sum of
 their integers modulo 2^w, and reading it as a signed number is post-processing: should it wrap, usefulness suffers
@@ -25,7 +25,7 @@ from sealora_common.secagg.ring import Segment, Words
 _SITE_RANGE = 8.0  # a coordinate of one site's sum, in clipping norms: gradients spread over far more coordinates
 _VOTE_RANGE = 1.25  # the count of unclipped units, in expected batches of a site of weight 1
 _NOISE_RANGE = 8.0  # of the sum's noise, in standard deviations
-_FEWEST_UNITS = 1 << 10
+_FEWEST_STEPS = 1 << 10
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class SumGrid:
     """The grid that all sites of a recipe and roster share.
 
     Attributes:
-        units: steps of the grid that make one clipping norm; the L2 sensitivity of the sum. A power of two.
+        grid_steps: steps of the grid that make one clipping norm; the L2 sensitivity of the sum. A power of two.
         site_limit: largest absolute value of a coordinate of one site's sum, before its noise.
         bits: w, width of the ring.
         honest_survivors: sites whose shares of noise make up the full noise.
@@ -41,7 +41,7 @@ class SumGrid:
             largest noise the recipe can need, all sites' shares together: one coordinate in 10^15 exceeds it).
     """
 
-    units: int
+    grid_steps: int
     site_limit: int
     bits: int
     honest_survivors: int
@@ -63,15 +63,16 @@ class SumGrid:
             site = max(site, _VOTE_RANGE * VOTE * recipe.training.sample_rate * recipe.sealing.weight_cap)
         reach = _NOISE_RANGE * noise + site * roster_size
         bits = recipe.sealing.ring_bits
-        units = 1 << max(0, math.floor(math.log2((1 << (bits - 1)) / reach)))
-        if units < _FEWEST_UNITS:
-            more = 1 + math.ceil(math.log2(_FEWEST_UNITS * reach))
+        grid_steps = 1 << max(0, math.floor(math.log2((1 << (bits - 1)) / reach)))
+        if grid_steps < _FEWEST_STEPS:
+            more = 1 + math.ceil(math.log2(_FEWEST_STEPS * reach))
             raise RecipeError(
                 f"sealing.ring_bits is {bits}, too narrow for the noise of privacy.epsilon {recipe.privacy.epsilon:g} "
                 f"over {recipe.accounted_steps} rounds with {roster_size} sites: "
                 + (f"set it to {more} or more" if more <= 32 else "take fewer rounds or a larger epsilon")
             )
-        return cls(units, math.floor(site * units), bits, honest, math.ceil(_NOISE_RANGE * noise * units))
+        limit = math.ceil(_NOISE_RANGE * noise * grid_steps)
+        return cls(grid_steps, math.floor(site * grid_steps), bits, honest, limit)
 
     def sum_limit(self, survivors: int) -> int:
         """Largest absolute value of a coordinate of the sum of so many honest sites, in grid steps.
@@ -83,9 +84,9 @@ class SumGrid:
     def noise_variance(self, noise_multiplier: float) -> float:
         """Variance of one site's share of noise, in squared grid steps.
 
-        `honest_survivors` shares add up to a variance of (noise_multiplier * units)^2.
+        `honest_survivors` shares add up to a variance of (noise_multiplier * grid_steps)^2.
         """
-        return (noise_multiplier * self.units) ** 2 / self.honest_survivors
+        return (noise_multiplier * self.grid_steps) ** 2 / self.honest_survivors
 
     def encode(self, values: NDArray[np.int64]) -> Words:
         """Integers, shape (n,), modulo 2^w as words of the ring's container."""

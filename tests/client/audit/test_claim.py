@@ -44,7 +44,7 @@ def test_skellam_noise_is_claimed_to_be_worth_the_gaussian_noise_that_bounds_it(
 def test_skellam_noise_on_a_coarse_grid_is_worth_less():
     recipe = parse_recipe(RECIPE, overrides=["rounds=1"])
     coarse = Claim.of(
-        recipe, TrainingPlan.of(recipe, PrivacyEvent(1.0, 1.0, 1, "skellam", units=2), 2, SumGrid(2, 16, 12, 1))
+        recipe, TrainingPlan.of(recipe, PrivacyEvent(1.0, 1.0, 1, "skellam", grid_steps=2), 2, SumGrid(2, 16, 12, 1))
     )
     gaussian = Claim.of(recipe, TrainingPlan.of(recipe, PrivacyEvent(1.0, 1.0, 1), 2))
     assert gaussian.epsilon * 1.05 < coarse.epsilon

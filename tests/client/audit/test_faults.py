@@ -9,7 +9,7 @@ import torch
 from sealora_client.audit.faults import FAULTS, applied
 from sealora_client.model.adapters.linear_weight import LinearWeight
 from sealora_client.training import clipped_sum, distributed, dp_sgd
-from sealora_client.training.gradients.per_example import LARGEST_UNITS, PerExampleGradients
+from sealora_client.training.gradients.per_example import LARGEST_GRID, PerExampleGradients
 from sealora_client.training.noise.rounded_gaussian import rounded_gaussian
 from sealora_client.training.noise.skellam import skellam
 from sealora_client.training.sampling import poisson_batch
@@ -76,8 +76,8 @@ def test_clipping_off_sums_gradients_at_full_length():
         gradients._matrices[0].rows[:] = rows.view(2, 2, 3)
         gradients._arrivals = 1
         total = torch.zeros(6, dtype=torch.float64)
-        outcome = gradients.truncated_sum_(total, 2.0, LARGEST_UNITS)
-        return total * 2.0 / LARGEST_UNITS, outcome
+        outcome = gradients.truncated_sum_(total, 2.0, LARGEST_GRID)
+        return total * 2.0 / LARGEST_GRID, outcome
 
     clipped, _ = summed()
     torch.testing.assert_close(clipped, rows[0].double() + rows[1].double() / 25, atol=1e-3, rtol=0)

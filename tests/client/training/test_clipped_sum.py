@@ -22,7 +22,7 @@ from sealora_client.training.clipped_sum import ClippedSum, ClippingFigures
 from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import SeededEntropy
 from sealora_common.errors import DataError
-from sealora_common.round.clip_norm import VOTE, gradient_units
+from sealora_common.round.clip_norm import VOTE, steps_of_gradient
 
 from lora_kinds import lora
 from single_examples import (
@@ -51,7 +51,7 @@ def sums_of(
     population: Population,
     *,
     clip_norm: float = 1.0,
-    units: int = UNITS,
+    grid_steps: int = UNITS,
     seed: str = "s",
     **changes: dict[str, Any],
 ) -> ClippedSum:
@@ -59,7 +59,7 @@ def sums_of(
     recipe = recipe_for(Path("unused"), training=training, **changes)
     layout = adapter_kind(recipe).trained(model.layout, 1)
     entropy = SeededEntropy(seed)
-    plan = plan_for(recipe, units=units)
+    plan = plan_for(recipe, grid_steps=grid_steps)
     return ClippedSum(model, layout, population, plan=plan, recipe=recipe, clip_norm=clip_norm, entropy=entropy)
 
 
@@ -134,7 +134,7 @@ def test_all_clipped_and_none_clipped(model: AdaptedModel, factor: float, clippe
 
 def test_without_privacy_plain_gradients_are_summed(model: AdaptedModel) -> None:
     examples = some_examples(6)
-    sums = sums_of(model, Population.of(examples), clip_norm=1e-6, units=0, privacy={"mechanism": "none"})
+    sums = sums_of(model, Population.of(examples), clip_norm=1e-6, grid_steps=0, privacy={"mechanism": "none"})
     (total,) = draw(sums)
     assert relative_error(total, records(model, examples).sum(dim=0)) < 1e-5
     assert sums.figures.clipped == 0
@@ -323,7 +323,7 @@ def test_the_last_coordinate_counts_the_votes_and_the_gradient_makes_room(model:
     unclipped = round(8 * share)
     assert sums.size == expected.shape[1] + 1 == len(total)
     assert int(total[-1]) == math.floor(VOTE * UNITS) * (2 * unclipped - 8)
-    assert relative_error(total[:-1] * clip_norm / gradient_units(UNITS), clipped_sum_of(expected, clip_norm)) < 1e-5
+    assert relative_error(total[:-1] * clip_norm / steps_of_gradient(UNITS), clipped_sum_of(expected, clip_norm)) < 1e-5
 
 
 # The model while sums are drawn.

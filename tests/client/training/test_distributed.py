@@ -22,14 +22,14 @@ from sealora_client.model.adapted import AdaptedModel
 from sealora_client.training import clipped_sum, distributed
 from sealora_client.training.choice import training_of
 from sealora_client.training.clipped_sum import ClippedSum
-from sealora_client.training.gradients.per_example import LARGEST_UNITS
+from sealora_client.training.gradients.per_example import LARGEST_GRID
 from sealora_client.training.round_training import TrainedRound
 from sealora_common.entropy import SeededEntropy
 from sealora_common.errors import BudgetError
 from sealora_common.privacy.accounting import PrivacyEvent
 from sealora_common.privacy.releases import TrainingPlan
 from sealora_common.recipe.schema import Recipe
-from sealora_common.round.clip_norm import VOTE, gradient_units
+from sealora_common.round.clip_norm import VOTE, steps_of_gradient
 from sealora_common.round.sum_grid import SumGrid
 from sealora_common.secagg import RingVector, Segment
 
@@ -37,7 +37,7 @@ from lora_kinds import lora
 from single_examples import clipped_sum_of, load, recipe_for, reference_gradients, some_examples
 
 Base = Callable[..., Path]
-GRID = SumGrid(units=1 << 12, site_limit=8 << 12, bits=24, honest_survivors=3)
+GRID = SumGrid(grid_steps=1 << 12, site_limit=8 << 12, bits=24, honest_survivors=3)
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +57,11 @@ def site_sum(
 ) -> TrainedRound:
     """The noised sum of a site that has `count` records of its own."""
     recipe = shared_recipe(**changes)
-    step = PrivacyEvent(noise, recipe.training.sample_rate, 1, "skellam", grid.units)
+    step = PrivacyEvent(noise, recipe.training.sample_rate, 1, "skellam", grid.grid_steps)
     return training_of(recipe).train(
         model,
         Population.of(some_examples(count, seed)),
-        plan=TrainingPlan.of(recipe, step, grid.units, grid),
+        plan=TrainingPlan.of(recipe, step, grid.grid_steps, grid),
         recipe=recipe,
         round_number=1,
         clip_norm=1.0,
@@ -102,11 +102,11 @@ def test_before_the_noise_it_is_the_clipped_sum_and_the_adapter_stays(
 ) -> None:
     without_noise(monkeypatch)
     before = model.read(model.layout.names)
-    grid = SumGrid(LARGEST_UNITS, 8 * LARGEST_UNITS, 32, 3)
+    grid = SumGrid(LARGEST_GRID, 8 * LARGEST_GRID, 32, 3)
     summed = site_sum(model, 6, grid=grid)
     layout = lora().trained(model.layout, 1)
     expected = clipped_sum_of(reference_gradients(model, layout, some_examples(6)), 1.0).numpy()
-    error = np.linalg.norm(summed.values / LARGEST_UNITS - expected) / np.linalg.norm(expected)
+    error = np.linalg.norm(summed.values / LARGEST_GRID - expected) / np.linalg.norm(expected)
     assert error < 1e-5
     assert summed.figures.examples == 6
     after = model.read(model.layout.names)
@@ -164,7 +164,7 @@ def test_the_opened_sum_is_the_true_sum_and_noise_of_all_sites_shares(
     plain = sum(site_sum(model, seed=seed).values for seed in range(sites))
     assert plain.any()
     # Three honest survivors carry all of the noise; each further site adds its share on top.
-    std = 2.0 * GRID.units * math.sqrt(sites / GRID.honest_survivors)
+    std = 2.0 * GRID.grid_steps * math.sqrt(sites / GRID.honest_survivors)
     assert stats.kstest((noised - plain) / std, "norm").pvalue > 1e-3
     assert np.var(noised - plain) == pytest.approx(std**2, rel=0.1)
 
@@ -182,9 +182,9 @@ def test_a_vote_and_a_gradient_are_together_no_longer_than_the_sensitivity(
 ) -> None:
     without_noise(monkeypatch)
     values = site_sum(model, 1, privacy={"target_quantile": 0.5}).values
-    assert sum(value**2 for value in values.tolist()) <= GRID.units**2
-    assert abs(values[-1]) == math.floor(VOTE * GRID.units)
-    assert sum(value**2 for value in values[:-1].tolist()) > 0.98 * gradient_units(GRID.units) ** 2
+    assert sum(value**2 for value in values.tolist()) <= GRID.grid_steps**2
+    assert abs(values[-1]) == math.floor(VOTE * GRID.grid_steps)
+    assert sum(value**2 for value in values[:-1].tolist()) > 0.98 * steps_of_gradient(GRID.grid_steps) ** 2
 
 
 @pytest.mark.parametrize("noise", [0.0, -1.0, math.nan])
@@ -196,10 +196,10 @@ def test_a_sum_without_noise_is_refused(model: AdaptedModel, noise: float) -> No
 def test_only_the_step_that_was_paid_for_is_summed(model: AdaptedModel) -> None:
     """On a coarser grid the same multiplier would be another mechanism, whose noise costs more."""
     recipe = shared_recipe()
-    due = PrivacyEvent(1.0, recipe.training.sample_rate, 1, "skellam", GRID.units)
+    due = PrivacyEvent(1.0, recipe.training.sample_rate, 1, "skellam", GRID.grid_steps)
     paid = Charge(1, "00" * 32, "run", 1, "dataset", due, recipe.privacy.delta, 1.0)
     wrong = [
-        replace(paid, event=replace(due, units=2 * due.units)),
+        replace(paid, event=replace(due, grid_steps=2 * due.grid_steps)),
         replace(paid, event=PrivacyEvent(1.0, due.sample_rate, 1)),
         replace(paid, event=replace(due, sample_rate=due.sample_rate / 2)),
         replace(paid, event=replace(due, steps=2)),
@@ -211,7 +211,7 @@ def test_only_the_step_that_was_paid_for_is_summed(model: AdaptedModel) -> None:
         return training_of(recipe).train(
             model,
             Population.of(some_examples(2)),
-            plan=TrainingPlan.of(recipe, due, GRID.units, GRID),
+            plan=TrainingPlan.of(recipe, due, GRID.grid_steps, GRID),
             recipe=recipe,
             round_number=1,
             clip_norm=1.0,

@@ -28,7 +28,7 @@ from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import Entropy, SeededEntropy
 from sealora_common.errors import BudgetError, DataError
 from sealora_common.privacy.accounting import PrivacyEvent
-from sealora_common.privacy.mechanisms.local import LOCAL_UNITS
+from sealora_common.privacy.mechanisms.local import LOCAL_GRID_STEPS
 from sealora_common.privacy.plan import privacy_plan
 from sealora_common.privacy.releases import TrainingPlan
 from sealora_common.recipe.schema import Recipe
@@ -115,7 +115,7 @@ def test_one_step_is_the_clipped_sum_of_the_sample_plus_the_noise_over_the_expec
     examples = some_examples(20)
     drawn = [2, 3, 5, 7, 11, 13, 17]
     size = lora().trained(model.layout, 1).size
-    noise = np.random.default_rng(1).normal(0, 2.0 * LOCAL_UNITS, size).round().astype(np.int64)
+    noise = np.random.default_rng(1).normal(0, 2.0 * LOCAL_GRID_STEPS, size).round().astype(np.int64)
     asked: list[tuple[int, float]] = []
 
     def drawn_noise(entropy: Entropy, size: int, std: float) -> NDArray[np.int64]:
@@ -124,13 +124,13 @@ def test_one_step_is_the_clipped_sum_of_the_sample_plus_the_noise_over_the_expec
 
     sampled(monkeypatch, *drawn)
     monkeypatch.setattr(dp_sgd, "rounded_gaussian", drawn_noise)
-    total = reference(model, [examples[index] for index in drawn], 0.3) + noise * (0.3 / LOCAL_UNITS)
+    total = reference(model, [examples[index] for index in drawn], 0.3) + noise * (0.3 / LOCAL_GRID_STEPS)
 
     trained = train(model, recipe, examples, noise=2.0)
 
     # 10 is the expected batch, q N; 7 were drawn.
     assert error(trained.values, -0.1 * total / 10) < 1e-5
-    assert asked == [(size, 2.0 * LOCAL_UNITS)]
+    assert asked == [(size, 2.0 * LOCAL_GRID_STEPS)]
     assert trained.figures.examples == 7
 
 
@@ -388,7 +388,7 @@ def test_the_noise_is_what_was_paid_for_and_no_argument(model: AdaptedModel, bas
     drawn: list[float] = []
 
     def watched(entropy: Entropy, size: int, std: float) -> NDArray[np.int64]:
-        drawn.append(std / LOCAL_UNITS)
+        drawn.append(std / LOCAL_GRID_STEPS)
         return np.zeros(size, dtype=np.int64)
 
     monkeypatch.setattr(dp_sgd, "rounded_gaussian", watched)

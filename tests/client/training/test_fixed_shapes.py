@@ -52,7 +52,7 @@ class Draws:
             self.model,
             layout,
             self.population,
-            plan=plan_for(self.recipe, units=UNITS),
+            plan=plan_for(self.recipe, grid_steps=UNITS),
             recipe=self.recipe,
             clip_norm=1.0,
             entropy=entropy,

@@ -116,10 +116,10 @@ def test_what_is_drawn_is_what_is_accounted_whatever_the_recipe_beside_the_plan_
         assert plan.charge("train").event == event
         assert epsilon_pld([plan.charge("train").whole_run], recipe.privacy.delta) <= recipe.privacy.epsilon
     if event.noise == "skellam":
-        share = (event.noise_multiplier * event.units) ** 2 / grid.honest_survivors
+        share = (event.noise_multiplier * event.grid_steps) ** 2 / grid.honest_survivors
         assert (drawn.skellam, drawn.gaussian) == ([share] * event.steps, [])
     elif plan.training.protects:
-        std = event.noise_multiplier * plan.training.units
+        std = event.noise_multiplier * plan.training.grid_steps
         assert (drawn.gaussian, drawn.skellam) == ([std] * event.steps, [])
     else:
         assert (drawn.gaussian, drawn.skellam, plan.charges) == ([], [], ())

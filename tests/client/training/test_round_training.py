@@ -47,7 +47,7 @@ def test_the_noise_of_the_sites_that_a_plan_counts_on_is_what_it_accounts_for(na
     total = sum(training_of(recipe).noise(plan, DRAWS, entropy) for _ in range(sites))
     assert total.dtype == np.int64
     assert (sites > 1) == (name == "distributed")
-    assert total.std() == pytest.approx(plan.event.noise_multiplier * plan.units, rel=5 / np.sqrt(2 * DRAWS))
+    assert total.std() == pytest.approx(plan.event.noise_multiplier * plan.grid_steps, rel=5 / np.sqrt(2 * DRAWS))
 
 
 def test_without_privacy_there_is_no_noise() -> None:

@@ -31,14 +31,14 @@ MEASURES = {"rdp": epsilon_rdp, "pld": epsilon_pld}
         (1.0, 1e-5, 1.0, 3, "pld"),
     ],
 )
-@pytest.mark.parametrize(("kind", "units"), [("gaussian", 0), ("skellam", 9), ("skellam", 2**16)])
+@pytest.mark.parametrize(("kind", "grid_steps"), [("gaussian", 0), ("skellam", 9), ("skellam", 2**16)])
 def test_calibration_finds_the_smallest_noise_within_the_budget(
-    epsilon: float, delta: float, rate: float, steps: int, accountant: Accountant, kind: Noise, units: int
+    epsilon: float, delta: float, rate: float, steps: int, accountant: Accountant, kind: Noise, grid_steps: int
 ) -> None:
     def cost(noise: float) -> float:
-        return MEASURES[accountant]([PrivacyEvent(noise, rate, steps, kind, units)], delta)
+        return MEASURES[accountant]([PrivacyEvent(noise, rate, steps, kind, grid_steps)], delta)
 
-    noise = calibrate_noise(epsilon, delta, rate, steps, accountant, kind, units)
+    noise = calibrate_noise(epsilon, delta, rate, steps, accountant, kind, grid_steps)
     assert noise * 10_000 == pytest.approx(round(noise * 10_000), abs=1e-6)
     assert cost(noise) <= epsilon * (1 - HEADROOM)
     assert cost(noise - 1.01e-4) > epsilon * (1 - HEADROOM)
@@ -63,8 +63,8 @@ def test_what_is_enforced_asks_for_less_noise_than_rdp(
 
 @pytest.mark.parametrize(("epsilon", "steps"), [(8.0, 10), (2.0, 50)])
 def test_skellam_noise_on_a_usual_grid_is_as_cheap_as_gaussian_noise(epsilon: float, steps: int) -> None:
-    def cost(noise: float, kind: Noise, units: int) -> float:
-        return epsilon_rdp([PrivacyEvent(noise, 0.03, steps, kind, units)], 1e-4)
+    def cost(noise: float, kind: Noise, grid_steps: int) -> float:
+        return epsilon_rdp([PrivacyEvent(noise, 0.03, steps, kind, grid_steps)], 1e-4)
 
     noise = calibrate_noise(epsilon, 1e-4, 0.03, steps, "rdp")
     assert cost(noise, "gaussian", 0) <= cost(noise, "skellam", 2**10) <= 1.0001 * cost(noise, "gaussian", 0)
@@ -89,7 +89,7 @@ def test_a_budget_that_is_none_is_refused(epsilon: float) -> None:
 
 
 def test_skellam_noise_without_its_units_is_refused() -> None:
-    with pytest.raises(BudgetError, match="units is 0"):
+    with pytest.raises(BudgetError, match="grid_steps is 0"):
         calibrate_noise(1.0, 1e-5, 0.05, 80, noise="skellam")
 
 

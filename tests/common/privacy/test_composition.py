@@ -148,9 +148,9 @@ def test_a_delta_that_is_no_probability_is_refused(
 def test_every_value_is_finite_and_sampling_never_costs_more(
     noise: float, rate: float, steps: int, delta: float, kind: Noise
 ) -> None:
-    units = 0 if kind == "gaussian" else 7
-    sampled = epsilon_rdp([PrivacyEvent(noise, rate, steps, kind, units)], delta)
-    assert 0 <= sampled <= epsilon_rdp([PrivacyEvent(noise, 1.0, steps, kind, units)], delta) * (1 + 1e-9)
+    grid_steps = 0 if kind == "gaussian" else 7
+    sampled = epsilon_rdp([PrivacyEvent(noise, rate, steps, kind, grid_steps)], delta)
+    assert 0 <= sampled <= epsilon_rdp([PrivacyEvent(noise, 1.0, steps, kind, grid_steps)], delta) * (1 + 1e-9)
     assert math.isfinite(sampled)
 
 
@@ -160,16 +160,16 @@ def test_every_value_is_finite_and_sampling_never_costs_more(
     rate=RATE,
     steps=st.integers(1, 5000),
     delta=DELTA,
-    units=st.sampled_from([0, 3, 2**12]),
+    grid_steps=st.sampled_from([0, 3, 2**12]),
     more=st.floats(1.0, 20.0),
 )
 def test_more_steps_more_sampling_and_less_noise_cost_more(
-    noise: float, rate: float, steps: int, delta: float, units: int, more: float
+    noise: float, rate: float, steps: int, delta: float, grid_steps: int, more: float
 ) -> None:
-    kind: Noise = "skellam" if units else "gaussian"
+    kind: Noise = "skellam" if grid_steps else "gaussian"
 
     def cost(noise: float, rate: float, steps: int, delta: float) -> float:
-        return epsilon_rdp([PrivacyEvent(noise, rate, steps, kind, units)], delta)
+        return epsilon_rdp([PrivacyEvent(noise, rate, steps, kind, grid_steps)], delta)
 
     least = cost(noise, rate, steps, delta) * (1 - 1e-9) - 1e-7  # of 5000 steps' summing errors
     assert cost(max(0.2, noise / more), rate, steps, delta) >= least
@@ -178,15 +178,15 @@ def test_more_steps_more_sampling_and_less_noise_cost_more(
     assert cost(noise, rate, steps, delta / more) >= least
 
 
-@pytest.mark.parametrize("units", [0, 2**12])
-def test_more_steps_more_sampling_and_less_noise_cost_strictly_more(units: int) -> None:
-    kind: Noise = "skellam" if units else "gaussian"
+@pytest.mark.parametrize("grid_steps", [0, 2**12])
+def test_more_steps_more_sampling_and_less_noise_cost_strictly_more(grid_steps: int) -> None:
+    kind: Noise = "skellam" if grid_steps else "gaussian"
     for measure in (epsilon_rdp, epsilon_pld):
-        base = measure([PrivacyEvent(0.8, 0.03, 20, kind, units)], 1e-4)
-        assert measure([PrivacyEvent(0.79, 0.03, 20, kind, units)], 1e-4) > base
-        assert measure([PrivacyEvent(0.8, 0.031, 20, kind, units)], 1e-4) > base
-        assert measure([PrivacyEvent(0.8, 0.03, 21, kind, units)], 1e-4) > base
-        assert measure([PrivacyEvent(0.8, 0.03, 20, kind, units)], 0.9e-4) > base
+        base = measure([PrivacyEvent(0.8, 0.03, 20, kind, grid_steps)], 1e-4)
+        assert measure([PrivacyEvent(0.79, 0.03, 20, kind, grid_steps)], 1e-4) > base
+        assert measure([PrivacyEvent(0.8, 0.031, 20, kind, grid_steps)], 1e-4) > base
+        assert measure([PrivacyEvent(0.8, 0.03, 21, kind, grid_steps)], 1e-4) > base
+        assert measure([PrivacyEvent(0.8, 0.03, 20, kind, grid_steps)], 0.9e-4) > base
 
 
 # A part never costs more than the whole: what was admitted is not refused half way.

@@ -26,11 +26,11 @@ def test_a_mechanism_is_gaussian_unless_it_says_otherwise() -> None:
         ((1.0, math.nan, 1), "sample_rate"),
         ((1.0, 0.5, -1), "steps"),
         ((1.0, 0.5, 1, "laplace"), "noise"),
-        ((1.0, 0.5, 1, "gaussian", 1), "units"),
-        ((1.0, 0.5, 1, "skellam"), "units"),
-        ((1.0, 0.5, 1, "skellam", -3), "units"),
-        ((1.0, 0.5, 1, "skellam", math.nan), "units"),
-        ((1.0, 0.5, 1, "skellam", math.inf), "units"),
+        ((1.0, 0.5, 1, "gaussian", 1), "grid_steps"),
+        ((1.0, 0.5, 1, "skellam"), "grid_steps"),
+        ((1.0, 0.5, 1, "skellam", -3), "grid_steps"),
+        ((1.0, 0.5, 1, "skellam", math.nan), "grid_steps"),
+        ((1.0, 0.5, 1, "skellam", math.inf), "grid_steps"),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_name(values: tuple[float, ...], field: str) -> None:

@@ -47,7 +47,7 @@ def test_all_rounds_and_the_spare_ones_cost_no_more_than_the_recipe_promises(ove
 def test_a_distributed_round_is_charged_as_the_skellam_noise_it_adds():
     own = recipe(*SHARED)
     mechanism = privacy_plan(own, 3).training.event
-    assert (mechanism.noise, mechanism.units, mechanism.steps) == ("skellam", SumGrid.of(own, 3).units, 1)
+    assert (mechanism.noise, mechanism.grid_steps, mechanism.steps) == ("skellam", SumGrid.of(own, 3).grid_steps, 1)
     assert privacy_plan(recipe(*LOCAL), 3).training.event.noise == "gaussian"
     assert privacy_plan(recipe(*LOCAL), 3).training.event == privacy_plan(recipe(*LOCAL), 30).training.event
 
@@ -88,7 +88,7 @@ def test_what_is_charged_is_what_runs(overrides):
 
 
 EVENT = PrivacyEvent(1.0, 0.1, 1)
-GRID = SumGrid(units=1 << 12, site_limit=8 << 12, bits=24, honest_survivors=3)
+GRID = SumGrid(grid_steps=1 << 12, site_limit=8 << 12, bits=24, honest_survivors=3)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sealora_common.recipe import Recipe
-from sealora_common.round.clip_norm import VOTE, gradient_units, is_allowed, next_clip_norm, unclipped_share
+from sealora_common.round.clip_norm import VOTE, is_allowed, next_clip_norm, steps_of_gradient, unclipped_share
 
 
 def recipe(quantile: float | None = 0.5, clip_norm: float = 1.0) -> Recipe:
@@ -27,13 +27,13 @@ def recipe(quantile: float | None = 0.5, clip_norm: float = 1.0) -> Recipe:
 @given(st.integers(1, 2**40))
 def test_gradient_and_vote_share_the_units_to_the_last_bit(units):
     """The squares of the longest gradient and of a vote add up to no more than that of the whole, in integers."""
-    assert gradient_units(units) ** 2 + math.floor(VOTE * units) ** 2 <= units**2
+    assert steps_of_gradient(units) ** 2 + math.floor(VOTE * units) ** 2 <= units**2
 
 
 @pytest.mark.parametrize("bits", range(10, 27))
 def test_and_waste_next_to_nothing_on_the_grids_in_use(bits):
     units = 1 << bits
-    assert gradient_units(units) >= 0.994 * units
+    assert steps_of_gradient(units) >= 0.994 * units
     assert math.floor(VOTE * units) >= 0.099 * units
 
 

@@ -208,7 +208,7 @@ def test_a_noisy_loss_may_lie_below_zero(loss):
 def noised(layout: ContributionLayout, seed: int) -> np.ndarray:
     """A site's noised sum, in grid steps."""
     generator = np.random.default_rng(seed)
-    return generator.integers(-3 * layout.grid.units, 3 * layout.grid.units, layout.segments[0].length)
+    return generator.integers(-3 * layout.grid.grid_steps, 3 * layout.grid.grid_steps, layout.segments[0].length)
 
 
 @settings(max_examples=30)
@@ -225,11 +225,13 @@ def test_an_opened_sum_is_the_mean_gradient_over_the_expected_batch_exactly(pres
     result = layout.decode(opened(layout, vectors))
     batch = 0.5 * sum(units)
     total = sum(values)
-    expected = -total[: layout.parameters] * (clip_norm / layout.grid.units / batch)
+    expected = -total[: layout.parameters] * (clip_norm / layout.grid.grid_steps / batch)
     np.testing.assert_allclose(result.mean_delta, expected, rtol=1e-6)
     assert result.clipped_fraction == 0.0
     if adaptive:
-        assert result.unclipped == pytest.approx(unclipped_share(float(total[-1]), layout.grid.units, batch), rel=1e-6)
+        assert result.unclipped == pytest.approx(
+            unclipped_share(float(total[-1]), layout.grid.grid_steps, batch), rel=1e-6
+        )
     else:
         assert result.unclipped is None
 

@@ -58,15 +58,15 @@ def test_eight_sigma_of_any_noise_the_budget_asks_for_and_all_sites_sums_fit_int
     except RecipeError:
         return
     room = (1 << (grid.bits - 1)) - sites * grid.site_limit
-    fits = room / 8 / math.sqrt(sites / grid.honest_survivors) / grid.units
-    most = PrivacyEvent(fits, asked.training.sample_rate, asked.accounted_steps, "skellam", grid.units)
+    fits = room / 8 / math.sqrt(sites / grid.honest_survivors) / grid.grid_steps
+    most = PrivacyEvent(fits, asked.training.sample_rate, asked.accounted_steps, "skellam", grid.grid_steps)
     assert epsilon_rdp([most], asked.privacy.delta) <= asked.privacy.epsilon
-    assert grid.site_limit >= 8 * grid.units
+    assert grid.site_limit >= 8 * grid.grid_steps
     if asked.privacy.target_quantile is not None:
         batch = asked.training.sample_rate * asked.sealing.weight_cap
-        assert grid.site_limit >= math.floor(1.25 * batch) * math.floor(VOTE * grid.units)
-    assert 1 << 10 <= grid.units <= 1 << 26
-    assert grid.units & (grid.units - 1) == 0
+        assert grid.site_limit >= math.floor(1.25 * batch) * math.floor(VOTE * grid.grid_steps)
+    assert 1 << 10 <= grid.grid_steps <= 1 << 26
+    assert grid.grid_steps & (grid.grid_steps - 1) == 0
 
 
 @pytest.mark.parametrize(("epsilon", "delta", "rounds", "most"), [(1000.0, 1e-9, 1, 1.2), (8.0, 1e-5, 100, 1.3)])
@@ -81,7 +81,7 @@ def test_eight_sigma_of_that_noise_fit_and_not_in_a_ring_half_as_wide(epsilon, s
     asked = recipe(privacy={"epsilon": epsilon}, sealing={"ring_bits": 30})
     grid = SumGrid.of(asked, sites)
     noise = _largest_noise_multiplier(asked) * math.sqrt(sites / grid.honest_survivors)
-    used = (8 * noise + 8 * sites) * grid.units
+    used = (8 * noise + 8 * sites) * grid.grid_steps
     assert 1 << (grid.bits - 2) < used <= 1 << (grid.bits - 1)
 
 
@@ -91,7 +91,7 @@ def test_so_does_the_noise_that_the_recipe_s_rounds_are_run_with(epsilon, rounds
     grid, mechanism = SumGrid.of(asked, sites), privacy_plan(asked, sites).training.event
     std = math.sqrt(sites * grid.noise_variance(mechanism.noise_multiplier))
     assert 8 * std + sites * grid.site_limit <= 1 << (grid.bits - 1)
-    assert (mechanism.noise, mechanism.units) == ("skellam", grid.units)
+    assert (mechanism.noise, mechanism.grid_steps) == ("skellam", grid.grid_steps)
 
 
 @settings(max_examples=60, deadline=None)
@@ -115,7 +115,7 @@ def test_a_ring_too_narrow_is_refused_with_a_width_that_serves(drawn):
     for bits, fits in ((enough, True), (enough - 1, False)):
         again = asked.model_copy(update={"sealing": asked.sealing.model_copy(update={"ring_bits": bits})})
         if fits:
-            assert SumGrid.of(again, sites).units >= 1 << 10
+            assert SumGrid.of(again, sites).grid_steps >= 1 << 10
         else:
             with pytest.raises(RecipeError):
                 SumGrid.of(again, sites)
@@ -123,8 +123,8 @@ def test_a_ring_too_narrow_is_refused_with_a_width_that_serves(drawn):
 
 def test_the_grid_is_the_finest_that_fits():
     coarse, fine = SumGrid.of(recipe(), 3), SumGrid.of(recipe(sealing={"ring_bits": 26}), 3)
-    assert fine.units == 4 * coarse.units
-    assert fine.site_limit == 8 * fine.units
+    assert fine.grid_steps == 4 * coarse.grid_steps
+    assert fine.site_limit == 8 * fine.grid_steps
 
 
 @given(

@@ -15,13 +15,13 @@ whatever the others are.
             gradients.start(len(units))
             gradients.begin(rows, length)
             per_example_losses.sum().backward()
-            outcome = gradients.truncated_sum_(accumulator, clip_norm=1.0, units=1 << 24)
+            outcome = gradients.truncated_sum_(accumulator, clip_norm=1.0, grid_steps=1 << 24)
 
 Clipping is that of Abadi et al. 2016 (arXiv:1607.00133, Alg. 1), g * min(1, C / ||g||), in one with the truncation
-to an integer grid: a row becomes integers, scaled so that C is `units` steps, each cut towards zero. Cutting lengthens
-no vector, and sums of integers below 2^53 are exact in float64 in whatever order they are added, so a row changes
-the sum by a vector of length at most `units`, to the last bit. Exact under both kinds of gradient checkpointing, under
-dropout, and on a 4-bit base.
+to an integer grid: a row becomes integers, scaled so that C is `grid_steps` of it, each cut towards zero. Cutting
+lengthens no vector, and sums of integers below 2^53 are exact in float64 in whatever order they are added, so a row
+changes the sum by a vector of length at most `grid_steps`, to the last bit. Exact under both kinds of gradient
+checkpointing, under dropout, and on a 4-bit base.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from sealora_client.training.gradients.matrix_gradients import MatrixGradients, 
 from sealora_client.training.gradients.supported import require_supported
 from sealora_common.errors import ModelError
 
-LARGEST_UNITS = 1 << 26
+LARGEST_GRID = 1 << 26
 """Finest grid: sums of 2^26 rows of this length are still exact in float64."""
 
 # Scaled rows are made a little too short, by more than float32 can make them too long: a rounded scale and a rounded
@@ -151,25 +151,25 @@ class PerExampleGradients:
         self._owners = Owners.of(owners, self.device)
 
     def truncated_sum_(
-        self, accumulator: Tensor, clip_norm: float, units: int, *, per_layer: bool = False
+        self, accumulator: Tensor, clip_norm: float, grid_steps: int, *, per_layer: bool = False
     ) -> ClippedRows:
         """Adds the clipped rows, as integers, to `accumulator` in place. The rows are spent afterwards.
 
-        Each row is scaled by units / max(C, ||g||) and truncated towards zero, which makes an integer vector of L2
-        norm at most `units`. A row that is not finite adds nothing, which keeps the bound.
+        Each row is scaled by grid_steps / max(C, ||g||) and truncated towards zero, which makes an integer vector of L2
+        norm at most `grid_steps`. A row that is not finite adds nothing, which keeps the bound.
 
         Args:
             accumulator: float64, shape (P,), on the matrices' device; holds integers.
             clip_norm: C, above 0 and finite.
-            units: steps of the grid that make C, at most `LARGEST_UNITS`.
+            grid_steps: steps of the grid that make C, at most `LARGEST_GRID`.
             per_layer: clip each of m matrices to C / sqrt(m) in place of all together to C.
 
         Raises:
             ModelError: no gradient arrived since `start`, so the loss does not depend on the matrices.
             ValueError: an argument does not fit.
         """
-        if not (math.isfinite(clip_norm) and clip_norm > 0 and 1 <= units <= LARGEST_UNITS):
-            raise ValueError(f"expected a finite norm and 1 to {LARGEST_UNITS} units, got {clip_norm=} {units=}")
+        if not (math.isfinite(clip_norm) and clip_norm > 0 and 1 <= grid_steps <= LARGEST_GRID):
+            raise ValueError(f"expected a finite norm, {grid_steps=} of 1 to {LARGEST_GRID}, got {clip_norm=}")
         self._require_sum_into(accumulator)
         by_matrix = self.norms_by_matrix()
         norms = by_matrix.square().sum(dim=1).sqrt()
@@ -177,7 +177,7 @@ class PerExampleGradients:
         share = math.sqrt(len(self._tensors)) if per_layer else 1.0
         lengths = by_matrix if per_layer else norms[:, None].expand_as(by_matrix)
         bound = clip_norm / share
-        scales = (units / share * _SHRINK) / lengths.clamp(min=bound)
+        scales = (grid_steps / share * _SHRINK) / lengths.clamp(min=bound)
         # Below float32's normal range a scale could be rounded up by more than rows are made too short.
         scales = torch.where(scales >= _FLOAT32.tiny, scales, 0.0).clamp(max=_FLOAT32.max)
         scales = scales.to(self.device, torch.float32)

@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from sealora_common.recipe import Recipe
 
 
-def calibrated_round(recipe: Recipe, noise: Noise, units: int = 0) -> PrivacyEvent:
+def calibrated_round(recipe: Recipe, noise: Noise, grid_steps: int = 0) -> PrivacyEvent:
     """One round of training, with as much noise as lets all rounds and spare ones keep the recipe's promise.
 
     Args:
         recipe: sections `training` and `privacy` are read, and the rounds.
         noise: `gaussian`, or `skellam` on an integer grid.
-        units: of that grid; 0 with `gaussian`.
+        grid_steps: of that grid; 0 with `gaussian`.
 
     Raises:
         BudgetError: no amount of noise reaches the recipe's epsilon.
     """
     privacy, rate = recipe.privacy, recipe.training.sample_rate
-    sigma = _calibrated(privacy.epsilon, privacy.delta, rate, recipe.accounted_steps, noise, units)
-    return PrivacyEvent(sigma, rate, recipe.training.steps_per_round, noise, units)
+    sigma = _calibrated(privacy.epsilon, privacy.delta, rate, recipe.accounted_steps, noise, grid_steps)
+    return PrivacyEvent(sigma, rate, recipe.training.steps_per_round, noise, grid_steps)
 
 
 def calibrated_evaluation(recipe: Recipe) -> PrivacyEvent:
@@ -40,5 +40,5 @@ def calibrated_evaluation(recipe: Recipe) -> PrivacyEvent:
 
 
 @lru_cache(maxsize=256)  # calibration takes a second or so, and every round asks
-def _calibrated(epsilon: float, delta: float, sample_rate: float, steps: int, noise: Noise, units: int) -> float:
-    return calibrate_noise(epsilon, delta, sample_rate, steps, noise=noise, units=units)
+def _calibrated(epsilon: float, delta: float, sample_rate: float, steps: int, noise: Noise, grid_steps: int) -> float:
+    return calibrate_noise(epsilon, delta, sample_rate, steps, noise=noise, grid_steps=grid_steps)

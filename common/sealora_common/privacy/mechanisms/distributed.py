@@ -63,4 +63,4 @@ class Distributed(PrivacyMechanism):
     def training_plan(self, recipe: Recipe, roster_size: int) -> TrainingPlan:
         """As the base says. It is the opened sum that is accounted: what the honest survivors add in noise."""
         grid = self.grid(recipe, roster_size)
-        return TrainingPlan.of(recipe, calibrated_round(recipe, "skellam", grid.units), grid.units, grid)
+        return TrainingPlan.of(recipe, calibrated_round(recipe, "skellam", grid.grid_steps), grid.grid_steps, grid)

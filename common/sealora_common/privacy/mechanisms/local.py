@@ -16,7 +16,7 @@ from sealora_common.privacy.releases import TrainingPlan
 if TYPE_CHECKING:
     from sealora_common.recipe import Recipe
 
-LOCAL_UNITS = 1 << 24
+LOCAL_GRID_STEPS = 1 << 24
 """Steps of the integer grid that make one clipping norm: fine enough that truncation moves a row of a million
 coordinates by 3e-5 of that norm, and no finer, since exact noise takes longer to draw on a finer grid."""
 
@@ -41,4 +41,4 @@ class Local(PrivacyMechanism):
 
     def training_plan(self, recipe: Recipe, roster_size: int) -> TrainingPlan:
         """As the base says."""
-        return TrainingPlan.of(recipe, calibrated_round(recipe, "gaussian"), LOCAL_UNITS)
+        return TrainingPlan.of(recipe, calibrated_round(recipe, "gaussian"), LOCAL_GRID_STEPS)

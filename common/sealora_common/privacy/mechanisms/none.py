@@ -34,7 +34,7 @@ class NoPrivacy(PrivacyMechanism):
     def training_plan(self, recipe: Recipe, roster_size: int) -> TrainingPlan:
         """As the base says: the same samples, and no noise."""
         event = PrivacyEvent(0.0, recipe.training.sample_rate, recipe.training.steps_per_round)
-        return TrainingPlan.of(recipe, event, units=0)
+        return TrainingPlan.of(recipe, event, grid_steps=0)
 
     def heldout_plan(self, recipe: Recipe) -> HeldoutPlan:
         """As the base says."""

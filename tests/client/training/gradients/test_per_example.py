@@ -19,10 +19,10 @@ from sealora_client.model.adapters.linear_weight import LinearWeight
 from sealora_client.model.loss import collate, response_losses
 from sealora_client.objective.causal import CausalLanguageModelling
 from sealora_client.training.gradients.matrix_gradients import Owners
-from sealora_client.training.gradients.per_example import LARGEST_UNITS, PerExampleGradients
+from sealora_client.training.gradients.per_example import LARGEST_GRID, PerExampleGradients
 from sealora_common.adapter import AdapterLayout
 from sealora_common.errors import ModelError
-from sealora_common.privacy.mechanisms.local import LOCAL_UNITS
+from sealora_common.privacy.mechanisms.local import LOCAL_GRID_STEPS
 
 from lora_kinds import lora
 from single_examples import clipped_sum_of, load, random_examples, reference_gradients, relative_error
@@ -76,9 +76,9 @@ def test_gradients_norms_and_clipped_sums_equal_a_float64_loop_over_single_examp
     for clip_norm, clipped in ((median, 2), (0.1, 5), (float(expected_norms.max()) * 1.1, 0)):
         gradients = collect(model, layout, examples)
         total = torch.zeros(layout.size, dtype=torch.float64)
-        outcome = gradients.truncated_sum_(total, clip_norm, LOCAL_UNITS)
+        outcome = gradients.truncated_sum_(total, clip_norm, LOCAL_GRID_STEPS)
         assert torch.allclose(outcome.norms, expected_norms, rtol=1e-5, atol=0)
-        assert relative_error(total * clip_norm / LOCAL_UNITS, clipped_sum_of(expected, clip_norm)) < 1e-5
+        assert relative_error(total * clip_norm / LOCAL_GRID_STEPS, clipped_sum_of(expected, clip_norm)) < 1e-5
         assert abs(outcome.clipped - clipped) <= (clip_norm == median)  # the median is on the edge
 
 
@@ -373,6 +373,6 @@ def test_arguments_that_do_not_fit_are_refused() -> None:
             with pytest.raises(ValueError, match="expected float64 of shape"):
                 gradients.truncated_sum_(wrong, 1.0, 16)
         total = torch.zeros(4, dtype=torch.float64)
-        for clip_norm, units in ((0.0, 16), (float("inf"), 16), (float("nan"), 16), (1.0, 0), (1.0, 2 * LARGEST_UNITS)):
+        for clip_norm, units in ((0.0, 16), (float("inf"), 16), (float("nan"), 16), (1.0, 0), (1.0, 2 * LARGEST_GRID)):
             with pytest.raises(ValueError, match="expected a finite norm"):
                 gradients.truncated_sum_(total, clip_norm, units)

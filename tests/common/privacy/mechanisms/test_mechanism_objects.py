@@ -8,7 +8,7 @@ import pytest
 
 from sealora_common.errors import BudgetError, RecipeError
 from sealora_common.privacy.mechanisms import PrivacyMechanism, mechanism_of
-from sealora_common.privacy.mechanisms.local import LOCAL_UNITS
+from sealora_common.privacy.mechanisms.local import LOCAL_GRID_STEPS
 from sealora_common.recipe import Recipe, parse_recipe
 from sealora_common.recipe.schema import MechanismName, ProtectingMechanismName
 from sealora_common.round.sum_grid import SumGrid
@@ -57,10 +57,10 @@ def test_a_plan_is_what_the_mechanism_says_of_itself(name: str) -> None:
 
 def test_each_plans_its_own_noise() -> None:
     local, distributed, none = (of(name).training_plan(recipe(name), 3) for name in ("local", "distributed", "none"))
-    assert (local.event.noise, local.units) == ("gaussian", LOCAL_UNITS)
+    assert (local.event.noise, local.grid_steps) == ("gaussian", LOCAL_GRID_STEPS)
     assert (distributed.event.noise, distributed.grid) == ("skellam", SumGrid.of(recipe("distributed"), 3))
-    assert (none.noise_std, none.units) == (0.0, 0)
-    assert local.noise_std == local.event.noise_multiplier * LOCAL_UNITS > 0
+    assert (none.noise_std, none.grid_steps) == (0.0, 0)
+    assert local.noise_std == local.event.noise_multiplier * LOCAL_GRID_STEPS > 0
 
 
 @pytest.mark.parametrize("name", get_args(ProtectingMechanismName))
