@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import pkgutil
 
 import numpy as np
 import pytest
 import yaml
 from flwr.app import RecordDict
 
+import sealora_client
+import sealora_common
+import sealora_server
 from sealora_client.evaluation.heldout_loss import HeldoutLoss, HeldoutLossMetric
 from sealora_client.round.participation import Participation
 from sealora_client.site.directory import Site
@@ -48,6 +53,11 @@ def test_the_words_of_an_unexpected_error_stay_at_the_site(bench, monkeypatch, s
 
 def all_errors(base: type[SealoraError] = SealoraError) -> list[type[SealoraError]]:
     return [base, *(each for kind in base.__subclasses__() for each in all_errors(kind))]
+
+
+for package in (sealora_common, sealora_client, sealora_server):
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        importlib.import_module(module.name)  # so that there are all errors, whichever tests were collected before
 
 
 @pytest.mark.parametrize("error", all_errors())
