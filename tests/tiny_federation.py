@@ -18,6 +18,7 @@ from unittest import mock
 import yaml
 from flwr.app import Message
 from safetensors.numpy import load_file
+from typer.testing import CliRunner
 
 from sealora_client.ledger import ChargeRow, Ledger
 from sealora_common.adapter import Tensors
@@ -158,3 +159,10 @@ def training_charges(run: Path, site: str) -> list[ChargeRow]:
     """The ledger's charges for training; those for evaluations have every record in them."""
     with Ledger(run / "sites" / site / "ledger.sqlite") as ledger:
         return [row for row in ledger.charges() if row.event.sample_rate < 1]
+
+
+def typed(cli, *words: object) -> str:
+    result = CliRunner().invoke(cli, [str(word) for word in words])
+    if result.exception is not None:
+        raise result.exception
+    return result.output

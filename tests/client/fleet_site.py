@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, EllipticCurvePrivateKey, generate_private_key
+from fleet_server import wait_until
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.app.metadata import Metadata
 from flwr.proto.message_pb2 import ObjectTree
@@ -23,6 +24,7 @@ from sealora_client.prometheus import SiteMetrics
 from sealora_common.health.status import Health
 
 App = Callable[[Message, Context], Message]
+HELLO = "query.hello"
 
 
 class CountingApp:
@@ -119,3 +121,14 @@ def delivery(number: int = 1, ttl: float = 60.0, age: float = 0.0) -> Delivery:
         message_type="train",
     )
     return Delivery(metadata, ObjectTree())
+
+
+def content(number: int = 0) -> RecordDict:
+    return RecordDict({"config": ConfigRecord({"payload": number})})
+
+
+def joined(server, site) -> int:
+    node = server.node_of(site.key)
+    assert node is not None
+    wait_until(lambda: server.status_of(node) == "online")
+    return node

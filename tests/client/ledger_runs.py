@@ -8,7 +8,7 @@ import sqlite3
 from pathlib import Path
 
 from sealora_client.data.fingerprint import DataSet
-from sealora_client.ledger import Charge, Ledger
+from sealora_client.ledger import Charge, ChargeRow, Ledger
 from sealora_common.entropy import SeededEntropy
 from sealora_common.identity import Identity
 from sealora_common.privacy.accounting import PrivacyEvent, epsilon_pld
@@ -98,3 +98,10 @@ def copy_ledger(source: Path, target: Path) -> Path:
     for suffix in (".sqlite", ".head"):
         shutil.copy(source.with_suffix(suffix), target.with_suffix(suffix))
     return target
+
+
+def states(ledger: Ledger) -> list[str]:
+    def state(row: ChargeRow) -> str:
+        return "open" if row.is_open else "released" if row.released else "settled"
+
+    return [state(row) for row in ledger.charges()]

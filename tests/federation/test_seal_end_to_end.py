@@ -20,7 +20,7 @@ from sealora_common.round.hello import Hello
 from sealora_common.round.order import RoundOrder, terms_of
 from sealora_common.secagg.bodies import (
     Advertisement,
-    Checked,
+    CheckStatement,
     MaskStatement,
     Opening,
     ShareMessage,
@@ -271,7 +271,7 @@ def test_every_payload_is_exactly_one_message_of_its_stage(observed):
         "train": (Kind.ADVERTISE, Advertisement),
         "evaluate": (Kind.ADVERTISE, Advertisement),
         "query.share": (Kind.SHARE, ShareStatement),
-        "query.check": (Kind.CHECK, Checked),
+        "query.check": (Kind.CHECK, CheckStatement),
         "query.confirm": (Kind.CONFIRM, Survivors),
         "query.open": (Kind.OPEN, Opening),
     }

@@ -5,9 +5,9 @@ is: both outputs of the Skellam step, with and without a record, can be made fro
 step by one and the same random post-processing. Whatever bounds the Gaussian step (Rényi divergence at any order,
 privacy-loss distributions, sampling, composition, a record added or removed) therefore bounds the Skellam step, in
 any number of dimensions. The price is a factor of about 1 + 1.1 / variance on the noise, 1.000001 for noise of a
-thousand steps of the grid. Agarwal, Kairouz & Liu 2021 (arXiv:2110.04995, Cor. 3.6) bound the Rényi divergence at integer
-orders, to within the same factor; but large budgets are best measured between orders 2 and 3, so that their bound,
-sampled, asks for up to 13 % more noise.
+thousand steps of the grid. Agarwal, Kairouz & Liu 2021 (arXiv:2110.04995, Cor. 3.6) bound the Rényi divergence at
+integer orders, to within the same factor; but large budgets are best measured between orders 2 and 3, so that their
+bound, sampled, asks for up to 13 % more noise.
 
 Proof, for noise of variance v in each coordinate: f(k) = exp(-v) I_k(v), I the modified Bessel function, F the sum
 of f, Phi the normal distribution function.

@@ -7,24 +7,11 @@ import time
 
 import pytest
 from faulty_network import FaultyNetwork
-from fleet_server import FleetServer, wait_until
-from fleet_site import CountingApp, FleetSite, new_key, payload_of
+from fleet_server import wait_until
+from fleet_site import CountingApp, FleetSite, payload_of
 from flwr.app import RecordDict
 
 WAYS = ("silent", "refused")
-
-
-@pytest.fixture
-def server():
-    with FleetServer(keyed=True) as running:
-        yield running
-
-
-@pytest.fixture
-def key(server):
-    key = new_key()
-    server.register(key)
-    return key
 
 
 @pytest.fixture

@@ -41,11 +41,6 @@ UNITS = 1 << 24
 BY_PERSON = {"data": {"person_field": "person"}}
 
 
-@pytest.fixture(scope="module")
-def model(tiny_base: Base) -> AdaptedModel:
-    return load(tiny_base("llama"))
-
-
 def sums_of(
     model: AdaptedModel,
     population: Population,

@@ -34,15 +34,10 @@ from sealora_common.round.sum_grid import SumGrid
 from sealora_common.secagg import RingVector, Segment
 
 from lora_kinds import lora
-from single_examples import clipped_sum_of, load, recipe_for, reference_gradients, some_examples
+from single_examples import clipped_sum_of, recipe_for, reference_gradients, some_examples
 
 Base = Callable[..., Path]
 GRID = SumGrid(grid_steps=1 << 12, site_limit=8 << 12, bits=24, honest_survivors=3)
-
-
-@pytest.fixture(scope="module")
-def model(tiny_base: Base) -> AdaptedModel:
-    return load(tiny_base("llama"))
 
 
 def shared_recipe(**changes: dict[str, Any]) -> Recipe:

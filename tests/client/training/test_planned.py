@@ -8,7 +8,6 @@ from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -24,15 +23,10 @@ from sealora_common.privacy.accounting import epsilon_pld
 from sealora_common.privacy.plan import PrivacyPlan, privacy_plan
 from sealora_common.recipe import Recipe
 
-from single_examples import load, recipe_for, some_examples
+from single_examples import recipe_for, some_examples
 
 Base = Callable[..., Path]
 ROSTER = 4
-
-
-@pytest.fixture(scope="module")
-def model(tiny_base: Base) -> AdaptedModel:
-    return load(tiny_base("llama"))
 
 
 class Drawn:

@@ -22,7 +22,7 @@ from sealora_client.fleet.installed_app import InstalledApp
 from sealora_client.fleet.link import PART, Link
 from sealora_client.fleet.loop import FleetLoop
 from sealora_client.fleet.session_record import SessionRecord
-from sealora_client.fleet.stop import Stop
+from sealora_client.fleet.stop import StopFlag
 from sealora_client.prometheus import SiteMetrics
 from sealora_common.health.status import Health
 
@@ -49,7 +49,7 @@ def _serve(site: FleetSite, address: str, ca: Path, directory: Path) -> None:
     own = directory / site.name
     own.mkdir()
     metrics = SiteMetrics(site.name)
-    stop = Stop()
+    stop = StopFlag()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
 
     def app(message: Message, context: Any) -> Message:

@@ -5,7 +5,6 @@ Against the real gate on a Unix socket; the sites' side is in the tests' hands.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import itertools
 import threading
@@ -16,86 +15,24 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-import uvicorn
-from fleet_bench import Answer, Answered, FleetBench, Headers, message_of
+from fleet_bench import Answer, message_of
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
-from flwr.proto.fleet_pb2 import PullMessagesRequest, PullMessagesResponse, PushMessagesResponse
-from flwr.proto.message_pb2 import PullObjectRequest, PullObjectResponse, PushObjectRequest
+from flwr.proto.fleet_pb2 import PullMessagesRequest, PullMessagesResponse
+from flwr.proto.message_pb2 import PullObjectRequest, PullObjectResponse
 from flwr.proto.node_pb2 import Node
-from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME
 from flwr.supercore.inflatable.inflatable_object import get_object_tree
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 from flwr.supercore.run import RunNotRunningException
 from flwr.supercore.task_identity import TaskIdentity
-from google.protobuf.message import Message as Proto
 
-from sealora_server.deployment.config import LimitsSection
-from sealora_server.deployment.processes.sockets import listen_unix
 from sealora_server.deployment.runs import socket_grid
 from sealora_server.deployment.runs.socket_grid import SocketGrid
 from sealora_server.deployment.superlink import app_messages
 from sealora_server.deployment.superlink.app_messages import LARGEST_PART
-from sealora_server.deployment.superlink.process import SuperLinkSettings, gated, superlink_app
 from sealora_server.deployment.superlink.questions import ids_of
 from sealora_server.node_keys import KeyedGrid, NodeSession
 
-
-class Bench(FleetBench):
-    """A SuperLink on a socket, with a run, and its nodes."""
-
-    def __init__(self, socket: Path) -> None:
-        settings = SuperLinkSettings(
-            supervisor=1,
-            database=FLWR_IN_MEMORY_DB_NAME,
-            superexec_secret="ab" * 32,
-            superlink_socket=0,
-            fleet_socket=0,
-            limits=LimitsSection(),
-            log="text",
-        )
-        app = superlink_app(settings)
-        super().__init__()
-        self.state = app.state.linkstate_factory.state()
-        self.listener = listen_unix(socket)
-        gate = gated(app, str(socket), LimitsSection())
-        self.fleet, self.messages = gate.fleet, gate.messages
-        options: dict[str, Any] = {"loop": "asyncio", "lifespan": "off", "log_config": None}
-        self.server = uvicorn.Server(uvicorn.Config(self._watched(gate), **options))
-        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.listener]})
-        self.asked: list[str] = []
-        self.thread.start()
-        self.own, self.the_run = self.node(), self.run()
-
-    def _watched(self, gate: Any) -> Any:
-        async def app(scope: Any, receive: Any, send: Any) -> None:
-            self.loop = asyncio.get_running_loop()
-            self.asked.append(scope["path"].rpartition("/")[2])
-            await gate(scope, receive, send)
-
-        return app
-
-    def ask(self, action: str, body: Proto | bytes, node: int | None, more: Headers | None = None) -> Answered:
-        return asyncio.run_coroutine_threadsafe(self.post(action, body, node, more), self.loop).result(20)
-
-    def two(self) -> list[int]:
-        """This node and another."""
-        return [self.own, self.node()]
-
-    def stop(self) -> None:
-        self.server.should_exit = self.server.force_exit = True
-        self.thread.join(timeout=10)
-
-    def begin(self, answer: Answer, node: int | None = None) -> str:
-        """Pushes an answer's envelope; its session."""
-        pushed = self.ask("push-messages", answer.request, node or self.own)
-        assert pushed.status == 200
-        return PushMessagesResponse.FromString(pushed.body).session_id
-
-    def add(self, session: str, name: str, content: bytes) -> None:
-        part = PushObjectRequest(
-            node=Node(node_id=self.own), run_id=self.the_run, session_id=session, object_id=name, object_content=content
-        )
-        assert self.ask("push-object", part, self.own).body != b""
+from grid_bench import Bench
 
 
 @pytest.fixture

@@ -1,170 +1,37 @@
-"""Whole runs: one history on both sides, rosters that change under way, ranges that follow earlier sums."""
+"""Rosters that change while a run goes on, and those that a site does not take."""
 
 from __future__ import annotations
 
-import copy
 import json
 import os
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
 
-import numpy as np
 import pytest
-from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
-from typer.testing import CliRunner
 
 from sealora_client.cli import cli as site_cli
-from sealora_client.cli import main as site_main
 from sealora_client.round.history import receipts_file
 from sealora_client.simulated import SimulatedSites
 from sealora_client.site.directory import Site, open_site
 from sealora_common.entropy import SystemEntropy
-from sealora_common.errors import FederationError, PolicyError
+from sealora_common.errors import PolicyError
 from sealora_common.identity import Identity, write_public_key
-from sealora_common.receipts.check import check_chain
-from sealora_common.receipts.receipt import chain_from_bytes, chain_to_bytes
+from sealora_common.receipts.receipt import chain_from_bytes
 from sealora_common.recipe import load_recipe
 from sealora_common.roster import Roster
-from sealora_common.round.clip_range import initial_range
-from sealora_common.round.contribution import ContributionLayout
-from sealora_common.round.order import RoundOrder, layout_of, terms_of, vector_digest
+from sealora_common.round.order import RoundOrder, layout_of, terms_of
 from sealora_common.secagg.bodies import Advertisement
-from sealora_common.secagg.encoding import FixedPoint
 from sealora_common.secagg.keys import KeyPair
 from sealora_common.secagg.messages import Kind, bundle, sign, unbundle
-from sealora_common.secagg.rotation import BLOCK
 from sealora_server.cli import cli as server_cli
 from sealora_server.run.store import RunStore
 from sealora_server.simulation import engine
 from sealora_server.simulation.sites import prepare_sites
 
-from lora_kinds import lora
-from tiny_federation import PRIVATE, WatchedGrid, adapter_of, events_of, recipe_of, run_inline, write_federation
+from tiny_federation import WatchedGrid, events_of, typed, write_federation
 
 SITES = ("site-0", "site-1", "site-2")
-
-
-def typed(cli, *words: object) -> str:
-    result = CliRunner().invoke(cli, [str(word) for word in words])
-    if result.exception is not None:
-        raise result.exception
-    return result.output
-
-
-# Receipts
-
-
-@pytest.fixture(scope="module")
-def interrupted(tiny_base, tmp_path_factory) -> tuple[Path, list[bytes]]:
-    """A run of three rounds that was killed in the second one and resumed; and the chains it had before."""
-    directory = tmp_path_factory.mktemp("receipts")
-    recipe, run = write_federation(directory, tiny_base(), rounds=3, privacy=PRIVATE), directory / "run"
-
-    class Killed(WatchedGrid):
-        def exchange(self, site, action, message):
-            if self.round == 2 and action == "query.confirm" and site == "site-1":
-                raise KeyboardInterrupt
-            return super().exchange(site, action, message)
-
-    with pytest.raises(KeyboardInterrupt):
-        run_inline(recipe, run, grid=Killed)
-    before = [receipts_file(run / "sites" / site).read_bytes() for site in SITES]
-    assert before == [chain_to_bytes(RunStore.open(run).receipts())] * 3
-    return run_inline(recipe, run, resume=True), before
-
-
-def test_after_a_run_both_sides_hold_the_same_chain(interrupted):
-    run, _ = interrupted
-    store = RunStore.open(run)
-    chain = store.receipts()
-    assert len(chain) == 3
-    roster = Roster.load(run / "roster.json")
-    assert roster.server_key == store.server_identity().public_key
-    check_chain(chain, {roster.hash.hex(): roster}, run=store.run_id, recipe=store.recipe)
-    assert (run / "receipts.jsonl").read_bytes() == chain_to_bytes(chain)
-    for site in SITES:
-        assert (run / "sites" / site / "receipts" / f"{store.run_id}.jsonl").read_bytes() == chain_to_bytes(chain)
-
-
-def test_a_resumed_run_goes_on_with_the_chain_it_had(interrupted):
-    run, before = interrupted
-    assert before[0] == chain_to_bytes(RunStore.open(run).receipts()[:1])
-
-
-def test_receipts_name_the_adapters_that_were_published_and_the_sites_that_were_in_them(interrupted):
-    run, _ = interrupted
-    store = RunStore.open(run)
-    shared = lora().shared(Site(run / "sites" / "site-0").model().layout)
-    roster = Roster.load(run / "roster.json")
-    for number, receipt in enumerate(store.receipts(), start=1):
-        assert receipt.adapter_digest == vector_digest(shared.flatten(adapter_of(run, number)))
-        assert receipt.survivors == store.record(number).survivors == SITES
-        assert receipt.roster_hash == roster.hash.hex()
-
-
-def test_two_sites_of_the_run_compare_their_chains(interrupted):
-    run, _ = interrupted
-    said = typed(site_cli, "receipts", "compare", run / "sites" / "site-0", run / "sites" / "site-2")
-    assert said == "the chains agree on rounds 1 to 3\n"
-
-
-@pytest.mark.parametrize("holder", ["", "sites/site-1"])
-def test_anybody_with_the_roster_and_the_recipe_checks_the_run(interrupted, holder):
-    run, _ = interrupted
-    options = ["--roster", run / "roster.json", "--recipe", run / "recipe.yaml"]
-    said = typed(site_cli, "receipts", "verify", run / holder, *options).splitlines()
-    assert [line.split(",")[0] for line in said[:3]] == ["round 1", "round 2", "round 3"]
-    assert all("3 confirmations, 3 needed (site-0, site-1, site-2)" in line for line in said[:3])
-
-
-def test_a_server_that_forks_history_loses_the_site_it_lied_to_and_is_found_out(
-    tiny_base, tmp_path, monkeypatch, capsys
-):
-    """From round 2 on site-0 is told another adapter of round 1, with a receipt that fits it."""
-    sections = {"sealing": {"adversary": "curious"}, "sites": {"round_attempts": 1}}
-    recipe, run = write_federation(tmp_path, tiny_base(), count=4, **sections), tmp_path / "run"
-
-    class Forking(WatchedGrid):
-        def exchange(self, site, action, message):
-            if site == "site-0" and action == "train" and self.round == 2:
-                # The server's own copy, which the other sites get as well, stays as it is.
-                message = copy.copy(message)
-                message.__dict__ = {**message.__dict__, "_content": self.forked(message.content)}
-            return super().exchange(site, action, message)
-
-        def forked(self, content):
-            store = RunStore.open(run)
-            adapter = np.asarray(content.array_records["arrays"]["adapter"].numpy()) + np.float32(1)
-            server = store.server_identity()
-            told = store.receipts()[0].model_copy(update={"adapter_digest": vector_digest(adapter)}).signed_by(server)
-            order = RoundOrder.parse(content.config_records["config"]["order"])
-            order = order.model_copy(update={"adapter_digest": told.adapter_digest, "history": told.hash})
-            fields = {"order": order.to_bytes(), "order-signature": order.signed_by(server)}
-            config = ConfigRecord(fields | {"receipts": chain_to_bytes([told])})
-            return RecordDict({"arrays": ArrayRecord({"adapter": Array(adapter)}), "config": config})
-
-    run_inline(recipe, run, grid=Forking)
-    refused = [event.reason for event in events_of(run, "site_failed") if event.site == "site-0" and event.round == 2]
-    assert refused
-    assert "not of this round" in refused[0]
-    assert [event.survivors for event in events_of(run, "round_finished")] == [
-        ("site-0", *SITES[1:], "site-3"),
-        (*SITES[1:], "site-3"),
-    ]
-    # Told the truth in the evaluation, the site refuses; its chain is the proof.
-    last = [event.reason for event in events_of(run, "site_failed") if event.round == 3]
-    assert any("the server's receipts differ from this site's from round 1 on" in reason for reason in last)
-    arguments = [str(run / "sites" / site) for site in ("site-0", "site-1")]
-    monkeypatch.setattr(sys, "argv", ["sealora-site", "receipts", "compare", *arguments])
-    with pytest.raises(SystemExit) as left:
-        site_main()
-    assert left.value.code == 1
-    assert "the chains differ from round 1 on" in capsys.readouterr().err
-
-
-# Rosters
 
 
 @dataclass
@@ -403,102 +270,3 @@ def test_a_site_takes_no_part_under_a_roster_without_itself_with_another_key_or_
     signed_with(consortium, members=members[:2])
     with pytest.raises(PolicyError, match="minimum_sites is 3, but the roster has 2"):
         open_site(consortium.site("site-0"))
-
-
-# Ranges and rotation
-
-
-@dataclass
-class Seen:
-    """What the sites put into the rounds of a run, and what was opened."""
-
-    run: Path
-    ranges: list[float] = field(default_factory=list)
-    weighted: dict[float, list[np.ndarray]] = field(default_factory=dict)
-    words: set[int] = field(default_factory=set)
-    opened: list = field(default_factory=list)
-
-
-def observed(directory: Path, base: Path, **sections) -> Seen:
-    seen = Seen(directory / "run")
-    encode, decode = ContributionLayout.encode, ContributionLayout.decode
-
-    def spied_encode(self, contribution, entropy):
-        if self.parameters:
-            if self.clip_range not in seen.ranges:
-                seen.ranges.append(self.clip_range)
-            seen.weighted.setdefault(self.clip_range, []).append(contribution.values * np.float64(contribution.weight))
-            seen.words.add(self.segments[0].length)
-        return encode(self, contribution, entropy)
-
-    def spied_decode(self, opened):
-        seen.opened.append(decode(self, opened))
-        return seen.opened[-1]
-
-    with mock.patch.multiple(ContributionLayout, encode=spied_encode, decode=spied_decode):
-        run_inline(write_federation(directory, base, rounds=3, **sections), seen.run)
-    return seen
-
-
-@pytest.fixture(scope="module", params=[False, True], ids=["plain", "rotated"])
-def ranged(request, tiny_base, tmp_path_factory) -> Seen:
-    sealing = {"weight_cap": 400, "rotation": request.param}
-    return observed(tmp_path_factory.mktemp("range"), tiny_base(), sealing=sealing)
-
-
-def test_the_range_of_a_round_follows_the_sum_of_the_one_before(ranged):
-    recipe = recipe_of(ranged.run)
-    records = [RunStore.open(ranged.run).record(number) for number in (1, 2, 3)]
-    assert ranged.ranges == [initial_range(recipe), records[0].next_clip_range, records[1].next_clip_range]
-    assert ranged.ranges[1] < ranged.ranges[0] / 2
-    if not recipe.sealing.rotation:
-        total = np.abs(ranged.opened[0].mean_delta * ranged.opened[0].total_weight).max()
-        assert ranged.ranges[1] == pytest.approx(1.25 * total)
-    assert all(record.clipped_fraction <= 1e-3 for record in records)
-
-
-def test_the_result_is_the_plain_weighted_mean_within_the_bound_of_the_narrower_range(ranged):
-    recipe = recipe_of(ranged.run)
-    errors = []
-    for reach, opened in zip(ranged.ranges, ranged.opened, strict=False):
-        exact = np.sum(ranged.weighted[reach], axis=0) / opened.total_weight
-        error = opened.mean_delta - exact
-        step = FixedPoint(-reach, reach, recipe.sealing.ring_bits, len(SITES)).step
-        # Rounding errs by less than a step a site and coordinate, by half of it in the mean; a rotation keeps norms.
-        assert np.linalg.norm(error) < 3**0.5 * step / opened.total_weight * np.sqrt(error.size + BLOCK) / 2 * 1.1
-        if not recipe.sealing.rotation:
-            assert np.abs(error).max() < 3 * step / opened.total_weight * 1.001
-        errors.append(float(np.linalg.norm(error) / np.linalg.norm(exact)))
-    assert errors[1] < errors[0] / 2
-    assert errors[2] < 1e-2
-
-
-def test_a_rotated_run_sends_whole_blocks_and_ends_with_an_evaluation(ranged):
-    rotation = recipe_of(ranged.run).sealing.rotation
-    assert {length % BLOCK == 0 for length in ranged.words} == {rotation}
-    (last,) = events_of(ranged.run, "evaluation_finished")
-    assert last.survivors == SITES
-
-
-def test_a_range_that_the_recipe_fixes_stays_through_the_run(tiny_base, tmp_path):
-    assert observed(tmp_path, tiny_base(), sealing={"clip_range": 0.015625}).ranges == [0.015625]
-
-
-def test_an_order_with_a_wider_range_than_the_recipe_s_is_refused_by_every_site(tiny_base, tmp_path):
-    recipe, run = write_federation(tmp_path, tiny_base(), sites={"round_attempts": 1}), tmp_path / "run"
-
-    class Widening(WatchedGrid):
-        def exchange(self, site, action, message):
-            if action == "train":
-                config = message.content.config_records["config"]
-                order = RoundOrder.parse(config["order"])
-                wider = order.model_copy(update={"clip_range": np.nextafter(order.clip_range, 1)})
-                config["order"] = wider.to_bytes()
-                config["order-signature"] = wider.signed_by(RunStore.open(run).server_identity())
-            return super().exchange(site, action, message)
-
-    with pytest.raises(FederationError, match="none that the recipe allows: it was refused"):
-        run_inline(recipe, run, grid=Widening)
-    refused = {event.site for event in events_of(run, "site_failed") if "none that the recipe allows" in event.reason}
-    assert refused == set(SITES)
-    assert not list((run / "sites").glob("*/ledger.sqlite"))

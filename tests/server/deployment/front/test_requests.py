@@ -1,60 +1,20 @@
-"""The rules of the front, the same for the embedded one and for nginx, each tried on the real process."""
+"""Which requests either front passes on, and which it refuses, each tried on the real process."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
-import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
 
-import httpx
 import pytest
-from front_bench import KINDS, StartedFront, started_front
+from front_bench import KINDS, started_front
 from starlette.responses import Response
 
-from sealora_server.deployment.config import LimitsSection
-from sealora_server.deployment.initialise import renew_certificate
 from sealora_server.deployment.superlink.paths import FLEET_PATHS
 
-PATH = "/v1/fleet/pull-messages"
-BODY_BYTES = 2**20
-LIMITS = LimitsSection(
-    body_bytes=BODY_BYTES,
-    header_bytes=4096,
-    requests_per_second=100_000,
-    request_burst=100_000,
-    connections=200,
-    connections_per_address=20,
-    connections_per_second=10_000,
-    header_seconds=1.0,
-    body_seconds=1.0,
-    idle_seconds=2.0,
-    answer_seconds=1.5,
-)
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def serving(request, tmp_path_factory) -> Iterator[StartedFront]:
-    with started_front(request.param, tmp_path_factory.mktemp("f") / "server", LIMITS) as front:
-        yield front
-
-
-@pytest.fixture
-def front(serving) -> Iterator[StartedFront]:
-    superlink = serving.superlink
-    superlink.requests.clear()
-    superlink.answer = None
-    superlink.first_chunk.clear()
-    superlink.go_on.clear()
-    yield serving
-    superlink.go_on.set()
-    superlink.answer = None
-    with serving.client(timeout=10) as client:  # whatever a test did, the front still serves
-        assert client.post(PATH, content=b"still there").content == b"still there"
+from front_requests import BODY_BYTES, LIMITS, PATH, head, status_of
 
 
 @pytest.mark.parametrize("path", sorted(FLEET_PATHS))
@@ -216,56 +176,6 @@ def test_an_answer_is_streamed_back(front):
         assert b"".join(chunks) == b"second"
 
 
-def test_a_silent_connection_is_closed(front):
-    with front.connect() as connection:
-        assert closed_within(connection, 4.0)
-
-
-def test_a_head_that_comes_byte_by_byte_is_cut_off(front):
-    with front.connect() as connection:
-        started = time.monotonic()
-        with contextlib.suppress(OSError):
-            for byte in head("Content-Length: 0") * 10:
-                connection.sendall(bytes([byte]))
-                time.sleep(0.1)
-                if closed_within(connection, 0.0):
-                    break
-        assert time.monotonic() - started < 5
-    assert front.superlink.requests == []
-
-
-def test_a_second_head_that_comes_byte_by_byte_is_cut_off_too(front):
-    with front.connect() as connection:
-        connection.sendall(head("Content-Length: 0"))
-        assert status_of(connection) == 200
-        started = time.monotonic()
-        with contextlib.suppress(OSError):
-            for byte in head("X-Padding: " + "a" * 100)[:80]:
-                connection.sendall(bytes([byte]))
-                time.sleep(0.1)
-                if closed_within(connection, 0.0):
-                    break
-        assert time.monotonic() - started < 6
-    assert len(front.superlink.requests) == 1
-
-
-def test_a_body_that_stops_coming_is_cut_off(front):
-    with front.connect() as connection:
-        connection.sendall(head("Content-Length: 100") + b"12345")
-        with contextlib.suppress(ConnectionError, ssl.SSLError):
-            assert status_of(connection) in {408, None}
-        assert closed_within(connection, 4.0)
-    assert not any(seen.whole for seen in front.superlink.requests)
-
-
-def test_an_idle_connection_is_closed_in_the_end(front):
-    with front.connect() as connection:
-        connection.sendall(head("Content-Length: 0"))
-        assert status_of(connection) == 200
-        assert not closed_within(connection, 1.2)  # later than the head of a first request is due
-        assert closed_within(connection, 4.0)
-
-
 def test_a_superlink_that_does_not_answer_makes_504(front):
     async def never(request, seen):
         while not front.superlink.go_on.is_set():
@@ -275,36 +185,6 @@ def test_a_superlink_that_does_not_answer_makes_504(front):
     front.superlink.answer = never
     with front.client(timeout=10) as client:
         assert client.post(PATH).status_code == 504
-
-
-def test_too_many_connections_of_one_address_are_told_to_come_later_or_dropped(front):
-    held = [front.connect() for _ in range(LIMITS.connections_per_address)]
-    try:
-        for connection in held:  # nginx counts a connection once it has asked for something
-            front.superlink.answer = front.superlink.slowly
-            connection.sendall(head("Content-Length: 0"))
-        deadline = time.monotonic() + 5
-        while len(front.superlink.requests) < len(held) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        if front.kind == "nginx":
-            with front.client() as client:
-                assert client.post(PATH).status_code == 503
-        else:
-            with pytest.raises((OSError, ssl.SSLError)):
-                front.connect()
-    finally:
-        front.superlink.go_on.set()
-        for connection in held:
-            connection.close()
-    front.superlink.answer = None
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        # Until the front has heard of their end, a new connection is told so or dropped like those above.
-        with front.client() as client, contextlib.suppress(httpx.TransportError):
-            if client.post(PATH).status_code == 200:
-                return
-        time.sleep(0.1)
-    pytest.fail("the connections were closed and are counted still")
 
 
 def test_many_requests_at_once_all_get_their_own_answers(front):
@@ -325,46 +205,6 @@ def test_many_requests_at_once_all_get_their_own_answers(front):
     assert len(answers) == 10
 
 
-def test_plain_http_and_old_tls_are_not_spoken(front):
-    with socket.create_connection(("127.0.0.1", front.port), timeout=5) as plain:
-        plain.sendall(b"POST /v1/fleet/get-run HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
-        with contextlib.suppress(ConnectionError):
-            assert b" 200 " not in plain.recv(1000)
-    old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
-    old.set_ciphers("ALL:@SECLEVEL=0")  # it is the front that must refuse, not this client
-    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
-        old.maximum_version = ssl.TLSVersion.TLSv1_1
-    with (
-        socket.create_connection(("127.0.0.1", front.port), timeout=5) as plain,
-        pytest.raises((ssl.SSLError, OSError)),
-    ):
-        old.wrap_socket(plain, server_hostname="localhost")
-    assert front.superlink.requests == []
-
-
-def test_a_handshake_that_never_comes_is_given_up(front):
-    with socket.create_connection(("127.0.0.1", front.port), timeout=5) as plain:
-        assert closed_within(plain, 5.0)
-
-
-def test_a_renewed_certificate_is_shown_to_new_connections_without_a_restart(front):
-    with front.connect() as before:
-        first = before.getpeercert(binary_form=True)
-        renew_certificate(front.server)
-        front.process.send_signal(signal.SIGHUP)
-        deadline = time.monotonic() + 5
-        while True:
-            with front.connect() as after:
-                if after.getpeercert(binary_form=True) != first:
-                    break
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        before.sendall(head("Content-Length: 0"))
-        if front.kind == "embedded":  # nginx closes idle connections of its former workers
-            assert status_of(before) == 200
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_requests_over_the_rate_are_told_to_come_later(kind, tmp_path):
     limits = LIMITS.model_copy(update={"requests_per_second": 2, "request_burst": 10})
@@ -383,38 +223,3 @@ def test_a_superlink_that_is_not_there_makes_502(kind, tmp_path):
     with front as started, started.client(timeout=10) as client:
         assert client.post(PATH).status_code == 502
         assert client.get("/healthz").status_code == 502
-
-
-def head(*lines: str) -> bytes:
-    return "\r\n".join([f"POST {PATH} HTTP/1.1", "Host: localhost", *lines, "", ""]).encode()
-
-
-def status_of(connection: socket.socket) -> int | None:
-    """The status of the next answer; None where the connection ends without one."""
-    received = b""
-    while b"\r\n\r\n" not in received:
-        chunk = connection.recv(4096)
-        if not chunk:
-            return None
-        received += chunk
-    headers, _, body = received.partition(b"\r\n\r\n")
-    length = next((int(line.split(b":")[1]) for line in headers.lower().splitlines() if b"content-length" in line), 0)
-    while len(body) < length:
-        body += connection.recv(4096)
-    return int(headers.split()[1])
-
-
-def closed_within(connection: socket.socket, seconds: float) -> bool:
-    """Whether the other side ends the connection within so long."""
-    connection.settimeout(max(seconds, 0.001))
-    try:
-        while connection.recv(4096):
-            pass
-    except (TimeoutError, ssl.SSLWantReadError):
-        return False
-    except OSError:
-        return True
-    finally:
-        with contextlib.suppress(OSError):
-            connection.settimeout(10)
-    return True

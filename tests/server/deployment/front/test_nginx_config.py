@@ -17,7 +17,7 @@ from sealora_server.deployment.front.nginx import nginx_config, own_account, pre
 from sealora_server.deployment.initialise import initialise
 from sealora_server.deployment.superlink.paths import FLEET_PATHS
 
-DEPLOYED = Path(__file__).parents[3] / "deploy" / "nginx.conf"
+DEPLOYED = Path(__file__).parents[4] / "deploy" / "nginx.conf"
 DIRECTORY = "/var/lib/sealora-server/server"
 
 

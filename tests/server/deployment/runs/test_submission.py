@@ -1,0 +1,120 @@
+"""What may be submitted, and what is refused and leaves nothing."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from fleet_sites import FleetFederation
+
+from sealora_common.entropy import SystemEntropy
+from sealora_common.identity import Identity
+from sealora_server.deployment.errors import DeploymentError
+from sealora_server.run.store import RunStore
+
+from pure_sites import pure_recipe
+from run_host import RECIPE
+
+
+def other_server(bench):
+    return FleetFederation(RECIPE, 3, Identity.create("server", SystemEntropy()).public_key).roster
+
+
+def no_server(bench):
+    roster = bench.federation.roster.model_copy(update={"server": None, "signature": ""})
+    return roster.signed(bench.federation.coordinator)
+
+
+def no_node_key(bench):
+    roster = bench.federation.roster
+    member = roster.members[1].model_copy(update={"node_key": None})
+    return roster.with_member(member).signed(bench.federation.coordinator)
+
+
+REFUSED = {
+    "the recipe's model.digest is missing, so sites could train on different base models: put in what "
+    "`sealora-site model digest none` prints": {"recipe": lambda bench: pure_recipe()},
+    "the roster names another server key, so sites would not accept": {"roster": other_server},
+    "the roster names no server key": {"roster": no_server},
+    "site 'site-1' has no node key on the roster": {"roster": no_node_key},
+    "the coordinator's signature on the roster does not hold": {
+        "roster": lambda bench: bench.federation.roster.without_member("site-2")
+    },
+    "the roster has 2 sites and the recipe needs 3: add sites": {
+        "roster": lambda bench: bench.federation.roster.without_member("site-2").signed(bench.federation.coordinator)
+    },
+}
+
+
+@pytest.mark.parametrize("said", REFUSED)
+def test_a_submission_that_could_come_to_nothing_is_refused_and_leaves_nothing(bench, said):
+    async def run() -> None:
+        operations = bench.operations()
+        changes = {name: make(bench) for name, make in REFUSED[said].items()}
+        with pytest.raises(DeploymentError) as caught:
+            await operations.handle(bench.submission(**changes))
+        assert said in str(caught.value)
+        assert list(bench.server.runs.iterdir()) == []
+        assert bench.superlink.known == {}
+        assert operations.runs == {}
+
+    asyncio.run(run())
+
+
+def test_a_name_is_used_once(bench):
+    async def run() -> None:
+        operations = bench.operations()
+        await operations.handle(bench.submission())
+        with pytest.raises(DeploymentError, match=r"r1 exists: give this run another name with --name"):
+            await operations.handle(bench.submission())
+        await operations.pause_runs()
+
+    asyncio.run(run())
+
+
+def test_a_submission_that_finds_no_superlink_leaves_nothing_and_can_be_made_again(bench):
+    async def run() -> None:
+        operations = bench.operations()
+        nodes, bench.superlink.nodes = bench.superlink.nodes, lambda: (_ for _ in ()).throw(DeploymentError("down"))
+        with pytest.raises(DeploymentError, match="down"):
+            await operations.handle(bench.submission())
+        assert list(bench.server.runs.iterdir()) == []
+        bench.superlink.nodes = nodes
+        await operations.handle(bench.submission())
+        await bench.process(1)
+        await operations.pause_runs()
+
+    asyncio.run(run())
+
+
+def test_a_submission_that_was_cut_short_is_left_alone(bench):
+    RunStore.create(bench.server.runs / "cut", RECIPE)
+    (bench.server.runs / "empty").mkdir()
+    assert bench.operations().runs == {}
+
+
+def test_a_run_whose_operation_file_is_damaged_waits_for_its_operator(bench):
+    async def run() -> None:
+        operations = bench.operations()
+        await operations.handle(bench.submission())
+        await operations.pause_runs()
+        (bench.server.runs / "r1" / "operation.json").write_text("{")
+        again = bench.operations()
+        again.start_runs()
+        status = again.runs["r1"].status()
+        assert status.condition == "stopped"
+        assert "is missing or damaged: resume the run" in status.said
+
+    asyncio.run(run())
+
+
+def test_a_run_with_a_damaged_recipe_does_not_keep_the_others_from_starting(bench):
+    async def run() -> None:
+        operations = bench.operations()
+        for name in ("bad", "good"):
+            await operations.handle(bench.submission(name=name))
+        await operations.pause_runs()
+        (bench.server.runs / "bad" / "recipe.yaml").write_text("rounds: many")
+        assert list(bench.operations().runs) == ["good"]
+
+    asyncio.run(run())
