@@ -23,7 +23,7 @@ from dockerfile import environment
 
 from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.initialise import initialise
-from sealora_server.deployment.operator.messages import AskStatus
+from sealora_server.deployment.operator.messages import AskStatus, Status
 from sealora_server.deployment.operator.socket import ask
 
 from tiny_federation import PRIVATE, prepare_run, write_federation
@@ -95,7 +95,8 @@ def test_the_server_runs(volume: Path) -> None:
     server.config_file.write_text(yaml.safe_dump(values))
     with running(volume, server) as process:
         status = ask(server.operator_socket, AskStatus())
-        with urllib.request.urlopen(f"http://{status['health']}/healthz") as response:
+        assert isinstance(status, Status)
+        with urllib.request.urlopen(f"http://{status.health}/healthz") as response:
             assert response.status == 200
     assert process.returncode == 0
 

@@ -18,11 +18,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 def main(recipe: Path, run: Path) -> None:
     from sealora_client.model import adapted
     from sealora_server.run import rounds
+    from sealora_server.run.store import EvaluationRecord
 
     from tiny_federation import run_inline
 
     # The final evaluation is a round like the one before it, without the training: it would only take time.
-    with mock.patch.object(os, "fsync"), mock.patch.object(rounds._Run, "_evaluate", return_value=0.0):
+    record = EvaluationRecord(heldout_loss=0.0, survivors=())
+    with mock.patch.object(os, "fsync"), mock.patch.object(rounds._Run, "_evaluate", return_value=record):
         run_inline(recipe, run)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(json.dumps({"peak": peak, "models": len(adapted._loaded)}))
