@@ -1,4 +1,4 @@
-"""No folder of the packages is a flat bag: each says what belongs there and holds no more than one can look over."""
+"""No folder of the packages is a flat bag, and no file too long: each holds no more than one can look over."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = [ROOT / part for part in ("common/sealora_common", "server/sealora_server", "client/sealora_client")]
 MOST = 14
+MOST_LINES = 400
 LARGER = {"common/sealora_common/secagg": "one protocol, read as a whole beside its papers"}
 
 
@@ -31,3 +32,14 @@ def test_every_folder_says_what_belongs_there(name):
     init = ROOT / name / "__init__.py"
     assert init.exists(), f"{name} has no __init__.py"
     assert ast.get_docstring(ast.parse(init.read_text(encoding="utf-8")))
+
+
+def test_no_file_of_packages_or_tests_is_longer_than_a_reader_can_hold():
+    places = [*PACKAGES, ROOT / "tests", ROOT / "deploy"]
+    files = [path for place in places for path in place.rglob("*.py")]
+    assert {path.parent for path in files} >= {ROOT / "tests", *PACKAGES}
+    lines = {
+        path.relative_to(ROOT).as_posix(): len(path.read_text(encoding="utf-8").splitlines()) for path in sorted(files)
+    }
+    long = {name: count for name, count in lines.items() if count > MOST_LINES}
+    assert not long, "part them by subject; what several parts need is a module of its own beside them"

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import yaml
 from flwr.app import ConfigRecord, RecordDict
-from test_epsilon_per_vector import VICTIM, Watch, stalls
 
 from sealora_client.budget.admission import admission
 from sealora_client.ledger import Ledger, export, journal, recovery
@@ -26,6 +25,7 @@ from sealora_common.receipts.receipt import Receipt, history_of
 from sealora_common.round.contribution import ContributionLayout
 from sealora_common.round.order import RoundOrder
 
+from charge_watch import VICTIM, Watch, stalls
 from site_bench import Bench, payload_of, refusal_of
 from tiny_federation import PRIVATE
 

@@ -18,17 +18,20 @@ log = logging.getLogger(__name__)
 
 # `submit` waits for the SuperLink, `stop` for the ServerApp's end; nothing else takes long.
 _SECONDS = 90.0
-_REQUEST_SECONDS = 10.0
 
 Handler = Callable[[Request], Awaitable[Result]]
 
 
-async def serve_operator(listener: socket.socket, handle: Handler) -> asyncio.Server:
-    """Answers requests on `listener`, one a connection, until the server that is returned is closed."""
+async def serve_operator(listener: socket.socket, handle: Handler, *, patience: float = 10.0) -> asyncio.Server:
+    """Answers requests on `listener`, one a connection, until the server that is returned is closed.
+
+    Args:
+        patience: seconds for which a connection may say nothing; then it is closed.
+    """
 
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            line = await asyncio.wait_for(reader.readline(), _REQUEST_SECONDS)
+            line = await asyncio.wait_for(reader.readline(), patience)
             answer = await _answer(line, handle)
             writer.write(answer.model_dump_json().encode() + b"\n")
             await writer.drain()

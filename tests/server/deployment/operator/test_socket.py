@@ -13,7 +13,6 @@ import pytest
 
 from sealora_common.errors import PolicyError
 from sealora_server.deployment.errors import DeploymentError
-from sealora_server.deployment.operator import socket as operator_socket
 from sealora_server.deployment.operator.messages import (
     REQUEST,
     AskStatus,
@@ -56,19 +55,26 @@ async def handle(request: Request) -> Result:
     return Done()
 
 
-@pytest.fixture
-def path(tmp_path) -> Iterator[Path]:
+@contextlib.contextmanager
+def served(path: Path, **options: float) -> Iterator[Path]:
     """A socket that is answered from a thread."""
     loop = asyncio.new_event_loop()
-    listener = listen_unix(tmp_path / "operator.sock")
-    server = loop.run_until_complete(serve_operator(listener, handle))
+    server = loop.run_until_complete(serve_operator(listen_unix(path), handle, **options))
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    yield tmp_path / "operator.sock"
-    loop.call_soon_threadsafe(server.close)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
+    try:
+        yield path
+    finally:
+        loop.call_soon_threadsafe(server.close)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@pytest.fixture
+def path(tmp_path) -> Iterator[Path]:
+    with served(tmp_path / "operator.sock") as path:
+        yield path
 
 
 def say(path: Path, content: bytes) -> dict[str, Any] | None:
@@ -140,9 +146,8 @@ def test_a_line_that_is_too_long_is_not_taken(path):
     assert ask(path, AskStatus())
 
 
-def test_one_who_says_nothing_keeps_nobody_waiting(path, monkeypatch):
-    monkeypatch.setattr(operator_socket, "_REQUEST_SECONDS", 0.2)
-    with socket.socket(socket.AF_UNIX) as silent:
+def test_one_who_says_nothing_keeps_nobody_waiting(tmp_path):
+    with served(tmp_path / "operator.sock", patience=0.2) as path, socket.socket(socket.AF_UNIX) as silent:
         silent.settimeout(10)
         silent.connect(str(path))
         assert ask(path, AskStatus())
