@@ -58,14 +58,27 @@ def test_a_node_that_is_heard_frees_a_place_among_strangers() -> None:
 
 def test_an_address_has_its_places_again_as_its_connections_close_each_once() -> None:
     door = Door(per_address=2)
-    first, second = door.comes("first", "a"), door.comes("second", "a")
+    first = door.comes("first", "a")
+    assert door.comes("second", "a") is not None
     assert door.comes("third", "a") is None
     door.limit.leave(first)
     door.limit.leave(first)  # said more than once
     door.limit.leave(None)
     assert door.limit.enter("a", 1.0, lambda: None) is not None
     assert door.limit.enter("a", 1.0, lambda: None) is None
-    assert second is not None
+
+
+def test_a_node_that_is_heard_when_its_connection_has_closed_changes_nothing() -> None:
+    door = Door(per_address=2)
+    gone, stays = door.comes("gone", "a"), door.comes("stays", "a")
+    assert gone is not None
+    door.limit.leave(gone)
+    door.limit.know(gone)
+    door.limit.leave(gone)
+    assert door.limit.enter("a", 1.0, lambda: None) is not None
+    assert door.limit.enter("a", 1.0, lambda: None) is None
+    door.limit.leave(stays)
+    assert door.limit.enter("a", 2.0, lambda: None) is not None
 
 
 def test_who_asks_on_is_not_forgotten_for_those_that_come_after() -> None:
