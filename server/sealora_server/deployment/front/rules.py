@@ -100,7 +100,7 @@ class ConnectionLimit:
 
     def know(self, slot: Slot) -> None:
         """A registered node was heard on the connection."""
-        if not slot.is_known and not slot.has_left:
+        if not slot.is_known:
             slot.is_known = True
             self._forget_stranger(slot)
 

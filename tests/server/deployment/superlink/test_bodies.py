@@ -88,6 +88,13 @@ def test_what_is_more_or_no_length_is_refused_before_it_is_read(length: bytes) -
         most_bytes(lengths(length), 10)
 
 
+@pytest.mark.parametrize("digits", [19, 5000])
+def test_a_length_of_more_digits_than_any_is_no_length(digits: int) -> None:
+    """Python converts no text of more than 4,300 digits, and says so by an error of its own."""
+    with pytest.raises(BodyTooLargeError):
+        most_bytes(lengths(b"5".rjust(digits, b"0")), 10)
+
+
 @pytest.mark.parametrize("chunked", [True, False])
 @pytest.mark.parametrize(
     ("action", "limit"), [("pull-messages", SMALL_BYTES), ("push-object", 2**20), ("push-messages", 2**21)]
