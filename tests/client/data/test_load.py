@@ -190,7 +190,7 @@ SOURCES = Path(load_data.__code__.co_filename).parents[1]
         (r"\bto_examples\(", {"data/examples.py", "objective/causal.py"}),
         (r"\bDataSet\.of\(", {"data/load.py"}),
         (r"\bPopulation\.of\(", {"data/load.py", "data/population.py"}),
-        (r"(?<![.\w])(?<!def )evaluated\(", {"data/selection.py", "data/load.py"}),
+        (r"(?<![.\w])evaluated\(", {"data/selection.py", "data/load.py"}),
         (r"heldout_limit", {"data/selection.py"}),
     ],
 )
