@@ -53,6 +53,7 @@ class FleetSite:
         key: EllipticCurvePrivateKey | None = None,
         connection: Connection | None = None,
         settle: float = 0.0,
+        longest_fetch: float = 7200.0,
     ) -> None:
         self.app = CountingApp() if app is None else app
         self.key = key or new_key()
@@ -69,6 +70,7 @@ class FleetSite:
             interval=PollInterval(shortest=0.02, longest=0.05),
             backoff=Backoff(first=0.02, longest=0.1),
             settle=settle,
+            longest_fetch=longest_fetch,
         )
         self._thread = threading.Thread(target=self.loop.run, daemon=True)
 

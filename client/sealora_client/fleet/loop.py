@@ -36,8 +36,6 @@ _IS_STOPPED = "this site is being stopped by its operator; order the round anew 
 _UNREADABLE = "this site could not read the message; server and site must run the same version"
 _NOT_TAKEN = "the server did not take this site's answer; the site's own log says why"
 _DISK = "the site cannot read or write its own files; its own log says which"
-_LONGEST_FETCH = 7200.0
-"""Seconds after which a message that does not come whole is given up, whatever time the server set for it."""
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +70,7 @@ class FleetLoop:
         backoff: of the attempts while the server is away.
         settle: seconds between the last answer and the end of the session, for the server to fetch the answer:
             Flower drops what it holds of a node that is gone.
+        longest_fetch: seconds after which a message that does not come whole is given up, whatever time the server set.
     """
 
     def __init__(
@@ -87,6 +86,7 @@ class FleetLoop:
         interval: PollInterval | None = None,
         backoff: Backoff | None = None,
         settle: float = 2.0,
+        longest_fetch: float = 7200.0,
     ) -> None:
         self._connection = connection
         self._app = app
@@ -97,6 +97,7 @@ class FleetLoop:
         self._interval = interval or PollInterval()
         self._backoff = backoff or Backoff()
         self._settle = settle
+        self._longest_fetch = longest_fetch
         self._sent = -math.inf
         self._stop = stop or StopFlag()
         self._node_id = 0
@@ -197,7 +198,7 @@ class FleetLoop:
         started = time.monotonic()
         try:
             self._session.take(metadata)
-            until = min(delivery.expires, time.time() + _LONGEST_FETCH)
+            until = min(delivery.expires, time.time() + self._longest_fetch)
             message = self._patiently(lambda: self._connection.fetch(delivery), until=until)
         except StorageError as error:
             log.error("%s", error)

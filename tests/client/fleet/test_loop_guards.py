@@ -9,7 +9,6 @@ from fake_connection import LOST, SERVER, FakeConnection, reasons
 from fleet_server import wait_until
 from fleet_site import CountingApp, FleetSite, delivery
 
-from sealora_client.fleet import loop as loop_module
 from sealora_client.fleet.errors import BadMessageError
 from sealora_client.fleet.flower import Reply
 from sealora_client.fleet.stop import StopNow
@@ -20,11 +19,11 @@ FULL = StorageError("the disk is full")
 
 @pytest.fixture
 def start(tmp_path):
-    """`start(connection)`: a site on it, at work until the end of the test."""
+    """`start(connection, app, **options)`: a site on it, at work until the end of the test."""
     sites = []
 
-    def started(connection, app=None):
-        sites.append(FleetSite(tmp_path, SERVER, app, connection=connection))
+    def started(connection, app=None, **options):
+        sites.append(FleetSite(tmp_path, SERVER, app, connection=connection, **options))
         return sites[-1].__enter__()
 
     yield started
@@ -68,11 +67,10 @@ def test_a_server_that_says_the_same_for_ever_is_not_listened_to_without_a_pause
     assert connection.calls.count("pull") - before <= 0.5 / 0.02 + 1
 
 
-def test_a_message_that_does_not_come_whole_is_given_up_whatever_time_the_server_set(start, monkeypatch, caplog):
-    monkeypatch.setattr(loop_module, "_LONGEST_FETCH", 0.3)
+def test_a_message_that_does_not_come_whole_is_given_up_whatever_time_the_server_set(start, caplog):
     connection = FakeConnection(fetch=[LOST] * 1000)
     connection.inbox.append(delivery(ttl=1e9))
-    site = start(connection)
+    site = start(connection, longest_fetch=0.3)
     wait_until(lambda: "a message was dropped" in caplog.text)
     connection.failures["fetch"] = []
     connection.inbox.append(delivery(2))

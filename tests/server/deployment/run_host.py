@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import yaml
@@ -16,6 +17,7 @@ from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.operator.messages import Submit
 from sealora_server.deployment.operator.operations import Operations
+from sealora_server.deployment.processes.restarts import RestartPolicy
 from sealora_server.deployment.runs.managed import RunHost
 from sealora_server.deployment.runs.serverapp_process import Outcome
 from sealora_server.deployment.runs.submission import Operation
@@ -81,16 +83,28 @@ class FakeProcess:
 class Bench:
     """A server's operations, with a fake SuperLink and fake ServerApps."""
 
-    def __init__(self, server: ServerDirectory, superlink: FakeSuperLink, processes: list[FakeProcess]) -> None:
+    def __init__(self, server: ServerDirectory, superlink: FakeSuperLink) -> None:
         self.server = server
         self.superlink = superlink
-        self.processes = processes
+        self.processes: list[FakeProcess] = []
         self.identity = Identity.load("server", server.identity)
         self.federation = FleetFederation(RECIPE, 3, self.identity.public_key)
 
     def operations(self) -> Operations:
-        host = RunHost(self.server, os.getpid(), self.superlink, asyncio.Lock(), lambda name, line: None)
+        host = RunHost(
+            self.server,
+            os.getpid(),
+            self.superlink,
+            asyncio.Lock(),
+            lines=lambda name, line: None,
+            start=self._start,
+            policy=partial(RestartPolicy, first_delay=0.001),
+        )
         return Operations(host, self.identity.public_key)
+
+    async def _start(self, spec: Any, lines: Any) -> FakeProcess:
+        self.processes.append(FakeProcess(spec))
+        return self.processes[-1]
 
     def submission(self, **changes: Any) -> Submit:
         recipe = yaml.safe_dump(changes.pop("recipe", RECIPE).model_dump(mode="json"))

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 QUICK_SECONDS = 10.0
 """A process that dies sooner than this after its start did no good."""
-_FIRST_DELAY = 0.25
 _LONGEST_DELAY = 8.0
 
 
@@ -24,6 +23,8 @@ class RestartPolicy:
 
     patience: int = 5
     """Quick deaths in a row after which it gives up."""
+    first_delay: float = 0.25
+    """Seconds after the first death."""
     quick_deaths: int = 0
 
     def delay_after(self, seconds_alive: float) -> float | None:
@@ -31,4 +32,4 @@ class RestartPolicy:
         self.quick_deaths = self.quick_deaths + 1 if seconds_alive < QUICK_SECONDS else 0
         if self.quick_deaths >= self.patience:
             return None
-        return min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** max(0, self.quick_deaths - 1))
+        return min(_LONGEST_DELAY, self.first_delay * 2.0 ** max(0, self.quick_deaths - 1))

@@ -30,14 +30,21 @@ class Service:
         spec: how it is started.
         lines: gets what it says.
         when_started: awaited after each start, for what must be done anew then; tried again until it succeeds.
+        policy: makes what says whether and when it is started again.
     """
 
     def __init__(
-        self, spec: ProcessSpec, lines: Lines, when_started: Callable[[], Awaitable[None]] | None = None
+        self,
+        spec: ProcessSpec,
+        lines: Lines,
+        when_started: Callable[[], Awaitable[None]] | None = None,
+        *,
+        policy: Callable[[], RestartPolicy] = RestartPolicy,
     ) -> None:
         self._spec = spec
         self._lines = lines
         self._when_started = when_started
+        self._policy = policy
         self._process: RunningProcess | None = None
         self._last_words = ""
         self.restarts = 0
@@ -53,7 +60,7 @@ class Service:
         Raises:
             DeploymentError: it died quickly too often.
         """
-        policy = RestartPolicy()
+        policy = self._policy()
         while True:
             self._process = await RunningProcess.start(self._spec, self._hear)
             setting_up = asyncio.create_task(self._set_up())

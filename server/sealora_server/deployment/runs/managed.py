@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +45,8 @@ class RunHost:
         superlink: the client of its SuperLink.
         starting: held while a run is started, so that each process gets the task of its own run.
         lines: gets (name of the process, line).
+        start: starts a process; what it says goes to the second argument, line by line.
+        policy: makes what says whether and when a run's process is started again.
     """
 
     server: ServerDirectory
@@ -52,6 +54,8 @@ class RunHost:
     superlink: SuperLinkClient
     starting: asyncio.Lock
     lines: Callable[[str, str], None]
+    start: Callable[[ProcessSpec, Callable[[str], None]], Awaitable[RunningProcess]] = RunningProcess.start
+    policy: Callable[[], RestartPolicy] = RestartPolicy
 
 
 class ManagedRun:
@@ -172,7 +176,7 @@ class ManagedRun:
 
     async def _keep_running(self) -> None:
         """One process after the other, until the run's end or until it cannot go on."""
-        policy = RestartPolicy()
+        policy = self._host.policy()
         while True:
             began = time.monotonic()
             try:
@@ -183,7 +187,7 @@ class ManagedRun:
                     self._flower_run, token = await asyncio.to_thread(
                         self._host.superlink.start_run, bundle, bundle_hash, config
                     )
-                self._process = await RunningProcess.start(self._spec(token), self._hear)
+                self._process = await self._host.start(self._spec(token), self._hear)
                 status = await self._process.wait()
                 self._process = None
                 await self._end_flower_run()

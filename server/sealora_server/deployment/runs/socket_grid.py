@@ -62,21 +62,27 @@ log = logging.getLogger(__name__)
 
 HELD_SECONDS = 1
 """For so long the SuperLink holds a question to which there is no answer yet."""
-# Longer than a SuperLink takes to come back; a ServerApp that waits longer is better started anew.
-_LONGEST_OUTAGE_SECONDS = 120.0
 _LONGEST_RETRY_SECONDS = 2
-# A vector comes in pieces of 5 MB. An answer of ten thousand crumbs must not hold up the others while it is fetched.
-_PARTS_AT_ONCE = 100
 
 
 class SocketGrid(HttpGrid):
-    """Flower's grid over the Unix socket at `socket`, with the token of the run's task."""
+    """Flower's grid over the Unix socket at `socket`, with the token of the run's task.
 
-    def __init__(self, socket: Path, token: str) -> None:
+    Args:
+        socket: of the SuperLink.
+        token: of the task.
+        longest_outage: seconds after which a SuperLink that does not answer is given up: longer than one takes to come
+            back; a ServerApp that waits longer is better started anew.
+        parts_at_once: of one answer are fetched before the others are looked at. A vector comes in pieces of 5 MB; an
+            answer of ten thousand crumbs must not hold up the others.
+    """
+
+    def __init__(self, socket: Path, token: str, *, longest_outage: float = 120.0, parts_at_once: int = 100) -> None:
         super().__init__(token=token)
         self._socket = socket
+        self._parts_at_once = parts_at_once
         self._retry_invoker.wait_gen_factory = lambda: exponential(base_delay=0.1, max_delay=_LONGEST_RETRY_SECONDS)
-        self._retry_invoker.max_time = _LONGEST_OUTAGE_SECONDS
+        self._retry_invoker.max_time = longest_outage
         self._arriving: dict[str, _Arriving] = {}
         self._chunks: set[str] = set()
 
@@ -166,7 +172,7 @@ class SocketGrid(HttpGrid):
         metadata = message_from_proto(arriving.envelope).metadata
         came_whole = not arriving.missing  # then the SuperLink has let go of it
         try:
-            for part in arriving.missing[:_PARTS_AT_ONCE]:
+            for part in arriving.missing[: self._parts_at_once]:
                 got = self.client.PullObject(PullObjectRequest(node=self.node, run_id=run_id, object_id=part))
                 if not got.object_found:
                     raise LookupError("a part of the answer is gone")

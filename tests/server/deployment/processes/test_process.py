@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -159,15 +160,15 @@ def test_flower_s_settings_of_the_account_do_not_reach_a_process(monkeypatch):
     assert environment["KEPT"] == "yes"
 
 
-def test_a_service_that_dies_is_started_again_and_set_up_again(monkeypatch):
-    monkeypatch.setattr("sealora_server.deployment.processes.restarts._FIRST_DELAY", 0.01)
+def test_a_service_that_dies_is_started_again_and_set_up_again():
+    policy = partial(RestartPolicy, first_delay=0.01)
     starts: list[int] = []
 
     async def when_started() -> None:
         starts.append(1)
 
     async def run() -> Service:
-        service = Service(spec("time.sleep(60)"), lambda line: None, when_started)
+        service = Service(spec("time.sleep(60)"), lambda line: None, when_started, policy=policy)
         keeping = asyncio.create_task(service.keep_running())
         for _ in range(2):
             before = len(starts)
@@ -186,11 +187,12 @@ def test_a_service_that_dies_is_started_again_and_set_up_again(monkeypatch):
     assert asyncio.run(run()).status.pid is None
 
 
-def test_a_service_that_keeps_dying_is_given_up_with_its_last_words(monkeypatch):
-    monkeypatch.setattr("sealora_server.deployment.processes.restarts._FIRST_DELAY", 0.0)
+def test_a_service_that_keeps_dying_is_given_up_with_its_last_words():
+    policy = partial(RestartPolicy, first_delay=0.0)
 
     async def run() -> None:
-        await Service(spec("print('the port is taken'); sys.exit(3)"), lambda line: None).keep_running()
+        dying = spec("print('the port is taken'); sys.exit(3)")
+        await Service(dying, lambda line: None, policy=policy).keep_running()
 
     with pytest.raises(DeploymentError) as caught:
         asyncio.run(run())

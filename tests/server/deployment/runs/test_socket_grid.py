@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import threading
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,15 +43,21 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     bench.stop()
 
 
-@pytest.fixture
-def grid(bench: Bench, tmp_path: Path) -> Iterator[SocketGrid]:
+@contextmanager
+def grid_of(bench: Bench, socket: Path, **options: Any) -> Iterator[SocketGrid]:
     TaskIdentity.run_id, TaskIdentity.node_id = bench.the_run, 1
     TaskIdentity.task_id = bench.state.get_run_info(run_ids=[bench.the_run])[0].primary_task_id
-    grid = SocketGrid(tmp_path / "s", bench.tokens[bench.the_run])
+    grid = SocketGrid(socket, bench.tokens[bench.the_run], **options)
     grid.set_run(bench.state.get_run_info(run_ids=[bench.the_run])[0])
     assert bench.own in grid.node_sessions()
-    yield grid
-    grid.close()
+    with closing(grid):
+        yield grid
+
+
+@pytest.fixture
+def grid(bench: Bench, tmp_path: Path) -> Iterator[SocketGrid]:
+    with grid_of(bench, tmp_path / "s") as grid:
+        yield grid
 
 
 def order(grid: SocketGrid, node: int, content: RecordDict | None = None) -> str:
@@ -114,19 +121,19 @@ def test_an_answer_that_has_not_come_whole_holds_up_no_other(grid: SocketGrid, b
     assert bench.asked == ["pull-object"] * len(rest) + ["confirm-message-received"]  # no part comes twice
 
 
-def test_an_answer_of_many_crumbs_holds_up_no_other(grid: SocketGrid, bench: Bench, monkeypatch: Any) -> None:
+def test_an_answer_of_many_crumbs_holds_up_no_other(bench: Bench, tmp_path: Path, monkeypatch: Any) -> None:
     """A member may answer in ten thousand parts; one that is not carried along is a request each."""
-    monkeypatch.setattr(socket_grid, "_PARTS_AT_ONCE", 2)
     monkeypatch.setattr(app_messages, "PARTS_ROOM", 0)
-    orders = grid.push_messages([Message(RecordDict(), node, "query.hello", ttl=600.0) for node in bench.two()])
-    crumbs, quick = list(orders)
-    bench.push(bench.own, bench.answer(bench.own, bench.the_run, crumbs, b"crumbs"))
-    bench.asked.clear()
-    assert grid.pull_messages([crumbs, quick]) == []
-    assert bench.asked == ["pull-messages", "pull-object", "pull-object"]
-    bench.asked.clear()
-    assert [payload(message) for message in grid.pull_messages([crumbs])] == [b"crumbs"]
-    assert bench.asked == ["pull-object", "confirm-message-received"]
+    with grid_of(bench, tmp_path / "s", parts_at_once=2) as grid:
+        orders = grid.push_messages([Message(RecordDict(), node, "query.hello", ttl=600.0) for node in bench.two()])
+        crumbs, quick = list(orders)
+        bench.push(bench.own, bench.answer(bench.own, bench.the_run, crumbs, b"crumbs"))
+        bench.asked.clear()
+        assert grid.pull_messages([crumbs, quick]) == []
+        assert bench.asked == ["pull-messages", "pull-object", "pull-object"]
+        bench.asked.clear()
+        assert [payload(message) for message in grid.pull_messages([crumbs])] == [b"crumbs"]
+        assert bench.asked == ["pull-object", "confirm-message-received"]
 
 
 def test_while_an_answer_is_under_way_a_question_is_not_held(grid: SocketGrid, bench: Bench, monkeypatch: Any) -> None:
@@ -266,10 +273,9 @@ def test_the_pauses_between_two_attempts_stay_short(grid: SocketGrid) -> None:
     assert max(pauses) == 2
 
 
-def test_a_superlink_that_stays_away_is_given_up(bench: Bench, tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_superlink_that_stays_away_is_given_up(bench: Bench, tmp_path: Path) -> None:
     """A new process is better then than one that waits for ever."""
-    monkeypatch.setattr(socket_grid, "_LONGEST_OUTAGE_SECONDS", 0.3)
-    grid = SocketGrid(tmp_path / "s", bench.tokens[bench.the_run])
+    grid = SocketGrid(tmp_path / "s", bench.tokens[bench.the_run], longest_outage=0.3)
     grid.set_run(bench.state.get_run_info(run_ids=[bench.the_run])[0])
     bench.stop()
     given_up: list[BaseException] = []
