@@ -20,8 +20,6 @@ log = logging.getLogger(__name__)
 
 Lines = Callable[[str], None]
 
-_AGAIN_SECONDS = 2.0
-
 
 class Service:
     """Keeps the process of `spec` running.
@@ -30,6 +28,7 @@ class Service:
         spec: how it is started.
         lines: gets what it says.
         when_started: awaited after each start, for what must be done anew then; tried again until it succeeds.
+        again_after: seconds between two such attempts.
         policy: makes what says whether and when it is started again.
     """
 
@@ -39,11 +38,13 @@ class Service:
         lines: Lines,
         when_started: Callable[[], Awaitable[None]] | None = None,
         *,
+        again_after: float = 2.0,
         policy: Callable[[], RestartPolicy] = RestartPolicy,
     ) -> None:
         self._spec = spec
         self._lines = lines
         self._when_started = when_started
+        self._again_after = again_after
         self._policy = policy
         self._process: RunningProcess | None = None
         self._last_words = ""
@@ -115,7 +116,7 @@ class Service:
                 await self._when_started()
             except SealoraError as error:
                 log.error("%s: it is tried again", error)
-                await asyncio.sleep(_AGAIN_SECONDS)
+                await asyncio.sleep(self._again_after)
             else:
                 return
 

@@ -202,8 +202,7 @@ def test_a_service_that_keeps_dying_is_given_up_with_its_last_words():
     )
 
 
-def test_what_is_to_be_done_at_a_start_is_tried_until_it_succeeds(monkeypatch):
-    monkeypatch.setattr("sealora_server.deployment.processes.service._AGAIN_SECONDS", 0.01)
+def test_what_is_to_be_done_at_a_start_is_tried_until_it_succeeds():
     attempts: list[int] = []
 
     async def run() -> None:
@@ -212,7 +211,7 @@ def test_what_is_to_be_done_at_a_start_is_tried_until_it_succeeds(monkeypatch):
             if len(attempts) < 3:
                 raise DeploymentError("not now")
 
-        service = Service(spec("time.sleep(60)"), lambda line: None, when_started)
+        service = Service(spec("time.sleep(60)"), lambda line: None, when_started, again_after=0.01)
         keeping = asyncio.create_task(service.keep_running())
         async with asyncio.timeout(SECONDS):
             while len(attempts) < 3:
