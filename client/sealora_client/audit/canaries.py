@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from sealora_client.data.example import Example
 from sealora_client.data.population import Population
 from sealora_client.data.templates.choice import template_of
+from sealora_client.data.templates.control import control_tokens
 from sealora_client.training.noise.keystream import Keystream
 from sealora_common.entropy import Entropy
 from sealora_common.recipe import Recipe
@@ -82,8 +83,8 @@ def throw_coins(entropy: Entropy, count: int) -> NDArray[np.bool_]:
 
 
 def _random_tokens(entropy: Entropy, tokenizer: PreTrainedTokenizerBase, shape: tuple[int, int]) -> NDArray[np.int32]:
-    """Tokens of the vocabulary, uniform up to 2^-53 of its size, special ones left out."""
-    ordinary = np.setdiff1d(np.arange(len(tokenizer)), np.asarray(tokenizer.all_special_ids, dtype=np.int64))
+    """Tokens of the vocabulary, uniform up to 2^-53 of its size, control tokens left out."""
+    ordinary = np.setdiff1d(np.arange(len(tokenizer)), np.asarray(list(control_tokens(tokenizer)), dtype=np.int64))
     drawn = Keystream(entropy).integers(shape[0] * shape[1]) % np.uint64(len(ordinary))
     return ordinary[drawn.astype(np.int64)].astype(np.int32).reshape(shape)
 

@@ -27,6 +27,7 @@ _PLACES = 5  # lines that a warning names
 
 _REASONS: dict[Unusable, str] = {
     "template": "the chat template fails on them",
+    "altered": "the chat template does not keep their texts as they are",
     "tokenizer": "the tokenizer fails on them",
     "prompt": "nothing of their prompts is left as tokens",
     "response": "nothing of their responses is left as tokens",

@@ -197,9 +197,9 @@ def test_a_record_of_which_nothing_is_left_as_tokens_is_a_placeholder():
 def test_a_token_that_the_model_does_not_have_makes_a_placeholder_unless_it_is_cut_off():
     tokenizer = tiny_tokenizer()
     vocabulary = len(tokenizer)
-    tokenizer.add_tokens(["<odd>"])
+    tokenizer.add_tokens(["\t\t\t"])  # white space: text, though it was added
     section = DataSection(max_tokens=40)
-    texts = [Record("a", "<odd>"), Record("<odd>", "a"), Record("a", "b"), Record("a", "word " * 200 + "<odd>")]
+    texts = [Record("a", "\t\t\tb"), Record("b\t\t\t", "a"), Record("a", "b"), Record("a", "word " * 200 + "\t\t\tb")]
     found = to_examples(texts, tokenizer, section, vocabulary)
     assert [example.unusable for example in found] == ["vocabulary", "vocabulary", None, None]
     assert all(example.unusable is None for example in to_examples(texts, tokenizer, section, vocabulary + 1))

@@ -144,8 +144,8 @@ def test_if_no_record_can_be_shown_it_is_the_model_or_the_recipe_that_is_wrong(t
 
 def test_a_token_beyond_the_model_s_embedding_makes_a_placeholder(tiny_base, tmp_path):
     model = AdaptedModel.load(recipe_on(tiny_base()))
-    model.tokenizer.add_tokens(["<odd>"])
-    content = [*lines(), {"prompt": "p", "response": "an <odd> one", "split": "train"}]
+    model.tokenizer.add_tokens(["\t\t\t"])  # white space: text, though it was added
+    content = [*lines(), {"prompt": "p", "response": "an\t\t\tone", "split": "train"}]
     loaded = load_data(write(tmp_path / "site.jsonl", content), recipe_on(), model)
     assert [unit[0].unusable for unit in loaded.train.units] == [None] * 12 + ["vocabulary"]
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 
 from sealora_client.data.record import Record
-from sealora_client.data.templates.template import Shown, Template, token_ids
+from sealora_client.data.templates.control import token_ids
+from sealora_client.data.templates.framed import FramedText
+from sealora_client.data.templates.template import Shown, Template
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,9 @@ class PlainTemplate(Template):
 
     def prompts(self, prompts: Sequence[str]) -> list[list[int]]:
         """Up to the newline, begun as this tokenizer begins its inputs."""
-        before = [self.system_prompt] if self.system_prompt else []
-        texts = ["\n".join([*before, prompt, ""]) for prompt in prompts]
+        before = (self.system_prompt,) if self.system_prompt else ()
+        pieces = ("", *("\n" for _ in (*before, "prompt")))
+        texts = [FramedText(pieces, (*before, prompt)) for prompt in prompts]
         tokenised = token_ids(texts, self.tokenizer, add_special_tokens=True)
         # A tokenizer that also ends its inputs would end the text before the response.
         end = self.tokenizer.eos_token_id
@@ -36,5 +39,5 @@ class PlainTemplate(Template):
         """What is learned ends with the end of text."""
         prompts = self.prompts([record.prompt for record in records])
         end = self.tokenizer.eos_token or ""
-        responses = token_ids([record.response + end for record in records], self.tokenizer)
+        responses = token_ids([FramedText(("", end), (record.response,)) for record in records], self.tokenizer)
         return [Shown(*parts) for parts in zip(prompts, responses, strict=True)]
