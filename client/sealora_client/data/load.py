@@ -100,13 +100,17 @@ def load_data(path: Path, recipe: Recipe, model: AdaptedModel) -> SiteData:
         model: its tokenizer is used, and the sizes of its embedding are kept to.
 
     Raises:
-        DataError: the file cannot be used, or none of its records can be shown to the model.
-        ModelError: the model cannot take as many tokens as the recipe shows it.
+        DataError: the file cannot be used, none of its records can be shown to the model, or the chat template changes
+            the text of one.
+        ModelError: the model cannot take as many tokens as the recipe shows it, or its chat template shows records
+            otherwise than they are meant.
     """
     _require_positions(model, recipe)
     records = read_records_of(path, recipe)
     both = [*records.train, *records.heldout]
+    _require_sound_template(path, min(record.line for record in both), recipe, model)
     examples = examples_of(both, recipe, model)
+    _require_unaltered(path, both, examples, recipe)
     warning = _warning(path, both, examples)
     by_person = recipe.data.unit == "person"
 
@@ -149,6 +153,28 @@ def _require_positions(model: AdaptedModel, recipe: Recipe) -> None:
         raise ModelError(
             f"data.max_tokens is {recipe.data.max_tokens}, but the base model has {positions} positions: agree on no "
             "more tokens than that"
+        )
+
+
+def _require_sound_template(path: Path, first: int, recipe: Recipe, model: AdaptedModel) -> None:
+    from sealora_client.data.templates.choice import template_of  # here, as counting units needs no torch
+    from sealora_client.data.templates.soundness import ModelTokens, fault_of
+
+    template = template_of(model.tokenizer, recipe.data.system_prompt)
+    fault = fault_of(template, ModelTokens(model.end_ids, _vocabulary(model)))
+    if fault is not None:
+        raise ModelError(f"{path}, line {first} and all others: the {template.name} of {recipe.model.base} {fault}")
+
+
+def _require_unaltered(path: Path, records: Sequence[Record], examples: Sequence[Example], recipe: Recipe) -> None:
+    lines = sorted(
+        record.line for record, example in zip(records, examples, strict=True) if example.unusable == "altered"
+    )
+    if lines:
+        raise DataError(
+            f"{path}, {_listed(lines)}: the chat template of {recipe.model.base} changes what is written there, and "
+            "something else would be trained: take away white space at the ends of texts and markup that it rewrites, "
+            "or use a base model whose template keeps texts as they are"
         )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from typing import ClassVar
 
 from transformers import PreTrainedTokenizerBase
 
@@ -22,10 +23,13 @@ class ChatTemplate(Template):
     Attributes:
         tokenizer: has a chat template.
         system_prompt: the system's turn before them; None leaves it to the template.
+        moment: see `render`.
     """
 
+    name: ClassVar[str] = "chat template"
     tokenizer: PreTrainedTokenizerBase
     system_prompt: str | None
+    moment: int | None = None
 
     def prompts(self, prompts: Sequence[str]) -> list[list[int]]:
         """Up to the mark that begins the assistant's turn."""
@@ -92,10 +96,11 @@ class ChatTemplate(Template):
         turns = [{"role": "user", "content": prompt}]
         if response is not None:
             turns.append({"role": "assistant", "content": response})
+        write = partial(render, self.tokenizer, prompt=response is None, moment=self.moment)
         if self.system_prompt is None or system is None:
-            return render(self.tokenizer, turns, prompt=response is None)
+            return write(turns)
         try:
-            return render(self.tokenizer, [{"role": "system", "content": system}, *turns], prompt=response is None)
+            return write([{"role": "system", "content": system}, *turns])
         except TemplateRefusedError:  # some templates know no system role
             turns[0]["content"] = f"{system}\n\n{prompt}"
-            return render(self.tokenizer, turns, prompt=response is None)
+            return write(turns)

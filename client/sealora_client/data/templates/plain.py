@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from transformers import PreTrainedTokenizerBase
 
@@ -22,6 +23,7 @@ class PlainTemplate(Template):
         system_prompt: a line before the prompt, if there is one.
     """
 
+    name: ClassVar[str] = "plain form (prompt, newline, response) with the tokenizer"
     tokenizer: PreTrainedTokenizerBase
     system_prompt: str | None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from sealora_client.data.example import Unusable
 from sealora_client.data.record import Record
@@ -26,7 +26,13 @@ class Shown:
 
 
 class Template(Protocol):
-    """What stands around texts for one tokenizer. What it makes of one text depends on no other."""
+    """What stands around texts for one tokenizer. What it makes of one text depends on no other.
+
+    Attributes:
+        name: what a sentence calls it.
+    """
+
+    name: ClassVar[str]
 
     def prompts(self, prompts: Sequence[str]) -> list[list[int]]:
         """Token ids of each prompt up to where the model's response begins.
