@@ -161,7 +161,7 @@ def _require_sound_template(path: Path, first: int, recipe: Recipe, model: Adapt
     from sealora_client.data.templates.soundness import ModelTokens, fault_of
 
     template = template_of(model.tokenizer, recipe.data.system_prompt)
-    fault = fault_of(template, ModelTokens(model.end_ids, _vocabulary(model)))
+    fault = fault_of(template, ModelTokens(model.end_ids, _vocabulary(model)), recipe.data.max_tokens)
     if fault is not None:
         raise ModelError(f"{path}, line {first} and all others: the {template.name} of {recipe.model.base} {fault}")
 

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from sealora_client.data.record import Record
 from sealora_client.data.templates.control import token_ids
-from sealora_client.data.templates.framed import MARKERS, Frame, FramedText, Part
+from sealora_client.data.templates.framed import MARKERS, NEUTRAL, Frame, FramedText, Part, shared_ends
 from sealora_client.data.templates.rendering import TemplateRefusedError, render
 from sealora_client.data.templates.template import Shown, Template, UnusableError, blaming
 
@@ -39,8 +39,11 @@ class ChatTemplate(Template):
 
     def shown(self, records: Sequence[Record]) -> list[Shown]:
         """What is learned ends with the mark that ends the assistant's turn."""
-        prompts = self.prompts([record.prompt for record in records])
-        return [Shown(*parts) for parts in zip(prompts, self._responses(records, prompts), strict=True)]
+        neutral, *prompts = self.prompts([NEUTRAL, *(record.prompt for record in records)])
+        return [
+            Shown(prompt, response, *shared_ends(prompt, neutral))
+            for prompt, response in zip(prompts, self._responses(records, prompts), strict=True)
+        ]
 
     @cached_property
     def prompt_frame(self) -> Frame:

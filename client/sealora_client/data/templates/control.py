@@ -18,10 +18,9 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer
 from transformers import PreTrainedTokenizerBase
 
-from sealora_client.data.templates.framed import FramedText
+from sealora_client.data.templates.framed import NEUTRAL, FramedText
 from sealora_client.data.templates.template import UnusableError, blaming
 
-_NEUTRAL = "x"
 _BLANK = " \t\n\r\u2581"
 
 
@@ -50,7 +49,7 @@ def token_ids(
     if not texts:
         return []
     frames = list(dict.fromkeys(text.pieces for text in texts))
-    neutral = [str(FramedText(pieces, (_NEUTRAL,) * (len(pieces) - 1))) for pieces in frames]
+    neutral = [str(FramedText(pieces, (NEUTRAL,) * (len(pieces) - 1))) for pieces in frames]
     with blaming("tokenizer"):
         asked = [*map(str, texts), *neutral]
         ids: list[list[int]] = tokenizer(asked, add_special_tokens=add_special_tokens, verbose=False)["input_ids"]

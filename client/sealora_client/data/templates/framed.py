@@ -17,6 +17,9 @@ MARKERS: dict[Part, str] = {
 }
 """Stand for the parts while a frame is rendered. Words that no template has a reason to change."""
 
+NEUTRAL = "x"
+"""A text that leaves a frame's own tokens as they are."""
+
 
 @dataclass(frozen=True)
 class FramedText:

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from sealora_client.data.record import Record
 from sealora_client.data.templates.control import token_ids
-from sealora_client.data.templates.framed import FramedText
+from sealora_client.data.templates.framed import NEUTRAL, FramedText, shared_ends
 from sealora_client.data.templates.template import Shown, Template
 
 
@@ -39,7 +39,10 @@ class PlainTemplate(Template):
 
     def shown(self, records: Sequence[Record]) -> list[Shown]:
         """What is learned ends with the end of text."""
-        prompts = self.prompts([record.prompt for record in records])
+        neutral, *prompts = self.prompts([NEUTRAL, *(record.prompt for record in records)])
         end = self.tokenizer.eos_token or ""
         responses = token_ids([FramedText(("", end), (record.response,)) for record in records], self.tokenizer)
-        return [Shown(*parts) for parts in zip(prompts, responses, strict=True)]
+        return [
+            Shown(prompt, response, *shared_ends(prompt, neutral))
+            for prompt, response in zip(prompts, responses, strict=True)
+        ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from sealora_client.data.record import Record
 from sealora_client.data.templates.chat import ChatTemplate
-from sealora_client.data.templates.framed import Frame
+from sealora_client.data.templates.framed import NEUTRAL, Frame
 from sealora_client.data.templates.template import Template
 from sealora_common.errors import SealoraError
 
@@ -36,21 +36,22 @@ class ModelTokens:
     count: int
 
 
-def fault_of(template: Template, tokens: ModelTokens) -> str | None:
+def fault_of(template: Template, tokens: ModelTokens, max_tokens: int) -> str | None:
     """What the template does that would teach something else than is meant, and the remedy; None if nothing.
 
-    Goes on a subject that is the template. A template that fails on any text has none here: each record says so.
+    Continues a sentence whose subject is the template. A template that fails on any text has no fault here: each
+    record is told to be unusable.
     """
     try:
-        return next(_faults(template, tokens), None)
+        return next(_faults(template, tokens, max_tokens), None)
     except SealoraError:
         return None
 
 
-def _faults(template: Template, tokens: ModelTokens) -> Iterator[str]:
+def _faults(template: Template, tokens: ModelTokens, max_tokens: int) -> Iterator[str]:
     if isinstance(template, ChatTemplate):
         yield from filter(None, (judge(template) for judge in _JUDGES))
-    (shown,) = template.shown([Record("x", "x")])
+    (shown,) = template.shown([Record(NEUTRAL, NEUTRAL)])
     ends = [token in tokens.ends for token in shown.learned]
     if True not in ends:
         yield (
@@ -64,6 +65,12 @@ def _faults(template: Template, tokens: ModelTokens) -> Iterator[str]:
         yield (
             f"takes a token of id {max(beyond)}, but the base model has an embedding for {tokens.count} tokens only: "
             "use a base model whose embedding fits its tokenizer"
+        )
+    # Of the one word, at least a token of the prompt and one of the response are left.
+    if len(shown.given) + 1 > max_tokens:
+        yield (
+            f"takes {len(shown.given)} tokens for a prompt of one word, which leaves nothing of data.max_tokens "
+            f"{max_tokens}: agree on more, or on a shorter data.system_prompt"
         )
 
 

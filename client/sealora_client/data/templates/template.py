@@ -19,10 +19,14 @@ class Shown:
     Attributes:
         given: token ids of what the model is given; loss is taken on none of them.
         learned: of what it is to say, with what ends a turn, so that it learns to stop; loss is taken on all of them.
+        head: so many of the given ones, at the beginning, are the template's and the system prompt's.
+        tail: so many of them, at the end, are the template's. Between the two stands the record's prompt.
     """
 
     given: list[int]
     learned: list[int]
+    head: int
+    tail: int
 
 
 class Template(Protocol):

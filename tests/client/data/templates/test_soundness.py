@@ -101,7 +101,7 @@ UNSOUND = {
 
 def fault(template: str | None, system_prompt: str | None = "Be brief.", ends: tuple[int, ...] = (2,)) -> str | None:
     tokenizer = tiny_tokenizer(template)
-    return fault_of(template_of(tokenizer, system_prompt), ModelTokens(ends, len(tokenizer)))
+    return fault_of(template_of(tokenizer, system_prompt), ModelTokens(ends, len(tokenizer)), 64)
 
 
 @pytest.mark.parametrize("system_prompt", [None, "Be brief."])
@@ -132,7 +132,7 @@ def test_an_unsound_template_is_told_by_what_it_does_and_what_to_do(name):
 def test_no_end_mark_at_all_and_one_that_only_generation_knows():
     tokenizer = tiny_tokenizer(None)
     tokenizer.eos_token = None
-    assert "no end mark" in (fault_of(template_of(tokenizer, None), ModelTokens((), len(tokenizer))) or "")
+    assert "no end mark" in (fault_of(template_of(tokenizer, None), ModelTokens((), len(tokenizer)), 64) or "")
     by_turn = chatml(turn="{{ m.role }}: %s<|endoftext|>\n", ask="")
     assert fault(by_turn, ends=(0, 2)) is None
 
@@ -141,10 +141,20 @@ def test_a_frame_of_tokens_that_the_embedding_lacks():
     tokenizer = tiny_tokenizer(chatml(before="<|odd|>"))
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|odd|>"]})
     last = len(tokenizer) - 1
-    assert fault_of(template_of(tokenizer, None), ModelTokens((2,), last + 1)) is None
-    found = fault_of(template_of(tokenizer, None), ModelTokens((2,), last))
+    assert fault_of(template_of(tokenizer, None), ModelTokens((2,), last + 1), 64) is None
+    found = fault_of(template_of(tokenizer, None), ModelTokens((2,), last), 64)
     assert found is not None
     assert found.startswith(f"takes a token of id {last}, but the base model has an embedding for {last} tokens only")
+
+
+def test_a_frame_that_leaves_nothing_of_an_example():
+    tokenizer = tiny_tokenizer()
+    template, tokens = template_of(tokenizer, "Be brief."), ModelTokens((2,), len(tokenizer))
+    (given,) = template.prompts(["x"])
+    assert fault_of(template, tokens, len(given) + 1) is None
+    found = fault_of(template, tokens, len(given))
+    assert found is not None
+    assert found.startswith(f"takes {len(given)} tokens for a prompt of one word, which leaves nothing of data.max_")
 
 
 def test_one_that_fails_on_every_text_is_left_to_the_records():
