@@ -104,7 +104,7 @@ def test_a_site_in_order_passes_every_check(site: EnrolledSite, server: FleetSer
     assert said["privacy"].endswith(": one run in this data's lifetime")
     assert site.roster.fingerprint in said["roster"]
     assert re.match(r"TLSv1\.3, TLS_\w+, key exchange X25519", said["tls"])
-    assert said["records"].startswith("24 to train on, 4 held out, 0.0% cut")
+    assert said["records"].startswith("24 to train on, 4 held out, 0 (0.0%) cut")
     assert re.match(r"a round takes about [\d.]+ s here, all 2 about [\d.]+ s", said["time"])
 
 
@@ -506,7 +506,7 @@ def test_records_that_are_cut_are_warned_of(site: EnrolledSite) -> None:
     long = [record(number, "train", 200 if number < 5 else 1) for number in range(24)]
     records(site, [*long, *(record(number, "heldout") for number in range(100, 104))])
     found = [entry for entry in not_passed(site) if entry[1] == "records"]
-    assert [(status, "18% are cut to data.max_tokens 64" in said) for status, _, said in found] == [("warn", True)]
+    assert [(status, "5 (18%) are cut to data.max_tokens 64" in said) for status, _, said in found] == [("warn", True)]
 
 
 @pytest.mark.parametrize(("bad", "status"), [(2, "warn"), (3, "fail")])

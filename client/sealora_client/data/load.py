@@ -16,14 +16,13 @@ from sealora_client.data.fingerprint import DataSet
 from sealora_client.data.population import Population
 from sealora_client.data.record import Record
 from sealora_client.data.records import read_records
+from sealora_client.data.remarks import listed, remarks
 from sealora_client.data.selection import evaluated
 from sealora_common.errors import DataError, ModelError
 from sealora_common.recipe import Recipe
 
 if TYPE_CHECKING:
     from sealora_client.model.adapted import AdaptedModel
-
-_PLACES = 5  # lines that a warning names
 
 _REASONS: dict[Unusable, str] = {
     "template": "the chat template fails on them",
@@ -63,6 +62,7 @@ class SiteData:
         heldout_set: what the ledger knows the evaluated records by.
         warning: what the site's operator should know of records that cannot be shown to the model, with their first
             lines and none of their text; None if all can.
+        remarks: what they should know of the others, see `remarks`.
     """
 
     train: Population
@@ -70,6 +70,7 @@ class SiteData:
     train_set: DataSet
     heldout_set: DataSet
     warning: str | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def truncated(self) -> int:
@@ -105,6 +106,8 @@ def load_data(path: Path, recipe: Recipe, model: AdaptedModel) -> SiteData:
         ModelError: the model cannot take as many tokens as the recipe shows it, or its chat template shows records
             otherwise than they are meant.
     """
+    from sealora_client.data.templates.control import control_names  # here, as counting units needs no torch
+
     _require_positions(model, recipe)
     records = read_records_of(path, recipe)
     both = [*records.train, *records.heldout]
@@ -124,6 +127,7 @@ def load_data(path: Path, recipe: Recipe, model: AdaptedModel) -> SiteData:
         train_set=records.train_set,
         heldout_set=records.heldout_set,
         warning=warning,
+        remarks=tuple(remarks(path, both, control_names(model.tokenizer))),
     )
 
 
@@ -172,7 +176,7 @@ def _require_unaltered(path: Path, records: Sequence[Record], examples: Sequence
     )
     if lines:
         raise DataError(
-            f"{path}, {_listed(lines)}: the chat template of {recipe.model.base} changes what is written there, and "
+            f"{path}, {listed(lines)}: the chat template of {recipe.model.base} changes what is written there, and "
             "something else would be trained: take away white space at the ends of texts and markup that it rewrites, "
             "or use a base model whose template keeps texts as they are"
         )
@@ -190,7 +194,7 @@ def _warning(path: Path, records: Sequence[Record], examples: Sequence[Example])
             lines.setdefault(example.unusable, []).append(record.line)
     if not lines:
         return None
-    whys = "; ".join(f"{_REASONS[reason]} ({_listed(places)})" for reason, places in lines.items())
+    whys = "; ".join(f"{_REASONS[reason]} ({listed(places)})" for reason, places in lines.items())
     count = sum(map(len, lines.values()))
     if count == len(records):
         raise DataError(
@@ -201,8 +205,3 @@ def _warning(path: Path, records: Sequence[Record], examples: Sequence[Example])
         f"{path}: {count} of {len(records)} records ({count / len(records):.1%}) teach and measure nothing, {whys}: "
         "correct or drop them"
     )
-
-
-def _listed(lines: Sequence[int]) -> str:
-    named = ("line " if len(lines) == 1 else "lines ") + ", ".join(map(str, sorted(lines)[:_PLACES]))
-    return f"{named} and {len(lines) - _PLACES} more" if len(lines) > _PLACES else named

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -30,9 +30,9 @@ def control_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[int, AddedToken]:
     return {token: name for token, name in added.items() if name.special or name.content.strip(_BLANK)}
 
 
-def holds_control(text: str, tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether the name of a control token stands in `text`."""
-    return any(name.content in text for name in control_tokens(tokenizer).values())
+def control_names(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]:
+    """Finds the names of the control tokens in a text, the longest one at a place."""
+    return _finder(name.content for name in control_tokens(tokenizer).values())
 
 
 def token_ids(
@@ -125,5 +125,8 @@ def _renamed(tokenizer: PreTrainedTokenizerBase, control: frozenset[tuple[int, s
         own = copy.token_to_id(name)
         assert own is not None  # noqa: S101 (it was added)
         ids[own] = token["id"]
-    longest_first = sorted(names, key=len, reverse=True)
-    return _Renamed(copy, names, ids, re.compile("|".join(map(re.escape, longest_first)) or r"(?!)"))
+    return _Renamed(copy, names, ids, _finder(names))
+
+
+def _finder(names: Iterable[str]) -> re.Pattern[str]:
+    return re.compile("|".join(map(re.escape, sorted(names, key=len, reverse=True))) or r"(?!)")
