@@ -108,7 +108,7 @@ def load_data(path: Path, recipe: Recipe, model: AdaptedModel) -> SiteData:
     """
     from sealora_client.data.templates.control import control_names  # here, as counting units needs no torch
 
-    _require_positions(model, recipe)
+    beyond = _beyond_positions(model, recipe)
     records = read_records_of(path, recipe)
     both = [*records.train, *records.heldout]
     _require_sound_template(path, min(record.line for record in both), recipe, model)
@@ -127,7 +127,7 @@ def load_data(path: Path, recipe: Recipe, model: AdaptedModel) -> SiteData:
         train_set=records.train_set,
         heldout_set=records.heldout_set,
         warning=warning,
-        remarks=tuple(remarks(path, both, control_names(model.tokenizer))),
+        remarks=(*beyond, *remarks(path, both, control_names(model.tokenizer))),
     )
 
 
@@ -148,16 +148,27 @@ def _vocabulary(model: AdaptedModel) -> int:
     return min((size for size in sizes if size is not None), default=len(model.tokenizer))
 
 
-def _require_positions(model: AdaptedModel, recipe: Recipe) -> None:
-    """Where a model learned each position there is none beyond the last, and a long record would fail in a round."""
+def _beyond_positions(model: AdaptedModel, recipe: Recipe) -> list[str]:
+    """What to say of positions that a model was not taught, if it has them.
+
+    Raises:
+        ModelError: where it learned each position there is none beyond the last, and a long record would fail in a
+            round.
+    """
     config = model.model.get_base_model().config.get_text_config()
     rotary = any(getattr(config, name, None) for name in ("rope_parameters", "rope_scaling", "rope_theta"))
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions is not None and not rotary and recipe.data.max_tokens > positions:
-        raise ModelError(
-            f"data.max_tokens is {recipe.data.max_tokens}, but the base model has {positions} positions: agree on no "
-            "more tokens than that"
-        )
+    positions = getattr(config, "max_position_embeddings", None) or getattr(config, "max_seq_len", None)
+    if positions is None or recipe.data.max_tokens <= positions:
+        return []
+    if rotary:
+        return [
+            f"data.max_tokens is {recipe.data.max_tokens}, but the base model was taught {positions} positions, and "
+            "makes little of tokens beyond: agree on no more than that"
+        ]
+    raise ModelError(
+        f"data.max_tokens is {recipe.data.max_tokens}, but the base model has {positions} positions: agree on no "
+        "more tokens than that"
+    )
 
 
 def _require_sound_template(path: Path, first: int, recipe: Recipe, model: AdaptedModel) -> None:

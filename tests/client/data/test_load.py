@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from transformers import AutoModelForCausalLM, MptConfig
 
 from sealora_client.data.load import load_data, read_records_of
 from sealora_client.model.adapted import AdaptedModel
 from sealora_common.errors import DataError, ModelError
 from sealora_common.recipe import Recipe
 
-from tiny_models import CHATML
+from tiny_models import CHATML, tiny_tokenizer
 
 Line = dict[str, Any]
 
@@ -209,9 +211,25 @@ def test_a_recipe_that_shows_a_model_more_than_the_positions_it_learned_is_refus
     assert len(load_data(path, recipe_on(data={"max_tokens": 512}), learned).train) == 12
 
 
+def test_positions_that_a_model_adds_to_its_attention_are_kept_to_as_well(tmp_path):
+    base = tmp_path / "mpt"
+    sizes = {"d_model": 64, "n_heads": 4, "n_layers": 1, "expansion_ratio": 2, "vocab_size": 384}
+    configuration = MptConfig(max_seq_len=128, eos_token_id=2, **sizes)
+    AutoModelForCausalLM.from_config(configuration).to(torch.float32).save_pretrained(base)
+    tiny_tokenizer().save_pretrained(base)
+    model = AdaptedModel.load(recipe_on(base, model={"attention": "eager"}))
+    path = write(tmp_path / "site.jsonl", lines())
+    with pytest.raises(ModelError, match=r"data\.max_tokens is 129, but the base model has 128 positions: agree on"):
+        load_data(path, recipe_on(data={"max_tokens": 129}), model)
+    assert len(load_data(path, recipe_on(data={"max_tokens": 128}), model).train) == 12
+
+
 def test_rotary_positions_go_on(model, tmp_path):
     path = write(tmp_path / "site.jsonl", lines())
-    assert len(load_data(path, recipe_on(data={"max_tokens": 4096}), model).train) == 12
+    loaded = load_data(path, recipe_on(data={"max_tokens": 4096}), model)
+    assert len(loaded.train) == 12
+    assert loaded.remarks[0].startswith("data.max_tokens is 4096, but the base model was taught 512 positions")
+    assert load_data(path, recipe_on(data={"max_tokens": 512}), model).remarks == ()
 
 
 def test_counting_units_needs_no_torch(tmp_path):
@@ -240,7 +258,7 @@ SOURCES = Path(load_data.__code__.co_filename).parents[1]
         (r"\bto_examples\(", {"data/examples.py", "objective/causal.py"}),
         (r"\bDataSet\.of\(", {"data/load.py"}),
         (r"\bPopulation\.of\(", {"data/load.py", "data/population.py"}),
-        (r"\bevaluated\(", {"data/selection.py", "data/load.py"}),
+        (r"(?<!\.)\bevaluated\(", {"data/selection.py", "data/load.py"}),
         (r"heldout_limit", {"data/selection.py"}),
     ],
 )

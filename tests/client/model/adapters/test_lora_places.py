@@ -36,9 +36,6 @@ CONFIGURATIONS: dict[str, Any] = {
     "deepseek_v3": lambda: transformers.DeepseekV3Config(
         first_k_dense_replace=1, **ROUTED, **LATENT, **SHAPE | {"num_key_value_heads": 4}, **TOKENS
     ),
-    "mpt": lambda: transformers.MptConfig(
-        d_model=64, n_heads=4, n_layers=2, max_seq_len=128, expansion_ratio=2, **TOKENS
-    ),
 }
 
 
