@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from sealora_client.data.load import examples_of, read_records_of
+from sealora_client.data.load import examples_of, load_data, read_records_of
 from sealora_client.data.record import Record
 from sealora_client.model.adapted import AdaptedModel, adapted_model
 from sealora_client.model.fetch import locate_base
@@ -55,14 +55,18 @@ class SimulatedSites:
 
     @staticmethod
     def resolve(recipe: Recipe) -> Recipe:
-        """Fetches the base model if need be, binds the recipe to its digest, and tries the adapter on it.
+        """Fetches the base model if need be, binds the recipe to its digest, and tries adapter and records on it.
 
         Raises:
-            ModelError: the base model cannot be had, does not take the recipe's adapter, or lets examples meet in a
-                batch.
+            ModelError: the base model cannot be had, does not take the recipe's adapter, lets examples meet in a
+                batch, or shows records otherwise than they are meant.
+            DataError: a site's records cannot be shown to the model.
         """
         bound = recipe.with_model_digest(digest_of(locate_base(recipe.model)))
-        require_batch_invariant(adapted_model(bound), bound)
+        model = adapted_model(bound)
+        require_batch_invariant(model, bound)
+        for data in recipe.sites.simulated.values():
+            load_data(Path(data), bound, model)
         return bound
 
     @staticmethod

@@ -6,7 +6,6 @@ from training on them. A canary is one unit of privacy: a record, or a person wi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -14,9 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from sealora_client.data.example import Example
+from sealora_client.data.examples import fit
 from sealora_client.data.population import Population
 from sealora_client.data.templates.choice import template_of
+from sealora_client.data.templates.control import control_tokens
+from sealora_client.data.templates.framed import NEUTRAL, shared_ends
+from sealora_client.data.templates.template import Shown
 from sealora_client.training.noise.keystream import Keystream
 from sealora_common.entropy import Entropy
 from sealora_common.recipe import Recipe
@@ -66,10 +68,11 @@ def make_canaries(
     lengths = [example.response_length for unit in records.units for example in unit]
     length = min(max(_SHORTEST, round(median(lengths))), recipe.data.max_tokens // 2)
     names = [entropy.bytes(4).hex() for _ in range(count * per_unit)]
-    prompts = template_of(tokenizer, recipe.data.system_prompt).prompts(names)
+    neutral, *prompts = template_of(tokenizer, recipe.data.system_prompt).prompts([NEUTRAL, *names])
     responses = _random_tokens(entropy, tokenizer, (len(names), length))
     examples = [
-        _example(prompt, response, recipe.data.max_tokens) for prompt, response in zip(prompts, responses, strict=True)
+        fit(Shown(prompt, response.tolist(), *shared_ends(prompt, neutral)), recipe.data.max_tokens)
+        for prompt, response in zip(prompts, responses, strict=True)
     ]
     units = tuple(tuple(examples[start : start + per_unit]) for start in range(0, len(examples), per_unit))
     return Canaries(Population(units), throw_coins(entropy, count))
@@ -82,12 +85,7 @@ def throw_coins(entropy: Entropy, count: int) -> NDArray[np.bool_]:
 
 
 def _random_tokens(entropy: Entropy, tokenizer: PreTrainedTokenizerBase, shape: tuple[int, int]) -> NDArray[np.int32]:
-    """Tokens of the vocabulary, uniform up to 2^-53 of its size, special ones left out."""
-    ordinary = np.setdiff1d(np.arange(len(tokenizer)), np.asarray(tokenizer.all_special_ids, dtype=np.int64))
+    """Tokens of the vocabulary, uniform up to 2^-53 of its size, control tokens left out."""
+    ordinary = np.setdiff1d(np.arange(len(tokenizer)), np.asarray(list(control_tokens(tokenizer)), dtype=np.int64))
     drawn = Keystream(entropy).integers(shape[0] * shape[1]) % np.uint64(len(ordinary))
     return ordinary[drawn.astype(np.int64)].astype(np.int32).reshape(shape)
-
-
-def _example(prompt: Sequence[int], response: NDArray[np.int32], max_tokens: int) -> Example:
-    kept = list(prompt)[max(0, len(prompt) + len(response) - max_tokens) :]
-    return Example(np.concatenate([np.asarray(kept, dtype=np.int32), response]), prompt_length=len(kept))

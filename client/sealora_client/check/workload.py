@@ -52,6 +52,7 @@ class Workload:
     train: Population
     heldout: Population
     warning: str | None = None
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, path: Path, recipe: Recipe, model: AdaptedModel) -> Workload:
@@ -62,7 +63,7 @@ class Workload:
             ModelError: the model cannot be, with this recipe.
         """
         data = load_data(path, recipe, model)
-        return cls(data.train, data.heldout, data.warning)
+        return cls(data.train, data.heldout, data.warning, data.remarks)
 
     def check(self, recipe: Recipe) -> Iterator[Finding]:
         """Counts, truncated and unusable shares, and what follows from the number of records for the recipe."""
@@ -72,19 +73,22 @@ class Workload:
             for part in (self.train, self.heldout)
         )
         said = f"{trained} to train on, {evaluated} held out"
-        share = sum(example.truncated for example in examples) / len(examples)
+        cut = sum(example.truncated for example in examples)
+        share = cut / len(examples)
         if share > _MUCH_TRUNCATED:
             yield warned(
                 "records",
-                f"{said}; {share:.0%} are cut to data.max_tokens {recipe.data.max_tokens}: shorten them, or agree on "
-                "more tokens",
+                f"{said}; {cut} ({share:.0%}) are cut to data.max_tokens {recipe.data.max_tokens}: shorten them, or "
+                "agree on more tokens",
             )
         else:
-            yield passed("records", f"{said}, {share:.1%} cut to data.max_tokens {recipe.data.max_tokens}")
+            yield passed("records", f"{said}, {cut} ({share:.1%}) cut to data.max_tokens {recipe.data.max_tokens}")
         if self.warning is not None:
             unusable = sum(example.unusable is not None for example in examples)
             tell = failed if unusable > _MANY_UNUSABLE * len(examples) else warned
             yield tell("records", self.warning)
+        for remark in self.remarks:
+            yield warned("records", remark)
         drawn = recipe.training.sample_rate * len(self.train)
         if drawn < 1:
             yield warned(

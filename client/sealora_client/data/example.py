@@ -8,9 +8,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Unusable = Literal["template", "tokenizer", "prompt", "response", "vocabulary"]
-"""Why a record cannot be shown to the model. `template`, `tokenizer`: it fails on this text. `prompt`, `response`:
-nothing of it is left as tokens. `vocabulary`: a token that the model has no embedding for."""
+Unusable = Literal["template", "altered", "tokenizer", "prompt", "response", "vocabulary"]
+"""Why a record cannot be shown to the model. `template`, `tokenizer`: it fails on this text. `altered`:
+the template makes something else of this text than it makes of others. `prompt`, `response`: nothing of it is left as
+tokens. `vocabulary`: a token that the model has no embedding for."""
 
 
 @dataclass(frozen=True)

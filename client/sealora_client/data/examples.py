@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from sealora_client.data.example import Example
 from sealora_client.data.record import Record
 from sealora_client.data.templates.choice import template_of
-from sealora_client.data.templates.template import Template, UnusableError, blaming
+from sealora_client.data.templates.template import Shown, Template, UnusableError, blaming
 from sealora_common.recipe.schema import DataSection
 
 _SLACK = 2
@@ -31,7 +31,7 @@ def to_examples(
 
     The response includes what ends a turn, so that the model learns to stop. An example that is too long loses
     the end of its response, down to half of `max_tokens`; if its prompt leaves less room than that, the prompt
-    loses its beginning.
+    loses its middle, and nothing of what the template puts around it.
 
     Total: a record that cannot be shown to the model, for whatever reason of its own, gives `Example.placeholder`, and
     changes no other's example.
@@ -62,15 +62,20 @@ def _longest_token(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def _shortened(record: Record, room: int) -> Record:
-    """The end of a prompt, and the beginning of a response, that are longer than `room` characters.
+    """Both ends of a prompt, and the beginning of a response, that are longer than `room` characters.
 
     An example keeps no more of either, and a tokenizer needs minutes and gigabytes for a text of 100 MB. What is cut
-    lies a whole `max_tokens` tokens beyond what is kept, so that it takes a single word of that length for the cut to
-    show in what is kept.
+    lies half of `max_tokens` tokens beyond what is kept, so that it takes a single word of that length for the cut to
+    show in what is kept. Nor does the cut leave white space at the end, which a template may treat otherwise.
     """
     if max(len(record.prompt), len(record.response)) <= room:
         return record
-    return replace(record, prompt=record.prompt[-room:], response=record.response[:room])
+    prompt, response = record.prompt, record.response
+    if len(prompt) > room:
+        prompt = prompt[: room // 2] + prompt[-(room // 2) :]
+    if len(response) > room:
+        response = response[:room].rstrip() or response[:room]
+    return replace(record, prompt=prompt, response=response)
 
 
 def blocks(
@@ -99,7 +104,7 @@ def _each(records: Sequence[Record], template: Template, max_tokens: int, vocabu
     try:
         shown = template.shown(records)
         with blaming("tokenizer"):
-            return [_fit(one.given, one.learned, max_tokens, vocabulary) for one in shown]
+            return [fit(one, max_tokens, vocabulary) for one in shown]
     except UnusableError as error:
         if len(records) == 1:
             return [Example.placeholder(error.reason)]
@@ -108,15 +113,29 @@ def _each(records: Sequence[Record], template: Template, max_tokens: int, vocabu
     return [example for part in parts for example in _each(part, template, max_tokens, vocabulary)]
 
 
-def _fit(prompt: list[int], response: list[int], max_tokens: int, vocabulary: int | None) -> Example:
+def fit(shown: Shown, max_tokens: int, vocabulary: int | None = None) -> Example:
+    """The example of a record, cut to `max_tokens` as `to_examples` says; arguments as there."""
+    prompt, response = shown.given, shown.learned
     if not prompt:  # the first token of a response is predicted from the last of its prompt
         return Example.placeholder("prompt")
     if not response:
         return Example.placeholder("response")
-    length = len(prompt) + len(response)
-    keep = min(len(response), max(max_tokens - len(prompt), max_tokens // 2))
-    start = max(0, len(prompt) + keep - max_tokens)
-    kept = prompt[start:] + response[:keep]
+    frame = shown.head + shown.tail
+    least = max(1, min(max_tokens // 2, max_tokens - frame))
+    keep = min(len(response), max(max_tokens - len(prompt), least))
+    left = _without_middle(prompt, shown, max_tokens - keep)
+    kept = left + response[:keep]
     if vocabulary is not None and not (min(kept) >= 0 and max(kept) < vocabulary):
         return Example.placeholder("vocabulary")
-    return Example(np.asarray(kept, dtype=np.int32), prompt_length=len(prompt) - start, truncated=len(kept) < length)
+    cut = len(kept) < len(prompt) + len(response)
+    return Example(np.asarray(kept, dtype=np.int32), prompt_length=len(left), truncated=cut)
+
+
+def _without_middle(prompt: list[int], shown: Shown, room: int) -> list[int]:
+    """The prompt in `room` tokens, 1 or more: the template's, and as many as that leaves of either end of the text."""
+    if len(prompt) <= room:
+        return prompt
+    own = max(0, room - shown.head - shown.tail)
+    first = min(room, shown.head + (own + 1) // 2)
+    last = room - first
+    return prompt[:first] + prompt[len(prompt) - last :]

@@ -16,6 +16,7 @@ from sealora_client.data.fingerprint import DataSet
 from sealora_client.data.population import Population
 from sealora_client.data.record import Record
 from sealora_client.data.records import read_records
+from sealora_client.data.remarks import listed, remarks
 from sealora_client.data.selection import evaluated
 from sealora_common.errors import DataError, ModelError
 from sealora_common.recipe import Recipe
@@ -23,10 +24,9 @@ from sealora_common.recipe import Recipe
 if TYPE_CHECKING:
     from sealora_client.model.adapted import AdaptedModel
 
-_PLACES = 5  # lines that a warning names
-
 _REASONS: dict[Unusable, str] = {
     "template": "the chat template fails on them",
+    "altered": "the chat template does not keep their texts as they are",
     "tokenizer": "the tokenizer fails on them",
     "prompt": "nothing of their prompts is left as tokens",
     "response": "nothing of their responses is left as tokens",
@@ -62,6 +62,7 @@ class SiteData:
         heldout_set: what the ledger knows the evaluated records by.
         warning: what the site's operator should know of records that cannot be shown to the model, with their first
             lines and none of their text; None if all can.
+        remarks: what they should know of the others, see `remarks`.
     """
 
     train: Population
@@ -69,6 +70,7 @@ class SiteData:
     train_set: DataSet
     heldout_set: DataSet
     warning: str | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def truncated(self) -> int:
@@ -99,13 +101,19 @@ def load_data(path: Path, recipe: Recipe, model: AdaptedModel) -> SiteData:
         model: its tokenizer is used, and the sizes of its embedding are kept to.
 
     Raises:
-        DataError: the file cannot be used, or none of its records can be shown to the model.
-        ModelError: the model cannot take as many tokens as the recipe shows it.
+        DataError: the file cannot be used, none of its records can be shown to the model, or the chat template changes
+            the text of one.
+        ModelError: the model cannot take as many tokens as the recipe shows it, or its chat template shows records
+            otherwise than they are meant.
     """
-    _require_positions(model, recipe)
+    from sealora_client.data.templates.control import control_names  # here, as counting units needs no torch
+
+    beyond = _beyond_positions(model, recipe)
     records = read_records_of(path, recipe)
     both = [*records.train, *records.heldout]
+    _require_sound_template(path, min(record.line for record in both), recipe, model)
     examples = examples_of(both, recipe, model)
+    _require_unaltered(path, both, examples, recipe)
     warning = _warning(path, both, examples)
     by_person = recipe.data.unit == "person"
 
@@ -119,6 +127,7 @@ def load_data(path: Path, recipe: Recipe, model: AdaptedModel) -> SiteData:
         train_set=records.train_set,
         heldout_set=records.heldout_set,
         warning=warning,
+        remarks=(*beyond, *remarks(path, both, control_names(model.tokenizer))),
     )
 
 
@@ -139,15 +148,48 @@ def _vocabulary(model: AdaptedModel) -> int:
     return min((size for size in sizes if size is not None), default=len(model.tokenizer))
 
 
-def _require_positions(model: AdaptedModel, recipe: Recipe) -> None:
-    """Where a model learned each position there is none beyond the last, and a long record would fail in a round."""
+def _beyond_positions(model: AdaptedModel, recipe: Recipe) -> list[str]:
+    """What to say of positions that a model was not taught, if it has them.
+
+    Raises:
+        ModelError: where it learned each position there is none beyond the last, and a long record would fail in a
+            round.
+    """
     config = model.model.get_base_model().config.get_text_config()
     rotary = any(getattr(config, name, None) for name in ("rope_parameters", "rope_scaling", "rope_theta"))
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions is not None and not rotary and recipe.data.max_tokens > positions:
-        raise ModelError(
-            f"data.max_tokens is {recipe.data.max_tokens}, but the base model has {positions} positions: agree on no "
-            "more tokens than that"
+    positions = getattr(config, "max_position_embeddings", None) or getattr(config, "max_seq_len", None)
+    if positions is None or recipe.data.max_tokens <= positions:
+        return []
+    if rotary:
+        return [
+            f"data.max_tokens is {recipe.data.max_tokens}, but the base model was taught {positions} positions, and "
+            "makes little of tokens beyond: agree on no more than that"
+        ]
+    raise ModelError(
+        f"data.max_tokens is {recipe.data.max_tokens}, but the base model has {positions} positions: agree on no "
+        "more tokens than that"
+    )
+
+
+def _require_sound_template(path: Path, first: int, recipe: Recipe, model: AdaptedModel) -> None:
+    from sealora_client.data.templates.choice import template_of  # here, as counting units needs no torch
+    from sealora_client.data.templates.soundness import ModelTokens, fault_of
+
+    template = template_of(model.tokenizer, recipe.data.system_prompt)
+    fault = fault_of(template, ModelTokens(model.end_ids, _vocabulary(model)), recipe.data.max_tokens)
+    if fault is not None:
+        raise ModelError(f"{path}, line {first} and all others: the {template.name} of {recipe.model.base} {fault}")
+
+
+def _require_unaltered(path: Path, records: Sequence[Record], examples: Sequence[Example], recipe: Recipe) -> None:
+    lines = sorted(
+        record.line for record, example in zip(records, examples, strict=True) if example.unusable == "altered"
+    )
+    if lines:
+        raise DataError(
+            f"{path}, {listed(lines)}: the chat template of {recipe.model.base} changes what is written there, and "
+            "something else would be trained: take away white space at the ends of texts and markup that it rewrites, "
+            "or use a base model whose template keeps texts as they are"
         )
 
 
@@ -163,7 +205,7 @@ def _warning(path: Path, records: Sequence[Record], examples: Sequence[Example])
             lines.setdefault(example.unusable, []).append(record.line)
     if not lines:
         return None
-    whys = "; ".join(f"{_REASONS[reason]} ({_listed(places)})" for reason, places in lines.items())
+    whys = "; ".join(f"{_REASONS[reason]} ({listed(places)})" for reason, places in lines.items())
     count = sum(map(len, lines.values()))
     if count == len(records):
         raise DataError(
@@ -174,8 +216,3 @@ def _warning(path: Path, records: Sequence[Record], examples: Sequence[Example])
         f"{path}: {count} of {len(records)} records ({count / len(records):.1%}) teach and measure nothing, {whys}: "
         "correct or drop them"
     )
-
-
-def _listed(lines: Sequence[int]) -> str:
-    named = ("line " if len(lines) == 1 else "lines ") + ", ".join(map(str, sorted(lines)[:_PLACES]))
-    return f"{named} and {len(lines) - _PLACES} more" if len(lines) > _PLACES else named

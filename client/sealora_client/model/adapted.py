@@ -87,6 +87,13 @@ class AdaptedModel:
         pad = self.tokenizer.pad_token_id
         return 0 if pad is None else int(pad)
 
+    @property
+    def end_ids(self) -> list[int]:
+        """Every token that ends a turn, after the tokenizer and after the base model's own generation settings."""
+        declared = self.model.generation_config.eos_token_id
+        ids = {self.tokenizer.eos_token_id, *(declared if isinstance(declared, list) else [declared])}
+        return sorted(token for token in ids if token is not None)
+
     def write(self, tensors: Mapping[str, NDArray[Any]]) -> None:
         """Copies named tensors, any subset of the adapter, into the live adapter as float32.
 

@@ -11,6 +11,7 @@ from transformers import BitsAndBytesConfig, PreTrainedModel
 from transformers.utils import is_flash_attn_2_available
 from transformers.utils import logging as transformers_logging
 
+from sealora_client.model.base_checks import check_quantization, check_weights
 from sealora_client.model.model_files import check_directory
 from sealora_client.model.pretrained import load_model
 from sealora_common.errors import ModelError
@@ -27,9 +28,11 @@ def load_base(section: ModelSection, directory: Path) -> PreTrainedModel:
     and every layer with `none`, are stored in `compute_dtype`.
 
     Raises:
-        ModelError: the directory lacks a configuration or weights, needs code of its own, or cannot be loaded.
+        ModelError: the directory lacks a configuration or weights, needs code of its own, cannot be loaded, is
+            quantised otherwise than the recipe says, or holds weights that are no numbers.
     """
     check_directory(directory)
+    check_quantization(section, directory)
     transformers_logging.disable_progress_bar()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     compute_dtype: torch.dtype = getattr(torch, section.compute_dtype)
@@ -60,6 +63,7 @@ def load_base(section: ModelSection, directory: Path) -> PreTrainedModel:
             f"the base model in {directory} cannot be loaded ({_first_line(error)}): "
             "check that its files are complete and that it is a causal language model"
         ) from error
+    check_weights(directory)
     model.requires_grad_(False)
     _keep_gradients_true(model)
     if section.gradient_checkpointing:

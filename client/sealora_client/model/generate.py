@@ -36,16 +36,9 @@ def complete(
                     do_sample=False,
                     max_new_tokens=max_new_tokens,
                     pad_token_id=model.pad_id,
-                    eos_token_id=_end_ids(model) or None,
+                    eos_token_id=model.end_ids or None,
                 ),
             )
     finally:
         model.model.train(was_training)
     return [text.strip() for text in model.tokenizer.batch_decode(output[:, length:], skip_special_tokens=True)]
-
-
-def _end_ids(model: AdaptedModel) -> list[int]:
-    """Every token that ends a turn, after the tokenizer and after the base model's own generation settings."""
-    declared = model.model.generation_config.eos_token_id
-    ids = {model.tokenizer.eos_token_id, *(declared if isinstance(declared, list) else [declared])}
-    return sorted(token for token in ids if token is not None)

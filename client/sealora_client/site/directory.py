@@ -135,6 +135,11 @@ class Site:
             return self._loaded
         if data.warning is not None:
             log.warning("site %s: %s", self.name, data.warning)
+        if data.truncated:
+            most = self.recipe.data.max_tokens
+            log.warning("site %s: %d records are cut to data.max_tokens %d", self.name, data.truncated, most)
+        for remark in data.remarks:
+            log.warning("site %s: %s", self.name, remark)
         self._loaded = data
         return data
 

@@ -66,7 +66,7 @@ class DataSection(Section):
     system_prompt: str | None = None
     """System message of the model's chat template; null leaves it to the template."""
     max_tokens: int = Field(default=512, ge=8, le=131072)
-    """Longer examples are truncated at the end, counted and reported."""
+    """Longer examples lose the end of the response, then the middle of the prompt; counted and reported."""
     heldout_fraction: float = Field(default=0.1, gt=0, lt=1)
     heldout_limit: int = Field(default=512, ge=1)
     """At most so many held-out records (with `person_field`: persons) are evaluated, the same ones each time. They are

@@ -34,7 +34,7 @@ def test_a_site_in_order_passes_every_check(site: EnrolledSite, server: FleetSer
     assert said["privacy"].endswith(": one run in this data's lifetime")
     assert site.roster.fingerprint in said["roster"]
     assert re.match(r"TLSv1\.3, TLS_\w+, key exchange X25519", said["tls"])
-    assert said["records"].startswith("24 to train on, 4 held out, 0.0% cut")
+    assert said["records"].startswith("24 to train on, 4 held out, 0 (0.0%) cut")
     assert re.match(r"a round takes about [\d.]+ s here, all 2 about [\d.]+ s", said["time"])
 
 

@@ -28,7 +28,7 @@ def test_records_that_are_cut_are_warned_of(site: EnrolledSite) -> None:
     long = [record(number, "train", 200 if number < 5 else 1) for number in range(24)]
     records(site, [*long, *(record(number, "heldout") for number in range(100, 104))])
     found = [entry for entry in not_passed(site) if entry[1] == "records"]
-    assert [(status, "18% are cut to data.max_tokens 64" in said) for status, _, said in found] == [("warn", True)]
+    assert [(status, "5 (18%) are cut to data.max_tokens 64" in said) for status, _, said in found] == [("warn", True)]
 
 
 @pytest.mark.parametrize(("bad", "status"), [(2, "warn"), (3, "fail")])

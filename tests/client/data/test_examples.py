@@ -4,12 +4,15 @@ import time
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tokenizers import normalizers
 from transformers import PreTrainedTokenizerBase
 
-from sealora_client.data.examples import blocks, to_examples
+from sealora_client.data.examples import blocks, fit, to_examples
 from sealora_client.data.record import Record
 from sealora_client.data.templates.choice import template_of
+from sealora_client.data.templates.template import Shown
 from sealora_common.recipe.schema import DataSection
 
 from tiny_models import CHATML, CHATML_WITHOUT_SYSTEM, tiny_tokenizer
@@ -83,16 +86,54 @@ def test_a_long_response_loses_its_end():
     assert cut.prompt_length == whole.prompt_length
 
 
-@pytest.mark.parametrize("max_tokens", [8, 9, 20])
-def test_a_long_prompt_loses_its_beginning_so_that_the_response_has_half_the_room(max_tokens):
-    long = Record("word " * 200, "another word " * 200)
-    (whole,) = to_examples([long], tiny_tokenizer(), DataSection(max_tokens=4096))
-    (cut,) = to_examples([long], tiny_tokenizer(), DataSection(max_tokens=max_tokens))
-    assert cut.truncated
-    assert len(cut.tokens) == max_tokens
-    assert cut.response_length == max_tokens // 2
-    end = whole.prompt_length
-    assert cut.tokens.tolist() == whole.tokens[end - cut.prompt_length : end + cut.response_length].tolist()
+NUMBERED = " ".join(f"word{number * 7919 % 10007}" for number in range(400))
+
+
+@pytest.mark.parametrize("max_tokens", [72, 73, 120])
+@pytest.mark.parametrize("template", [CHATML, CHATML_WITHOUT_SYSTEM, THINKING, ENDLESS, None])
+def test_a_long_prompt_loses_its_middle_and_no_frame_so_that_the_response_has_half_the_room(template, max_tokens):
+    tokenizer = tiny_tokenizer(template)
+    long = Record(NUMBERED, "another word " * 200)
+    (whole,) = to_examples([long], tokenizer, DataSection(max_tokens=8192, system_prompt="Be brief."))
+    (cut,) = to_examples([long], tokenizer, DataSection(max_tokens=max_tokens, system_prompt="Be brief."))
+    assert (cut.truncated, len(cut.tokens), cut.response_length) == (True, max_tokens, max_tokens // 2)
+    room, given = cut.prompt_length, whole.tokens[: whole.prompt_length].tolist()
+    before, after = tokenizer.decode(given).split(NUMBERED)
+    head, tail = (len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in (before, after))
+    half = head + (room - head - tail) // 2
+    assert head < half < room - tail
+    # The ends of a frame and of a text may be one token.
+    splits = [given[:first] + given[len(given) - (room - first) :] for first in range(half - 1, half + 3)]
+    assert cut.tokens[:room].tolist() in splits
+    assert cut.tokens[room:].tolist() == whole.tokens[len(given) : len(given) + max_tokens // 2].tolist()
+
+
+@given(
+    given=st.lists(st.integers(0, 9), min_size=1, max_size=40),
+    learned=st.lists(st.integers(10, 19), min_size=1, max_size=40),
+    ends=st.tuples(st.integers(0, 12), st.integers(0, 12)),
+    max_tokens=st.integers(8, 64),
+)
+def test_what_is_kept_of_any_example_is_its_frame_and_both_its_ends(given, learned, ends, max_tokens):
+    head = min(ends[0], len(given))
+    tail = min(ends[1], len(given) - head)
+    example = fit(Shown(given, learned, head, tail), max_tokens)
+    assert len(example.tokens) <= max_tokens
+    assert example.truncated == (len(given) + len(learned) > max_tokens)
+    prompt, response = (
+        example.tokens[: example.prompt_length].tolist(),
+        example.tokens[example.prompt_length :].tolist(),
+    )
+    assert response
+    assert response == learned[: len(response)]
+    assert len(response) >= min(len(learned), max_tokens // 2, max(1, max_tokens - head - tail))
+    if head + tail < max_tokens:
+        assert prompt[:head] == given[:head]
+        assert prompt[len(prompt) - tail :] == given[len(given) - tail :]
+    if example.truncated:
+        assert len(example.tokens) == max_tokens
+    else:
+        assert (prompt, response) == (given, learned)
 
 
 def test_a_short_response_is_kept_whole_after_a_long_prompt():
@@ -197,9 +238,9 @@ def test_a_record_of_which_nothing_is_left_as_tokens_is_a_placeholder():
 def test_a_token_that_the_model_does_not_have_makes_a_placeholder_unless_it_is_cut_off():
     tokenizer = tiny_tokenizer()
     vocabulary = len(tokenizer)
-    tokenizer.add_tokens(["<odd>"])
+    tokenizer.add_tokens(["\t\t\t"])  # white space: text, though it was added
     section = DataSection(max_tokens=40)
-    texts = [Record("a", "<odd>"), Record("<odd>", "a"), Record("a", "b"), Record("a", "word " * 200 + "<odd>")]
+    texts = [Record("a", "\t\t\tb"), Record("b\t\t\t", "a"), Record("a", "b"), Record("a", "word " * 200 + "\t\t\tb")]
     found = to_examples(texts, tokenizer, section, vocabulary)
     assert [example.unusable for example in found] == ["vocabulary", "vocabulary", None, None]
     assert all(example.unusable is None for example in to_examples(texts, tokenizer, section, vocabulary + 1))

@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from transformers import AutoModelForCausalLM, MptConfig
 
 from sealora_client.data.load import load_data, read_records_of
 from sealora_client.model.adapted import AdaptedModel
 from sealora_common.errors import DataError, ModelError
 from sealora_common.recipe import Recipe
 
-from tiny_models import CHATML
+from tiny_models import CHATML, tiny_tokenizer
 
 Line = dict[str, Any]
 
@@ -142,10 +144,60 @@ def test_if_no_record_can_be_shown_it_is_the_model_or_the_recipe_that_is_wrong(t
         load_data(path, recipe_on(), touchy)
 
 
+def with_template(model: AdaptedModel, monkeypatch: pytest.MonkeyPatch, template: str) -> AdaptedModel:
+    monkeypatch.setattr(model.tokenizer, "chat_template", template)
+    return model
+
+
+def test_a_template_that_opens_a_block_of_reasoning_is_refused_by_name_with_the_first_record(
+    model, monkeypatch, tmp_path
+):
+    thinking = with_template(model, monkeypatch, CHATML.replace("assistant\n", "assistant\n<think>\n"))
+    path = write(tmp_path / "site.jsonl", lines())
+    with pytest.raises(ModelError) as raised:
+        load_data(path, recipe_on("some/base"), thinking)
+    assert str(raised.value).startswith(
+        f"{path}, line 1 and all others: the chat template of some/base opens a block of reasoning before the response"
+    )
+    assert "\n" not in str(raised.value)
+
+
+def test_a_template_that_drops_the_system_prompt_is_refused_if_the_recipe_has_one(model, monkeypatch, tmp_path):
+    dropping = "{% set messages = messages | rejectattr('role', 'equalto', 'system') | list %}" + CHATML
+    model = with_template(model, monkeypatch, dropping)
+    path = write(tmp_path / "site.jsonl", lines())
+    assert len(load_data(path, recipe_on(), model).train) == 12
+    with pytest.raises(ModelError, match=r"the chat template of none drops data\.system_prompt: leave that out"):
+        load_data(path, recipe_on(data={"system_prompt": "Be brief."}), model)
+
+
+def test_records_that_the_template_changes_are_named_by_line_and_without_their_text(model, monkeypatch, tmp_path):
+    trimming = with_template(model, monkeypatch, CHATML.replace("message['content']", "message['content'] | trim"))
+    content = lines()
+    path = write(tmp_path / "site.jsonl", content)
+    assert len(load_data(path, recipe_on(), trimming).train) == 12
+    for line in (3, 7):
+        content[line] |= {"response": "  Ada"}
+    with pytest.raises(DataError) as raised:
+        load_data(write(path, content), recipe_on("some/base"), trimming)
+    assert str(raised.value).startswith(f"{path}, lines 4, 8: the chat template of some/base changes what is written")
+    assert "Ada" not in str(raised.value)
+
+
+def test_a_base_model_that_ends_no_turn_is_refused(tiny_base, tmp_path):
+    model = AdaptedModel.load(recipe_on(tiny_base()))
+    model.model.generation_config.eos_token_id = model.tokenizer.eos_token = None
+    path = write(tmp_path / "site.jsonl", lines())
+    for template in (None, CHATML):
+        model.tokenizer.chat_template = template
+        with pytest.raises(ModelError, match=r"of none ends a response with no end mark .* name the token that ends a"):
+            load_data(path, recipe_on(), model)
+
+
 def test_a_token_beyond_the_model_s_embedding_makes_a_placeholder(tiny_base, tmp_path):
     model = AdaptedModel.load(recipe_on(tiny_base()))
-    model.tokenizer.add_tokens(["<odd>"])
-    content = [*lines(), {"prompt": "p", "response": "an <odd> one", "split": "train"}]
+    model.tokenizer.add_tokens(["\t\t\t"])  # white space: text, though it was added
+    content = [*lines(), {"prompt": "p", "response": "an\t\t\tone", "split": "train"}]
     loaded = load_data(write(tmp_path / "site.jsonl", content), recipe_on(), model)
     assert [unit[0].unusable for unit in loaded.train.units] == [None] * 12 + ["vocabulary"]
 
@@ -159,9 +211,25 @@ def test_a_recipe_that_shows_a_model_more_than_the_positions_it_learned_is_refus
     assert len(load_data(path, recipe_on(data={"max_tokens": 512}), learned).train) == 12
 
 
+def test_positions_that_a_model_adds_to_its_attention_are_kept_to_as_well(tmp_path):
+    base = tmp_path / "mpt"
+    sizes = {"d_model": 64, "n_heads": 4, "n_layers": 1, "expansion_ratio": 2, "vocab_size": 384}
+    configuration = MptConfig(max_seq_len=128, eos_token_id=2, **sizes)
+    AutoModelForCausalLM.from_config(configuration).to(torch.float32).save_pretrained(base)
+    tiny_tokenizer().save_pretrained(base)
+    model = AdaptedModel.load(recipe_on(base, model={"attention": "eager"}))
+    path = write(tmp_path / "site.jsonl", lines())
+    with pytest.raises(ModelError, match=r"data\.max_tokens is 129, but the base model has 128 positions: agree on"):
+        load_data(path, recipe_on(data={"max_tokens": 129}), model)
+    assert len(load_data(path, recipe_on(data={"max_tokens": 128}), model).train) == 12
+
+
 def test_rotary_positions_go_on(model, tmp_path):
     path = write(tmp_path / "site.jsonl", lines())
-    assert len(load_data(path, recipe_on(data={"max_tokens": 4096}), model).train) == 12
+    loaded = load_data(path, recipe_on(data={"max_tokens": 4096}), model)
+    assert len(loaded.train) == 12
+    assert loaded.remarks[0].startswith("data.max_tokens is 4096, but the base model was taught 512 positions")
+    assert load_data(path, recipe_on(data={"max_tokens": 512}), model).remarks == ()
 
 
 def test_counting_units_needs_no_torch(tmp_path):
@@ -186,7 +254,7 @@ SOURCES = Path(load_data.__code__.co_filename).parents[1]
         (r"\bread_records\(", {"data/records.py", "data/load.py"}),
         (r"\b(file_kind|data_format)\(", {"data/formats/choice.py", "data/records.py"}),
         (r"\bjson_lines\(", {"data/formats/json_lines.py"}),
-        (r"\.shown\(", {"data/examples.py"}),
+        (r"\.shown\(", {"data/examples.py", "data/templates/soundness.py"}),  # which shows a word, and no record
         (r"\bto_examples\(", {"data/examples.py", "objective/causal.py"}),
         (r"\bDataSet\.of\(", {"data/load.py"}),
         (r"\bPopulation\.of\(", {"data/load.py", "data/population.py"}),

@@ -21,7 +21,7 @@ from tiny_models import make_tiny_model
 REFUSING = "{% for m in messages %}{% if 'refuse' in m['content'] %}{{ 1 // 0 }}{% endif %}{% endfor %}"
 HOSTILE = [
     {"prompt": "refuse me", "response": "yes"},
-    {"prompt": "a token that nobody else has", "response": "<odd>"},
+    {"prompt": "a token that nobody else has", "response": "a\t\t\tb"},
     {"prompt": "endless", "response": "word " * 100_000},
     {"prompt": "x" * 100_000, "response": "y"},
 ]
@@ -43,8 +43,8 @@ def bench_of(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cal
         tokenizer = adapted_model(bench.recipe).tokenizer
         monkeypatch.setattr(tokenizer, "chat_template", REFUSING + tokenizer.chat_template)
         own = adapted_model(bench.recipe).model.get_input_embeddings().num_embeddings
-        tokenizer.add_tokens(["<odd>"])
-        assert tokenizer.convert_tokens_to_ids("<odd>") >= own
+        tokenizer.add_tokens(["\t\t\t"])  # white space: text, though it was added
+        assert tokenizer.convert_tokens_to_ids("\t\t\t") >= own
         with bench.site.data_file.open("a") as file:
             for record in records:
                 file.write(json.dumps(record | {"split": part, "patient": f"{part[0]}99"}) + "\n")

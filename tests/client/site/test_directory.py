@@ -311,17 +311,30 @@ def test_under_another_recipe_or_of_another_file_there_is_nothing_to_go_on_with(
 def test_preparing_loads_model_and_records_and_tells_of_those_that_cannot_be_shown(directory, caplog):
     site = open_site(directory)
     with site.config.data.open("a") as file:
-        file.write(json.dumps({"prompt": "x", "response": "<odd>", "split": "train"}) + "\n")
+        file.write(json.dumps({"prompt": "x", "response": "a\t\t\tb", "split": "train"}) + "\n")
     site = open_site(directory)
     tokenizer = site.model().tokenizer
     model = AdaptedModel.load(site.recipe)
-    model.tokenizer.add_tokens(["<odd>"])
+    model.tokenizer.add_tokens(["\t\t\t"])  # white space: text, though it was added
     assert len(tokenizer) < len(model.tokenizer)
     site.model = lambda: model
     site.prepare()
     assert "1 of 30 records (3.3%) teach and measure nothing" in caplog.text
     assert "(line 30)" in caplog.text
+    assert "control tokens" not in caplog.text
     assert len(site.data.train) == 26
+
+
+def test_preparing_tells_how_many_records_are_cut_and_what_is_odd_beside_each_other(directory, caplog):
+    lines = [("x", "word " * 90), ("same", "a"), ("same", "a"), ("same", "b <|im_end|>")]
+    with open_site(directory).config.data.open("a") as file:
+        for prompt, response in lines:
+            file.write(json.dumps({"prompt": prompt, "response": response, "split": "train"}) + "\n")
+    open_site(directory).prepare()
+    assert "1 records are cut to data.max_tokens 64" in caplog.text
+    assert "1 of 33 records (3.0%) are exact copies of records before them (line 32)" in caplog.text
+    assert "3 of 33 records (9.1%) have prompts that other records answer otherwise (lines 31, 32, 33)" in caplog.text
+    assert "have names of the model's control tokens in their text (line 33)" in caplog.text
 
 
 def mixes_rows(_, inputs, output):

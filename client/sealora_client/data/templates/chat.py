@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import ClassVar
 
 from transformers import PreTrainedTokenizerBase
 
 from sealora_client.data.record import Record
+from sealora_client.data.templates.control import token_ids
+from sealora_client.data.templates.framed import MARKERS, NEUTRAL, Frame, FramedText, Part, shared_ends
 from sealora_client.data.templates.rendering import TemplateRefusedError, render
-from sealora_client.data.templates.template import Shown, Template, blaming, token_ids
+from sealora_client.data.templates.template import Shown, Template, UnusableError, blaming
 
 
 @dataclass(frozen=True)
@@ -19,52 +23,87 @@ class ChatTemplate(Template):
     Attributes:
         tokenizer: has a chat template.
         system_prompt: the system's turn before them; None leaves it to the template.
+        moment: see `render`.
     """
 
+    name: ClassVar[str] = "chat template"
     tokenizer: PreTrainedTokenizerBase
     system_prompt: str | None
+    moment: int | None = None
 
     def prompts(self, prompts: Sequence[str]) -> list[list[int]]:
         """Up to the mark that begins the assistant's turn."""
         with blaming("template"):
-            texts = [self._render(prompt) for prompt in prompts]
+            texts = [self._framed(prompt) for prompt in prompts]
         return token_ids(texts, self.tokenizer)
 
     def shown(self, records: Sequence[Record]) -> list[Shown]:
         """What is learned ends with the mark that ends the assistant's turn."""
-        prompts = self.prompts([record.prompt for record in records])
-        return [Shown(*parts) for parts in zip(prompts, self._responses(records, prompts), strict=True)]
+        neutral, *prompts = self.prompts([NEUTRAL, *(record.prompt for record in records)])
+        return [
+            Shown(prompt, response, *shared_ends(prompt, neutral))
+            for prompt, response in zip(prompts, self._responses(records, prompts), strict=True)
+        ]
+
+    @cached_property
+    def prompt_frame(self) -> Frame:
+        """What stands around a prompt, up to where the response begins."""
+        return Frame.of(self._render(MARKERS["prompt"], system=MARKERS["system"]))
+
+    @cached_property
+    def whole_frame(self) -> Frame:
+        """What stands around a prompt and a response, up to what ends the turn."""
+        # White space after the mark that ends the turn is never generated: the model has stopped by then.
+        after = self._rendered_frame.pieces[-1].rstrip()
+        return self._rendered_frame.ending(after or self.tokenizer.eos_token or "")
+
+    @cached_property
+    def _rendered_frame(self) -> Frame:
+        return Frame.of(self._render(MARKERS["prompt"], MARKERS["response"], system=MARKERS["system"]))
 
     def _responses(self, records: Sequence[Record], prompts: Sequence[list[int]]) -> list[list[int]]:
-        end = self.tokenizer.eos_token or ""
-        whole_texts = []
         with blaming("template"):
-            for record in records:
-                # White space after the mark that ends the turn is never generated: the model has stopped by then.
-                text = self._render(record.prompt, record.response).rstrip()
-                whole_texts.append(text + end if text.endswith(record.response.rstrip()) else text)
-        whole = token_ids(whole_texts, self.tokenizer)
+            texts = [self._framed(record.prompt, record.response) for record in records]
         responses = [
             tokens[len(prompt) :] if tokens[: len(prompt)] == prompt else []
-            for tokens, prompt in zip(whole, prompts, strict=True)
+            for tokens, prompt in zip(token_ids(texts, self.tokenizer), prompts, strict=True)
         ]
-        # Templates that rewrite a finished turn (dropping its reasoning, say) do not continue the prompt.
+        # The end of a prompt and the beginning of a response may be one token: then the response is tokenised alone.
         odd = [position for position, response in enumerate(responses) if not response]
-        alone = token_ids([records[position].response + end for position in odd], self.tokenizer)
-        for position, tokens in zip(odd, alone, strict=True):
+        alone = [FramedText(self._around_response, (records[position].response,)) for position in odd]
+        for position, tokens in zip(odd, token_ids(alone, self.tokenizer), strict=True):
             responses[position] = tokens
         return responses
 
-    def _render(self, prompt: str, response: str | None = None) -> str:
-        """The conversation as text: up to where the response begins, or with the response and the end of its turn."""
+    @property
+    def _around_response(self) -> tuple[str, str]:
+        """What the template itself says before and after a response, once it was given the prompt."""
+        given, (*_, before, after) = self.prompt_frame.pieces[-1], self.whole_frame.pieces
+        return before.removeprefix(given) if before.startswith(given) else "", after
+
+    def _framed(self, prompt: str, response: str | None = None) -> FramedText:
+        """The conversation up to where the response begins, or with the response and the end of its turn.
+
+        Raises:
+            UnusableError: the template makes something else of these texts than it makes of others.
+        """
+        system = self.system_prompt
+        texts: dict[Part, str] = {"system": system or "", "prompt": prompt, "response": response or ""}
+        frame = self.prompt_frame if response is None else self._rendered_frame
+        if str(frame.fill(texts)) != self._render(prompt, response, system=system):
+            raise UnusableError("altered")
+        return (frame if response is None else self.whole_frame).fill(texts)
+
+    def _render(self, prompt: str, response: str | None = None, *, system: str | None) -> str:
+        """The conversation as the template writes it, with a system prompt if the recipe has one."""
         turns = [{"role": "user", "content": prompt}]
         if response is not None:
             turns.append({"role": "assistant", "content": response})
-        if self.system_prompt is None:
-            return render(self.tokenizer, turns, prompt=response is None)
-        system = {"role": "system", "content": self.system_prompt}
+        write = partial(render, self.tokenizer, prompt=response is None, moment=self.moment)
+        if self.system_prompt is None or system is None:
+            return write(turns)
         try:
-            return render(self.tokenizer, [system, *turns], prompt=response is None)
+            return write([{"role": "system", "content": system}, *turns])
         except TemplateRefusedError:  # some templates know no system role
-            turns[0]["content"] = f"{self.system_prompt}\n\n{prompt}"
-            return render(self.tokenizer, turns, prompt=response is None)
+            turns[0]["content"] = f"{system}\n\n{prompt}"
+            return write(turns)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from transformers import PreTrainedTokenizerBase
 
 from sealora_client.data.record import Record
-from sealora_client.data.templates.template import Shown, Template, token_ids
+from sealora_client.data.templates.control import token_ids
+from sealora_client.data.templates.framed import NEUTRAL, FramedText, shared_ends
+from sealora_client.data.templates.template import Shown, Template
 
 
 @dataclass(frozen=True)
@@ -20,13 +23,15 @@ class PlainTemplate(Template):
         system_prompt: a line before the prompt, if there is one.
     """
 
+    name: ClassVar[str] = "plain form (prompt, newline, response) with the tokenizer"
     tokenizer: PreTrainedTokenizerBase
     system_prompt: str | None
 
     def prompts(self, prompts: Sequence[str]) -> list[list[int]]:
         """Up to the newline, begun as this tokenizer begins its inputs."""
-        before = [self.system_prompt] if self.system_prompt else []
-        texts = ["\n".join([*before, prompt, ""]) for prompt in prompts]
+        before = (self.system_prompt,) if self.system_prompt else ()
+        pieces = ("", *("\n" for _ in (*before, "prompt")))
+        texts = [FramedText(pieces, (*before, prompt)) for prompt in prompts]
         tokenised = token_ids(texts, self.tokenizer, add_special_tokens=True)
         # A tokenizer that also ends its inputs would end the text before the response.
         end = self.tokenizer.eos_token_id
@@ -34,7 +39,10 @@ class PlainTemplate(Template):
 
     def shown(self, records: Sequence[Record]) -> list[Shown]:
         """What is learned ends with the end of text."""
-        prompts = self.prompts([record.prompt for record in records])
+        neutral, *prompts = self.prompts([NEUTRAL, *(record.prompt for record in records)])
         end = self.tokenizer.eos_token or ""
-        responses = token_ids([record.response + end for record in records], self.tokenizer)
-        return [Shown(*parts) for parts in zip(prompts, responses, strict=True)]
+        responses = token_ids([FramedText(("", end), (record.response,)) for record in records], self.tokenizer)
+        return [
+            Shown(prompt, response, *shared_ends(prompt, neutral))
+            for prompt, response in zip(prompts, responses, strict=True)
+        ]

@@ -35,6 +35,8 @@ _CLOCK_SECONDS = 120.0
 _GROWTH = 4
 _SLACK = 1 << 20
 _PROBE = "Hello"
+_CLOCK = "{{% macro strftime_now(form) %}}{}{{% endmacro %}}"
+"""Stands before a template that is to meet another clock: transformers hands templates no function but its own."""
 _KEPT = ("PATH", "TZ", "LANG", "LD_LIBRARY_PATH")
 
 
@@ -60,7 +62,15 @@ class Renderer:
         self._owner = 0
         self._overran: set[bytes] = set()
 
-    def render(self, template: str, turns: list[dict[str, str]], marks: dict[str, Any], *, prompt: bool) -> str:
+    def render(
+        self,
+        template: str,
+        turns: list[dict[str, str]],
+        marks: dict[str, Any],
+        *,
+        prompt: bool,
+        moment: int | None = None,
+    ) -> str:
         """The conversation as text.
 
         Args:
@@ -68,6 +78,7 @@ class Renderer:
             turns: `role` and `content` of each.
             marks: the tokenizer's special tokens, by name.
             prompt: whether the text goes up to where the response begins.
+            moment: sets the clock and the chance that the template meets; None for those of the process.
 
         Raises:
             TemplateRefusedError: the template raised.
@@ -75,7 +86,10 @@ class Renderer:
             TemplateOverrunError: it went beyond its limits.
         """
         longest = _SLACK + _GROWTH * sum(len(turn["content"]) for turn in turns)
-        asked = {"template": template, "turns": turns, "marks": marks, "prompt": prompt, "longest": longest}
+        asked: dict[str, Any] = {"template": template, "turns": turns, "marks": marks, "prompt": prompt}
+        asked |= {"longest": longest, "moment": moment}
+        if moment is not None:
+            asked["template"] = _CLOCK.format(11 + moment) + template
         content = json.dumps(asked, default=str).encode()
         name = hashlib.sha256(content).digest()
         with self._lock:
@@ -155,14 +169,17 @@ _renderer = Renderer()
 atexit.register(_renderer.close)
 
 
-def render(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], *, prompt: bool) -> str:
-    """The conversation as `tokenizer.apply_chat_template` would write it.
+def render(
+    tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], *, prompt: bool, moment: int | None = None
+) -> str:
+    """The conversation as `tokenizer.apply_chat_template` would write it; arguments as of `Renderer.render`.
 
     Raises:
         TemplateRefusedError, TemplateBrokenError, TemplateOverrunError: see `Renderer.render`.
         ValueError: the tokenizer has no template, or none for this purpose.
     """
-    return _renderer.render(tokenizer.get_chat_template(), turns, tokenizer.special_tokens_map, prompt=prompt)
+    marks = tokenizer.special_tokens_map
+    return _renderer.render(tokenizer.get_chat_template(), turns, marks, prompt=prompt, moment=moment)
 
 
 def check_template(tokenizer: PreTrainedTokenizerBase, where: str) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
-
-from transformers import PreTrainedTokenizerBase
+from typing import ClassVar, Protocol
 
 from sealora_client.data.example import Unusable
 from sealora_client.data.record import Record
@@ -21,14 +19,24 @@ class Shown:
     Attributes:
         given: token ids of what the model is given; loss is taken on none of them.
         learned: of what it is to say, with what ends a turn, so that it learns to stop; loss is taken on all of them.
+        head: so many of the given ones, at the beginning, are the template's and the system prompt's.
+        tail: so many of them, at the end, are the template's. Between the two stands the record's prompt.
     """
 
     given: list[int]
     learned: list[int]
+    head: int
+    tail: int
 
 
 class Template(Protocol):
-    """What stands around texts for one tokenizer. What it makes of one text depends on no other."""
+    """What stands around texts for one tokenizer. What it makes of one text depends on no other.
+
+    Attributes:
+        name: what a sentence calls it.
+    """
+
+    name: ClassVar[str]
 
     def prompts(self, prompts: Sequence[str]) -> list[list[int]]:
         """Token ids of each prompt up to where the model's response begins.
@@ -49,7 +57,8 @@ class UnusableError(DataError):
     """The template or the tokenizer failed, on one of the texts at least."""
 
     def __init__(self, reason: Unusable) -> None:
-        super().__init__(f"the base model's {reason} fails on a text: change the text, or use another base model")
+        fault = "template alters" if reason == "altered" else f"{reason} fails on"
+        super().__init__(f"the base model's {fault} a text: change the text, or use another base model")
         self.reason = reason
 
 
@@ -58,22 +67,9 @@ def blaming(reason: Unusable) -> Iterator[None]:
     """Whatever goes wrong within has this reason, be it an error of Python or a panic of the tokenizer's Rust."""
     try:
         yield
+    except UnusableError:  # has its reason
+        raise
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__module__ != "pyo3_runtime":
             raise  # a wish to stop
         raise UnusableError(reason) from error
-
-
-def token_ids(
-    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, *, add_special_tokens: bool = False
-) -> list[list[int]]:
-    """Of each text, with the tokens that this tokenizer puts around inputs if `add_special_tokens`.
-
-    Raises:
-        UnusableError: the tokenizer fails on one of them.
-    """
-    if not texts:
-        return []
-    with blaming("tokenizer"):
-        ids: list[list[int]] = tokenizer(list(texts), add_special_tokens=add_special_tokens, verbose=False)["input_ids"]
-    return ids

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import resource
 import signal
 import struct
@@ -48,6 +49,7 @@ def main() -> None:
 
 
 def _answer(asked: dict[str, Any]) -> bytes:
+    random.seed(asked["moment"])  # of the operating system's if it is None
     try:
         rendered, _ = render_jinja_template(
             conversations=[asked["turns"]],

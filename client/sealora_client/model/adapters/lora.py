@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -13,7 +14,10 @@ from sealora_client.model.adapters.linear_weight import LinearWeight
 from sealora_client.model.adapters.targets import linear_layers
 from sealora_client.model.adapters.trained_tensor import TrainedTensor
 from sealora_common.adapter.kinds.lora import Lora
+from sealora_common.errors import ModelError
 from sealora_common.recipe.schema import LoraSection, ModelSection
+
+log = logging.getLogger(__name__)
 
 _ADAPTER = "default"
 
@@ -29,7 +33,8 @@ class LoraAttachment(Attachment):
         """On the layers that `lora.target_modules` and `lora.last_layers` name, configured as the run publishes it.
 
         Raises:
-            ModelError: the base model has no layer of a name in `lora.target_modules`, or not so many layers.
+            ModelError: the base model has no layer of a name in `lora.target_modules`, or not so many layers, or
+                takes no adapter on one of them.
         """
         kind, targets = Lora(self.lora), linear_layers(base, "lora", self.lora.target_modules, self.lora.last_layers)
         names = [name for target in targets for name in kind.tensor_names(target)]
@@ -42,7 +47,16 @@ class LoraAttachment(Attachment):
             bias=published.bias,
             task_type=published.task_type,
         )
-        return get_peft_model(base, config, adapter_name=_ADAPTER)
+        try:
+            model = get_peft_model(base, config, adapter_name=_ADAPTER)
+        except ValueError as error:  # PEFT knows layers that it cannot adapt
+            raise ModelError(
+                f"lora.target_modules: the base model takes no adapter there ({' '.join(str(error).split())}): name "
+                "other modules"
+            ) from error
+        _require_where_asked(model, set(targets))
+        _tell_of_experts(model)
+        return model
 
     def tensors(self, model: PeftModel) -> dict[str, TrainedTensor]:
         """A and B of each layer."""
@@ -53,3 +67,30 @@ class LoraAttachment(Attachment):
                 halves = (module.lora_A[_ADAPTER], module.lora_B[_ADAPTER])
                 found.update(zip(kind.tensor_names(name), map(LinearWeight, halves), strict=True))
         return found
+
+
+def _require_where_asked(model: PeftModel, targets: set[str]) -> None:
+    """PEFT translates names for models whose weights transformers fuses, and then adapts other layers."""
+    prefix = "base_model.model."
+    found = {name.removeprefix(prefix) for name, module in model.named_modules() if isinstance(module, LoraLayer)}
+    astray = sorted(targets ^ found)
+    if astray:
+        short = sorted({".".join(name.split(".")[-2:]) for name in astray})
+        raise ModelError(
+            "lora.target_modules: of the base model's layers PEFT adapts others than were asked for "
+            f"({', '.join(short)}): name modules that are no experts, those of the attention for example"
+        )
+
+
+def _tell_of_experts(model: PeftModel) -> None:
+    """Experts that are fused into one tensor are no linear layers, so `all-linear` leaves them as they are."""
+    fused = {
+        name.rpartition(".")[2]
+        for name, parameter in model.get_base_model().named_parameters()
+        if parameter.ndim == 3 and "experts" in name
+    }
+    if fused:
+        log.warning(
+            "lora.target_modules: the experts of the base model (%s) get no adapter, only the layers around them",
+            ", ".join(sorted(fused)),
+        )

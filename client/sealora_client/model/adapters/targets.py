@@ -34,7 +34,7 @@ def linear_layers(
         for name, module in base.named_modules()
         if isinstance(module, torch.nn.Linear | Conv1D) and module is not head
     ]
-    chosen = linears
+    chosen = [name for name in linears if not _reads_weights_itself(base, name)]
     if not isinstance(target_modules, str):
         for target in target_modules:
             if not any(_is_named(name, target) for name in linears):
@@ -55,6 +55,14 @@ def linear_layers(
             f"{section}.last_layers: none of {section}.target_modules is in those layers: name more of either"
         )
     return last
+
+
+_MAMBA = {"mamba", "mamba2", "falcon_mamba", "falcon_h1"}
+
+
+def _reads_weights_itself(base: PreTrainedModel, name: str) -> bool:
+    """Whether the base model multiplies with that layer's weight by itself, so that an adapter on it has no effect."""
+    return base.config.model_type in _MAMBA and name.endswith("out_proj")
 
 
 def _is_named(name: str, target: str) -> bool:
