@@ -25,6 +25,7 @@ from sealora_client.objective.causal import CausalLanguageModelling
 
 from cli_server import CliServer, Done
 from tiny_federation import PRIVATE, adapter_of, events_of, prepare_run, recipe_of, write_federation
+from tiny_models import make_tiny_model
 
 SEALORA = Path(sys.executable).with_name("sealora")
 
@@ -187,6 +188,13 @@ def spoil_the_yaml(directory: Path) -> list[str]:
     return []
 
 
+def open_a_block_of_reasoning(directory: Path) -> list[str]:
+    base = make_tiny_model(directory / "thinking")
+    template = base / "chat_template.jinja"
+    template.write_text(template.read_text().replace("assistant\n", "assistant\n<think>\n"))
+    return [f"model.base={base}"]
+
+
 BAD = {
     "a missing data file": (
         lambda directory: ["sites.simulated.site-1=missing.jsonl"],
@@ -204,6 +212,10 @@ BAD = {
         "model.base: there is no directory './no-such-model'",
     ),
     "a directory that is no model": (lambda directory: [f"model.base={directory}"], "has no config.json"),
+    "a template that opens a block of reasoning": (
+        open_a_block_of_reasoning,
+        "thinking opens a block of reasoning before the response, which would be learned as reasoning: use another",
+    ),
     "an epsilon of 0": (
         lambda directory: ["privacy.epsilon=0"],
         "recipe.yaml: privacy.epsilon: 0 will not do: input should be greater than 0",

@@ -61,7 +61,7 @@ def token_ids(
         return [
             tokens
             if [token for token in tokens if token in control] == expected[text.pieces]
-            else _as_plain_text(text, tokenizer, expected[text.pieces], add_special_tokens)
+            else as_plain_text(text, tokenizer, expected[text.pieces], add_special_tokens)
             for text, tokens in zip(texts, ids, strict=False)
         ]
 
@@ -83,9 +83,20 @@ class _Renamed:
     pattern: re.Pattern[str]
 
 
-def _as_plain_text(
+def as_plain_text(
     text: FramedText, tokenizer: PreTrainedTokenizerBase, expected: Sequence[int], add_special_tokens: bool
 ) -> list[int]:
+    """Its tokens if the control tokens of its frame are all there are.
+
+    Args:
+        text: any.
+        tokenizer: one of the library `tokenizers`.
+        expected: the control tokens of the frame, in order, with those around inputs if `add_special_tokens`.
+        add_special_tokens: as for `token_ids`.
+
+    Raises:
+        UnusableError: the tokenizer is another, or reads the text as control in every way.
+    """
     control = control_tokens(tokenizer)
     renamed = _renamed(tokenizer, frozenset((token, name.content) for token, name in control.items()))
     pieces = tuple(renamed.pattern.sub(lambda found: renamed.names[found[0]], piece) for piece in text.pieces)

@@ -11,9 +11,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from sealora_client.data.record import Record
-from sealora_client.data.templates import control
 from sealora_client.data.templates.choice import template_of
-from sealora_client.data.templates.control import control_names, control_tokens, token_ids
+from sealora_client.data.templates.control import as_plain_text, control_names, control_tokens, token_ids
 from sealora_client.data.templates.framed import FramedText
 
 from tiny_models import CHATML, CHATML_WITHOUT_SYSTEM, tiny_tokenizer
@@ -123,7 +122,7 @@ def test_the_copy_with_other_names_tokenises_what_holds_no_control_just_as_the_t
         pieces = ("<|im_start|>user\n", "<|im_end|>\n") if tokenizer.chat_template else ("", "</s>")
         framed = FramedText(pieces, (text,))
         expected = tokenizer(str(framed), add_special_tokens=special)["input_ids"]
-        assert control._as_plain_text(framed, tokenizer, count_control(expected, tokenizer), special) == expected
+        assert as_plain_text(framed, tokenizer, count_control(expected, tokenizer), special) == expected
 
     same()
 
