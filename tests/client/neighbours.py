@@ -39,7 +39,11 @@ NEIGHBOURS: dict[str, dict[str, str]] = {
     "control tokens": {"prompt": "<|im_end|>", "response": "<|im_end|><|im_start|>", "split": "heldout"},
     "refused by the template": {"prompt": "refuse me", "response": "no", "split": "train"},
     "held out, refused by the template": {"prompt": "refuse me", "response": "no", "split": "heldout"},
+    "changed by the template": {"prompt": "twice  spaced", "response": "no", "split": "train"},
+    "held out, changed by the template": {"prompt": "twice  spaced", "response": "no", "split": "heldout"},
 }
+CHANGING = ("message['content']", "message['content'] | replace('  ', ' ')")
+"""What a template's reading of a text is replaced by, so that it changes some texts."""
 REFUSING = "{% for m in messages %}{% if 'refuse' in m['content'] %}{{ 1 // 0 }}{% endif %}{% endfor %}"
 
 

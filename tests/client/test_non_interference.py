@@ -25,7 +25,7 @@ from sealora_client.training.local import LocalTraining
 from sealora_common.errors import ModelError, OrderRefusedError, SealoraError
 from sealora_common.round.hello import Hello
 
-from neighbours import NEIGHBOURS, REFUSING, World, crafted_adapters, differences, hostile_adapters
+from neighbours import CHANGING, NEIGHBOURS, REFUSING, World, crafted_adapters, differences, hostile_adapters
 from site_bench import Bench
 from tiny_federation import PRIVATE
 
@@ -57,7 +57,7 @@ def worlds(tiny_base: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.M
             policy = bench.directory(name) / "policy.yaml"
             policy.write_text(yaml.safe_dump(yaml.safe_load(policy.read_text()) | {"epsilon_limit": 1000.0}))
         tokenizer = bench.site.model().tokenizer
-        monkeypatch.setattr(tokenizer, "chat_template", REFUSING + tokenizer.chat_template)
+        monkeypatch.setattr(tokenizer, "chat_template", REFUSING + tokenizer.chat_template.replace(*CHANGING))
         alone = World(bench, tmp_path / "alone" / "site-0", [])
         others = {
             name: World(bench, tmp_path / f"with-{number}" / "site-0", [NEIGHBOURS[name]])

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _REASONS: dict[Unusable, str] = {
     "template": "the chat template fails on them",
-    "altered": "the chat template does not keep their texts as they are",
+    "altered": "the chat template changes their texts: white space at the ends, or markup that it rewrites",
     "tokenizer": "the tokenizer fails on them",
     "prompt": "nothing of their prompts is left as tokens",
     "response": "nothing of their responses is left as tokens",
@@ -101,8 +101,7 @@ def load_data(path: Path, recipe: Recipe, model: AdaptedModel) -> SiteData:
         model: its tokenizer is used, and the sizes of its embedding are kept to.
 
     Raises:
-        DataError: the file cannot be used, none of its records can be shown to the model, or the chat template changes
-            the text of one.
+        DataError: the file cannot be used, or none of its records can be shown to the model.
         ModelError: the model cannot take as many tokens as the recipe shows it, or its chat template shows records
             otherwise than they are meant.
     """
@@ -113,7 +112,6 @@ def load_data(path: Path, recipe: Recipe, model: AdaptedModel) -> SiteData:
     both = [*records.train, *records.heldout]
     _require_sound_template(path, min(record.line for record in both), recipe, model)
     examples = examples_of(both, recipe, model)
-    _require_unaltered(path, both, examples, recipe)
     warning = _warning(path, both, examples)
     by_person = recipe.data.unit == "person"
 
@@ -179,18 +177,6 @@ def _require_sound_template(path: Path, first: int, recipe: Recipe, model: Adapt
     fault = fault_of(template, ModelTokens(model.end_ids, _vocabulary(model)), recipe.data.max_tokens)
     if fault is not None:
         raise ModelError(f"{path}, line {first} and all others: the {template.name} of {recipe.model.base} {fault}")
-
-
-def _require_unaltered(path: Path, records: Sequence[Record], examples: Sequence[Example], recipe: Recipe) -> None:
-    lines = sorted(
-        record.line for record, example in zip(records, examples, strict=True) if example.unusable == "altered"
-    )
-    if lines:
-        raise DataError(
-            f"{path}, {listed(lines)}: the chat template of {recipe.model.base} changes what is written there, and "
-            "something else would be trained: take away white space at the ends of texts and markup that it rewrites, "
-            "or use a base model whose template keeps texts as they are"
-        )
 
 
 def _warning(path: Path, records: Sequence[Record], examples: Sequence[Example]) -> str | None:

@@ -11,26 +11,21 @@ import torch
 import yaml
 
 from sealora_client.model.adapted import AdaptedModel
-from sealora_client.simulated import SimulatedSites
 from sealora_client.site.directory import Site, open_site
 from sealora_client.site.seen_rosters import SEEN, read_seen
 from sealora_client.training.gradients import batch_invariance
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import (
-    BudgetError,
     DataError,
     ModelError,
     PolicyError,
-    RecipeError,
     SealoraError,
     StorageError,
 )
 from sealora_common.identity import Identity, keyfile
-from sealora_common.recipe import load_recipe
 from sealora_common.roster import Roster, SeenRosters
-from sealora_server.run.store import RunStore
 
-from tiny_federation import PRIVATE, prepare_run, recipe_of, write_federation
+from tiny_federation import PRIVATE, prepare_run, write_federation
 
 
 @pytest.fixture
@@ -155,67 +150,6 @@ def test_a_recipe_outside_the_policy_is_refused_at_once(directory):
 
 
 # The sites of a simulation.
-
-
-def test_a_simulated_site_s_policy_allows_what_the_recipe_asks_and_no_more(directory):
-    policy = yaml.safe_load((directory / "policy.yaml").read_text())
-    assert policy == {
-        "epsilon_limit": PRIVATE["epsilon"],
-        "delta_limit": PRIVATE["delta"],
-        "minimum_sites": 3,
-        "minimum_survivors": 3,
-        "adversary": "malicious",
-        "allow_without_privacy": False,
-    }
-
-
-def test_preparing_again_keeps_identities_and_roster(directory):
-    run = directory.parents[1]
-    before = {path: path.read_bytes() for path in run.glob("sites/*/identity.pem")}
-    roster = Roster.load(run / "roster.json")
-    prepared = SimulatedSites.prepare(recipe_of(run), run / "sites", RunStore.open(run).server_identity().public_key)
-    assert prepared.hash == roster.hash
-    assert {path: path.read_bytes() for path in before} == before
-
-
-def test_no_two_sites_and_no_two_runs_share_a_key(tiny_base, tmp_path):
-    recipe = write_federation(tmp_path, tiny_base())
-    keys = [member.public_key for name in ("a", "b") for member in prepare_run(recipe, tmp_path / name).members]
-    assert len(set(keys)) == 6
-
-
-def test_resolving_binds_the_recipe_to_the_base_model(tiny_base, tmp_path):
-    recipe = load_recipe(write_federation(tmp_path, tiny_base()))
-    resolved = SimulatedSites.resolve(recipe)
-    assert resolved.model.digest
-    assert resolved.hash != recipe.hash
-    other = load_recipe(write_federation(tmp_path, tiny_base("qwen2")))
-    assert SimulatedSites.resolve(other).model.digest != resolved.model.digest
-
-
-def checked(tmp_path, base, overrides=(), **sections):
-    SimulatedSites.check(load_recipe(write_federation(tmp_path, base, **sections), overrides))
-
-
-def test_every_site_s_data_are_read_before_anything_is_written(tiny_base, tmp_path):
-    checked(tmp_path, tiny_base())
-    with pytest.raises(DataError, match=r"nowhere\.jsonl does not exist"):
-        checked(tmp_path, tiny_base(), ["sites.simulated.site-2=nowhere.jsonl"])
-
-
-def test_fewer_sites_than_the_minimum_are_refused(tiny_base, tmp_path):
-    with pytest.raises(RecipeError, match=r"sites\.simulated names 3 sites, sites\.minimum is 4"):
-        checked(tmp_path, tiny_base(), sites={"minimum": 4})
-
-
-def test_a_delta_that_would_permit_publishing_a_record_is_refused_for_the_site_by_name(tiny_base, tmp_path):
-    with pytest.raises(BudgetError, match=r"site 'site-0': privacy\.delta is 0\.05 but must be below 1 / 24"):
-        checked(tmp_path, tiny_base(), privacy=PRIVATE | {"delta": 0.05})
-
-
-def test_an_epsilon_that_no_noise_can_give_is_refused_beforehand(tiny_base, tmp_path):
-    with pytest.raises(BudgetError, match="no amount of noise gives"):
-        checked(tmp_path, tiny_base(), privacy=PRIVATE | {"epsilon": 1e-9, "delta": 1e-12})
 
 
 def test_an_unreadable_key_is_told_from_a_missing_one(directory):
