@@ -60,7 +60,7 @@ def measure(*, quick: bool) -> dict[str, Any]:
     _progress("hybrid keys and signatures at ten sites, and what a round's messages weigh")
     figures |= seal_hybrid.measure(sites=10, length=50_000 if quick else 10_000_000, repeats=1 if quick else 3)
     for sites in (10, 100):
-        weighed = sites // 5 if quick else sites
+        weighed = sites // 3 if quick else sites
         figures[f"bytes_per_site_round_overhead_{sites}"] = seal_hybrid.bytes_overhead(weighed)
     _progress("a liar's influence on the mean")
     figures["influence_ratio"] = seal_influence.measure(trials=20 if quick else 500)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from sealora_common.adapter import AdapterLayout, TensorSpec
+from sealora_common.adapter import AdapterLayout, TensorSpec, adapter_kind
 from sealora_common.entropy import SystemEntropy
 from sealora_common.recipe import parse_recipe
 from sealora_common.round.contribution import Contribution, ContributionLayout
 from sealora_common.round.influence import mean_limit
 from sealora_common.secagg import OpenedSum, RingVector
-
-from lora_kinds import lora
 
 _RECIPE = """
 name: influence
@@ -28,7 +26,8 @@ def measure(*, trials: int, sites: int = 10, parameters: int = 4096) -> float:
     random words; its weight is the one that makes the sum of all weights least.
     """
     adapter = AdapterLayout((TensorSpec("m.lora_A.weight", (1, 8)), TensorSpec("m.lora_B.weight", (parameters, 1))))
-    layout = ContributionLayout.of(parse_recipe(_RECIPE), lora().trained(adapter, 1), sites)
+    recipe = parse_recipe(_RECIPE)
+    layout = ContributionLayout.of(recipe, adapter_kind(recipe).trained(adapter, 1), sites)
     generator = np.random.default_rng()
     worst = 0.0
     for trial in range(trials):
