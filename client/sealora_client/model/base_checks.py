@@ -63,7 +63,7 @@ def check_weights(directory: Path) -> None:
 
 def _own_quantization(directory: Path) -> dict[str, Any]:
     try:
-        configuration: Any = json_value(read_file(directory / "config.json", LINE.longest))
+        configuration: Any = json_value(read_file(directory / "config.json", LINE.longest), nan_is_null=True)
         own = configuration.get("quantization_config") or {}
     except (OSError, UnreadableError, AttributeError):
         return {}  # whoever loads it says that it is damaged

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
@@ -74,7 +74,7 @@ class SitePolicy(BaseModel):
     allow_groups_without_privacy: bool = False
     """Whether recipes without differential privacy may be sealed in groups: each group's sum is then read by itself,
     and it hides this site among its few members and no more."""
-    mechanisms: tuple[ProtectingMechanismName, ...] = get_args(ProtectingMechanismName)
+    mechanisms: tuple[ProtectingMechanismName, ...] = ("local", "distributed")  # by name: none joins by an upgrade
     """Mechanisms of differential privacy that are accepted. `distributed` rests on the seal and on other sites."""
     unit: Unit = "record"
     """Smallest unit of privacy that is accepted: a `record`, or a `person` with all of their records."""

@@ -57,6 +57,14 @@ def test_a_base_that_is_quantised_otherwise_is_refused_by_how(base, case, quanti
     assert f"model.quantization {quantization} in float32: use the model as it was before that" in str(raised.value)
 
 
+def test_a_configuration_with_an_infinity_in_it_hides_no_quantisation(base):
+    declare(base, NF4 | {"bnb_4bit_quant_type": "fp4"})
+    path = base / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"time_step_limit": [0.0, float("inf")]}))
+    with pytest.raises(ModelError, match="is quantised already"):
+        check_quantization(section(base), base)
+
+
 def test_a_base_that_is_quantised_as_agreed_or_not_at_all_passes(base):
     check_quantization(section(base, quantization="nf4"), base)
     declare(base, NF4 | {"bnb_4bit_compute_dtype": "float32"})
