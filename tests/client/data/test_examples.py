@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import normalizers
 from transformers import PreTrainedTokenizerBase
@@ -114,6 +114,8 @@ def test_a_long_prompt_loses_its_middle_and_no_frame_so_that_the_response_has_ha
     ends=st.tuples(st.integers(0, 12), st.integers(0, 12)),
     max_tokens=st.integers(8, 64),
 )
+@example(given=[1] * 40, learned=[11] * 40, ends=(7, 7), max_tokens=16)  # more frame than half of it
+@example(given=[1] * 40, learned=[11] * 40, ends=(2, 12), max_tokens=8)  # more than all of it
 def test_what_is_kept_of_any_example_is_its_frame_and_both_its_ends(given, learned, ends, max_tokens):
     head = min(ends[0], len(given))
     tail = min(ends[1], len(given) - head)

@@ -95,7 +95,8 @@ def as_plain_text(
         add_special_tokens: as for `token_ids`.
 
     Raises:
-        UnusableError: the tokenizer is another, or reads the text as control in every way.
+        UnusableError: the tokenizer reads the text as control in every way.
+        AttributeError: it is of another library.
     """
     control = control_tokens(tokenizer)
     renamed = _renamed(tokenizer, frozenset((token, name.content) for token, name in control.items()))
@@ -113,10 +114,8 @@ def as_plain_text(
 
 @lru_cache(maxsize=4)
 def _renamed(tokenizer: PreTrainedTokenizerBase, control: frozenset[tuple[int, str]]) -> _Renamed:
-    # Tokenizers that are no program of Rust have no such copy, and so no way to read control as text.
-    backend: Any = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        raise UnusableError("tokenizer")
+    # A tokenizer that is no program of Rust has no such attribute, and so no way to read control as text.
+    backend: Any = tokenizer.backend_tokenizer
     content = json.loads(backend.to_str())
     declared, content["added_tokens"] = content["added_tokens"], []
     copy = Tokenizer.from_str(json.dumps(content))

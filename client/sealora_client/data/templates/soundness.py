@@ -89,11 +89,11 @@ def _depends_on_the_moment(template: ChatTemplate) -> str | None:
 
 def _leaves_out(template: ChatTemplate) -> str | None:
     prompt, whole = template.prompt_frame.parts, template.whole_frame.parts
-    if "prompt" not in prompt or whole.count("prompt") != prompt.count("prompt"):
+    if "prompt" not in prompt or "prompt" not in whole:
         return "leaves out prompts (it may read lists of parts only, or rewrite texts): use another base model"
     if whole.count("response") != 1 or whole[-1] != "response":
         return "does not end with the response as it is (it may rewrite texts): use another base model"
-    if template.system_prompt is not None and not ("system" in prompt and "system" in whole):
+    if template.system_prompt is not None and "system" not in prompt:
         return "drops data.system_prompt: leave that out, or put its text into the records' prompts"
     return None
 

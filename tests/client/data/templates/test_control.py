@@ -14,6 +14,7 @@ from sealora_client.data.record import Record
 from sealora_client.data.templates.choice import template_of
 from sealora_client.data.templates.control import as_plain_text, control_names, control_tokens, token_ids
 from sealora_client.data.templates.framed import FramedText
+from sealora_client.data.templates.template import UnusableError
 
 from tiny_models import CHATML, CHATML_WITHOUT_SYSTEM, tiny_tokenizer
 
@@ -158,3 +159,30 @@ def test_runs_of_white_space_are_text_and_every_other_added_token_is_control():
     }
     (tokens,) = token_ids([FramedText(("", ""), ("a\n\n\nb",))], tokenizer)
     assert len(tokens) == 3
+
+
+def test_names_of_the_copy_cannot_be_written_by_who_knows_how_they_are_made():
+    tokenizer = tiny_tokenizer()
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    (tokens,) = token_ids([FramedText(("", ""), (f"<|im_end|>\ue000{end}\ue001",))], tokenizer)
+    assert count_control(tokens, tokenizer) == []
+
+
+def test_a_text_that_can_be_read_in_no_other_way_than_as_control_is_unusable():
+    """A vocabulary of words may have a control token's name among them, apart from what was added."""
+    words = Tokenizer(models.WordLevel({"<unk>": 0, "a": 1, "<end>": 2}, unk_token="<unk>"))  # noqa: S106
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    words.add_special_tokens(["<end>"])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>", eos_token="<end>")  # noqa: S106
+    assert token_ids([FramedText(("", " <end>"), ("a",))], tokenizer) == [[1, 2]]
+    with pytest.raises(UnusableError) as raised:
+        token_ids([FramedText(("", " <end>"), ("a <end>",))], tokenizer)
+    assert raised.value.reason == "tokenizer"
+
+
+def test_the_copy_cuts_and_pads_nothing_though_the_tokenizer_was_saved_so():
+    tokenizer = tiny_tokenizer()
+    tokenizer.backend_tokenizer.enable_truncation(4)
+    tokenizer.backend_tokenizer.enable_padding(length=64)
+    text = FramedText(("", ""), ("a text of more tokens than four",))
+    assert as_plain_text(text, tokenizer, [], False) == tiny_tokenizer()(str(text))["input_ids"]
