@@ -47,7 +47,6 @@ from flwr.supercore.inflatable.inflatable_protobuf_utils import make_push_object
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents, push_objects
 from flwr.supercore.interceptors import RuntimeTokenHttpInterceptor, RuntimeVersionHttpInterceptor
 from flwr.supercore.retry import exponential
-from flwr.supercore.run import RunNotRunningException
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.superlink.grid import HttpGrid
 from google.protobuf.message import Message as Proto  # type: ignore[import-untyped]
@@ -184,7 +183,7 @@ class SocketGrid(HttpGrid):
             answer = cast(Message, inflate_object_from_contents(metadata.message_id, arriving.parts))
             # What the SuperLink has checked, not what the sender wrote into the answer itself.
             answer.metadata.__dict__.update(metadata.__dict__)
-        except (httpx.HTTPError, RunNotRunningException):
+        except httpx.HTTPError:
             raise
         except Exception as error:  # a site sends what it likes, and Flower's parser raises what it likes
             log.warning("an answer could not be read: %s", type(error).__name__)
