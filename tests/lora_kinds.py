@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sealora_common.adapter.kinds.lora import Lora
-from sealora_common.recipe.schema import Aggregation, LoraSection
+from sealora_common.recipe.sections.lora import Aggregation, LoraSection
 
 
 def lora(aggregation: Aggregation = "ffa", seed: int = 0) -> Lora:

@@ -36,7 +36,7 @@ from sealora_common.identity.card import SiteCard, create_node_key
 from sealora_common.receipts.file import ReceiptFile
 from sealora_common.receipts.receipt import Receipt, chain_from_bytes, chain_to_bytes
 from sealora_common.recipe import load_recipe, parse_recipe
-from sealora_common.recipe.schema import DataSection
+from sealora_common.recipe.sections.data import DataSection
 from sealora_common.records.completions import read_completions
 from sealora_common.records.event_log import read_events
 from sealora_common.records.events import SiteFailed

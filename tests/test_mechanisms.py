@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from sealora_common.recipe.schema import MechanismName
+from sealora_common.recipe.sections.privacy import MechanismName
 
 ROOT = Path(__file__).parents[1]
 NAMES = set(get_args(MechanismName))

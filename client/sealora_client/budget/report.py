@@ -20,7 +20,7 @@ from sealora_common.privacy.accounting import epsilon_pld
 from sealora_common.privacy.plan import Part
 from sealora_common.privacy.several_sites import at_several_sites
 from sealora_common.recipe import Recipe
-from sealora_common.recipe.schema import Unit
+from sealora_common.recipe.sections.data import Unit
 from sealora_common.roster import Roster
 
 

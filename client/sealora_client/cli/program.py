@@ -27,7 +27,7 @@ from sealora_client.cli.rotate import rotate
 from sealora_client.cli.run import run
 from sealora_common.errors import SealoraError
 from sealora_common.health.logs import set_up_command_logs
-from sealora_common.recipe.schema import ModelSection
+from sealora_common.recipe.sections.model import ModelSection
 from sealora_common.show.console import tell_error
 from sealora_common.show.say import say
 from sealora_common.storage.own_files import keep_to_this_account

@@ -12,7 +12,7 @@ from sealora_client.data.example import Example
 from sealora_client.data.record import Record
 from sealora_client.data.templates.choice import template_of
 from sealora_client.data.templates.template import Shown, Template, UnusableError, blaming
-from sealora_common.recipe.schema import DataSection
+from sealora_common.recipe.sections.data import DataSection
 
 _SLACK = 2
 """Times `max_tokens` that are left of a text before it is tokenised."""

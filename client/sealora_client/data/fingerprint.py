@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sealora_client.data.record import Record
-from sealora_common.recipe.schema import Unit
+from sealora_common.recipe.sections.data import Unit
 
 DIGEST_BYTES = 32
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sealora_common.errors import DataError
-from sealora_common.recipe.schema import DataSection
+from sealora_common.recipe.sections.data import DataSection
 
 _BLANK = frozenset("\u2800")  # braille's blank, which Unicode does not count as white space
 # Default_Ignorable_Code_Point of Unicode, as far as its category is not Cf already.

@@ -12,7 +12,7 @@ from sealora_client.data.formats.format import Row
 from sealora_client.data.persons import Persons
 from sealora_client.data.record import Record
 from sealora_common.errors import DataError
-from sealora_common.recipe.schema import DataSection
+from sealora_common.recipe.sections.data import DataSection
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from sealora_common.config import adapted_from_json, json_value
 from sealora_common.errors import UnreadableError
 from sealora_common.identity import Identity, PublicKeyText, verify
 from sealora_common.privacy.accounting import Noise, PrivacyEvent
-from sealora_common.recipe.schema import Unit
+from sealora_common.recipe.sections.data import Unit
 
 HASH_BYTES = 32
 GENESIS = bytes(HASH_BYTES)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from sealora_client.data.fingerprint import DataSet
 from sealora_common.entropy import SystemEntropy
-from sealora_common.recipe.schema import Unit
+from sealora_common.recipe.sections.data import Unit
 
 KEY_BYTES = 32
 _TAG_BYTES = 8

@@ -23,7 +23,7 @@ from sealora_client.ledger.entries import (
 from sealora_common.errors import BudgetError
 from sealora_common.identity import key_from_text
 from sealora_common.privacy.accounting import PrivacyEvent
-from sealora_common.recipe.schema import Unit
+from sealora_common.recipe.sections.data import Unit
 
 
 @dataclass(frozen=True)

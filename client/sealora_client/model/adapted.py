@@ -23,7 +23,8 @@ from sealora_client.model.pretrained import load_tokenizer
 from sealora_client.model.sharing import sharing_key
 from sealora_common.adapter import AdapterLayout, Tensors, TensorSpec, adapter_kind
 from sealora_common.errors import ModelError
-from sealora_common.recipe.schema import ModelSection, Recipe
+from sealora_common.recipe.schema import Recipe
+from sealora_common.recipe.sections.model import ModelSection
 
 
 class AdaptedModel:

@@ -15,7 +15,7 @@ from sealora_client.model.base_checks import check_quantization, check_weights
 from sealora_client.model.model_files import check_directory
 from sealora_client.model.pretrained import load_model
 from sealora_common.errors import ModelError
-from sealora_common.recipe.schema import ModelSection
+from sealora_common.recipe.sections.model import ModelSection
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from safetensors import safe_open
 
 from sealora_common.config import LINE, json_value, read_file
 from sealora_common.errors import ModelError, UnreadableError
-from sealora_common.recipe.schema import ModelSection
+from sealora_common.recipe.sections.model import ModelSection
 
 
 def check_quantization(section: ModelSection, directory: Path) -> None:

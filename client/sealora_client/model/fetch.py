@@ -11,7 +11,7 @@ import platformdirs
 from sealora_client.model.model_files import HARMLESS, PICKLED
 from sealora_client.model.smollm2 import CATALOGUE_NAME, smollm2
 from sealora_common.errors import ModelError
-from sealora_common.recipe.schema import ModelSection
+from sealora_common.recipe.sections.model import ModelSection
 
 CACHE_VARIABLE = "SEALORA_CACHE"
 

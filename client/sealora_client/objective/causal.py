@@ -13,7 +13,7 @@ from sealora_client.data.examples import to_examples
 from sealora_client.data.record import Record
 from sealora_client.model.loss import Batch, collate, response_losses
 from sealora_client.objective.objective import Losses, Objective
-from sealora_common.recipe.schema import DataSection
+from sealora_common.recipe.sections.data import DataSection
 
 
 class CausalLanguageModelling(Objective):

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from sealora_client.data.example import Example
 from sealora_client.data.record import Record
 from sealora_client.model.loss import Batch
-from sealora_common.recipe.schema import DataSection
+from sealora_common.recipe.sections.data import DataSection
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from sealora_common.config import load_yaml
 from sealora_common.errors import OrderRefusedError, PolicyError, UnreadableError
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.recipe import Recipe
-from sealora_common.recipe.schema import ProtectingMechanismName, Unit
+from sealora_common.recipe.sections.data import Unit
+from sealora_common.recipe.sections.privacy import ProtectingMechanismName
 from sealora_common.roster import Roster
 from sealora_common.round.groups import smallest_group
 

@@ -7,7 +7,7 @@ from sealora_client.training.local import LocalTraining
 from sealora_client.training.none import PlainTraining
 from sealora_client.training.round_training import RoundTraining
 from sealora_common.recipe import Recipe
-from sealora_common.recipe.schema import MechanismName
+from sealora_common.recipe.sections.privacy import MechanismName
 
 _TRAININGS: dict[MechanismName, RoundTraining] = {
     "local": LocalTraining(),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from sealora_common.recipe.schema import TrainingSection
+from sealora_common.recipe.sections.training import TrainingSection
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict
 
 from sealora_common.adapter.layout import AdapterLayout, Tensors
-from sealora_common.recipe.schema import ModelSection
+from sealora_common.recipe.sections.model import ModelSection
 
 
 class PeftConfiguration(BaseModel):

@@ -1,17 +1,15 @@
 """The recipe: everything the parties of a federation agree on before anyone trains."""
 
 from sealora_common.recipe.load import load_recipe, parse_recipe
-from sealora_common.recipe.schema import (
-    DataSection,
-    LoraSection,
-    ModelSection,
-    PrivacySection,
-    Recipe,
-    SealingSection,
-    ServerSection,
-    SitesSection,
-    TrainingSection,
-)
+from sealora_common.recipe.schema import Recipe
+from sealora_common.recipe.sections.data import DataSection
+from sealora_common.recipe.sections.lora import LoraSection
+from sealora_common.recipe.sections.model import ModelSection
+from sealora_common.recipe.sections.privacy import PrivacySection
+from sealora_common.recipe.sections.sealing import SealingSection
+from sealora_common.recipe.sections.server import ServerSection
+from sealora_common.recipe.sections.sites import SitesSection
+from sealora_common.recipe.sections.training import TrainingSection
 
 __all__ = [
     "DataSection",

@@ -13,7 +13,7 @@ from sealora_client.data.examples import blocks, fit, to_examples
 from sealora_client.data.record import Record
 from sealora_client.data.templates.choice import template_of
 from sealora_client.data.templates.template import Shown
-from sealora_common.recipe.schema import DataSection
+from sealora_common.recipe.sections.data import DataSection
 
 from tiny_models import CHATML, CHATML_WITHOUT_SYSTEM, tiny_tokenizer
 

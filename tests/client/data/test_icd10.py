@@ -8,7 +8,7 @@ import pytest
 from sealora_client.data.icd10 import HOSPITALS, Hospital, build_demo
 from sealora_client.data.records import read_records
 from sealora_common.errors import DataError
-from sealora_common.recipe.schema import DataSection
+from sealora_common.recipe.sections.data import DataSection
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sealora_client.data.persons import Persons, fold
 from sealora_common.errors import DataError
-from sealora_common.recipe.schema import DataSection
+from sealora_common.recipe.sections.data import DataSection
 
 FILE = Path("site.jsonl")
 TWINS = [

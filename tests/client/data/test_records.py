@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sealora_client.data.record import Record
 from sealora_client.data.records import read_records
 from sealora_common.errors import DataError
-from sealora_common.recipe.schema import DataSection
+from sealora_common.recipe.sections.data import DataSection
 
 SECTION = DataSection()
 TRAIN = {"prompt": "p", "response": "r", "split": "train"}

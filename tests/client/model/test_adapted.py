@@ -11,7 +11,9 @@ from sealora_client.model.adapted import AdaptedModel, adapted_model
 from sealora_client.model.model_files import digest_of
 from sealora_common.adapter import AdapterLayout
 from sealora_common.errors import ModelError
-from sealora_common.recipe.schema import LoraSection, ModelSection, Recipe
+from sealora_common.recipe.schema import Recipe
+from sealora_common.recipe.sections.lora import LoraSection
+from sealora_common.recipe.sections.model import ModelSection
 
 from lora_kinds import lora
 

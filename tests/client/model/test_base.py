@@ -14,7 +14,8 @@ from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.base import load_base
 from sealora_client.model.loss import collate, response_losses
 from sealora_common.errors import ModelError
-from sealora_common.recipe.schema import ModelSection, Recipe
+from sealora_common.recipe.schema import Recipe
+from sealora_common.recipe.sections.model import ModelSection
 
 from tiny_models import make_tiny_model
 

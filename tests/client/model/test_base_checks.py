@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from sealora_client.model.base import load_base
 from sealora_client.model.base_checks import check_quantization, check_weights
 from sealora_common.errors import ModelError
-from sealora_common.recipe.schema import ModelSection
+from sealora_common.recipe.sections.model import ModelSection
 
 
 def section(base: Path, **changes: Any) -> ModelSection:

@@ -12,7 +12,7 @@ from huggingface_hub.utils import filter_repo_objects
 from sealora_client.model import fetch
 from sealora_client.model.fetch import cache_root, locate_base
 from sealora_common.errors import ModelError
-from sealora_common.recipe.schema import ModelSection
+from sealora_common.recipe.sections.model import ModelSection
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ import torch
 
 from sealora_client.model.adapted import adapted_model
 from sealora_client.model.generate import complete
-from sealora_common.recipe.schema import ModelSection, Recipe
+from sealora_common.recipe.schema import Recipe
+from sealora_common.recipe.sections.model import ModelSection
 
 PROMPTS = ["Code this diagnosis: lung", "Describe", "A much longer prompt than the others, so that they are padded."]
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sealora_client.model.base import load_base
 from sealora_client.model.model_files import PICKLED, digest_of, files_of, is_left_out
 from sealora_common.errors import ModelError
-from sealora_common.recipe.schema import ModelSection
+from sealora_common.recipe.sections.model import ModelSection
 
 
 def section(directory) -> ModelSection:
@@ -82,7 +82,7 @@ sys.addaudithook(lambda event, args: seen.add(str(args[0])) if event == "open" e
 from pathlib import Path
 from sealora_client.model.base import load_base
 from sealora_client.model.pretrained import load_tokenizer
-from sealora_common.recipe.schema import ModelSection
+from sealora_common.recipe.sections.model import ModelSection
 directory = Path(sys.argv[1])
 load_base(ModelSection(base=str(directory), quantization="none", compute_dtype="float32"), directory)
 load_tokenizer(directory)

@@ -16,7 +16,7 @@ import pytest
 from sealora_client.model.base import load_base
 from sealora_client.model.pretrained import load_tokenizer
 from sealora_common.errors import ModelError
-from sealora_common.recipe.schema import ModelSection
+from sealora_common.recipe.sections.model import ModelSection
 
 PACKAGE = Path(__file__).parents[3] / "client" / "sealora_client"
 CODE = "from pathlib import Path\nPath(__file__).with_name('ran').touch()\n"
@@ -61,7 +61,7 @@ def test_nobody_is_asked_at_a_terminal(with_code):
     """At a terminal on which a `y` waits, the code would run if the loader asked."""
     program = (
         "from pathlib import Path; from sealora_client.model.base import load_base; import sys\n"
-        "from sealora_common.recipe.schema import ModelSection\n"
+        "from sealora_common.recipe.sections.model import ModelSection\n"
         "d = Path(sys.argv[1])\n"
         "try: load_base(ModelSection(base=str(d), quantization='none', compute_dtype='float32'), d)\n"
         "except Exception as e: print('said:', e)\n"

@@ -13,7 +13,8 @@ from sealora_client.model.generate import complete
 from sealora_client.model.model_files import digest_of
 from sealora_client.model.smollm2 import CATALOGUE_NAME, download, smollm2
 from sealora_common.errors import ModelError, StorageError
-from sealora_common.recipe.schema import ModelSection, Recipe
+from sealora_common.recipe.schema import Recipe
+from sealora_common.recipe.sections.model import ModelSection
 
 DIGEST = "3cb16758850d0c84cbf284e0319df2bc666e5b7b0720e0d2ef0d34476c02082b"
 """Of the converted directory, on every machine: sites that convert for themselves must agree on it."""

@@ -16,7 +16,7 @@ from sealora_common.errors import BudgetError
 from sealora_common.privacy.plan import privacy_plan
 from sealora_common.privacy.releases import TrainingPlan
 from sealora_common.recipe import Recipe
-from sealora_common.recipe.schema import MechanismName
+from sealora_common.recipe.sections.privacy import MechanismName
 
 from single_examples import recipe_for
 

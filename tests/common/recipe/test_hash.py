@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from sealora_common.recipe import DataSection, Recipe, TrainingSection, load_recipe, parse_recipe
 from sealora_common.recipe.hash import NOT_AGREED, AddedLater, agreed_hash
-from sealora_common.recipe.schema import Section
+from sealora_common.recipe.sections.section import Section
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 MINIMAL = "name: test\nrounds: 2\nmodel: {base: some/model}\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 from sealora_client.data.formats.format import DataFormat, Rows
 from sealora_client.data.formats.json_lines import json_lines
 from sealora_client.data.formats.prompt_response import PromptResponse
-from sealora_common.recipe.schema import DataSection
+from sealora_common.recipe.sections.data import DataSection
 
 
 def data_format(section: DataSection) -> DataFormat:  # recipes know one as yet

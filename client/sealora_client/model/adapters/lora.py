@@ -15,7 +15,8 @@ from sealora_client.model.adapters.targets import linear_layers
 from sealora_client.model.adapters.trained_tensor import TrainedTensor
 from sealora_common.adapter.kinds.lora import Lora
 from sealora_common.errors import ModelError
-from sealora_common.recipe.schema import LoraSection, ModelSection
+from sealora_common.recipe.sections.lora import LoraSection
+from sealora_common.recipe.sections.model import ModelSection
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from sealora_common.adapter.kind import AdapterKind, PeftConfiguration
 from sealora_common.adapter.layout import AdapterLayout, Tensors, TensorSpec
-from sealora_common.recipe.schema import LoraSection, ModelSection
+from sealora_common.recipe.sections.lora import LoraSection
+from sealora_common.recipe.sections.model import ModelSection
 
 _A = ".lora_A.weight"
 _B = ".lora_B.weight"

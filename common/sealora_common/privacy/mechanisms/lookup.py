@@ -6,7 +6,8 @@ from sealora_common.privacy.mechanisms.distributed import Distributed
 from sealora_common.privacy.mechanisms.local import Local
 from sealora_common.privacy.mechanisms.mechanism import PrivacyMechanism
 from sealora_common.privacy.mechanisms.none import NoPrivacy
-from sealora_common.recipe.schema import MechanismName, Recipe
+from sealora_common.recipe.schema import Recipe
+from sealora_common.recipe.sections.privacy import MechanismName
 
 _MECHANISMS: dict[MechanismName, PrivacyMechanism] = {
     "local": Local(),

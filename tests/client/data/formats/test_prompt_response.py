@@ -8,7 +8,7 @@ from sealora_client.data.formats.choice import data_format
 from sealora_client.data.formats.format import Row
 from sealora_client.data.record import Record
 from sealora_common.errors import DataError
-from sealora_common.recipe.schema import DataSection
+from sealora_common.recipe.sections.data import DataSection
 
 FORMAT = data_format(DataSection(prompt_field="q", response_field="a"))
 

@@ -20,7 +20,7 @@ from sealora_client.data.templates.rendering import (
     render,
 )
 from sealora_common.errors import ModelError
-from sealora_common.recipe.schema import DataSection
+from sealora_common.recipe.sections.data import DataSection
 
 from tiny_models import CHATML, CHATML_WITHOUT_SYSTEM, tiny_tokenizer
 

@@ -10,7 +10,7 @@ import pytest
 from sealora_common.adapter import AdapterLayout, TensorSpec, adapter_kind
 from sealora_common.adapter.kinds.lora import Lora
 from sealora_common.recipe import parse_recipe
-from sealora_common.recipe.schema import LoraSection
+from sealora_common.recipe.sections.lora import LoraSection
 
 from lora_kinds import lora
 

@@ -10,7 +10,7 @@ from sealora_common.errors import BudgetError, RecipeError
 from sealora_common.privacy.mechanisms import PrivacyMechanism, mechanism_of
 from sealora_common.privacy.mechanisms.local import LOCAL_GRID_STEPS
 from sealora_common.recipe import Recipe, parse_recipe
-from sealora_common.recipe.schema import MechanismName, ProtectingMechanismName
+from sealora_common.recipe.sections.privacy import MechanismName, ProtectingMechanismName
 from sealora_common.round.sum_grid import SumGrid
 
 NAMES = get_args(MechanismName)

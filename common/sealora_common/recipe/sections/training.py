@@ -1,0 +1,27 @@
+"""The section `training`: what a site does in one round."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from sealora_common.recipe.sections.section import Fraction, Positive, Section
+
+
+class TrainingSection(Section):
+    """What a site does in one round."""
+
+    sample_rate: Fraction = 0.05
+    """Poisson sampling rate q: each record joins a step's batch with this probability, independently."""
+    steps_per_round: int = Field(default=4, ge=1, le=100_000)
+    micro_batch_size: int = Field(default=8, ge=1)
+    """Examples in memory at once; the logical batch may be far larger."""
+    learning_rate: Positive = 2e-3
+    optimizer: Literal["adamw", "sgd", "paged_adamw_8bit"] = "adamw"
+    """`paged_adamw_8bit` needs CUDA; on a CPU the same site uses `adamw`."""
+    weight_decay: float = Field(default=0.0, ge=0, le=1)
+    proximal_mu: float = Field(default=0.0, ge=0)
+    """FedProx (Li et al. 2020): strength of the pull towards the global adapter; 0 is off."""
+    evaluate_every: int = Field(default=1, ge=1)
+    """Held-out records are evaluated before round 1, then every so many rounds, and after the last one."""
