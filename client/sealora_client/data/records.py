@@ -7,8 +7,9 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sealora_client.data.formats.choice import data_format, file_kind
+from sealora_client.data.formats.choice import file_kind
 from sealora_client.data.formats.format import Row
+from sealora_client.data.layouts.choice import layout_of
 from sealora_client.data.persons import Persons
 from sealora_client.data.record import Record
 from sealora_common.errors import DataError
@@ -37,11 +38,13 @@ def read_records(path: Path, section: DataSection) -> Split:
     split = Split([], [])
     persons = Persons(path, section) if section.person_field is not None else None
     first_of_person: dict[str, tuple[str, int]] = {}
-    first_of_text: dict[tuple[str, str], tuple[str, int]] = {}
-    layout = data_format(section)
+    first_of_text: dict[tuple[str, ...], tuple[str, int]] = {}
+    layout = layout_of(section)
     rows = file_kind(path)
     for row in rows(path):
         line, record = row.line, layout.record(row)
+        if section.trim:
+            record = record.trimmed()
         if persons is not None:
             record = replace(record, person=persons.of(line, row.fields))
         part = _part(row, record, section)

@@ -1,6 +1,5 @@
-"""How records lie in a file: one file a layout (`DataFormat`: from an object to a record) or a kind of file (`Rows`).
+"""How objects lie in a file: one file a kind of file (`Rows`), behind `choice`.
 
-A new layout is a file here and a line in `choice`, and so is a new kind of file; the two do not know each other. Whose
-a record is, which part of the data it belongs to and what is refused of the file as a whole is `records`' for all of
-them; what is put around a record's text for the model is a template's.
+What of an object makes a record is a layout's (`layouts`), and the two do not know each other. Whose a record is, which
+part of the data it belongs to and what is refused of the file as a whole is `records`' for all of them.
 """
