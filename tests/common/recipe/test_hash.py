@@ -249,7 +249,7 @@ BASES = {
         "privacy": {"mechanism": "distributed"},
         "training": {"steps_per_round": 1},
         "sealing": {"ring_bits": 24},
-    }
+    },
 }
 """Of fields that only recipes of a kind may have."""
 

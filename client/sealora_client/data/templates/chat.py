@@ -64,8 +64,7 @@ class ChatTemplate(Template):
             structure = self.structure(tuple((turn.role, turn.learned) for turn in turns))
             if isinstance(structure, str):  # of no other record, or `soundness` would have said so
                 raise UnusableError("template")
-            texts = tuple(turn.text for turn in turns)
-            whole = FramedText((*structure.pieces[:-1], structure.written), texts)
+            whole = FramedText((*structure.pieces[:-1], structure.written), structure.in_order(turns))
             asked = whole.between(BEGINNING, structure.asked)
             if str(whole) != self._write(turns, False) or str(asked) != self._write(turns[:-1], True):
                 raise UnusableError("altered")
