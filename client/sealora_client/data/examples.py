@@ -45,7 +45,7 @@ def to_examples(
         vocabulary: tokens of this id and above are not the model's; None if it has all of the tokenizer's.
         slack: times `section.max_tokens` that are left of a text, at the least, before it is tokenised.
     """
-    template = template_of(tokenizer, section.system_prompt, section.layout)
+    template = template_of(tokenizer, section)
     room = slack * section.max_tokens * _longest_token(tokenizer)
     examples: list[Example] = []
     for block in blocks([_shortened(record, room) for record in records]):

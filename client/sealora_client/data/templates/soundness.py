@@ -106,8 +106,8 @@ def _depends_on_the_moment(template: ChatTemplate) -> str | None:
     except SealoraError:  # it failed on a clock's answer
         pass
     return (
-        "reads the clock or draws at random, so that prompts differ between sites and days: write a fixed text in its "
-        "place, the same at every site"
+        "reads the clock or draws at random, so that prompts differ between sites and days: agree on a day in "
+        "data.template_date, or write a fixed text in its place, the same at every site"
     )
 
 

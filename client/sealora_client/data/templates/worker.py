@@ -14,6 +14,7 @@ import resource
 import signal
 import struct
 import sys
+from datetime import datetime
 from typing import Any
 
 from jinja2 import StrictUndefined, TemplateError
@@ -65,6 +66,14 @@ def _answer(asked: dict[str, Any]) -> bytes:
 
 
 def _of_turns(asked: dict[str, Any]) -> str:
+    if asked["date"] is not None:
+        # Of the day's beginning: what a template does with the hour is the same everywhere, too.
+        day = datetime.fromisoformat(asked["date"])
+
+        def strftime_now(form: str) -> str:  # a function, as the sandbox does not let a method of `datetime` be called
+            return day.strftime(form)
+
+        asked["marks"] |= {"strftime_now": strftime_now}
     rendered, _ = render_jinja_template(
         conversations=[asked["turns"]],
         chat_template=asked["template"],

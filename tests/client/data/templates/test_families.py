@@ -16,6 +16,7 @@ from sealora_client.data.templates.choice import template_of
 from sealora_client.data.templates.control import control_tokens
 from sealora_client.data.templates.soundness import ModelTokens, fault_of
 from sealora_client.data.templates.template import Shown, Template, UnusableError
+from sealora_common.recipe.sections.data import DataSection
 
 from tiny_models import tiny_tokenizer
 
@@ -102,7 +103,7 @@ def shown_or_why(template: Template, record: Record) -> list[Shown] | list[str]:
 
 def fault(name: str, turns: str | None = None) -> str | None:
     tokenizer = tokenizer_of(name)
-    template = template_of(tokenizer, SYSTEM)
+    template = template_of(tokenizer, DataSection(system_prompt=SYSTEM))
     return fault_of(template, ModelTokens({tokenizer.eos_token_id}, len(tokenizer)), 256, turns)
 
 
@@ -120,7 +121,7 @@ def test_a_family_is_right_or_told_why_not(name):
 
 @pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if family.fault is None])
 def test_one_exchange_of_awkward_texts_is_right_or_refused(name):
-    template = template_of(tokenizer_of(name), SYSTEM)
+    template = template_of(tokenizer_of(name), DataSection(system_prompt=SYSTEM))
     right = 0
     for prompt, response in [(a, b) for a in TEXTS.values() for b in (a, TEXTS["plain"])] + [
         (TEXTS["plain"], text) for text in TEXTS.values()
@@ -140,7 +141,7 @@ def test_one_exchange_of_awkward_texts_is_right_or_refused(name):
 @pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if family.fault is None])
 def test_a_conversation_of_awkward_texts_is_right_or_refused(name, which):
     family = FAMILIES[name]
-    template = template_of(tokenizer_of(name), None)
+    template = template_of(tokenizer_of(name), DataSection())
     texts = list(TEXTS.values())
     refused = family.all_turns if which == "all" else family.last_turn
     right = 0
