@@ -14,15 +14,26 @@ import resource
 import signal
 import struct
 import sys
-from datetime import datetime
-from typing import Any
+from datetime import datetime, tzinfo
+from typing import Any, ClassVar
 
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from transformers.utils.chat_template_utils import render_jinja_template
+from transformers.utils import chat_template_utils
 
 LENGTH = struct.Struct("<Q")
 _PAGE = resource.getpagesize()
+
+
+class _Clock(datetime):
+    """What templates take for the clock: they get it from transformers, which hands on no other function of ours."""
+
+    day: ClassVar[datetime | None] = None
+    """Where it stands, at the day's beginning, so that the hour is the same everywhere, too; None if it goes."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+        return cls.day or datetime.now(tz)
 
 
 def main() -> None:
@@ -37,6 +48,7 @@ def main() -> None:
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(kind, (limit, limit))
+    chat_template_utils.datetime = _Clock  # type: ignore[attr-defined]
     while True:
         asked = _read()
         if asked is None:
@@ -66,15 +78,8 @@ def _answer(asked: dict[str, Any]) -> bytes:
 
 
 def _of_turns(asked: dict[str, Any]) -> str:
-    if asked["date"] is not None:
-        # Of the day's beginning: what a template does with the hour is the same everywhere, too.
-        day = datetime.fromisoformat(asked["date"])
-
-        def strftime_now(form: str) -> str:  # a function, as the sandbox does not let a method of `datetime` be called
-            return day.strftime(form)
-
-        asked["marks"] |= {"strftime_now": strftime_now}
-    rendered, _ = render_jinja_template(
+    _Clock.day = None if asked["date"] is None else datetime.fromisoformat(asked["date"])
+    rendered, _ = chat_template_utils.render_jinja_template(
         conversations=[asked["turns"]],
         chat_template=asked["template"],
         add_generation_prompt=asked["prompt"],
