@@ -28,12 +28,13 @@ _PAGE = resource.getpagesize()
 class _Clock(datetime):
     """What templates take for the clock: they get it from transformers, which hands on no other function of ours."""
 
-    day: ClassVar[datetime | None] = None
-    """Where it stands, at the day's beginning, so that the hour is the same everywhere, too; None if it goes."""
+    stands: ClassVar[datetime | None] = None
+    """The moment at which it stands, at the day's beginning, so that the hour is the same everywhere, too; None if it
+    goes."""
 
     @classmethod
     def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
-        return cls.day or datetime.now(tz)
+        return cls.stands or datetime.now(tz)
 
 
 def main() -> None:
@@ -48,7 +49,7 @@ def main() -> None:
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(kind, (limit, limit))
-    chat_template_utils.datetime = _Clock  # type: ignore[attr-defined]
+    chat_template_utils.datetime = _Clock
     while True:
         asked = _read()
         if asked is None:
@@ -78,7 +79,7 @@ def _answer(asked: dict[str, Any]) -> bytes:
 
 
 def _of_turns(asked: dict[str, Any]) -> str:
-    _Clock.day = None if asked["date"] is None else datetime.fromisoformat(asked["date"])
+    _Clock.stands = None if asked["date"] is None else datetime.fromisoformat(asked["date"])
     rendered, _ = chat_template_utils.render_jinja_template(
         conversations=[asked["turns"]],
         chat_template=asked["template"],
