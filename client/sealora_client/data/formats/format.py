@@ -1,10 +1,9 @@
-"""What reading records asks of a kind of file, and what of a layout."""
+"""What stands between a kind of file and a layout: a row. And what reading records asks of a layout."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from sealora_client.data.record import Record
@@ -13,17 +12,19 @@ from sealora_common.errors import DataError
 
 @dataclass(frozen=True)
 class Row:
-    """One object of a data file, of whatever kind the file is.
+    """One object of a site's data, of whatever kind the file is, or of a database.
 
     Attributes:
         place: file and line, to begin a sentence with.
-        line: where it stands in its file, from 1.
+        line: its number, from 1, which no other row of the site's data has. In one file, where it stands there.
         fields: values as JSON has them, by name.
+        unfit: fields that are there and whose values JSON has no form for, with what they are ("bytes").
     """
 
     place: str
     line: int
     fields: Mapping[str, object]
+    unfit: Mapping[str, str] = field(default_factory=dict)
 
     def text(self, field: str, absent: str) -> str:
         """The text in `field`, which is not blank.
@@ -35,6 +36,11 @@ class Row:
         Raises:
             DataError: it is missing, no text, blank, or no Unicode.
         """
+        if field in self.unfit:
+            raise DataError(
+                f'{self.place}: the field "{field}" is {self.unfit[field]}, which is no text: write it as text, or '
+                "name another field"
+            )
         if field not in self.fields:
             raise DataError(f'{self.place}: the field "{field}" is missing: {absent}')
         text = self.fields[field]
@@ -50,13 +56,6 @@ class Row:
                 "write the whole character"
             ) from error
         return text
-
-
-Rows = Callable[[Path], Iterator[Row]]
-"""A kind of file: its objects in order, one at a time.
-
-Raises `DataError` where the file cannot be read or holds something else, with the place.
-"""
 
 
 class DataFormat(Protocol):
