@@ -37,11 +37,14 @@ def require_text(path: Path, head: bytes) -> None:
     """Refuses what begins as no text does.
 
     Raises:
-        DataError: the file is of another kind.
+        DataError: the file is of another kind, or in an encoding that its first bytes name.
     """
     for magic, what in _BINARY.items():
         if head.startswith(magic):
             raise DataError(f"{path}: its content is not what its name says, but {what}")
+    for mark, name in _MARKS.items():
+        if head.startswith(mark):
+            raise DataError(f"{path}: not UTF-8 text: save the file in UTF-8 (it is in {name})")
 
 
 def require_binary(path: Path, head: bytes, magic: tuple[bytes, ...], what: str) -> None:
@@ -63,20 +66,12 @@ def require_binary(path: Path, head: bytes, magic: tuple[bytes, ...], what: str)
     raise DataError(f"{path}: its content is no {what}, whatever its name says: write it anew, or name what it is")
 
 
-def not_utf8(content: bytes, head: bytes = b"") -> str:
-    """What is wrong with text that is not UTF-8, with the likely encoding, and what to do; ends a sentence.
-
-    Args:
-        content: what cannot be decoded.
-        head: the file's first bytes.
-    """
-    return f"not UTF-8 text: save the file in UTF-8 ({_likely(content, head)})"
+def not_utf8(content: bytes) -> str:
+    """What is wrong with text that cannot be decoded, with the likely encoding, and what to do; ends a sentence."""
+    return f"not UTF-8 text: save the file in UTF-8 ({_likely(content)})"
 
 
-def _likely(content: bytes, head: bytes) -> str:
-    for mark, name in _MARKS.items():
-        if head.startswith(mark):
-            return f"it is in {name}"
+def _likely(content: bytes) -> str:
     if content.count(b"\x00") * 3 > len(content):
         return "it looks like UTF-16"
     try:

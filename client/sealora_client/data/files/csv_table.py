@@ -38,14 +38,13 @@ class CsvTable(FileKind):
         """Records by their header's names, placed by the line they begin in; blank lines are skipped."""
         try:
             with opened(path) as stream:
-                head = peeked(stream)
-                require_text(path, head)
-                yield from self._records(path, stream, head, tell)
+                require_text(path, peeked(stream))
+                yield from self._records(path, stream, tell)
         except DataError as error:
             tell(error)
 
-    def _records(self, path: Path, stream: BinaryIO, head: bytes, tell: Tell) -> Iterator[Row]:
-        lines = _Lines(path, stream, head, tell)
+    def _records(self, path: Path, stream: BinaryIO, tell: Tell) -> Iterator[Row]:
+        lines = _Lines(path, stream, tell)
         first = next(lines, None)
         while first is not None and not first.strip():
             first = next(lines, None)
@@ -98,10 +97,9 @@ class _Lines:
         not_text: what to say of a record with such bytes.
     """
 
-    def __init__(self, path: Path, stream: BinaryIO, head: bytes, tell: Tell) -> None:
+    def __init__(self, path: Path, stream: BinaryIO, tell: Tell) -> None:
         self._path = path
         self._lines = lines_of(stream)
-        self._head = head
         self._tell = tell
         self._again: str | None = None
         self.number = 0
@@ -129,7 +127,7 @@ class _Lines:
             try:
                 return line.decode("utf-8-sig" if self.number == 1 else "utf-8")
             except UnicodeDecodeError:
-                self.not_text = self.not_text or not_utf8(line, self._head)
+                self.not_text = self.not_text or not_utf8(line)
                 return line.decode("utf-8", "surrogateescape")
 
 

@@ -107,7 +107,7 @@ class _Reading:
             value = json_value(piece.text.decode().strip())
             why = "not a JSON object: write objects of fields, like {...}"
         except UnicodeDecodeError:
-            why = not_utf8(piece.text, self._head)
+            why = not_utf8(piece.text)
         except UnreadableError as error:
             why = f"{error.reason}: write one list of JSON objects"
         if isinstance(value, dict):
@@ -124,7 +124,7 @@ def _not_json(head: bytes) -> str:
     try:
         head[:-4].decode()
     except UnicodeDecodeError:
-        return not_utf8(head, head)
+        return not_utf8(head)
     return "its content is not what its name says, and no JSON: write a list of objects, or name what it is"
 
 

@@ -48,7 +48,7 @@ def _objects(path: Path, stream: BinaryIO, head: bytes, tell: Tell) -> Iterator[
                     continue
                 value = json_value(text)
             except UnicodeDecodeError:
-                why = not_utf8(line, head)
+                why = not_utf8(line)
             except UnreadableError as error:
                 why = f"{error.reason}: write one JSON object a line"
         if not why and not isinstance(value, dict):

@@ -21,7 +21,7 @@ from sealora_common.storage.nameless import nameless_file, no_room_aside
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-_ALWAYS = 256 * 2**20
+_ALWAYS = 64 * 2**20
 _TIMES = 100
 """What a file may unpack to: so many bytes, or so many times its size. Text packs to a tenth, seldom a thirtieth."""
 _MAGIC = {
