@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from sealora_client.data.files.choice import file_kind
@@ -51,14 +52,13 @@ def files_of(path: Path) -> list[Path]:
     Args:
         path: as for `source_rows`.
     """
-    found = [path]
     try:
-        named = [file for entry in read_description(path).files for file in files_of_entry(path, entry)]
+        described = read_description(path).files if is_description(path) else ()
+        named = [file for entry in described for file in files_of_entry(path, entry)]
     except (DataError, OSError):  # whoever reads it says what is wrong
         named = []
-    for file in named if is_description(path) else found[:]:
-        found += files_of_dataset(file) if is_saved_dataset(file) else [file]
-    return found
+    of_each = (files_of_dataset(file) if is_saved_dataset(file) else [file] for file in named or [path])
+    return [*([path] if named else []), *chain.from_iterable(of_each)]
 
 
 class _Parts:
