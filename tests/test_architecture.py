@@ -43,7 +43,7 @@ def test_newcomers_are_shown_the_page(name):
 
 
 ASKED = """
-    DataFormat Row FileKind Record Template AdapterKind Attachment TrainedTensor Metric ReleasedMetric values_by_unit
+    Layout Row FileKind Record Template AdapterKind Attachment TrainedTensor Metric ReleasedMetric values_by_unit
     Objective PrivacyMechanism Face RoundTraining Exporter AddedLater
 """
 

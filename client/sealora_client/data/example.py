@@ -16,7 +16,8 @@ tokens. `vocabulary`: a token that the model has no embedding for."""
 
 @dataclass(frozen=True)
 class Example:
-    """A chat-templated record: prompt tokens followed by response tokens. Loss is taken on the response alone.
+    """A templated record: prompt tokens followed by response tokens. Loss is taken on the response, and on what of the
+    prompt is to be learned as well: the earlier responses of a conversation.
 
     Attributes:
         tokens: int32, shape (length,), the whole example, never empty.
@@ -24,16 +25,28 @@ class Example:
             placeholder only.
         truncated: whether the example was cut to the recipe's `data.max_tokens`.
         unusable: None, or why this is only a placeholder.
+        earlier: stretches (start, stop) of the prompt's tokens that loss is taken on too: ascending, apart, and each
+            after the first token, which nothing predicts.
     """
 
     tokens: NDArray[np.int32]
     prompt_length: int
     truncated: bool = False
     unusable: Unusable | None = None
+    earlier: tuple[tuple[int, int], ...] = ()
 
     @property
     def response_length(self) -> int:
+        """Number of tokens of the response."""
         return len(self.tokens) - self.prompt_length
+
+    @property
+    def learned(self) -> NDArray[np.bool_]:
+        """Bool, shape (length,): which tokens loss is taken on."""
+        mask = np.zeros(len(self.tokens), dtype=np.bool_)
+        for start, stop in (*self.earlier, (max(self.prompt_length, 1), len(self.tokens))):
+            mask[start:stop] = True
+        return mask
 
     @classmethod
     def placeholder(cls, reason: Unusable) -> Example:

@@ -29,9 +29,10 @@ def to_examples(
 ) -> list[Example]:
     """Tokenises `records`, in order, each to at most `section.max_tokens` tokens.
 
-    The response includes what ends a turn, so that the model learns to stop. An example that is too long loses
-    the end of its response, down to half of `max_tokens`; if its prompt leaves less room than that, the prompt
-    loses its middle, and nothing of what the template puts around it.
+    The response includes what ends a turn, so that the model learns to stop. A conversation that is too long loses its
+    earliest exchanges, as few as it must. An example that is still too long loses the end of its response, down to half
+    of `max_tokens`; if its prompt leaves less room than that, the prompt loses its middle, and nothing of what the
+    template puts around it.
 
     Total: a record that cannot be shown to the model, for whatever reason of its own, gives `Example.placeholder`, and
     changes no other's example.
@@ -43,15 +44,13 @@ def to_examples(
         vocabulary: tokens of this id and above are not the model's; None if it has all of the tokenizer's.
         slack: times `section.max_tokens` that are left of a text, at the least, before it is tokenised.
     """
-    template = template_of(tokenizer, section.system_prompt)
+    template = template_of(tokenizer, section.system_prompt, section.layout)
     room = slack * section.max_tokens * _longest_token(tokenizer)
     examples: list[Example] = []
     for block in blocks([_shortened(record, room) for record in records]):
         examples += _each(block, template, section.max_tokens, vocabulary)
     return [
-        replace(example, truncated=True)
-        if max(len(record.prompt), len(record.response)) > room and example.unusable is None
-        else example
+        replace(example, truncated=True) if max(map(len, record.texts)) > room and example.unusable is None else example
         for record, example in zip(records, examples, strict=True)
     ]
 
@@ -62,20 +61,29 @@ def _longest_token(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def _shortened(record: Record, room: int) -> Record:
-    """Both ends of a prompt, and the beginning of a response, that are longer than `room` characters.
+    """Both ends of a text, and of a response the beginning, that are longer than `room` characters.
 
     An example keeps no more of either, and a tokenizer needs minutes and gigabytes for a text of 100 MB. What is cut
     lies half of `max_tokens` tokens beyond what is kept, so that it takes a single word of that length for the cut to
     show in what is kept. Nor does the cut leave white space at the end, which a template may treat otherwise.
     """
-    if max(len(record.prompt), len(record.response)) <= room:
+    if max(map(len, record.texts)) <= room:
         return record
-    prompt, response = record.prompt, record.response
-    if len(prompt) > room:
-        prompt = prompt[: room // 2] + prompt[-(room // 2) :]
-    if len(response) > room:
-        response = response[:room].rstrip() or response[:room]
-    return replace(record, prompt=prompt, response=response)
+    return replace(
+        record,
+        prompt=_both_ends(record.prompt, room),
+        response=_beginning(record.response, room),
+        earlier=tuple(replace(turn, text=_both_ends(turn.text, room)) for turn in record.earlier),
+        rejected=None if record.rejected is None else _beginning(record.rejected, room),
+    )
+
+
+def _both_ends(text: str, room: int) -> str:
+    return text if len(text) <= room else text[: room // 2] + text[-(room // 2) :]
+
+
+def _beginning(text: str, room: int) -> str:
+    return text if len(text) <= room else text[:room].rstrip() or text[:room]
 
 
 def blocks(
@@ -90,7 +98,7 @@ def blocks(
     """
     start = characters = 0
     for position, record in enumerate(records):
-        own = len(record.prompt) + len(record.response)
+        own = sum(map(len, record.texts))
         if position > start and (position - start == most or characters + own > characters_at_most):
             yield records[start:position]
             start, characters = position, 0
@@ -104,13 +112,38 @@ def _each(records: Sequence[Record], template: Template, max_tokens: int, vocabu
     try:
         shown = template.shown(records)
         with blaming("tokenizer"):
-            return [fit(one, max_tokens, vocabulary) for one in shown]
+            return [
+                _fitted(record, one, template, max_tokens, vocabulary)
+                for record, one in zip(records, shown, strict=True)
+            ]
     except UnusableError as error:
         if len(records) == 1:
             return [Example.placeholder(error.reason)]
     half = len(records) // 2
     parts = (records[:half], records[half:])
     return [example for part in parts for example in _each(part, template, max_tokens, vocabulary)]
+
+
+def _fitted(record: Record, shown: Shown, template: Template, max_tokens: int, vocabulary: int | None) -> Example:
+    """The example of `record`, shown as `shown`, without as many of its earliest exchanges as make it too long."""
+    if shown.length <= max_tokens or not record.exchanges:
+        return fit(shown, max_tokens, vocabulary)
+    # The least number that makes it fit; if none does, all of them.
+    fewest, most = 1, len(record.exchanges) // 2
+    kept = {}
+    while fewest <= most:
+        middle = (fewest + most) // 2
+        (kept[middle],) = template.shown([_without_exchanges(record, middle)])
+        if kept[middle].length <= max_tokens:
+            most = middle - 1
+        else:
+            fewest = middle + 1
+    return replace(fit(kept[min(fewest, len(record.exchanges) // 2)], max_tokens, vocabulary), truncated=True)
+
+
+def _without_exchanges(record: Record, count: int) -> Record:
+    system = record.earlier[: len(record.earlier) - len(record.exchanges)]
+    return replace(record, earlier=(*system, *record.exchanges[2 * count :]))
 
 
 def fit(shown: Shown, max_tokens: int, vocabulary: int | None = None) -> Example:
@@ -128,7 +161,8 @@ def fit(shown: Shown, max_tokens: int, vocabulary: int | None = None) -> Example
     if vocabulary is not None and not (min(kept) >= 0 and max(kept) < vocabulary):
         return Example.placeholder("vocabulary")
     cut = len(kept) < len(prompt) + len(response)
-    return Example(np.asarray(kept, dtype=np.int32), prompt_length=len(left), truncated=cut)
+    earlier = shown.earlier if len(left) == len(prompt) else ()
+    return Example(np.asarray(kept, dtype=np.int32), prompt_length=len(left), truncated=cut, earlier=earlier)
 
 
 def _without_middle(prompt: list[int], shown: Shown, room: int) -> list[int]:

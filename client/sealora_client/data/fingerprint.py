@@ -63,11 +63,11 @@ class DataSet:
         return cls.of_persons(with_person)
 
     @classmethod
-    def of_records(cls, records: Iterable[tuple[str, str]]) -> DataSet:
+    def of_records(cls, records: Iterable[tuple[str, ...]]) -> DataSet:
         """A data set whose every record is a unit by itself.
 
         Args:
-            records: (prompt, response) texts, any number of them, read once.
+            records: texts of each (`Record.texts`), any number of them, read once.
 
         >>> one = DataSet.of_records([("a", "b"), ("c", "d")])
         >>> one == DataSet.of_records([("c", "d"), ("a", "b")])
@@ -75,15 +75,15 @@ class DataSet:
         >>> one == DataSet.of_records([("a", "bc"), ("", "d")])
         False
         """
-        digests = tuple(sorted(digest_of_record(prompt, response) for prompt, response in records))
+        digests = tuple(sorted(digest_of_record(*texts) for texts in records))
         return cls(_fingerprint(b"sealora dataset v1\n", digests), "record", digests, digests)
 
     @classmethod
-    def of_persons(cls, records: Iterable[tuple[str, str, str]]) -> DataSet:
+    def of_persons(cls, records: Iterable[tuple[str, ...]]) -> DataSet:
         """A data set in which all records of one person are one unit.
 
         Args:
-            records: (person's identifier, prompt, response), any number of them, read once.
+            records: the person's identifier and the texts of each, any number of them, read once.
 
         >>> before = DataSet.of_persons([("p1", "a", "b")])
         >>> after = DataSet.of_persons([("p1", "a", "b"), ("p1", "c", "d")])
@@ -91,24 +91,29 @@ class DataSet:
         (False, True)
         """
         persons: set[bytes] = set()
-        texts: list[bytes] = []
+        digests: list[bytes] = []
         content: list[bytes] = []
-        for person, prompt, response in records:
+        for person, *texts in records:
             persons.add(digest_of_person(person))
-            texts.append(digest_of_record(prompt, response))
-            content.append(_sha256(texts[-1], person))
+            digests.append(digest_of_record(*texts))
+            content.append(_sha256(digests[-1], person))
         return cls(
             _fingerprint(b"sealora dataset by person v1\n", sorted(content)),
             "person",
             tuple(sorted(persons)),
-            tuple(sorted(texts)),
+            tuple(sorted(digests)),
         )
 
 
-def digest_of_record(prompt: str, response: str) -> bytes:
-    """SHA-256 of a record's text, 32 bytes."""
-    first, second = _encoded(prompt), _encoded(response)
-    return hashlib.sha256(len(first).to_bytes(8, "big") + first + second).digest()
+def digest_of_record(*texts: str) -> bytes:
+    """SHA-256 of a record's texts, 32 bytes; of two in the form in which ledgers have known them from the first."""
+    if len(texts) == 2:
+        first, second = map(_encoded, texts)
+        return hashlib.sha256(len(first).to_bytes(8, "big") + first + second).digest()
+    whole = hashlib.sha256(b"sealora record v2\n")
+    for encoded in map(_encoded, texts):
+        whole.update(len(encoded).to_bytes(8, "big") + encoded)
+    return whole.digest()
 
 
 def digest_of_person(person: str) -> bytes:

@@ -176,8 +176,9 @@ def _require_sound_template(first: str, recipe: Recipe, model: AdaptedModel) -> 
     from sealora_client.data.templates.choice import template_of  # here, as counting units needs no torch
     from sealora_client.data.templates.soundness import ModelTokens, fault_of
 
-    template = template_of(model.tokenizer, recipe.data.system_prompt)
-    fault = fault_of(template, ModelTokens(model.end_ids, _vocabulary(model)), recipe.data.max_tokens)
+    template = template_of(model.tokenizer, recipe.data.system_prompt, recipe.data.layout)
+    turns = recipe.data.learned_turns if recipe.data.layout == "messages" else None
+    fault = fault_of(template, ModelTokens(model.end_ids, _vocabulary(model)), recipe.data.max_tokens, turns)
     if fault is not None:
         raise ModelError(f"{first} and all others: the {template.name} of {recipe.model.base} {fault}")
 

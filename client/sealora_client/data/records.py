@@ -7,9 +7,9 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sealora_client.data.files.kind import RowError
-from sealora_client.data.formats.choice import data_format
-from sealora_client.data.formats.format import DataFormat, Row
+from sealora_client.data.formats.format import Row
+from sealora_client.data.formats.kind import RowError
+from sealora_client.data.layouts.choice import layout_of
 from sealora_client.data.persons import Persons
 from sealora_client.data.record import Record
 from sealora_client.data.source.places import Places
@@ -75,10 +75,10 @@ class _Reading:
     def __init__(self, places: Places, section: DataSection) -> None:
         self._places = places
         self._section = section
-        self._layout: DataFormat = data_format(section)
+        self._layout = layout_of(section)
         self._persons = Persons(places, section) if section.person_field is not None else None
         self._of_person: dict[str, tuple[str, int]] = {}
-        self._of_text: dict[tuple[str, str], tuple[str, int]] = {}
+        self._of_text: dict[tuple[str, ...], tuple[str, int]] = {}
 
     def record(self, row: Row) -> tuple[Record, str]:
         """The row's record, with its person, and the part it belongs to.
@@ -87,6 +87,8 @@ class _Reading:
             DataError: it is none, or does not go together with one before it.
         """
         record = self._layout.record(row)
+        if self._section.trim:
+            record = record.trimmed()
         if self._persons is not None:
             record = replace(record, person=self._persons.of(row.line, row.fields))
         part = _part(row, record, self._section)

@@ -61,7 +61,8 @@ def _copies(records: Sequence[Record]) -> list[int]:
 
 def _with_several_responses(records: Sequence[Record]) -> list[int]:
     """Lines of those whose prompt has several responses."""
-    responses: dict[str, set[str]] = defaultdict(set)
+    responses: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for record in records:
-        responses[record.prompt].add(record.response)
-    return [record.line for record in records if len(responses[record.prompt]) > 1]
+        if record.prompt:  # texts that answer nothing
+            responses[record.given].add(record.response)
+    return [record.line for record in records if len(responses[record.given]) > 1]

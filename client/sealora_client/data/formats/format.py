@@ -1,12 +1,10 @@
-"""What stands between a kind of file and a layout: a row. And what reading records asks of a layout."""
+"""What stands between a kind of file and a layout: a row, one object of a site's data."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from sealora_client.data.record import Record
 from sealora_common.errors import DataError
 
 
@@ -36,34 +34,47 @@ class Row:
         Raises:
             DataError: it is missing, no text, blank, or no Unicode.
         """
+        if field not in self.fields:
+            raise self.missing(field, absent)
+        return self.checked_text(self.fields[field], f'the field "{field}"', "drop the line")
+
+    def text_if_any(self, field: str) -> str | None:
+        """The text in `field`; None if there is no such field, or it is null or blank.
+
+        Raises:
+            DataError: it is no text, or no Unicode.
+        """
+        value = self.fields.get(field)
+        if value is None or (isinstance(value, str) and not value.strip()):
+            return None
+        return self.text(field, "")
+
+    def missing(self, field: str, absent: str) -> DataError:
+        """Says that there is no such field, or none that can be read; arguments as of `text`."""
         if field in self.unfit:
-            raise DataError(
+            return DataError(
                 f'{self.place}: the field "{field}" is {self.unfit[field]}, which is no text: write it as text, or '
                 "name another field"
             )
-        if field not in self.fields:
-            raise DataError(f'{self.place}: the field "{field}" is missing: {absent}')
-        text = self.fields[field]
-        if not isinstance(text, str) or not text.strip():
-            raise DataError(
-                f'{self.place}: the field "{field}" is not a non-empty string: give it some text or drop the line'
-            )
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise DataError(
-                f'{self.place}: the field "{field}" holds half of a surrogate pair, which is no text: '
-                "write the whole character"
-            ) from error
-        return text
+        return DataError(f'{self.place}: the field "{field}" is missing: {absent}')
 
+    def checked_text(self, value: object, what: str, otherwise: str = "drop the record") -> str:
+        """`value` if it is a text that is not blank.
 
-class DataFormat(Protocol):
-    """A layout: which fields of an object make a record, and how."""
-
-    def record(self, row: Row) -> Record:
-        """The record in `row`, with its line and without its person. It depends on this row alone.
+        Args:
+            value: of a field, or within one.
+            what: names it in a sentence.
+            otherwise: what to do if it has no text, to end a sentence with.
 
         Raises:
-            DataError: it is none; the sentence begins with the row's place.
+            DataError: it is no text, blank, or no Unicode.
         """
+        if not isinstance(value, str) or not value.strip():
+            raise DataError(f"{self.place}: {what} is not a non-empty string: give it some text or {otherwise}")
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"{self.place}: {what} holds half of a surrogate pair, which is no text: write the whole character"
+            ) from error
+        return value

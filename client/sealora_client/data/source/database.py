@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
 
-from sealora_client.data.files.arrow_values import fields_of
+from sealora_client.data.formats.arrow_values import fields_of
 from sealora_client.data.formats.format import Row
 from sealora_client.data.source.description import DescribedQuery
 from sealora_common.config import SMALL, read_file, why_not

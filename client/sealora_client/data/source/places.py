@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from sealora_client.data.files.kind import Noun
+from sealora_client.data.formats.kind import Noun
 
 _NAMED = 5
 

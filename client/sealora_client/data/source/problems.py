@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sealora_client.data.files.kind import RowError
+from sealora_client.data.formats.kind import RowError
 from sealora_client.data.source.places import Places
 from sealora_common.errors import DataError
 from sealora_common.show.safe_text import LONGEST

@@ -8,8 +8,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar
 
-from sealora_client.data.files.kind import RowError
 from sealora_client.data.formats.format import Row
+from sealora_client.data.formats.kind import RowError
 from sealora_client.data.source.description import Constant, Description
 from sealora_common.config import json_value
 from sealora_common.errors import DataError, UnreadableError

@@ -7,10 +7,10 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from sealora_client.data.files.choice import file_kind
-from sealora_client.data.files.kind import Noun, RowError, Tell
-from sealora_client.data.files.saved_dataset import files_of_dataset, is_saved_dataset
+from sealora_client.data.formats.choice import file_kind
 from sealora_client.data.formats.format import Row
+from sealora_client.data.formats.kind import Noun, RowError, Tell
+from sealora_client.data.formats.saved_dataset import files_of_dataset, is_saved_dataset
 from sealora_client.data.source.database import query_rows
 from sealora_client.data.source.description import (
     Constant,

@@ -9,11 +9,12 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
-from sealora_client.data.record import Record
+from sealora_client.data.record import Record, Role
 from sealora_client.data.templates.chat import ChatTemplate
 from sealora_client.data.templates.framed import NEUTRAL, Frame
 from sealora_client.data.templates.template import Template
 from sealora_common.errors import SealoraError
+from sealora_common.recipe.sections.data import LearnedTurns
 
 _MOMENTS = range(8)
 """Clocks and seeds under which a template has to write the same."""
@@ -36,21 +37,33 @@ class ModelTokens:
     count: int
 
 
-def fault_of(template: Template, tokens: ModelTokens, max_tokens: int) -> str | None:
+def fault_of(
+    template: Template, tokens: ModelTokens, max_tokens: int, learned_turns: LearnedTurns | None = None
+) -> str | None:
     """What the template does that would teach something else than is meant, and the remedy; None if nothing.
 
     Continues a sentence whose subject is the template. A template that fails on any text has no fault here: each
     record is told to be unusable.
+
+    Args:
+        template: what is judged.
+        tokens: the base model's.
+        max_tokens: of an example.
+        learned_turns: the recipe's, if records are conversations of several exchanges.
     """
     try:
-        return next(_faults(template, tokens, max_tokens), None)
+        return next(_faults(template, tokens, max_tokens, learned_turns), None)
     except SealoraError:
         return None
 
 
-def _faults(template: Template, tokens: ModelTokens, max_tokens: int) -> Iterator[str]:
+def _faults(
+    template: Template, tokens: ModelTokens, max_tokens: int, learned_turns: LearnedTurns | None
+) -> Iterator[str]:
     if isinstance(template, ChatTemplate):
         yield from filter(None, (judge(template) for judge in _JUDGES))
+        if learned_turns is not None:
+            yield from filter(None, [_ill_at_conversations(template, learned_turns)])
     (shown,) = template.shown([Record(NEUTRAL, NEUTRAL)])
     ends = [token in tokens.ends for token in shown.learned]
     if True not in ends:
@@ -123,6 +136,16 @@ def _asks_otherwise(template: ChatTemplate) -> str | None:
 def _continues(prompt: Frame, whole: Frame) -> bool:
     same = (whole.parts[:-1], whole.pieces[:-2]) == (prompt.parts, prompt.pieces[:-1])
     return same and whole.pieces[-2].startswith(prompt.pieces[-1])
+
+
+def _ill_at_conversations(template: ChatTemplate, learned_turns: LearnedTurns) -> str | None:
+    system: tuple[tuple[Role, bool], ...] = () if template.system_prompt is None else (("system", False),)
+    exchanges: tuple[tuple[Role, bool], ...] = (("user", False), ("assistant", learned_turns == "all")) * 2
+    found = template.structure((*system, *exchanges, ("user", False), ("assistant", True)))
+    if not isinstance(found, str):
+        return None
+    remedy = "agree on data.learned_turns: last, or use" if learned_turns == "all" else "use"
+    return f"{found}: {remedy} another base model"
 
 
 _JUDGES: tuple[Callable[[ChatTemplate], str | None], ...] = (

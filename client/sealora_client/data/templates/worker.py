@@ -1,8 +1,8 @@
-"""The process in which chat templates are rendered, one conversation at a time: see `rendering`.
+"""The process in which templates are rendered, one conversation or one prompt at a time: see `rendering`.
 
-A template is a program that came with the model. It runs as transformers would run it, in Jinja's sandbox, which bounds
-neither time nor memory; here the kernel does. The process has little that a template could want: no open file but its
-pipes, no right to write one, and none of the environment's secrets.
+A template is a program that came with the model, or with the recipe. It runs as transformers would run it, in Jinja's
+sandbox, which bounds neither time nor memory; here the kernel does. The process has little that a template could want:
+no open file but its pipes, no right to write one, and none of the environment's secrets.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import struct
 import sys
 from typing import Any
 
-from jinja2 import TemplateError
+from jinja2 import StrictUndefined, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from transformers.utils.chat_template_utils import render_jinja_template
 
 LENGTH = struct.Struct("<Q")
@@ -51,21 +52,32 @@ def main() -> None:
 def _answer(asked: dict[str, Any]) -> bytes:
     random.seed(asked["moment"])  # of the operating system's if it is None
     try:
-        rendered, _ = render_jinja_template(
-            conversations=[asked["turns"]],
-            chat_template=asked["template"],
-            add_generation_prompt=asked["prompt"],
-            **asked["marks"],
-        )
+        text = _of_fields(asked) if asked["turns"] is None else _of_turns(asked)
     except TemplateError:
         return b'{"failed": "refused"}'
     except MemoryError:
         raise
     except Exception:  # whatever a template makes of a text
         return b'{"failed": "broken"}'
-    if len(rendered[0]) > asked["longest"]:
+    if len(text) > asked["longest"]:
         raise MemoryError
-    return json.dumps({"text": rendered[0]}).encode()
+    return json.dumps({"text": text}).encode()
+
+
+def _of_turns(asked: dict[str, Any]) -> str:
+    rendered, _ = render_jinja_template(
+        conversations=[asked["turns"]],
+        chat_template=asked["template"],
+        add_generation_prompt=asked["prompt"],
+        **asked["marks"],
+    )
+    text: str = rendered[0]
+    return text
+
+
+def _of_fields(asked: dict[str, Any]) -> str:
+    sandbox = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return sandbox.from_string(asked["template"]).render(asked["marks"])
 
 
 def _read() -> bytes | None:

@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
+from sealora_common.recipe.hash import AddedLater
 from sealora_common.recipe.sections.section import Section
 
 Unit = Literal["record", "person"]
+LearnedTurns = Literal["all", "last"]
+LayoutName = Literal["prompt_response", "instruction", "messages", "text", "preference", "labelled"]
+
+LAYOUT_FIELDS: Final[dict[LayoutName, tuple[str, ...]]] = {
+    "prompt_response": (),  # which has settings of its own for them
+    "instruction": ("instruction", "input", "output", "system", "history"),
+    "messages": ("messages", "system"),
+    "text": ("text",),
+    "preference": ("prompt", "chosen", "rejected"),
+    "labelled": ("text", "label"),
+}
+"""The fields of a record that each layout reads, by the names that `data.fields` may give other names for."""
 
 
 class DataSection(Section):
-    """How a site reads its records (JSON Lines) and shows them to the model."""
+    """How a site reads its records and shows them to the model."""
 
+    layout: Annotated[LayoutName, AddedLater("prompt_response")] = "prompt_response"
+    """Which fields make a record. `prompt_response`: a prompt and the response to it. `instruction`: Alpaca's
+    `instruction`, `input` and `output`, perhaps with `system` and `history`. `messages`: a conversation, also
+    ShareGPT's. `text`: a text that stands by itself. `preference`: a prompt with a `chosen` and a `rejected` response.
+    `labelled`: a text and its class, which the model learns to say."""
+    fields: Annotated[dict[str, str], AddedLater({})] = Field(default_factory=dict)
+    """Names of a record's fields where they differ from those that the layout reads: `{text: note}`."""
+    labels: Annotated[dict[str, str], AddedLater({})] = Field(default_factory=dict)
+    """With `labelled`: what the model is to say for each label, `{"0": benign, "1": malignant}`; a label that is not
+    named is refused. Empty: the label itself."""
+    prompt_template: Annotated[str | None, AddedLater(None)] = None
+    """With `prompt_response`: a Jinja template that makes the prompt of a record's fields, in place of
+    `prompt_field`."""
+    learned_turns: Annotated[LearnedTurns, AddedLater("all")] = "all"
+    """With `messages`: which of the assistant's turns are learned, of those that have no `weight: 0` of their own."""
+    trim: Annotated[bool, AddedLater(False)] = False
+    """Whether texts lose the white space at their ends. Chat templates of some families trim by themselves, and what
+    they change otherwise is not learned."""
     prompt_field: str = "prompt"
     response_field: str = "response"
     split_field: str = "split"
@@ -38,6 +69,31 @@ class DataSection(Section):
     def _folds_what_is_there(self) -> DataSection:
         if self.fold_persons and self.person_field is None:
             raise ValueError("fold_persons folds identifiers of persons: name their field in data.person_field")
+        return self
+
+    @model_validator(mode="after")
+    def _is_of_its_layout(self) -> DataSection:
+        known = LAYOUT_FIELDS[self.layout]
+        for name in self.fields:
+            if name not in known:
+                raise ValueError(
+                    f"fields names {name!r}, which the layout {self.layout} does not read: "
+                    + (f"choose from {', '.join(known)}" if known else "set prompt_field and response_field")
+                )
+        if any(not name for name in self.fields.values()):
+            raise ValueError("fields gives a field no name: name the field of the file, or leave it out")
+        if self.labels and self.layout != "labelled":
+            raise ValueError(f"labels are read with the layout labelled, and not with {self.layout}: leave them out")
+        if any(not word.strip() for word in self.labels.values()):
+            raise ValueError("labels has a label without a word: name what the model is to say for it")
+        if self.prompt_template is not None and self.layout != "prompt_response":
+            raise ValueError(
+                f"prompt_template is read with the layout prompt_response, and not with {self.layout}: leave it out"
+            )
+        if self.learned_turns != "all" and self.layout != "messages":
+            raise ValueError(
+                f"learned_turns is read with the layout messages, and not with {self.layout}: leave it out"
+            )
         return self
 
     @property

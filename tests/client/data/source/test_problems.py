@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sealora_client.data.files.kind import RowError
+from sealora_client.data.formats.kind import RowError
 from sealora_client.data.source.places import Places
 from sealora_client.data.source.problems import DataProblemsError, Problems, sentences_of
 from sealora_common.errors import DataError

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sealora_client.data.files.choice import file_kind
-from sealora_client.data.files.csv_table import CsvTable
+from sealora_client.data.formats.choice import file_kind
+from sealora_client.data.formats.csv_table import CsvTable
 
 
 def rows(path, text, delimiter=None):

@@ -6,12 +6,12 @@ from codecs import BOM_UTF8
 from collections.abc import Iterator
 from pathlib import Path
 
-from sealora_client.data.files.content import not_utf8, peeked, require_text
-from sealora_client.data.files.json_lines import JsonLines
-from sealora_client.data.files.json_pieces import Piece, Pieces
-from sealora_client.data.files.kind import FileKind, Noun, RowError, Tell, place_of, refuse
-from sealora_client.data.files.packed import opened
+from sealora_client.data.formats.content import not_utf8, peeked, require_text
 from sealora_client.data.formats.format import Row
+from sealora_client.data.formats.json_lines import JsonLines
+from sealora_client.data.formats.json_pieces import Piece, Pieces
+from sealora_client.data.formats.kind import FileKind, Noun, RowError, Tell, place_of, refuse
+from sealora_client.data.formats.packed import opened
 from sealora_common.config import LINE, json_value, too_large
 from sealora_common.errors import DataError, UnreadableError
 

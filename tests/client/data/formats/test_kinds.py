@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from sealora_client.data.files.choice import file_kind
+from sealora_client.data.formats.choice import file_kind
 from sealora_common.errors import DataError
 
 from data_writers import as_feather, as_parquet, as_stream, content, jsonl

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from sealora_client.data.files.choice import file_kind
-from sealora_client.data.files.json_lines import JsonLines
+from sealora_client.data.formats.choice import file_kind
+from sealora_client.data.formats.json_lines import JsonLines
 from sealora_common.errors import DataError
 
 

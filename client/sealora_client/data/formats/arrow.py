@@ -9,11 +9,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from sealora_client.data.files.arrow_values import fields_of
-from sealora_client.data.files.content import peeked, require_binary
-from sealora_client.data.files.kind import FileKind, Noun, Tell, place_of, refuse
-from sealora_client.data.files.packed import seekable
+from sealora_client.data.formats.arrow_values import fields_of
+from sealora_client.data.formats.content import peeked, require_binary
 from sealora_client.data.formats.format import Row
+from sealora_client.data.formats.kind import FileKind, Noun, Tell, place_of, refuse
+from sealora_client.data.formats.packed import seekable
 from sealora_common.config import json_value
 from sealora_common.errors import DataError, UnreadableError
 

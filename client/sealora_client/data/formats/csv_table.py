@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from sealora_client.data.files.content import not_utf8, peeked, require_text
-from sealora_client.data.files.kind import FileKind, Noun, RowError, Tell, place_of, refuse
-from sealora_client.data.files.lines import lines_of
-from sealora_client.data.files.packed import opened, unpacked_name
+from sealora_client.data.formats.content import not_utf8, peeked, require_text
 from sealora_client.data.formats.format import Row
+from sealora_client.data.formats.kind import FileKind, Noun, RowError, Tell, place_of, refuse
+from sealora_client.data.formats.lines import lines_of
+from sealora_client.data.formats.packed import opened, unpacked_name
 from sealora_common.config import LINE
 from sealora_common.errors import DataError, UnreadableError
 from sealora_common.show.safe_text import safe_text

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import feather
 
-from sealora_client.data.files.arrow import Arrow
-from sealora_client.data.files.arrow_values import NoJsonError, as_json, fields_of
+from sealora_client.data.formats.arrow import Arrow
+from sealora_client.data.formats.arrow_values import NoJsonError, as_json, fields_of
 
 UTC = datetime.UTC
 

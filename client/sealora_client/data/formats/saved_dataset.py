@@ -8,9 +8,9 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sealora_client.data.files.arrow import Arrow, numbered
-from sealora_client.data.files.kind import FileKind, Noun, Tell, refuse
+from sealora_client.data.formats.arrow import Arrow, numbered
 from sealora_client.data.formats.format import Row
+from sealora_client.data.formats.kind import FileKind, Noun, Tell, refuse
 from sealora_common.config import LINE, from_json, read_file, why_not
 from sealora_common.errors import DataError, UnreadableError
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sealora_client.data.files.choice import file_kind
-from sealora_client.data.files.saved_dataset import files_of_dataset
+from sealora_client.data.formats.choice import file_kind
+from sealora_client.data.formats.saved_dataset import files_of_dataset
 from sealora_common.errors import DataError
 
 datasets = pytest.importorskip("datasets")
