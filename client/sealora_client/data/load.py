@@ -16,8 +16,9 @@ from sealora_client.data.fingerprint import DataSet
 from sealora_client.data.population import Population
 from sealora_client.data.record import Record
 from sealora_client.data.records import read_records
-from sealora_client.data.remarks import listed, remarks
+from sealora_client.data.remarks import remarks
 from sealora_client.data.selection import evaluated
+from sealora_client.data.source.places import Places
 from sealora_common.errors import DataError, ModelError
 from sealora_common.recipe import Recipe
 
@@ -43,12 +44,14 @@ class SiteRecords:
         heldout: the held-out records that are evaluated, in the order of the file.
         train_set: what the ledger knows the training records by.
         heldout_set: what the ledger knows the evaluated records by.
+        places: where they stand, by their lines.
     """
 
     train: list[Record]
     heldout: list[Record]
     train_set: DataSet
     heldout_set: DataSet
+    places: Places
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ def read_records_of(path: Path, recipe: Recipe) -> SiteRecords:
     """
     split = read_records(path, recipe.data)
     heldout = evaluated(split.heldout, recipe)
-    return SiteRecords(split.train, heldout, DataSet.of(split.train), DataSet.of(heldout))
+    return SiteRecords(split.train, heldout, DataSet.of(split.train), DataSet.of(heldout), split.places)
 
 
 def load_data(path: Path, recipe: Recipe, model: AdaptedModel) -> SiteData:
@@ -110,9 +113,9 @@ def load_data(path: Path, recipe: Recipe, model: AdaptedModel) -> SiteData:
     beyond = _beyond_positions(model, recipe)
     records = read_records_of(path, recipe)
     both = [*records.train, *records.heldout]
-    _require_sound_template(path, min(record.line for record in both), recipe, model)
+    _require_sound_template(records.places.of(min(record.line for record in both)), recipe, model)
     examples = examples_of(both, recipe, model)
-    warning = _warning(path, both, examples)
+    warning = _warning(path, records.places, both, examples)
     by_person = recipe.data.unit == "person"
 
     def population(part: Sequence[Record], own: Sequence[Example]) -> Population:
@@ -125,7 +128,7 @@ def load_data(path: Path, recipe: Recipe, model: AdaptedModel) -> SiteData:
         train_set=records.train_set,
         heldout_set=records.heldout_set,
         warning=warning,
-        remarks=(*beyond, *remarks(path, both, control_names(model.tokenizer))),
+        remarks=(*beyond, *remarks(path, records.places, both, control_names(model.tokenizer))),
     )
 
 
@@ -169,7 +172,7 @@ def _beyond_positions(model: AdaptedModel, recipe: Recipe) -> list[str]:
     )
 
 
-def _require_sound_template(path: Path, first: int, recipe: Recipe, model: AdaptedModel) -> None:
+def _require_sound_template(first: str, recipe: Recipe, model: AdaptedModel) -> None:
     from sealora_client.data.templates.choice import template_of  # here, as counting units needs no torch
     from sealora_client.data.templates.soundness import ModelTokens, fault_of
 
@@ -177,10 +180,10 @@ def _require_sound_template(path: Path, first: int, recipe: Recipe, model: Adapt
     turns = recipe.data.learned_turns if recipe.data.layout == "messages" else None
     fault = fault_of(template, ModelTokens(model.end_ids, _vocabulary(model)), recipe.data.max_tokens, turns)
     if fault is not None:
-        raise ModelError(f"{path}, line {first} and all others: the {template.name} of {recipe.model.base} {fault}")
+        raise ModelError(f"{first} and all others: the {template.name} of {recipe.model.base} {fault}")
 
 
-def _warning(path: Path, records: Sequence[Record], examples: Sequence[Example]) -> str | None:
+def _warning(path: Path, places: Places, records: Sequence[Record], examples: Sequence[Example]) -> str | None:
     """One sentence on the placeholders.
 
     Raises:
@@ -192,7 +195,7 @@ def _warning(path: Path, records: Sequence[Record], examples: Sequence[Example])
             lines.setdefault(example.unusable, []).append(record.line)
     if not lines:
         return None
-    whys = "; ".join(f"{_REASONS[reason]} ({listed(places)})" for reason, places in lines.items())
+    whys = "; ".join(f"{_REASONS[reason]} ({places.listed(own)})" for reason, own in lines.items())
     count = sum(map(len, lines.values()))
     if count == len(records):
         raise DataError(

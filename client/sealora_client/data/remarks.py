@@ -11,46 +11,37 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sealora_client.data.record import Record
+from sealora_client.data.source.places import Places
 
-_PLACES = 5  # lines that a sentence names
 
-
-def remarks(path: Path, records: Sequence[Record], control: re.Pattern[str]) -> Iterator[str]:
+def remarks(path: Path, places: Places, records: Sequence[Record], control: re.Pattern[str]) -> Iterator[str]:
     """One sentence a matter, with its count and its first lines.
 
     Args:
-        path: of the records' file, for sentences.
+        path: of the site's data, for sentences.
+        places: where records stand, by their lines.
         records: those that are used, both parts.
         control: finds the names of the model's control tokens in a text.
     """
     copies = _copies(records)
     if copies:
         yield (
-            f"{path}: {_counted(copies, len(records))} are exact copies of records before them ({listed(copies)}): "
-            "each is trained on and protected by itself, so drop them unless that is meant"
+            f"{path}: {_counted(copies, len(records))} are exact copies of records before them "
+            f"({places.listed(copies)}): each is trained on and protected by itself, so drop them unless that is meant"
         )
     ambiguous = _with_several_responses(records)
     if ambiguous:
         yield (
             f"{path}: {_counted(ambiguous, len(records))} have prompts that other records answer otherwise "
-            f"({listed(ambiguous)}): if a part of the input lies in a field that is not read, join it to the prompt"
+            f"({places.listed(ambiguous)}): if a part of the input lies in a field that is not read, join it to the "
+            "prompt"
         )
     named = [record.line for record in records if any(map(control.search, record.texts))]
     if named:
         yield (
             f"{path}: {_counted(named, len(records))} have names of the model's control tokens in their text "
-            f"({listed(named)}): they are read as plain text, so take them out if a turn was meant to end there"
+            f"({places.listed(named)}): they are read as plain text, so take them out if a turn was meant to end there"
         )
-
-
-def listed(lines: Sequence[int]) -> str:
-    """The first few of these lines, and how many more there are.
-
-    >>> listed([9, 3])
-    'lines 3, 9'
-    """
-    named = ("line " if len(lines) == 1 else "lines ") + ", ".join(map(str, sorted(lines)[:_PLACES]))
-    return f"{named} and {len(lines) - _PLACES} more" if len(lines) > _PLACES else named
 
 
 def _counted(lines: Sequence[int], of: int) -> str:

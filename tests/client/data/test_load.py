@@ -258,8 +258,9 @@ SOURCES = Path(load_data.__code__.co_filename).parents[1]
     ("reader", "only"),
     [
         (r"\bread_records\(", {"data/records.py", "data/load.py"}),
-        (r"\b(file_kind|data_format)\(", {"data/formats/choice.py", "data/records.py"}),
-        (r"\bjson_lines\(", {"data/formats/json_lines.py"}),
+        (r"\bfile_kind\(", {"data/formats/choice.py", "data/source/rows.py"}),
+        (r"layouts\.choice import", {"data/records.py"}),
+        (r"source_rows\(", {"data/source/rows.py", "data/records.py"}),
         (r"\.shown\(", {"data/examples.py", "data/templates/soundness.py"}),  # which shows a word, and no record
         (r"\bto_examples\(", {"data/examples.py", "objective/causal.py"}),
         (r"\bDataSet\.of\(", {"data/load.py"}),
