@@ -32,3 +32,9 @@ def make_optimizer(training: TrainingSection, parameters: Sequence[nn.Parameter]
             return paged
         log.warning("training.optimizer: paged_adamw_8bit needs CUDA; using adamw")
     return torch.optim.AdamW(parameters, lr=training.learning_rate, betas=_BETAS, weight_decay=training.weight_decay)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Sets the learning rate of the steps that follow; the moments stay."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate

@@ -38,6 +38,12 @@ class Recipe(Section):
                 f"lora.aggregation: alternating works with server.optimizer: fedavg only, not "
                 f"{self.server.optimizer!r} (its momentum would move the half that rests)"
             )
+        if self.training.warmup_steps >= self.steps:
+            raise ValueError(
+                f"training.warmup_steps is {self.training.warmup_steps}, but the whole run has {self.steps} steps "
+                f"({self.rounds} rounds of {self.training.steps_per_round}): the full learning rate would never be "
+                "reached: take fewer"
+            )
         # Late, for the mechanisms' grid reads recipes.
         from sealora_common.privacy.mechanisms import mechanism_of
 
@@ -59,6 +65,11 @@ class Recipe(Section):
     def hash(self) -> str:
         """SHA-256 (hex) of what the parties agree on, see `recipe.hash`; the order of fields is no part of it."""
         return agreed_hash(self)
+
+    @property
+    def steps(self) -> int:
+        """Gradient steps of the whole run, at each site."""
+        return self.rounds * self.training.steps_per_round
 
     @property
     def accounted_steps(self) -> int:

@@ -40,30 +40,37 @@ def is_allowed_range(recipe: Recipe, clip_range: float) -> bool:
     return widest * _NARROWEST <= clip_range <= widest
 
 
-def next_range(recipe: Recipe, used: float, weighted_sum: NDArray[np.float64], clipped_fraction: float) -> float:
+def next_range(
+    recipe: Recipe,
+    used: float,
+    weighted_sum: NDArray[np.float64],
+    clipped_fraction: float,
+    growth: float = 1.0,
+) -> float:
     """The range of the next round.
 
     Independent deltas add up to sqrt(n) times one of them and equal ones to n times, so a coordinate of the sum is
     hardly ever smaller than one site's; a quarter is added. With the rotation the coordinates of a block are nearly
     Gaussian with the block's own energy, and six standard deviations of the largest block's are taken. If more than
-    a thousandth was clipped, the range doubles.
+    a thousandth was clipped, the range doubles. As deltas go with the learning rate, so does the range.
 
     Args:
         recipe: `sealing.clip_range` other than `auto` fixes the range.
         used: the range of the round that was opened.
         weighted_sum: float64, shape (P,), the sum of the weighted deltas.
         clipped_fraction: mean fraction of coordinates outside the range used.
+        growth: how much longer the next round's steps are than this one's, see `growth_of_steps`.
     """
     widest = initial_range(recipe)
     if recipe.sealing.clip_range != "auto":
         return widest
     if clipped_fraction > _TOO_MUCH_CLIPPED:
-        return min(widest, 2.0 * used)
+        return min(widest, 2.0 * used * max(1.0, growth))
     if recipe.sealing.rotation:
         wanted = 6.0 * _largest_rms(weighted_sum)
     else:
         wanted = 1.25 * float(np.abs(weighted_sum).max(initial=0.0))
-    return min(widest, max(widest * _NARROWEST, wanted))
+    return min(widest, max(widest * _NARROWEST, wanted * growth))
 
 
 def _largest_rms(weighted_sum: NDArray[np.float64]) -> float:

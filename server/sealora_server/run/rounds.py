@@ -19,6 +19,7 @@ from sealora_common.records.events import EvaluationFinished, RoundFinished, Run
 from sealora_common.roster import Roster
 from sealora_common.round.clip_norm import next_clip_norm
 from sealora_common.round.clip_range import initial_range, next_range
+from sealora_common.round.learning_rate import growth_of_steps
 from sealora_common.round.order import vector_digest
 from sealora_server.run.attempts import Attempts, RoundRequest
 from sealora_server.run.sealed_round import SealedSum
@@ -114,7 +115,11 @@ class _Run:
             heldout_loss=opened.heldout_loss,
             clipped_fraction=opened.clipped_fraction,
             next_clip_range=next_range(
-                self._recipe, request.clip_range, opened.mean_delta * opened.total_weight, opened.clipped_fraction
+                self._recipe,
+                request.clip_range,
+                opened.mean_delta * opened.total_weight,
+                opened.clipped_fraction,
+                growth_of_steps(self._recipe, number),
             ),
             next_clip_norm=next_clip_norm(self._recipe, request.clip_norm, opened.unclipped),
             seconds=time.monotonic() - started,

@@ -16,9 +16,10 @@ from flwr.supercore.run import Run
 from numpy.typing import NDArray
 
 from sealora_common.recipe import Recipe
+from sealora_common.round.learning_rate import server_learning_rate
 from sealora_common.round.order import Purpose
 from sealora_common.round.wire_format import ADAPTER, ARRAYS, Action
-from sealora_server.run.strategy import State, build_strategy, restore_strategy, strategy_state
+from sealora_server.run.strategy import State, build_strategy, restore_strategy, set_learning_rate, strategy_state
 
 _METRICS = "metrics"
 _WEIGHT = "num-examples"
@@ -30,11 +31,12 @@ class ServerOptimizer:
     """The strategy that a recipe names, from round to round: `chosen`, then `step` or `evaluated`.
 
     Args:
-        recipe: sections `server` and `sites` are read.
+        recipe: sections `server` and `sites` are read, and the schedule of the learning rate.
         state: what `state` was after the last round; none before the first.
     """
 
     def __init__(self, recipe: Recipe, state: State | None = None) -> None:
+        self._recipe = recipe
         self._strategy = build_strategy(recipe)
         restore_strategy(self._strategy, state or {})
 
@@ -64,6 +66,7 @@ class ServerOptimizer:
             adapter: the one that was sent plus the mean of the sites' deltas, float32, shape (P,).
             heldout_loss: the sites' mean, if the round told it.
         """
+        set_learning_rate(self._strategy, server_learning_rate(self._recipe, round_number))
         reply = _reply(Action.TRAIN, heldout_loss)
         reply.content[ARRAYS] = ArrayRecord({ADAPTER: Array(adapter)})
         stepped, _ = self._strategy.aggregate_train(round_number, [reply])

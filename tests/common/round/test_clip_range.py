@@ -85,6 +85,15 @@ def test_the_range_follows_the_largest_coordinate_of_the_sum(largest):
     assert next_range(AUTO, WIDEST, total, 0.0) == pytest.approx(1.25 * largest)
 
 
+def test_the_range_goes_with_the_learning_rate():
+    same = next_range(AUTO, WIDEST, np.array([0.01]), 0.0)
+    assert next_range(AUTO, WIDEST, np.array([0.01]), 0.0, 2.0) == pytest.approx(2 * same)
+    assert next_range(AUTO, WIDEST, np.array([0.01]), 0.0, 0.5) == pytest.approx(same / 2)
+    assert next_range(AUTO, WIDEST / 16, np.zeros(3), 1.0, 3.0) == pytest.approx(WIDEST * 6 / 16)
+    # One that clipped already is made no narrower: an order could not name it.
+    assert next_range(AUTO, WIDEST / 64, np.zeros(3), 1.0, 0.1) == pytest.approx(WIDEST / 32)
+
+
 @given(st.floats(2e-3, 1), st.floats(1.1e-3, 1))
 def test_when_more_than_a_thousandth_was_clipped_the_range_doubles(used, clipped):
     used *= WIDEST

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from sealora_common.recipe.hash import AddedLater
 from sealora_common.recipe.sections.section import Fraction, Positive, Section
 
 
@@ -18,6 +19,12 @@ class TrainingSection(Section):
     micro_batch_size: int = Field(default=8, ge=1)
     """Examples in memory at once; the logical batch may be far larger."""
     learning_rate: Positive = 2e-3
+    """The highest of the schedule. Under `distributed` it is not read: there the server steps, by its own."""
+    schedule: Annotated[Literal["constant", "linear", "cosine"], AddedLater("constant")] = "constant"
+    """How the learning rate of whoever takes the gradient steps goes over all steps of the run: the sites', or under
+    `distributed` the server's. `linear` and `cosine` fall towards 0, which they would reach one step after the last."""
+    warmup_steps: Annotated[int, AddedLater(0)] = Field(default=0, ge=0)
+    """So many steps of the run rise towards the full learning rate before the schedule begins."""
     optimizer: Literal["adamw", "sgd", "paged_adamw_8bit"] = "adamw"
     """`paged_adamw_8bit` needs CUDA; on a CPU the same site uses `adamw`."""
     weight_decay: float = Field(default=0.0, ge=0, le=1)
@@ -25,3 +32,8 @@ class TrainingSection(Section):
     """FedProx (Li et al. 2020): strength of the pull towards the global adapter; 0 is off."""
     evaluate_every: int = Field(default=1, ge=1)
     """Held-out records are evaluated before round 1, then every so many rounds, and after the last one."""
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether every step of the run has the same learning rate."""
+        return self.schedule == "constant" and self.warmup_steps == 0
