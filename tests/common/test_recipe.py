@@ -253,6 +253,14 @@ CLASHES = {
     "distributed on a narrow ring": ((*SHARED, "sealing.ring_bits=19"), "needs sealing.ring_bits of 20 or more"),
     "distributed with a rotation": ((*SHARED, "sealing.rotation=true"), "leave out sealing.rotation and"),
     "distributed with a range": ((*SHARED, "sealing.clip_range=0.5"), "leave out sealing.rotation and"),
+    "distributed with a site's decay": (
+        (*SHARED, "training.weight_decay=0.1"),
+        "weight_decay belongs to steps",
+    ),
+    "distributed with a site's pull": ((*SHARED, "training.proximal_mu=1"), "the server takes them: leave it out"),
+    "distributed with a site's betas": ((*SHARED, "training.betas=[0.8, 0.9]"), "training.betas belongs to steps"),
+    "momentum of AdamW": (("training.momentum=0.9",), "momentum is SGD's, and the optimizer is adamw: set betas"),
+    "betas of SGD": (("training.optimizer=sgd", "training.betas=[0.8, 0.9]"), "betas and eps are AdamW's"),
     "distributed with sites alike": ((*SHARED, "sealing.weighting=uniform"), "set sealing.weighting to records"),
     "folding nobody": (("data.fold_persons=true",), "fold_persons folds identifiers of persons: name their field"),
     "adapting without privacy": (

@@ -21,15 +21,19 @@ def initial_range(recipe: Recipe) -> float:
 
     An Adam step moves a coordinate by about the learning rate at most (Kingma and Ba 2015, section 2.1), so a
     round of k steps by about k times that; half as much again is allowed. An SGD step on a mean of clipped
-    gradients moves it by at most the learning rate times the clipping norm, noise aside. With the rotation that
-    move is the standard deviation of a coordinate where all move alike, and six of them are allowed.
+    gradients moves it by at most the learning rate times the clipping norm, noise aside, and with momentum m the s-th
+    step by (1 - m^s) / (1 - m) times that. With the rotation that move is the standard deviation of a coordinate where
+    all move alike, and six of them are allowed.
     """
     if recipe.sealing.clip_range != "auto":
         return recipe.sealing.clip_range
-    per_step = recipe.training.learning_rate
+    per_step, momentum = recipe.training.learning_rate, recipe.training.momentum
+    steps: float = recipe.training.steps_per_round
     if recipe.training.optimizer == "sgd":
         per_step *= recipe.privacy.clip_norm
-    return (6.0 if recipe.sealing.rotation else 1.5) * recipe.training.steps_per_round * per_step
+        if momentum:
+            steps = (steps - momentum * (1 - momentum**steps) / (1 - momentum)) / (1 - momentum)
+    return (6.0 if recipe.sealing.rotation else 1.5) * steps * per_step
 
 
 def is_allowed_range(recipe: Recipe, clip_range: float) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import bitsandbytes
 import numpy as np
 import pytest
 import torch
@@ -12,6 +15,8 @@ from numpy.typing import NDArray
 from transformers import get_scheduler
 
 from sealora_client.model.adapted import AdaptedModel
+from sealora_client.training.optimizer import make_optimizer
+from sealora_common.recipe import TrainingSection
 
 from dp_sgd_runs import train
 from lora_kinds import lora
@@ -24,8 +29,11 @@ WITHOUT_PRIVACY = {"mechanism": "none"}
 SETTINGS: dict[str, dict[str, Any]] = {
     "adamw": {"optimizer": "adamw", "learning_rate": 0.01},
     "adamw with decay": {"optimizer": "adamw", "learning_rate": 0.01, "weight_decay": 0.3},
+    "adamw with betas and eps": {"optimizer": "adamw", "learning_rate": 0.01, "betas": (0.5, 0.8), "eps": 1e-3},
     "sgd": {"optimizer": "sgd", "learning_rate": 0.05},
     "sgd with decay": {"optimizer": "sgd", "learning_rate": 0.05, "weight_decay": 0.1},
+    "sgd with momentum": {"optimizer": "sgd", "learning_rate": 0.05, "momentum": 0.9},
+    "sgd with both": {"optimizer": "sgd", "learning_rate": 0.05, "momentum": 0.5, "weight_decay": 0.1},
 }
 
 
@@ -33,8 +41,10 @@ def of_torch(training: dict[str, Any], weight: torch.nn.Parameter) -> torch.opti
     """The optimiser that a person means by these settings."""
     named: dict[str, Any] = {"lr": training["learning_rate"], "weight_decay": training.get("weight_decay", 0.0)}
     if training["optimizer"] == "sgd":
-        return torch.optim.SGD([weight], **named)
-    return torch.optim.AdamW([weight], **named)
+        return torch.optim.SGD([weight], momentum=training.get("momentum", 0.0), **named)
+    return torch.optim.AdamW(
+        [weight], betas=training.get("betas", (0.9, 0.999)), eps=training.get("eps", 1e-8), **named
+    )
 
 
 def expected_delta(model: AdaptedModel, training: dict[str, Any], rounds: int = 1) -> NDArray[np.float64]:
@@ -79,6 +89,25 @@ def error(found: NDArray[Any], expected: NDArray[Any]) -> float:
 def test_a_round_s_steps_are_those_of_torch_s_optimiser(model: AdaptedModel, base: Path, name: str) -> None:
     expected = expected_delta(model, SETTINGS[name])
     assert error(trained_delta(model, base, SETTINGS[name]), expected) < 1e-4
+
+
+def test_each_setting_makes_another_round(model: AdaptedModel, base: Path) -> None:
+    deltas = [trained_delta(model, base, settings) for settings in SETTINGS.values()]
+    assert all(error(a, b) > 1e-2 for a, b in itertools.combinations(deltas, 2))
+
+
+def test_the_eight_bit_optimiser_gets_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def paged(parameters: Any, **named: Any) -> torch.optim.Optimizer:
+        asked.update(named)
+        return torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
+
+    monkeypatch.setattr(bitsandbytes.optim, "PagedAdamW8bit", paged)
+    on_cuda = SimpleNamespace(device=torch.device("cuda"))
+    settings = {"optimizer": "paged_adamw_8bit", "betas": (0.8, 0.9), "eps": 1e-6, "weight_decay": 0.1}
+    make_optimizer(TrainingSection.model_validate(settings), [on_cuda])  # type: ignore[list-item]
+    assert asked == {"lr": 2e-3, "betas": (0.8, 0.9), "eps": 1e-6, "weight_decay": 0.1}
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,6 +34,17 @@ def test_the_first_range_follows_from_the_recipe():
     sgd = recipe(training={"optimizer": "sgd"}, privacy={"clip_norm": 0.5})
     assert initial_range(sgd) == pytest.approx(WIDEST / 2)
     assert initial_range(FIXED) == 0.25
+
+
+@given(st.floats(0.01, 0.99), st.integers(1, 12))
+def test_with_momentum_it_is_as_far_as_torch_s_sgd_goes_on_equal_gradients(momentum, steps):
+    own = recipe(training={"optimizer": "sgd", "learning_rate": 0.1, "momentum": momentum, "steps_per_round": steps})
+    weight = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    optimizer = torch.optim.SGD([weight], lr=0.1, momentum=momentum)
+    for _ in range(steps):
+        weight.grad = -torch.ones(1, dtype=torch.float64)
+        optimizer.step()
+    assert initial_range(own) == pytest.approx(1.5 * weight.item())
 
 
 @pytest.mark.parametrize("own", [AUTO, ROTATED])

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _NARROWEST_RING = 20  # bits: below it a distributed sum has too few levels for both noise and gradients
 
+_OF_THE_SITES_OPTIMIZER = ("betas", "eps", "momentum", "weight_decay", "proximal_mu")
+
 
 class Distributed(PrivacyMechanism):
     """Shares of noise. A sum that the seal protects is new each time it leaves, and is charged each time."""
@@ -30,6 +32,12 @@ class Distributed(PrivacyMechanism):
                 f"privacy.mechanism: distributed takes one step a round, but training.steps_per_round is "
                 f"{recipe.training.steps_per_round}: set it to 1 and raise rounds"
             )
+        for name in _OF_THE_SITES_OPTIMIZER:
+            if getattr(recipe.training, name) != type(recipe.training).model_fields[name].default:
+                raise ValueError(
+                    f"training.{name} belongs to steps that sites take, and with privacy.mechanism: distributed the "
+                    "server takes them: leave it out, and choose in section server"
+                )
         if recipe.sealing.ring_bits < _NARROWEST_RING:
             raise ValueError(
                 f"privacy.mechanism: distributed needs sealing.ring_bits of {_NARROWEST_RING} or more (24 serves "
