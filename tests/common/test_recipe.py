@@ -228,6 +228,19 @@ def test_the_noise_on_evaluations_covers_all_there_will_be_and_no_repeats(rounds
     assert parse_recipe(MINIMAL, overrides=overrides).accounted_evaluations == evaluations
 
 
+def test_expected_epochs_are_steps_times_the_sampling_rate():
+    fifteen = ["rounds=15", "training.epochs=3", "training.sample_rate=0.05", "training.steps_per_round=4"]
+    assert parse_recipe(MINIMAL, overrides=fifteen).expected_epochs == pytest.approx(3)
+    # Some epochs are no whole number of rounds; the nearest will do, and no other.
+    for rounds, fits in ((13, False), (14, True), (15, False)):
+        overrides = [f"rounds={rounds}", "training.epochs=2.85"]
+        if fits:
+            assert parse_recipe(MINIMAL, overrides=overrides).expected_epochs == pytest.approx(2.8)
+        else:
+            with pytest.raises(RecipeError, match="set rounds to 14"):
+                parse_recipe(MINIMAL, overrides=overrides)
+
+
 def test_a_field_that_names_persons_makes_them_the_unit_of_privacy():
     assert parse_recipe(MINIMAL).data.unit == "record"
     assert parse_recipe(MINIMAL, overrides=["data.person_field=patient"]).data.unit == "person"
@@ -235,6 +248,7 @@ def test_a_field_that_names_persons_makes_them_the_unit_of_privacy():
 
 # Sections that must agree.
 
+SEEDED = ("privacy.mechanism=none", "training.seed=7")
 SHARED = ("privacy.mechanism=distributed", "training.steps_per_round=1", "sealing.ring_bits=24")
 
 
@@ -259,6 +273,12 @@ CLASHES = {
     ),
     "distributed with a site's pull": ((*SHARED, "training.proximal_mu=1"), "the server takes them: leave it out"),
     "distributed with a site's betas": ((*SHARED, "training.betas=[0.8, 0.9]"), "training.betas belongs to steps"),
+    "a seed of local": (("training.seed=7",), "training.seed is 7, but with privacy.mechanism: local samples"),
+    "a seed of distributed": ((*SHARED, "training.seed=7"), "must be secret, and would follow from it: leave it out"),
+    "a seed and a rotation": ((*SEEDED, "sealing.rotation=true"), "rotations and groups are drawn anew in each"),
+    "a seed and groups": ((*SEEDED, "sealing.groups=3", "sites.minimum=9"), "leave out sealing.rotation and"),
+    "other epochs": (("training.epochs=3",), "epochs is 3, but 2 rounds of 4 steps at sample_rate 0.05 are 0.4 exp"),
+    "what to do about them": (("training.epochs=3",), "set rounds to 15, or leave epochs out"),
     "momentum of AdamW": (("training.momentum=0.9",), "momentum is SGD's, and the optimizer is adamw: set betas"),
     "betas of SGD": (("training.optimizer=sgd", "training.betas=[0.8, 0.9]"), "betas and eps are AdamW's"),
     "distributed with sites alike": ((*SHARED, "sealing.weighting=uniform"), "set sealing.weighting to records"),

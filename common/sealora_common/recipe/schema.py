@@ -38,12 +38,7 @@ class Recipe(Section):
                 f"lora.aggregation: alternating works with server.optimizer: fedavg only, not "
                 f"{self.server.optimizer!r} (its momentum would move the half that rests)"
             )
-        if self.training.warmup_steps >= self.steps:
-            raise ValueError(
-                f"training.warmup_steps is {self.training.warmup_steps}, but the whole run has {self.steps} steps "
-                f"({self.rounds} rounds of {self.training.steps_per_round}): the full learning rate would never be "
-                "reached: take fewer"
-            )
+        self._require_steps()
         # Late, for the mechanisms' grid reads recipes.
         from sealora_common.privacy.mechanisms import mechanism_of
 
@@ -61,6 +56,21 @@ class Recipe(Section):
             )
         return self
 
+    def _require_steps(self) -> None:
+        epochs, a_round = self.training.epochs, self.training.steps_per_round * self.training.sample_rate
+        if epochs is not None and abs(self.expected_epochs - epochs) > a_round / 2:
+            raise ValueError(
+                f"training.epochs is {epochs:g}, but {self.rounds} rounds of {self.training.steps_per_round} steps at "
+                f"sample_rate {self.training.sample_rate:g} are {self.expected_epochs:g} expected epochs: set rounds "
+                f"to {max(1, round(epochs / a_round))}, or leave epochs out"
+            )
+        if self.training.warmup_steps >= self.steps:
+            raise ValueError(
+                f"training.warmup_steps is {self.training.warmup_steps}, but the whole run has {self.steps} steps "
+                f"({self.rounds} rounds of {self.training.steps_per_round}): the full learning rate would never be "
+                "reached: take fewer"
+            )
+
     @property
     def hash(self) -> str:
         """SHA-256 (hex) of what the parties agree on, see `recipe.hash`; the order of fields is no part of it."""
@@ -70,6 +80,11 @@ class Recipe(Section):
     def steps(self) -> int:
         """Gradient steps of the whole run, at each site."""
         return self.rounds * self.training.steps_per_round
+
+    @property
+    def expected_epochs(self) -> float:
+        """How often each record is expected to be drawn in the whole run. Poisson samples have no other epochs."""
+        return self.steps * self.training.sample_rate
 
     @property
     def accounted_steps(self) -> int:

@@ -24,6 +24,8 @@ class RunStarted(WrittenRecord):
     """The recipe's target for each site over the whole run; null without a mechanism."""
     delta: FiniteOrNone
     mechanism: str
+    expected_epochs: FiniteOrNone = None
+    """How often a record is expected to be drawn in all rounds; null in the logs of older versions."""
     first_round: int = 1
     """Above 1 when the run was resumed."""
     insecure: bool = False

@@ -84,6 +84,7 @@ _WRITERS = (
     "bytes_text",
     "change_text",
     "count_text",
+    "epochs_text",
     "time_text",
     "epsilon_text",
     "loss_text",

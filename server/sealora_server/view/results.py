@@ -17,6 +17,7 @@ from sealora_server.view.quantities import (
     bytes_text,
     change_text,
     count_text,
+    epochs_text,
     epsilon_text,
     loss_text,
     names_text,
@@ -59,7 +60,10 @@ def print_results(summary: Summary, completions: Sequence[Completion], run_dir: 
 
 def _headline(summary: Summary) -> Text:
     line = Text.assemble((summary.name, "bold"), f": {summary.rounds_finished} of ")
-    line.append(f"{count_text(summary.rounds, 'round')} in {time_text(summary.seconds)}")
+    line.append(f"{count_text(summary.rounds, 'round')}")
+    if summary.expected_epochs is not None:
+        line.append(f" ({epochs_text(summary.expected_epochs)} expected)")
+    line.append(f" in {time_text(summary.seconds)}")
     if summary.heldout_loss_before is not None and summary.heldout_loss_after is not None:
         line.append(f", held-out loss {loss_text(summary.heldout_loss_before)} -> ")
         line.append(loss_text(summary.heldout_loss_after), style="bold")

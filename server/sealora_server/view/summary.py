@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sealora_common.errors import StorageError
 from sealora_common.records.event_log import read_events
-from sealora_common.records.events import TurnedAway
+from sealora_common.records.events import RunStarted, TurnedAway
 from sealora_common.records.fold import fold
 from sealora_common.records.names import EVENTS, SUMMARY
 from sealora_common.records.run_state import Ending, RunState
@@ -87,6 +87,8 @@ class Summary(BaseModel):
     rounds: int
     """The recipe's."""
     rounds_finished: int
+    expected_epochs: float | None = None
+    """How often a record was expected to be drawn in the rounds that finished."""
     heldout_loss_before: float | None
     """Mean over the sites of the untrained adapter's loss on their held-out records, response tokens only."""
     heldout_loss_after: float | None
@@ -162,6 +164,7 @@ def summary_of(state: RunState, histories: Mapping[str, SiteHistory]) -> Summary
         status=state.ended or "running",
         rounds=started.rounds,
         rounds_finished=state.rounds_finished,
+        expected_epochs=_expected_epochs(state, started),
         heldout_loss_before=before,
         heldout_loss_after=after,
         heldout_loss_change=after / before - 1 if before and after is not None else None,
@@ -182,6 +185,12 @@ def summary_of(state: RunState, histories: Mapping[str, SiteHistory]) -> Summary
         aborted_rounds=tuple(AbortedRound.model_validate(event.model_dump()) for event in state.aborted),
         insecure=state.is_insecure,
     )
+
+
+def _expected_epochs(state: RunState, started: RunStarted) -> float | None:
+    if started.expected_epochs is None or not started.rounds:
+        return None
+    return started.expected_epochs * state.rounds_finished / started.rounds
 
 
 def write_summary(run_dir: Path, epsilon_at_two_sites: float | None = None) -> Summary:

@@ -247,6 +247,8 @@ BASES = {
         "training": {"steps_per_round": 1},
         "sealing": {"ring_bits": 24},
     },
+    ("training", "epochs"): {"training": {"sample_rate": 0.5, "steps_per_round": 1}},
+    ("training", "seed"): {"privacy": {"mechanism": "none"}},
     ("training", "momentum"): {"training": {"optimizer": "sgd"}},
 }
 """Of fields that only recipes of a kind may have."""

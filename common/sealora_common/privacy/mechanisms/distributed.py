@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sealora_common.privacy.mechanisms.calibrated import calibrated_round
-from sealora_common.privacy.mechanisms.mechanism import PrivacyMechanism, Repeat, require_flat_clipping
+from sealora_common.privacy.mechanisms.mechanism import PrivacyMechanism, Repeat, require_flat_clipping, require_no_seed
 from sealora_common.privacy.releases import TrainingPlan
 from sealora_common.round.sum_grid import SumGrid
 
@@ -27,6 +27,7 @@ class Distributed(PrivacyMechanism):
 
     def require(self, recipe: Recipe) -> None:
         """As the base says."""
+        require_no_seed(recipe)
         if recipe.training.steps_per_round != 1:
             raise ValueError(
                 f"privacy.mechanism: distributed takes one step a round, but training.steps_per_round is "

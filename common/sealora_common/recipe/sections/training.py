@@ -18,6 +18,9 @@ class TrainingSection(Section):
     sample_rate: Fraction = 0.05
     """Poisson sampling rate q: each record joins a step's batch with this probability, independently."""
     steps_per_round: int = Field(default=4, ge=1, le=100_000)
+    epochs: Annotated[Positive | None, AddedLater(None)] = None
+    """How often a record is expected to be drawn in the whole run, which is rounds x steps_per_round x sample_rate:
+    compared with that, so that they are never two things. Null compares nothing."""
     micro_batch_size: int = Field(default=8, ge=1)
     """Examples in memory at once; the logical batch may be far larger."""
     learning_rate: Positive = 2e-3
@@ -40,6 +43,9 @@ class TrainingSection(Section):
     gradient with SGD, as in torch."""
     proximal_mu: float = Field(default=0.0, ge=0)
     """FedProx (Li et al. 2020): strength of the pull towards the global adapter; 0 is off."""
+    seed: Annotated[int | None, AddedLater(None)] = Field(default=None, ge=0, lt=2**63)
+    """`none` only: samples, dropout and rounding follow from it, so that a run can be repeated to the bit on the same
+    machines. Samples and noise that protect somebody must be secret, so every other mechanism refuses it."""
     evaluate_every: int = Field(default=1, ge=1)
     """Held-out records are evaluated before round 1, then every so many rounds, and after the last one."""
 
