@@ -241,6 +241,17 @@ def test_expected_epochs_are_steps_times_the_sampling_rate():
                 parse_recipe(MINIMAL, overrides=overrides)
 
 
+def test_a_run_may_end_where_its_patience_can_be_over_and_a_figure_was_just_told():
+    def ends(*overrides):
+        recipe = parse_recipe(MINIMAL, overrides=["rounds=9", *overrides])
+        return [number for number in range(1, 12) if recipe.may_end_after(number)]
+
+    assert ends() == [9]
+    assert ends("server.early_stopping={patience: 1}") == [2, 3, 4, 5, 6, 7, 8, 9]
+    assert ends("server.early_stopping={patience: 6}") == [7, 8, 9]
+    assert ends("server.early_stopping={patience: 2}", "training.evaluate_every=3") == [7, 9]
+
+
 def test_a_field_that_names_persons_makes_them_the_unit_of_privacy():
     assert parse_recipe(MINIMAL).data.unit == "record"
     assert parse_recipe(MINIMAL, overrides=["data.person_field=patient"]).data.unit == "person"
@@ -279,6 +290,10 @@ CLASHES = {
     "a seed and groups": ((*SEEDED, "sealing.groups=3", "sites.minimum=9"), "leave out sealing.rotation and"),
     "other epochs": (("training.epochs=3",), "epochs is 3, but 2 rounds of 4 steps at sample_rate 0.05 are 0.4 exp"),
     "what to do about them": (("training.epochs=3",), "set rounds to 15, or leave epochs out"),
+    "patience that never ends": (
+        ("server.early_stopping={patience: 2}",),
+        "a patience of 2, and with training.evaluate_every 1 a run of 2 rounds is over before that",
+    ),
     "momentum of AdamW": (("training.momentum=0.9",), "momentum is SGD's, and the optimizer is adamw: set betas"),
     "betas of SGD": (("training.optimizer=sgd", "training.betas=[0.8, 0.9]"), "betas and eps are AdamW's"),
     "distributed with sites alike": ((*SHARED, "sealing.weighting=uniform"), "set sealing.weighting to records"),

@@ -54,10 +54,11 @@ def check_order(
     _check_groups(site, order)
     if order.purpose == "train" and order.round_number > recipe.rounds:
         raise OrderRefusedError(f"the order is for round {order.round_number} of a recipe of {recipe.rounds} rounds")
-    if order.purpose == "evaluate" and order.round_number != recipe.rounds + 1:
+    if order.purpose == "evaluate" and not recipe.may_end_after(order.round_number - 1):
+        stopping = "" if recipe.server.early_stopping is None else " or where server.early_stopping may end it"
         raise OrderRefusedError(
             f"the order is to evaluate in round {order.round_number}, but a run of {recipe.rounds} rounds evaluates by "
-            "itself once, after the last: it was refused"
+            f"itself once, after the last{stopping}: it was refused"
         )
     if order.attempt > most_attempts(recipe, site.roster):
         raise OrderRefusedError(

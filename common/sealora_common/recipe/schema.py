@@ -39,6 +39,7 @@ class Recipe(Section):
                 f"{self.server.optimizer!r} (its momentum would move the half that rests)"
             )
         self._require_steps()
+        self._require_stopping()
         # Late, for the mechanisms' grid reads recipes.
         from sealora_common.privacy.mechanisms import mechanism_of
 
@@ -71,6 +72,15 @@ class Recipe(Section):
                 "reached: take fewer"
             )
 
+    def _require_stopping(self) -> None:
+        stopping = self.server.early_stopping
+        if stopping is not None and not any(self.may_end_after(number) for number in range(1, self.rounds)):
+            raise ValueError(
+                f"server.early_stopping has a patience of {stopping.patience}, and with training.evaluate_every "
+                f"{self.training.evaluate_every} a run of {self.rounds} rounds is over before that: take less, "
+                "evaluate more often, or leave it out"
+            )
+
     @property
     def hash(self) -> str:
         """SHA-256 (hex) of what the parties agree on, see `recipe.hash`; the order of fields is no part of it."""
@@ -99,6 +109,13 @@ class Recipe(Section):
     def evaluates(self, round_number: int) -> bool:
         """Whether held-out records are evaluated in this round (first is 1; after the last comes one more)."""
         return (round_number - 1) % self.training.evaluate_every == 0 or round_number > self.rounds
+
+    def may_end_after(self, round_number: int) -> bool:
+        """Whether a run may end with this round: it is the last, or early stopping may end it there."""
+        stopping = self.server.early_stopping
+        if stopping is None or round_number >= self.rounds:
+            return round_number == self.rounds
+        return round_number > stopping.patience * self.training.evaluate_every and self.evaluates(round_number)
 
     @property
     def accounted_evaluations(self) -> int:

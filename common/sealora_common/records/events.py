@@ -149,6 +149,20 @@ class RoundFinished(WrittenRecord):
     """Digest of the adapter that came out of the round, hex."""
 
 
+class StoppedEarly(WrittenRecord):
+    """No more rounds are trained: the held-out figures have not improved for as long as the recipe is patient.
+
+    A run that is resumed after it tells it again.
+    """
+
+    event: Literal["stopped_early"] = "stopped_early"
+    round: int
+    """The last one that was trained."""
+    best_round: int
+    """After how many rounds the best figure was told."""
+    best_heldout_loss: FiniteOrNone
+
+
 class EvaluationFinished(WrittenRecord):
     """The final adapter's held-out loss was opened."""
 
@@ -158,13 +172,16 @@ class EvaluationFinished(WrittenRecord):
 
 
 class RunFinished(WrittenRecord):
-    """All rounds are done and the final adapter is stored."""
+    """No more rounds are to come, and the final adapter is stored."""
 
     event: Literal["run_finished"] = "run_finished"
     seconds: FiniteFloat
     heldout_loss_before: FiniteOrNone
     heldout_loss_after: FiniteOrNone
+    """Of the adapter that was kept."""
     adapter_sha256: str
+    kept_round: int | None = None
+    """Rounds that the adapter which was kept had been trained; null in the logs of older versions: all."""
 
 
 class RunFailed(WrittenRecord):
@@ -192,6 +209,7 @@ Event = (
     | SumSpoilt
     | RoundAborted
     | RoundFinished
+    | StoppedEarly
     | EvaluationFinished
     | RunFinished
     | RunFailed

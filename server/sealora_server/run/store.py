@@ -90,6 +90,9 @@ class RunResult(BaseModel):
     adapter_sha256: str
     heldout_loss_before: float | None
     heldout_loss_after: float
+    """Of the adapter that was kept."""
+    kept_round: int | None = None
+    """Rounds that the adapter which was kept had been trained; null in those of older versions: all."""
 
 
 class RunStore:

@@ -50,6 +50,11 @@ def print_results(summary: Summary, completions: Sequence[Completion], run_dir: 
     if summary.epsilon_at_two_sites is not None:
         promised = target_text(summary.epsilon_at_two_sites)
         console.print(Text(f"Epsilon is each site's; who is in the data of two sites is promised {promised}.", "dim"))
+    if summary.stopped_early:
+        rounds = count_text(summary.rounds_finished, "round")
+        console.print(Text(f"Stopped early, after {rounds}: the held-out loss no longer improved.", "dim"))
+    if summary.kept_round not in {None, summary.rounds_finished}:
+        console.print(Text(f"Kept is the adapter of round {summary.kept_round}, whose held-out loss was best.", "dim"))
     _print_trouble(summary, console)
     for completion in completions:
         console.print()
