@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field, model_validator
 
 from sealora_common.config import Name
-from sealora_common.recipe.hash import agreed_hash
+from sealora_common.recipe.hash import AddedLater, agreed_hash
 from sealora_common.recipe.sections.data import DataSection
 from sealora_common.recipe.sections.lora import LoraSection
 from sealora_common.recipe.sections.model import ModelSection
@@ -22,6 +24,9 @@ class Recipe(Section):
 
     name: Name
     rounds: int = Field(ge=1, le=100_000)
+    continue_from: Annotated[str | None, AddedLater(None)] = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """SHA-256 of the values of the adapter that the run begins with, an earlier run's say; null begins anew. The sites
+    compare it with what the first round's order brings."""
     model: ModelSection
     lora: LoraSection = LoraSection()
     data: DataSection = DataSection()

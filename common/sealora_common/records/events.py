@@ -26,6 +26,8 @@ class RunStarted(WrittenRecord):
     mechanism: str
     expected_epochs: FiniteOrNone = None
     """How often a record is expected to be drawn in all rounds; null in the logs of older versions."""
+    continue_from: str | None = None
+    """SHA-256, hex, of the values of the adapter that the run began with, if that is an earlier run's."""
     first_round: int = 1
     """Above 1 when the run was resumed."""
     insecure: bool = False

@@ -197,6 +197,7 @@ class _Run:
                 epsilon=self._recipe.privacy.epsilon if private else None,
                 delta=self._recipe.privacy.delta if private else None,
                 mechanism=self._recipe.privacy.mechanism,
+                continue_from=self._recipe.continue_from,
                 expected_epochs=self._recipe.expected_epochs,
                 first_round=first_round,
                 insecure=insecure_seed_in_use(),

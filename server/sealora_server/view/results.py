@@ -50,6 +50,9 @@ def print_results(summary: Summary, completions: Sequence[Completion], run_dir: 
     if summary.epsilon_at_two_sites is not None:
         promised = target_text(summary.epsilon_at_two_sites)
         console.print(Text(f"Epsilon is each site's; who is in the data of two sites is promised {promised}.", "dim"))
+    if summary.continue_from is not None:
+        on_top = ", whose epsilon comes on top" if summary.is_private else ""
+        console.print(Text(f"Began with adapter {summary.continue_from[:12]} of an earlier run{on_top}.", "dim"))
     if summary.stopped_early:
         rounds = count_text(summary.rounds_finished, "round")
         console.print(Text(f"Stopped early, after {rounds}: the held-out loss no longer improved.", "dim"))

@@ -89,6 +89,9 @@ class Summary(BaseModel):
     rounds_finished: int
     expected_epochs: float | None = None
     """How often a record was expected to be drawn in the rounds that finished."""
+    continue_from: str | None = None
+    """SHA-256 of the values of the adapter that it began with, if that is an earlier run's: the figures before are of
+    that, and what that run spent on the same records comes on top of the epsilons here."""
     stopped_early: bool = False
     """Whether the held-out figures ended it before the recipe's last round."""
     kept_round: int | None = None
@@ -170,6 +173,7 @@ def summary_of(state: RunState, histories: Mapping[str, SiteHistory]) -> Summary
         rounds=started.rounds,
         rounds_finished=state.rounds_finished,
         expected_epochs=_expected_epochs(state, started),
+        continue_from=started.continue_from,
         stopped_early=state.stopped_early is not None,
         kept_round=state.kept_round,
         heldout_loss_before=before,
