@@ -134,6 +134,20 @@ def test_the_earlier_run_s_charges_stay_and_the_new_ones_come_on_top(tiny_base, 
     assert len(training_charges(second, "site-0")) == 1  # the earlier run's, and nothing was free
 
 
+def test_l2_sp_holds_a_run_near_the_adapter_that_it_began_with(two_runs, tmp_path):
+    first, second, _ = two_runs
+
+    def distance(run, earlier):
+        return sum(float(np.square(value - adapter_of(earlier)[name]).sum()) for name, value in adapter_of(run).items())
+
+    text = yaml.safe_load((first.parent / "recipe.yaml").read_text())
+    text["server"] = {"l2_sp": 0.9}
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(text))
+    simulate(path, tmp_path / "run", continue_from=first)
+    assert distance(tmp_path / "run", first) < 0.7 * distance(second, first)
+
+
 def test_an_adapter_from_elsewhere_will_do(two_runs, tmp_path):
     first, second, _ = two_runs
     directory = tmp_path / "adapter"

@@ -54,7 +54,8 @@ class _Run:
         layout = self._attempts.gather()
         shared = adapter_kind(self._recipe).shared(layout)
         tensors = self._store.adapter(done, layout)
-        optimizer = ServerOptimizer(self._recipe, self._store.optimizer(done))
+        start = shared.flatten(self._store.adapter(0, layout))
+        optimizer = ServerOptimizer(self._recipe, self._store.optimizer(done), start)
         receipts = self._store.mended_receipts()
         last = self._store.record(done) if done else None
         request = RoundRequest(

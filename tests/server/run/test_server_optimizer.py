@@ -148,3 +148,40 @@ def test_an_adaptive_step_is_scaled_by_the_schedule_and_its_moments_are_not(opti
 def test_where_sites_step_the_server_s_rate_stays():
     training = {"steps_per_round": 1, "schedule": "linear"}
     assert steps_of(3, privacy={"mechanism": "none"}, training=training) == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize("momentum", [None, 0.9])
+def test_l2_sp_is_the_gradient_of_its_penalty_as_torch_has_it(momentum):
+    server = {"l2_sp": 0.3} | ({} if momentum is None else {"optimizer": "fedavgm", "momentum": momentum})
+    recipe = pure_recipe(rounds=4, server=server)
+    optimizer, adapter, found = ServerOptimizer(recipe, start=ADAPTER), ADAPTER + 2, []
+    for number in range(1, 5):
+        optimizer.chosen("train", number, adapter, NODES)
+        adapter = optimizer.step(number, adapter + 1)
+        found.append(adapter)
+    start = torch.from_numpy(ADAPTER)
+    weight = torch.nn.Parameter(start + 2)
+    sgd = torch.optim.SGD([weight], lr=1.0, momentum=momentum or 0.0)
+    for each in found:
+        sgd.zero_grad()
+        (0.3 / 2 * (weight - start).square().sum() - weight.sum()).backward()
+        sgd.step()
+        np.testing.assert_allclose(each, weight.detach().numpy(), rtol=1e-5)
+
+
+def test_a_resumed_run_is_pulled_to_where_it_began_and_not_to_where_it_was_resumed():
+    recipe = pure_recipe(server={"l2_sp": 0.5})
+    whole, resumed = ServerOptimizer(recipe, start=ADAPTER), ServerOptimizer(recipe, start=ADAPTER)
+    whole.chosen("train", 1, ADAPTER, NODES)
+    first = whole.step(1, ADAPTER + 1)
+    np.testing.assert_array_equal(first, ADAPTER + 1)  # at the start there is no pull yet
+    for each in (whole, resumed):
+        each.chosen("train", 2, first, NODES)
+    np.testing.assert_array_equal(whole.step(2, first), ADAPTER + 0.5)
+    np.testing.assert_array_equal(resumed.step(2, first), ADAPTER + 0.5)
+
+
+def test_without_l2_sp_what_was_opened_is_stepped_as_it_is():
+    optimizer = ServerOptimizer(pure_recipe(), start=ADAPTER + 5)
+    optimizer.chosen("train", 1, ADAPTER, NODES)
+    np.testing.assert_array_equal(optimizer.step(1, ADAPTER + 1), ADAPTER + 1)

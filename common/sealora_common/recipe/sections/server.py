@@ -29,6 +29,9 @@ class ServerSection(Section):
     """FedAvgM's momentum; beta_1 of FedAdam and FedYogi."""
     beta_2: float = Field(default=0.99, ge=0, lt=1)
     tau: Positive = 1e-3
+    l2_sp: Annotated[float, AddedLater(0.0)] = Field(default=0.0, ge=0, le=1)
+    """Strength of the pull towards the adapter that the run began with, whose share of the distance is taken back in
+    each round's step (L2-SP, Li, Grandvalet & Davoine 2018, arXiv:1802.01483); 0 is off."""
     early_stopping: Annotated[EarlyStopping | None, AddedLater(None)] = None
     """Null trains all rounds. Noise is calibrated for all of them, whether or not they come."""
     keep: Annotated[Literal["last", "best"], AddedLater("last")] = "last"
