@@ -156,6 +156,11 @@ class RunState:
         return self.started is not None and self.started.mechanism != NO_PRIVACY
 
     @property
+    def planned_rounds(self) -> int:
+        """The recipe's, whether or not the run stops early."""
+        return self.rounds if self.started is None else self.started.rounds
+
+    @property
     def final_round(self) -> int:
         """Rounds that the final adapter has been trained, or will have been as far as is known."""
         return self.rounds if self.kept_round is None else self.kept_round

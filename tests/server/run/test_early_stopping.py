@@ -94,7 +94,7 @@ def test_it_ends_when_its_patience_is_over_and_keeps_the_best(tmp_path):
 def test_everybody_who_looks_is_told_which_round_was_kept(tmp_path):
     run = Stopping(tmp_path, early_stopping={"patience": 2}, keep="best").run()
     state, summary = run.state, summarize(tmp_path)
-    assert progress_text(state) == "stopped early after 5 rounds; kept is round 2's adapter"
+    assert progress_text(state) == "stopped early after 5 of 6 rounds; kept is round 2's adapter"
     assert (summary.rounds, summary.rounds_finished, summary.kept_round) == (6, 5, 2)
     assert summary.stopped_early
     assert summary.heldout_loss_after == pytest.approx(3.0, abs=1e-6)
@@ -109,7 +109,7 @@ def test_the_last_adapter_is_kept_unless_the_best_is_asked_for(tmp_path):
     assert run.events(StoppedEarly)[0].round == 4
     assert run.events(RunFinished)[0].kept_round == 4
     assert run.final_is_that_of(4)
-    assert progress_text(run.state) == "stopped early after 4 rounds"
+    assert progress_text(run.state) == "stopped early after 4 of 6 rounds"
 
 
 def test_the_best_of_all_rounds_is_kept_without_stopping(tmp_path):

@@ -8,9 +8,10 @@ from sealora_common.records.run_state import RunState
 def progress_text(state: RunState) -> str:
     """A sentence on where the run is."""
     if state.is_complete:
-        stopped = state.stopped_early is not None
-        rounds = f"stopped early after {state.rounds} rounds" if stopped else f"all {state.rounds} rounds are finished"
-        return rounds if state.final_round == state.rounds else f"{rounds}; kept is round {state.final_round}'s adapter"
+        said = f"all {state.rounds} rounds are finished"
+        if state.stopped_early is not None:
+            said = f"stopped early after {state.rounds} of {state.planned_rounds} rounds"
+        return said if state.final_round == state.rounds else f"{said}; kept is round {state.final_round}'s adapter"
     stage = state.present_stage
     if stage is None:
         finished = state.rounds_finished
