@@ -102,8 +102,12 @@ class SimulatedSites:
         return None if promised is None else promised.epsilon
 
     @staticmethod
-    def completions(recipe: Recipe, directory: Path, final: Tensors, count: int) -> list[Completion]:
-        """Held-out prompts completed by the untrained and by the final adapter, one site after another.
+    def completions(
+        recipe: Recipe, directory: Path, final: Tensors, count: int, start: Tensors | None = None
+    ) -> list[Completion]:
+        """Held-out prompts completed by the adapter that the run began with and by the final one, site after site.
+
+        It began with `start`, or, where that is None, with the untrained one.
 
         A site whose held-out records all cannot be shown to the model has none.
         """
@@ -116,7 +120,7 @@ class SimulatedSites:
             chosen.append((name, usable[name][(position // len(names)) % len(usable[name])]))
         prompts = [record.prompt for _, record in chosen]
         with model.lock:
-            model.write(adapter_kind(recipe).initial(model.layout))
+            model.write(adapter_kind(recipe).initial(model.layout) if start is None else start)
             before = complete(model, prompts, recipe.data)
             model.write(final)
             after = complete(model, prompts, recipe.data)
