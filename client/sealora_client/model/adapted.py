@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from sealora_client.data.templates.rendering import check_template
 from sealora_client.model.adapters.choice import attachment
-from sealora_client.model.adapters.trained_tensor import TrainedTensor
+from sealora_client.model.adapters.rules.trained_tensor import TrainedTensor
 from sealora_client.model.base import load_base
 from sealora_client.model.fetch import locate_base
 from sealora_client.model.model_files import digest_of, template_file

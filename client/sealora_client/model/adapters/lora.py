@@ -10,9 +10,9 @@ from peft.tuners.lora import LoraLayer
 from transformers import PreTrainedModel
 
 from sealora_client.model.adapters.attachment import Attachment
-from sealora_client.model.adapters.linear_weight import LinearWeight
+from sealora_client.model.adapters.rules.linear_weight import LinearWeight
+from sealora_client.model.adapters.rules.trained_tensor import TrainedTensor
 from sealora_client.model.adapters.targets import linear_layers
-from sealora_client.model.adapters.trained_tensor import TrainedTensor
 from sealora_common.adapter.kinds.lora import Lora
 from sealora_common.errors import ModelError
 from sealora_common.recipe.sections.lora import LoraSection

@@ -34,7 +34,7 @@ from types import TracebackType
 import torch
 from torch import Tensor, nn
 
-from sealora_client.model.adapters.trained_tensor import Forward, Sink, TrainedTensor
+from sealora_client.model.adapters.rules.trained_tensor import Forward, Sink, TrainedTensor
 from sealora_client.training.gradients.matrix_gradients import MatrixGradients, Owners
 from sealora_client.training.gradients.supported import require_supported
 from sealora_common.errors import ModelError

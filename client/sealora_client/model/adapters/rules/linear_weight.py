@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sealora_client.model.adapters.trained_tensor import Forward, Sink, TrainedTensor
+from sealora_client.model.adapters.rules.trained_tensor import Forward, Sink, TrainedTensor
 
 
 class _CollectingLinear(torch.autograd.Function):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sealora_client.model.adapters.linear_weight import LinearWeight
+from sealora_client.model.adapters.rules.linear_weight import LinearWeight
 from sealora_client.training.gradients.supported import require_supported
 from sealora_common.errors import ModelError
 
