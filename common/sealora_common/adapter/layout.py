@@ -42,6 +42,11 @@ class AdapterLayout:
 
     tensors: tuple[TensorSpec, ...]
 
+    @classmethod
+    def of(cls, tensors: Mapping[str, NDArray[np.generic]]) -> AdapterLayout:
+        """That of named tensors, in their order."""
+        return cls(tuple(TensorSpec(name, tuple(value.shape)) for name, value in tensors.items()))
+
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(tensor.name for tensor in self.tensors)
@@ -69,7 +74,7 @@ class AdapterLayout:
                 found = "missing" if value is None else f"of shape {tuple(value.shape)}"
                 raise ModelError(
                     f"adapter tensor {spec.name} is {found} where the recipe's model needs {spec.shape}: "
-                    "train and load with the same base model and the same lora section"
+                    "train and load with the same base model and the same kind of adapter"
                 )
             parts.append(np.asarray(value, dtype=np.float32).reshape(-1))
         return np.concatenate(parts) if parts else np.zeros(0, dtype=np.float32)

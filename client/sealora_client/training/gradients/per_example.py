@@ -105,7 +105,7 @@ class PerExampleGradients:
     def __enter__(self) -> PerExampleGradients:
         for index, tensor in enumerate(self._tensors):
             self._replaced.append((tensor.module, tensor.module.__dict__.get("forward")))
-            tensor.module.__dict__["forward"] = tensor.forward(self._sink(index))
+            tensor.module.__dict__["forward"] = tensor.forward(self._sink(index), tensor.module.forward)
         return self
 
     def __exit__(

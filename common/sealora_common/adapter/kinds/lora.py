@@ -1,5 +1,7 @@
 """LoRA (Hu et al. 2021, arXiv:2106.09685): two matrices beside a linear layer, W + (alpha / rank) B A.
 
+With `lora.scaling: sqrt_rank` it is W + (alpha / sqrt(rank)) B A (Kalajdzievski 2023, arXiv:2312.03732).
+
 >>> layout = AdapterLayout((TensorSpec("m.lora_A.weight", (2, 8)), TensorSpec("m.lora_B.weight", (4, 2))))
 >>> Lora(LoraSection()).trained(layout, round_number=1).names
 ('m.lora_B.weight',)
@@ -8,7 +10,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,12 @@ class LoraConfiguration(PeftConfiguration):
     bias: str = "none"
     fan_in_fan_out: bool = False
     inference_mode: bool = True
+
+
+class RankStabilisedLoraConfiguration(LoraConfiguration):
+    """With `lora.scaling: sqrt_rank`; a kind of its own, as PEFT's file of every other adapter keeps its bytes."""
+
+    use_rslora: bool = True
 
 
 @dataclass(frozen=True)
@@ -81,11 +88,13 @@ class Lora(AdapterKind):
         want_a = aggregation == "alternating" and round_number % 2 == 0
         return AdapterLayout(tuple(tensor for tensor in layout.tensors if _is_a(tensor) == want_a))
 
-    def peft_configuration(self, model: ModelSection, names: Iterable[str]) -> LoraConfiguration:
-        """PEFT's own, for the layers that `names` belong to."""
+    def peft_configuration(self, model: ModelSection, layout: AdapterLayout) -> LoraConfiguration:
+        """PEFT's own, for the layers that the tensors belong to."""
         # base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight -> model.layers.0.self_attn.q_proj
-        modules = {name.removeprefix(_PREFIX).removesuffix(_A).removesuffix(_B) for name in names}
-        return LoraConfiguration(
+        modules = {name.removeprefix(_PREFIX).removesuffix(_A).removesuffix(_B) for name in layout.names}
+        stabilised = self.section.scaling == "sqrt_rank"
+        configuration = RankStabilisedLoraConfiguration if stabilised else LoraConfiguration
+        return configuration(
             peft_type="LORA",
             task_type="CAUSAL_LM",
             base_model_name_or_path=model.base,

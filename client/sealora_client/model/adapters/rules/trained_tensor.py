@@ -38,10 +38,14 @@ class TrainedTensor(Protocol):
     def refusal(self) -> str | None:
         """Why the rule does not hold for this module, to follow its name in a sentence; None if it does."""
 
-    def forward(self, sink: Sink) -> Forward:
+    def forward(self, sink: Sink, inner: Forward) -> Forward:
         """A forward pass of `module` that gives the same values and calls `sink` in the backward pass.
 
         The tensor itself receives no gradient from it.
+
+        Args:
+            sink: called as often as the tensor is used.
+            inner: the module's forward pass so far: its own, or that of another tensor of the same module.
         """
 
     @property
