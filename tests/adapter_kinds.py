@@ -12,6 +12,8 @@ from sealora_common.recipe import Recipe
 
 KINDS: dict[str, dict[str, Any]] = {
     "lora, sqrt_rank": {"lora": {"rank": 4, "scaling": "sqrt_rank", "layers": (1,)}},
+    "ia3": {"adapter": "ia3"},
+    "ia3, last layer": {"adapter": "ia3", "ia3": {"last_layers": 1}},
 }
 """Name of a case -> what it has in a recipe."""
 

@@ -70,7 +70,7 @@ def check_order(
         raise OrderRefusedError(f"the order's adapter has {adapter.size} parameters, not those of this site's layout")
     initial = vector_digest(shared.flatten(adapter_kind(recipe).initial(layout)))
     if order.round_number == 1 and order.adapter_digest != initial:
-        raise OrderRefusedError("the first round's adapter is not the one the recipe's lora.seed gives: it was refused")
+        raise OrderRefusedError("the first round's adapter is not the one that the recipe gives: it was refused")
     if not is_allowed_range(recipe, order.clip_range):
         raise OrderRefusedError(
             f"the order's range {order.clip_range:g} is none that the recipe allows: it was refused"

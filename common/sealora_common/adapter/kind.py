@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict
 from sealora_common.adapter.layout import AdapterLayout, Tensors
 from sealora_common.recipe.sections.model import ModelSection
 
+PEFT_PREFIX = "base_model.model."
+"""What PEFT puts before the base model's own names of modules."""
+
 
 class PeftConfiguration(BaseModel):
     """`adapter_config.json` as PEFT reads it: what all kinds have; fields are written in the order they stand in."""

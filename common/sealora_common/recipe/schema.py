@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field, model_validator
 
 from sealora_common.config import Name
-from sealora_common.recipe.hash import agreed_hash
+from sealora_common.recipe.hash import AddedLater, agreed_hash
+from sealora_common.recipe.sections.adapter import MULTIPLYING, SECTION_OF_KIND, AdapterKindName
 from sealora_common.recipe.sections.data import DataSection
+from sealora_common.recipe.sections.ia3 import Ia3Section
 from sealora_common.recipe.sections.lora import LoraSection
 from sealora_common.recipe.sections.model import ModelSection
 from sealora_common.recipe.sections.privacy import PrivacySection
@@ -23,13 +27,37 @@ class Recipe(Section):
     name: Name
     rounds: int = Field(ge=1, le=100_000)
     model: ModelSection
+    adapter: Annotated[AdapterKindName, AddedLater("lora")] = "lora"
+    """What is trained, see docs/adapters.md; a kind's settings are the section of its name."""
     lora: LoraSection = LoraSection()
+    ia3: Annotated[Ia3Section, AddedLater({})] = Ia3Section()
     data: DataSection = DataSection()
     training: TrainingSection = TrainingSection()
     privacy: PrivacySection = PrivacySection()
     sealing: SealingSection = SealingSection()
     server: ServerSection = ServerSection()
     sites: SitesSection = SitesSection()
+
+    @model_validator(mode="after")
+    def _has_no_section_of_another_kind(self) -> Recipe:
+        own = SECTION_OF_KIND[self.adapter]
+        for kind, name in SECTION_OF_KIND.items():
+            section = getattr(self, name)
+            if name != own and section != type(section)():
+                raise ValueError(
+                    f"{name} is set, but the recipe's adapter is {self.adapter}, which reads {own} alone: "
+                    f"remove the section, or write adapter: {kind}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _decays_to_where_it_began(self) -> Recipe:
+        if self.adapter in MULTIPLYING and self.training.weight_decay:
+            raise ValueError(
+                f"training.weight_decay pulls to zero, where an adapter of the kind {self.adapter} lets nothing of the "
+                "base model through: set it to 0"
+            )
+        return self
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Recipe:
@@ -54,6 +82,12 @@ class Recipe(Section):
                 f"{self.sealing.min_survivors}: no round could ever be opened"
             )
         return self
+
+    @property
+    def adapter_section(self) -> Section:
+        """The section with the settings of the recipe's kind of adapter."""
+        section: Section = getattr(self, SECTION_OF_KIND[self.adapter])
+        return section
 
     @property
     def hash(self) -> str:

@@ -11,7 +11,7 @@ from sealora_common.adapter import AdapterLayout
 from sealora_common.config import from_json
 from sealora_common.errors import FederationError, UnreadableError
 
-Shape = Annotated[list[Annotated[int, Field(ge=1, lt=2**32)]], Field(min_length=2, max_length=2)]
+Shape = Annotated[list[Annotated[int, Field(ge=1, lt=2**32)]], Field(min_length=1, max_length=2)]
 
 
 class Hello(BaseModel):

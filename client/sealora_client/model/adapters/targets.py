@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from peft import PeftModel
@@ -19,8 +19,8 @@ class LayerChoice(Protocol):
     """A section of the recipe that chooses linear layers."""
 
     @property
-    def target_modules(self) -> Literal["all-linear"] | tuple[str, ...]:
-        """All linear layers, or those whose names end in one of these."""
+    def target_modules(self) -> str | tuple[str, ...]:
+        """`all-linear`, or the ends of names."""
 
     @property
     def last_layers(self) -> int | None:
@@ -52,13 +52,13 @@ def linear_layers(base: PreTrainedModel, section: str, choice: LayerChoice) -> l
     chosen = [name for name in linears if not _reads_weights_itself(base, name)]
     if not isinstance(target_modules, str):
         for target in target_modules:
-            if not any(_is_named(name, target) for name in linears):
+            if not any(is_named(name, target) for name in linears):
                 there = ", ".join(sorted({name.rpartition(".")[2] for name in linears}))
                 raise ModelError(
                     f"{section}.target_modules: the base model has no linear layer {target!r}: choose from {there}, "
                     "or write all-linear"
                 )
-        chosen = [name for name in linears if any(_is_named(name, target) for target in target_modules)]
+        chosen = [name for name in linears if any(is_named(name, target) for target in target_modules)]
     return in_layers(base, section, chosen, choice.last_layers, choice.layers)
 
 
@@ -97,7 +97,8 @@ def _reads_weights_itself(base: PreTrainedModel, name: str) -> bool:
     return base.config.model_type in _MAMBA and name.endswith("out_proj")
 
 
-def _is_named(name: str, target: str) -> bool:
+def is_named(name: str, target: str) -> bool:
+    """Whether a module of this full name is meant by a recipe's `target`: its own name, or the end of it."""
     return name == target or name.endswith(f".{target}")
 
 

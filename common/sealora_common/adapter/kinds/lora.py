@@ -14,14 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sealora_common.adapter.kind import AdapterKind, PeftConfiguration
+from sealora_common.adapter.kind import PEFT_PREFIX, AdapterKind, PeftConfiguration
 from sealora_common.adapter.layout import AdapterLayout, Tensors, TensorSpec
 from sealora_common.recipe.sections.lora import LoraSection
 from sealora_common.recipe.sections.model import ModelSection
 
 _A = ".lora_A.weight"
 _B = ".lora_B.weight"
-_PREFIX = "base_model.model."  # of PEFT, before the base model's own names
 
 
 class LoraConfiguration(PeftConfiguration):
@@ -91,7 +90,7 @@ class Lora(AdapterKind):
     def peft_configuration(self, model: ModelSection, layout: AdapterLayout) -> LoraConfiguration:
         """PEFT's own, for the layers that the tensors belong to."""
         # base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight -> model.layers.0.self_attn.q_proj
-        modules = {name.removeprefix(_PREFIX).removesuffix(_A).removesuffix(_B) for name in layout.names}
+        modules = {name.removeprefix(PEFT_PREFIX).removesuffix(_A).removesuffix(_B) for name in layout.names}
         stabilised = self.section.scaling == "sqrt_rank"
         configuration = RankStabilisedLoraConfiguration if stabilised else LoraConfiguration
         return configuration(
