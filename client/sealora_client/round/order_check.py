@@ -66,6 +66,7 @@ def check_order(
             f"{most_attempts(recipe, site.roster)}: it was refused"
         )
     shared = adapter_kind(recipe).shared(layout)
+    site.policy.check_size(shared.size)
     if adapter.shape != (shared.size,):
         raise OrderRefusedError(f"the order's adapter has {adapter.size} parameters, not those of this site's layout")
     initial = vector_digest(shared.flatten(adapter_kind(recipe).initial(layout)))
