@@ -8,7 +8,7 @@ import pytest
 from sealora_client.model.adapted import adapted_model
 from sealora_common.adapter import adapter_kind
 
-from adapter_kinds import KINDS
+from adapter_kinds import KINDS, ON_ONE_BASE
 from tiny_federation import PRIVATE, adapter_of, recipe_of, run_inline, training_charges, write_federation
 
 DISTRIBUTED = {"privacy": {**PRIVATE, "mechanism": "distributed"}, "sealing": {"ring_bits": 24, "weight_cap": 100}}
@@ -19,9 +19,9 @@ OPTIMIZERS = {
 
 
 @pytest.mark.parametrize("mechanism", OPTIMIZERS)
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_run_trains_the_shared_part_and_leaves_the_rest_as_it_began(tiny_base, tmp_path, kind, mechanism):
-    recipe_file = write_federation(tmp_path, tiny_base(), rounds=2, **OPTIMIZERS[mechanism], **KINDS[kind])
+@pytest.mark.parametrize(("kind", "base"), ON_ONE_BASE)
+def test_a_run_trains_the_shared_part_and_leaves_the_rest_as_it_began(tiny_base, tmp_path, kind, base, mechanism):
+    recipe_file = write_federation(tmp_path, tiny_base(base), rounds=2, **OPTIMIZERS[mechanism], **KINDS[kind])
     run = run_inline(recipe_file, tmp_path / "run")
     recipe = recipe_of(run)
     layout = adapted_model(recipe).layout

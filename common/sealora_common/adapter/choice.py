@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sealora_common.adapter.kind import AdapterKind
+from sealora_common.adapter.kinds.bias import Bias
 from sealora_common.adapter.kinds.ia3 import Ia3
 from sealora_common.adapter.kinds.lora import Lora
 from sealora_common.recipe.schema import Recipe
@@ -13,6 +14,7 @@ from sealora_common.recipe.sections.adapter import AdapterKindName
 _KINDS: dict[AdapterKindName, Callable[[Recipe], AdapterKind]] = {
     "lora": lambda recipe: Lora(recipe.lora),
     "ia3": lambda recipe: Ia3(),
+    "bias": lambda recipe: Bias(),
 }
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from sealora_common.config import Name
 from sealora_common.recipe.hash import AddedLater, agreed_hash
 from sealora_common.recipe.sections.adapter import MULTIPLYING, SECTION_OF_KIND, AdapterKindName
+from sealora_common.recipe.sections.bias import BiasSection
 from sealora_common.recipe.sections.data import DataSection
 from sealora_common.recipe.sections.ia3 import Ia3Section
 from sealora_common.recipe.sections.lora import LoraSection
@@ -31,6 +32,7 @@ class Recipe(Section):
     """What is trained, see docs/adapters.md; a kind's settings are the section of its name."""
     lora: LoraSection = LoraSection()
     ia3: Annotated[Ia3Section, AddedLater({})] = Ia3Section()
+    bias: Annotated[BiasSection, AddedLater({})] = BiasSection()
     data: DataSection = DataSection()
     training: TrainingSection = TrainingSection()
     privacy: PrivacySection = PrivacySection()

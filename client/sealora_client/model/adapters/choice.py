@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sealora_client.model.adapters.attachment import Attachment
+from sealora_client.model.adapters.bias import BiasAttachment
 from sealora_client.model.adapters.ia3 import Ia3Attachment
 from sealora_client.model.adapters.lora import LoraAttachment
 from sealora_common.recipe import Recipe
@@ -12,6 +13,7 @@ from sealora_common.recipe.sections.adapter import AdapterKindName
 
 _ATTACHMENTS: dict[AdapterKindName, Callable[[Recipe], Attachment]] = {
     "lora": lambda recipe: LoraAttachment(recipe.lora, recipe.model),
+    "bias": lambda recipe: BiasAttachment(recipe.bias, recipe.model),
     "ia3": lambda recipe: Ia3Attachment(recipe.ia3, recipe.model),
 }
 

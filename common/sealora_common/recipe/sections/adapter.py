@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-AdapterKindName = Literal["lora", "ia3"]
+AdapterKindName = Literal["lora", "ia3", "bias"]
 
-SECTION_OF_KIND: Final[dict[AdapterKindName, str]] = {"lora": "lora", "ia3": "ia3"}
+SECTION_OF_KIND: Final[dict[AdapterKindName, str]] = {
+    "lora": "lora",
+    "ia3": "ia3",
+    "bias": "bias",
+}
 """The section of the recipe that has a kind's settings. One that is no such section of the recipe's kind stays as it
 is by default: what is set there would be ignored."""
 

@@ -18,9 +18,8 @@ from sealora_common.adapter import Tensors
 from sealora_server.export.choice import exporter_of
 from sealora_server.export.peft_directory import read_tensors
 
-from adapter_kinds import KINDS, made_up_adapter
+from adapter_kinds import KINDS, ON_BASES, made_up_adapter
 from single_examples import random_examples, recipe_for
-from tiny_models import KINDS as BASES
 
 
 def loss_with_plain_peft(model: Any, example: Any) -> float:
@@ -39,8 +38,7 @@ def losses_here(model: AdaptedModel) -> list[float]:
     return (nll / count.clamp(min=1)).tolist()[:5]
 
 
-@pytest.mark.parametrize("base", BASES)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "base"), ON_BASES)
 def test_plain_peft_loads_what_is_published_and_gives_the_same_loss(tiny_base, tmp_path, kind, base):
     recipe = recipe_for(tiny_base(base), **KINDS[kind])
     model = AdaptedModel.load(recipe)
@@ -66,8 +64,7 @@ def test_plain_peft_loads_what_is_published_and_gives_the_same_loss(tiny_base, t
 
 
 @pytest.mark.parametrize("quantization", ["none", "nf4"])
-@pytest.mark.parametrize("base", BASES)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "base"), ON_BASES)
 def test_the_initial_adapter_of_a_run_can_be_computed_with(tiny_base, kind, base, quantization):
     model = AdaptedModel.load(recipe_for(tiny_base(base), **KINDS[kind], model={"quantization": quantization}))
     assert all(np.isfinite(losses_here(model)))

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from sealora_client.model.adapters.adapt import ADAPTER
+from sealora_client.model.adapters.rules.observed import summed_over_positions
 from sealora_client.model.adapters.rules.trained_tensor import Forward, Sink, TrainedTensor
-from sealora_client.model.adapters.rules.vector import summed_over_positions
 
 
 def scaled(inputs: Tensor, scale: Tensor) -> Tensor:
