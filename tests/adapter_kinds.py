@@ -17,6 +17,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "ia3": {"adapter": "ia3"},
     "ia3, last layer": {"adapter": "ia3", "ia3": {"last_layers": 1}},
     "bias": {"adapter": "bias"},
+    "layer_norm": {"adapter": "layer_norm"},
 }
 """Name of a case -> what it has in a recipe."""
 

@@ -55,11 +55,9 @@ class AdaptedModel:
         self.device = torch.device(model.device)
         self.lock = threading.RLock()
         self._tensors = dict(sorted(tensors.items()))
-        self.layout = AdapterLayout(
-            tuple(TensorSpec(name, tuple(tensor.parameter.shape)) for name, tensor in self._tensors.items())
-        )
         for tensor in self._tensors.values():
             tensor.parameter.data = tensor.parameter.data.to(torch.float32)
+        self.layout = AdapterLayout(tuple(_spec(name, tensor) for name, tensor in self._tensors.items()))
         self.model.eval()
         self.train_only(AdapterLayout(()))
 
@@ -157,6 +155,11 @@ class AdaptedModel:
         if tensor is None:
             raise ModelError(f"the adapter has no tensor {name}: use the recipe it was trained with")
         return tensor
+
+
+def _spec(name: str, tensor: TrainedTensor) -> TensorSpec:
+    values = tensor.parameter.detach().cpu().numpy()
+    return TensorSpec(name, values.shape, values.astype("<f4").tobytes() if tensor.is_of_base else None)
 
 
 _loaded: dict[bytes, AdaptedModel] = {}

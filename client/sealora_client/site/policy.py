@@ -19,12 +19,15 @@ from sealora_common.recipe import Recipe
 from sealora_common.recipe.sections.adapter import SECTION_OF_KIND, AdapterKindName
 from sealora_common.recipe.sections.data import Unit
 from sealora_common.recipe.sections.ia3 import Ia3Section
+from sealora_common.recipe.sections.layer_norm import LayerNormSection
 from sealora_common.recipe.sections.layers import LinearLayersSection
 from sealora_common.recipe.sections.lora import LoraSection
 from sealora_common.recipe.sections.privacy import ProtectingMechanismName
 from sealora_common.roster import Roster
 from sealora_common.round.groups import smallest_group
 
+_ON_MODULES = (LoraSection, Ia3Section, LinearLayersSection, LayerNormSection)
+"""Sections of the kinds of adapter that sit on modules of the base model."""
 _STRENGTH = {"curious": 0, "malicious": 1}
 
 
@@ -261,7 +264,7 @@ class SitePolicy(BaseModel):
                     f"the recipe's {field} is {value:g}",
                     allowed[0] <= value <= allowed[1],
                 )
-        if self.target_modules is not None and isinstance(section, LoraSection | Ia3Section | LinearLayersSection):
+        if self.target_modules is not None and isinstance(section, _ON_MODULES):
             named = section.target_modules
             asked = (named,) if isinstance(named, str) else named
             yield Verdict(

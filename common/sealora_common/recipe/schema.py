@@ -12,6 +12,7 @@ from sealora_common.recipe.sections.adapter import MULTIPLYING, SECTION_OF_KIND,
 from sealora_common.recipe.sections.bias import BiasSection
 from sealora_common.recipe.sections.data import DataSection
 from sealora_common.recipe.sections.ia3 import Ia3Section
+from sealora_common.recipe.sections.layer_norm import LayerNormSection
 from sealora_common.recipe.sections.lora import LoraSection
 from sealora_common.recipe.sections.model import ModelSection
 from sealora_common.recipe.sections.privacy import PrivacySection
@@ -33,6 +34,7 @@ class Recipe(Section):
     lora: LoraSection = LoraSection()
     ia3: Annotated[Ia3Section, AddedLater({})] = Ia3Section()
     bias: Annotated[BiasSection, AddedLater({})] = BiasSection()
+    layer_norm: Annotated[LayerNormSection, AddedLater({})] = LayerNormSection()
     data: DataSection = DataSection()
     training: TrainingSection = TrainingSection()
     privacy: PrivacySection = PrivacySection()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from sealora_client.model.adapters.attachment import Attachment
 from sealora_client.model.adapters.bias import BiasAttachment
 from sealora_client.model.adapters.ia3 import Ia3Attachment
+from sealora_client.model.adapters.layer_norm import LayerNormAttachment
 from sealora_client.model.adapters.lora import LoraAttachment
 from sealora_common.recipe import Recipe
 from sealora_common.recipe.sections.adapter import AdapterKindName
@@ -14,6 +15,7 @@ from sealora_common.recipe.sections.adapter import AdapterKindName
 _ATTACHMENTS: dict[AdapterKindName, Callable[[Recipe], Attachment]] = {
     "lora": lambda recipe: LoraAttachment(recipe.lora, recipe.model),
     "bias": lambda recipe: BiasAttachment(recipe.bias, recipe.model),
+    "layer_norm": lambda recipe: LayerNormAttachment(recipe.layer_norm, recipe.model),
     "ia3": lambda recipe: Ia3Attachment(recipe.ia3, recipe.model),
 }
 

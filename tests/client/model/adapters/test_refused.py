@@ -26,6 +26,11 @@ REFUSED = {
         {"adapter": "ia3", "ia3": {"target_modules": ["k_proj"], "feedforward_modules": ["down_proj"]}},
         r"ia3\.feedforward_modules: down_proj is none of ia3\.target_modules in those layers: name it there too",
     ),
+    "no such normalisation": (
+        "llama",
+        {"adapter": "layer_norm", "layer_norm": {"target_modules": ["ln_1"]}},
+        r"no normalisation 'ln_1': choose from input_layernorm, norm, post_attention_layernorm, or write all",
+    ),
     "a layer too many": (
         "llama",
         {"adapter": "ia3", "ia3": {"layers": [2]}},

@@ -35,6 +35,11 @@ class TrainedTensor(Protocol):
     def setting(self) -> str:
         """Of the recipe: what to leave the module out of, to end a sentence with."""
 
+    @property
+    def is_of_base(self) -> bool:
+        """Whether it begins with values of the base model, as they are in `parameter` when the adapter is attached."""
+        return False
+
     def refusal(self) -> str | None:
         """Why the rule does not hold for this module, to follow its name in a sentence; None if it does."""
 
