@@ -168,6 +168,8 @@ def _write_site(directory: Path, name: str, data: Path, recipe: Recipe, roster: 
     )
     if not mechanism_of(recipe).protects and recipe.sealing.groups > 1:
         policy = policy.model_copy(update={"allow_groups_without_privacy": True})
+    if recipe.adapter not in policy.adapters:
+        policy = policy.model_copy(update={"adapters": (recipe.adapter,)})
     files = {
         "policy.yaml": yaml.safe_dump(policy.model_dump(mode="json", exclude_unset=True), sort_keys=False),
         "recipe.yaml": yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True),

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from sealora_client.data.templates.rendering import check_template
 from sealora_client.model.adapters.choice import attachment
-from sealora_client.model.adapters.trained_tensor import TrainedTensor
+from sealora_client.model.adapters.rules.trained_tensor import TrainedTensor
 from sealora_client.model.base import load_base
 from sealora_client.model.fetch import locate_base
 from sealora_client.model.model_files import digest_of, template_file
@@ -55,11 +55,9 @@ class AdaptedModel:
         self.device = torch.device(model.device)
         self.lock = threading.RLock()
         self._tensors = dict(sorted(tensors.items()))
-        self.layout = AdapterLayout(
-            tuple(TensorSpec(name, tuple(tensor.parameter.shape)) for name, tensor in self._tensors.items())
-        )
         for tensor in self._tensors.values():
             tensor.parameter.data = tensor.parameter.data.to(torch.float32)
+        self.layout = AdapterLayout(tuple(_spec(name, tensor) for name, tensor in self._tensors.items()))
         self.model.eval()
         self.train_only(AdapterLayout(()))
 
@@ -157,6 +155,11 @@ class AdaptedModel:
         if tensor is None:
             raise ModelError(f"the adapter has no tensor {name}: use the recipe it was trained with")
         return tensor
+
+
+def _spec(name: str, tensor: TrainedTensor) -> TensorSpec:
+    values = tensor.parameter.detach().cpu().numpy()
+    return TensorSpec(name, values.shape, values.astype("<f4").tobytes() if tensor.is_of_base else None)
 
 
 _loaded: dict[bytes, AdaptedModel] = {}

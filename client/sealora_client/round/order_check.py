@@ -68,6 +68,7 @@ def check_order(
             f"{most_attempts(recipe, site.roster)}: it was refused"
         )
     shared = adapter_kind(recipe).shared(layout)
+    site.policy.check_size(shared.size)
     if adapter.shape != (shared.size,):
         raise OrderRefusedError(f"the order's adapter has {adapter.size} parameters, not those of this site's layout")
     if order.round_number == 1:
@@ -87,9 +88,7 @@ def _check_start(order: RoundOrder, recipe: Recipe, adapter: NDArray[np.float32]
     tensors, shared = kind.initial(layout), kind.shared(layout)
     if recipe.continue_from is None:
         if order.adapter_digest != vector_digest(shared.flatten(tensors)):
-            raise OrderRefusedError(
-                "the first round's adapter is not the one the recipe's lora.seed gives: it was refused"
-            )
+            raise OrderRefusedError("the first round's adapter is not the one that the recipe gives: it was refused")
         return
     # With the part that does not travel, which is this site's own: what was trained beside another means nothing here.
     tensors.update(shared.unflatten(adapter))

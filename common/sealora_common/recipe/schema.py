@@ -8,10 +8,15 @@ from pydantic import Field, model_validator
 
 from sealora_common.config import Name
 from sealora_common.recipe.hash import AddedLater, agreed_hash
+from sealora_common.recipe.sections.adapter import MULTIPLYING, SECTION_OF_KIND, AdapterKindName
+from sealora_common.recipe.sections.bias import BiasSection
 from sealora_common.recipe.sections.data import DataSection
+from sealora_common.recipe.sections.ia3 import Ia3Section
+from sealora_common.recipe.sections.layer_norm import LayerNormSection
 from sealora_common.recipe.sections.lora import LoraSection
 from sealora_common.recipe.sections.model import ModelSection
 from sealora_common.recipe.sections.privacy import PrivacySection
+from sealora_common.recipe.sections.prompt_tuning import PromptTuningSection
 from sealora_common.recipe.sections.sealing import SealingSection
 from sealora_common.recipe.sections.section import Section
 from sealora_common.recipe.sections.server import ServerSection
@@ -28,13 +33,40 @@ class Recipe(Section):
     """SHA-256 of the values of the adapter that the run begins with, an earlier run's say; null begins anew. The sites
     compare it with what the first round's order brings."""
     model: ModelSection
+    adapter: Annotated[AdapterKindName, AddedLater("lora")] = "lora"
+    """What is trained, see docs/adapters.md; a kind's settings are the section of its name."""
     lora: LoraSection = LoraSection()
+    ia3: Annotated[Ia3Section, AddedLater({})] = Ia3Section()
+    bias: Annotated[BiasSection, AddedLater({})] = BiasSection()
+    layer_norm: Annotated[LayerNormSection, AddedLater({})] = LayerNormSection()
+    prompt_tuning: Annotated[PromptTuningSection, AddedLater({})] = PromptTuningSection()
     data: DataSection = DataSection()
     training: TrainingSection = TrainingSection()
     privacy: PrivacySection = PrivacySection()
     sealing: SealingSection = SealingSection()
     server: ServerSection = ServerSection()
     sites: SitesSection = SitesSection()
+
+    @model_validator(mode="after")
+    def _has_no_section_of_another_kind(self) -> Recipe:
+        own = SECTION_OF_KIND[self.adapter]
+        for kind, name in SECTION_OF_KIND.items():
+            section = getattr(self, name)
+            if name != own and section != type(section)():
+                raise ValueError(
+                    f"{name} is set, but the recipe's adapter is {self.adapter}, which reads {own} alone: "
+                    f"remove the section, or write adapter: {kind}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _decays_to_where_it_began(self) -> Recipe:
+        if self.adapter in MULTIPLYING and self.training.weight_decay:
+            raise ValueError(
+                f"training.weight_decay pulls to zero, where an adapter of the kind {self.adapter} lets nothing of the "
+                "base model through: set it to 0"
+            )
+        return self
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Recipe:
@@ -85,6 +117,17 @@ class Recipe(Section):
                 f"{self.training.evaluate_every} a run of {self.rounds} rounds is over before that: take less, "
                 "evaluate more often, or leave it out"
             )
+
+    @property
+    def adapter_section(self) -> Section:
+        """The section with the settings of the recipe's kind of adapter."""
+        section: Section = getattr(self, SECTION_OF_KIND[self.adapter])
+        return section
+
+    @property
+    def virtual_tokens(self) -> int:
+        """How many positions of the base model the adapter takes before every text."""
+        return self.prompt_tuning.virtual_tokens if self.adapter == "prompt_tuning" else 0
 
     @property
     def hash(self) -> str:

@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import yaml
+from flwr.app import ConfigRecord, RecordDict
 
 from sealora_client.round import order_check, participation
 from sealora_client.round.order_check import check_order
@@ -63,6 +64,20 @@ def test_an_order_outside_the_policy_s_hours_is_refused_by_the_line_and_costs_no
     )
     with bench.site.ledger() as ledger:
         assert ledger.charges() == []
+
+
+def test_an_order_for_a_larger_adapter_than_the_policy_s_is_refused_and_so_is_the_greeting(bench: Bench) -> None:
+    size = adapter_kind(bench.recipe).shared(bench.layout).size
+    decide(bench, most_parameters=size - 1)
+    said = (
+        f"policy.yaml: most_parameters is {size - 1}, but the recipe's adapter has {size} on this base model: the "
+        "order is refused"
+    )
+    assert refusal_of(bench.begin("site-0", bench.order())) == said
+    hello = RecordDict({"config": ConfigRecord({})})
+    assert refusal_of(bench.ask("site-0", "query.hello", hello)) == said
+    decide(bench, most_parameters=size)
+    assert payload_of(bench.ask("site-0", "query.hello", hello))
 
 
 def test_an_order_within_the_hours_is_taken_and_its_round_goes_on_after_them(

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from sealora_common.recipe import DataSection, Recipe, TrainingSection, load_recipe, parse_recipe
 from sealora_common.recipe.hash import NOT_AGREED, AddedLater, agreed_hash
+from sealora_common.recipe.sections.adapter import SECTION_OF_KIND
 from sealora_common.recipe.sections.section import Section
 
 CONFIGS = Path(__file__).parents[3] / "configs"
@@ -241,10 +242,13 @@ def test_recipes_that_differ_in_any_field_differ_in_their_hash(data: st.DataObje
     assert len({recipe.hash for recipe in recipes}) == len(set(map(repr, agreed)))
 
 
+BOTH_NAMED = {"adapter": "ia3", "ia3": {"target_modules": ["b"], "feedforward_modules": ["b"]}}
 BASES = {
     ("data", "fields"): {"data": {"layout": "text"}},
     ("data", "labels"): {"data": {"layout": "labelled"}},
     ("data", "learned_turns"): {"data": {"layout": "messages"}},
+    ("ia3", "target_modules"): BOTH_NAMED,
+    ("ia3", "feedforward_modules"): BOTH_NAMED,
     ("privacy", "spare_rounds"): {
         "privacy": {"mechanism": "distributed"},
         "training": {"steps_per_round": 1},
@@ -260,10 +264,13 @@ BASES = {
 
 @pytest.mark.parametrize("path", sorted(paths(Recipe)), ids=".".join)
 def test_every_field_enters_the_hash_but_the_simulated_sites(path: tuple[str, ...]) -> None:
-    base = yaml.safe_load(MINIMAL) | {"data": {"person_field": "who"}, "sites": {"minimum": 9}} | BASES.get(path, {})
+    kind = next((kind for kind, name in SECTION_OF_KIND.items() if name == path[0]), "lora")
+    base = yaml.safe_load(MINIMAL) | {"data": {"person_field": "who"}, "sites": {"minimum": 9}, "adapter": kind}
+    base |= BASES.get(path, {})
     before = Recipe.model_validate(base)
     scalars = (None, True, False, 1, 2, 3, 4, 5, 24, 0.25, 0.5, "x", "ab" * 32, "2024-07-26")
     candidates = (*scalars, ["a"], [0.5, 0.5], {"a": "b"}, {"text": "b"}, {"patience": 1})
+    candidates = (None, True, False, 1, 2, 3, 4, 5, 24, 0.25, 0.5, "x", "ab" * 32, ["a"], [1], {"a": "b"})
     others = [recipe for value in (*candidates, *words_of(path)) if (recipe := changed(base, path, value)) is not None]
     others = [recipe for recipe in others if recipe != before]
     assert others, "no value of another recipe was found: add one to the candidates"

@@ -15,7 +15,7 @@ from sealora_client.data.example import Example
 from sealora_client.data.population import Population
 from sealora_client.evaluation.heldout_loss import heldout_loss
 from sealora_client.model.adapted import AdaptedModel
-from sealora_client.model.adapters.linear_weight import LinearWeight
+from sealora_client.model.adapters.rules.linear_weight import LinearWeight
 from sealora_client.model.loss import collate, response_losses
 from sealora_client.objective.causal import CausalLanguageModelling
 from sealora_client.training.gradients.matrix_gradients import Owners
