@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field, model_validator
 
 from sealora_common.config import Name
-from sealora_common.recipe.hash import agreed_hash
+from sealora_common.recipe.hash import AddedLater, agreed_hash
 from sealora_common.recipe.sections.data import DataSection
 from sealora_common.recipe.sections.lora import LoraSection
 from sealora_common.recipe.sections.model import ModelSection
+from sealora_common.recipe.sections.objective import ObjectiveSection
 from sealora_common.recipe.sections.privacy import PrivacySection
 from sealora_common.recipe.sections.sealing import SealingSection
 from sealora_common.recipe.sections.section import Section
@@ -25,6 +28,7 @@ class Recipe(Section):
     model: ModelSection
     lora: LoraSection = LoraSection()
     data: DataSection = DataSection()
+    objective: Annotated[ObjectiveSection, AddedLater({})] = ObjectiveSection()
     training: TrainingSection = TrainingSection()
     privacy: PrivacySection = PrivacySection()
     sealing: SealingSection = SealingSection()
@@ -38,6 +42,7 @@ class Recipe(Section):
                 f"lora.aggregation: alternating works with server.optimizer: fedavg only, not "
                 f"{self.server.optimizer!r} (its momentum would move the half that rests)"
             )
+        self.objective.require_fitting(self.data, self.privacy)
         # Late, for the mechanisms' grid reads recipes.
         from sealora_common.privacy.mechanisms import mechanism_of
 
