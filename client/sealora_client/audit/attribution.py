@@ -124,8 +124,8 @@ def _gradients(model: AdaptedModel, layout: AdapterLayout, units: Population, re
             for first in range(0, len(owned), size):
                 examples, owners = zip(*owned[first : first + size], strict=True)
                 batch = objective.batch(examples, model.pad_id, model.device)
-                gradients.begin(owners, batch.length)
-                losses = objective.losses(model.model, batch).means
+                gradients.begin(objective.owners(owners), batch.length)
+                losses = objective.losses(model, batch).means
                 shares = torch.tensor([1.0 / len(chosen[owner]) for owner in owners], device=model.device)
                 (losses * shares).sum().backward()  # type: ignore[no-untyped-call]
             yield gradients.rows().cpu()

@@ -58,7 +58,7 @@ class DryRun:
         used: dict[int, float] = defaultdict(float)
         for unit in workload.train.units:
             share = min(len(unit), kept) / len(unit)
-            for length in (padded_length(len(example.tokens)) for example in unit):
+            for length in (padded_length(example.length) for example in unit):
                 used[length] += share
         drawn = [training.sample_rate * count for count in used.values()]
         # Dummies fill up the last micro-batch of each length, half of it on average.
@@ -104,9 +104,9 @@ def _try(recipe: Recipe, model: AdaptedModel, workload: Workload, roster_size: i
 
 def _typical(population: Population, count: int) -> Population:
     """Up to so many examples of middling length, all of one padded length: one micro-batch, each a unit."""
-    examples = sorted((e for unit in population.units for e in unit), key=lambda example: len(example.tokens))
-    length = padded_length(len(examples[len(examples) // 2].tokens))
-    alike = [example for example in examples if padded_length(len(example.tokens)) == length]
+    examples = sorted((e for unit in population.units for e in unit), key=lambda example: example.length)
+    length = padded_length(examples[len(examples) // 2].length)
+    alike = [example for example in examples if padded_length(example.length) == length]
     return Population(tuple((example,) for example in alike[:count]))
 
 

@@ -27,6 +27,8 @@ class Example:
         unusable: None, or why this is only a placeholder.
         earlier: stretches (start, stop) of the prompt's tokens that loss is taken on too: ascending, apart, and each
             after the first token, which nothing predicts.
+        rejected: the same record with its rejected response, where the two are compared: as a rule behind the same
+            prompt, and without one of its own.
     """
 
     tokens: NDArray[np.int32]
@@ -34,6 +36,17 @@ class Example:
     truncated: bool = False
     unusable: Unusable | None = None
     earlier: tuple[tuple[int, int], ...] = ()
+    rejected: Example | None = None
+
+    @property
+    def sequences(self) -> tuple[Example, ...]:
+        """What the model is shown of it, a row each."""
+        return (self,) if self.rejected is None else (self, self.rejected)
+
+    @property
+    def length(self) -> int:
+        """Number of tokens of its longest sequence."""
+        return max(len(sequence.tokens) for sequence in self.sequences)
 
     @property
     def response_length(self) -> int:

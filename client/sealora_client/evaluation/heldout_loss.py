@@ -71,7 +71,7 @@ def heldout_loss(
     """
 
     def rows(examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor]:
-        losses = objective.losses(model.model, objective.batch(examples, model.pad_id, model.device, micro_batch_size))
+        losses = objective.losses(model, objective.batch(examples, model.pad_id, model.device, micro_batch_size))
         return losses.sums, losses.counts
 
     found = values_by_unit(model, population, micro_batch_size, rows)

@@ -150,8 +150,8 @@ class ClippedSum:
         for places in micro_batches([example for example, _, _ in flat], self._rows):
             examples, owners, shares = zip(*(flat[place] for place in places), strict=True)
             batch = self._objective.batch(examples, self._model.pad_id, self._model.device, self._rows)
-            gradients.begin(owners, batch.length, batch.rows)
-            losses = self._objective.losses(self._model.model, batch).means
+            gradients.begin(self._objective.owners(owners), batch.length, batch.rows)
+            losses = self._objective.losses(self._model, batch).means
             weights = torch.zeros_like(losses)
             weights[: len(shares)] = torch.tensor(shares, device=losses.device)
             (losses * weights).sum().backward()  # type: ignore[no-untyped-call]
@@ -178,7 +178,7 @@ def _alike(units: Sequence[Unit], size: int) -> Iterator[list[Unit]]:
     """
 
     def lengths(unit: Unit) -> list[int]:
-        return sorted((padded_length(len(example.tokens)) for example in unit), reverse=True)
+        return sorted((padded_length(example.length) for example in unit), reverse=True)
 
     longest_first = sorted(units, key=lengths, reverse=True)
     for _, alike in groupby(longest_first, key=lambda unit: lengths(unit)[0]):

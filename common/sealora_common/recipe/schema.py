@@ -15,6 +15,7 @@ from sealora_common.recipe.sections.ia3 import Ia3Section
 from sealora_common.recipe.sections.layer_norm import LayerNormSection
 from sealora_common.recipe.sections.lora import LoraSection
 from sealora_common.recipe.sections.model import ModelSection
+from sealora_common.recipe.sections.objective import ObjectiveSection
 from sealora_common.recipe.sections.privacy import PrivacySection
 from sealora_common.recipe.sections.prompt_tuning import PromptTuningSection
 from sealora_common.recipe.sections.sealing import SealingSection
@@ -41,6 +42,7 @@ class Recipe(Section):
     layer_norm: Annotated[LayerNormSection, AddedLater({})] = LayerNormSection()
     prompt_tuning: Annotated[PromptTuningSection, AddedLater({})] = PromptTuningSection()
     data: DataSection = DataSection()
+    objective: Annotated[ObjectiveSection, AddedLater({})] = ObjectiveSection()
     training: TrainingSection = TrainingSection()
     privacy: PrivacySection = PrivacySection()
     sealing: SealingSection = SealingSection()
@@ -77,6 +79,7 @@ class Recipe(Section):
             )
         self._require_steps()
         self._require_stopping()
+        self.objective.require_fitting(self.data, self.privacy)
         # Late, for the mechanisms' grid reads recipes.
         from sealora_common.privacy.mechanisms import mechanism_of
 

@@ -266,7 +266,7 @@ SOURCES = Path(load_data.__code__.co_filename).parents[1]
         (r"layouts\.choice import", {"data/records.py"}),
         (r"source_rows\(", {"data/source/rows.py", "data/records.py"}),
         (r"\.shown\(", {"data/examples.py", "data/templates/soundness.py"}),  # which shows a word, and no record
-        (r"\bto_examples\(", {"data/examples.py", "objective/causal.py"}),
+        (r"\bto_examples\(", {"data/examples.py", "objective/causal.py", "objective/pairs.py"}),
         (r"\bDataSet\.of\(", {"data/load.py"}),
         (r"\bPopulation\.of\(", {"data/load.py", "data/population.py"}),
         (r"(?<![.\w])evaluated\(", {"data/selection.py", "data/load.py"}),

@@ -109,9 +109,7 @@ class Source(Section):
 
 class LaterRecipe(Recipe):
     training: LaterTraining = LaterTraining()
-    objective: Annotated[Causal | Preference, AddedLater({"kind": "causal"})] = Field(
-        default=Causal(), discriminator="kind"
-    )
+    aim: Annotated[Causal | Preference, AddedLater({"kind": "causal"})] = Field(default=Causal(), discriminator="kind")
     card: Annotated[Card, AddedLater({})] = Card()
     sources: Annotated[tuple[Source, ...], AddedLater([])] = ()
 
@@ -128,8 +126,8 @@ def test_fields_that_are_added_with_their_defaults_change_no_hash(name: str) -> 
 ADDED = {
     "a number": {"training": {"warmup": 1}},
     "a word": {"training": {"schedule": "cosine"}},
-    "another kind of section": {"objective": {"kind": "preference"}},
-    "a value in that": {"objective": {"kind": "preference", "beta": 0.2}},
+    "another kind of section": {"aim": {"kind": "preference"}},
+    "a value in that": {"aim": {"kind": "preference", "beta": 0.2}},
     "a field of a section that was added whole": {"card": {"title": "a card"}},
     "no text there": {"card": {"title": ""}},
     "a list": {"sources": [{"file": "a"}]},
@@ -243,7 +241,12 @@ def test_recipes_that_differ_in_any_field_differ_in_their_hash(data: st.DataObje
 
 
 BOTH_NAMED = {"adapter": "ia3", "ia3": {"target_modules": ["b"], "feedforward_modules": ["b"]}}
+PREFERENCES = {"data": {"layout": "preference"}, "privacy": {"heldout_clip": 1000.0}}
 BASES = {
+    ("objective", "kind"): PREFERENCES,
+    ("objective", "beta"): PREFERENCES | {"objective": {"kind": "dpo"}},
+    ("objective", "loss"): PREFERENCES | {"objective": {"kind": "dpo"}},
+    ("objective", "label_smoothing"): PREFERENCES | {"objective": {"kind": "dpo"}},
     ("data", "fields"): {"data": {"layout": "text"}},
     ("data", "labels"): {"data": {"layout": "labelled"}},
     ("data", "learned_turns"): {"data": {"layout": "messages"}},

@@ -1,0 +1,85 @@
+"""The section `objective`: what is learned of a record."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, model_validator
+
+from sealora_common.recipe.hash import AddedLater
+from sealora_common.recipe.sections.data import LAYOUT_FIELDS, DataSection, LayoutName
+from sealora_common.recipe.sections.privacy import PrivacySection
+from sealora_common.recipe.sections.section import Positive, Section
+
+ObjectiveName = Literal["causal", "dpo", "orpo"]
+LossOn = Literal["responses", "all"]
+PairLoss = Literal["sigmoid", "ipo"]
+
+_READ: Final[dict[ObjectiveName, tuple[str, ...]]] = {
+    "causal": ("loss_on",),
+    "dpo": ("beta", "loss", "label_smoothing"),
+    "orpo": ("beta",),
+}
+_LAYOUTS: Final[dict[ObjectiveName, tuple[LayoutName, ...]]] = {
+    "causal": tuple(LAYOUT_FIELDS),
+    "dpo": ("preference",),
+    "orpo": ("preference",),
+}
+
+
+class ObjectiveSection(Section):
+    """What is learned of each record, and how much each counts; see docs/objectives.md."""
+
+    kind: Annotated[ObjectiveName, AddedLater("causal")] = "causal"
+    """`causal`: to say the response (of a preference the chosen one), or the text that stands by itself. `dpo`: to
+    prefer the chosen response more than the model did before (Rafailov et al. 2023, arXiv:2305.18290). `orpo`: to say
+    the chosen response and to prefer it, without a reference (Hong et al. 2024, arXiv:2403.07691)."""
+    loss_on: Annotated[LossOn, AddedLater("responses")] = "responses"
+    """With `causal`: `responses` alone, or `all` tokens but the first, the template's and the prompt's too, whatever a
+    record says of its turns."""
+    beta: Annotated[Positive, AddedLater(0.1)] = 0.1
+    """With `dpo`: how closely the model is kept to what it was; larger is closer. With `orpo`: the weight of the odds
+    ratio beside the likelihood, the paper's lambda."""
+    loss: Annotated[PairLoss, AddedLater("sigmoid")] = "sigmoid"
+    """With `dpo`: the paper's `sigmoid`, or `ipo` (Azar et al. 2023, arXiv:2310.12036) on mean log-likelihoods a token,
+    whose beta is that paper's tau."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5), AddedLater(0.0)] = 0.0
+    """With `dpo` and its `sigmoid`: the share of records whose preference is taken to be the wrong way round (cDPO)."""
+
+    @model_validator(mode="after")
+    def _is_of_its_kind(self) -> ObjectiveSection:
+        for name, field in type(self).model_fields.items():
+            readers = [kind for kind, read in _READ.items() if name in read]
+            if readers and self.kind not in readers and getattr(self, name) != field.get_default():
+                raise ValueError(
+                    f"{name} is read with kind: {' or '.join(readers)}, and not with {self.kind}: leave it out"
+                )
+        if self.label_smoothing and self.loss != "sigmoid":
+            raise ValueError(f"label_smoothing is read with loss: sigmoid, and not with {self.loss}: leave it out")
+        return self
+
+    def require_fitting(self, data: DataSection, privacy: PrivacySection) -> None:
+        """Refuses records of which this cannot be learned, and a public range that its loss does not fit.
+
+        Raises:
+            ValueError: names the setting and the remedy.
+        """
+        if data.layout not in _LAYOUTS[self.kind]:
+            raise ValueError(
+                f"objective.kind: {self.kind} learns from the layout {' or '.join(_LAYOUTS[self.kind])}, but "
+                f"data.layout is {data.layout}: choose the objective that fits the records"
+            )
+        if self.loss_on == "all" and data.layout == "text":
+            raise ValueError(
+                "objective.loss_on: all is for records with a prompt, and of a text all is learned anyway: leave it out"
+            )
+        if self.loss_on == "all" and data.learned_turns != "all":
+            raise ValueError(
+                f"objective.loss_on: all learns every turn, but data.learned_turns is {data.learned_turns}: leave out "
+                "one of the two"
+            )
+        if self.kind == "dpo" and self.loss == "ipo" and (start := 1 / (4 * self.beta**2)) >= privacy.heldout_clip:
+            raise ValueError(
+                f"objective.loss: ipo begins at 1 / (4 beta^2) = {start:g}, which privacy.heldout_clip "
+                f"{privacy.heldout_clip:g} cuts off, so that no improvement would be seen: set it to {2 * start:g}"
+            )

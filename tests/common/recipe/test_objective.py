@@ -1,0 +1,76 @@
+"""What a recipe may say of its objective, and what of it nobody would read."""
+
+from __future__ import annotations
+
+import pytest
+
+from sealora_common.errors import RecipeError
+from sealora_common.recipe import Recipe, parse_recipe
+
+MINIMAL = "name: test\nrounds: 2\nmodel: {base: some/model}\n"
+
+
+def recipe(*overrides: str) -> Recipe:
+    return parse_recipe(MINIMAL, overrides=overrides)
+
+
+def test_a_recipe_without_the_section_learns_responses_causally():
+    assert recipe().objective.kind == "causal"
+    assert recipe("objective.kind=causal", "objective.loss_on=responses").hash == recipe().hash
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["objective.loss_on=all"],
+        ["objective.loss_on=all", "data.layout=messages"],
+        ["data.layout=preference"],
+        ["objective.kind=dpo", "data.layout=preference", "objective.label_smoothing=0.1"],
+        ["objective.kind=dpo", "data.layout=preference", "objective.loss=ipo", "objective.beta=1"],
+        ["objective.kind=orpo", "data.layout=preference", "objective.beta=0.5"],
+    ],
+)
+def test_what_fits_is_taken_and_hashed(overrides):
+    assert recipe(*overrides).hash != recipe().hash
+
+
+REFUSED = {
+    "pairs of no preference": (["objective.kind=dpo"], "learns from the layout preference, but data.layout is prompt"),
+    "odds of no preference": (["objective.kind=orpo", "data.layout=text"], "but data.layout is text"),
+    "beta of causal": (["objective.beta=0.2"], "beta is read with kind: dpo or orpo, and not with causal"),
+    "loss_on of dpo": (
+        ["objective.kind=dpo", "data.layout=preference", "objective.loss_on=all"],
+        "loss_on is read with kind: causal, and not with dpo",
+    ),
+    "smoothing of orpo": (
+        ["objective.kind=orpo", "data.layout=preference", "objective.label_smoothing=0.1"],
+        "label_smoothing is read with kind: dpo",
+    ),
+    "smoothing of ipo": (
+        ["objective.kind=dpo", "data.layout=preference", "objective.loss=ipo", "objective.label_smoothing=0.1"],
+        "label_smoothing is read with loss: sigmoid",
+    ),
+    "all of a text": (["objective.loss_on=all", "data.layout=text"], "of a text all is learned anyway"),
+    "all and the last turn": (
+        ["objective.loss_on=all", "data.layout=messages", "data.learned_turns=last"],
+        "leave out one of the two",
+    ),
+    "ipo beyond the range": (
+        ["objective.kind=dpo", "data.layout=preference", "objective.loss=ipo"],
+        "begins at 1 / .4 beta.2. = 25, which privacy.heldout_clip 8 cuts off.*set it to 50",
+    ),
+    "an unknown kind": (["objective.kind=ppo"], "objective.kind"),
+    "no beta": (["objective.kind=orpo", "data.layout=preference", "objective.beta=0"], "objective.beta"),
+    "smoothing of a half": (
+        ["objective.kind=dpo", "data.layout=preference", "objective.label_smoothing=0.5"],
+        "objective.label_smoothing",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_does_not_fit_is_refused_in_one_sentence(case):
+    overrides, said = REFUSED[case]
+    with pytest.raises(RecipeError, match=said) as error:
+        recipe(*overrides)
+    assert "\n" not in str(error.value)
