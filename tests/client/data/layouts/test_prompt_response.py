@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sealora_client.data.layouts.choice import layout_of
 from sealora_client.data.formats.format import Row
+from sealora_client.data.layouts.choice import layout_of
 from sealora_client.data.record import Record
 from sealora_common.errors import DataError
 from sealora_common.recipe.sections.data import DataSection
