@@ -25,7 +25,7 @@ from sealora_common.recipe import Recipe
 if TYPE_CHECKING:
     from sealora_client.model.adapted import AdaptedModel
 
-_REASONS: dict[Unusable, str] = {
+UNUSABLE_REASONS: dict[Unusable, str] = {
     "template": "the chat template fails on them",
     "altered": "the chat template changes their texts: white space at the ends, or markup that it rewrites",
     "tokenizer": "the tokenizer fails on them",
@@ -33,6 +33,7 @@ _REASONS: dict[Unusable, str] = {
     "response": "nothing of their responses is left as tokens",
     "vocabulary": "the tokenizer makes tokens of them that the model has no embedding for",
 }
+"""Why a record is a placeholder, of several of them, in a sentence."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,7 @@ def _warning(path: Path, places: Places, records: Sequence[Record], examples: Se
             lines.setdefault(example.unusable, []).append(record.line)
     if not lines:
         return None
-    whys = "; ".join(f"{_REASONS[reason]} ({places.listed(own)})" for reason, own in lines.items())
+    whys = "; ".join(f"{UNUSABLE_REASONS[reason]} ({places.listed(own)})" for reason, own in lines.items())
     count = sum(map(len, lines.values()))
     if count == len(records):
         raise DataError(

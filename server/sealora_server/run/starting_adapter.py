@@ -55,14 +55,14 @@ def read_starting_adapter(path: Path, recipe: Recipe) -> Tensors:
         raise RecipeError(f"{path}: its adapter has values that are no number: name another")
     if is_run:
         _require_base_model(path, recipe)
-    _require_configuration(directory, tensors, recipe)
     layout = _layout_of(tensors)
+    _require_configuration(directory, layout, recipe)
     kind = adapter_kind(recipe)
     initial, travels = kind.initial(layout), set(kind.shared(layout).names)
     if any(not np.array_equal(tensors[name], initial[name]) for name in layout.names if name not in travels):
         raise RecipeError(
-            f"{path}: the part of its adapter that is not trained is not what lora.seed {recipe.lora.seed} gives under "
-            f"lora.aggregation {recipe.lora.aggregation}: set both as they were when it was trained"
+            f"{path}: the part of its adapter that is not trained is not what the recipe's {recipe.adapter} begins "
+            "with: set seed and aggregation as they were when it was trained"
         )
     return tensors
 
@@ -115,7 +115,7 @@ def _require_base_model(run: Path, recipe: Recipe) -> None:
         )
 
 
-def _require_configuration(directory: Path, tensors: Tensors, recipe: Recipe) -> None:
+def _require_configuration(directory: Path, layout: AdapterLayout, recipe: Recipe) -> None:
     """Refuses values that would mean something else under the recipe: of another kind, or scaled otherwise."""
     try:
         content = json_value(read_file(directory / PEFT_CONFIGURATION, CONFIGURATION.longest))
@@ -123,7 +123,7 @@ def _require_configuration(directory: Path, tensors: Tensors, recipe: Recipe) ->
         raise RecipeError(f"{directory / PEFT_CONFIGURATION}: cannot be read ({error}): restore it") from None
     if not isinstance(content, dict):
         raise RecipeError(f"{directory / PEFT_CONFIGURATION}: is no configuration of PEFT: restore it")
-    wanted = adapter_kind(recipe).peft_configuration(recipe.model, tensors).model_dump(mode="json")
+    wanted = adapter_kind(recipe).peft_configuration(recipe.model, layout).model_dump(mode="json")
     for name, value in wanted.items():
         if name not in _NOT_OF_THE_VALUES and name in content and content[name] != value:
             raise RecipeError(

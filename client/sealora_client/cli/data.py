@@ -1,0 +1,71 @@
+"""`sealora-site data`: a site's data before anybody trains: what is in it, what is wrong, and how to put it right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sealora_common.show.console import SafeConsole
+from sealora_common.show.say import say, say_json
+
+data_cli = typer.Typer(no_args_is_help=True, help="Look at this site's data and put it right, before anybody trains.")
+
+Directory = Annotated[Path, typer.Option("--directory", help="The site's directory.")]
+DataFile = Annotated[
+    Path | None, typer.Option("--data", help="The data.", show_default="the file that site.yaml names")
+]
+RecipeFile = Annotated[
+    Path | None, typer.Option("--recipe", help="Says how records are read.", show_default="the site's recipe.yaml")
+]
+Similarity = Annotated[float, typer.Option(min=0.5, max=1.0, help="From which on two records are nearly the same.")]
+Countries = Annotated[
+    list[str] | None,
+    typer.Option("--country", help="Look for this country's numbers as well: de, uk, us; may be repeated."),
+]
+
+
+@data_cli.callback()
+def data() -> None:
+    """Look at this site's data and put it right, before anybody trains. Nothing of it leaves this machine."""
+
+
+@data_cli.command("check")
+def check_command(
+    directory: Directory = Path(),
+    data_file: DataFile = None,
+    recipe: RecipeFile = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write the report as a page, too.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 for remarks, too.")] = False,
+    countries: Countries = None,
+    similarity: Similarity = 0.85,
+    sample: Annotated[
+        int, typer.Option(min=1, help="Records at most that are compared and searched for personal data.")
+    ] = 20_000,
+) -> None:
+    """Say what is in the data, what stops a run and what is odd. Exit code 1 for what stops a run.
+
+    The base model's weights are not needed. Its tokenizer is, to count tokens; without it, all else is told. No text of
+    a record is shown.
+    """
+    from sealora_client.cli.check import quiet_libraries
+    from sealora_client.data_report.chosen import ChosenData
+    from sealora_client.data_report.compile import Looking, report_on
+    from sealora_client.data_report.page import write_page
+    from sealora_client.data_report.terminal import show_report
+
+    chosen = ChosenData.at(directory, data_file, recipe)
+    with quiet_libraries():
+        report = report_on(chosen, Looking(sample, similarity, tuple(countries or ())))
+    if html is not None:
+        write_page(report, html)
+    if as_json:
+        say_json(report.model_dump_json(indent=2))
+    else:
+        show_report(report, SafeConsole(highlight=False, soft_wrap=True))
+        if html is not None:
+            say(f"{html}: the same as a page; keep it here, as it describes your data")
+    if report.problems or (strict and report.remarks):
+        raise typer.Exit(1)
