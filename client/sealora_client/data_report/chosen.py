@@ -8,8 +8,8 @@ from pathlib import Path
 
 from sealora_client.data.record import Record
 from sealora_client.data.records import read_records
-from sealora_client.data.remarks import listed
 from sealora_client.data.selection import evaluated
+from sealora_client.data.source.places import Places
 from sealora_client.site.config import SiteConfig
 from sealora_common.errors import DataError, RecipeError
 from sealora_common.recipe import Recipe, load_recipe
@@ -61,7 +61,7 @@ class ChosenData:
             DataError: the data cannot be used.
         """
         split = read_records(self.path, self.recipe.data)
-        return ReadData(self.path, split.train, split.heldout, evaluated(split.heldout, self.recipe))
+        return ReadData(self.path, split.places, split.train, split.heldout, evaluated(split.heldout, self.recipe))
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,14 @@ class ReadData:
 
     Attributes:
         path: of the data.
+        places: where the records stand, by their lines.
         train: those that are trained on, in the order of the file.
         heldout: those that are held out, in the order of the file.
         evaluated: those of them that are evaluated.
     """
 
     path: Path
+    places: Places
     train: list[Record]
     heldout: list[Record]
     evaluated: list[Record]
@@ -87,9 +89,4 @@ class ReadData:
 
     def listed(self, records: Iterable[Record]) -> str:
         """Where these stand: the first few, and how many more there are."""
-        return listed([record.line for record in records])
-
-
-def problems_of(error: DataError) -> tuple[str, ...]:
-    """What is wrong with the data, one sentence a problem."""
-    return (str(error),)
+        return self.places.listed(record.line for record in records)
