@@ -18,6 +18,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "ia3, last layer": {"adapter": "ia3", "ia3": {"last_layers": 1}},
     "bias": {"adapter": "bias"},
     "layer_norm": {"adapter": "layer_norm"},
+    "prompt_tuning": {"adapter": "prompt_tuning", "prompt_tuning": {"virtual_tokens": 5}},
 }
 """Name of a case -> what it has in a recipe."""
 

@@ -93,7 +93,7 @@ def reference_gradients(model: AdaptedModel, layout: AdapterLayout, examples: Se
 
 def _gradient(model: AdaptedModel, layout: AdapterLayout, example: Example) -> Tensor:
     tokens = torch.from_numpy(example.tokens.astype(np.int64))
-    logits = model.model(input_ids=tokens[None], use_cache=False).logits[0]
+    logits = model.model(input_ids=tokens[None], use_cache=False).logits[0, -len(tokens) :]
     assert logits.dtype == torch.float64
     start = example.prompt_length
     loss = functional.cross_entropy(logits[start - 1 : -1], tokens[start:])

@@ -156,16 +156,17 @@ def _beyond_positions(model: AdaptedModel, recipe: Recipe) -> list[str]:
     config = model.model.get_base_model().config.get_text_config()
     rotary = any(getattr(config, name, None) for name in ("rope_parameters", "rope_scaling", "rope_theta"))
     positions = getattr(config, "max_position_embeddings", None) or getattr(config, "max_seq_len", None)
-    if positions is None or recipe.data.max_tokens <= positions:
+    virtual = recipe.virtual_tokens
+    if positions is None or recipe.data.max_tokens + virtual <= positions:
         return []
+    asked = f"{recipe.data.max_tokens}" + (f" and prompt_tuning.virtual_tokens {virtual}" if virtual else "")
     if rotary:
         return [
-            f"data.max_tokens is {recipe.data.max_tokens}, but the base model was taught {positions} positions, and "
+            f"data.max_tokens is {asked}, but the base model was taught {positions} positions, and "
             "makes little of tokens beyond: agree on no more than that"
         ]
     raise ModelError(
-        f"data.max_tokens is {recipe.data.max_tokens}, but the base model has {positions} positions: agree on no "
-        "more tokens than that"
+        f"data.max_tokens is {asked}, but the base model has {positions} positions: agree on no more tokens than that"
     )
 
 

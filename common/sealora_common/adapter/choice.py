@@ -9,6 +9,7 @@ from sealora_common.adapter.kinds.bias import Bias
 from sealora_common.adapter.kinds.ia3 import Ia3
 from sealora_common.adapter.kinds.layer_norm import LayerNorm
 from sealora_common.adapter.kinds.lora import Lora
+from sealora_common.adapter.kinds.prompt_tuning import PromptTuning
 from sealora_common.recipe.schema import Recipe
 from sealora_common.recipe.sections.adapter import AdapterKindName
 
@@ -17,6 +18,7 @@ _KINDS: dict[AdapterKindName, Callable[[Recipe], AdapterKind]] = {
     "ia3": lambda recipe: Ia3(),
     "bias": lambda recipe: Bias(),
     "layer_norm": lambda recipe: LayerNorm(),
+    "prompt_tuning": lambda recipe: PromptTuning(recipe.prompt_tuning),
 }
 
 

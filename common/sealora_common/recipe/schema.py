@@ -9,10 +9,11 @@ from pydantic import Field, model_validator
 from sealora_common.config import Name
 from sealora_common.recipe.hash import AddedLater, agreed_hash
 from sealora_common.recipe.sections.adapter import MULTIPLYING, SECTION_OF_KIND, AdapterKindName
-from sealora_common.recipe.sections.bias import BiasSection
+from sealora_common.recipe.sections.adapters.bias import BiasSection
+from sealora_common.recipe.sections.adapters.ia3 import Ia3Section
+from sealora_common.recipe.sections.adapters.layer_norm import LayerNormSection
+from sealora_common.recipe.sections.adapters.prompt_tuning import PromptTuningSection
 from sealora_common.recipe.sections.data import DataSection
-from sealora_common.recipe.sections.ia3 import Ia3Section
-from sealora_common.recipe.sections.layer_norm import LayerNormSection
 from sealora_common.recipe.sections.lora import LoraSection
 from sealora_common.recipe.sections.model import ModelSection
 from sealora_common.recipe.sections.privacy import PrivacySection
@@ -35,6 +36,7 @@ class Recipe(Section):
     ia3: Annotated[Ia3Section, AddedLater({})] = Ia3Section()
     bias: Annotated[BiasSection, AddedLater({})] = BiasSection()
     layer_norm: Annotated[LayerNormSection, AddedLater({})] = LayerNormSection()
+    prompt_tuning: Annotated[PromptTuningSection, AddedLater({})] = PromptTuningSection()
     data: DataSection = DataSection()
     training: TrainingSection = TrainingSection()
     privacy: PrivacySection = PrivacySection()
@@ -92,6 +94,11 @@ class Recipe(Section):
         """The section with the settings of the recipe's kind of adapter."""
         section: Section = getattr(self, SECTION_OF_KIND[self.adapter])
         return section
+
+    @property
+    def virtual_tokens(self) -> int:
+        """How many positions of the base model the adapter takes before every text."""
+        return self.prompt_tuning.virtual_tokens if self.adapter == "prompt_tuning" else 0
 
     @property
     def hash(self) -> str:

@@ -43,7 +43,7 @@ def recipe_on(base: Path | str = "none", **changes: Any) -> Recipe:
     model = {"base": str(base), "quantization": "none", "compute_dtype": "float32"}
     values: dict[str, Any] = {"name": "tiny", "rounds": 1, "model": model, "data": {"max_tokens": 64}}
     for section, fields in changes.items():
-        values[section] = {**values.get(section, {}), **fields}
+        values[section] = {**values.get(section, {}), **fields} if isinstance(fields, dict) else fields
     return Recipe.model_validate(values)
 
 
@@ -215,6 +215,10 @@ def test_a_recipe_that_shows_a_model_more_than_the_positions_it_learned_is_refus
     with pytest.raises(ModelError, match=r"data\.max_tokens is 513, but the base model has 512 positions: agree on"):
         load_data(path, recipe_on(data={"max_tokens": 513}), learned)
     assert len(load_data(path, recipe_on(data={"max_tokens": 512}), learned).train) == 12
+    virtual = {"adapter": "prompt_tuning", "prompt_tuning": {"virtual_tokens": 2}}
+    with pytest.raises(ModelError, match=r"data\.max_tokens is 511 and prompt_tuning\.virtual_tokens 2, but the base"):
+        load_data(path, recipe_on(data={"max_tokens": 511}, **virtual), learned)
+    assert len(load_data(path, recipe_on(data={"max_tokens": 510}, **virtual), learned).train) == 12
 
 
 def test_positions_that_a_model_adds_to_its_attention_are_kept_to_as_well(tmp_path):

@@ -9,6 +9,7 @@ from sealora_client.model.adapters.bias import BiasAttachment
 from sealora_client.model.adapters.ia3 import Ia3Attachment
 from sealora_client.model.adapters.layer_norm import LayerNormAttachment
 from sealora_client.model.adapters.lora import LoraAttachment
+from sealora_client.model.adapters.prompt_tuning import PromptTuningAttachment
 from sealora_common.recipe import Recipe
 from sealora_common.recipe.sections.adapter import AdapterKindName
 
@@ -16,6 +17,7 @@ _ATTACHMENTS: dict[AdapterKindName, Callable[[Recipe], Attachment]] = {
     "lora": lambda recipe: LoraAttachment(recipe.lora, recipe.model),
     "bias": lambda recipe: BiasAttachment(recipe.bias, recipe.model),
     "layer_norm": lambda recipe: LayerNormAttachment(recipe.layer_norm, recipe.model),
+    "prompt_tuning": lambda recipe: PromptTuningAttachment(recipe.prompt_tuning, recipe.model),
     "ia3": lambda recipe: Ia3Attachment(recipe.ia3, recipe.model),
 }
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sealora_common.adapter.kind import PEFT_PREFIX, AdapterKind, PeftConfiguration
+from sealora_common.adapter.kinds.drawn import uniform
 from sealora_common.adapter.layout import AdapterLayout, Tensors, TensorSpec
 from sealora_common.recipe.sections.lora import LoraSection
 from sealora_common.recipe.sections.model import ModelSection
@@ -54,19 +55,14 @@ class Lora(AdapterKind):
     def initial(self, layout: AdapterLayout) -> Tensors:
         """A uniform in +-1/sqrt(in_features), B zero.
 
-        The range is that of PEFT's default (Kaiming uniform with a = sqrt(5)). The draws come from Philox4x64-10
-        (Salmon et al. 2011), keyed by the public seed and the tensor's position, by integer arithmetic alone, so
-        every machine gets the same bits. Nothing secret depends on them.
+        The range is that of PEFT's default (Kaiming uniform with a = sqrt(5)), and every machine gets the same bits.
         """
         tensors: Tensors = {}
         for position, spec in enumerate(layout.tensors):
             if not _is_a(spec):
                 tensors[spec.name] = np.zeros(spec.shape, dtype=np.float32)
                 continue
-            words = np.random.Philox(key=(self.section.seed << 32) + position).random_raw(spec.size)
-            unit = (words >> np.uint64(40)).astype(np.float32) / np.float32(1 << 23) - np.float32(1.0)
-            bound = np.float32(1.0 / math.sqrt(spec.shape[1]))
-            tensors[spec.name] = (unit * bound).reshape(spec.shape)
+            tensors[spec.name] = uniform(spec, 1.0 / math.sqrt(spec.shape[1]), self.section.seed, position)
         return tensors
 
     def shared(self, layout: AdapterLayout) -> AdapterLayout:

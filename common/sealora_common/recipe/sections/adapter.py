@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-AdapterKindName = Literal["lora", "ia3", "bias", "layer_norm"]
+AdapterKindName = Literal["lora", "ia3", "bias", "layer_norm", "prompt_tuning"]
 
 SECTION_OF_KIND: Final[dict[AdapterKindName, str]] = {
     "lora": "lora",
     "ia3": "ia3",
     "bias": "bias",
     "layer_norm": "layer_norm",
+    "prompt_tuning": "prompt_tuning",
 }
 """The section of the recipe that has a kind's settings. One that is no such section of the recipe's kind stays as it
 is by default: what is set there would be ignored."""
