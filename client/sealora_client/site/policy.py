@@ -17,10 +17,10 @@ from sealora_common.errors import OrderRefusedError, PolicyError, UnreadableErro
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.recipe import Recipe
 from sealora_common.recipe.sections.adapter import SECTION_OF_KIND, AdapterKindName
+from sealora_common.recipe.sections.adapters.ia3 import Ia3Section
+from sealora_common.recipe.sections.adapters.layer_norm import LayerNormSection
+from sealora_common.recipe.sections.adapters.layers import LinearLayersSection
 from sealora_common.recipe.sections.data import Unit
-from sealora_common.recipe.sections.ia3 import Ia3Section
-from sealora_common.recipe.sections.layer_norm import LayerNormSection
-from sealora_common.recipe.sections.layers import LinearLayersSection
 from sealora_common.recipe.sections.lora import LoraSection
 from sealora_common.recipe.sections.privacy import ProtectingMechanismName
 from sealora_common.roster import Roster

@@ -9,10 +9,11 @@ from pydantic import Field, model_validator
 from sealora_common.config import Name
 from sealora_common.recipe.hash import AddedLater, agreed_hash
 from sealora_common.recipe.sections.adapter import MULTIPLYING, SECTION_OF_KIND, AdapterKindName
-from sealora_common.recipe.sections.bias import BiasSection
+from sealora_common.recipe.sections.adapters.bias import BiasSection
+from sealora_common.recipe.sections.adapters.ia3 import Ia3Section
+from sealora_common.recipe.sections.adapters.layer_norm import LayerNormSection
+from sealora_common.recipe.sections.adapters.prompt_tuning import PromptTuningSection
 from sealora_common.recipe.sections.data import DataSection
-from sealora_common.recipe.sections.ia3 import Ia3Section
-from sealora_common.recipe.sections.layer_norm import LayerNormSection
 from sealora_common.recipe.sections.lora import LoraSection
 from sealora_common.recipe.sections.model import ModelSection
 from sealora_common.recipe.sections.objective import ObjectiveSection

@@ -16,7 +16,7 @@ from sealora_client.model.adapters.rules.untrained import Untrained
 from sealora_client.model.adapters.targets import linear_layers
 from sealora_common.adapter.kinds.bias import Bias
 from sealora_common.errors import ModelError
-from sealora_common.recipe.sections.bias import BiasSection
+from sealora_common.recipe.sections.adapters.bias import BiasSection
 from sealora_common.recipe.sections.model import ModelSection
 
 _SETTING = "bias.target_modules"

@@ -20,7 +20,7 @@ from sealora_client.model.adapters.targets import is_named, linear_layers
 from sealora_common.adapter import AdapterLayout, TensorSpec
 from sealora_common.adapter.kinds.ia3 import Ia3
 from sealora_common.errors import ModelError
-from sealora_common.recipe.sections.ia3 import Ia3Section
+from sealora_common.recipe.sections.adapters.ia3 import Ia3Section
 from sealora_common.recipe.sections.model import ModelSection
 
 _SETTING = "ia3.target_modules"

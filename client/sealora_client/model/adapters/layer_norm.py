@@ -16,7 +16,7 @@ from sealora_client.model.adapters.rules.trained_tensor import Forward, TrainedT
 from sealora_client.model.adapters.targets import in_layers, is_named
 from sealora_common.adapter.kinds.layer_norm import LayerNorm
 from sealora_common.errors import ModelError
-from sealora_common.recipe.sections.layer_norm import LayerNormSection
+from sealora_common.recipe.sections.adapters.layer_norm import LayerNormSection
 from sealora_common.recipe.sections.model import ModelSection
 
 _SETTING = "layer_norm.target_modules"

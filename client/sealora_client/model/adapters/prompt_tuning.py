@@ -20,6 +20,7 @@ from sealora_common.adapter.kinds.prompt_tuning import PromptTuning
 from sealora_common.errors import ModelError
 from sealora_common.recipe.sections.model import ModelSection
 from sealora_common.recipe.sections.prompt_tuning import PromptTuningSection
+from sealora_common.recipe.sections.adapters.prompt_tuning import PromptTuningSection
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sealora_common.recipe.sections.layers import LinearLayersSection
+from sealora_common.recipe.sections.adapters.layers import LinearLayersSection
 
 
 class BiasSection(LinearLayersSection):
