@@ -55,12 +55,12 @@ class DataSet:
         Raises:
             ValueError: some have a person and some have not.
         """
-        with_person = [(record.person, *record.texts) for record in records if record.person is not None]
-        if not with_person:
+        count = sum(record.person is not None for record in records)
+        if not count:
             return cls.of_records(record.texts for record in records)
-        if len(with_person) != len(records):
+        if count != len(records):
             raise ValueError("expected a person for each record, or for none")
-        return cls.of_persons(with_person)
+        return cls.of_persons((record.person or "", *record.texts) for record in records)
 
     @classmethod
     def of_records(cls, records: Iterable[tuple[str, ...]]) -> DataSet:
