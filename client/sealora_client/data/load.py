@@ -19,7 +19,7 @@ from sealora_client.data.records import read_records
 from sealora_client.data.remarks import remarks
 from sealora_client.data.selection import evaluated
 from sealora_client.data.source.places import Places
-from sealora_client.data.spool import Joined, Part, Spool
+from sealora_client.data.spool import Excerpt, Joined, Spool
 from sealora_common.errors import DataError, ModelError
 from sealora_common.recipe import Recipe
 
@@ -159,7 +159,7 @@ class _Tokenised:
     def population(self, start: int, stop: int) -> Population:
         """The units of the examples from `start` on and before `stop`."""
         persons = None if self._persons is None else self._persons[start:stop]
-        return Population.of(Part(self._examples, start, stop), persons)
+        return Population.of(Excerpt(self._examples, start, stop), persons)
 
 
 def examples_of(records: Sequence[Record], recipe: Recipe, model: AdaptedModel) -> list[Example]:

@@ -113,7 +113,7 @@ class Spool(Sequence[Item], Generic[Item]):
         return item
 
 
-class Part(Sequence[Item], Generic[Item]):
+class Excerpt(Sequence[Item], Generic[Item]):
     """Some of a sequence, from `start` on and before `stop`, which are not copied."""
 
     def __init__(self, whole: Sequence[Item], start: int, stop: int) -> None:

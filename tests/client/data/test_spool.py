@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from sealora_client.data.example import Example
 from sealora_client.data.population import Population
 from sealora_client.data.record import Record, Turn
-from sealora_client.data.spool import Joined, Part, Spool
+from sealora_client.data.spool import Excerpt, Joined, Spool
 from sealora_common.errors import StorageError
 
 TEXT = st.text(max_size=5)
@@ -47,8 +47,8 @@ def test_it_is_the_sequence_of_what_was_put_in(items, in_memory, data):
     assert [record.line for record in spool] == [record.line for record in items]
     start, stop = data.draw(st.tuples(*[st.integers(-9, 9)] * 2))
     assert spool[start:stop] == items[start:stop]
-    assert list(Part(spool, 1, 4)) == items[1:4]
-    assert Part(spool, 1, 4)[0:2] == items[1:4][0:2]
+    assert list(Excerpt(spool, 1, 4)) == items[1:4]
+    assert Excerpt(spool, 1, 4)[0:2] == items[1:4][0:2]
     both = Joined(spool, items[:2])
     assert list(both) == [both[place] for place in range(len(both))] == items + items[:2]
     assert both[start:stop] == (items + items[:2])[start:stop]
