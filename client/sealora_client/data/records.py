@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sealora_client.data.fingerprint import digest_of_row
+from sealora_client.data.fingerprint import digest_of_record, digest_of_row
 from sealora_client.data.formats.format import Row
 from sealora_client.data.formats.kind import RowError
 from sealora_client.data.layouts.choice import layout_of
@@ -16,20 +17,26 @@ from sealora_client.data.record import Record
 from sealora_client.data.source.places import Places
 from sealora_client.data.source.problems import Problems
 from sealora_client.data.source.rows import source_rows
+from sealora_client.data.spool import Spool
 from sealora_common.errors import DataError
 from sealora_common.recipe.sections.data import DataSection
+
+_RECORD_BYTES = 256
+"""What a record takes besides its text, more or less."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """A site's records, those that are trained on and those that only measure, in the order of the file.
+    """A site's records, in the order of the file: their lines ascend.
 
     Attributes:
+        train: those that are trained on.
+        heldout: those that only measure.
         places: where they stand, by their lines.
     """
 
-    train: list[Record]
-    heldout: list[Record]
+    train: Sequence[Record]
+    heldout: Sequence[Record]
     places: Places
 
 
@@ -45,7 +52,7 @@ def read_records(path: Path, section: DataSection) -> Split:
             of the two parts is empty. All that is wrong is said at once, see `DataProblemsError`.
     """
     places = Places(str(path))
-    split, problems = Split([], [], places), Problems(places)
+    train, heldout, problems = Spool[Record](), Spool[Record](), Problems(places)
     reading = _Reading(places, section)
     for row in source_rows(path, places, problems.tell):
         try:
@@ -53,21 +60,24 @@ def read_records(path: Path, section: DataSection) -> Split:
         except DataError as error:
             problems.tell(_of_row(row, error))
             continue
-        (split.train if part == "train" else split.heldout).append(record)
+        if not len(problems):  # else nothing is done with them
+            (train if part == "train" else heldout).append(record, _RECORD_BYTES + sum(map(len, record.texts)))
     problems.raise_any()
-    if not split.train and not split.heldout:
+    train.close()
+    heldout.close()
+    if not train and not heldout:
         raise DataError(f"{path} has no records: write one JSON object a line, or see docs/data.md")
-    if not split.train:
+    if not train:
         raise DataError(
             f"{path} has no training records, only held-out ones: "
             f'set "{section.split_field}" to "train" in some, or add records'
         )
-    if not split.heldout:
+    if not heldout:
         raise DataError(
             f"{path} has no held-out records to measure with: "
             f'set "{section.split_field}" to "heldout" in some, add records, or raise data.heldout_fraction'
         )
-    return split
+    return Split(train, heldout, places)
 
 
 class _Reading:
@@ -79,7 +89,7 @@ class _Reading:
         self._layout = layout_of(section)
         self._persons = Persons(places, section) if section.person_field is not None else None
         self._of_person: dict[str, tuple[str, int]] = {}
-        self._of_text: dict[tuple[str, ...], tuple[str, int]] = {}
+        self._of_text: dict[bytes, tuple[str, int]] = {}
 
     def record(self, row: Row) -> tuple[Record, str]:
         """The row's record, with its person, and the part it belongs to.
@@ -102,7 +112,7 @@ class _Reading:
                     f'"{before}" and here as "{part}": give all their records the same '
                     f'"{self._section.split_field}", or leave that field out'
                 )
-        before, first = self._of_text.setdefault(record.texts, (part, row.line))
+        before, first = self._of_text.setdefault(digest_of_record(*record.texts), (part, row.line))
         if before != part:
             raise DataError(
                 f"{self._places.of(first, row.line)}: the same record is in both parts, there as "

@@ -6,10 +6,10 @@ For the operator alone: nothing of it leaves the site, and nothing of the record
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from sealora_client.data.fingerprint import digest_of_record
 from sealora_client.data.record import Record
 from sealora_client.data.source.places import Places
 
@@ -50,19 +50,23 @@ def _counted(lines: Sequence[int], of: int) -> str:
 
 def _copies(records: Sequence[Record]) -> list[int]:
     """Lines of those whose text stood before."""
-    seen: set[tuple[str, ...]] = set()
+    first: dict[bytes, int] = {}
     lines = []
-    for record in sorted(records, key=lambda record: record.line):
-        if record.texts in seen:
-            lines.append(record.line)
-        seen.add(record.texts)
+    for record in records:
+        before = first.setdefault(digest_of_record(*record.texts), record.line)
+        if before != record.line:
+            lines.append(max(before, record.line))
+            first[digest_of_record(*record.texts)] = min(before, record.line)
     return lines
 
 
 def _with_several_responses(records: Sequence[Record]) -> list[int]:
     """Lines of those whose prompt has several responses."""
-    responses: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    responses: dict[bytes, bytes] = {}
+    several: set[bytes] = set()
     for record in records:
         if record.prompt:  # texts that answer nothing
-            responses[record.given].add(record.response)
-    return [record.line for record in records if len(responses[record.given]) > 1]
+            given, response = digest_of_record(*record.given), digest_of_record(record.response)
+            if responses.setdefault(given, response) != response:
+                several.add(given)
+    return [record.line for record in records if several and digest_of_record(*record.given) in several]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,9 +78,9 @@ class ReadData:
 
     path: Path
     places: Places
-    train: list[Record]
-    heldout: list[Record]
-    evaluated: list[Record]
+    train: Sequence[Record]
+    heldout: Sequence[Record]
+    evaluated: Sequence[Record]
 
     @property
     def both(self) -> list[Record]:

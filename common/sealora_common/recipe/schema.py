@@ -18,7 +18,6 @@ from sealora_common.recipe.sections.lora import LoraSection
 from sealora_common.recipe.sections.model import ModelSection
 from sealora_common.recipe.sections.objective import ObjectiveSection
 from sealora_common.recipe.sections.privacy import PrivacySection
-from sealora_common.recipe.sections.prompt_tuning import PromptTuningSection
 from sealora_common.recipe.sections.sealing import SealingSection
 from sealora_common.recipe.sections.section import Section
 from sealora_common.recipe.sections.server import ServerSection

@@ -13,7 +13,7 @@ _NAMED = 5
 
 
 @dataclass(frozen=True)
-class Part:
+class _Part:
     """A file, or a query.
 
     Attributes:
@@ -36,17 +36,16 @@ class Places:
     """
 
     def __init__(self, name: str, noun: Noun = "line") -> None:
-        self._parts = [Part(name, noun, 0)]
+        self._parts = [_Part(name, noun, 0)]
         self._begun = False
 
-    def begin(self, name: str, noun: Noun, before: int) -> Part:
-        """A part whose rows come from here on."""
-        part = Part(name, noun, before)
+    def begin(self, name: str, noun: Noun, before: int) -> None:
+        """Begins a part whose rows come from here on."""
+        part = _Part(name, noun, before)
         if self._begun:
             self._parts.append(part)
         else:
             self._parts, self._begun = [part], True
-        return part
 
     def of(self, *numbers: int) -> str:
         """Part and place of one row, or of two, to begin a sentence with."""
@@ -67,7 +66,7 @@ class Places:
         )
         return f"{said} and {more} more" if more > 0 else said
 
-    def _by_part(self, numbers: Iterable[int]) -> list[tuple[Part, list[int]]]:
+    def _by_part(self, numbers: Iterable[int]) -> list[tuple[_Part, list[int]]]:
         places = [(self._at(number), number) for number in sorted(numbers)]
         return [(self._parts[at], [n for _, n in own]) for at, own in groupby(places, key=lambda place: place[0])]
 
@@ -75,6 +74,6 @@ class Places:
         return max(0, bisect_right(self._parts, number - 1, key=lambda part: part.before) - 1)
 
 
-def _counted(part: Part, numbers: list[int], between: str) -> str:
+def _counted(part: _Part, numbers: list[int], between: str) -> str:
     noun = part.noun if len(numbers) == 1 else f"{part.noun}s"
     return f"{noun} {between.join(str(number - part.before) for number in numbers)}"

@@ -57,21 +57,20 @@ class Problems:
     def __init__(self, places: Places) -> None:
         self._places = places
         self._kinds: dict[str, _Kind] = {}
-        self._beyond = 0
+        self._count = 0
 
     def __len__(self) -> int:
         """Number of problems."""
-        return sum(kind.count for kind in self._kinds.values()) + self._beyond
+        return self._count
 
     def tell(self, error: DataError) -> None:
         """Takes one; those that differ in nothing but their row are one kind."""
+        self._count += 1
         reason = error.reason if isinstance(error, RowError) else str(error)
         kind = self._kinds.get(reason)
         if kind is None:
             if len(self._kinds) < _MOST_KINDS:
                 self._kinds[reason] = _Kind(error)
-            else:
-                self._beyond += 1
             return
         kind.count += 1
         if isinstance(error, RowError) and len(kind.others) < _MOST_PLACES:

@@ -18,9 +18,8 @@ from sealora_client.model.adapters.rules.trained_tensor import TrainedTensor
 from sealora_common.adapter import AdapterLayout, TensorSpec
 from sealora_common.adapter.kinds.prompt_tuning import PromptTuning
 from sealora_common.errors import ModelError
-from sealora_common.recipe.sections.model import ModelSection
-from sealora_common.recipe.sections.prompt_tuning import PromptTuningSection
 from sealora_common.recipe.sections.adapters.prompt_tuning import PromptTuningSection
+from sealora_common.recipe.sections.model import ModelSection
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from sealora_common.adapter.kind import AdapterKind, PeftConfiguration
 from sealora_common.adapter.kinds.drawn import uniform
 from sealora_common.adapter.layout import AdapterLayout, Tensors
-from sealora_common.recipe.sections.model import ModelSection
-from sealora_common.recipe.sections.prompt_tuning import PromptTuningSection
 from sealora_common.recipe.sections.adapters.prompt_tuning import PromptTuningSection
+from sealora_common.recipe.sections.model import ModelSection
 
 _EMBEDDINGS = "prompt_embeddings"
 
