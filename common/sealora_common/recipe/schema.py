@@ -62,6 +62,15 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _drops_nothing_of_a_norm(self) -> Recipe:
+        if self.adapter == "dora" and self.lora.dropout:
+            raise ValueError(
+                "lora.dropout is no part of adapter: dora here, which scales what comes of an input with and without "
+                "it: set it to 0"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _decays_to_where_it_began(self) -> Recipe:
         if self.adapter in MULTIPLYING and self.training.weight_decay:
             raise ValueError(

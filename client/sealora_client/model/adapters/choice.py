@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from sealora_client.model.adapters.attachment import Attachment
 from sealora_client.model.adapters.bias import BiasAttachment
+from sealora_client.model.adapters.dora import DoraAttachment
 from sealora_client.model.adapters.ia3 import Ia3Attachment
 from sealora_client.model.adapters.layer_norm import LayerNormAttachment
 from sealora_client.model.adapters.lora import LoraAttachment
@@ -18,6 +19,7 @@ _ATTACHMENTS: dict[AdapterKindName, Callable[[Recipe], Attachment]] = {
     "bias": lambda recipe: BiasAttachment(recipe.bias, recipe.model),
     "layer_norm": lambda recipe: LayerNormAttachment(recipe.layer_norm, recipe.model),
     "prompt_tuning": lambda recipe: PromptTuningAttachment(recipe.prompt_tuning, recipe.model),
+    "dora": lambda recipe: DoraAttachment(recipe.lora, recipe.model),
     "ia3": lambda recipe: Ia3Attachment(recipe.ia3, recipe.model),
 }
 

@@ -1,4 +1,4 @@
-"""The section `lora`: the adapter, where it is LoRA."""
+"""The section `lora`: the adapter, where it is LoRA or DoRA."""
 
 from __future__ import annotations
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
+from safetensors.torch import load_file, save_file
 
 from sealora_client.model.adapted import AdaptedModel
 from sealora_common.errors import ModelError, RecipeError
@@ -53,6 +56,8 @@ UNFIT = {
     "lora: {layers: [0, 0]}": "layers names a layer twice",
     "adapter: ia3, ia3: {target_modules: [k_proj]}": "both auto, or both named",
     "adapter: ia3, training: {weight_decay: 0.1}": "training.weight_decay pulls to zero, where an adapter of the kind",
+    "adapter: dora, lora: {dropout: 0.1}": "lora.dropout is no part of adapter: dora here",
+    "adapter: dora, training: {weight_decay: 0.1}": "where an adapter of the kind dora lets nothing",
     "adapter: qlora": "adapter",
 }
 
@@ -71,3 +76,13 @@ def test_layers_of_the_numbers_that_a_recipe_names_get_an_adapter(tiny_base):
     for adapter, section in (("lora", "lora"), ("ia3", "ia3")):
         model = AdaptedModel.load(recipe_for(tiny_base(), adapter=adapter, **{section: {"layers": [1]}}))
         assert all(".layers.1." in name for name in model.layout.names)
+
+
+def test_rows_of_zeros_have_no_direction_for_dora(tiny_base, tmp_path):
+    base = shutil.copytree(tiny_base(), tmp_path / "base")
+    tensors = load_file(base / "model.safetensors")
+    tensors["model.layers.0.self_attn.q_proj.weight"][3] = 0
+    save_file(tensors, base / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"q_proj of the base model has rows of zeros, which have no direction"):
+        AdaptedModel.load(recipe_for(base, adapter="dora"))
+    AdaptedModel.load(recipe_for(base, adapter="dora", lora={"target_modules": ["v_proj"]}))
