@@ -36,7 +36,7 @@ from sealora_common.errors import BudgetError
 from sealora_common.privacy.releases import TrainingPlan
 from sealora_common.recipe.schema import Recipe
 from sealora_common.round.clip_norm import unclipped_share
-from sealora_common.round.learning_rate import learning_rates
+from sealora_common.round.learning_rate import learning_rate
 
 log = logging.getLogger(__name__)
 
@@ -91,14 +91,14 @@ def train_round(
     sums = ClippedSum(model, layout, population, plan=plan, recipe=recipe, clip_norm=norm, entropy=entropy)
     optimizer = make_optimizer(training, parameters)
     with sums:
-        for step, rate in zip(range(plan.steps), learning_rates(recipe, round_number), strict=True):
+        for step in range(plan.steps):
             total = sums.draw()
             if grid_steps:
                 total += torch.from_numpy(step_noise(plan, sums.size, entropy)).to(total.device)
                 votes += float(total[-1])
                 total *= norm / grid_steps
             total /= expected
-            set_learning_rate(optimizer, rate)
+            set_learning_rate(optimizer, learning_rate(recipe, round_number, step))
             _apply(optimizer, parameters, start, total, training.proximal_mu)
             if on_step is not None:
                 on_step(step + 1, plan.steps)

@@ -41,9 +41,9 @@ def rate_factor(recipe: Recipe, step: int) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
-def learning_rates(recipe: Recipe, round_number: int) -> list[float]:
-    """`training.learning_rate` in each step of a round (first round is 1), as the schedule has it."""
-    return [recipe.training.learning_rate * factor for factor in _factors(recipe, round_number)]
+def learning_rate(recipe: Recipe, round_number: int, step: int) -> float:
+    """`training.learning_rate` in a step of a round, as the schedule has it; the first round is 1, its first step 0."""
+    return recipe.training.learning_rate * rate_factor(recipe, _first_step(recipe, round_number) + step)
 
 
 def server_learning_rate(recipe: Recipe, round_number: int) -> float:
@@ -62,5 +62,9 @@ def growth_of_steps(recipe: Recipe, round_number: int) -> float:
 
 
 def _factors(recipe: Recipe, round_number: int) -> list[float]:
-    steps = recipe.training.steps_per_round
-    return [rate_factor(recipe, (round_number - 1) * steps + step) for step in range(steps)]
+    first = _first_step(recipe, round_number)
+    return [rate_factor(recipe, first + step) for step in range(recipe.training.steps_per_round)]
+
+
+def _first_step(recipe: Recipe, round_number: int) -> int:
+    return (round_number - 1) * recipe.training.steps_per_round

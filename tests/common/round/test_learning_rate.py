@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from transformers import get_scheduler
 
 from sealora_common.recipe import Recipe
-from sealora_common.round.learning_rate import growth_of_steps, learning_rates, rate_factor, server_learning_rate
+from sealora_common.round.learning_rate import growth_of_steps, learning_rate, rate_factor, server_learning_rate
 
 TRANSFORMERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 schedules = st.sampled_from(list(TRANSFORMERS))
@@ -29,6 +29,10 @@ def recipe(rounds: int = 5, steps: int = 4, mechanism: str = "local", **training
             "server": {"learning_rate": 0.5},
         }
     )
+
+
+def learning_rates(own: Recipe, number: int) -> list[float]:
+    return [learning_rate(own, number, step) for step in range(own.training.steps_per_round)]
 
 
 def of_transformers(name: str, warmup: int, steps: int) -> list[float]:
