@@ -68,8 +68,9 @@ class Workload:
     def check(self, recipe: Recipe) -> Iterator[Finding]:
         """Counts, truncated and unusable shares, and what follows from the number of records for the recipe."""
         examples = [example for part in (self.train, self.heldout) for unit in part.units for example in unit]
+        of = "persons" if recipe.data.unit == "person" else "texts"
         trained, evaluated = (
-            f"{part.examples} of {len(part)} persons" if recipe.data.unit == "person" else f"{part.examples}"
+            f"{part.examples} of {len(part)} {of}" if part.examples > len(part) or of == "persons" else f"{len(part)}"
             for part in (self.train, self.heldout)
         )
         said = f"{trained} to train on, {evaluated} held out"

@@ -10,7 +10,7 @@ from sealora_client.data.example import Example
 
 @dataclass(frozen=True)
 class Population:
-    """Training examples by unit of privacy: each example its own unit, or all of one person's together.
+    """Training examples by unit of privacy: those of each record by themselves, or all of one person's together.
 
     Attributes:
         units: the examples of each unit; none is empty.
@@ -29,14 +29,14 @@ class Population:
 
     @classmethod
     def of(cls, examples: Sequence[Example], persons: Sequence[str | None] | None = None) -> Population:
-        """The units of `examples`: each by itself, or by the person at the same place in `persons`.
+        """The units of `examples`: each with what follows it, or by the person at the same place in `persons`.
 
         >>> len(Population.of([], persons=[]))
         0
         """
         if persons is None:
-            return cls(tuple((example,) for example in examples))
+            return cls(tuple(example.pieces for example in examples))
         by_person: dict[str | None, list[Example]] = {}
         for example, person in zip(examples, persons, strict=True):
-            by_person.setdefault(person, []).append(example)
+            by_person.setdefault(person, []).extend(example.pieces)
         return cls(tuple(tuple(unit) for unit in by_person.values()))

@@ -247,6 +247,7 @@ BASES = {
     ("objective", "label_smoothing"): PREFERENCES | {"objective": {"kind": "dpo"}},
     ("data", "fields"): {"data": {"layout": "text"}},
     ("data", "labels"): {"data": {"layout": "labelled"}},
+    ("data", "long_texts"): {"data": {"layout": "text"}},
     ("data", "learned_turns"): {"data": {"layout": "messages"}},
     ("privacy", "spare_rounds"): {
         "privacy": {"mechanism": "distributed"},
