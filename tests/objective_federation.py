@@ -17,6 +17,7 @@ from tiny_federation import write_federation
 PREFERENCE = {"data": {"layout": "preference"}}
 SECTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "all tokens": {"objective": {"loss_on": "all"}},
+    "split texts": {"objective": {}, "data": {"layout": "text", "long_texts": "split", "max_tokens": 24}},
     "dpo": {"objective": {"kind": "dpo"}, **PREFERENCE},
     "ipo": {"objective": {"kind": "dpo", "loss": "ipo", "beta": 0.5}, **PREFERENCE},
     "orpo": {"objective": {"kind": "orpo"}, **PREFERENCE},
@@ -25,6 +26,7 @@ SECTIONS: dict[str, dict[str, dict[str, Any]]] = {
 Line = dict[str, object]
 _LINES: dict[str, Callable[[int], Line]] = {
     "prompt_response": lambda number: {"prompt": f"What is {number}?", "response": f"It is {number}, seen right."},
+    "text": lambda number: {"text": f"The patient was seen in the clinic, and {number} was confirmed. " * 3},
     "preference": lambda number: {
         "prompt": f"What is {number}?",
         "chosen": f"It is {number}, seen right.",

@@ -72,8 +72,9 @@ class Workload:
             count += 1
             cut += example.truncated
             unusable += example.unusable is not None
+        of = "persons" if recipe.data.unit == "person" else "texts"
         trained, evaluated = (
-            f"{part.examples} of {len(part)} persons" if recipe.data.unit == "person" else f"{part.examples}"
+            f"{part.examples} of {len(part)} {of}" if part.examples > len(part) or of == "persons" else f"{len(part)}"
             for part in (self.train, self.heldout)
         )
         said = f"{trained} to train on, {evaluated} held out"

@@ -29,6 +29,7 @@ class Example:
             after the first token, which nothing predicts.
         rejected: the same record with its rejected response, where the two are compared: as a rule behind the same
             prompt, and without one of its own.
+        following: what of the same record's text the model is shown in further examples, where one is too short for it.
     """
 
     tokens: NDArray[np.int32]
@@ -37,11 +38,17 @@ class Example:
     unusable: Unusable | None = None
     earlier: tuple[tuple[int, int], ...] = ()
     rejected: Example | None = None
+    following: tuple[Example, ...] = ()
 
     @property
     def sequences(self) -> tuple[Example, ...]:
         """What the model is shown of it, a row each."""
         return (self,) if self.rejected is None else (self, self.rejected)
+
+    @property
+    def pieces(self) -> tuple[Example, ...]:
+        """All examples of its record."""
+        return (self, *self.following)
 
     @property
     def length(self) -> int:

@@ -148,7 +148,7 @@ class _Tokenised:
         names: dict[str, str] = {}  # so that a person's name is in memory once
         for block in blocks(records, _BLOCK_RECORDS, _BLOCK_CHARACTERS):
             for record, example in zip(block, examples_of(block, recipe, model), strict=True):
-                self._examples.append(example, _EXAMPLE_BYTES + example.tokens.nbytes)
+                self._examples.append(example, _size(example))
                 self.truncated += example.truncated
                 if example.unusable is not None:
                     self.unusable.setdefault(example.unusable, []).append(record.line)
@@ -161,6 +161,10 @@ class _Tokenised:
         """The units of the examples from `start` on and before `stop`."""
         persons = None if self._persons is None else self._persons[start:stop]
         return Population.of(Excerpt(self._examples, start, stop), persons)
+
+
+def _size(example: Example) -> int:
+    return sum(_EXAMPLE_BYTES + one.tokens.nbytes for piece in example.pieces for one in piece.sequences)
 
 
 def examples_of(records: Sequence[Record], recipe: Recipe, model: AdaptedModel) -> list[Example]:

@@ -14,7 +14,7 @@ Unit = tuple[Example, ...]
 
 @dataclass(frozen=True)
 class Population:
-    """Training examples by unit of privacy: each example its own unit, or all of one person's together.
+    """Training examples by unit of privacy: those of each record by themselves, or all of one person's together.
 
     Attributes:
         units: the examples of each unit; none is empty. They may lie in a file, and are read anew each time then.
@@ -29,11 +29,11 @@ class Population:
     @property
     def examples(self) -> int:
         """Number of examples of all units together."""
-        return self.units.examples if isinstance(self.units, _Units) else sum(len(unit) for unit in self.units)
+        return sum(len(unit) for unit in self.units)
 
     @classmethod
     def of(cls, examples: Sequence[Example], persons: Sequence[str | None] | None = None) -> Population:
-        """The units of `examples`: each by itself, or by the person at the same place in `persons`.
+        """The units of `examples`: each with what follows it, or by the person at the same place in `persons`.
 
         >>> len(Population.of([], persons=[]))
         0
@@ -50,14 +50,13 @@ class _Units(Sequence[Unit]):
     """Units made of examples when they are asked for.
 
     Args:
-        examples: of all units.
-        places: of each unit's examples; None if each is a unit by itself.
+        examples: of all units, one a record, each with what follows it.
+        places: of each unit's records; None if each is a unit by itself.
     """
 
     def __init__(self, examples: Sequence[Example], places: Sequence[Sequence[int]] | None) -> None:
         self._examples = examples
         self._places = places
-        self.examples = len(examples)
 
     def __len__(self) -> int:
         return len(self._examples) if self._places is None else len(self._places)
@@ -72,8 +71,8 @@ class _Units(Sequence[Unit]):
         if isinstance(number, slice):
             return tuple(self[each] for each in range(*number.indices(len(self))))
         if self._places is None:
-            return (self._examples[number],)
-        return tuple(self._examples[place] for place in self._places[number])
+            return self._examples[number].pieces
+        return tuple(piece for place in self._places[number] for piece in self._examples[place].pieces)
 
     def __iter__(self) -> Iterator[Unit]:
         return (self[number] for number in range(len(self)))

@@ -103,8 +103,8 @@ class RoundWork:
         figures = SiteRound(
             round=order.round_number,
             kind=order.purpose,
-            records=data.train.examples,
-            heldout_records=data.heldout.examples,
+            records=len(data.train_set.records),
+            heldout_records=len(data.heldout_set.records),
             truncated=data.truncated,
             delta=site.recipe.privacy.delta,
         )

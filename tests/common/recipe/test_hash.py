@@ -249,6 +249,7 @@ BASES = {
     ("objective", "label_smoothing"): PREFERENCES | {"objective": {"kind": "dpo"}},
     ("data", "fields"): {"data": {"layout": "text"}},
     ("data", "labels"): {"data": {"layout": "labelled"}},
+    ("data", "long_texts"): {"data": {"layout": "text"}},
     ("data", "learned_turns"): {"data": {"layout": "messages"}},
     ("ia3", "target_modules"): BOTH_NAMED,
     ("ia3", "feedforward_modules"): BOTH_NAMED,

@@ -12,6 +12,7 @@ from sealora_common.recipe.sections.section import Section
 
 Unit = Literal["record", "person"]
 LearnedTurns = Literal["all", "last"]
+LongTexts = Literal["cut", "split"]
 LayoutName = Literal["prompt_response", "instruction", "messages", "text", "preference", "labelled"]
 
 LAYOUT_FIELDS: Final[dict[LayoutName, tuple[str, ...]]] = {
@@ -43,6 +44,10 @@ class DataSection(Section):
     `prompt_field`."""
     learned_turns: Annotated[LearnedTurns, AddedLater("all")] = "all"
     """With `messages`: which of the assistant's turns are learned, of those that have no `weight: 0` of their own."""
+    long_texts: Annotated[LongTexts, AddedLater("cut")] = "cut"
+    """With `text`: what becomes of a text of more than `max_tokens` tokens. `cut`: its end is lost. `split`: it is
+    shown in as many pieces as it takes, which stay one unit of privacy, the text (or its person): each time it is
+    drawn, `privacy.records_per_person` of them at the most, drawn anew, make its contribution."""
     template_date: Annotated[date | None, AddedLater(None)] = None
     """The day that a chat template which writes the day's date into prompts is told, at all sites and in all rounds;
     null refuses such a template, with which prompts would differ between sites and days."""
@@ -98,6 +103,8 @@ class DataSection(Section):
             raise ValueError(
                 f"learned_turns is read with the layout messages, and not with {self.layout}: leave it out"
             )
+        if self.long_texts != "cut" and self.layout != "text":
+            raise ValueError(f"long_texts is read with the layout text, and not with {self.layout}: leave it out")
         return self
 
     @property
