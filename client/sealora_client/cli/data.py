@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,10 @@ import typer
 
 from sealora_common.show.console import SafeConsole
 from sealora_common.show.say import say, say_json
+
+LOCAL_RECORDS = (
+    "These records are confidential: this screen is the only place they were shown, and nothing was sent or kept."
+)
 
 data_cli = typer.Typer(no_args_is_help=True, help="Look at this site's data and put it right, before anybody trains.")
 
@@ -69,3 +74,37 @@ def check_command(
             say(f"{html}: the same as a page; keep it here, as it describes your data")
     if report.problems or (strict and report.remarks):
         raise typer.Exit(1)
+
+
+@data_cli.command("preview")
+def preview_command(
+    directory: Directory = Path(),
+    data_file: DataFile = None,
+    recipe: RecipeFile = None,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="Show so many records.")] = 3,
+    line: Annotated[int | None, typer.Option("--line", min=1, help="Show the record of this line.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Choose the same records again.", show_default="at random")
+    ] = None,
+    bars: Annotated[bool, typer.Option("--bars/--no-bars", help="Mark where tokens end.")] = True,
+) -> None:
+    """Show records as the model sees them, token by token: they are the site's data, in clear text, on this screen.
+
+    What is given, what is trained on, what is cut, and which tokens are control. Needs the base model's tokenizer.
+    """
+    from sealora_client.cli.check import quiet_libraries
+    from sealora_client.data_report.base_tokens import BaseTokens
+    from sealora_client.data_report.chosen import ChosenData
+    from sealora_client.data_report.preview import chosen_records, shown_records
+    from sealora_client.data_report.token_lines import show_records
+
+    chosen = ChosenData.at(directory, data_file, recipe)
+    seed = secrets.randbelow(2**32) if seed is None else seed
+    records = chosen_records(chosen.read(), count, seed, line)
+    with quiet_libraries():
+        shown = shown_records(records, chosen.recipe, BaseTokens.load(chosen.recipe.model))
+    show_records(shown, SafeConsole(highlight=False), bars)
+    say("")
+    if line is None:
+        say(f"chosen at random; the same ones again: --seed {seed}")
+    say(LOCAL_RECORDS)
