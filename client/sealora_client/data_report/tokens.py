@@ -49,7 +49,7 @@ def examples_shown(records: Sequence[Record], recipe: Recipe, base: BaseTokens) 
 def tokens(data: ReadData, recipe: Recipe, base: BaseTokens, notes: Notes) -> TokenReport:
     """Lengths in tokens, what is cut, and what cannot be shown; what a template does wrong is a problem of `notes`."""
     section, records = recipe.data, data.both
-    template = template_of(base.tokenizer, section.system_prompt, section.layout)
+    template = template_of(base.tokenizer, section)
     turns = section.learned_turns if section.layout == "messages" else None
     fault = fault_of(template, base.tokens, section.max_tokens, turns)
     if fault is not None:
