@@ -114,10 +114,10 @@ class PersonalPatterns:
 @cache
 def _library() -> tuple[dict[str, Any], dict[str, list[str]]]:
     """The recognisers of patterns by name, and the names of those of each country."""
+    for name in ("presidio-analyzer", "tldextract"):  # what they say as they are imported is for their own developers
+        logging.getLogger(name).setLevel(logging.ERROR)
     with needing("presidio-analyzer", "finding personal data"):
         from presidio_analyzer import LocalRecognizer, PatternRecognizer, predefined_recognizers
-    for name in ("presidio-analyzer", "tldextract"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     recognisers: dict[str, Any] = {
         name: value
         for name, value in vars(predefined_recognizers).items()

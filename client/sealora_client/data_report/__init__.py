@@ -9,6 +9,7 @@ compile.py     a report of records, by the files beside it:
   likeness.py    near-duplicates, and those across the two parts
   wording.py     languages, damage, personal data
 tables.py      a report as tables; terminal.py and page.py show them
+preview.py     records token by token; token_lines.py shows them
 notes.py       what is said beside the numbers
 
 Everything is for the site's operator: none of it leaves the site, and no text of a record is in a report. How texts are

@@ -16,11 +16,9 @@ from sealora_client.data_report import sizes
 from sealora_client.data_report.chosen import ChosenData, ReadData
 from sealora_client.data_report.likeness import likeness
 from sealora_client.data_report.notes import Notes
-from sealora_client.data_report.report import DataReport, Likeness, Tally
+from sealora_client.data_report.report import SAMPLE, DataReport, Likeness, Tally
 from sealora_client.data_report.wording import damage, languages, personal
 from sealora_common.errors import DataError, ModelError
-
-SAMPLE = 20_000
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from sealora_client.data_quality.damage import Damage
 
+SAMPLE: Final = 20_000
+"""So many records at most are compared and searched, unless a person asks for more."""
 Heap = Literal["training", "held out", "evaluated"]
 """The two parts of the data, and those of the held-out records that are evaluated."""
 
