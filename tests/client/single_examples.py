@@ -67,14 +67,16 @@ def write_random_adapter(model: AdaptedModel) -> None:
     model.write({spec.name: generator.normal(0, 0.1, spec.shape) for spec in model.layout.tensors})
 
 
-def random_examples(lengths: Sequence[tuple[int, int]] = LENGTHS, seed: int = 0) -> list[Example]:
-    """Examples of random tokens, of these prompt and response lengths; long prompts have responses in them."""
+def random_examples(
+    lengths: Sequence[tuple[int, int]] = LENGTHS, seed: int = 0, *, conversations: bool = False
+) -> list[Example]:
+    """Examples of random tokens, of these prompt and response lengths; with responses in long prompts, if wanted."""
     generator = np.random.default_rng(seed)
     return [
         Example(
             generator.integers(3, 384, prompt + response).astype(np.int32),
             prompt,
-            earlier=((2, 5), (8, 9)) if prompt > 10 else (),
+            earlier=((2, 5), (8, 9)) if conversations and prompt > 10 else (),
         )
         for prompt, response in lengths
     ]

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from sealora_client.data.formats.choice import file_kind
 from sealora_client.data.formats.format import Row
 from sealora_client.data.layouts.choice import layout_of
 from sealora_client.data.persons import Persons
 from sealora_client.data.record import Record
+from sealora_client.data.source.places import Places
+from sealora_client.data.source.rows import source_rows
+from sealora_common.errors import DataError
 from sealora_common.recipe.sections.data import DataSection
 
 
@@ -20,7 +22,11 @@ def rows_of(path: Path) -> Iterator[Row]:
     Raises:
         DataError: the file cannot be read.
     """
-    return file_kind(path)(path)
+
+    def tell(error: DataError) -> None:
+        raise error
+
+    return source_rows(path, Places(str(path)), tell)
 
 
 class RecordReader:
@@ -33,7 +39,7 @@ class RecordReader:
 
     def __init__(self, path: Path, section: DataSection) -> None:
         self._layout = layout_of(section)
-        self._persons = None if section.person_field is None else Persons(path, section)
+        self._persons = None if section.person_field is None else Persons(Places(str(path)), section)
         self._trims = section.trim
 
     def record(self, row: Row) -> Record:

@@ -69,7 +69,7 @@ def chosen_records(data: ReadData, count: int, seed: int, line: int | None) -> l
     Raises:
         DataError: there is none in that line.
     """
-    parts: tuple[tuple[Heap, list[Record]], ...] = (("training", data.train), ("held out", data.heldout))
+    parts: tuple[tuple[Heap, Sequence[Record]], ...] = (("training", data.train), ("held out", data.heldout))
     all_of_them = sorted(((heap, record) for heap, part in parts for record in part), key=lambda each: each[1].line)
     if line is not None:
         found = [each for each in all_of_them if each[1].line == line]

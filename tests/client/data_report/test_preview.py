@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from untidy_data import clean_rows, write_recipe, write_rows, write_untidy
 
+from sealora_client.data.source.places import Places
 from sealora_client.data_report.base_tokens import BaseTokens
 from sealora_client.data_report.chosen import ChosenData, ReadData
 from sealora_client.data_report.preview import ShownRecord, chosen_records, shown_records, token_texts
@@ -174,4 +175,4 @@ def test_ends_and_the_number_of_tokens_are_those_that_the_model_s_files_name(tin
 
 
 def test_a_read_of_nothing_chooses_nothing(tmp_path):
-    assert chosen_records(ReadData(tmp_path, [], [], []), 3, 0, None) == []
+    assert chosen_records(ReadData(tmp_path, Places(str(tmp_path)), [], [], []), 3, 0, None) == []
