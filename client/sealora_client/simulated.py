@@ -119,7 +119,7 @@ class SimulatedSites:
         with model.lock:
             model.write(adapter_kind(recipe).initial(model.layout))
             before = complete(model, prompts, system)
-            model.write(final)
+            model.write({name: final[name] for name in adapter_kind(recipe).shared(model.layout).names})
             after = complete(model, prompts, system)
         return [
             Completion(site=name, prompt=record.prompt, reference=record.response, before=old, after=new)
