@@ -17,6 +17,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "dora": {"adapter": "dora", "lora": {"rank": 4, "alpha": 4.0}},
     "dora, average": {"adapter": "dora", "lora": {"rank": 2, "aggregation": "average", "scaling": "sqrt_rank"}},
     "core": {"adapter": "core", "core": {"rank": 8, "alpha": 8.0}},
+    "full": {"adapter": "full"},
     "ia3": {"adapter": "ia3"},
     "ia3, last layer": {"adapter": "ia3", "ia3": {"last_layers": 1}},
     "bias": {"adapter": "bias"},
