@@ -16,6 +16,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "lora, sqrt_rank": {"lora": {"rank": 4, "scaling": "sqrt_rank", "layers": (1,)}},
     "dora": {"adapter": "dora", "lora": {"rank": 4, "alpha": 4.0}},
     "dora, average": {"adapter": "dora", "lora": {"rank": 2, "aggregation": "average", "scaling": "sqrt_rank"}},
+    "core": {"adapter": "core", "core": {"rank": 8, "alpha": 8.0}},
+    "full": {"adapter": "full"},
     "ia3": {"adapter": "ia3"},
     "ia3, last layer": {"adapter": "ia3", "ia3": {"last_layers": 1}},
     "bias": {"adapter": "bias"},

@@ -122,7 +122,7 @@ class SimulatedSites:
         with model.lock:
             model.write(adapter_kind(recipe).initial(model.layout) if start is None else start)
             before = complete(model, prompts, recipe.data)
-            model.write(final)
+            model.write({name: final[name] for name in adapter_kind(recipe).shared(model.layout).names})
             after = complete(model, prompts, recipe.data)
         return [
             Completion(site=name, prompt=record.prompt, reference=record.response, before=old, after=new)

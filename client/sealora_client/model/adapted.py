@@ -65,8 +65,8 @@ class AdaptedModel:
         """Finds, checks and loads the recipe's base model, and puts the recipe's initial adapter on it.
 
         Raises:
-            ModelError: the base model cannot be had or loaded, is not the one of `model.digest`, or has no layer
-                of a name in `lora.target_modules`.
+            ModelError: the base model cannot be had or loaded, is not the one of `model.digest`, or has no place
+                for the recipe's adapter.
         """
         return cls._load_from(*_checked_base(recipe.model), recipe)
 

@@ -17,6 +17,7 @@ from sealora_common.errors import OrderRefusedError, PolicyError, UnreadableErro
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.recipe import Recipe
 from sealora_common.recipe.sections.adapter import SECTION_OF_KIND, AdapterKindName
+from sealora_common.recipe.sections.adapters.core import CoreSection
 from sealora_common.recipe.sections.adapters.ia3 import Ia3Section
 from sealora_common.recipe.sections.adapters.layer_norm import LayerNormSection
 from sealora_common.recipe.sections.adapters.layers import LinearLayersSection
@@ -251,7 +252,7 @@ class SitePolicy(BaseModel):
             recipe.adapter in self.adapters,
         )
         section, name = recipe.adapter_section, SECTION_OF_KIND[recipe.adapter]
-        rank = section.rank if isinstance(section, LoraSection) else None
+        rank = section.rank if isinstance(section, LoraSection | CoreSection) else None
         ranges: tuple[tuple[str, Range | None, str, float | None], ...] = (
             ("rank", self.rank, f"{name}.rank", rank),
             ("rounds", self.rounds, "rounds", recipe.rounds),

@@ -1,4 +1,4 @@
-"""One round of DP-SGD on a LoRA adapter (Abadi et al. 2016, arXiv:1607.00133, Alg. 1): the mechanism `local`.
+"""One round of DP-SGD on an adapter (Abadi et al. 2016, arXiv:1607.00133, Alg. 1): the mechanism `local`.
 
 Each step: a Poisson sample of the units (records or persons), every unit's gradient clipped, their sum plus one draw
 of noise, an optimiser step. What follows the noise is post-processing and costs nothing. A step whose sample is empty

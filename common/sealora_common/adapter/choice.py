@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 from sealora_common.adapter.kind import AdapterKind
 from sealora_common.adapter.kinds.bias import Bias
+from sealora_common.adapter.kinds.core import Core
 from sealora_common.adapter.kinds.dora import Dora
+from sealora_common.adapter.kinds.full import Full
 from sealora_common.adapter.kinds.ia3 import Ia3
 from sealora_common.adapter.kinds.layer_norm import LayerNorm
 from sealora_common.adapter.kinds.lora import Lora
@@ -17,6 +19,8 @@ from sealora_common.recipe.sections.adapter import AdapterKindName
 _KINDS: dict[AdapterKindName, Callable[[Recipe], AdapterKind]] = {
     "lora": lambda recipe: Lora(recipe.lora),
     "dora": lambda recipe: Dora(recipe.lora),
+    "core": lambda recipe: Core(recipe.core),
+    "full": lambda recipe: Full(),
     "ia3": lambda recipe: Ia3(),
     "bias": lambda recipe: Bias(),
     "layer_norm": lambda recipe: LayerNorm(),

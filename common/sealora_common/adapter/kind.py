@@ -42,5 +42,9 @@ class AdapterKind(Protocol):
     def trained(self, layout: AdapterLayout, round_number: int) -> AdapterLayout:
         """The part that sites train and seal in this round (first round is 1)."""
 
+    def published(self, tensors: Tensors) -> Tensors:
+        """All tensors in the form in which PEFT loads them; what is shared stays among them as it is."""
+        return tensors
+
     def peft_configuration(self, model: ModelSection, layout: AdapterLayout) -> PeftConfiguration:
         """What PEFT must know of an adapter with all tensors of `layout` on the base model of `model`."""

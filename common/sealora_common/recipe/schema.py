@@ -10,6 +10,8 @@ from sealora_common.config import Name
 from sealora_common.recipe.hash import AddedLater, agreed_hash
 from sealora_common.recipe.sections.adapter import MULTIPLYING, SECTION_OF_KIND, AdapterKindName
 from sealora_common.recipe.sections.adapters.bias import BiasSection
+from sealora_common.recipe.sections.adapters.core import CoreSection
+from sealora_common.recipe.sections.adapters.full import FullSection
 from sealora_common.recipe.sections.adapters.ia3 import Ia3Section
 from sealora_common.recipe.sections.adapters.layer_norm import LayerNormSection
 from sealora_common.recipe.sections.adapters.prompt_tuning import PromptTuningSection
@@ -41,6 +43,8 @@ class Recipe(Section):
     bias: Annotated[BiasSection, AddedLater({})] = BiasSection()
     layer_norm: Annotated[LayerNormSection, AddedLater({})] = LayerNormSection()
     prompt_tuning: Annotated[PromptTuningSection, AddedLater({})] = PromptTuningSection()
+    core: Annotated[CoreSection, AddedLater({})] = CoreSection()
+    full: Annotated[FullSection, AddedLater({})] = FullSection()
     data: DataSection = DataSection()
     objective: Annotated[ObjectiveSection, AddedLater({})] = ObjectiveSection()
     training: TrainingSection = TrainingSection()

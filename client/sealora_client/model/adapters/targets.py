@@ -97,6 +97,15 @@ def _reads_weights_itself(base: PreTrainedModel, name: str) -> bool:
     return base.config.model_type in _MAMBA and name.endswith("out_proj")
 
 
+def features_of(layer: torch.nn.Module) -> tuple[int, int]:
+    """Of a linear layer, quantised or not: how many go in, and how many come out."""
+    if isinstance(layer, Conv1D):
+        return int(layer.nx), int(layer.nf)
+    if isinstance(layer, torch.nn.Linear):
+        return layer.in_features, layer.out_features
+    raise ValueError(f"a {type(layer).__name__} is no linear layer")
+
+
 def is_named(name: str, target: str) -> bool:
     """Whether a module of this full name is meant by a recipe's `target`: its own name, or the end of it."""
     return name == target or name.endswith(f".{target}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-AdapterKindName = Literal["lora", "dora", "ia3", "bias", "layer_norm", "prompt_tuning"]
+AdapterKindName = Literal["lora", "dora", "ia3", "bias", "layer_norm", "prompt_tuning", "core", "full"]
 
 SECTION_OF_KIND: Final[dict[AdapterKindName, str]] = {
     "lora": "lora",
@@ -13,6 +13,8 @@ SECTION_OF_KIND: Final[dict[AdapterKindName, str]] = {
     "bias": "bias",
     "layer_norm": "layer_norm",
     "prompt_tuning": "prompt_tuning",
+    "core": "core",
+    "full": "full",
 }
 """The section of the recipe that has a kind's settings. One that is no such section of the recipe's kind stays as it
 is by default: what is set there would be ignored."""

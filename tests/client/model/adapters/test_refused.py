@@ -34,6 +34,11 @@ REFUSED = {
         {"adapter": "layer_norm", "layer_norm": {"target_modules": ["ln_1"]}},
         r"no normalisation 'ln_1': choose from input_layernorm, norm, post_attention_layernorm, or write all",
     ),
+    "a rank too high": (
+        "llama",
+        {"adapter": "core", "core": {"rank": 33}},
+        r"core\.rank is 33, but .*k_proj of the base model has 32 features: lower it, or name other modules",
+    ),
     "a layer too many": (
         "llama",
         {"adapter": "ia3", "ia3": {"layers": [2]}},
