@@ -35,6 +35,7 @@ class Record:
         earlier: turns before the prompt: the system's if the record brings one, then the user's and the assistant's
             by turns.
         rejected: a response that is worse than `response`, where records are preferences.
+        row: digest of all that its file says of it, see `digest_of_row`; empty if it is of no file.
     """
 
     prompt: str
@@ -43,6 +44,7 @@ class Record:
     line: int = field(default=0, compare=False)
     earlier: tuple[Turn, ...] = ()
     rejected: str | None = None
+    row: bytes = field(default=b"", compare=False, repr=False)
 
     @property
     def texts(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sealora_client.data.fingerprint import digest_of_record
+from sealora_client.data.fingerprint import digest_of_record, digest_of_row
 from sealora_client.data.formats.format import Row
 from sealora_client.data.formats.kind import RowError
 from sealora_client.data.layouts.choice import layout_of
@@ -97,7 +97,9 @@ class _Reading:
         Raises:
             DataError: it is none, or does not go together with one before it.
         """
-        record = self._layout.record(row)
+        said = row.fields if row.said is None else row.said
+        digest = digest_of_row(said, without=self._section.split_field)
+        record = replace(self._layout.record(row), row=digest)
         if self._section.trim:
             record = record.trimmed()
         if self._persons is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
@@ -42,6 +43,9 @@ class DataSection(Section):
     `prompt_field`."""
     learned_turns: Annotated[LearnedTurns, AddedLater("all")] = "all"
     """With `messages`: which of the assistant's turns are learned, of those that have no `weight: 0` of their own."""
+    template_date: Annotated[date | None, AddedLater(None)] = None
+    """The day that a chat template which writes the day's date into prompts is told, at all sites and in all rounds;
+    null refuses such a template, with which prompts would differ between sites and days."""
     trim: Annotated[bool, AddedLater(False)] = False
     """Whether texts lose the white space at their ends. Chat templates of some families trim by themselves, and what
     they change otherwise is not learned."""
