@@ -66,7 +66,8 @@ class DataSet:
             return replace(cls.of_records(record.texts for record in records), rows=rows)
         if count != len(records):
             raise ValueError("expected a person for each record, or for none")
-        return replace(cls.of_persons((record.person or "", *record.texts) for record in records), rows=rows)
+        by_person = cls.of_persons((record.person or "", *record.texts) for record in records)
+        return replace(by_person, rows=rows)
 
     @classmethod
     def of_records(cls, records: Iterable[tuple[str, ...]]) -> DataSet:

@@ -97,8 +97,9 @@ class _Reading:
         Raises:
             DataError: it is none, or does not go together with one before it.
         """
-        row_digest = digest_of_row(row.fields, without=self._section.split_field)
-        record = replace(self._layout.record(row), row=row_digest)
+        said = row.fields if row.said is None else row.said
+        digest = digest_of_row(said, without=self._section.split_field)
+        record = replace(self._layout.record(row), row=digest)
         if self._section.trim:
             record = record.trimmed()
         if self._persons is not None:

@@ -17,12 +17,15 @@ class Row:
         line: its number, from 1, which no other row of the site's data has. In one file, where it stands there.
         fields: values as JSON has them, by name.
         unfit: fields that are there and whose values JSON has no form for, with what they are ("bytes").
+        said: what of the fields is the file's own, as it stands there, where a description has added to it or read more
+            into it: a record is known again by that. None if that is all of them.
     """
 
     place: str
     line: int
     fields: Mapping[str, object]
     unfit: Mapping[str, str] = field(default_factory=dict)
+    said: Mapping[str, object] | None = None
 
     def text(self, field: str, absent: str) -> str:
         """The text in `field`, which is not blank.

@@ -60,7 +60,7 @@ class Renamed:
                 raise _error(
                     row, f'the field "{name}" is to hold JSON, and is {error.reason}: correct it, or json_fields'
                 ) from error
-        return replace(named, fields=fields)
+        return replace(named, fields=fields, said=named.fields)
 
     def unseen(self) -> Iterator[DataError]:
         """A problem for each column that `fields` names and no row had, once rows have been read."""

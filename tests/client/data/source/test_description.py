@@ -114,3 +114,20 @@ def test_the_files_that_change_with_the_data_are_all_of_them(tmp_path):
     assert files_of(path) == [path]
     os.mkfifo(tmp_path / "pipe")
     assert files_of(tmp_path / "pipe") == [tmp_path / "pipe"]
+
+
+def test_a_record_is_known_again_however_its_file_is_described(tmp_path):
+    """Or a description would give it a new budget."""
+    (tmp_path / "a.csv").write_text("question,answer,m,part\nq,a,[1],train\nq2,a2,[2],heldout\n")
+    names = {"prompt": "question", "response": "answer", "split": "part"}
+    plain = DataSection(prompt_field="question", response_field="answer", split_field="part")
+    descriptions = [
+        {"fields": names},
+        {"fields": names, "constants": {"task": "triage"}},
+        {"fields": names, "json_fields": ["m"]},
+    ]
+    found = [read_records(tmp_path / "a.csv", plain)]
+    found += [read_records(describe(tmp_path, files=["a.csv"], **each), DataSection()) for each in descriptions]
+    rows = [[record.row for record in (*split.train, *split.heldout)] for split in found]
+    assert all(row == rows[0] for row in rows)
+    assert len(set(rows[0])) == 2
