@@ -27,6 +27,10 @@ PAIRS = {"data": {"layout": "preference"}}
 OBJECTIVES: dict[str, dict[str, dict[str, Any]]] = {
     "causal": {},
     "all tokens": {"objective": {"loss_on": "all"}},
+    "classification": {
+        "objective": {"kind": "classification"},
+        "data": {"layout": "labelled", "labels": {"0": "benign", "1": "malignant", "2": "unclear"}},
+    },
     "dpo": {"objective": {"kind": "dpo", "beta": 0.5}, **PAIRS},
     "cdpo": {"objective": {"kind": "dpo", "beta": 0.5, "label_smoothing": 0.2}, **PAIRS},
     "ipo": {"objective": {"kind": "dpo", "beta": 0.5, "loss": "ipo"}, **PAIRS},
@@ -76,6 +80,7 @@ def single_gradients(recipe: Recipe, model: AdaptedModel, layout: AdapterLayout,
 def _loss(recipe: Recipe, model: AdaptedModel, example: Example) -> Tensor:
     losses: dict[str, Callable[[], Tensor]] = {
         "causal": lambda: -_log_likelihoods(model, example).mean(),
+        "classification": lambda: _classification(recipe, model, example),
         "dpo": lambda: _dpo(recipe, model, example),
         "orpo": lambda: _orpo(recipe, model, example),
     }
@@ -89,6 +94,14 @@ def _log_likelihoods(model: AdaptedModel, example: Example) -> Tensor:
     assert logits.dtype == torch.float64
     every = functional.log_softmax(logits[:-1], dim=-1).gather(1, tokens[1:, None])[:, 0]
     return every[torch.from_numpy(example.learned[1:])]
+
+
+def _classification(recipe: Recipe, model: AdaptedModel, example: Example) -> Tensor:
+    tokens = torch.from_numpy(example.tokens.astype(np.int64))
+    logits = model.model(input_ids=tokens[None], use_cache=False).logits[0, -2]
+    classes = [model.tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in recipe.data.labels.values()]
+    assert int(tokens[-1]) in classes
+    return logits[classes].exp().sum().log() - logits[tokens[-1]]
 
 
 def _dpo(recipe: Recipe, model: AdaptedModel, example: Example) -> Tensor:

@@ -30,6 +30,7 @@ _REASONS: dict[Unusable, str] = {
     "tokenizer": "the tokenizer fails on them",
     "prompt": "nothing of their prompts is left as tokens",
     "response": "nothing of their responses is left as tokens",
+    "label": "their labels are other tokens after their texts than after others",
     "vocabulary": "the tokenizer makes tokens of them that the model has no embedding for",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sealora_client.objective.causal import CausalLanguageModelling
+from sealora_client.objective.classification import Classification
 from sealora_client.objective.dpo import DirectPreference
 from sealora_client.objective.objective import Objective
 from sealora_client.objective.orpo import OddsRatioPreference
@@ -23,9 +24,15 @@ def objective_of(recipe: Recipe, *, remembers: bool = True) -> Objective:
     section = recipe.objective
     objectives: dict[ObjectiveName, Callable[[], Objective]] = {
         "causal": lambda: CausalLanguageModelling(section.loss_on),
+        "classification": lambda: classification_of(recipe),
         "dpo": lambda: DirectPreference(
             Reference(recipe, remembers), section.beta, section.loss, section.label_smoothing
         ),
         "orpo": lambda: OddsRatioPreference(section.beta),
     }
     return objectives[section.kind]()
+
+
+def classification_of(recipe: Recipe) -> Classification:
+    """The classification that the recipe's objective is."""
+    return Classification(recipe.data, recipe.objective.label_weights)

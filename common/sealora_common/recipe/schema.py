@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from sealora_common.config import Name
 from sealora_common.recipe.hash import AddedLater, agreed_hash
 from sealora_common.recipe.sections.data import DataSection
+from sealora_common.recipe.sections.evaluation import EvaluationSection
 from sealora_common.recipe.sections.lora import LoraSection
 from sealora_common.recipe.sections.model import ModelSection
 from sealora_common.recipe.sections.objective import ObjectiveSection
@@ -30,6 +31,7 @@ class Recipe(Section):
     data: DataSection = DataSection()
     objective: Annotated[ObjectiveSection, AddedLater({})] = ObjectiveSection()
     training: TrainingSection = TrainingSection()
+    evaluation: Annotated[EvaluationSection, AddedLater({})] = EvaluationSection()
     privacy: PrivacySection = PrivacySection()
     sealing: SealingSection = SealingSection()
     server: ServerSection = ServerSection()
@@ -43,6 +45,7 @@ class Recipe(Section):
                 f"{self.server.optimizer!r} (its momentum would move the half that rests)"
             )
         self.objective.require_fitting(self.data, self.privacy)
+        self.evaluation.require_fitting(self.objective)
         # Late, for the mechanisms' grid reads recipes.
         from sealora_common.privacy.mechanisms import mechanism_of
 

@@ -19,6 +19,7 @@ from sealora_common.records.events import (
     StageName,
     TurnedAway,
 )
+from sealora_common.records.heldout_figure import HeldoutFigure
 
 SiteCondition = Literal["waiting", "working", "answered", "lost", "away"]
 """`away`: connected, and takes no part; `lost`: failed in a stage, and counts again once it answers."""
@@ -99,7 +100,7 @@ class RunState:
         rounds_finished: of those that count, which a resumed run may have fewer of.
         round_seconds: of each finished round.
         survivors: sites in the last opened sum.
-        heldout_losses: rounds trained -> the opened sum's mean; None where it told none.
+        heldout_losses: rounds trained -> the opened sum's mean of what `heldout` says; None where it told none.
         adapter_sha256: of the newest adapter, hex.
         ended: how, since the newest start.
         failure: why the run failed, if it has since the newest start.
@@ -148,6 +149,11 @@ class RunState:
     def is_private(self) -> bool:
         """Whether a mechanism protects the run; False before it has started."""
         return self.started is not None and self.started.mechanism != NO_PRIVACY
+
+    @property
+    def heldout(self) -> HeldoutFigure:
+        """What its evaluations tell."""
+        return HeldoutFigure() if self.started is None else self.started.heldout
 
     @property
     def present_stage(self) -> StageState | None:

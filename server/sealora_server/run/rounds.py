@@ -16,6 +16,7 @@ from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.receipts.receipt import Receipt
 from sealora_common.records.event_log import read_events
 from sealora_common.records.events import EvaluationFinished, RoundFinished, RunFinished, RunStarted
+from sealora_common.records.heldout_figure import HeldoutFigure
 from sealora_common.roster import Roster
 from sealora_common.round.clip_norm import next_clip_norm
 from sealora_common.round.clip_range import initial_range, next_range
@@ -172,6 +173,7 @@ class _Run:
                 delta=self._recipe.privacy.delta if private else None,
                 mechanism=self._recipe.privacy.mechanism,
                 first_round=first_round,
+                heldout=HeldoutFigure.of(self._recipe),
                 insecure=insecure_seed_in_use(),
             )
         )

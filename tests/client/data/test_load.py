@@ -261,7 +261,10 @@ SOURCES = Path(load_data.__code__.co_filename).parents[1]
         (r"\b(file_kind|data_format)\(", {"data/formats/choice.py", "data/records.py"}),
         (r"\bjson_lines\(", {"data/formats/json_lines.py"}),
         (r"\.shown\(", {"data/examples.py", "data/templates/soundness.py"}),  # which shows a word, and no record
-        (r"\bto_examples\(", {"data/examples.py", "objective/causal.py", "objective/pairs.py"}),
+        (
+            r"\bto_examples\(",
+            {"data/examples.py", "objective/causal.py", "objective/classification.py", "objective/pairs.py"},
+        ),
         (r"\bDataSet\.of\(", {"data/load.py"}),
         (r"\bPopulation\.of\(", {"data/load.py", "data/population.py"}),
         (r"(?<![.\w])evaluated\(", {"data/selection.py", "data/load.py"}),

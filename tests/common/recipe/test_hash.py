@@ -243,6 +243,14 @@ PREFERENCES = {"data": {"layout": "preference"}, "privacy": {"heldout_clip": 100
 BASES = {
     ("objective", "kind"): PREFERENCES,
     ("objective", "beta"): PREFERENCES | {"objective": {"kind": "dpo"}},
+    ("evaluation", "metric"): {
+        "objective": {"kind": "classification"},
+        "data": {"layout": "labelled", "labels": {"a": "x", "b": "y"}},
+    },
+    ("objective", "label_weights"): {
+        "objective": {"kind": "classification"},
+        "data": {"layout": "labelled", "labels": {"a": "x", "b": "y"}},
+    },
     ("objective", "loss"): PREFERENCES | {"objective": {"kind": "dpo"}},
     ("objective", "label_smoothing"): PREFERENCES | {"objective": {"kind": "dpo"}},
     ("data", "fields"): {"data": {"layout": "text"}},
@@ -263,6 +271,7 @@ def test_every_field_enters_the_hash_but_the_simulated_sites(path: tuple[str, ..
     base = yaml.safe_load(MINIMAL) | {"data": {"person_field": "who"}, "sites": {"minimum": 9}} | BASES.get(path, {})
     before = Recipe.model_validate(base)
     candidates = (None, True, False, 1, 2, 3, 4, 5, 24, 0.25, 0.5, "x", "ab" * 32, ["a"], {"a": "b"}, {"text": "b"})
+    candidates += ({"a": 2},)
     others = [recipe for value in (*candidates, *words_of(path)) if (recipe := changed(base, path, value)) is not None]
     others = [recipe for recipe in others if recipe != before]
     assert others, "no value of another recipe was found: add one to the candidates"

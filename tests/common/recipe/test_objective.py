@@ -74,3 +74,34 @@ def test_what_does_not_fit_is_refused_in_one_sentence(case):
     with pytest.raises(RecipeError, match=said) as error:
         recipe(*overrides)
     assert "\n" not in str(error.value)
+
+
+CLASSES = ["objective.kind=classification", "data.layout=labelled"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (CLASSES, "which names 0: name every label of every site"),
+        ([*CLASSES, "data.labels={a: x, b: x}"], "which names 1"),
+        ([*CLASSES, "data.labels={a: x, b: y}", "objective.label_weights={c: 2}"], "names 'c', which data.labels does"),
+        (
+            [*CLASSES, "data.labels={a: x, b: x, c: y}", "objective.label_weights={a: 2}"],
+            "weighs a and b differently, which are one class",
+        ),
+        (["objective.label_weights={a: 2}"], "label_weights is read with kind: classification, and not with causal"),
+        (["objective.kind=classification", "data.labels={}"], "learns from the layout labelled"),
+        (["evaluation.metric=accuracy"], "accuracy needs objective.kind: classification, not causal"),
+        ([*CLASSES, "data.labels={a: x, b: y}", "objective.label_weights={a: 0}"], "label_weights"),
+    ],
+)
+def test_classes_that_are_not_agreed_on_are_refused(overrides, said):
+    with pytest.raises(RecipeError, match=said):
+        recipe(*overrides)
+
+
+def test_classes_that_are_agreed_on_are_taken():
+    labels = "data.labels={'0': benign, '1': malignant}"
+    weighed = recipe(*CLASSES, labels, "objective.label_weights={'1': 5}", "evaluation.metric=accuracy")
+    assert weighed.objective.label_weights == {"1": 5.0}
+    assert weighed.hash != recipe(*CLASSES, labels).hash

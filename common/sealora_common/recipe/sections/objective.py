@@ -11,17 +11,19 @@ from sealora_common.recipe.sections.data import LAYOUT_FIELDS, DataSection, Layo
 from sealora_common.recipe.sections.privacy import PrivacySection
 from sealora_common.recipe.sections.section import Positive, Section
 
-ObjectiveName = Literal["causal", "dpo", "orpo"]
+ObjectiveName = Literal["causal", "classification", "dpo", "orpo"]
 LossOn = Literal["responses", "all"]
 PairLoss = Literal["sigmoid", "ipo"]
 
 _READ: Final[dict[ObjectiveName, tuple[str, ...]]] = {
     "causal": ("loss_on",),
+    "classification": ("label_weights",),
     "dpo": ("beta", "loss", "label_smoothing"),
     "orpo": ("beta",),
 }
 _LAYOUTS: Final[dict[ObjectiveName, tuple[LayoutName, ...]]] = {
     "causal": tuple(LAYOUT_FIELDS),
+    "classification": ("labelled",),
     "dpo": ("preference",),
     "orpo": ("preference",),
 }
@@ -31,9 +33,10 @@ class ObjectiveSection(Section):
     """What is learned of each record, and how much each counts; see docs/objectives.md."""
 
     kind: Annotated[ObjectiveName, AddedLater("causal")] = "causal"
-    """`causal`: to say the response (of a preference the chosen one), or the text that stands by itself. `dpo`: to
-    prefer the chosen response more than the model did before (Rafailov et al. 2023, arXiv:2305.18290). `orpo`: to say
-    the chosen response and to prefer it, without a reference (Hong et al. 2024, arXiv:2403.07691)."""
+    """`causal`: to say the response (of a preference the chosen one), or the text that stands by itself.
+    `classification`: which of the words of `data.labels` answers a text, and no other word counts. `dpo`: to prefer the
+    chosen response more than the model did before (Rafailov et al. 2023, arXiv:2305.18290). `orpo`: to say the chosen
+    response and to prefer it, without a reference (Hong et al. 2024, arXiv:2403.07691)."""
     loss_on: Annotated[LossOn, AddedLater("responses")] = "responses"
     """With `causal`: `responses` alone, or `all` tokens but the first, the template's and the prompt's too, whatever a
     record says of its turns."""
@@ -46,11 +49,19 @@ class ObjectiveSection(Section):
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5), AddedLater(0.0)] = 0.0
     """With `dpo` and its `sigmoid`: the share of records whose preference is taken to be the wrong way round (cDPO)."""
 
+    label_weights: Annotated[dict[str, Positive], AddedLater({})] = Field(default_factory=dict)
+    """With `classification`: how much a record of each label counts in training, 1 if it is not named. What is measured
+    counts all alike."""
+
     @model_validator(mode="after")
     def _is_of_its_kind(self) -> ObjectiveSection:
         for name, field in type(self).model_fields.items():
             readers = [kind for kind, read in _READ.items() if name in read]
-            if readers and self.kind not in readers and getattr(self, name) != field.get_default():
+            if (
+                readers
+                and self.kind not in readers
+                and getattr(self, name) != field.get_default(call_default_factory=True)
+            ):
                 raise ValueError(
                     f"{name} is read with kind: {' or '.join(readers)}, and not with {self.kind}: leave it out"
                 )
@@ -69,6 +80,8 @@ class ObjectiveSection(Section):
                 f"objective.kind: {self.kind} learns from the layout {' or '.join(_LAYOUTS[self.kind])}, but "
                 f"data.layout is {data.layout}: choose the objective that fits the records"
             )
+        if self.kind == "classification":
+            self._require_classes(data)
         if self.loss_on == "all" and data.layout == "text":
             raise ValueError(
                 "objective.loss_on: all is for records with a prompt, and of a text all is learned anyway: leave it out"
@@ -83,3 +96,20 @@ class ObjectiveSection(Section):
                 f"objective.loss: ipo begins at 1 / (4 beta^2) = {start:g}, which privacy.heldout_clip "
                 f"{privacy.heldout_clip:g} cuts off, so that no improvement would be seen: set it to {2 * start:g}"
             )
+
+    def _require_classes(self, data: DataSection) -> None:
+        if len(set(data.labels.values())) < 2:
+            raise ValueError(
+                "objective.kind: classification chooses among the words of data.labels, which names "
+                f"{len(set(data.labels.values()))}: name every label of every site there, and the word for each"
+            )
+        for label in self.label_weights:
+            if label not in data.labels:
+                raise ValueError(f"objective.label_weights names {label!r}, which data.labels does not: correct it")
+        for word in data.labels.values():
+            labels = [label for label, other in data.labels.items() if other == word]
+            if len({self.label_weights.get(label, 1.0) for label in labels}) > 1:
+                raise ValueError(
+                    f"objective.label_weights weighs {' and '.join(labels)} differently, which are one class, as "
+                    "data.labels has one word for them: give them one weight"
+                )
