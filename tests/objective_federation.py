@@ -24,7 +24,7 @@ SECTIONS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "accuracy": {
         "objective": {"kind": "classification"},
-        "data": {"layout": "labelled", "labels": {"0": "benign", "1": "malignant"}},
+        "data": {"layout": "labelled", "labels": {"0": "malignant", "1": "benign"}},
         "evaluation": {"metric": "accuracy"},
     },
     "dpo": {"objective": {"kind": "dpo"}, **PREFERENCE},

@@ -67,18 +67,8 @@ def write_federation(
         path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
         simulated[f"site-{site}"] = str(path)
     recipe: dict[str, Any] = {"name": "tiny", "rounds": rounds}
-    for section in [
-        "model",
-        "lora",
-        "data",
-        "objective",
-        "evaluation",
-        "training",
-        "privacy",
-        "sealing",
-        "server",
-        "sites",
-    ]:
+    first = ("model", "lora", "data", "training", "privacy", "sealing", "server", "sites")
+    for section in dict.fromkeys((*first, *sections)):
         recipe[section] = {**SECTIONS.get(section, {}), **sections.get(section, {})}
     recipe["model"]["base"] = str(base)
     recipe["sites"]["simulated"] = simulated

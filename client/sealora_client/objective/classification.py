@@ -82,8 +82,10 @@ class Classification(Objective):
         ]
 
     def made_up(self, sequences: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> Example:
-        """All but the last token as the text, which says which class it is of."""
+        """All but the last token as the text, and a class that follows from the last."""
         (sequence,), tokens = sequences, self.tokens(tokenizer)
+        if not len(sequence.tokens):
+            return sequence
         made = sequence.tokens.copy()
         made[-1] = tokens[int(made[-1]) % len(tokens)]
         return Example(made, prompt_length=len(made) - 1)
