@@ -18,6 +18,7 @@ from sealora_client.data.record import Record
 from sealora_client.data.records import read_records
 from sealora_client.data.remarks import listed, remarks
 from sealora_client.data.selection import evaluated
+from sealora_client.data.tasks import require_tasks, weighted
 from sealora_common.errors import DataError, ModelError
 from sealora_common.recipe import Recipe
 
@@ -84,9 +85,10 @@ def read_records_of(path: Path, recipe: Recipe) -> SiteRecords:
     """Reads the file and takes what the recipe takes of it. Needs no model.
 
     Raises:
-        DataError: the file cannot be used, see `read_records`.
+        DataError: the file cannot be used, see `read_records`, or a record is of a task that is not agreed on.
     """
     split = read_records(path, recipe.data)
+    require_tasks(path, [*split.train, *split.heldout], recipe)
     heldout = evaluated(split.heldout, recipe)
     return SiteRecords(split.train, heldout, DataSet.of(split.train), DataSet.of(heldout))
 
@@ -134,7 +136,8 @@ def examples_of(records: Sequence[Record], recipe: Recipe, model: AdaptedModel) 
     """The records as this model sees them, in order; a placeholder for each that it cannot be shown."""
     from sealora_client.objective.choice import objective_of  # here, because counting units needs no torch
 
-    return objective_of(recipe).examples(records, model.tokenizer, recipe.data, _vocabulary(model))
+    examples = objective_of(recipe).examples(records, model.tokenizer, recipe.data, _vocabulary(model))
+    return weighted(examples, records, recipe)
 
 
 def _vocabulary(model: AdaptedModel) -> int:

@@ -35,6 +35,7 @@ class Record:
         earlier: turns before the prompt: the system's if the record brings one, then the user's and the assistant's
             by turns.
         rejected: a response that is worse than `response`, where records are preferences.
+        task: what it is weighed by, if the recipe names a field for that; no part of what it is known by.
     """
 
     prompt: str
@@ -43,6 +44,7 @@ class Record:
     line: int = field(default=0, compare=False)
     earlier: tuple[Turn, ...] = ()
     rejected: str | None = None
+    task: str | None = None
 
     @property
     def texts(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from sealora_client.data.formats.choice import file_kind
 from sealora_client.data.formats.format import Row
 from sealora_client.data.layouts.choice import layout_of
+from sealora_client.data.layouts.layout import absent
 from sealora_client.data.persons import Persons
 from sealora_client.data.record import Record
 from sealora_common.errors import DataError
@@ -47,6 +48,8 @@ def read_records(path: Path, section: DataSection) -> Split:
             record = record.trimmed()
         if persons is not None:
             record = replace(record, person=persons.of(line, row.fields))
+        if section.task_field is not None:
+            record = replace(record, task=row.text(section.task_field, absent("task_field")).strip())
         part = _part(row, record, section)
         if record.person is not None:
             before, first = first_of_person.setdefault(record.person, (part, line))

@@ -17,6 +17,7 @@ from sealora_common.errors import OrderRefusedError, PolicyError, UnreadableErro
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.recipe import Recipe
 from sealora_common.recipe.sections.data import Unit
+from sealora_common.recipe.sections.objective import ObjectiveName
 from sealora_common.recipe.sections.privacy import ProtectingMechanismName
 from sealora_common.roster import Roster
 from sealora_common.round.groups import smallest_group
@@ -87,6 +88,8 @@ class SitePolicy(BaseModel):
     learning_rate: Range | None = None
     target_modules: tuple[str, ...] | None = None
     """Names that lora.target_modules may hold; `all-linear` is one."""
+    objectives: tuple[ObjectiveName, ...] | None = None
+    """Kinds of objective that are accepted; null for any."""
     hours: tuple[str, ...] = ()
     """Parts of the day in which orders are accepted, like `20:00-06:00`; none for all day. A round that began in
     them goes on after them."""
@@ -233,6 +236,12 @@ class SitePolicy(BaseModel):
                     f"the recipe's {name} is {value:g}",
                     allowed[0] <= value <= allowed[1],
                 )
+        if self.objectives is not None:
+            yield Verdict(
+                f"objectives is {_listed(self.objectives)}",
+                f"the recipe's objective.kind is {recipe.objective.kind}",
+                recipe.objective.kind in self.objectives,
+            )
         if self.target_modules is not None:
             named = recipe.lora.target_modules
             asked = (named,) if isinstance(named, str) else named

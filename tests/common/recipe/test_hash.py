@@ -243,6 +243,8 @@ PREFERENCES = {"data": {"layout": "preference"}, "privacy": {"heldout_clip": 100
 BASES = {
     ("objective", "kind"): PREFERENCES,
     ("objective", "beta"): PREFERENCES | {"objective": {"kind": "dpo"}},
+    ("data", "task_field"): {"data": {"task_field": "a"}, "objective": {"task_weights": {"a": 1}}},
+    ("objective", "task_weights"): {"data": {"task_field": "a"}, "objective": {"task_weights": {"a": 1}}},
     ("evaluation", "metric"): {
         "objective": {"kind": "classification"},
         "data": {"layout": "labelled", "labels": {"a": "x", "b": "y"}},

@@ -52,6 +52,8 @@ class DataSection(Section):
     they change otherwise is not learned."""
     prompt_field: str = "prompt"
     response_field: str = "response"
+    task_field: Annotated[str | None, AddedLater(None)] = None
+    """A field that names the task a record belongs to, where `objective.task_weights` weighs tasks."""
     split_field: str = "split"
     """A field holding `train` or `heldout`. Records without it are split by `heldout_fraction`."""
     system_prompt: str | None = None

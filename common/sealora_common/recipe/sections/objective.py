@@ -53,6 +53,11 @@ class ObjectiveSection(Section):
     """With `classification`: how much a record of each label counts in training, 1 if it is not named. What is measured
     counts all alike."""
 
+    task_weights: Annotated[dict[str, Positive], AddedLater({})] = Field(default_factory=dict)
+    """With `data.task_field`: how much a record of each task counts in training; every task is named here. Its loss is
+    multiplied before it is clipped. Tasks are weighed and not drawn at rates of their own, since how often a record is
+    drawn is what its privacy costs. What is measured counts all alike."""
+
     @model_validator(mode="after")
     def _is_of_its_kind(self) -> ObjectiveSection:
         for name, field in type(self).model_fields.items():
@@ -82,6 +87,11 @@ class ObjectiveSection(Section):
             )
         if self.kind == "classification":
             self._require_classes(data)
+        if bool(self.task_weights) != (data.task_field is not None):
+            raise ValueError(
+                "objective.task_weights weighs the tasks that data.task_field tells apart, but only one of the two is "
+                "set: set both, or neither"
+            )
         if self.loss_on == "all" and data.layout == "text":
             raise ValueError(
                 "objective.loss_on: all is for records with a prompt, and of a text all is learned anyway: leave it out"
