@@ -29,6 +29,10 @@ SECTIONS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "dpo": {"objective": {"kind": "dpo"}, **PREFERENCE},
     "ipo": {"objective": {"kind": "dpo", "loss": "ipo", "beta": 0.5}, **PREFERENCE},
+    "kto": {
+        "objective": {"kind": "kto_zero", "unwanted_weight": 2.0},
+        "data": {"layout": "feedback"},
+    },
     "orpo": {"objective": {"kind": "orpo"}, **PREFERENCE},
 }
 
@@ -40,6 +44,11 @@ _LINES: dict[str, Callable[[int], Line]] = {
         "label": number % 2,
     },
     "text": lambda number: {"text": f"The patient was seen in the clinic, and {number} was confirmed. " * 3},
+    "feedback": lambda number: {
+        "prompt": f"What is {number}?",
+        "completion": f"It is {number}, seen right." if number % 2 else f"No code for {number} in the clinic.",
+        "label": bool(number % 2),
+    },
     "preference": lambda number: {
         "prompt": f"What is {number}?",
         "chosen": f"It is {number}, seen right.",

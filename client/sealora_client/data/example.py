@@ -30,6 +30,7 @@ class Example:
             after the first token, which nothing predicts.
         rejected: the same record with its rejected response, where the two are compared: as a rule behind the same
             prompt, and without one of its own.
+        wanted: whether its response is one to learn; False for one to avoid.
         weight: how much its loss counts in training; no part of what is measured.
         following: what of the same record's text the model is shown in further examples, where one is too short for it.
     """
@@ -40,6 +41,7 @@ class Example:
     unusable: Unusable | None = None
     earlier: tuple[tuple[int, int], ...] = ()
     rejected: Example | None = None
+    wanted: bool = True
     weight: float = 1.0
     following: tuple[Example, ...] = ()
 

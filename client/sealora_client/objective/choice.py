@@ -7,6 +7,7 @@ from collections.abc import Callable
 from sealora_client.objective.causal import CausalLanguageModelling
 from sealora_client.objective.classification import Classification
 from sealora_client.objective.dpo import DirectPreference
+from sealora_client.objective.kto import WantedResponses
 from sealora_client.objective.objective import Objective
 from sealora_client.objective.orpo import OddsRatioPreference
 from sealora_client.objective.reference import Reference
@@ -29,6 +30,9 @@ def objective_of(recipe: Recipe, *, remembers: bool = True) -> Objective:
             Reference(recipe, remembers), section.beta, section.loss, section.label_smoothing
         ),
         "orpo": lambda: OddsRatioPreference(section.beta),
+        "kto_zero": lambda: WantedResponses(
+            Reference(recipe, remembers), section.beta, section.wanted_weight, section.unwanted_weight
+        ),
     }
     return objectives[section.kind]()
 

@@ -15,6 +15,7 @@ _UNITS: Final[dict[ObjectiveName, str]] = {
     "classification": "nats a record",
     "dpo": "nats a pair",
     "orpo": "nats a pair",
+    "kto_zero": "from 0 to 1 a record",
 }
 
 

@@ -263,7 +263,13 @@ SOURCES = Path(load_data.__code__.co_filename).parents[1]
         (r"\.shown\(", {"data/examples.py", "data/templates/soundness.py"}),  # which shows a word, and no record
         (
             r"\bto_examples\(",
-            {"data/examples.py", "objective/causal.py", "objective/classification.py", "objective/pairs.py"},
+            {
+                "data/examples.py",
+                "objective/causal.py",
+                "objective/classification.py",
+                "objective/kto.py",
+                "objective/pairs.py",
+            },
         ),
         (r"\bDataSet\.of\(", {"data/load.py"}),
         (r"\bPopulation\.of\(", {"data/load.py", "data/population.py"}),

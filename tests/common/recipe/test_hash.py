@@ -240,6 +240,7 @@ def test_recipes_that_differ_in_any_field_differ_in_their_hash(data: st.DataObje
 
 
 PREFERENCES = {"data": {"layout": "preference"}, "privacy": {"heldout_clip": 1000.0}}
+FEEDBACK = {"data": {"layout": "feedback"}, "objective": {"kind": "kto_zero"}}
 BASES = {
     ("objective", "kind"): PREFERENCES,
     ("objective", "beta"): PREFERENCES | {"objective": {"kind": "dpo"}},
@@ -249,6 +250,8 @@ BASES = {
         "objective": {"kind": "classification"},
         "data": {"layout": "labelled", "labels": {"a": "x", "b": "y"}},
     },
+    ("objective", "wanted_weight"): FEEDBACK,
+    ("objective", "unwanted_weight"): FEEDBACK,
     ("objective", "label_weights"): {
         "objective": {"kind": "classification"},
         "data": {"layout": "labelled", "labels": {"a": "x", "b": "y"}},

@@ -37,7 +37,7 @@ def test_what_fits_is_taken_and_hashed(overrides):
 REFUSED = {
     "pairs of no preference": (["objective.kind=dpo"], "learns from the layout preference, but data.layout is prompt"),
     "odds of no preference": (["objective.kind=orpo", "data.layout=text"], "but data.layout is text"),
-    "beta of causal": (["objective.beta=0.2"], "beta is read with kind: dpo or orpo, and not with causal"),
+    "beta of causal": (["objective.beta=0.2"], "beta is read with kind: dpo or orpo or kto_zero, and not with causal"),
     "loss_on of dpo": (
         ["objective.kind=dpo", "data.layout=preference", "objective.loss_on=all"],
         "loss_on is read with kind: causal, and not with dpo",
@@ -105,3 +105,29 @@ def test_classes_that_are_agreed_on_are_taken():
     weighed = recipe(*CLASSES, labels, "objective.label_weights={'1': 5}", "evaluation.metric=accuracy")
     assert weighed.objective.label_weights == {"1": 5.0}
     assert weighed.hash != recipe(*CLASSES, labels).hash
+
+
+FEEDBACK = ["objective.kind=kto_zero", "data.layout=feedback"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (
+            ["objective.kind=kto", "data.layout=feedback"],
+            "kto has every record in the gradients of the.*kto_zero",
+        ),
+        (["objective.kind=contrastive"], "its negatives are the other records of a batch"),
+        (["objective.kind=kto_zero"], "learns from the layout feedback, but data.layout is prompt_response"),
+        (["data.layout=feedback"], "kind: causal learns from the layout"),
+        (["objective.unwanted_weight=2"], "unwanted_weight is read with kind: kto_zero, and not with causal"),
+        ([*FEEDBACK, "objective.loss=ipo"], "loss is read with kind: dpo, and not with kto_zero"),
+    ],
+)
+def test_what_mixes_records_or_is_no_feedback_is_refused(overrides, said):
+    with pytest.raises(RecipeError, match=said):
+        recipe(*overrides)
+
+
+def test_feedback_is_taken():
+    assert recipe(*FEEDBACK, "objective.wanted_weight=2").objective.wanted_weight == 2

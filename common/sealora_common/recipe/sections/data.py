@@ -12,7 +12,7 @@ from sealora_common.recipe.sections.section import Section
 Unit = Literal["record", "person"]
 LearnedTurns = Literal["all", "last"]
 LongTexts = Literal["cut", "split"]
-LayoutName = Literal["prompt_response", "instruction", "messages", "text", "preference", "labelled"]
+LayoutName = Literal["prompt_response", "instruction", "messages", "text", "preference", "feedback", "labelled"]
 
 LAYOUT_FIELDS: Final[dict[LayoutName, tuple[str, ...]]] = {
     "prompt_response": (),  # which has settings of its own for them
@@ -20,6 +20,7 @@ LAYOUT_FIELDS: Final[dict[LayoutName, tuple[str, ...]]] = {
     "messages": ("messages", "system"),
     "text": ("text",),
     "preference": ("prompt", "chosen", "rejected"),
+    "feedback": ("prompt", "completion", "label"),
     "labelled": ("text", "label"),
 }
 """The fields of a record that each layout reads, by the names that `data.fields` may give other names for."""
@@ -32,7 +33,8 @@ class DataSection(Section):
     """Which fields make a record. `prompt_response`: a prompt and the response to it. `instruction`: Alpaca's
     `instruction`, `input` and `output`, perhaps with `system` and `history`. `messages`: a conversation, also
     ShareGPT's. `text`: a text that stands by itself. `preference`: a prompt with a `chosen` and a `rejected` response.
-    `labelled`: a text and its class, which the model learns to say."""
+    `feedback`: a prompt, a `completion` and a `label` that says whether it was wanted. `labelled`: a text and its
+    class, which the model learns to say."""
     fields: Annotated[dict[str, str], AddedLater({})] = Field(default_factory=dict)
     """Names of a record's fields where they differ from those that the layout reads: `{text: note}`."""
     labels: Annotated[dict[str, str], AddedLater({})] = Field(default_factory=dict)

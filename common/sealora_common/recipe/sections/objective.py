@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from sealora_common.recipe.hash import AddedLater
 from sealora_common.recipe.sections.data import LAYOUT_FIELDS, DataSection, LayoutName
 from sealora_common.recipe.sections.privacy import PrivacySection
 from sealora_common.recipe.sections.section import Positive, Section
 
-ObjectiveName = Literal["causal", "classification", "dpo", "orpo"]
+ObjectiveName = Literal["causal", "classification", "dpo", "orpo", "kto_zero"]
 LossOn = Literal["responses", "all"]
 PairLoss = Literal["sigmoid", "ipo"]
 
@@ -20,35 +20,58 @@ _READ: Final[dict[ObjectiveName, tuple[str, ...]]] = {
     "classification": ("label_weights",),
     "dpo": ("beta", "loss", "label_smoothing"),
     "orpo": ("beta",),
+    "kto_zero": ("beta", "wanted_weight", "unwanted_weight"),
 }
 _LAYOUTS: Final[dict[ObjectiveName, tuple[LayoutName, ...]]] = {
-    "causal": tuple(LAYOUT_FIELDS),
+    "causal": tuple(layout for layout in LAYOUT_FIELDS if layout != "feedback"),
     "classification": ("labelled",),
     "dpo": ("preference",),
     "orpo": ("preference",),
+    "kto_zero": ("feedback",),
 }
+
+_OVER_A_BATCH: Final = {
+    "kto": "its reference point is an estimate over a batch: choose kto_zero, which fixes it at 0",
+    "contrastive": "its negatives are the other records of a batch: there is none without them",
+}
+"""Objectives that people know, of which no record's gradient is its own."""
+
+
+def _not_over_a_batch(kind: object) -> object:
+    if isinstance(kind, str) and kind in _OVER_A_BATCH:
+        raise ValueError(
+            f"{kind} has every record in the gradients of the others, which clipping does not bound, as "
+            f"{_OVER_A_BATCH[kind]} (docs/objectives.md)"
+        )
+    return kind
 
 
 class ObjectiveSection(Section):
     """What is learned of each record, and how much each counts; see docs/objectives.md."""
 
-    kind: Annotated[ObjectiveName, AddedLater("causal")] = "causal"
+    kind: Annotated[ObjectiveName, BeforeValidator(_not_over_a_batch), AddedLater("causal")] = "causal"
     """`causal`: to say the response (of a preference the chosen one), or the text that stands by itself.
     `classification`: which of the words of `data.labels` answers a text, and no other word counts. `dpo`: to prefer the
     chosen response more than the model did before (Rafailov et al. 2023, arXiv:2305.18290). `orpo`: to say the chosen
-    response and to prefer it, without a reference (Hong et al. 2024, arXiv:2403.07691)."""
+    response and to prefer it, without a reference (Hong et al. 2024, arXiv:2403.07691). `kto_zero`: to say wanted
+    responses more than the model did before and unwanted ones less (Ethayarajh et al. 2024, arXiv:2402.01306), with the
+    reference point fixed at 0, as in the loss that is called apo_zero_unpaired elsewhere."""
     loss_on: Annotated[LossOn, AddedLater("responses")] = "responses"
     """With `causal`: `responses` alone, or `all` tokens but the first, the template's and the prompt's too, whatever a
     record says of its turns."""
     beta: Annotated[Positive, AddedLater(0.1)] = 0.1
-    """With `dpo`: how closely the model is kept to what it was; larger is closer. With `orpo`: the weight of the odds
-    ratio beside the likelihood, the paper's lambda."""
+    """With `dpo` and `kto_zero`: how closely the model is kept to what it was; larger is closer. With `orpo`: the
+    weight of the odds ratio beside the likelihood, the paper's lambda."""
     loss: Annotated[PairLoss, AddedLater("sigmoid")] = "sigmoid"
     """With `dpo`: the paper's `sigmoid`, or `ipo` (Azar et al. 2023, arXiv:2310.12036) on mean log-likelihoods a token,
     whose beta is that paper's tau."""
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5), AddedLater(0.0)] = 0.0
     """With `dpo` and its `sigmoid`: the share of records whose preference is taken to be the wrong way round (cDPO)."""
 
+    wanted_weight: Annotated[Positive, AddedLater(1.0)] = 1.0
+    """With `kto_zero`: how much a wanted response counts in training."""
+    unwanted_weight: Annotated[Positive, AddedLater(1.0)] = 1.0
+    """With `kto_zero`: how much an unwanted one does. What is measured counts all alike."""
     label_weights: Annotated[dict[str, Positive], AddedLater({})] = Field(default_factory=dict)
     """With `classification`: how much a record of each label counts in training, 1 if it is not named. What is measured
     counts all alike."""
