@@ -18,15 +18,37 @@ PREFERENCE = {"data": {"layout": "preference"}}
 SECTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "all tokens": {"objective": {"loss_on": "all"}},
     "split texts": {"objective": {}, "data": {"layout": "text", "long_texts": "split", "max_tokens": 24}},
+    "classification": {
+        "objective": {"kind": "classification", "label_weights": {"1": 2.0}},
+        "data": {"layout": "labelled", "labels": {"0": "benign", "1": "malignant"}},
+    },
+    "accuracy": {
+        "objective": {"kind": "classification"},
+        "data": {"layout": "labelled", "labels": {"0": "malignant", "1": "benign"}},
+        "evaluation": {"metric": "accuracy"},
+    },
     "dpo": {"objective": {"kind": "dpo"}, **PREFERENCE},
     "ipo": {"objective": {"kind": "dpo", "loss": "ipo", "beta": 0.5}, **PREFERENCE},
+    "kto": {
+        "objective": {"kind": "kto_zero", "unwanted_weight": 2.0},
+        "data": {"layout": "feedback"},
+    },
     "orpo": {"objective": {"kind": "orpo"}, **PREFERENCE},
 }
 
 Line = dict[str, object]
 _LINES: dict[str, Callable[[int], Line]] = {
     "prompt_response": lambda number: {"prompt": f"What is {number}?", "response": f"It is {number}, seen right."},
+    "labelled": lambda number: {
+        "text": f"{'right' if number % 2 else 'left'} {number}",
+        "label": number % 2,
+    },
     "text": lambda number: {"text": f"The patient was seen in the clinic, and {number} was confirmed. " * 3},
+    "feedback": lambda number: {
+        "prompt": f"What is {number}?",
+        "completion": f"It is {number}, seen right." if number % 2 else f"No code for {number} in the clinic.",
+        "label": bool(number % 2),
+    },
     "preference": lambda number: {
         "prompt": f"What is {number}?",
         "chosen": f"It is {number}, seen right.",
@@ -51,6 +73,7 @@ def write_objective_federation(
         sealing={"ring_bits": 24},
         server={"learning_rate": 1.0 if mechanism == "local" else 20.0},
         **{"data": {"max_tokens": 64, **sections.get("data", {})}, "objective": sections["objective"]},
+        evaluation=sections.get("evaluation", {}),
     )
     recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
     line_of = _LINES[recipe["data"].get("layout", "prompt_response")]

@@ -27,10 +27,18 @@ PAIRS = {"data": {"layout": "preference"}}
 OBJECTIVES: dict[str, dict[str, dict[str, Any]]] = {
     "causal": {},
     "all tokens": {"objective": {"loss_on": "all"}},
+    "classification": {
+        "objective": {"kind": "classification"},
+        "data": {"layout": "labelled", "labels": {"0": "benign", "1": "malignant", "2": "unclear"}},
+    },
     "dpo": {"objective": {"kind": "dpo", "beta": 0.5}, **PAIRS},
     "cdpo": {"objective": {"kind": "dpo", "beta": 0.5, "label_smoothing": 0.2}, **PAIRS},
     "ipo": {"objective": {"kind": "dpo", "beta": 0.5, "loss": "ipo"}, **PAIRS},
     "orpo": {"objective": {"kind": "orpo", "beta": 0.5}, **PAIRS},
+    "kto": {
+        "objective": {"kind": "kto_zero", "beta": 0.5},
+        "data": {"layout": "feedback"},
+    },
 }
 """Sections of a recipe that trains for each."""
 
@@ -76,8 +84,10 @@ def single_gradients(recipe: Recipe, model: AdaptedModel, layout: AdapterLayout,
 def _loss(recipe: Recipe, model: AdaptedModel, example: Example) -> Tensor:
     losses: dict[str, Callable[[], Tensor]] = {
         "causal": lambda: -_log_likelihoods(model, example).mean(),
+        "classification": lambda: _classification(recipe, model, example),
         "dpo": lambda: _dpo(recipe, model, example),
         "orpo": lambda: _orpo(recipe, model, example),
+        "kto_zero": lambda: _kto(recipe, model, example),
     }
     return losses[recipe.objective.kind]()
 
@@ -91,22 +101,41 @@ def _log_likelihoods(model: AdaptedModel, example: Example) -> Tensor:
     return every[torch.from_numpy(example.learned[1:])]
 
 
+def _classification(recipe: Recipe, model: AdaptedModel, example: Example) -> Tensor:
+    tokens = torch.from_numpy(example.tokens.astype(np.int64))
+    logits = model.model(input_ids=tokens[None], use_cache=False).logits[0, -2]
+    classes = [model.tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in recipe.data.labels.values()]
+    assert int(tokens[-1]) in classes
+    return logits[classes].exp().sum().log() - logits[tokens[-1]]
+
+
 def _dpo(recipe: Recipe, model: AdaptedModel, example: Example) -> Tensor:
     section = recipe.objective
     reduce = torch.mean if section.loss == "ipo" else torch.sum
-    now = [reduce(_log_likelihoods(model, each)) for each in example.sequences]
-    live = {name: parameter.data for name, parameter in _parameters(model).items()}
-    with torch.no_grad():
-        for name, start in _initial(recipe, model).items():
-            _parameters(model)[name].data = torch.from_numpy(start.copy()).double()
-        before = [reduce(_log_likelihoods(model, each)) for each in example.sequences]
-        for name, value in live.items():
-            _parameters(model)[name].data = value
-    ratio = (now[0] - before[0]) - (now[1] - before[1])
+    chosen, rejected = (_ratio(recipe, model, each, reduce) for each in example.sequences)
+    ratio = chosen - rejected
     if section.loss == "ipo":
         return (ratio - 1 / (2 * section.beta)) ** 2
     right, wrong = torch.sigmoid(section.beta * ratio), torch.sigmoid(-section.beta * ratio)
     return -(1 - section.label_smoothing) * right.log() - section.label_smoothing * wrong.log()
+
+
+def _ratio(recipe: Recipe, model: AdaptedModel, example: Example, reduce: Callable[[Tensor], Tensor]) -> Tensor:
+    """What the model says of the response beyond what it said before it was trained."""
+    now = reduce(_log_likelihoods(model, example))
+    live = {name: parameter.data for name, parameter in _parameters(model).items()}
+    with torch.no_grad():
+        for name, start in _initial(recipe, model).items():
+            _parameters(model)[name].data = torch.from_numpy(start.copy()).double()
+        before = reduce(_log_likelihoods(model, example))
+        for name, value in live.items():
+            _parameters(model)[name].data = value
+    return now - before
+
+
+def _kto(recipe: Recipe, model: AdaptedModel, example: Example) -> Tensor:
+    ratio = recipe.objective.beta * _ratio(recipe, model, example, torch.sum)
+    return 1 - torch.sigmoid(ratio if example.wanted else -ratio)
 
 
 def _orpo(recipe: Recipe, model: AdaptedModel, example: Example) -> Tensor:

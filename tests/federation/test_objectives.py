@@ -21,7 +21,10 @@ def test_a_federation_learns_it_privately(tiny_base, tmp_path, objective, mechan
     for site in ("site-0", "site-1", "site-2"):
         rounds = history_of(run, site)
         losses = [line["heldout_loss"] for line in rounds]
-        assert losses[-1] < 0.9 * losses[0], losses
+        if objective == "accuracy":
+            assert losses[-1] > losses[0] + 0.2, losses
+        else:
+            assert losses[-1] < 0.9 * losses[0], losses
         spent = [line["epsilon"] for line in rounds if line["kind"] == "train"]
         assert 0 < spent[0] < spent[-1] <= 1000
 

@@ -20,6 +20,7 @@ from sealora_client.data.remarks import remarks
 from sealora_client.data.selection import evaluated
 from sealora_client.data.source.places import Places
 from sealora_client.data.spool import Excerpt, Joined, Spool
+from sealora_client.data.tasks import require_tasks, weighted
 from sealora_common.errors import DataError, ModelError
 from sealora_common.recipe import Recipe
 
@@ -32,6 +33,7 @@ UNUSABLE_REASONS: dict[Unusable, str] = {
     "tokenizer": "the tokenizer fails on them",
     "prompt": "nothing of their prompts is left as tokens",
     "response": "nothing of their responses is left as tokens",
+    "label": "their labels are other tokens after their texts than after others",
     "vocabulary": "the tokenizer makes tokens of them that the model has no embedding for",
 }
 """Why a record is a placeholder, of several of them, in a sentence."""
@@ -89,9 +91,10 @@ def read_records_of(path: Path, recipe: Recipe) -> SiteRecords:
     """Reads the file and takes what the recipe takes of it. Needs no model.
 
     Raises:
-        DataError: the file cannot be used, see `read_records`.
+        DataError: the file cannot be used, see `read_records`, or a record is of a task that is not agreed on.
     """
     split = read_records(path, recipe.data)
+    require_tasks(path, split.places, Joined(split.train, split.heldout), recipe)
     heldout = evaluated(split.heldout, recipe)
     return SiteRecords(split.train, heldout, DataSet.of(split.train), DataSet.of(heldout), split.places)
 
@@ -171,7 +174,8 @@ def examples_of(records: Sequence[Record], recipe: Recipe, model: AdaptedModel) 
     """The records as this model sees them, in order; a placeholder for each that it cannot be shown."""
     from sealora_client.objective.choice import objective_of  # here, because counting units needs no torch
 
-    return objective_of(recipe).examples(records, model.tokenizer, recipe.data, _vocabulary(model))
+    examples = objective_of(recipe).examples(records, model.tokenizer, recipe.data, _vocabulary(model))
+    return weighted(examples, records, recipe)
 
 
 def _vocabulary(model: AdaptedModel) -> int:

@@ -12,6 +12,7 @@ from sealora_client.data.fingerprint import digest_of_record, digest_of_row
 from sealora_client.data.formats.format import Row
 from sealora_client.data.formats.kind import RowError
 from sealora_client.data.layouts.choice import layout_of
+from sealora_client.data.layouts.layout import absent
 from sealora_client.data.persons import Persons
 from sealora_client.data.record import Record
 from sealora_client.data.source.places import Places
@@ -104,6 +105,8 @@ class _Reading:
             record = record.trimmed()
         if self._persons is not None:
             record = replace(record, person=self._persons.of(row.line, row.fields))
+        if self._section.task_field is not None:
+            record = replace(record, task=row.text(self._section.task_field, absent("task_field")).strip())
         part = _part(row, record, self._section)
         if record.person is not None:
             before, first = self._of_person.setdefault(record.person, (part, row.line))

@@ -23,9 +23,9 @@ class HeldoutLoss(Measurement):
     """The objective's loss on held-out records. LOCAL: it is not noisy and stays at the site.
 
     Attributes:
-        nll_sum: over all that is predicted, in nats where that is a response's tokens.
-        tokens: number of those tokens.
-        by_unit: float64, shape (N,): each unit's mean over its examples of nats a token.
+        nll_sum: over all that is predicted.
+        tokens: number of its terms: tokens, or examples that are judged as a whole.
+        by_unit: float64, shape (N,): each unit's mean over its examples of loss a term.
     """
 
     nll_sum: float
@@ -33,14 +33,12 @@ class HeldoutLoss(Measurement):
 
     @property
     def mean(self) -> float:
-        """Nats a token; nan if there is no token."""
+        """The loss a term (a token, a pair, a record); nan if there is none."""
         return self.nll_sum / self.tokens if self.tokens else math.nan
 
 
 class HeldoutLossMetric(ReleasedMetric):
     """The objective's loss, clipped to [0, `privacy.heldout_clip`]."""
-
-    unit = "nats a token"
 
     def public_range(self, recipe: Recipe) -> PublicRange:
         """A loss that is not finite counts as the largest: the model knows nothing of such a unit."""

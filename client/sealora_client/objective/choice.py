@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sealora_client.objective.causal import CausalLanguageModelling
+from sealora_client.objective.classification import Classification
 from sealora_client.objective.dpo import DirectPreference
+from sealora_client.objective.kto import WantedResponses
 from sealora_client.objective.objective import Objective
 from sealora_client.objective.orpo import OddsRatioPreference
 from sealora_client.objective.reference import Reference
@@ -23,9 +25,18 @@ def objective_of(recipe: Recipe, *, remembers: bool = True) -> Objective:
     section = recipe.objective
     objectives: dict[ObjectiveName, Callable[[], Objective]] = {
         "causal": lambda: CausalLanguageModelling(section.loss_on),
+        "classification": lambda: classification_of(recipe),
         "dpo": lambda: DirectPreference(
             Reference(recipe, remembers), section.beta, section.loss, section.label_smoothing
         ),
         "orpo": lambda: OddsRatioPreference(section.beta),
+        "kto_zero": lambda: WantedResponses(
+            Reference(recipe, remembers), section.beta, section.wanted_weight, section.unwanted_weight
+        ),
     }
     return objectives[section.kind]()
+
+
+def classification_of(recipe: Recipe) -> Classification:
+    """The classification that the recipe's objective is."""
+    return Classification(recipe.data, recipe.objective.label_weights)

@@ -68,7 +68,7 @@ class Objective(Protocol):
         """An example that belongs to no record, for whoever asks the model or plants canaries.
 
         Args:
-            sequences: `width` of them, of random tokens: a prompt and a response, 1 token or more each.
+            sequences: `width` of them, of random tokens, any number: a prompt and a response.
             tokenizer: the base model's.
         """
 

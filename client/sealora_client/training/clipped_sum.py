@@ -145,8 +145,9 @@ class ClippedSum:
     def _add(self, units: Sequence[Unit], total: torch.Tensor) -> None:
         gradients, plan = self._gradients, self._plan
         gradients.start(self._rows)  # all of them, whatever there is: norms and sums are kernels of a shape, too
-        # A unit's loss is the mean over its examples.
-        flat = [(example, row, 1.0 / len(unit)) for row, unit in enumerate(units) for example in unit]
+        # A unit's loss is the mean over its examples, each at its weight: before it is clipped, so that no weight
+        # changes what a unit can do to the sum.
+        flat = [(example, row, example.weight / len(unit)) for row, unit in enumerate(units) for example in unit]
         for places in micro_batches([example for example, _, _ in flat], self._rows):
             examples, owners, shares = zip(*(flat[place] for place in places), strict=True)
             batch = self._objective.batch(examples, self._model.pad_id, self._model.device, self._rows)

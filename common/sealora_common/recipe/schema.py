@@ -16,6 +16,7 @@ from sealora_common.recipe.sections.adapters.ia3 import Ia3Section
 from sealora_common.recipe.sections.adapters.layer_norm import LayerNormSection
 from sealora_common.recipe.sections.adapters.prompt_tuning import PromptTuningSection
 from sealora_common.recipe.sections.data import DataSection
+from sealora_common.recipe.sections.evaluation import EvaluationSection
 from sealora_common.recipe.sections.lora import LoraSection
 from sealora_common.recipe.sections.model import ModelSection
 from sealora_common.recipe.sections.objective import ObjectiveSection
@@ -48,6 +49,7 @@ class Recipe(Section):
     data: DataSection = DataSection()
     objective: Annotated[ObjectiveSection, AddedLater({})] = ObjectiveSection()
     training: TrainingSection = TrainingSection()
+    evaluation: Annotated[EvaluationSection, AddedLater({})] = EvaluationSection()
     privacy: PrivacySection = PrivacySection()
     sealing: SealingSection = SealingSection()
     server: ServerSection = ServerSection()
@@ -93,6 +95,7 @@ class Recipe(Section):
         self._require_steps()
         self._require_stopping()
         self.objective.require_fitting(self.data, self.privacy)
+        self.evaluation.require_fitting(self.objective)
         # Late, for the mechanisms' grid reads recipes.
         from sealora_common.privacy.mechanisms import mechanism_of
 

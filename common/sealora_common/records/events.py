@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import FiniteFloat
 
+from sealora_common.records.heldout_figure import HeldoutFigure
 from sealora_common.records.record import FiniteOrNone, WrittenRecord
 
 StageName = Literal["train", "share", "check", "disclose", "mask", "confirm", "open", "evaluate"]
@@ -30,6 +31,8 @@ class RunStarted(WrittenRecord):
     """SHA-256, hex, of the values of the adapter that the run began with, if that is an earlier run's."""
     first_round: int = 1
     """Above 1 when the run was resumed."""
+    heldout: HeldoutFigure = HeldoutFigure()
+    """What evaluations tell."""
     insecure: bool = False
     """Noise or masks came from a fixed seed, for a test: nothing of this run is private."""
 

@@ -20,6 +20,7 @@ from sealora_common.records.events import (
     StoppedEarly,
     TurnedAway,
 )
+from sealora_common.records.heldout_figure import HeldoutFigure
 
 SiteCondition = Literal["waiting", "working", "answered", "lost", "away"]
 """`away`: connected, and takes no part; `lost`: failed in a stage, and counts again once it answers."""
@@ -102,7 +103,7 @@ class RunState:
         rounds_finished: of those that count, which a resumed run may have fewer of.
         round_seconds: of each finished round.
         survivors: sites in the last opened sum.
-        heldout_losses: rounds trained -> the opened sum's mean; None where it told none.
+        heldout_losses: rounds trained -> the opened sum's mean of what `heldout` says; None where it told none.
         adapter_sha256: of the newest adapter, hex; of the one that was kept, once the run has come to its end.
         kept_round: rounds that the adapter had been trained that was kept at the end; None before.
         ended: how, since the newest start.
@@ -164,6 +165,11 @@ class RunState:
     def final_round(self) -> int:
         """Rounds that the final adapter has been trained, or will have been as far as is known."""
         return self.rounds if self.kept_round is None else self.kept_round
+
+    @property
+    def heldout(self) -> HeldoutFigure:
+        """What its evaluations tell."""
+        return HeldoutFigure() if self.started is None else self.started.heldout
 
     @property
     def present_stage(self) -> StageState | None:

@@ -13,17 +13,18 @@ from dataclasses import dataclass
 
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.recipe import Recipe
+from sealora_common.records.heldout_figure import HeldoutFigure
 
 _DEVIATIONS = 2.0
 
 
 @dataclass(frozen=True)
-class HeldoutFigure:
+class ToldFigure:
     """What a round told of the adapter that came into it, or the final evaluation of the last one.
 
     Attributes:
         trained: rounds that the adapter had been trained.
-        loss: noisy mean over the sites; lower is better.
+        loss: noisy mean over the sites of what the recipe's evaluations tell.
         sites: how many sites' figures are in it.
     """
 
@@ -32,7 +33,7 @@ class HeldoutFigure:
     sites: int
 
 
-def best_figure(recipe: Recipe, figures: Sequence[HeldoutFigure]) -> HeldoutFigure:
+def best_figure(recipe: Recipe, figures: Sequence[ToldFigure]) -> ToldFigure:
     """The last figure that was an improvement on the best before it; the first one if none was.
 
     Args:
@@ -42,7 +43,7 @@ def best_figure(recipe: Recipe, figures: Sequence[HeldoutFigure]) -> HeldoutFigu
     return figures[_best(recipe, figures)]
 
 
-def stops(recipe: Recipe, figures: Sequence[HeldoutFigure]) -> bool:
+def stops(recipe: Recipe, figures: Sequence[ToldFigure]) -> bool:
     """Whether no more rounds are to be trained: as many figures as the recipe is patient were no improvement."""
     stopping = recipe.server.early_stopping
     if stopping is None or not figures:
@@ -50,24 +51,26 @@ def stops(recipe: Recipe, figures: Sequence[HeldoutFigure]) -> bool:
     return len(figures) - 1 - _best(recipe, figures) >= stopping.patience
 
 
-def least_improvement(recipe: Recipe, best: HeldoutFigure, other: HeldoutFigure) -> float:
-    """By how much `other` must be lower than `best` to be an improvement, in nats a token.
+def least_improvement(recipe: Recipe, best: ToldFigure, other: ToldFigure) -> float:
+    """By how much `other` must be better than `best` to be an improvement, in the figure's unit.
 
     The recipe's `min_delta`; or twice the standard deviation of the difference of the two, as far as that is public.
-    A site with n held-out units adds Gaussian noise of noise_multiplier * heldout_clip / n to its own mean. How many it
+    A site with n held-out units adds Gaussian noise of noise_multiplier * (width of the figure's range) / n to its own
+    mean. How many it
     has is its own business, so n is taken to be `data.heldout_limit`: the least noise there can be.
     """
     stopping = recipe.server.early_stopping
     if stopping is not None and stopping.min_delta is not None:
         return stopping.min_delta
     multiplier = mechanism_of(recipe).heldout_plan(recipe).event.noise_multiplier
-    of_one_site = multiplier * recipe.privacy.heldout_clip / recipe.data.heldout_limit
+    of_one_site = multiplier * HeldoutFigure.of(recipe).range_width(recipe) / recipe.data.heldout_limit
     return _DEVIATIONS * of_one_site * math.sqrt(1 / best.sites + 1 / other.sites)
 
 
-def _best(recipe: Recipe, figures: Sequence[HeldoutFigure]) -> int:
-    best = 0
+def _best(recipe: Recipe, figures: Sequence[ToldFigure]) -> int:
+    best, sign = 0, 1 if HeldoutFigure.of(recipe).better == "lower" else -1
     for place, figure in enumerate(figures):
-        if figure.loss < figures[best].loss - least_improvement(recipe, figures[best], figure):
+        gained = sign * (figures[best].loss - figure.loss)
+        if gained > least_improvement(recipe, figures[best], figure):
             best = place
     return best

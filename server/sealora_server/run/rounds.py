@@ -17,13 +17,14 @@ from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.receipts.receipt import Receipt
 from sealora_common.records.event_log import read_events
 from sealora_common.records.events import EvaluationFinished, RoundFinished, RunFinished, RunStarted, StoppedEarly
+from sealora_common.records.heldout_figure import HeldoutFigure
 from sealora_common.roster import Roster
 from sealora_common.round.clip_norm import next_clip_norm
 from sealora_common.round.clip_range import initial_range, next_range
 from sealora_common.round.learning_rate import growth_of_steps
 from sealora_common.round.order import vector_digest
 from sealora_server.run.attempts import Attempts, RoundRequest
-from sealora_server.run.best_round import HeldoutFigure, best_figure, stops
+from sealora_server.run.best_round import ToldFigure, best_figure, stops
 from sealora_server.run.sealed_round import SealedSum
 from sealora_server.run.server_optimizer import ServerOptimizer
 from sealora_server.run.store import EvaluationRecord, RoundRecord, RunResult, RunStore
@@ -84,7 +85,7 @@ class _Run:
             self._report_stop(trained, figures)
         # One that is stored is not held again: it would cost the sites again.
         evaluation = self._store.evaluation or self._evaluate(replace(request, purpose="evaluate"), optimizer)
-        last_figure = HeldoutFigure(trained, evaluation.heldout_loss, len(evaluation.survivors))
+        last_figure = ToldFigure(trained, evaluation.heldout_loss, len(evaluation.survivors))
         keeps_best = self._recipe.server.keep == "best"
         kept = best_figure(self._recipe, [*figures, last_figure]) if keeps_best else last_figure
         result = RunResult(
@@ -105,13 +106,13 @@ class _Run:
         # Last: a run that is finished is not gone on with, and its log would never tell its end.
         self._store.finish(result)
 
-    def _figures(self, done: int) -> list[HeldoutFigure]:
+    def _figures(self, done: int) -> list[ToldFigure]:
         """What the first so many rounds told, in their order; nothing where nobody asks."""
         if not self._recipe.server.compares_rounds:
             return []
         return [figure for number in range(1, done + 1) for figure in _told(self._store.record(number))]
 
-    def _report_stop(self, trained: int, figures: Sequence[HeldoutFigure]) -> None:
+    def _report_stop(self, trained: int, figures: Sequence[ToldFigure]) -> None:
         best = best_figure(self._recipe, figures)
         self._store.events.write(StoppedEarly(round=trained, best_round=best.trained, best_heldout_loss=best.loss))
 
@@ -201,13 +202,14 @@ class _Run:
                 continue_from=self._recipe.continue_from,
                 expected_epochs=self._recipe.expected_epochs,
                 first_round=first_round,
+                heldout=HeldoutFigure.of(self._recipe),
                 insecure=insecure_seed_in_use(),
             )
         )
 
 
-def _told(record: RoundRecord) -> list[HeldoutFigure]:
+def _told(record: RoundRecord) -> list[ToldFigure]:
     """The round's figure of the adapter that came into it, if it evaluated."""
     if record.heldout_loss is None:
         return []
-    return [HeldoutFigure(record.round_number - 1, record.heldout_loss, len(record.survivors))]
+    return [ToldFigure(record.round_number - 1, record.heldout_loss, len(record.survivors))]

@@ -118,7 +118,7 @@ def _loss_chart(summary: Summary, histories: Mapping[str, SiteHistory], curve: C
     series.append(Series(_FEDERATION, curve, "federation"))
     if not any(one.points for one in series):
         return None
-    description = "Held-out loss by rounds trained; lower is better."
+    description = f"{summary.heldout.title} by rounds trained; {summary.heldout.better} is better."
     if len(curve) > 1:
         description += (
             f" The federation's mean goes from {quantities.loss_text(curve[0][1])} after "
@@ -127,7 +127,7 @@ def _loss_chart(summary: Summary, histories: Mapping[str, SiteHistory], curve: C
         )
     return line_chart(
         identifier="loss",
-        title="Held-out loss",
+        title=summary.heldout.title,
         description=description,
         series=series,
         rounds=summary.rounds,

@@ -73,18 +73,19 @@ def _headline(summary: Summary) -> Text:
         line.append(f" ({epochs_text(summary.expected_epochs)} expected)")
     line.append(f" in {time_text(summary.seconds)}")
     if summary.heldout_loss_before is not None and summary.heldout_loss_after is not None:
-        line.append(f", held-out loss {loss_text(summary.heldout_loss_before)} -> ")
+        line.append(f", {summary.heldout.name} {loss_text(summary.heldout_loss_before)} -> ")
         line.append(loss_text(summary.heldout_loss_after), style="bold")
-        line.append(f" ({change_text(summary.heldout_loss_change)})")
+        if summary.heldout.is_loss:
+            line.append(f" ({change_text(summary.heldout_loss_change)})")
     return line
 
 
 def _site_table(summary: Summary) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_footer=True)
-    before = loss_text(summary.heldout_loss_before)
+    before, name = loss_text(summary.heldout_loss_before), summary.heldout.short
     table.add_column("site", "federation")
-    table.add_column("loss\nbefore", before, justify="right")
-    table.add_column("loss\nafter", loss_text(summary.heldout_loss_after), justify="right")
+    table.add_column(f"{name}\nbefore", before, justify="right")
+    table.add_column(f"{name}\nafter", loss_text(summary.heldout_loss_after), justify="right")
     table.add_column("epsilon\nspent", f"<= {target_text(summary.epsilon)}", justify="right")
     table.add_column("\ndelta", f"<= {target_text(summary.delta)}", justify="right")
     table.add_column("\nsent", bytes_text(summary.bytes_up), justify="right")

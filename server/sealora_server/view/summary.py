@@ -17,6 +17,7 @@ from sealora_common.errors import StorageError
 from sealora_common.records.event_log import read_events
 from sealora_common.records.events import RunStarted, TurnedAway
 from sealora_common.records.fold import fold
+from sealora_common.records.heldout_figure import HeldoutFigure
 from sealora_common.records.names import EVENTS, SUMMARY
 from sealora_common.records.run_state import Ending, RunState
 from sealora_common.records.site_rounds import SiteHistory
@@ -96,12 +97,14 @@ class Summary(BaseModel):
     """Whether the held-out figures ended it before the recipe's last round."""
     kept_round: int | None = None
     """Rounds that the final adapter has been trained; null before there is one."""
+    heldout: HeldoutFigure = HeldoutFigure()
+    """What the three figures that follow are."""
     heldout_loss_before: float | None
-    """Mean over the sites of the untrained adapter's loss on their held-out records, response tokens only."""
+    """Mean over the sites of the untrained adapter's figure on their held-out records."""
     heldout_loss_after: float | None
     """Of the final adapter, whichever round it is of."""
     heldout_loss_change: float | None
-    """after / before - 1: -0.25 is a fall by a quarter."""
+    """after / before - 1: -0.25 is a fall by a quarter; null where the figure is no loss."""
     mechanism: str
     is_private: bool = Field(exclude=True)
     """Whether the mechanism protects anything; not written, the mechanism's name is."""
@@ -178,7 +181,8 @@ def summary_of(state: RunState, histories: Mapping[str, SiteHistory]) -> Summary
         kept_round=state.kept_round,
         heldout_loss_before=before,
         heldout_loss_after=after,
-        heldout_loss_change=after / before - 1 if before and after is not None else None,
+        heldout=started.heldout,
+        heldout_loss_change=after / before - 1 if before and after is not None and started.heldout.is_loss else None,
         mechanism=started.mechanism,
         is_private=state.is_private,
         epsilon=started.epsilon,

@@ -271,7 +271,14 @@ SOURCES = Path(load_data.__code__.co_filename).parents[1]
         (r"\.shown\(", {"data/examples.py", "data/templates/soundness.py"}),  # which shows a word, and no record
         (
             r"\bto_examples\(",
-            {"data/examples.py", "objective/causal.py", "objective/pairs.py", "data_report/tokens.py"},
+            {
+                "data/examples.py",
+                "objective/causal.py",
+                "objective/classification.py",
+                "objective/kto.py",
+                "objective/pairs.py",
+                "data_report/tokens.py",
+            },
         ),
         (r"\bDataSet\.of\(", {"data/load.py"}),
         (r"\bPopulation\.of\(", {"data/load.py", "data/population.py"}),

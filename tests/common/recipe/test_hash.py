@@ -242,9 +242,22 @@ def test_recipes_that_differ_in_any_field_differ_in_their_hash(data: st.DataObje
 
 BOTH_NAMED = {"adapter": "ia3", "ia3": {"target_modules": ["b"], "feedforward_modules": ["b"]}}
 PREFERENCES = {"data": {"layout": "preference"}, "privacy": {"heldout_clip": 1000.0}}
+FEEDBACK = {"data": {"layout": "feedback"}, "objective": {"kind": "kto_zero"}}
 BASES = {
     ("objective", "kind"): PREFERENCES,
     ("objective", "beta"): PREFERENCES | {"objective": {"kind": "dpo"}},
+    ("data", "task_field"): {"data": {"task_field": "a"}, "objective": {"task_weights": {"a": 1}}},
+    ("objective", "task_weights"): {"data": {"task_field": "a"}, "objective": {"task_weights": {"a": 1}}},
+    ("evaluation", "metric"): {
+        "objective": {"kind": "classification"},
+        "data": {"layout": "labelled", "labels": {"a": "x", "b": "y"}},
+    },
+    ("objective", "wanted_weight"): FEEDBACK,
+    ("objective", "unwanted_weight"): FEEDBACK,
+    ("objective", "label_weights"): {
+        "objective": {"kind": "classification"},
+        "data": {"layout": "labelled", "labels": {"a": "x", "b": "y"}},
+    },
     ("objective", "loss"): PREFERENCES | {"objective": {"kind": "dpo"}},
     ("objective", "label_smoothing"): PREFERENCES | {"objective": {"kind": "dpo"}},
     ("data", "fields"): {"data": {"layout": "text"}},
@@ -274,6 +287,8 @@ def test_every_field_enters_the_hash_but_the_simulated_sites(path: tuple[str, ..
     before = Recipe.model_validate(base)
     scalars = (None, True, False, 1, 2, 3, 4, 5, 24, 0.25, 0.5, "x", "ab" * 32, "2024-07-26")
     candidates = (*scalars, ["a"], [1], [0.5, 0.5], {"a": "b"}, {"text": "b"}, {"patience": 1})
+    candidates = (None, True, False, 1, 2, 3, 4, 5, 24, 0.25, 0.5, "x", "ab" * 32, ["a"], {"a": "b"}, {"text": "b"})
+    candidates += ({"a": 2},)
     others = [recipe for value in (*candidates, *words_of(path)) if (recipe := changed(base, path, value)) is not None]
     others = [recipe for recipe in others if recipe != before]
     assert others, "no value of another recipe was found: add one to the candidates"

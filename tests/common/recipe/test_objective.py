@@ -37,7 +37,7 @@ def test_what_fits_is_taken_and_hashed(overrides):
 REFUSED = {
     "pairs of no preference": (["objective.kind=dpo"], "learns from the layout preference, but data.layout is prompt"),
     "odds of no preference": (["objective.kind=orpo", "data.layout=text"], "but data.layout is text"),
-    "beta of causal": (["objective.beta=0.2"], "beta is read with kind: dpo or orpo, and not with causal"),
+    "beta of causal": (["objective.beta=0.2"], "beta is read with kind: dpo or orpo or kto_zero, and not with causal"),
     "loss_on of dpo": (
         ["objective.kind=dpo", "data.layout=preference", "objective.loss_on=all"],
         "loss_on is read with kind: causal, and not with dpo",
@@ -74,3 +74,60 @@ def test_what_does_not_fit_is_refused_in_one_sentence(case):
     with pytest.raises(RecipeError, match=said) as error:
         recipe(*overrides)
     assert "\n" not in str(error.value)
+
+
+CLASSES = ["objective.kind=classification", "data.layout=labelled"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (CLASSES, "which names 0: name every label of every site"),
+        ([*CLASSES, "data.labels={a: x, b: x}"], "which names 1"),
+        ([*CLASSES, "data.labels={a: x, b: y}", "objective.label_weights={c: 2}"], "names 'c', which data.labels does"),
+        (
+            [*CLASSES, "data.labels={a: x, b: x, c: y}", "objective.label_weights={a: 2}"],
+            "weighs a and b differently, which are one class",
+        ),
+        (["objective.label_weights={a: 2}"], "label_weights is read with kind: classification, and not with causal"),
+        (["objective.kind=classification", "data.labels={}"], "learns from the layout labelled"),
+        (["evaluation.metric=accuracy"], "accuracy needs objective.kind: classification, not causal"),
+        ([*CLASSES, "data.labels={a: x, b: y}", "objective.label_weights={a: 0}"], "label_weights"),
+    ],
+)
+def test_classes_that_are_not_agreed_on_are_refused(overrides, said):
+    with pytest.raises(RecipeError, match=said):
+        recipe(*overrides)
+
+
+def test_classes_that_are_agreed_on_are_taken():
+    labels = "data.labels={'0': benign, '1': malignant}"
+    weighed = recipe(*CLASSES, labels, "objective.label_weights={'1': 5}", "evaluation.metric=accuracy")
+    assert weighed.objective.label_weights == {"1": 5.0}
+    assert weighed.hash != recipe(*CLASSES, labels).hash
+
+
+FEEDBACK = ["objective.kind=kto_zero", "data.layout=feedback"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (
+            ["objective.kind=kto", "data.layout=feedback"],
+            "kto has every record in the gradients of the.*kto_zero",
+        ),
+        (["objective.kind=contrastive"], "its negatives are the other records of a batch"),
+        (["objective.kind=kto_zero"], "learns from the layout feedback, but data.layout is prompt_response"),
+        (["data.layout=feedback"], "kind: causal learns from the layout"),
+        (["objective.unwanted_weight=2"], "unwanted_weight is read with kind: kto_zero, and not with causal"),
+        ([*FEEDBACK, "objective.loss=ipo"], "loss is read with kind: dpo, and not with kto_zero"),
+    ],
+)
+def test_what_mixes_records_or_is_no_feedback_is_refused(overrides, said):
+    with pytest.raises(RecipeError, match=said):
+        recipe(*overrides)
+
+
+def test_feedback_is_taken():
+    assert recipe(*FEEDBACK, "objective.wanted_weight=2").objective.wanted_weight == 2

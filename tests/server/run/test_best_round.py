@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.recipe import Recipe
-from sealora_server.run.best_round import HeldoutFigure, best_figure, least_improvement, stops
+from sealora_server.run.best_round import ToldFigure, best_figure, least_improvement, stops
 
 losses = st.lists(st.floats(0, 8), min_size=1, max_size=12)
 
@@ -29,8 +29,8 @@ def recipe(*, patience: int | None = None, min_delta: float | None = 0.0, mechan
     )
 
 
-def figures(values: list[float], sites: int = 4) -> list[HeldoutFigure]:
-    return [HeldoutFigure(trained, loss, sites) for trained, loss in enumerate(values)]
+def figures(values: list[float], sites: int = 4) -> list[ToldFigure]:
+    return [ToldFigure(trained, loss, sites) for trained, loss in enumerate(values)]
 
 
 @given(losses)
@@ -74,7 +74,7 @@ def test_with_noise_it_must_be_twice_the_deviation_of_the_difference(patience):
     own = recipe(patience=patience, min_delta=None, mechanism="local")
     multiplier = mechanism_of(own).heldout_plan(own).event.noise_multiplier
     of_a_mean = [multiplier * 6.0 / 100 / math.sqrt(sites) for sites in (4, 3)]
-    least = least_improvement(own, HeldoutFigure(0, 3.0, 4), HeldoutFigure(1, 2.0, 3))
+    least = least_improvement(own, ToldFigure(0, 3.0, 4), ToldFigure(1, 2.0, 3))
     assert least == pytest.approx(2 * math.hypot(*of_a_mean))
     assert least > 0.05  # a figure within it tells nothing
     within, beyond = figures([3.0, 3.0 - least_improvement(own, *figures([0, 0])) * 0.99]), figures([3.0, 2.0])

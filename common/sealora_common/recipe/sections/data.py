@@ -13,7 +13,7 @@ from sealora_common.recipe.sections.section import Section
 Unit = Literal["record", "person"]
 LearnedTurns = Literal["all", "last"]
 LongTexts = Literal["cut", "split"]
-LayoutName = Literal["prompt_response", "instruction", "messages", "text", "preference", "labelled"]
+LayoutName = Literal["prompt_response", "instruction", "messages", "text", "preference", "feedback", "labelled"]
 
 LAYOUT_FIELDS: Final[dict[LayoutName, tuple[str, ...]]] = {
     "prompt_response": (),  # which has settings of its own for them
@@ -21,6 +21,7 @@ LAYOUT_FIELDS: Final[dict[LayoutName, tuple[str, ...]]] = {
     "messages": ("messages", "system"),
     "text": ("text",),
     "preference": ("prompt", "chosen", "rejected"),
+    "feedback": ("prompt", "completion", "label"),
     "labelled": ("text", "label"),
 }
 """The fields of a record that each layout reads, by the names that `data.fields` may give other names for."""
@@ -33,7 +34,8 @@ class DataSection(Section):
     """Which fields make a record. `prompt_response`: a prompt and the response to it. `instruction`: Alpaca's
     `instruction`, `input` and `output`, perhaps with `system` and `history`. `messages`: a conversation, also
     ShareGPT's. `text`: a text that stands by itself. `preference`: a prompt with a `chosen` and a `rejected` response.
-    `labelled`: a text and its class, which the model learns to say."""
+    `feedback`: a prompt, a `completion` and a `label` that says whether it was wanted. `labelled`: a text and its
+    class, which the model learns to say."""
     fields: Annotated[dict[str, str], AddedLater({})] = Field(default_factory=dict)
     """Names of a record's fields where they differ from those that the layout reads: `{text: note}`."""
     labels: Annotated[dict[str, str], AddedLater({})] = Field(default_factory=dict)
@@ -56,6 +58,8 @@ class DataSection(Section):
     they change otherwise is not learned."""
     prompt_field: str = "prompt"
     response_field: str = "response"
+    task_field: Annotated[str | None, AddedLater(None)] = None
+    """A field that names the task a record belongs to, where `objective.task_weights` weighs tasks."""
     split_field: str = "split"
     """A field holding `train` or `heldout`. Records without it are split by `heldout_fraction`."""
     system_prompt: str | None = None
