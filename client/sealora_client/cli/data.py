@@ -146,7 +146,7 @@ def clean_command(
     ] = None,
     languages: Annotated[
         list[str] | None,
-        typer.Option("--language", help="Leave out records in other languages than this (ISO 639-1); may be repeated."),
+        typer.Option("--language", help="Leave out records in other languages than this (ISO 639); may be repeated."),
     ] = None,
     drop_copies: Annotated[bool, typer.Option("--drop-copies", help="Leave out exact copies.")] = False,
     near: Annotated[bool, typer.Option("--near", help="Leave out near-duplicates, too.")] = False,
