@@ -11,11 +11,17 @@ import typer
 from sealora_client.cli.budget import LEDGER
 from sealora_client.data_quality.near import SIMILARITY
 from sealora_client.data_report.report import SAMPLE
+from sealora_common.errors import DataError
 from sealora_common.show.console import SafeConsole
 from sealora_common.show.say import say, say_json
 
 LOCAL_RECORDS = (
     "These records are confidential: this screen is the only place they were shown, and nothing was sent or kept."
+)
+MOST_STRATA = 50
+SPLIT_NOTE = (
+    "Note: split before the first run. What was trained on once measures nothing when it is held out later, and what "
+    "was evaluated has spent some of its budget already."
 )
 
 data_cli = typer.Typer(no_args_is_help=True, help="Look at this site's data and put it right, before anybody trains.")
@@ -140,7 +146,7 @@ def clean_command(
     ] = None,
     languages: Annotated[
         list[str] | None,
-        typer.Option("--language", help="Leave out records in other languages than this (ISO 639-1); may be repeated."),
+        typer.Option("--language", help="Leave out records in other languages than this (ISO 639); may be repeated."),
     ] = None,
     drop_copies: Annotated[bool, typer.Option("--drop-copies", help="Leave out exact copies.")] = False,
     near: Annotated[bool, typer.Option("--near", help="Leave out near-duplicates, too.")] = False,
@@ -184,3 +190,48 @@ def clean_command(
             style="bold red",
             markup=False,
         )
+
+
+@data_cli.command("split")
+def split_command(
+    out: Annotated[Path, typer.Option("--out", help="Where the copy goes (JSONL); it must not exist.")],
+    directory: Directory = Path(),
+    data_file: DataFile = None,
+    recipe: RecipeFile = None,
+    heldout: Annotated[
+        float | None,
+        typer.Option("--heldout", help="The share that is held out.", show_default="the recipe's heldout_fraction"),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option("--by", help="The field that says whose a record is.", show_default="the recipe's person_field"),
+    ] = None,
+    stratify: Annotated[
+        str | None, typer.Option("--stratify", help="Hold out the same share of each value of this field.")
+    ] = None,
+    similarity: Similarity = SIMILARITY,
+) -> None:
+    """Write a copy of the data that says which records are held out: no person and no near-duplicates in both parts.
+
+    The same data and options give the same split. What the data said of parts before is forgotten; the data itself
+    stays as it is.
+    """
+    from sealora_client.data_cleaning.copies import changes_of, require_new, write_copy
+    from sealora_client.data_cleaning.split import split_copy
+    from sealora_client.data_report.chosen import ChosenData
+
+    chosen = ChosenData.at(directory, data_file, recipe)
+    require_new(out)
+    section = chosen.recipe.data
+    fraction = section.heldout_fraction if heldout is None else heldout
+    if not 0 < fraction < 1:
+        raise DataError(f"--heldout {fraction:g}: name a share between 0 and 1, for example 0.1")
+    if by is not None:
+        section = section.model_copy(update={"person_field": by})
+    rows, doings, strata = split_copy(chosen.path, section, fraction, similarity, stratify)
+    write_copy(out, rows, chosen.path, doings)
+    for stratum in strata[:MOST_STRATA] if stratify else ():
+        say(f"{stratify} {stratum.value}: {stratum.heldout} of {stratum.records} records are held out")
+    count = sum(stratum.heldout for stratum in strata)
+    say(f"{out}: {count} of {doings.read} records are held out; which ones is in {changes_of(out)}")
+    say(SPLIT_NOTE)

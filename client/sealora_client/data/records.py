@@ -132,13 +132,20 @@ def _of_row(row: Row, error: DataError) -> DataError:
     return RowError(row.place, row.line, said.removeprefix(f"{row.place}: ")) if said.startswith(row.place) else error
 
 
+def owner_of(record: Record) -> list[str]:
+    """Whose part is decided with the record's: its person's, or its own, by its texts."""
+    return list(record.texts) if record.person is None else [record.person]
+
+
+def share_before(owner: list[str]) -> float:
+    """A number in [0, 1) that follows from an owner alone: those below `data.heldout_fraction` are held out."""
+    return int.from_bytes(hashlib.sha256(json.dumps(owner).encode()).digest()[:8], "big") / 2**64
+
+
 def _part(row: Row, record: Record, section: DataSection) -> str:
     part = row.fields.get(section.split_field)
     if part is None:
-        owner = list(record.texts) if record.person is None else [record.person]
-        content = json.dumps(owner).encode()
-        fraction = int.from_bytes(hashlib.sha256(content).digest()[:8], "big") / 2**64
-        return "heldout" if fraction < section.heldout_fraction else "train"
+        return "heldout" if share_before(owner_of(record)) < section.heldout_fraction else "train"
     if part not in ("train", "heldout"):
         raise DataError(
             f'{row.place}: the field "{section.split_field}" is {json.dumps(part)}: '

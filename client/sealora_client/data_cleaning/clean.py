@@ -12,7 +12,7 @@ from sealora_client.data_cleaning.copies import Doings
 from sealora_client.data_cleaning.rows import RecordReader, rows_of
 from sealora_client.data_cleaning.texts import Change, Redaction, changed, composed, text_fields
 from sealora_client.data_quality.damage import without_mojibake
-from sealora_client.data_quality.language import UNCLEAR, language_of
+from sealora_client.data_quality.language import UNCLEAR, language_of, languages_told
 from sealora_client.data_quality.near import near_groups
 from sealora_client.data_quality.personal import PersonalPatterns
 from sealora_common.errors import DataError
@@ -63,13 +63,14 @@ def cleaned(path: Path, section: DataSection, steps: Steps) -> tuple[list[dict[s
         steps: what to do.
 
     Raises:
-        DataError: there is nothing to do, a kind of personal data is not known, the file cannot be read, or an object
-            is no record and such are not left out, or nothing would be left.
+        DataError: there is nothing to do, a kind of personal data or a language is not known, the file cannot be read,
+            an object is no record and such are not left out, or nothing would be left.
         MissingLibraryError: a step needs a library that is not installed.
     """
     changes, redaction = _changes(steps)
     if not changes and steps == Steps(countries=steps.countries):
         raise DataError("nothing to do: name at least one step, for example --trim or --drop-copies (see --help)")
+    filters = _filters(steps)
     doings, reader = Doings(), RecordReader(path, section)
     kept: list[tuple[Row, Record]] = []
     problems: list[str] = []
@@ -84,7 +85,7 @@ def cleaned(path: Path, section: DataSection, steps: Steps) -> tuple[list[dict[s
     if problems and not steps.unreadable:
         more = f" (and {len(problems) - 1} more such lines)" if len(problems) > 1 else ""
         raise DataError(f"{problems[0]}{more}; or leave such lines out with --drop-unreadable")
-    for step, left_out in _filters(steps):
+    for step, left_out in filters:
         gone = left_out([record for _, record in kept])
         for place in sorted(gone):
             doings.note(f"left out: {step}", kept[place][0].line)
@@ -142,6 +143,11 @@ def _with_changes(
 
 def _filters(steps: Steps) -> list[tuple[str, _LeftOut]]:
     filters: list[tuple[str, _LeftOut]] = []
+    unknown = [code for code in steps.languages if code not in languages_told()]
+    if unknown:
+        raise DataError(
+            f"--language {unknown[0]}: there is no such language: choose from {', '.join(languages_told())} (ISO 639)"
+        )
     if steps.shortest is not None or steps.longest is not None:
         filters.append(("length", lambda records: _of_other_length(records, steps.shortest, steps.longest)))
     if steps.languages:

@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sealora_client.data_quality.disjoint_sets import DisjointSets
 from sealora_client.data_quality.missing import needing
 
 SIMILARITY: Final = 0.85
@@ -44,7 +45,7 @@ def near_groups(texts: Sequence[str], similarity: float = SIMILARITY) -> list[in
     firsts: dict[str, int] = {}
     for place, text in enumerate(folded):
         firsts.setdefault(text, place)
-    groups = _Groups(len(texts))
+    groups = DisjointSets(len(texts))
     index = MinHashLSH(threshold=similarity, num_perm=_PERMUTATIONS, weights=_WEIGHTS)
     shingles: dict[int, NDArray[np.uint32]] = {}
     for text, place in firsts.items():
@@ -58,23 +59,6 @@ def near_groups(texts: Sequence[str], similarity: float = SIMILARITY) -> list[in
     for place, text in enumerate(folded):
         groups.join(firsts[text], place)
     return [groups.of(place) for place in range(len(texts))]
-
-
-class _Groups:
-    """Disjoint sets of places, each known by its smallest."""
-
-    def __init__(self, count: int) -> None:
-        self._above = list(range(count))
-
-    def of(self, place: int) -> int:
-        while self._above[place] != place:
-            self._above[place] = self._above[self._above[place]]
-            place = self._above[place]
-        return place
-
-    def join(self, one: int, other: int) -> None:
-        first, second = sorted((self.of(one), self.of(other)))
-        self._above[second] = first
 
 
 def _folded(text: str) -> str:

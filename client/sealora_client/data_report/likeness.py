@@ -22,11 +22,8 @@ def likeness(data: ReadData, sample: Sequence[Record], similarity: float, notes:
     counts = Counter(groups)
     trained = {id(record) for record in data.train}
     with_trained = {group for record, group in zip(sample, groups, strict=True) if id(record) in trained}
-    leaked = [
-        record
-        for record, group in zip(sample, groups, strict=True)
-        if id(record) not in trained and group in with_trained
-    ]
+    held_out = [each for each in zip(sample, groups, strict=True) if id(each[0]) not in trained]
+    leaked = [record for record, group in held_out if group in with_trained]
     firsts: dict[int, tuple[str, ...]] = {}
     near = []
     for record, group in zip(sample, groups, strict=True):
@@ -39,7 +36,7 @@ def likeness(data: ReadData, sample: Sequence[Record], similarity: float, notes:
         )
     if leaked:
         notes.remarks.append(
-            f"{data.path}: {share(len(leaked), len(data.heldout))} that are held out are nearly the same as records "
+            f"{data.path}: {share(len(leaked), len(held_out))} that are held out are nearly the same as records "
             f"that are trained on ({data.listed(leaked)}), so that the held-out figure is better than it should be: "
             "split anew (`sealora-site data split`)"
         )

@@ -66,7 +66,7 @@ def _tables(report: DataReport) -> Iterator[ReportTable]:
         "Languages",
         ("language", "records"),
         tuple((tally.name, _number(tally.records)) for tally in report.languages),
-        "By ISO 639-1; texts that are short or mixed are unclear.",
+        "By ISO 639; texts that are short or mixed are unclear.",
     )
     yield ReportTable(
         "Texts that look damaged",

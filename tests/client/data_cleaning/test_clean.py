@@ -170,6 +170,11 @@ def test_nothing_to_do_and_unknown_kinds_are_refused(clean):
         clean([one("a")], redact=("NAME",))
 
 
+def test_a_language_that_nobody_can_tell_is_refused_before_it_empties_the_copy(clean):
+    with pytest.raises(DataError, match=r"^--language english: there is no such language: choose from ace, af, am, "):
+        clean([one("a"), one("The patient has chest pain since yesterday evening.")], languages=("de", "english"))
+
+
 @pytest.mark.parametrize(
     ("library", "steps"),
     [("ftfy", {"mojibake": True}), ("datasketch", {"near": 0.9}), ("presidio_analyzer", {"redact": ("all",)})],
