@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Final
 
 from sealora_common.config import JsonValue
 from sealora_common.recipe.schema import Recipe
+from sealora_common.show.say import say
 
 _HEAD: Final = """# The recipe, field by field
 
@@ -114,4 +114,4 @@ def _one_line(text: JsonValue) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(reference())
+    say(reference().rstrip(), lines=True)

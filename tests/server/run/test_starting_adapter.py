@@ -66,7 +66,7 @@ def test_the_digest_is_of_all_values_whatever_their_order():
 
 
 WRONG = {
-    "another seed of the frozen half": (recipe_of(lora={"seed": 1}), "is not what lora.seed 1 gives under"),
+    "another seed of the frozen half": (recipe_of(lora={"seed": 1}), "is not what the recipe's lora begins with"),
     "another scale": (recipe_of(lora={"alpha": 8.0}), "its lora_alpha is 16.0, but the recipe's adapter has 8.0"),
     "another rank": (recipe_of(lora={"rank": 4}), "its r is 2, but the recipe's adapter has 4"),
     "another base model": (recipe_of("ab" * 32), "was trained on base model 5f5f5f5f5f5f, but the recipe's is abab"),
