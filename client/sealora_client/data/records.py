@@ -103,6 +103,7 @@ class _Reading:
         if self._section.trim:
             record = record.trimmed()
         if self._persons is not None:
+            _require_fit(row, self._section.person_field)
             record = replace(record, person=self._persons.of(row.line, row.fields))
         part = _part(row, record, self._section)
         if record.person is not None:
@@ -129,7 +130,14 @@ def _of_row(row: Row, error: DataError) -> DataError:
     return RowError(row.place, row.line, said.removeprefix(f"{row.place}: ")) if said.startswith(row.place) else error
 
 
+def _require_fit(row: Row, field: str | None) -> None:
+    """Refuses a row whose `field` is there, and is nothing that can be read."""
+    if field is not None and field in row.unfit:
+        raise row.missing(field, "")
+
+
 def _part(row: Row, record: Record, section: DataSection) -> str:
+    _require_fit(row, section.split_field)
     part = row.fields.get(section.split_field)
     if part is None:
         owner = list(record.texts) if record.person is None else [record.person]
