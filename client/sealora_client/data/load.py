@@ -1,4 +1,4 @@
-"""From a site's data file to what its rounds work on: the one path that every reader of records takes.
+"""From a site's data to what its rounds work on: the one path that every reader of records takes.
 
 Rounds, pre-flight, audit and budget must agree on who is in the data, or what is charged is not what is used.
 `read_records_of` stops before the model is needed; `load_data` goes on from there.

@@ -104,6 +104,7 @@ class _Reading:
         if self._section.trim:
             record = record.trimmed()
         if self._persons is not None:
+            _require_fit(row, self._section.person_field)
             record = replace(record, person=self._persons.of(row.line, row.fields))
         if self._section.task_field is not None:
             record = replace(record, task=row.text(self._section.task_field, absent("task_field")).strip())
@@ -142,7 +143,14 @@ def share_before(owner: list[str]) -> float:
     return int.from_bytes(hashlib.sha256(json.dumps(owner).encode()).digest()[:8], "big") / 2**64
 
 
+def _require_fit(row: Row, field: str | None) -> None:
+    """Refuses a row whose `field` is there, and is nothing that can be read."""
+    if field is not None and field in row.unfit:
+        raise row.missing(field, "")
+
+
 def _part(row: Row, record: Record, section: DataSection) -> str:
+    _require_fit(row, section.split_field)
     part = row.fields.get(section.split_field)
     if part is None:
         return "heldout" if share_before(owner_of(record)) < section.heldout_fraction else "train"

@@ -7,7 +7,7 @@ from pathlib import Path
 from sealora_client.data.formats.arrow import Arrow, Parquet
 from sealora_client.data.formats.content import WORKBOOKS
 from sealora_client.data.formats.csv_table import CsvTable
-from sealora_client.data.formats.json_file import JsonFile
+from sealora_client.data.formats.json_file import JsonFile, is_json_lines
 from sealora_client.data.formats.json_lines import JsonLines
 from sealora_client.data.formats.kind import FileKind
 from sealora_client.data.formats.packed import unpacked_name
@@ -23,7 +23,8 @@ def file_kind(path: Path, delimiter: str | None = None) -> FileKind:
         delimiter: of a table in text, if somebody said which.
 
     Raises:
-        DataError: it is of a kind that is not read, or a delimiter was given for what has none.
+        DataError: it is of a kind that is not read, or a delimiter was given for what has none; or it is called JSON,
+            of which the beginning is looked at, and cannot be read.
     """
     suffix = unpacked_name(path).suffix.lower()
     if delimiter is not None and suffix not in (".csv", ".tsv", ".tab"):
@@ -36,7 +37,7 @@ def file_kind(path: Path, delimiter: str | None = None) -> FileKind:
         return SavedDataset()
     match suffix:
         case ".json":
-            return JsonFile()
+            return JsonLines() if is_json_lines(path) else JsonFile()
         case ".csv" | ".tsv" | ".tab":
             return CsvTable(delimiter)
         case ".parquet" | ".pq":

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from sealora_client.data.formats.content import not_utf8, peeked, require_text
 from sealora_client.data.formats.format import Row
-from sealora_client.data.formats.json_lines import JsonLines
 from sealora_client.data.formats.json_pieces import Piece, Pieces
 from sealora_client.data.formats.kind import FileKind, Noun, RowError, Tell, place_of, refuse
 from sealora_client.data.formats.packed import opened
@@ -17,16 +16,13 @@ from sealora_common.errors import DataError, UnreadableError
 
 
 class JsonFile(FileKind):
-    """A list of objects, alone or in an object. JSON Lines that are called so are read as what they are."""
+    """A list of objects, alone or in an object."""
 
     noun: Noun = "object"
 
     def rows(self, path: Path, tell: Tell = refuse) -> Iterator[Row]:
         """The list's objects."""
         try:
-            if _is_json_lines(path):
-                yield from JsonLines().rows(path, tell)
-                return
             with opened(path) as stream:
                 head = peeked(stream)
                 require_text(path, head)
@@ -128,8 +124,12 @@ def _not_json(head: bytes) -> str:
     return "its content is not what its name says, and no JSON: write a list of objects, or name what it is"
 
 
-def _is_json_lines(path: Path) -> bool:
-    """Whether the first line that is not blank is an object, and something comes after it."""
+def is_json_lines(path: Path) -> bool:
+    """Whether a file that is called JSON is JSON Lines: its first line is an object, and something comes after it.
+
+    Raises:
+        DataError: it cannot be read.
+    """
     with opened(path) as stream:
         line = stream.readline(LINE.longest).removeprefix(BOM_UTF8)
         while line.isspace():

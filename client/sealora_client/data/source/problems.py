@@ -11,6 +11,8 @@ from sealora_common.errors import DataError
 from sealora_common.show.safe_text import LONGEST
 
 MOST_SENTENCES = 20
+MOST_PROBLEMS = 100_000
+"""With more, the data are something else than they are taken for, and reading on tells nothing new."""
 _MOST_KINDS = 1000
 _MOST_PLACES = 6
 
@@ -64,17 +66,25 @@ class Problems:
         return self._count
 
     def tell(self, error: DataError) -> None:
-        """Takes one; those that differ in nothing but their row are one kind."""
+        """Takes one; those that differ in nothing but their row are one kind.
+
+        Raises:
+            DataProblemsError: it is the last that is taken.
+        """
+        if isinstance(error, DataProblemsError):  # ours, on its way out through a reader
+            raise error
         self._count += 1
         reason = error.reason if isinstance(error, RowError) else str(error)
         kind = self._kinds.get(reason)
         if kind is None:
             if len(self._kinds) < _MOST_KINDS:
                 self._kinds[reason] = _Kind(error)
-            return
-        kind.count += 1
-        if isinstance(error, RowError) and len(kind.others) < _MOST_PLACES:
-            kind.others.append(error.line)
+        else:
+            kind.count += 1
+            if isinstance(error, RowError) and len(kind.others) < _MOST_PLACES:
+                kind.others.append(error.line)
+        if self._count == MOST_PROBLEMS:
+            self.raise_any()
 
     def raise_any(self) -> None:
         """Ends here if there was any.
@@ -91,6 +101,8 @@ class Problems:
         left = len(self) - sum(kind.count for kind in kinds[:MOST_SENTENCES])
         if left:
             sentences.append(f"and {left} more")
+        if self._count == MOST_PROBLEMS:
+            sentences.append("there reading ended: correct these first")
         raise DataProblemsError(sentences, len(self))
 
     def _sentence(self, kind: _Kind) -> str:

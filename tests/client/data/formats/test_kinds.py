@@ -74,7 +74,7 @@ def test_every_kind_and_packing_gives_the_same_rows(name, packing, tmp_path):
     assert [row.fields for row in rows] == ROWS
     numbers = [row.line for row in rows]
     assert numbers == sorted(set(numbers))
-    noun = file_kind(path).noun if name != "lines.json" else "line"
+    noun = file_kind(path).noun
     assert [row.place for row in rows] == [f"{path}, {noun} {number}" for number in numbers]
 
 
@@ -119,7 +119,10 @@ def test_any_bytes_are_read_or_told(content, name):
         for begins in BEGINNINGS:
             path.write_bytes(begins + content)
             told: list[DataError] = []
-            list(file_kind(path).rows(path, told.append))
+            try:
+                list(file_kind(path).rows(path, told.append))
+            except DataError as error:  # that it cannot be seen what kind it is of
+                told.append(error)
             assert all(str(error).startswith(str(path)) for error in told)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from sealora_client.data.formats.kind import RowError
+from sealora_client.data.records import read_records
 from sealora_client.data.source.places import Places
 from sealora_client.data.source.problems import DataProblemsError, Problems, sentences_of
 from sealora_common.errors import DataError
+from sealora_common.recipe.sections.data import DataSection
 
 
 def problems(*errors: DataError) -> DataError | None:
@@ -44,8 +46,19 @@ def test_problems_are_told_in_the_order_they_were_met_and_alike_ones_once():
 
 
 def test_many_of_a_kind_are_counted():
-    error = problems(*[row(line, "x") for line in range(1, 100_001)])
-    assert sentences_of(error) == ("a, line 1: x (so too lines 2, 3, 4, 5, 6 and 99994 more)",)
+    error = problems(*[row(line, "x") for line in range(1, 50_001)])
+    assert sentences_of(error) == ("a, line 1: x (so too lines 2, 3, 4, 5, 6 and 49994 more)",)
+
+
+def test_reading_ends_where_nothing_is_sound(tmp_path):
+    """Through readers that tell what they are told."""
+    (tmp_path / "a.json").write_text("[" + "0," * 150_000 + "0]")
+    with pytest.raises(DataProblemsError) as raised:
+        read_records(tmp_path / "a.json", DataSection())
+    told, last = raised.value.sentences
+    assert "object 1: not a JSON object" in told
+    assert told.endswith("and 99994 more)")
+    assert last == "there reading ended: correct these first"
 
 
 @pytest.mark.parametrize("count", [21, 25, 3000])
