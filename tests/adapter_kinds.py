@@ -18,6 +18,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "dora, average": {"adapter": "dora", "lora": {"rank": 2, "aggregation": "average", "scaling": "sqrt_rank"}},
     "core": {"adapter": "core", "core": {"rank": 8, "alpha": 8.0}},
     "full": {"adapter": "full"},
+    "full, last layer's linear": {"adapter": "full", "full": {"last_layers": 1, "normalisations": False}},
     "ia3": {"adapter": "ia3"},
     "ia3, last layer": {"adapter": "ia3", "ia3": {"last_layers": 1}},
     "bias": {"adapter": "bias"},

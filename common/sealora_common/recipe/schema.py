@@ -78,10 +78,12 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _decays_to_where_it_began(self) -> Recipe:
-        if self.adapter in MULTIPLYING and self.training.weight_decay:
+        multiplies = self.adapter in MULTIPLYING or (self.adapter == "full" and self.full.with_normalisations)
+        if multiplies and self.training.weight_decay:
+            remedy = ", or full.normalisations to false" if self.adapter == "full" else ""
             raise ValueError(
                 f"training.weight_decay pulls to zero, where an adapter of the kind {self.adapter} lets nothing of the "
-                "base model through: set it to 0"
+                f"base model through: set it to 0{remedy}"
             )
         return self
 

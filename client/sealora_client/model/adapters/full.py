@@ -8,14 +8,16 @@ from dataclasses import dataclass
 import torch
 from peft import PeftModel
 from peft.tuners.lora import LoraLayer
+from peft.utils import ModulesToSaveWrapper
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sealora_client.model.adapters.adapt import ADAPTER, adapt, require_where_asked
 from sealora_client.model.adapters.attachment import Attachment
+from sealora_client.model.adapters.norms import compute_in_its_own_precision, normalisations, rules_of
 from sealora_client.model.adapters.rules.linear_weight import LinearWeight
 from sealora_client.model.adapters.rules.trained_tensor import TrainedTensor
-from sealora_client.model.adapters.targets import features_of, linear_layers, tell_of_experts
+from sealora_client.model.adapters.targets import features_of, in_layers, linear_layers, tell_of_experts
 from sealora_common.adapter import AdapterLayout, TensorSpec
 from sealora_common.adapter.kinds.full import Full
 from sealora_common.recipe.sections.adapters.full import FullSection
@@ -61,22 +63,34 @@ class FullAttachment(Attachment):
             inputs, outputs = features_of(base.get_submodule(name))
             of_tall, of_wide = Full().tensor_names(name)[::-1]
             specs.append(TensorSpec(of_tall if inputs <= outputs else of_wide, (outputs, inputs)))
+        norms = self._norms(base)
+        specs += [TensorSpec(Full().norm_names(name)[0], ()) for name in norms]
         model = adapt(base, Full().peft_configuration(self.model, AdapterLayout(tuple(specs))), _SETTING)
         require_where_asked(model, set(targets), LoraLayer, _SETTING)
         tell_of_experts(model, _SETTING)
         for _, layer in _layers(model):
             identity = layer.lora_A if layer.in_features <= layer.out_features else layer.lora_B
             identity[ADAPTER] = IdentityMap()
-        _tell_of_what_stays(base, {f"{name}.weight" for name in targets})
+        for _, norm in _whole(model):
+            compute_in_its_own_precision(norm)
+        _tell_of_what_stays(base, {f"{name}.weight" for name in targets}, norms)
         return model
 
+    def _norms(self, base: PreTrainedModel) -> list[str]:
+        if not self.full.with_normalisations:
+            return []
+        every = normalisations(base, "full.normalisations", "all")
+        return in_layers(base, "full", every, self.full.last_layers, self.full.layers)
+
     def tensors(self, model: PeftModel) -> dict[str, TrainedTensor]:
-        """The change of each layer's weight."""
+        """The change of each layer's weight, and normalisations as a whole."""
         found: dict[str, TrainedTensor] = {}
         for name, layer in _layers(model):
             for tensor, half in zip(Full().tensor_names(name), (layer.lora_A, layer.lora_B), strict=True):
                 if not isinstance(half[ADAPTER], IdentityMap):
                     found[tensor] = LinearWeight(half[ADAPTER], _SETTING)
+        for name, norm in _whole(model):
+            found |= rules_of(norm, Full().norm_names(name), "full.normalisations")
         return found
 
 
@@ -84,12 +98,25 @@ def _layers(model: PeftModel) -> list[tuple[str, LoraLayer]]:
     return [(name, module) for name, module in model.named_modules() if isinstance(module, LoraLayer)]
 
 
-def _tell_of_what_stays(base: PreTrainedModel, changed: set[str]) -> None:
+def _whole(model: PeftModel) -> list[tuple[str, nn.Module]]:
+    return [
+        (name, module.modules_to_save[ADAPTER])
+        for name, module in model.named_modules()
+        if isinstance(module, ModulesToSaveWrapper)
+    ]
+
+
+def _tell_of_what_stays(base: PreTrainedModel, changed: set[str], norms: list[str]) -> None:
     """Names the parameters of the base model that nothing trains; PEFT has put itself between some names."""
-    names = {name.replace(".base_layer.", ".") for name, _ in base.named_parameters() if ".lora_" not in name}
+    whole = {f"{name}.original_module." for name in norms}
+    names = {
+        name.replace(".base_layer.", ".")
+        for name, _ in base.named_parameters()
+        if ".lora_" not in name and ".modules_to_save." not in name and not any(part in name for part in whole)
+    }
     stay = sorted({".".join(name.split(".")[-2:]) for name in names - changed})
     if stay:
         log.warning(
-            "adapter: full trains the weights of linear layers; of the base model these stay as they are: %s",
+            "adapter: full trains linear layers and normalisations; of the base model these stay as they are: %s",
             ", ".join(stay),
         )

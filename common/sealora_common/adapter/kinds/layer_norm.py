@@ -30,7 +30,7 @@ class LayerNormConfiguration(PeftConfiguration):
 class LayerNorm(AdapterKind):
     """Vectors of shape (features,)."""
 
-    def tensor_names(self, module: str) -> tuple[str, ...]:
+    def tensor_names(self, module: str) -> tuple[str, str]:
         """The weight, and the bias if the module has one."""
         return f"{module}{_COPY}weight", f"{module}{_COPY}bias"
 

@@ -6,10 +6,15 @@ import shutil
 
 import pytest
 from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import AutoModelForCausalLM, GPT2Config, OlmoConfig
 
 from sealora_client.model.adapted import AdaptedModel
+from sealora_client.model.adapters.norms import normalisations
+from sealora_client.model.adapters.prompt_tuning import PromptTuningAttachment
 from sealora_common.errors import ModelError, RecipeError
-from sealora_common.recipe import parse_recipe
+from sealora_common.recipe import ModelSection, parse_recipe
+from sealora_common.recipe.sections.adapters.prompt_tuning import PromptTuningSection
 
 from single_examples import recipe_for
 
@@ -63,6 +68,7 @@ UNFIT = {
     "adapter: ia3, training: {weight_decay: 0.1}": "training.weight_decay pulls to zero, where an adapter of the kind",
     "adapter: dora, lora: {dropout: 0.1}": "lora.dropout is no part of adapter: dora here",
     "adapter: dora, training: {weight_decay: 0.1}": "where an adapter of the kind dora lets nothing",
+    "adapter: full, training: {weight_decay: 0.1}": "set it to 0, or full.normalisations to false",
     "adapter: qlora": "adapter",
 }
 
@@ -91,3 +97,40 @@ def test_rows_of_zeros_have_no_direction_for_dora(tiny_base, tmp_path):
     with pytest.raises(ModelError, match=r"q_proj of the base model has rows of zeros, which have no direction"):
         AdaptedModel.load(recipe_for(base, adapter="dora"))
     AdaptedModel.load(recipe_for(base, adapter="dora", lora={"target_modules": ["v_proj"]}))
+
+
+@pytest.mark.parametrize("full", ["normalisations: false", "target_modules: [q_proj]"])
+def test_whole_weights_alone_may_decay_to_the_base_model(full):
+    decay = "training: {weight_decay: 0.1}"
+    parse_recipe(f"{{name: a, rounds: 1, model: {{base: x}}, adapter: full, full: {{{full}}}, {decay}}}")
+
+
+def test_a_base_model_that_peft_has_no_names_for_is_refused(tiny_base):
+    recipe = recipe_for(tiny_base("rwkv"), adapter="ia3", model={"attention": "eager"})
+    with pytest.raises(ModelError, match=r"PEFT has no names for a base model of the kind rwkv: name the layers there"):
+        AdaptedModel.load(recipe)
+
+
+def test_a_base_model_that_normalises_without_weights_is_refused():
+    sizes = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4}
+    model = AutoModelForCausalLM.from_config(OlmoConfig(vocab_size=384, **sizes))
+    with pytest.raises(ModelError, match=r"layer_norm: the base model normalises without a weight"):
+        normalisations(model, "layer_norm", "all")
+
+
+def small_gpt2():
+    sizes = {"n_embd": 64, "n_layer": 1, "n_head": 4, "n_positions": 384}
+    return AutoModelForCausalLM.from_config(GPT2Config(vocab_size=384, **sizes))
+
+
+def test_virtual_tokens_stand_beside_a_plain_embedding_of_tokens_alone():
+    attachment = PromptTuningAttachment(PromptTuningSection(), ModelSection(base="x"))
+    model = small_gpt2()
+    model.set_input_embeddings(nn.EmbeddingBag(384, 64))
+    with pytest.raises(ModelError, match="prompt_tuning: the base model has no plain embedding of tokens"):
+        attachment.attach(model)
+    model = small_gpt2()
+    modules = model.transformer._modules
+    modules["wte"] = modules.pop("wte")  # after the embedding of positions, of which there are as many
+    with pytest.raises(ModelError, match="prompt_tuning: PEFT takes another part of the base model for its embedding"):
+        attachment.attach(model)
