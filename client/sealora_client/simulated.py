@@ -115,12 +115,11 @@ class SimulatedSites:
             name = names[position % len(names)]
             chosen.append((name, usable[name][(position // len(names)) % len(usable[name])]))
         prompts = [record.prompt for _, record in chosen]
-        system = recipe.data.system_prompt
         with model.lock:
             model.write(adapter_kind(recipe).initial(model.layout))
-            before = complete(model, prompts, system)
+            before = complete(model, prompts, recipe.data)
             model.write(final)
-            after = complete(model, prompts, system)
+            after = complete(model, prompts, recipe.data)
         return [
             Completion(site=name, prompt=record.prompt, reference=record.response, before=old, after=new)
             for (name, record), old, new in zip(chosen, before, after, strict=True)

@@ -70,7 +70,7 @@ def make_canaries(
     lengths = [example.response_length for unit in records.units for example in unit]
     length = min(max(_SHORTEST, round(median(lengths))), recipe.data.max_tokens // 2)
     names = [entropy.bytes(4).hex() for _ in range(count * per_unit)]
-    neutral, *prompts = template_of(tokenizer, recipe.data.system_prompt, recipe.data.layout).prompts([NEUTRAL, *names])
+    neutral, *prompts = template_of(tokenizer, recipe.data).prompts([NEUTRAL, *names])
     objective = objective_of(recipe)
     responses = [_random_tokens(entropy, tokenizer, (len(names), length)) for _ in range(objective.width)]
     examples = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -47,7 +48,7 @@ def to_examples(
         vocabulary: tokens of this id and above are not the model's; None if it has all of the tokenizer's.
         slack: times `section.max_tokens` that are left of a text, at the least, before it is tokenised.
     """
-    template = template_of(tokenizer, section.system_prompt, section.layout)
+    template = template_of(tokenizer, section)
     room = slack * section.max_tokens * _longest_token(tokenizer)
     examples: list[Example] = []
     for block in blocks([_shortened(record, room) for record in records]):
@@ -125,7 +126,7 @@ def _shortened(record: Record, room: int) -> Record:
 
 
 def _both_ends(text: str, room: int) -> str:
-    return text if len(text) <= room else text[: room // 2] + text[-(room // 2) :]
+    return text if len(text) <= room else text[: room // 2] + text[len(text) - room // 2 :]
 
 
 def _beginning(text: str, room: int) -> str:
@@ -171,25 +172,36 @@ def _each(records: Sequence[Record], template: Template, max_tokens: int, vocabu
 
 
 def _fitted(record: Record, shown: Shown, template: Template, max_tokens: int, vocabulary: int | None) -> Example:
-    """The example of `record`, shown as `shown`, without as many of its earliest exchanges as make it too long."""
-    if shown.length <= max_tokens or not record.exchanges:
+    """The example of `record`, shown as `shown`, without as much of what came before its prompt as makes it too long.
+
+    Of its earliest exchanges as few are left out as it takes; if all are, of a system's text of its own the middle is.
+    """
+    if shown.length <= max_tokens or not record.earlier:
         return fit(shown, max_tokens, vocabulary)
-    # The least number that makes it fit; if none does, all of them.
-    fewest, most = 1, len(record.exchanges) // 2
-    kept = {}
-    while fewest <= most:
-        middle = (fewest + most) // 2
-        (kept[middle],) = template.shown([_without_exchanges(record, middle)])
-        if kept[middle].length <= max_tokens:
-            most = middle - 1
-        else:
-            fewest = middle + 1
-    return replace(fit(kept[min(fewest, len(record.exchanges) // 2)], max_tokens, vocabulary), truncated=True)
+
+    def kept(exchanges: int, system: int | None = None) -> Shown:
+        (one,) = template.shown([_without(record, exchanges, system)])
+        return one
+
+    pairs = len(record.exchanges) // 2
+    dropped = 1 + bisect_left(range(1, pairs + 1), True, key=lambda count: kept(count).length <= max_tokens)
+    if dropped <= pairs:
+        shown = kept(dropped)
+    elif record.system is not None:
+        lengths = range(len(record.system), -1, -1)
+        place = bisect_left(lengths, True, key=lambda length: kept(pairs, length).frame <= max_tokens // 2)
+        shown = kept(pairs, lengths[min(place, len(lengths) - 1)])
+    else:
+        shown = kept(pairs)
+    return replace(fit(shown, max_tokens, vocabulary), truncated=True)
 
 
-def _without_exchanges(record: Record, count: int) -> Record:
-    system = record.earlier[: len(record.earlier) - len(record.exchanges)]
-    return replace(record, earlier=(*system, *record.exchanges[2 * count :]))
+def _without(record: Record, exchanges: int, system: int | None) -> Record:
+    """Without so many of the earliest exchanges, and with so many characters of the system's text; None for all."""
+    first = record.earlier[: len(record.earlier) - len(record.exchanges)]
+    if system is not None:
+        first = tuple(replace(turn, text=_both_ends(turn.text, system)) for turn in first)
+    return replace(record, earlier=(*first, *record.exchanges[2 * exchanges :]))
 
 
 def fit(shown: Shown, max_tokens: int, vocabulary: int | None = None) -> Example:
@@ -199,8 +211,7 @@ def fit(shown: Shown, max_tokens: int, vocabulary: int | None = None) -> Example
         return Example.placeholder("prompt")
     if not response:
         return Example.placeholder("response")
-    frame = shown.head + shown.tail
-    least = max(1, min(max_tokens // 2, max_tokens - frame))
+    least = max(1, min(max_tokens // 2, max_tokens - shown.frame))
     keep = min(len(response), max(max_tokens - len(prompt), least))
     left = _without_middle(prompt, shown, max_tokens - keep)
     kept = left + response[:keep]
@@ -215,7 +226,7 @@ def _without_middle(prompt: list[int], shown: Shown, room: int) -> list[int]:
     """The prompt in `room` tokens, 1 or more: the template's, and as many as that leaves of either end of the text."""
     if len(prompt) <= room:
         return prompt
-    own = max(0, room - shown.head - shown.tail)
+    own = max(0, room - shown.frame)
     first = min(room, shown.head + (own + 1) // 2)
     last = room - first
     return prompt[:first] + prompt[len(prompt) - last :]

@@ -7,8 +7,9 @@ digests tell that two states share somebody, so that data which grows or changes
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from sealora_client.data.record import Record
 from sealora_common.recipe.sections.data import Unit
@@ -20,7 +21,9 @@ DIGEST_BYTES = 32
 class DataSet:
     """What is charged: a set of units of privacy, each a record or all records of one person.
 
-    A record is its text: one that is changed is another record. A person is their identifier, as `records` reads it.
+    A record is its text: one that is changed is another record. It is known again by what its file says of it, too:
+    a recipe that reads other fields of the same rows, or puts another template around them, makes other texts of the
+    same record. A person is their identifier, as `records` reads it.
 
     Attributes:
         fingerprint: SHA-256 (hex) over the sorted digests of all content, the same for any order and any file name.
@@ -28,6 +31,7 @@ class DataSet:
         members: SHA-256 of each unit (record or person's identifier), sorted; a record that is there twice is two
             units.
         records: SHA-256 of each record's text, whosever it is, sorted. Equal to `members` if the unit is a record.
+        rows: SHA-256 of what the file says of each record, see `digest_of_row`, sorted; empty if there is no file.
 
     Raises:
         ValueError: a digest is not 32 bytes long, or records are not their own members.
@@ -37,9 +41,10 @@ class DataSet:
     unit: Unit
     members: tuple[bytes, ...] = field(repr=False)
     records: tuple[bytes, ...] = field(repr=False)
+    rows: tuple[bytes, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
-        if any(len(digest) != DIGEST_BYTES for digest in (*self.members, *self.records)):
+        if any(len(digest) != DIGEST_BYTES for digest in (*self.members, *self.records, *self.rows)):
             raise ValueError(f"expected digests of {DIGEST_BYTES} bytes")
         if self.unit == "record" and self.members != self.records:
             raise ValueError("expected each record to be a member by itself")
@@ -55,12 +60,13 @@ class DataSet:
         Raises:
             ValueError: some have a person and some have not.
         """
+        rows = tuple(sorted(record.row for record in records if record.row))
         with_person = [(record.person, *record.texts) for record in records if record.person is not None]
         if not with_person:
-            return cls.of_records(record.texts for record in records)
+            return replace(cls.of_records(record.texts for record in records), rows=rows)
         if len(with_person) != len(records):
             raise ValueError("expected a person for each record, or for none")
-        return cls.of_persons(with_person)
+        return replace(cls.of_persons(with_person), rows=rows)
 
     @classmethod
     def of_records(cls, records: Iterable[tuple[str, ...]]) -> DataSet:
@@ -114,6 +120,18 @@ def digest_of_record(*texts: str) -> bytes:
     for encoded in map(_encoded, texts):
         whole.update(len(encoded).to_bytes(8, "big") + encoded)
     return whole.digest()
+
+
+def digest_of_row(fields: Mapping[str, object], without: str) -> bytes:
+    """SHA-256 of the values of a file's row, 32 bytes: the same under any names and in any order of its fields.
+
+    Args:
+        fields: values as JSON has them, by name; those that are null say nothing.
+        without: a field that does not count: in which part of the data the row is.
+    """
+    values = [json.dumps(value, sort_keys=True) for name, value in fields.items() if name != without]
+    content = "\n".join(sorted(value for value in values if value != "null"))
+    return _sha256(b"sealora row v1\n", content)
 
 
 def digest_of_person(person: str) -> bytes:

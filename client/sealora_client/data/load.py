@@ -177,7 +177,7 @@ def _require_sound_template(path: Path, first: int, recipe: Recipe, model: Adapt
     from sealora_client.data.templates.choice import template_of  # here, as counting units needs no torch
     from sealora_client.data.templates.soundness import ModelTokens, fault_of
 
-    template = template_of(model.tokenizer, recipe.data.system_prompt, recipe.data.layout)
+    template = template_of(model.tokenizer, recipe.data)
     turns = recipe.data.learned_turns if recipe.data.layout == "messages" else None
     fault = fault_of(template, ModelTokens(model.end_ids, _vocabulary(model)), recipe.data.max_tokens, turns)
     if fault is not None:

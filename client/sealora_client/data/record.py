@@ -37,6 +37,7 @@ class Record:
         rejected: a response that is worse than `response`, where records are preferences.
         wanted: whether the response is one to learn or one to avoid, where records are feedback.
         task: what it is weighed by, if the recipe names a field for that; no part of what it is known by.
+        row: digest of all that its file says of it, see `digest_of_row`; empty if it is of no file.
     """
 
     prompt: str
@@ -47,6 +48,7 @@ class Record:
     rejected: str | None = None
     wanted: bool | None = None
     task: str | None = None
+    row: bytes = field(default=b"", compare=False, repr=False)
 
     @property
     def texts(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sealora_client.data.fingerprint import digest_of_row
 from sealora_client.data.formats.choice import file_kind
 from sealora_client.data.formats.format import Row
 from sealora_client.data.layouts.choice import layout_of
@@ -43,7 +44,8 @@ def read_records(path: Path, section: DataSection) -> Split:
     layout = layout_of(section)
     rows = file_kind(path)
     for row in rows(path):
-        line, record = row.line, layout.record(row)
+        line = row.line
+        record = replace(layout.record(row), row=digest_of_row(row.fields, without=section.split_field))
         if section.trim:
             record = record.trimmed()
         if persons is not None:

@@ -276,7 +276,7 @@ def test_every_field_enters_the_hash_but_the_simulated_sites(path: tuple[str, ..
     base = yaml.safe_load(MINIMAL) | {"data": {"person_field": "who"}, "sites": {"minimum": 9}} | BASES.get(path, {})
     before = Recipe.model_validate(base)
     candidates = (None, True, False, 1, 2, 3, 4, 5, 24, 0.25, 0.5, "x", "ab" * 32, ["a"], {"a": "b"}, {"text": "b"})
-    candidates += ({"a": 2},)
+    candidates += ({"a": 2}, "2024-07-26")
     others = [recipe for value in (*candidates, *words_of(path)) if (recipe := changed(base, path, value)) is not None]
     others = [recipe for recipe in others if recipe != before]
     assert others, "no value of another recipe was found: add one to the candidates"

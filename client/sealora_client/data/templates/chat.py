@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property, partial
 from typing import ClassVar
 
@@ -24,12 +25,14 @@ class ChatTemplate(Template):
     Attributes:
         tokenizer: has a chat template.
         system_prompt: the system's turn before them; None leaves it to the template.
+        date: the day that a template which writes one is told.
         moment: see `render`.
     """
 
     name: ClassVar[str] = "chat template"
     tokenizer: PreTrainedTokenizerBase
     system_prompt: str | None
+    date: date | None = None
     moment: int | None = None
 
     def prompts(self, prompts: Sequence[str]) -> list[list[int]]:
@@ -64,8 +67,7 @@ class ChatTemplate(Template):
             structure = self.structure(tuple((turn.role, turn.learned) for turn in turns))
             if isinstance(structure, str):  # of no other record, or `soundness` would have said so
                 raise UnusableError("template")
-            texts = tuple(turn.text for turn in turns)
-            whole = FramedText((*structure.pieces[:-1], structure.written), texts)
+            whole = FramedText((*structure.pieces[:-1], structure.written), structure.in_order(turns))
             asked = whole.between(BEGINNING, structure.asked)
             if str(whole) != self._write(turns, False) or str(asked) != self._write(turns[:-1], True):
                 raise UnusableError("altered")
@@ -74,13 +76,13 @@ class ChatTemplate(Template):
     def _write(self, turns: Sequence[Turn], ask: bool) -> str:
         said = [{"role": turn.role, "content": turn.text} for turn in turns]
         try:
-            return render(self.tokenizer, said, prompt=ask, moment=self.moment)
+            return render(self.tokenizer, said, prompt=ask, date=self.date, moment=self.moment)
         except TemplateRefusedError:  # some templates know no system role
             if len(said) < 2 or said[0]["role"] != "system":
                 raise
             system, first, *others = said
             first["content"] = f"{system['content']}\n\n{first['content']}"
-            return render(self.tokenizer, [first, *others], prompt=ask, moment=self.moment)
+            return render(self.tokenizer, [first, *others], prompt=ask, date=self.date, moment=self.moment)
 
     @cached_property
     def prompt_frame(self) -> Frame:
@@ -136,7 +138,7 @@ class ChatTemplate(Template):
         turns = [{"role": "user", "content": prompt}]
         if response is not None:
             turns.append({"role": "assistant", "content": response})
-        write = partial(render, self.tokenizer, prompt=response is None, moment=self.moment)
+        write = partial(render, self.tokenizer, prompt=response is None, date=self.date, moment=self.moment)
         if self.system_prompt is None or system is None:
             return write(turns)
         try:

@@ -8,21 +8,18 @@ from sealora_client.data.templates.chat import ChatTemplate
 from sealora_client.data.templates.document import Document
 from sealora_client.data.templates.plain import PlainTemplate
 from sealora_client.data.templates.template import Template
-from sealora_common.recipe.sections.data import LayoutName
+from sealora_common.recipe.sections.data import DataSection
 
 
-def template_of(
-    tokenizer: PreTrainedTokenizerBase, system_prompt: str | None, layout: LayoutName = "prompt_response"
-) -> Template:
+def template_of(tokenizer: PreTrainedTokenizerBase, section: DataSection) -> Template:
     """The tokenizer's own chat template if it has one, else the plain form; none for texts that stand by themselves.
 
     Args:
         tokenizer: the base model's.
-        system_prompt: stands before conversations that bring none; None leaves that to the template.
-        layout: of the records.
+        section: of the recipe: the records' layout, and what the template is given besides them.
     """
-    if layout == "text":
+    if section.layout == "text":
         return Document(tokenizer)
     if tokenizer.chat_template is not None:
-        return ChatTemplate(tokenizer, system_prompt)
-    return PlainTemplate(tokenizer, system_prompt)
+        return ChatTemplate(tokenizer, section.system_prompt, section.template_date)
+    return PlainTemplate(tokenizer, section.system_prompt)

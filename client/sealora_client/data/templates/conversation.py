@@ -28,13 +28,19 @@ class Structure:
 
     Attributes:
         pieces: one more than there are turns; the last is what ends the turn.
+        order: the turns' places in the order in which they are written: some templates move the system's.
         written: the last as the template writes it.
         learned: for each turn that is learned, from where to where.
     """
 
     pieces: tuple[str, ...]
+    order: tuple[int, ...]
     written: str
     learned: tuple[tuple[Cut, Cut], ...]
+
+    def in_order(self, turns: Sequence[Turn]) -> tuple[str, ...]:
+        """The turns' texts as they are written."""
+        return tuple(turns[place].text for place in self.order)
 
     @property
     def asked(self) -> Cut:
@@ -58,26 +64,33 @@ def structure_of(write: Write, shape: Sequence[tuple[Role, bool]], end: str) -> 
         end: ends a response for a template that puts nothing after the last one.
     """
     turns = [Turn(role, _MARKER.format(place), learned) for place, (role, learned) in enumerate(shape)]
-    pieces = _pieces(write(turns, False), turns)
-    if pieces is None:
+    whole = _taken_apart(write(turns, False), turns)
+    if whole is None:
         return "leaves out turns of a conversation, or rewrites them"
+    pieces, order = whole
     written = pieces[-1]
     learned: list[tuple[Cut, Cut]] = []
     for place, turn in enumerate(turns):
         if not turn.learned:
             continue
-        asked = _pieces(write(turns[:place], True), turns[:place])
-        if asked is None or asked[:-1] != pieces[:place] or not pieces[place].startswith(asked[-1]):
+        asked = _taken_apart(write(turns[:place], True), turns[:place])
+        if asked is None or (asked[0][:-1], asked[1], True) != (
+            pieces[:place],
+            order[:place],
+            pieces[place].startswith(asked[0][-1]),
+        ):
             return "asks for a response with another text than stands before an earlier one that was given"
-        alone = _pieces(write(turns[: place + 1], False), turns[: place + 1])
+        alone = _taken_apart(write(turns[: place + 1], False), turns[: place + 1])
+        if alone is None or (alone[0][:-1], alone[1]) != (pieces[: place + 1], order[: place + 1]):
+            return "writes an earlier response otherwise than it writes the last"
         # White space after the mark that ends the turn is never generated: the model has stopped by then.
-        ends = (alone[-1].rstrip() if alone else "") or end
+        ends = alone[0][-1].rstrip() or end
         if place == len(turns) - 1:
             pieces = (*pieces[:-1], ends)
         elif not pieces[place + 1].startswith(ends):
             return "does not end an earlier response as it ends the last"
-        learned.append((Cut(place, len(asked[-1])), Cut(place + 1, len(ends))))
-    return Structure(pieces, written, tuple(learned))
+        learned.append((Cut(place, len(asked[0][-1])), Cut(place + 1, len(ends))))
+    return Structure(pieces, order, written, tuple(learned))
 
 
 def shown_as(structure: Structure, turns: Sequence[Turn], tokenizer: PreTrainedTokenizerBase) -> Shown:
@@ -86,7 +99,7 @@ def shown_as(structure: Structure, turns: Sequence[Turn], tokenizer: PreTrainedT
     Raises:
         UnusableError: the tokenizer fails on it.
     """
-    whole = FramedText(structure.pieces, tuple(turn.text for turn in turns))
+    whole = FramedText(structure.pieces, structure.in_order(turns))
     cuts = [cut for stretch in structure.learned for cut in stretch]
     prefixes = token_ids([whole.between(BEGINNING, cut) for cut in cuts], tokenizer)
     ends = [0]
@@ -99,7 +112,9 @@ def shown_as(structure: Structure, turns: Sequence[Turn], tokenizer: PreTrainedT
             tokens = tokens + alone
         ends.append(len(tokens))
     given = tokens[: ends[-2]]
-    (neutral,) = token_ids([_with_neutral_prompt(whole).between(BEGINNING, structure.asked)], tokenizer)
+    without = [*turns[:-2], replace(turns[-2], text=NEUTRAL), turns[-1]]
+    neutral_text = FramedText(structure.pieces, structure.in_order(without))
+    (neutral,) = token_ids([neutral_text.between(BEGINNING, structure.asked)], tokenizer)
     earlier = tuple(zip(ends[1:-2:2], ends[2:-2:2], strict=True))
     return Shown(given, tokens[ends[-2] :], *shared_ends(given, neutral), earlier=earlier)
 
@@ -115,16 +130,13 @@ def joined(stretches: Sequence[tuple[Sequence[int], bool]], head: int, tail: int
     return Shown(tokens, list(stretches[-1][0]), head, tail, earlier=tuple(earlier))
 
 
-def _pieces(rendered: str, turns: Sequence[Turn]) -> tuple[str, ...] | None:
-    """What stands around the turns' texts; None unless each stands there once, in order."""
-    pieces: list[str] = []
-    for turn in turns:
-        if rendered.count(turn.text) != 1:
-            return None
-        before, _, rendered = rendered.partition(turn.text)
+def _taken_apart(rendered: str, turns: Sequence[Turn]) -> tuple[tuple[str, ...], tuple[int, ...]] | None:
+    """What stands around the turns' texts, and the turns in the order they stand in; None unless each is there once."""
+    if any(rendered.count(turn.text) != 1 for turn in turns):
+        return None
+    order = tuple(sorted(range(len(turns)), key=lambda place: rendered.index(turns[place].text)))
+    pieces = []
+    for place in order:
+        before, _, rendered = rendered.partition(turns[place].text)
         pieces.append(before)
-    return (*pieces, rendered)
-
-
-def _with_neutral_prompt(text: FramedText) -> FramedText:
-    return replace(text, texts=(*text.texts[:-2], NEUTRAL, text.texts[-1]))
+    return (*pieces, rendered), order

@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -70,6 +71,7 @@ class Renderer:
         marks: dict[str, Any],
         *,
         prompt: bool,
+        date: date | None = None,
         moment: int | None = None,
     ) -> str:
         """The conversation as text.
@@ -79,7 +81,9 @@ class Renderer:
             turns: `role` and `content` of each.
             marks: the tokenizer's special tokens, by name.
             prompt: whether the text goes up to where the response begins.
-            moment: sets the clock and the chance that the template meets; None for those of the process.
+            date: the day on which the template believes to be; None for the process's.
+            moment: sets the clock, if there is no `date`, and the chance that the template meets; None for those of
+                the process.
 
         Raises:
             TemplateRefusedError: the template raised.
@@ -88,8 +92,8 @@ class Renderer:
         """
         longest = _SLACK + _GROWTH * sum(len(turn["content"]) for turn in turns)
         asked: dict[str, Any] = {"template": template, "turns": turns, "marks": marks, "prompt": prompt}
-        asked |= {"longest": longest, "moment": moment}
-        if moment is not None:
+        asked |= {"longest": longest, "date": None if date is None else date.isoformat(), "moment": moment}
+        if moment is not None and date is None:
             asked["template"] = _CLOCK.format(11 + moment) + template
         return self._asked(json.dumps(asked, default=str).encode(), longest, "the chat template", "conversation")
 
@@ -188,7 +192,12 @@ atexit.register(_renderer.close)
 
 
 def render(
-    tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], *, prompt: bool, moment: int | None = None
+    tokenizer: PreTrainedTokenizerBase,
+    turns: list[dict[str, str]],
+    *,
+    prompt: bool,
+    date: date | None = None,
+    moment: int | None = None,
 ) -> str:
     """The conversation as `tokenizer.apply_chat_template` would write it; arguments as of `Renderer.render`.
 
@@ -197,7 +206,7 @@ def render(
         ValueError: the tokenizer has no template, or none for this purpose.
     """
     marks = tokenizer.special_tokens_map
-    return _renderer.render(tokenizer.get_chat_template(), turns, marks, prompt=prompt, moment=moment)
+    return _renderer.render(tokenizer.get_chat_template(), turns, marks, prompt=prompt, date=date, moment=moment)
 
 
 def render_text(template: str, fields: Mapping[str, object]) -> str:

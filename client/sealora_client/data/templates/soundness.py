@@ -6,10 +6,10 @@ What it makes of one record in particular is judged as that is shown: see `ChatT
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from sealora_client.data.record import Record, Role
+from sealora_client.data.record import Record, Role, Turn
 from sealora_client.data.templates.chat import ChatTemplate
 from sealora_client.data.templates.framed import NEUTRAL, Frame
 from sealora_client.data.templates.template import Template
@@ -62,10 +62,33 @@ def _faults(
 ) -> Iterator[str]:
     if isinstance(template, ChatTemplate):
         yield from filter(None, (judge(template) for judge in _JUDGES))
-        if learned_turns is not None:
-            yield from filter(None, [_ill_at_conversations(template, learned_turns)])
     (shown,) = template.shown([Record(NEUTRAL, NEUTRAL)])
-    ends = [token in tokens.ends for token in shown.learned]
+    yield from _ill_at_ends(shown.learned, tokens)
+    if isinstance(template, ChatTemplate) and learned_turns is not None:
+        yield from filter(None, [_ill_at_conversations(template, learned_turns)])
+    if learned_turns == "all":
+        earlier = (Turn("user", NEUTRAL), Turn("assistant", NEUTRAL, learned=True))
+        (conversation,) = template.shown([Record(NEUTRAL, NEUTRAL, earlier=earlier)])
+        for start, stop in conversation.earlier:
+            yield from _ill_at_ends(conversation.given[start:stop], tokens)
+    beyond = [token for token in (*shown.given, *shown.learned) if token >= tokens.count]
+    if beyond:
+        yield (
+            f"takes a token of id {max(beyond)}, but the base model has an embedding for {tokens.count} tokens only: "
+            "use a base model whose embedding fits its tokenizer"
+        )
+    if learned_turns is not None:  # which may bring a system's text
+        (shown,) = template.shown([Record(NEUTRAL, NEUTRAL, earlier=(Turn("system", NEUTRAL),))])
+    # Of the one word, at least a token of the prompt and one of the response are left.
+    if len(shown.given) + 1 > max_tokens:
+        yield (
+            f"takes {len(shown.given)} tokens for a prompt of one word, which leaves nothing of data.max_tokens "
+            f"{max_tokens}: agree on more, or on a shorter data.system_prompt"
+        )
+
+
+def _ill_at_ends(learned: Sequence[int], tokens: ModelTokens) -> Iterator[str]:
+    ends = [token in tokens.ends for token in learned]
     if True not in ends:
         yield (
             "ends a response with no end mark of the model's, so that it would never learn to stop: name the token "
@@ -73,18 +96,6 @@ def _faults(
         )
     elif ends.index(True) != len(ends) - 1:
         yield "goes on after the mark that ends a response: mend it, or use another base model"
-    beyond = [token for token in (*shown.given, *shown.learned) if token >= tokens.count]
-    if beyond:
-        yield (
-            f"takes a token of id {max(beyond)}, but the base model has an embedding for {tokens.count} tokens only: "
-            "use a base model whose embedding fits its tokenizer"
-        )
-    # Of the one word, at least a token of the prompt and one of the response are left.
-    if len(shown.given) + 1 > max_tokens:
-        yield (
-            f"takes {len(shown.given)} tokens for a prompt of one word, which leaves nothing of data.max_tokens "
-            f"{max_tokens}: agree on more, or on a shorter data.system_prompt"
-        )
 
 
 def _depends_on_the_moment(template: ChatTemplate) -> str | None:
@@ -95,8 +106,8 @@ def _depends_on_the_moment(template: ChatTemplate) -> str | None:
     except SealoraError:  # it failed on a clock's answer
         pass
     return (
-        "reads the clock or draws at random, so that prompts differ between sites and days: write a fixed text in its "
-        "place, the same at every site"
+        "reads the clock or draws at random, so that prompts differ between sites and days: agree on a day in "
+        "data.template_date, or write a fixed text in its place, the same at every site"
     )
 
 

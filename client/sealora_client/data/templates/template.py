@@ -35,6 +35,11 @@ class Shown:
         """Number of tokens."""
         return len(self.given) + len(self.learned)
 
+    @property
+    def frame(self) -> int:
+        """How many of the tokens that are given are no part of the record's prompt."""
+        return self.head + self.tail
+
 
 class Template(Protocol):
     """What stands around texts for one tokenizer. What it makes of one text depends on no other.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
@@ -49,6 +50,9 @@ class DataSection(Section):
     """With `text`: what becomes of a text of more than `max_tokens` tokens. `cut`: its end is lost. `split`: it is
     shown in as many pieces as it takes, which stay one unit of privacy, the text (or its person): each time it is
     drawn, `privacy.records_per_person` of them at the most, drawn anew, make its contribution."""
+    template_date: Annotated[date | None, AddedLater(None)] = None
+    """The day that a chat template which writes the day's date into prompts is told, at all sites and in all rounds;
+    null refuses such a template, with which prompts would differ between sites and days."""
     trim: Annotated[bool, AddedLater(False)] = False
     """Whether texts lose the white space at their ends. Chat templates of some families trim by themselves, and what
     they change otherwise is not learned."""
