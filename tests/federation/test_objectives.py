@@ -12,9 +12,16 @@ from sealora_common.recipe import load_recipe
 
 from tiny_federation import history_of, run_inline
 
+QUICK = {("dpo", "local"), ("accuracy", "distributed"), ("split texts", "local")}
+"""The others are marked slow: each run takes some seconds."""
+RUNS = [
+    pytest.param(objective, mechanism, marks=() if (objective, mechanism) in QUICK else pytest.mark.slow)
+    for objective in SECTIONS
+    for mechanism in ("local", "distributed")
+]
 
-@pytest.mark.parametrize("mechanism", ["local", "distributed"])
-@pytest.mark.parametrize("objective", SECTIONS)
+
+@pytest.mark.parametrize(("objective", "mechanism"), RUNS)
 def test_a_federation_learns_it_privately(tiny_base, tmp_path, objective, mechanism):
     recipe = write_objective_federation(tmp_path, tiny_base(), objective, mechanism=mechanism)
     run = run_inline(recipe, tmp_path / "run")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,7 @@ class Classification(Objective):
         Raises:
             ModelError: two words begin alike, or one cannot be shown to the model.
         """
-        return _first_tokens(tokenizer, self.words, self.section.system_prompt)
+        return _first_tokens(tokenizer, self.words, self.section.system_prompt, self.section.template_date)
 
     def examples(
         self,
@@ -146,9 +147,9 @@ def _classified(example: Example, token: int, weight: float) -> Example:
 
 @lru_cache(maxsize=8)
 def _first_tokens(
-    tokenizer: PreTrainedTokenizerBase, words: tuple[str, ...], system_prompt: str | None
+    tokenizer: PreTrainedTokenizerBase, words: tuple[str, ...], system_prompt: str | None, template_date: date | None
 ) -> tuple[int, ...]:
-    section = DataSection(layout="labelled", system_prompt=system_prompt)
+    section = DataSection(layout="labelled", system_prompt=system_prompt, template_date=template_date)
     shown = to_examples([Record(NEUTRAL, word) for word in words], tokenizer, section)
     found: dict[int, str] = {}
     for word, example in zip(words, shown, strict=True):
