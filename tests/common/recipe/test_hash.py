@@ -285,6 +285,8 @@ def test_every_field_enters_the_hash_but_the_simulated_sites(path: tuple[str, ..
     base = yaml.safe_load(MINIMAL) | {"data": {"person_field": "who"}, "sites": {"minimum": 9}, "adapter": kind}
     base |= BASES.get(path, {})
     before = Recipe.model_validate(base)
+    scalars = (None, True, False, 1, 2, 3, 4, 5, 24, 0.25, 0.5, "x", "ab" * 32, "2024-07-26")
+    candidates = (*scalars, ["a"], [1], [0.5, 0.5], {"a": "b"}, {"a": 2}, {"text": "b"}, {"patience": 1})
     others = [recipe for value in (*candidates, *words_of(path)) if (recipe := changed(base, path, value)) is not None]
     others = [recipe for recipe in others if recipe != before]
     assert others, "no value of another recipe was found: add one to the candidates"
