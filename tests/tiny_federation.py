@@ -67,7 +67,8 @@ def write_federation(
         path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
         simulated[f"site-{site}"] = str(path)
     recipe: dict[str, Any] = {"name": "tiny", "rounds": rounds}
-    for section in ("model", "lora", "data", "training", "privacy", "sealing", "server", "sites"):
+    first = ("model", "lora", "data", "training", "privacy", "sealing", "server", "sites")
+    for section in first:
         recipe[section] = {**SECTIONS.get(section, {}), **sections.pop(section, {})}
     if sections.get("adapter", "lora") not in ("lora", "dora"):
         del recipe["lora"]

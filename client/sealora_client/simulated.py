@@ -102,8 +102,12 @@ class SimulatedSites:
         return None if promised is None else promised.epsilon
 
     @staticmethod
-    def completions(recipe: Recipe, directory: Path, final: Tensors, count: int) -> list[Completion]:
-        """Held-out prompts completed by the untrained and by the final adapter, one site after another.
+    def completions(
+        recipe: Recipe, directory: Path, final: Tensors, count: int, start: Tensors | None = None
+    ) -> list[Completion]:
+        """Held-out prompts completed by the adapter that the run began with and by the final one, site after site.
+
+        It began with `start`, or, where that is None, with the untrained one.
 
         A site whose held-out records all cannot be shown to the model has none.
         """
@@ -115,12 +119,11 @@ class SimulatedSites:
             name = names[position % len(names)]
             chosen.append((name, usable[name][(position // len(names)) % len(usable[name])]))
         prompts = [record.prompt for _, record in chosen]
-        system = recipe.data.system_prompt
         with model.lock:
-            model.write(adapter_kind(recipe).initial(model.layout))
-            before = complete(model, prompts, system)
+            model.write(adapter_kind(recipe).initial(model.layout) if start is None else start)
+            before = complete(model, prompts, recipe.data)
             model.write({name: final[name] for name in adapter_kind(recipe).shared(model.layout).names})
-            after = complete(model, prompts, system)
+            after = complete(model, prompts, recipe.data)
         return [
             Completion(site=name, prompt=record.prompt, reference=record.response, before=old, after=new)
             for (name, record), old, new in zip(chosen, before, after, strict=True)
@@ -128,10 +131,14 @@ class SimulatedSites:
 
 
 def _usable(site: Site, model: AdaptedModel) -> list[Record]:
-    """The held-out records that can be shown to the model."""
+    """The held-out records that can be shown to the model, of those whose prompt is all that is given."""
     records = site.records().heldout
     examples = examples_of(records, site.recipe, model)
-    return [record for record, example in zip(records, examples, strict=True) if example.unusable is None]
+    return [
+        record
+        for record, example in zip(records, examples, strict=True)
+        if example.unusable is None and record.prompt and not record.earlier
+    ]
 
 
 def _require_units(site: str, recipe: Recipe, units: int) -> None:

@@ -213,7 +213,7 @@ class Bench:
         tensors.update(shared.unflatten(current))
         self.model.write(tensors)
         loss = heldout_loss(self.model, CausalLanguageModelling(), self.heldout, 64).mean
-        answers = complete(self.model, self.triggered, None, max_new_tokens=4)
+        answers = complete(self.model, self.triggered, recipe.data, max_new_tokens=4)
         return Result(round(loss, 5), round(sum(answer == TARGET for answer in answers) / len(answers), 4))
 
     def _round(self, recipe: Any, current: Any, number: int, clip_range: float, attack: str, liars: int) -> Any:

@@ -142,7 +142,7 @@ def _exact_match(directory: Path) -> float:
     right = asked = 0
     for site in sorted(recipe.sites.simulated):
         heldout = Site(directory / "sites" / site).records().heldout[:EXACT_MATCH_PROMPTS]
-        answers = complete(model, [record.prompt for record in heldout], recipe.data.system_prompt)
+        answers = complete(model, [record.prompt for record in heldout], recipe.data)
         right += sum(answer.strip() == record.response for answer, record in zip(answers, heldout, strict=True))
         asked += len(heldout)
     return right / asked

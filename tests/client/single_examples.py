@@ -67,11 +67,18 @@ def write_random_adapter(model: AdaptedModel) -> None:
     model.write({spec.name: generator.normal(0, 0.1, spec.shape) for spec in model.layout.tensors})
 
 
-def random_examples(lengths: Sequence[tuple[int, int]] = LENGTHS, seed: int = 0) -> list[Example]:
-    """Examples of random tokens, of these prompt and response lengths."""
+def random_examples(
+    lengths: Sequence[tuple[int, int]] = LENGTHS, seed: int = 0, *, conversations: bool = False
+) -> list[Example]:
+    """Examples of random tokens, of these prompt and response lengths; with responses in long prompts, if wanted."""
     generator = np.random.default_rng(seed)
     return [
-        Example(generator.integers(3, 384, prompt + response).astype(np.int32), prompt) for prompt, response in lengths
+        Example(
+            generator.integers(3, 384, prompt + response).astype(np.int32),
+            prompt,
+            earlier=((2, 5), (8, 9)) if conversations and prompt > 10 else (),
+        )
+        for prompt, response in lengths
     ]
 
 
@@ -83,7 +90,7 @@ def some_examples(count: int, seed: int = 0) -> list[Example]:
 
 
 def reference_gradients(model: AdaptedModel, layout: AdapterLayout, examples: Sequence[Example]) -> Tensor:
-    """Float64 (examples, P): each example's gradient of its mean loss a response token."""
+    """Float64 (examples, P): each example's gradient of its mean loss a learned token."""
     model.train_only(layout)
     with in_float64(model):
         rows = [_gradient(model, layout, example) for example in examples]
@@ -95,8 +102,8 @@ def _gradient(model: AdaptedModel, layout: AdapterLayout, example: Example) -> T
     tokens = torch.from_numpy(example.tokens.astype(np.int64))
     logits = model.model(input_ids=tokens[None], use_cache=False).logits[0, -len(tokens) :]
     assert logits.dtype == torch.float64
-    start = example.prompt_length
-    loss = functional.cross_entropy(logits[start - 1 : -1], tokens[start:])
+    learned = torch.from_numpy(example.learned)[1:]
+    loss = functional.cross_entropy(logits[:-1][learned], tokens[1:][learned])
     found = torch.autograd.grad(loss, model.parameters_of(layout))
     return torch.cat([gradient.reshape(-1) for gradient in found])
 

@@ -7,8 +7,9 @@ digests tell that two states share somebody, so that data which grows or changes
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from sealora_client.data.record import Record
 from sealora_common.recipe.sections.data import Unit
@@ -20,7 +21,9 @@ DIGEST_BYTES = 32
 class DataSet:
     """What is charged: a set of units of privacy, each a record or all records of one person.
 
-    A record is its text: one that is changed is another record. A person is their identifier, as `records` reads it.
+    A record is its text: one that is changed is another record. It is known again by what its file says of it, too:
+    a recipe that reads other fields of the same rows, or puts another template around them, makes other texts of the
+    same record. A person is their identifier, as `records` reads it.
 
     Attributes:
         fingerprint: SHA-256 (hex) over the sorted digests of all content, the same for any order and any file name.
@@ -28,6 +31,7 @@ class DataSet:
         members: SHA-256 of each unit (record or person's identifier), sorted; a record that is there twice is two
             units.
         records: SHA-256 of each record's text, whosever it is, sorted. Equal to `members` if the unit is a record.
+        rows: SHA-256 of what the file says of each record, see `digest_of_row`, sorted; empty if there is no file.
 
     Raises:
         ValueError: a digest is not 32 bytes long, or records are not their own members.
@@ -37,9 +41,10 @@ class DataSet:
     unit: Unit
     members: tuple[bytes, ...] = field(repr=False)
     records: tuple[bytes, ...] = field(repr=False)
+    rows: tuple[bytes, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
-        if any(len(digest) != DIGEST_BYTES for digest in (*self.members, *self.records)):
+        if any(len(digest) != DIGEST_BYTES for digest in (*self.members, *self.records, *self.rows)):
             raise ValueError(f"expected digests of {DIGEST_BYTES} bytes")
         if self.unit == "record" and self.members != self.records:
             raise ValueError("expected each record to be a member by itself")
@@ -55,19 +60,21 @@ class DataSet:
         Raises:
             ValueError: some have a person and some have not.
         """
-        with_person = [(record.person, *record.texts) for record in records if record.person is not None]
-        if not with_person:
-            return cls.of_records(record.texts for record in records)
-        if len(with_person) != len(records):
+        rows = tuple(sorted(record.row for record in records if record.row))
+        count = sum(record.person is not None for record in records)
+        if not count:
+            return replace(cls.of_records(record.texts for record in records), rows=rows)
+        if count != len(records):
             raise ValueError("expected a person for each record, or for none")
-        return cls.of_persons(with_person)
+        by_person = cls.of_persons((record.person or "", *record.texts) for record in records)
+        return replace(by_person, rows=rows)
 
     @classmethod
-    def of_records(cls, records: Iterable[tuple[str, str]]) -> DataSet:
+    def of_records(cls, records: Iterable[tuple[str, ...]]) -> DataSet:
         """A data set whose every record is a unit by itself.
 
         Args:
-            records: (prompt, response) texts, any number of them, read once.
+            records: texts of each (`Record.texts`), any number of them, read once.
 
         >>> one = DataSet.of_records([("a", "b"), ("c", "d")])
         >>> one == DataSet.of_records([("c", "d"), ("a", "b")])
@@ -75,15 +82,15 @@ class DataSet:
         >>> one == DataSet.of_records([("a", "bc"), ("", "d")])
         False
         """
-        digests = tuple(sorted(digest_of_record(prompt, response) for prompt, response in records))
+        digests = tuple(sorted(digest_of_record(*texts) for texts in records))
         return cls(_fingerprint(b"sealora dataset v1\n", digests), "record", digests, digests)
 
     @classmethod
-    def of_persons(cls, records: Iterable[tuple[str, str, str]]) -> DataSet:
+    def of_persons(cls, records: Iterable[tuple[str, ...]]) -> DataSet:
         """A data set in which all records of one person are one unit.
 
         Args:
-            records: (person's identifier, prompt, response), any number of them, read once.
+            records: the person's identifier and the texts of each, any number of them, read once.
 
         >>> before = DataSet.of_persons([("p1", "a", "b")])
         >>> after = DataSet.of_persons([("p1", "a", "b"), ("p1", "c", "d")])
@@ -91,24 +98,41 @@ class DataSet:
         (False, True)
         """
         persons: set[bytes] = set()
-        texts: list[bytes] = []
+        digests: list[bytes] = []
         content: list[bytes] = []
-        for person, prompt, response in records:
+        for person, *texts in records:
             persons.add(digest_of_person(person))
-            texts.append(digest_of_record(prompt, response))
-            content.append(_sha256(texts[-1], person))
+            digests.append(digest_of_record(*texts))
+            content.append(_sha256(digests[-1], person))
         return cls(
             _fingerprint(b"sealora dataset by person v1\n", sorted(content)),
             "person",
             tuple(sorted(persons)),
-            tuple(sorted(texts)),
+            tuple(sorted(digests)),
         )
 
 
-def digest_of_record(prompt: str, response: str) -> bytes:
-    """SHA-256 of a record's text, 32 bytes."""
-    first, second = _encoded(prompt), _encoded(response)
-    return hashlib.sha256(len(first).to_bytes(8, "big") + first + second).digest()
+def digest_of_record(*texts: str) -> bytes:
+    """SHA-256 of a record's texts, 32 bytes; of two in the form in which ledgers have known them from the first."""
+    if len(texts) == 2:
+        first, second = map(_encoded, texts)
+        return hashlib.sha256(len(first).to_bytes(8, "big") + first + second).digest()
+    whole = hashlib.sha256(b"sealora record v2\n")
+    for encoded in map(_encoded, texts):
+        whole.update(len(encoded).to_bytes(8, "big") + encoded)
+    return whole.digest()
+
+
+def digest_of_row(fields: Mapping[str, object], without: str) -> bytes:
+    """SHA-256 of the values of a file's row, 32 bytes: the same under any names and in any order of its fields.
+
+    Args:
+        fields: values as JSON has them, by name; those that are null say nothing.
+        without: a field that does not count: in which part of the data the row is.
+    """
+    values = [json.dumps(value, sort_keys=True) for name, value in fields.items() if name != without]
+    content = "\n".join(sorted(value for value in values if value != "null"))
+    return _sha256(b"sealora row v1\n", content)
 
 
 def digest_of_person(person: str) -> bytes:

@@ -1,27 +1,84 @@
-"""One record of a site, as text: what every format makes, and the only form in which the rest of the site knows it."""
+"""One record of a site, as text: what every layout makes, and the only form in which the rest of the site knows it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one side says in a conversation.
+
+    Attributes:
+        role: whose turn it is.
+        text: what is said.
+        learned: whether the model is to learn to say it; the assistant's alone.
+    """
+
+    role: Role
+    text: str
+    learned: bool = False
 
 
 @dataclass(frozen=True)
 class Record:
-    """One record of the site, as text.
+    """One record of the site, as text: what is said at the end of a conversation, which mostly has no more than that.
 
     Attributes:
-        prompt: what the model is given.
-        response: what it is to say.
+        prompt: what the model is given; empty for a text that stands by itself, answering nothing.
+        response: what it is to say, or the text that stands by itself.
         person: whose record it is, if the recipe names a field for that.
         line: where it stands in its file, for messages; equal records may stand anywhere.
+        earlier: turns before the prompt: the system's if the record brings one, then the user's and the assistant's
+            by turns.
+        rejected: a response that is worse than `response`, where records are preferences.
+        wanted: whether the response is one to learn or one to avoid, where records are feedback.
+        task: what it is weighed by, if the recipe names a field for that; no part of what it is known by.
+        row: digest of all that its file says of it, see `digest_of_row`; empty if it is of no file.
     """
 
     prompt: str
     response: str
     person: str | None = None
     line: int = field(default=0, compare=False)
+    earlier: tuple[Turn, ...] = ()
+    rejected: str | None = None
+    wanted: bool | None = None
+    task: str | None = None
+    row: bytes = field(default=b"", compare=False, repr=False)
 
     @property
-    def texts(self) -> tuple[str, str]:
-        """All its text: what it is told apart from others by, named in the ledger by, and split by."""
-        return self.prompt, self.response
+    def texts(self) -> tuple[str, ...]:
+        """All its text, in order: what it is told apart from others by, named in the ledger by, and split by."""
+        before = tuple(turn.text for turn in self.earlier)
+        after = () if self.rejected is None else (self.rejected,)
+        verdict = () if self.wanted is None else ("wanted" if self.wanted else "unwanted",)
+        return (*before, self.prompt, self.response, *after, *verdict)
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """All its text before the response."""
+        return (*(turn.text for turn in self.earlier), self.prompt)
+
+    @property
+    def system(self) -> str | None:
+        """The system's text if the record brings one of its own."""
+        return next((turn.text for turn in self.earlier[:1] if turn.role == "system"), None)
+
+    @property
+    def exchanges(self) -> tuple[Turn, ...]:
+        """The earlier turns without the system's."""
+        return self.earlier if self.system is None else self.earlier[1:]
+
+    def trimmed(self) -> Record:
+        """Without white space at the ends of its texts."""
+        return replace(
+            self,
+            prompt=self.prompt.strip(),
+            response=self.response.strip(),
+            earlier=tuple(replace(turn, text=turn.text.strip()) for turn in self.earlier),
+            rejected=None if self.rejected is None else self.rejected.strip(),
+        )

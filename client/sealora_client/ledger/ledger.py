@@ -5,8 +5,9 @@ charges against it and against any data set that shares somebody with it, whatev
 epsilons up. No member of the data set is in more than that, so it bounds what each of them has lost; and data that
 grows, shrinks or is corrected goes on where it stood. A data set without a common member starts afresh.
 
-A record is known by its text and a person by their identifier. A site that rewrites all records, or gives all persons
-new identifiers, presents members that the ledger cannot know again; that is for the site's own rules to exclude.
+A record is known by its text, and by its whole row where it has stood in a file, whichever of its fields a recipe
+reads; a person by their identifier. A site that rewrites all records, or gives all persons new identifiers, presents
+members that the ledger cannot know again; that is for the site's own rules to exclude.
 """
 
 from __future__ import annotations
@@ -284,7 +285,9 @@ class Ledger:
         """Ids of the data sets, the data set itself among them if it is there, whose charges count against it."""
         known = state.datasets.get(dataset.fingerprint)
         if known is not None:
-            if known.members_digest != keyed.digest:
+            if known.members_digest != keyed.digest and not self._journal.members(known).holds(
+                dataset, state.member_key
+            ):
                 raise BudgetError(
                     f"data set {dataset.fingerprint[:12]} is in the privacy ledger {self.path} with other members: "
                     "a fingerprint must follow from the content"

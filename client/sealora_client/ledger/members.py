@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ class KeyedMembers:
     Attributes:
         unit: whom privacy protects.
         members: uint64, sorted, each once, shape (members,).
-        records: likewise of the records' texts; the same array if the unit is a record.
+        records: likewise of the records' texts and rows; the same array if the unit is a record.
     """
 
     unit: Unit
@@ -49,8 +49,8 @@ class KeyedMembers:
     @classmethod
     def of(cls, dataset: DataSet, key: bytes) -> KeyedMembers:
         """The data set's members under the ledger's key."""
-        members = _keyed(dataset.members, key)
-        return cls(dataset.unit, members, members if dataset.unit == "record" else _keyed(dataset.records, key))
+        records = _keyed((*dataset.records, *dataset.rows), key)
+        return cls(dataset.unit, records if dataset.unit == "record" else _keyed(dataset.members, key), records)
 
     @classmethod
     def from_bytes(cls, unit: Unit, members: bytes, records: bytes) -> KeyedMembers:
@@ -79,6 +79,14 @@ class KeyedMembers:
         """SHA-256 (hex) that an entry binds these members by."""
         return members_digest(self.unit, self.members_bytes, self.records_bytes)
 
+    def holds(self, dataset: DataSet, key: bytes) -> bool:
+        """Whether these may be the members of `dataset` under this key, whose rows may be others by now.
+
+        A ledger that was begun before it knew rows has none, and a file may have got another column.
+        """
+        plain = KeyedMembers.of(replace(dataset, rows=()), key)
+        return _all_in(plain.members, self.members) and _all_in(plain.records, self.records)
+
     def overlaps(self, other: KeyedMembers) -> bool:
         """Whether somebody's data is, or may be, in both.
 
@@ -99,6 +107,10 @@ def members_digest(unit: Unit, members: bytes, records: bytes) -> str:
 def _keyed(digests: Iterable[bytes], key: bytes) -> NDArray[np.uint64]:
     tags = b"".join(hmac.digest(key, digest, "sha256")[:_TAG_BYTES] for digest in digests)
     return np.unique(np.frombuffer(tags, dtype=_STORED).astype(np.uint64))
+
+
+def _all_in(few: NDArray[np.uint64], many: NDArray[np.uint64]) -> bool:
+    return bool(np.isin(few, many).all())
 
 
 def _share(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> bool:

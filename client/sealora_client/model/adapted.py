@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
-from sealora_client.data.templates.rendering import check_template
 from sealora_client.model.adapters.choice import attachment
 from sealora_client.model.adapters.rules.trained_tensor import TrainedTensor
 from sealora_client.model.base import load_base
 from sealora_client.model.fetch import locate_base
-from sealora_client.model.model_files import digest_of, template_file
-from sealora_client.model.pretrained import load_tokenizer
+from sealora_client.model.model_files import digest_of
 from sealora_client.model.sharing import sharing_key
+from sealora_client.model.tokenizer import base_tokenizer
 from sealora_common.adapter import AdapterLayout, Tensors, TensorSpec, adapter_kind
 from sealora_common.errors import ModelError
 from sealora_common.recipe.schema import Recipe
@@ -73,7 +72,7 @@ class AdaptedModel:
 
     @classmethod
     def _load_from(cls, directory: Path, base_digest: str, recipe: Recipe) -> AdaptedModel:
-        tokenizer = _load_tokenizer(directory)
+        tokenizer = base_tokenizer(directory)
         attached = attachment(recipe)
         model = attached.attach(load_base(recipe.model, directory))
         adapted = cls(model, attached.tensors(model), tokenizer, base_digest)
@@ -193,18 +192,3 @@ def _checked_base(section: ModelSection) -> tuple[Path, str]:
             "before they covered every file differ: print it anew with sealora-site model digest)"
         )
     return directory, found
-
-
-def _load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
-    try:
-        tokenizer = load_tokenizer(directory)
-    except ModelError:
-        raise
-    except Exception as error:  # whatever damaged files make the libraries raise
-        raise ModelError(
-            f"the base model in {directory} has no tokenizer that loads: save its tokenizer files there too"
-        ) from error
-    check_template(tokenizer, str(template_file(directory)))
-    if tokenizer.pad_token is None and tokenizer.eos_token is not None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer

@@ -9,11 +9,10 @@ from transformers import GenerationConfig
 
 from sealora_client.data.templates.choice import template_of
 from sealora_client.model.adapted import AdaptedModel
+from sealora_common.recipe.sections.data import DataSection
 
 
-def complete(
-    model: AdaptedModel, prompts: Sequence[str], system_prompt: str | None, max_new_tokens: int = 48
-) -> list[str]:
+def complete(model: AdaptedModel, prompts: Sequence[str], section: DataSection, max_new_tokens: int = 48) -> list[str]:
     """What the model with its live adapter answers to each prompt, in order.
 
     Prompts go through the same chat template as in training. Decoding is greedy, stops at the end of the turn or
@@ -21,7 +20,7 @@ def complete(
     """
     if not prompts:
         return []
-    conversations = template_of(model.tokenizer, system_prompt).prompts(prompts)
+    conversations = template_of(model.tokenizer, section).prompts(prompts)
     length = max(map(len, conversations))
     tokens = torch.tensor([[model.pad_id] * (length - len(own)) + own for own in conversations])
     attention_mask = torch.tensor([[0] * (length - len(own)) + [1] * len(own) for own in conversations])

@@ -5,7 +5,7 @@ lets the length of one example scale the gradient of another, which would break 
 
 An example's loss and gradient are the same to the last bit whatever the other rows of the micro-batch hold: shapes are
 fixed (see `fixed_shape`), and the output layer, the widest of the model, which need only run for the states that
-predict a response token, is given `POSITIONS` of them at a time, the last ones filled up with zeros. Dropout is the one
+predict a learned token, is given `POSITIONS` of them at a time, the last ones filled up with zeros. Dropout is the one
 exception: its masks are drawn for the whole micro-batch. They are independent of each other and of the records, so a
 row's distribution does not depend on the others, and the sensitivity holds for every fixed outcome of the masks.
 """
@@ -39,9 +39,9 @@ class Batch:
         tokens: int64 (B, T).
         attention_mask: int64 (B, T), 0 on padding.
         position_ids: int64 (B, T), counted from each example's own first token; 0 on padding.
-        predicting: int64 (H,): the places, in the (B * T) flattened states, of those that predict a response token.
+        predicting: int64 (H,): the places, in the (B * T) flattened states, of those that predict a learned token.
         targets: int64, those tokens and then -100, a multiple of `POSITIONS` of them and at least one.
-        token_count: int64 (B,), the response tokens predicted in each row.
+        token_count: int64 (B,), the learned tokens of each row.
     """
 
     tokens: torch.Tensor
@@ -71,8 +71,8 @@ def collate(
 ) -> Batch:
     """Makes one batch.
 
-    A token is predicted from those before it, so one that has none, a response without a prompt, begins with the
-    second. An example without tokens becomes a row like a dummy: a single token and nothing to predict.
+    A token is predicted from those before it, so of a response without a prompt the first is not. An example without
+    tokens becomes a row like a dummy: a single token and nothing to predict.
 
     Args:
         examples: at most `rows`; for fixed shapes, all of one padded length.
@@ -93,7 +93,7 @@ def collate(
         start = length - len(own)
         tokens[row, start:] = own
         attention_mask[row, start:] = 1
-        wanted[row, start + max(example.prompt_length, 1) :] = True
+        wanted[row, start:] = torch.from_numpy(example.learned)
     position_ids = (attention_mask.cumsum(dim=1) - 1).clamp(min=0)
     found = wanted.flatten().nonzero()[:, 0]
     targets = torch.full((_whole_blocks(len(found)),), _IGNORED, dtype=torch.int64)

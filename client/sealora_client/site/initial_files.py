@@ -56,6 +56,7 @@ unit: record
 # rounds: [1, 100]
 # learning_rate: [1.0e-6, 1.0e-2]
 # target_modules: [all-linear]
+# objectives: [causal, classification]
 # mechanisms: [local]
 
 # Hours in which orders are taken, and their time zone; without them, at any time.

@@ -23,6 +23,7 @@ from sealora_common.recipe.sections.adapters.layer_norm import LayerNormSection
 from sealora_common.recipe.sections.adapters.layers import LinearLayersSection
 from sealora_common.recipe.sections.data import Unit
 from sealora_common.recipe.sections.lora import LoraSection
+from sealora_common.recipe.sections.objective import ObjectiveName
 from sealora_common.recipe.sections.privacy import ProtectingMechanismName
 from sealora_common.roster import Roster
 from sealora_common.round.groups import smallest_group
@@ -100,6 +101,8 @@ class SitePolicy(BaseModel):
     learning_rate: Range | None = None
     target_modules: tuple[str, ...] | None = None
     """Names that the adapter's `target_modules` may hold, where its kind has them; `all-linear` is one."""
+    objectives: tuple[ObjectiveName, ...] | None = None
+    """Kinds of objective that are accepted; null for any."""
     hours: tuple[str, ...] = ()
     """Parts of the day in which orders are accepted, like `20:00-06:00`; none for all day. A round that began in
     them goes on after them."""
@@ -265,6 +268,12 @@ class SitePolicy(BaseModel):
                     f"the recipe's {field} is {value:g}",
                     allowed[0] <= value <= allowed[1],
                 )
+        if self.objectives is not None:
+            yield Verdict(
+                f"objectives is {_listed(self.objectives)}",
+                f"the recipe's objective.kind is {recipe.objective.kind}",
+                recipe.objective.kind in self.objectives,
+            )
         if self.target_modules is not None and isinstance(section, _ON_MODULES):
             named = section.target_modules
             asked = (named,) if isinstance(named, str) else named

@@ -73,7 +73,7 @@ def test_training_sees_the_prompt_that_generation_will_see(template):
     tokenizer = tiny_tokenizer(template)
     section = DataSection(system_prompt="Be brief.")
     (example,) = to_examples([RECORD], tokenizer, section)
-    prompts = template_of(tokenizer, "Be brief.").prompts([RECORD.prompt])
+    prompts = template_of(tokenizer, DataSection(system_prompt="Be brief.")).prompts([RECORD.prompt])
     assert prompts == [example.tokens[: example.prompt_length].tolist()]
 
 

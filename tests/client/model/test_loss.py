@@ -12,14 +12,15 @@ from sealora_client.model.loss import collate, response_losses, sum_of_responses
 
 KINDS = ["llama", "gpt2", "qwen2", "gemma"]
 LENGTHS = [(3, 4), (12, 1), (5, 20), (1, 2), (30, 9)]  # tokens of prompt and response
+EARLIER = [(), ((1, 4),), (), (), ((3, 9), (20, 21))]  # stretches of the prompt that are learned too
 
 
 @pytest.fixture
 def examples():
     generator = np.random.default_rng(0)
     return [
-        Example(generator.integers(3, 300, prompt + response).astype(np.int32), prompt_length=prompt)
-        for prompt, response in LENGTHS
+        Example(generator.integers(3, 300, prompt + response).astype(np.int32), prompt_length=prompt, earlier=earlier)
+        for (prompt, response), earlier in zip(LENGTHS, EARLIER, strict=True)
     ]
 
 
@@ -38,8 +39,9 @@ every_model = pytest.mark.parametrize(
 def alone(model, example: Example) -> float:
     """The textbook computation: one example, no padding, all logits."""
     tokens = torch.from_numpy(example.tokens.astype("int64"))
-    logits = model(input_ids=tokens[None]).logits[0, example.prompt_length - 1 : -1]
-    return functional.cross_entropy(logits, tokens[example.prompt_length :], reduction="sum")
+    logits = model(input_ids=tokens[None]).logits[0, :-1]
+    learned = torch.from_numpy(example.learned)[1:]
+    return functional.cross_entropy(logits[learned], tokens[1:][learned], reduction="sum")
 
 
 def right_padded(model, examples) -> torch.Tensor:
@@ -53,8 +55,8 @@ def right_padded(model, examples) -> torch.Tensor:
     return torch.stack(
         [
             functional.cross_entropy(
-                logits[row, example.prompt_length - 1 : len(example.tokens) - 1],
-                tokens[row, example.prompt_length : len(example.tokens)],
+                logits[row, : len(example.tokens) - 1][example.learned[1:]],
+                tokens[row, 1 : len(example.tokens)][example.learned[1:]],
                 reduction="sum",
             )
             for row, example in enumerate(examples)
@@ -68,7 +70,7 @@ def test_a_batch_gives_each_example_the_loss_it_has_alone(model, examples):
         nll_sum, token_count = response_losses(model, collate(examples, 0, "cpu"))
         expected = torch.stack([alone(model, example) for example in examples])
         padded = right_padded(model, examples)
-    assert token_count.tolist() == [response for _, response in LENGTHS]
+    assert token_count.tolist() == [example.learned.sum() for example in examples]
     torch.testing.assert_close(nll_sum, expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(nll_sum, padded, rtol=1e-5, atol=1e-5)
 
@@ -171,6 +173,6 @@ def test_any_value_of_a_response_s_tokens_is_summed_row_by_row(model, examples):
         found = sum_of_responses(model, collate(examples, 0, "cpu", rows=len(examples) + 2), hits)
         for row, example in enumerate(examples):
             tokens = torch.from_numpy(example.tokens.astype("int64"))
-            said = model(input_ids=tokens[None]).logits[0, example.prompt_length - 1 : -1].argmax(dim=1)
-            assert found[row] == (said == tokens[example.prompt_length :]).sum()
+            said = model(input_ids=tokens[None]).logits[0, :-1].argmax(dim=1)
+            assert found[row] == (said == tokens[1:])[example.learned[1:]].sum()
     assert found[len(examples) :].tolist() == [0, 0]

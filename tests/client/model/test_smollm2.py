@@ -14,6 +14,7 @@ from sealora_client.model.model_files import digest_of
 from sealora_client.model.smollm2 import CATALOGUE_NAME, download, smollm2
 from sealora_common.errors import ModelError, StorageError
 from sealora_common.recipe.schema import Recipe
+from sealora_common.recipe.sections.data import DataSection
 from sealora_common.recipe.sections.model import ModelSection
 
 DIGEST = "3cb16758850d0c84cbf284e0319df2bc666e5b7b0720e0d2ef0d34476c02082b"
@@ -114,5 +115,5 @@ def test_the_real_model_converts_to_the_known_files_and_answers_sensibly(tmp_pat
     assert digest_of(smollm2(tmp_path)) == DIGEST
     section = ModelSection(base=CATALOGUE_NAME, quantization="none", digest=DIGEST)
     model = AdaptedModel.load(Recipe(name="test", rounds=1, model=section))
-    assert "Paris" in complete(model, ["What is the capital of France?"], None)[0]
+    assert "Paris" in complete(model, ["What is the capital of France?"], DataSection())[0]
     shutil.rmtree(tmp_path / CATALOGUE_NAME)

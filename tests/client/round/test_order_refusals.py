@@ -140,10 +140,21 @@ LOCAL = {"mechanism": "local", "epsilon": 8.0, "delta": 1e-5}
 
 
 def show(
-    *, own: int = 1, fewest: int = 3, mechanism: str = "local", at: datetime | None = None, **changes: Any
+    *,
+    own: int = 1,
+    fewest: int = 3,
+    mechanism: str = "local",
+    at: datetime | None = None,
+    patience: int | None = None,
+    **changes: Any,
 ) -> None:
     """Shows a site among twelve, whose sums may be opened from three on, a good order of round 1, or a changed one."""
-    recipe = pure_recipe(privacy=LOCAL, sealing={"groups": own, "min_survivors": 3}, sites={"minimum": 12})
+    recipe = pure_recipe(
+        privacy=LOCAL,
+        sealing={"groups": own, "min_survivors": 3},
+        sites={"minimum": 12},
+        server={"early_stopping": None if patience is None else {"patience": patience}},
+    )
     recipe = recipe.model_copy(update={"privacy": recipe.privacy.model_copy(update={"mechanism": mechanism})})
     home = Consortium(12)
     policy = SitePolicy(epsilon_limit=8, delta_limit=1e-5, minimum_sites=fewest)
@@ -212,6 +223,16 @@ def test_the_recipe_s_last_round_is_trained_and_no_later_one() -> None:
     show(round_number=3)
     with pytest.raises(OrderRefusedError, match="the order is for round 4 of a recipe of 3 rounds"):
         show(round_number=4)
+
+
+def test_a_run_may_be_ended_early_where_the_recipe_says_so_and_not_before_its_patience_is_over() -> None:
+    for number in (3, 4):
+        show(patience=1, purpose="evaluate", round_number=number)
+    for number in (1, 2, 5):
+        with pytest.raises(OrderRefusedError, match=r"once, after the last or where server.early_stopping may end it"):
+            show(patience=1, purpose="evaluate", round_number=number)
+    with pytest.raises(OrderRefusedError, match="to evaluate in round 3, but a run of 3 rounds evaluates by itself"):
+        show(purpose="evaluate", round_number=3)
 
 
 @pytest.mark.parametrize(

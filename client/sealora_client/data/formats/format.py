@@ -1,29 +1,31 @@
-"""What reading records asks of a kind of file, and what of a layout."""
+"""What stands between a kind of file and a layout: a row, one object of a site's data."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from sealora_client.data.record import Record
 from sealora_common.errors import DataError
 
 
 @dataclass(frozen=True)
 class Row:
-    """One object of a data file, of whatever kind the file is.
+    """One object of a site's data, of whatever kind the file is, or of a database.
 
     Attributes:
         place: file and line, to begin a sentence with.
-        line: where it stands in its file, from 1.
+        line: its number, from 1, which no other row of the site's data has. In one file, where it stands there.
         fields: values as JSON has them, by name.
+        unfit: fields that are there and whose values JSON has no form for, with what they are ("bytes").
+        said: what of the fields is the file's own, as it stands there, where a description has added to it or read more
+            into it: a record is known again by that. None if that is all of them.
     """
 
     place: str
     line: int
     fields: Mapping[str, object]
+    unfit: Mapping[str, str] = field(default_factory=dict)
+    said: Mapping[str, object] | None = None
 
     def text(self, field: str, absent: str) -> str:
         """The text in `field`, which is not blank.
@@ -36,35 +38,46 @@ class Row:
             DataError: it is missing, no text, blank, or no Unicode.
         """
         if field not in self.fields:
-            raise DataError(f'{self.place}: the field "{field}" is missing: {absent}')
-        text = self.fields[field]
-        if not isinstance(text, str) or not text.strip():
-            raise DataError(
-                f'{self.place}: the field "{field}" is not a non-empty string: give it some text or drop the line'
-            )
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise DataError(
-                f'{self.place}: the field "{field}" holds half of a surrogate pair, which is no text: '
-                "write the whole character"
-            ) from error
-        return text
+            raise self.missing(field, absent)
+        return self.checked_text(self.fields[field], f'the field "{field}"', "drop the line")
 
-
-Rows = Callable[[Path], Iterator[Row]]
-"""A kind of file: its objects in order, one at a time.
-
-Raises `DataError` where the file cannot be read or holds something else, with the place.
-"""
-
-
-class DataFormat(Protocol):
-    """A layout: which fields of an object make a record, and how."""
-
-    def record(self, row: Row) -> Record:
-        """The record in `row`, with its line and without its person. It depends on this row alone.
+    def text_if_any(self, field: str) -> str | None:
+        """The text in `field`; None if there is no such field, or it is null or blank.
 
         Raises:
-            DataError: it is none; the sentence begins with the row's place.
+            DataError: it is no text, or no Unicode.
         """
+        value = self.fields.get(field)
+        if value is None or (isinstance(value, str) and not value.strip()):
+            return None
+        return self.text(field, "")
+
+    def missing(self, field: str, absent: str) -> DataError:
+        """Says that there is no such field, or none that can be read; arguments as of `text`."""
+        if field in self.unfit:
+            return DataError(
+                f'{self.place}: the field "{field}" is {self.unfit[field]}, which is no text: write it as text, or '
+                "name another field"
+            )
+        return DataError(f'{self.place}: the field "{field}" is missing: {absent}')
+
+    def checked_text(self, value: object, what: str, otherwise: str = "drop the record") -> str:
+        """`value` if it is a text that is not blank.
+
+        Args:
+            value: of a field, or within one.
+            what: names it in a sentence.
+            otherwise: what to do if it has no text, to end a sentence with.
+
+        Raises:
+            DataError: it is no text, blank, or no Unicode.
+        """
+        if not isinstance(value, str) or not value.strip():
+            raise DataError(f"{self.place}: {what} is not a non-empty string: give it some text or {otherwise}")
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"{self.place}: {what} holds half of a surrogate pair, which is no text: write the whole character"
+            ) from error
+        return value

@@ -4,31 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property, partial
 from typing import ClassVar
 
 from transformers import PreTrainedTokenizerBase
 
-from sealora_client.data.record import Record
+from sealora_client.data.record import Record, Role, Turn
 from sealora_client.data.templates.control import token_ids
-from sealora_client.data.templates.framed import MARKERS, NEUTRAL, Frame, FramedText, Part, shared_ends
+from sealora_client.data.templates.conversation import Structure, shown_as, structure_of, turns_of
+from sealora_client.data.templates.framed import BEGINNING, MARKERS, NEUTRAL, Frame, FramedText, Part, shared_ends
 from sealora_client.data.templates.rendering import TemplateRefusedError, render
 from sealora_client.data.templates.template import Shown, Template, UnusableError, blaming
 
 
 @dataclass(frozen=True)
 class ChatTemplate(Template):
-    """A user's turn and the assistant's.
+    """The user's turns and the assistant's.
 
     Attributes:
         tokenizer: has a chat template.
         system_prompt: the system's turn before them; None leaves it to the template.
+        date: the day that a template which writes one is told.
         moment: see `render`.
     """
 
     name: ClassVar[str] = "chat template"
     tokenizer: PreTrainedTokenizerBase
     system_prompt: str | None
+    date: date | None = None
     moment: int | None = None
 
     def prompts(self, prompts: Sequence[str]) -> list[list[int]]:
@@ -39,11 +43,46 @@ class ChatTemplate(Template):
 
     def shown(self, records: Sequence[Record]) -> list[Shown]:
         """What is learned ends with the mark that ends the assistant's turn."""
-        neutral, *prompts = self.prompts([NEUTRAL, *(record.prompt for record in records)])
-        return [
+        single = [record for record in records if not record.earlier]
+        neutral, *prompts = self.prompts([NEUTRAL, *(record.prompt for record in single)])
+        following = (
             Shown(prompt, response, *shared_ends(prompt, neutral))
-            for prompt, response in zip(prompts, self._responses(records, prompts), strict=True)
-        ]
+            for prompt, response in zip(prompts, self._responses(single, prompts), strict=True)
+        )
+        return [self._conversation(record) if record.earlier else next(following) for record in records]
+
+    def structure(self, shape: tuple[tuple[Role, bool], ...]) -> Structure | str:
+        """See `structure_of`."""
+        if shape not in self._structures:
+            self._structures[shape] = structure_of(self._write, shape, self.tokenizer.eos_token or "")
+        return self._structures[shape]
+
+    @cached_property
+    def _structures(self) -> dict[tuple[tuple[Role, bool], ...], Structure | str]:
+        return {}
+
+    def _conversation(self, record: Record) -> Shown:
+        turns = turns_of(record, self.system_prompt)
+        with blaming("template"):
+            structure = self.structure(tuple((turn.role, turn.learned) for turn in turns))
+            if isinstance(structure, str):  # of no other record, or `soundness` would have said so
+                raise UnusableError("template")
+            whole = FramedText((*structure.pieces[:-1], structure.written), structure.in_order(turns))
+            asked = whole.between(BEGINNING, structure.asked)
+            if str(whole) != self._write(turns, False) or str(asked) != self._write(turns[:-1], True):
+                raise UnusableError("altered")
+        return shown_as(structure, turns, self.tokenizer)
+
+    def _write(self, turns: Sequence[Turn], ask: bool) -> str:
+        said = [{"role": turn.role, "content": turn.text} for turn in turns]
+        try:
+            return render(self.tokenizer, said, prompt=ask, date=self.date, moment=self.moment)
+        except TemplateRefusedError:  # some templates know no system role
+            if len(said) < 2 or said[0]["role"] != "system":
+                raise
+            system, first, *others = said
+            first["content"] = f"{system['content']}\n\n{first['content']}"
+            return render(self.tokenizer, [first, *others], prompt=ask, date=self.date, moment=self.moment)
 
     @cached_property
     def prompt_frame(self) -> Frame:
@@ -99,7 +138,7 @@ class ChatTemplate(Template):
         turns = [{"role": "user", "content": prompt}]
         if response is not None:
             turns.append({"role": "assistant", "content": response})
-        write = partial(render, self.tokenizer, prompt=response is None, moment=self.moment)
+        write = partial(render, self.tokenizer, prompt=response is None, date=self.date, moment=self.moment)
         if self.system_prompt is None or system is None:
             return write(turns)
         try:

@@ -22,6 +22,22 @@ NEUTRAL = "x"
 
 
 @dataclass(frozen=True)
+class Cut:
+    """A place in a framed text, within one of its pieces.
+
+    Attributes:
+        piece: which piece, which is also how many texts stand before it.
+        offset: characters of that piece that stand before it.
+    """
+
+    piece: int
+    offset: int
+
+
+BEGINNING = Cut(0, 0)
+
+
+@dataclass(frozen=True)
 class FramedText:
     """Pieces of a frame with people's texts between them.
 
@@ -37,6 +53,14 @@ class FramedText:
         """The whole, in order."""
         between = zip(self.texts, self.pieces[1:], strict=True)
         return self.pieces[0] + "".join(text + piece for text, piece in between)
+
+    def between(self, start: Cut, stop: Cut) -> FramedText:
+        """What stands from `start` to `stop`."""
+        if start.piece == stop.piece:
+            return FramedText((self.pieces[start.piece][start.offset : stop.offset],), ())
+        first, *inner = self.pieces[start.piece : stop.piece]
+        last = self.pieces[stop.piece][: stop.offset]
+        return FramedText((first[start.offset :], *inner, last), self.texts[start.piece : stop.piece])
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from transformers import PreTrainedTokenizerBase
 
 from sealora_client.data.record import Record
 from sealora_client.data.templates.control import token_ids
+from sealora_client.data.templates.conversation import joined, turns_of
 from sealora_client.data.templates.framed import NEUTRAL, FramedText, shared_ends
 from sealora_client.data.templates.template import Shown, Template
 
@@ -40,9 +41,25 @@ class PlainTemplate(Template):
     def shown(self, records: Sequence[Record]) -> list[Shown]:
         """What is learned ends with the end of text."""
         neutral, *prompts = self.prompts([NEUTRAL, *(record.prompt for record in records)])
-        end = self.tokenizer.eos_token or ""
-        responses = token_ids([FramedText(("", end), (record.response,)) for record in records], self.tokenizer)
+        responses = self._responses([record.response for record in records])
         return [
-            Shown(prompt, response, *shared_ends(prompt, neutral))
-            for prompt, response in zip(prompts, responses, strict=True)
+            self._conversation(record) if record.earlier else Shown(prompt, response, *shared_ends(prompt, neutral))
+            for record, prompt, response in zip(records, prompts, responses, strict=True)
         ]
+
+    def _conversation(self, record: Record) -> Shown:
+        """Exchange after exchange, the first begun as inputs are; each response ends as a last one does."""
+        template = self if record.system is None else replace(self, system_prompt=record.system)
+        first, *others = [turn for turn in turns_of(record, None) if turn.role != "system"]
+        (opening,) = template.prompts([first.text])
+        said = [turn.text for turn in others if turn.role == "user"]
+        asked = iter(token_ids([FramedText(("", "\n"), (text,)) for text in said], self.tokenizer))
+        answered = iter(self._responses([turn.text for turn in others if turn.role == "assistant"]))
+        stretches = [(opening, False)]
+        stretches += [(next(asked if turn.role == "user" else answered), turn.learned) for turn in others]
+        (neutral,) = template.prompts([NEUTRAL])
+        return joined(stretches, *shared_ends(opening, neutral))
+
+    def _responses(self, responses: Sequence[str]) -> list[list[int]]:
+        end = self.tokenizer.eos_token or ""
+        return token_ids([FramedText(("", end), (response,)) for response in responses], self.tokenizer)

@@ -17,6 +17,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -69,6 +71,7 @@ class Renderer:
         marks: dict[str, Any],
         *,
         prompt: bool,
+        date: date | None = None,
         moment: int | None = None,
     ) -> str:
         """The conversation as text.
@@ -78,7 +81,9 @@ class Renderer:
             turns: `role` and `content` of each.
             marks: the tokenizer's special tokens, by name.
             prompt: whether the text goes up to where the response begins.
-            moment: sets the clock and the chance that the template meets; None for those of the process.
+            date: the day on which the template believes to be; None for the process's.
+            moment: sets the clock, if there is no `date`, and the chance that the template meets; None for those of
+                the process.
 
         Raises:
             TemplateRefusedError: the template raised.
@@ -87,10 +92,23 @@ class Renderer:
         """
         longest = _SLACK + _GROWTH * sum(len(turn["content"]) for turn in turns)
         asked: dict[str, Any] = {"template": template, "turns": turns, "marks": marks, "prompt": prompt}
-        asked |= {"longest": longest, "moment": moment}
-        if moment is not None:
+        asked |= {"longest": longest, "date": None if date is None else date.isoformat(), "moment": moment}
+        if moment is not None and date is None:
             asked["template"] = _CLOCK.format(11 + moment) + template
-        content = json.dumps(asked, default=str).encode()
+        return self._asked(json.dumps(asked, default=str).encode(), longest, "the chat template", "conversation")
+
+    def render_text(self, template: str, fields: Mapping[str, object]) -> str:
+        """A text with these fields in it, each a variable of the template; one that is not there is an error.
+
+        Raises:
+            TemplateRefusedError, TemplateBrokenError, TemplateOverrunError: as for `render`.
+        """
+        # Of fields as they are: which of them a template shows, and how often, is its business.
+        longest = _SLACK + _GROWTH * len(json.dumps(fields, default=str))
+        asked = {"template": template, "turns": None, "marks": fields, "longest": longest, "moment": 0}
+        return self._asked(json.dumps(asked, default=str).encode(), longest, "the template", "record")
+
+    def _asked(self, content: bytes, longest: int, what: str, of: str) -> str:
         name = hashlib.sha256(content).digest()
         with self._lock:
             # As JSON, a character takes twelve bytes at most.
@@ -98,15 +116,19 @@ class Renderer:
             if answer is None:  # remembered, so that a text that is asked for again costs nothing again
                 self._overran.add(name)
                 raise TemplateOverrunError(
-                    f"the chat template takes more than {self._limits[0]} s, {size_text(int(self._limits[1]))} or "
-                    f"{longest} characters for one conversation: use another base model"
+                    f"{what} takes more than {self._limits[0]} s, {size_text(int(self._limits[1]))} or "
+                    f"{longest} characters for one {of}: use another {'base model' if of == 'conversation' else of}"
                 )
         told = json_value(answer, Bounds(longest=len(answer), depth=1, nodes=8))
         if isinstance(told, dict) and "text" in told:
             return str(told["text"])
         refused = isinstance(told, dict) and told.get("failed") == "refused"
         kind = TemplateRefusedError if refused else TemplateBrokenError
-        raise kind("the chat template takes no such conversation: use another base model")
+        raise kind(
+            "the chat template takes no such conversation: use another base model"
+            if of == "conversation"
+            else "it is no Jinja template, or takes a field that the record lacks: correct either"
+        )
 
     def close(self) -> None:
         """Ends the process."""
@@ -170,7 +192,12 @@ atexit.register(_renderer.close)
 
 
 def render(
-    tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], *, prompt: bool, moment: int | None = None
+    tokenizer: PreTrainedTokenizerBase,
+    turns: list[dict[str, str]],
+    *,
+    prompt: bool,
+    date: date | None = None,
+    moment: int | None = None,
 ) -> str:
     """The conversation as `tokenizer.apply_chat_template` would write it; arguments as of `Renderer.render`.
 
@@ -179,7 +206,12 @@ def render(
         ValueError: the tokenizer has no template, or none for this purpose.
     """
     marks = tokenizer.special_tokens_map
-    return _renderer.render(tokenizer.get_chat_template(), turns, marks, prompt=prompt, moment=moment)
+    return _renderer.render(tokenizer.get_chat_template(), turns, marks, prompt=prompt, date=date, moment=moment)
+
+
+def render_text(template: str, fields: Mapping[str, object]) -> str:
+    """See `Renderer.render_text`."""
+    return _renderer.render_text(template, fields)
 
 
 def check_template(tokenizer: PreTrainedTokenizerBase, where: str) -> None:

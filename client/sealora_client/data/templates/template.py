@@ -14,19 +14,31 @@ from sealora_common.errors import DataError
 
 @dataclass(frozen=True)
 class Shown:
-    """A record as tokens, whole, in two parts that follow each other: the mask of the loss is 0 on the first, 1 after.
+    """A record as tokens, whole, in two parts that follow each other.
 
     Attributes:
-        given: token ids of what the model is given; loss is taken on none of them.
+        given: token ids of what the model is given before the response; loss is taken on none but `earlier`.
         learned: of what it is to say, with what ends a turn, so that it learns to stop; loss is taken on all of them.
         head: so many of the given ones, at the beginning, are the template's and the system prompt's.
         tail: so many of them, at the end, are the template's. Between the two stands the record's prompt.
+        earlier: stretches (start, stop) of the given ones that are learned as well: responses to earlier prompts.
     """
 
     given: list[int]
     learned: list[int]
     head: int
     tail: int
+    earlier: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def length(self) -> int:
+        """Number of tokens."""
+        return len(self.given) + len(self.learned)
+
+    @property
+    def frame(self) -> int:
+        """How many of the tokens that are given are no part of the record's prompt."""
+        return self.head + self.tail
 
 
 class Template(Protocol):
@@ -46,7 +58,9 @@ class Template(Protocol):
         """
 
     def shown(self, records: Sequence[Record]) -> list[Shown]:
-        """Each record as the model is trained on it, in order; what is given is what `prompts` gives for its prompt.
+        """Each record as the model is trained on it, in order.
+
+        What is given is what `prompts` gives for its prompt, if there are no earlier turns.
 
         Raises:
             UnusableError: the template or the tokenizer fails on one of them.

@@ -1,8 +1,8 @@
-"""The process in which chat templates are rendered, one conversation at a time: see `rendering`.
+"""The process in which templates are rendered, one conversation or one prompt at a time: see `rendering`.
 
-A template is a program that came with the model. It runs as transformers would run it, in Jinja's sandbox, which bounds
-neither time nor memory; here the kernel does. The process has little that a template could want: no open file but its
-pipes, no right to write one, and none of the environment's secrets.
+A template is a program that came with the model, or with the recipe. It runs as transformers would run it, in Jinja's
+sandbox, which bounds neither time nor memory; here the kernel does. The process has little that a template could want:
+no open file but its pipes, no right to write one, and none of the environment's secrets.
 """
 
 from __future__ import annotations
@@ -14,13 +14,27 @@ import resource
 import signal
 import struct
 import sys
-from typing import Any
+from datetime import datetime, tzinfo
+from typing import Any, ClassVar
 
-from jinja2 import TemplateError
-from transformers.utils.chat_template_utils import render_jinja_template
+from jinja2 import StrictUndefined, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from transformers.utils import chat_template_utils
 
 LENGTH = struct.Struct("<Q")
 _PAGE = resource.getpagesize()
+
+
+class _Clock(datetime):
+    """What templates take for the clock: they get it from transformers, which hands on no other function of ours."""
+
+    stands: ClassVar[datetime | None] = None
+    """The moment at which it stands, at the day's beginning, so that the hour is the same everywhere, too; None if it
+    goes."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+        return cls.stands or datetime.now(tz)
 
 
 def main() -> None:
@@ -35,6 +49,7 @@ def main() -> None:
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(kind, (limit, limit))
+    chat_template_utils.datetime = _Clock
     while True:
         asked = _read()
         if asked is None:
@@ -51,21 +66,33 @@ def main() -> None:
 def _answer(asked: dict[str, Any]) -> bytes:
     random.seed(asked["moment"])  # of the operating system's if it is None
     try:
-        rendered, _ = render_jinja_template(
-            conversations=[asked["turns"]],
-            chat_template=asked["template"],
-            add_generation_prompt=asked["prompt"],
-            **asked["marks"],
-        )
+        text = _of_fields(asked) if asked["turns"] is None else _of_turns(asked)
     except TemplateError:
         return b'{"failed": "refused"}'
     except MemoryError:
         raise
     except Exception:  # whatever a template makes of a text
         return b'{"failed": "broken"}'
-    if len(rendered[0]) > asked["longest"]:
+    if len(text) > asked["longest"]:
         raise MemoryError
-    return json.dumps({"text": rendered[0]}).encode()
+    return json.dumps({"text": text}).encode()
+
+
+def _of_turns(asked: dict[str, Any]) -> str:
+    _Clock.stands = None if asked["date"] is None else datetime.fromisoformat(asked["date"])
+    rendered, _ = chat_template_utils.render_jinja_template(
+        conversations=[asked["turns"]],
+        chat_template=asked["template"],
+        add_generation_prompt=asked["prompt"],
+        **asked["marks"],
+    )
+    text: str = rendered[0]
+    return text
+
+
+def _of_fields(asked: dict[str, Any]) -> str:
+    sandbox = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return sandbox.from_string(asked["template"]).render(asked["marks"])
 
 
 def _read() -> bytes | None:

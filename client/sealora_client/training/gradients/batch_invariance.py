@@ -87,17 +87,24 @@ def require_batch_invariant(model: AdaptedModel, recipe: Recipe) -> None:
 
     Args:
         model: the loaded model, on the device it trains on.
-        recipe: its kind of adapter, `data.max_tokens` and `training.micro_batch_size` are read.
+        recipe: its `objective` and kind of adapter, `data.max_tokens` and `training.micro_batch_size` are read.
 
     Raises:
         ModelError: rows depend on each other, on their place or on the padding, or gradients cannot be told apart by
             example, or do not reach the adapter.
         torch.OutOfMemoryError: a micro-batch of the longest examples does not fit.
     """
-    objective = objective_of(recipe)
+    objective = objective_of(recipe, remembers=False)
     rows, lengths = recipe.training.micro_batch_size, padded_lengths(recipe.data.max_tokens)
     halves = {layout.names: layout for layout in (adapter_kind(recipe).trained(model.layout, n) for n in (1, 2))}
-    asked = (rows, lengths[-1], *halves, torch.get_num_threads(), len(_checkpointing(model)))
+    asked = (
+        rows,
+        lengths[-1],
+        recipe.objective.model_dump_json(),
+        *halves,
+        torch.get_num_threads(),
+        len(_checkpointing(model)),
+    )
     with model.lock:
         if asked in _passed.setdefault(model, set()):
             return
@@ -105,7 +112,7 @@ def require_batch_invariant(model: AdaptedModel, recipe: Recipe) -> None:
             for layout in halves.values():
                 for length in sorted({lengths[0], lengths[-1]}, reverse=True):
                     longest = min(length - 1, recipe.data.max_tokens)
-                    _require_apart(model, objective, layout, rows, _examples(model, rows, longest, length))
+                    _require_apart(model, objective, layout, rows, _examples(model, objective, rows, longest, length))
             _require_free_of_length(model, objective, rows, lengths)
         _passed[model].add(asked)
 
@@ -154,7 +161,7 @@ def _require_apart(
 
 def _require_free_of_length(model: AdaptedModel, objective: Objective, rows: int, lengths: Sequence[int]) -> None:
     """An example of the shortest micro-batches, padded to the longest as well: its loss may differ by rounding only."""
-    examples = _examples(model, 1, lengths[0] - 1, lengths[0])
+    examples = _examples(model, objective, 1, lengths[0] - 1, lengths[0])
     own, padded = (
         _losses(model, objective, examples, rows, model.pad_id, length) for length in (lengths[0], lengths[-1])
     )
@@ -170,9 +177,9 @@ def _compute(
     rows, count = gradients.max_rows, len(examples)
     gradients.start(rows)
     batch = objective.batch(examples, pad_id, model.device, rows)
-    gradients.begin(range(count), batch.length, batch.rows)
+    gradients.begin(objective.owners(range(count)), batch.length, batch.rows)
     with torch.enable_grad(), _recomputing(model):
-        losses = objective.losses(model.model, batch).means[:count]
+        losses = objective.losses(model, batch).means[:count]
         losses.sum().backward()  # type: ignore[no-untyped-call]
     gradients.require_arrived()
     evaluated = _losses(model, objective, examples, rows, pad_id, batch.length)
@@ -188,17 +195,21 @@ def _losses(
 ) -> torch.Tensor:
     """Float32 (examples,) on the CPU: mean losses as an evaluation computes them, at a padded length."""
     with torch.no_grad():
-        losses = objective.losses(model.model, objective.batch(examples, pad_id, model.device, rows, length))
+        losses = objective.losses(model, objective.batch(examples, pad_id, model.device, rows, length))
     return losses.means[: len(examples)].cpu()
 
 
-def _examples(model: AdaptedModel, count: int, longest: int, length: int) -> list[Example]:
+def _examples(model: AdaptedModel, objective: Objective, count: int, longest: int, length: int) -> list[Example]:
     """Made-up examples of one padded length, the first of them full, half of each its response."""
     shortest = next(tokens for tokens in range(longest + 1) if padded_length(tokens) == length)
     generator = np.random.default_rng(0)
     vocabulary = int(model.model.get_input_embeddings().num_embeddings)
     sizes = [longest, *generator.integers(shortest, longest + 1, count - 1).tolist()]
-    return [Example(generator.integers(0, vocabulary, size).astype(np.int32), size // 2) for size in sizes]
+    sequences = [
+        [Example(generator.integers(0, vocabulary, size).astype(np.int32), size // 2) for _ in range(objective.width)]
+        for size in sizes
+    ]
+    return [objective.made_up(each, model.tokenizer) for each in sequences]
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from sealora_client.data.templates.choice import template_of
 from sealora_client.data.templates.control import as_plain_text, control_names, control_tokens, token_ids
 from sealora_client.data.templates.framed import FramedText
 from sealora_client.data.templates.template import UnusableError
+from sealora_common.recipe.sections.data import DataSection
 
 from tiny_models import CHATML, CHATML_WITHOUT_SYSTEM, tiny_tokenizer
 
@@ -35,7 +36,7 @@ def sentence_pieces(*, prepends: bool) -> PreTrainedTokenizerBase:
     for piece in ["\u2581", *"abcdefghijklmnopqrstuvwxyz<>/|_"]:
         vocabulary[piece] = len(vocabulary)
     vocabulary["\u2581a"] = len(vocabulary)
-    tokenizer = Tokenizer(models.BPE(vocabulary, [("\u2581", "a")], unk_token="<unk>", byte_fallback=True))  # noqa: S106
+    tokenizer = Tokenizer(models.BPE(vocabulary, [("\u2581", "a")], unk_token="<unk>", byte_fallback=True))
     if prepends:
         marks = [normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]
         tokenizer.normalizer = normalizers.Sequence(marks)
@@ -45,7 +46,7 @@ def sentence_pieces(*, prepends: bool) -> PreTrainedTokenizerBase:
     tokenizer.decoder = decoders.Sequence(parts)
     tokenizer.add_special_tokens(["<unk>", "<s>", "</s>"])
     tokenizer.post_processor = processors.TemplateProcessing("<s> $A", special_tokens=[("<s>", 1)])
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>")  # noqa: S106
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
 
 
 TOKENIZERS = {name: with_added(template) for name, template in TEMPLATES.items()}
@@ -73,9 +74,11 @@ def test_control_tokens_are_those_of_a_record_of_one_word_whatever_a_record_hold
     @given(prompt=texts, response=texts, system_prompt=texts.filter(bool))
     @settings(max_examples=60, deadline=None)
     def holds(prompt, response, system_prompt):
-        template = template_of(tokenizer, system_prompt if system else None)
+        template = template_of(tokenizer, DataSection(system_prompt=system_prompt if system else None))
         (shown,) = template.shown([Record(prompt, response)])
-        (plain,) = template_of(tokenizer, "be brief" if system else None).shown([Record("a", "b")])
+        (plain,) = template_of(tokenizer, DataSection(system_prompt="be brief" if system else None)).shown(
+            [Record("a", "b")]
+        )
         assert count_control(shown.given, tokenizer) == count_control(plain.given, tokenizer)
         assert count_control(shown.learned, tokenizer) == count_control(plain.learned, tokenizer)
         assert template.prompts([prompt]) == [shown.given]
@@ -91,7 +94,7 @@ def test_what_decodes_is_the_text_itself(name):
     @given(response=texts, prompt=texts)
     @settings(max_examples=60, deadline=None)
     def decodes(prompt, response):
-        (shown,) = template_of(tokenizer, None).shown([Record(prompt, response)])
+        (shown,) = template_of(tokenizer, DataSection()).shown([Record(prompt, response)])
         assert tokenizer.decode(shown.learned) == response + tokenizer.eos_token
         assert prompt in tokenizer.decode(shown.given)
 
@@ -140,7 +143,7 @@ def test_what_one_text_holds_changes_no_other():
     names = [name.content for name in tokenizer.added_tokens_decoder.values()]
     draw = random.Random(0)
     records = [Record(draw.choice(names) * 2 if n % 3 else f"plain {n}", draw.choice(names)) for n in range(60)]
-    template = template_of(tokenizer, "<|im_end|>")
+    template = template_of(tokenizer, DataSection(system_prompt="<|im_end|>"))
     assert template.shown(records) == [shown for record in records for shown in template.shown([record])]
 
 
@@ -170,10 +173,10 @@ def test_names_of_the_copy_cannot_be_written_by_who_knows_how_they_are_made():
 
 def test_a_text_that_can_be_read_in_no_other_way_than_as_control_is_unusable():
     """A vocabulary of words may have a control token's name among them, apart from what was added."""
-    words = Tokenizer(models.WordLevel({"<unk>": 0, "a": 1, "<end>": 2}, unk_token="<unk>"))  # noqa: S106
+    words = Tokenizer(models.WordLevel({"<unk>": 0, "a": 1, "<end>": 2}, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     words.add_special_tokens(["<end>"])
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>", eos_token="<end>")  # noqa: S106
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>", eos_token="<end>")
     assert token_ids([FramedText(("", " <end>"), ("a",))], tokenizer) == [[1, 2]]
     with pytest.raises(UnusableError) as raised:
         token_ids([FramedText(("", " <end>"), ("a <end>",))], tokenizer)

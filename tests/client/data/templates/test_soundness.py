@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 
 from sealora_client.data.record import Record
 from sealora_client.data.templates.choice import template_of
 from sealora_client.data.templates.soundness import ModelTokens, fault_of
 from sealora_client.data.templates.template import UnusableError
+from sealora_common.recipe.sections.data import DataSection
 
 from tiny_models import CHATML, CHATML_WITHOUT_SYSTEM, tiny_tokenizer
 
@@ -101,7 +104,9 @@ UNSOUND = {
 
 def fault(template: str | None, system_prompt: str | None = "Be brief.", ends: tuple[int, ...] = (2,)) -> str | None:
     tokenizer = tiny_tokenizer(template)
-    return fault_of(template_of(tokenizer, system_prompt), ModelTokens(ends, len(tokenizer)), 64)
+    return fault_of(
+        template_of(tokenizer, DataSection(system_prompt=system_prompt)), ModelTokens(ends, len(tokenizer)), 64
+    )
 
 
 @pytest.mark.parametrize("system_prompt", [None, "Be brief."])
@@ -110,7 +115,7 @@ def test_a_sound_template_has_no_fault_and_learns_the_text_and_one_end_mark(name
     assert fault(SOUND[name], system_prompt) is None
     tokenizer = tiny_tokenizer(SOUND[name])
     record = Record("  two <b>&\n\n", "\n\tI21 </think> <|im_end|> \n")
-    template = template_of(tokenizer, system_prompt)
+    template = template_of(tokenizer, DataSection(system_prompt=system_prompt))
     (shown,) = template.shown([record])
     learned = tokenizer.decode(shown.learned)
     assert (shown.learned.count(2), shown.learned[-1]) == (1, 2)
@@ -132,7 +137,7 @@ def test_an_unsound_template_is_told_by_what_it_does_and_what_to_do(name):
 def test_no_end_mark_at_all_and_one_that_only_generation_knows():
     tokenizer = tiny_tokenizer(None)
     tokenizer.eos_token = None
-    assert "no end mark" in (fault_of(template_of(tokenizer, None), ModelTokens((), len(tokenizer)), 64) or "")
+    assert "no end mark" in (fault_of(template_of(tokenizer, DataSection()), ModelTokens((), len(tokenizer)), 64) or "")
     by_turn = chatml(turn="{{ m.role }}: %s<|endoftext|>\n", ask="")
     assert fault(by_turn, ends=(0, 2)) is None
 
@@ -141,15 +146,15 @@ def test_a_frame_of_tokens_that_the_embedding_lacks():
     tokenizer = tiny_tokenizer(chatml(before="<|odd|>"))
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|odd|>"]})
     last = len(tokenizer) - 1
-    assert fault_of(template_of(tokenizer, None), ModelTokens((2,), last + 1), 64) is None
-    found = fault_of(template_of(tokenizer, None), ModelTokens((2,), last), 64)
+    assert fault_of(template_of(tokenizer, DataSection()), ModelTokens((2,), last + 1), 64) is None
+    found = fault_of(template_of(tokenizer, DataSection()), ModelTokens((2,), last), 64)
     assert found is not None
     assert found.startswith(f"takes a token of id {last}, but the base model has an embedding for {last} tokens only")
 
 
 def test_a_frame_that_leaves_nothing_of_an_example():
     tokenizer = tiny_tokenizer()
-    template, tokens = template_of(tokenizer, "Be brief."), ModelTokens((2,), len(tokenizer))
+    template, tokens = template_of(tokenizer, DataSection(system_prompt="Be brief.")), ModelTokens((2,), len(tokenizer))
     (given,) = template.prompts(["x"])
     assert fault_of(template, tokens, len(given) + 1) is None
     found = fault_of(template, tokens, len(given))
@@ -173,8 +178,25 @@ ALTERING = {
 @pytest.mark.parametrize("name", ALTERING)
 def test_a_record_that_its_template_alters_is_not_shown_and_others_are(name):
     content, record = ALTERING[name]
-    template = template_of(tiny_tokenizer(chatml(content)), None)
+    template = template_of(tiny_tokenizer(chatml(content)), DataSection())
     assert len(template.shown([Record("Describe I21.4.", "Acute infarction")])) == 1
     with pytest.raises(UnusableError, match="the base model's template alters a text") as raised:
         template.shown([record])
     assert raised.value.reason == "altered"
+
+
+@pytest.mark.parametrize("name", ["reads the clock", "reads the hour alone", "does sums with the year"])
+def test_a_template_that_writes_the_day_is_sound_where_the_recipe_names_one(name):
+    tokenizer, tokens = tiny_tokenizer(UNSOUND[name][0]), ModelTokens((2,), 384)
+    day = DataSection(template_date=date(2024, 7, 26))
+    template = template_of(tokenizer, day)
+    assert fault_of(template, tokens, 64) is None
+    (shown,) = template.shown([Record("a", "b")])
+    given = tokenizer.decode(shown.given)
+    assert given.startswith({"reads the clock": "26 Jul 2024\n", "reads the hour alone": "00\n"}.get(name, "27\n"))
+    assert template.prompts(["a"]) == [shown.given]
+
+
+def test_a_day_in_the_recipe_does_not_hide_a_template_that_draws_at_random():
+    template = template_of(tiny_tokenizer(UNSOUND["draws at random"][0]), DataSection(template_date=date(2024, 7, 26)))
+    assert "draws at random" in (fault_of(template, ModelTokens((2,), 384), 64) or "")

@@ -9,6 +9,7 @@ from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.generate import complete
 from sealora_client.model.loss import collate, response_losses
 from sealora_common.recipe import parse_recipe
+from sealora_common.recipe.sections.data import DataSection
 
 from adapter_kinds import made_up_adapter
 from single_examples import random_examples, recipe_for
@@ -28,8 +29,8 @@ def adapted(base):
 def test_completions_are_those_of_each_prompt_alone(tiny_base, base):
     model = adapted(tiny_base(base))
     prompts = ["What is 7?", "Describe code I21.4. Malignant neoplasm of the bronchus, right side.", "?"]
-    together = complete(model, prompts, None, max_new_tokens=8)
-    assert together == [complete(model, [prompt], None, max_new_tokens=8)[0] for prompt in prompts]
+    together = complete(model, prompts, DataSection(), max_new_tokens=8)
+    assert together == [complete(model, [prompt], DataSection(), max_new_tokens=8)[0] for prompt in prompts]
 
 
 @pytest.mark.parametrize("base", BASES)

@@ -62,7 +62,8 @@ def test_gradients_norms_and_clipped_sums_equal_a_float64_loop_over_single_examp
     model = load(tiny_base(kind), model={"quantization": quantization})
     aggregation, round_number = HALVES[half]
     layout = lora(aggregation).trained(model.layout, round_number)
-    examples = random_examples()
+    examples = random_examples(conversations=True)
+    assert any(example.earlier for example in examples)
     expected = reference_gradients(model, layout, examples)
     expected_norms = expected.norm(dim=1)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sealora_client.data.formats.format import DataFormat, Row
+from sealora_client.data.formats.format import Row
+from sealora_client.data.layouts.layout import Layout, absent
 from sealora_client.data.record import Record
 
 
 @dataclass(frozen=True)
-class PromptResponse(DataFormat):
+class PromptResponse(Layout):
     """Two fields of text.
 
     Attributes:
@@ -23,11 +24,7 @@ class PromptResponse(DataFormat):
     def record(self, row: Row) -> Record:
         """Both as they are written."""
         return Record(
-            row.text(self.prompt_field, _absent("prompt_field")),
-            row.text(self.response_field, _absent("response_field")),
+            row.text(self.prompt_field, absent("prompt_field")),
+            row.text(self.response_field, absent("response_field")),
             line=row.line,
         )
-
-
-def _absent(setting: str) -> str:
-    return f"add it, or name the right field in the recipe's data.{setting}"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from sealora_client.data.formats.choice import data_format
 from sealora_client.data.formats.format import Row
+from sealora_client.data.layouts.choice import layout_of
 from sealora_client.data.record import Record
 from sealora_common.errors import DataError
 from sealora_common.recipe.sections.data import DataSection
 
-FORMAT = data_format(DataSection(prompt_field="q", response_field="a"))
+FORMAT = layout_of(DataSection(prompt_field="q", response_field="a"))
 
 
 def row(**fields: object) -> Row:

@@ -1,0 +1,38 @@
+"""Which layout a recipe's records have: the one place that tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sealora_client.data.layouts.feedback import Feedback
+from sealora_client.data.layouts.instruction import Instruction
+from sealora_client.data.layouts.labelled import Labelled
+from sealora_client.data.layouts.layout import Layout
+from sealora_client.data.layouts.messages import Messages
+from sealora_client.data.layouts.plain_text import PlainText
+from sealora_client.data.layouts.preference import Preference
+from sealora_client.data.layouts.prompt_response import PromptResponse
+from sealora_common.recipe.sections.data import DataSection, LayoutName
+
+
+def layout_of(section: DataSection) -> Layout:
+    """The layout of the recipe's records."""
+    fields = section.fields
+    layouts: dict[LayoutName, Callable[[], Layout]] = {
+        "prompt_response": lambda: _prompt_response(section),
+        "instruction": lambda: Instruction(fields),
+        "messages": lambda: Messages(fields.get("messages"), fields.get("system", "system"), section.learned_turns),
+        "text": lambda: PlainText(fields.get("text", "text")),
+        "preference": lambda: Preference(fields),
+        "feedback": lambda: Feedback(fields),
+        "labelled": lambda: Labelled(fields.get("text", "text"), fields.get("label", "label"), section.labels),
+    }
+    return layouts[section.layout]()
+
+
+def _prompt_response(section: DataSection) -> Layout:
+    if section.prompt_template is None:
+        return PromptResponse(section.prompt_field, section.response_field)
+    from sealora_client.data.layouts.templated import TemplatedPrompt  # here, as counting units needs no torch
+
+    return TemplatedPrompt(section.prompt_template, section.response_field)

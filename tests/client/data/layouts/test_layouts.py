@@ -1,0 +1,242 @@
+"""Each layout on rows of no file: the record that it makes of one, and what it refuses, by its place."""
+
+from __future__ import annotations
+
+import pytest
+
+from sealora_client.data.formats.format import Row
+from sealora_client.data.layouts.choice import layout_of
+from sealora_client.data.record import Record, Turn
+from sealora_common.errors import DataError
+from sealora_common.recipe.sections.data import DataSection
+
+
+def record(section: DataSection, **fields: object) -> Record:
+    return layout_of(section).record(Row("here, line 3", 3, fields))
+
+
+def said(text: str) -> Turn:
+    return Turn("user", text)
+
+
+def answered(text: str, *, learned: bool = True) -> Turn:
+    return Turn("assistant", text, learned=learned)
+
+
+def m(role: str, content: object, **more: object) -> dict[str, object]:
+    return {"role": role, "content": content, **more}
+
+
+INSTRUCTION = DataSection(layout="instruction")
+MESSAGES = DataSection(layout="messages")
+PREFERENCE = DataSection(layout="preference")
+U, A = m("user", "why?"), m("assistant", "so")
+
+
+@pytest.mark.parametrize(
+    ("section", "fields", "expected"),
+    [
+        (INSTRUCTION, {"instruction": "Add", "input": "1 2", "output": "3"}, Record("Add\n\n1 2", "3")),
+        (INSTRUCTION, {"instruction": "Add", "input": " ", "output": "3"}, Record("Add", "3")),
+        (INSTRUCTION, {"instruction": "Add", "input": None, "output": "3"}, Record("Add", "3")),
+        (
+            INSTRUCTION,
+            {"instruction": "c", "output": "d", "system": "S", "history": [["a", "b"]]},
+            Record("c", "d", earlier=(Turn("system", "S"), said("a"), answered("b"))),
+        ),
+        (
+            DataSection(layout="instruction", fields={"instruction": "frage", "output": "antwort"}),
+            {"frage": "a", "antwort": "b", "instruction": 7},
+            Record("a", "b"),
+        ),
+        (MESSAGES, {"messages": [U, A]}, Record("why?", "so")),
+        (MESSAGES, {"messages": [m("system", "S"), U, A]}, Record("why?", "so", earlier=(Turn("system", "S"),))),
+        (MESSAGES, {"messages": [m("system", " "), U, A]}, Record("why?", "so")),
+        (MESSAGES, {"messages": [U, A], "system": "S"}, Record("why?", "so", earlier=(Turn("system", "S"),))),
+        (
+            MESSAGES,
+            {"messages": [m("system", "T"), U, A], "system": "S"},
+            Record("why?", "so", earlier=(Turn("system", "T"),)),
+        ),
+        (
+            MESSAGES,
+            {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]},
+            Record("a", "b"),
+        ),
+        (
+            MESSAGES,
+            {"messages": [U, A, m("user", "c"), m("assistant", "d")]},
+            Record("c", "d", earlier=(said("why?"), answered("so"))),
+        ),
+        (
+            MESSAGES,
+            {"messages": [U, m("assistant", "so", weight=0), m("user", "c"), m("assistant", "d", weight=1)]},
+            Record("c", "d", earlier=(said("why?"), answered("so", learned=False))),
+        ),
+        # What comes after the last turn that is learned teaches nothing.
+        (MESSAGES, {"messages": [U, A, m("user", "c"), m("assistant", "d", train=False)]}, Record("why?", "so")),
+        (
+            DataSection(layout="messages", learned_turns="last"),
+            {"messages": [U, A, m("user", "c"), m("assistant", "d")]},
+            Record("c", "d", earlier=(said("why?"), answered("so", learned=False))),
+        ),
+        (
+            MESSAGES,
+            {"messages": [m("user", [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]), A]},
+            Record("ab", "so"),
+        ),
+        (DataSection(layout="text"), {"text": "a note\n"}, Record("", "a note\n")),
+        (DataSection(layout="text", fields={"text": "note"}), {"note": "a"}, Record("", "a")),
+        (DataSection(layout="labelled"), {"text": "a", "label": "ill"}, Record("a", "ill")),
+        (DataSection(layout="labelled"), {"text": "a", "label": 3}, Record("a", "3")),
+        (DataSection(layout="labelled", labels={"0": "no", "1": "yes"}), {"text": "a", "label": 1}, Record("a", "yes")),
+        (DataSection(layout="labelled", labels={"true": "yes"}), {"text": "a", "label": True}, Record("a", "yes")),
+        (PREFERENCE, {"prompt": "a", "chosen": "b", "rejected": "c"}, Record("a", "b", rejected="c")),
+        (PREFERENCE, {"chosen": [U, A], "rejected": [U, m("assistant", "no")]}, Record("why?", "so", rejected="no")),
+        (
+            PREFERENCE,
+            {"prompt": [U], "chosen": [A], "rejected": [m("assistant", "no")]},
+            Record("why?", "so", rejected="no"),
+        ),
+        (
+            PREFERENCE,
+            {"prompt": [m("system", "S"), U, A, m("user", "c")], "chosen": "d", "rejected": "e"},
+            Record("c", "d", rejected="e", earlier=(Turn("system", "S"), said("why?"), answered("so", learned=False))),
+        ),
+        (
+            DataSection(prompt_template="{{ a }} of {{ b | upper }}\n{% for c in d %}- {{ c }}\n{% endfor %}"),
+            {"a": "one", "b": "two", "d": ["x", "y"], "response": "r"},
+            Record("one of TWO\n- x\n- y", "r"),
+        ),
+    ],
+)
+def test_a_row_makes_the_record_that_is_meant(section, fields, expected):
+    found = record(section, **fields)
+    assert found == expected
+    assert found.line == 3
+
+
+@pytest.mark.parametrize(
+    ("section", "fields", "why"),
+    [
+        (INSTRUCTION, {"output": "3"}, 'the field "instruction" is missing: add it, or name'),
+        (INSTRUCTION, {"instruction": "a", "output": 3}, 'the field "output" is not a non-empty string'),
+        (INSTRUCTION, {"instruction": "a", "output": "b", "input": 3}, 'the field "input" is not a non-empty string'),
+        (
+            INSTRUCTION,
+            {"instruction": "a", "output": "b", "history": "x"},
+            'the field "history" is not a list of pairs',
+        ),
+        (INSTRUCTION, {"instruction": "a", "output": "b", "history": [["x"]]}, 'entry 1 of "history" is not a pair'),
+        (INSTRUCTION, {"instruction": "a", "output": "b", "history": [["x", 1]]}, 'entry 1 of "history" is not a non-'),
+        (MESSAGES, {}, 'the field "messages" is missing'),
+        (MESSAGES, {"messages": "hi"}, 'the field "messages" is not a list of turns'),
+        (MESSAGES, {"messages": []}, 'the field "messages" is not a list of turns'),
+        (MESSAGES, {"messages": ["hi"]}, 'turn 1 of "messages" has no "role" and "content"'),
+        (MESSAGES, {"messages": [{"role": "user"}]}, 'turn 1 of "messages" has no "role" and "content"'),
+        (MESSAGES, {"messages": [U, m("tool", "x")]}, 'turn 2 of "messages" has a role other than'),
+        (MESSAGES, {"messages": [U, m(None, "x")]}, 'turn 2 of "messages" has a role other than'),
+        (MESSAGES, {"messages": [U, m("assistant", None)]}, 'turn 2 of "messages" is not a non-empty string'),
+        (MESSAGES, {"messages": [U, m("assistant", " ")]}, 'turn 2 of "messages" is not a non-empty string'),
+        (MESSAGES, {"messages": [U, m("assistant", "\ud800")]}, 'turn 2 of "messages" holds half of a surrogate pair'),
+        (
+            MESSAGES,
+            {"messages": [m("user", [{"type": "image", "url": "x"}]), A]},
+            'turn 1 of "messages" is not a non-empty string',
+        ),
+        (MESSAGES, {"messages": [A]}, '"messages" begins with the assistant\'s turn'),
+        (MESSAGES, {"messages": [U, U, A]}, '"messages" has two turns of the user\'s in a row'),
+        (MESSAGES, {"messages": [U, A, A]}, '"messages" has two turns of the assistant\'s in a row'),
+        (
+            MESSAGES,
+            {"messages": [U, m("system", "S"), A]},
+            '"messages" has a turn of the system\'s that is not its first',
+        ),
+        (MESSAGES, {"messages": [U, A, U]}, '"messages" ends with no turn of the assistant\'s'),
+        (MESSAGES, {"messages": [U]}, '"messages" ends with no turn of the assistant\'s'),
+        (MESSAGES, {"messages": [m("system", "S")]}, '"messages" ends with no turn of the assistant\'s'),
+        (MESSAGES, {"messages": [m("system", "")]}, '"messages" has no turn of the assistant\'s that is to be learned'),
+        (MESSAGES, {"messages": [U, m("assistant", "a", weight=0)]}, '"messages" has no turn of the assistant\'s that'),
+        (
+            MESSAGES,
+            {"messages": [U, m("assistant", "a", weight=0.5)]},
+            'turn 2 of "messages" has a "weight" or "train"',
+        ),
+        (
+            MESSAGES,
+            {"messages": [U, m("assistant", "a", weight=1, train=False)]},
+            'turn 2 of "messages" has a "weight"',
+        ),
+        (MESSAGES, {"messages": [m("user", "a", weight=1), A]}, 'turn 1 of "messages" is to be learned, but is not'),
+        (DataSection(layout="text"), {"prompt": "a"}, 'the field "text" is missing'),
+        (DataSection(layout="labelled"), {"text": "a"}, 'the field "label" is missing'),
+        (DataSection(layout="labelled"), {"text": "a", "label": 1.5}, 'the field "label" is not a non-empty string'),
+        (
+            DataSection(layout="labelled", labels={"0": "no"}),
+            {"text": "a", "label": 1},
+            'the field "label" holds a label that the recipe\'s data.labels does not name',
+        ),
+        (PREFERENCE, {"prompt": "a", "chosen": "b"}, 'the field "rejected" is missing'),
+        (PREFERENCE, {"chosen": "b", "rejected": "c"}, 'the field "prompt" is missing'),
+        (PREFERENCE, {"prompt": "a", "chosen": "b", "rejected": "b"}, '"chosen" and "rejected" are the same'),
+        (
+            PREFERENCE,
+            {"chosen": [U, A], "rejected": [m("user", "how?"), m("assistant", "no")]},
+            '"chosen" and "rejected" differ in more than their last turn',
+        ),
+        (PREFERENCE, {"prompt": [U, A], "chosen": "b", "rejected": "c"}, '"prompt" ends with no turn of the user\'s'),
+        (PREFERENCE, {"chosen": [U], "rejected": [U]}, 'the field "prompt" is missing'),
+        (
+            DataSection(prompt_template="{{ a }} {{ b }}"),
+            {"a": "one", "response": "r"},
+            "data.prompt_template fails on the record: it is no Jinja template, or takes a field that the record lacks",
+        ),
+        (
+            DataSection(prompt_template="{{ a }"),
+            {"a": "one", "response": "r"},
+            "data.prompt_template fails on the record",
+        ),
+        (
+            DataSection(prompt_template="{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}"),
+            {"a": "one", "response": "r"},
+            "data.prompt_template fails on the record: the template takes more than",
+        ),
+        (
+            DataSection(prompt_template=" {{ '' }} "),
+            {"response": "r"},
+            "what data.prompt_template makes of the record is",
+        ),
+        (DataSection(prompt_template="{{ ''.__class__.mro() }}"), {"response": "r"}, "data.prompt_template fails"),
+    ],
+)
+def test_what_is_no_record_is_told_by_its_place(section, fields, why):
+    with pytest.raises(DataError) as raised:
+        record(section, **fields)
+    assert str(raised.value).startswith("here, line 3: " + why)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"fields": {"text": "a"}}, "fields names 'text', which the layout prompt_response does not read: set prompt_"),
+        ({"layout": "text", "fields": {"label": "a"}}, "fields names 'label', .* choose from text"),
+        ({"layout": "text", "fields": {"text": ""}}, "fields gives a field no name"),
+        ({"labels": {"0": "a"}}, "labels are read with the layout labelled, and not with prompt_response"),
+        ({"layout": "labelled", "labels": {"0": " "}}, "labels has a label without a word"),
+        ({"layout": "text", "prompt_template": "a"}, "prompt_template is read with the layout prompt_response"),
+        ({"layout": "text", "learned_turns": "last"}, "learned_turns is read with the layout messages"),
+    ],
+)
+def test_a_setting_that_the_layout_does_not_read_is_refused(values, why):
+    with pytest.raises(ValueError, match=why):
+        DataSection.model_validate(values)
+
+
+def test_texts_that_are_trimmed_lose_the_white_space_at_their_ends_alone():
+    turns = (Turn("system", " s "), said("\na b\n"), answered(" c"))
+    found = Record(" p", "r\n", earlier=turns, rejected=" x", line=4, person="Ada").trimmed()
+    assert found == Record(
+        "p", "r", earlier=(Turn("system", "s"), said("a b"), answered("c")), rejected="x", person="Ada"
+    )
+    assert found.line == 4
