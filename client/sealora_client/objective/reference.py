@@ -57,8 +57,8 @@ class Reference:
         """Each row's negative log-likelihood of its response under the reference, in nats: float32 (rows,).
 
         Without dropout and without a gradient. A micro-batch of which a row is not known is computed as a whole, so
-        that shapes stay as they are. Rows are known by all their tokens, padding included, and dummies are rows, too: who
-        asks whether rows keep apart is answered by the model, and not from memory.
+        that shapes stay as they are. Rows are known by all their tokens, padding included, and dummies are rows: the
+        question whether rows keep apart is answered by the model, and not from memory.
 
         Args:
             model: holds any adapter, and holds it again afterwards.
