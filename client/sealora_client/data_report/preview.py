@@ -95,7 +95,7 @@ def _shown(
 ) -> ShownRecord:
     if example.unusable is not None:
         return ShownRecord(record.line, heap, (), 0, UNUSABLE_REASONS[example.unusable])
-    kept = _places_in(whole, example)
+    kept = places_in(whole, example)
     seen, places = (example, list(range(len(example.tokens)))) if kept is None else (whole, kept)
     ids = [int(token) for token in seen.tokens]
     trained = set(np.asarray(places)[example.learned].tolist())
@@ -108,7 +108,7 @@ def _shown(
     return ShownRecord(record.line, heap, tokens, max(0, len(whole.tokens) - len(example.tokens)))
 
 
-def _places_in(whole: Example, example: Example) -> list[int] | None:
+def places_in(whole: Example, example: Example) -> list[int] | None:
     """Where the tokens of `example` stand in `whole`; None if some stand nowhere.
 
     A prompt keeps its two ends, and a response its beginning: see `to_examples`.

@@ -17,6 +17,7 @@ from sealora_common.errors import DataError
 from sealora_common.recipe.sections.data import DataSection
 
 SECTION = DataSection()
+NFD = unicodedata.normalize("NFD", "Zoë")
 PERSONS = DataSection(person_field="patient")
 EVERYTHING = Steps(
     mojibake=True, normalize=True, trim=True, redact=("all",), shortest=8, longest=2000, copies=True, near=0.85
@@ -137,12 +138,12 @@ def test_fields_that_are_not_read_and_persons_stay_as_they_are(clean):
 
 
 def test_turns_are_cleaned_and_who_speaks_is_not(clean):
-    turns = [{"role": "user", "content": " a.b@klinik.de "}, {"role": "assistant", "content": "ok ", "weight": 1}]
+    turns = [{"role": "User ", "content": " a.b@klinik.de "}, {"role": "assistant", "content": "ok ", "weight": 1}]
     sharegpt = [{"from": "human", "value": "hi "}, {"from": "gpt", "value": [{"type": "text", "text": "yes "}]}]
     section = DataSection(layout="messages")
     copy, _ = clean([{"messages": turns}, {"conversations": sharegpt}], section, trim=True, redact=("all",))
     assert copy[0]["messages"] == [
-        {"role": "user", "content": "<EMAIL_ADDRESS>"},
+        {"role": "User ", "content": "<EMAIL_ADDRESS>"},
         {"role": "assistant", "content": "ok", "weight": 1},
     ]
     assert copy[1]["conversations"] == [
@@ -159,8 +160,10 @@ def test_labels_are_left_alone_and_renamed_fields_are_found(clean):
 
 def test_with_a_template_over_the_fields_all_of_them_are_cleaned(clean):
     section = DataSection(prompt_template="{{ age }}: {{ note }}", person_field="patient")
-    (row,), _ = clean([{"age": " 7", "note": " x ", "response": "y ", "patient": "P1 "[:2]}], section, trim=True)
-    assert row == {"age": "7", "note": "x", "response": "y", "patient": "P1"}
+    (row,), _ = clean(
+        [{"age": " 7", "note": " x ", "response": "y ", "patient": NFD}], section, trim=True, normalize=True
+    )
+    assert row == {"age": "7", "note": "x", "response": "y", "patient": NFD}
 
 
 def test_nothing_to_do_and_unknown_kinds_are_refused(clean):

@@ -3,15 +3,17 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 from untidy_data import clean_rows, write_recipe, write_rows, write_untidy
 
+from sealora_client.data.example import Example
 from sealora_client.data_report.base_tokens import BaseTokens
 from sealora_client.data_report.chosen import ChosenData, ReadData
-from sealora_client.data_report.preview import ShownRecord, chosen_records, shown_records, token_texts
+from sealora_client.data_report.preview import ShownRecord, chosen_records, places_in, shown_records, token_texts
 from sealora_client.data_report.token_lines import legend, show_record
 from sealora_common.errors import DataError, ModelError
 from sealora_common.recipe import Recipe
@@ -171,6 +173,30 @@ def test_ends_and_the_number_of_tokens_are_those_that_the_model_s_files_name(tin
     recipe = Recipe.model_validate({"name": "n", "rounds": 1, "model": {"base": str(base)}})
     tokens = BaseTokens.load(recipe.model).tokens
     assert (tokens.ends, tokens.count) == ([0, 2], config["vocab_size"])
+
+
+def example(prompt: list[int], response: list[int]) -> Example:
+    return Example(np.asarray([*prompt, *response], dtype=np.int32), prompt_length=len(prompt))
+
+
+@given(
+    st.lists(st.integers(0, 3), min_size=2, max_size=12), st.lists(st.integers(0, 3), min_size=1, max_size=6), st.data()
+)
+def test_what_is_left_of_a_record_is_found_in_it(prompt, response, data):
+    head = data.draw(st.integers(0, len(prompt)))
+    tail = data.draw(st.integers(0 if head else 1, len(prompt) - head)) if head < len(prompt) else 0
+    cut = example([*prompt[:head], *prompt[len(prompt) - tail :]], response[: data.draw(st.integers(1, len(response)))])
+    places = places_in(example(prompt, response), cut)
+    assert places is not None
+    assert places == sorted(set(places))
+    assert [[*prompt, *response][place] for place in places] == cut.tokens.tolist()
+
+
+def test_tokens_that_the_whole_record_does_not_have_are_found_nowhere():
+    whole = example([1, 2, 3, 4], [5, 6])
+    assert places_in(whole, example([1, 9, 4], [5, 6])) is None
+    assert places_in(whole, example([1, 4], [5, 9])) is None
+    assert places_in(whole, example([1, 4], [5, 6, 7])) is None
 
 
 def test_a_read_of_nothing_chooses_nothing(tmp_path):
