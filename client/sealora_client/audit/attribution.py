@@ -109,7 +109,7 @@ def _clipped(
 
 
 def _gradients(model: AdaptedModel, layout: AdapterLayout, units: Population, recipe: Recipe) -> Iterator[torch.Tensor]:
-    """Without dropout: what the adversary can compute. A unit's loss is the mean over its examples, as in training."""
+    """Without dropout: what the adversary can compute. A unit's loss is as in training."""
     if not len(units):
         return
     model.train_only(layout)
@@ -124,8 +124,9 @@ def _gradients(model: AdaptedModel, layout: AdapterLayout, units: Population, re
             for first in range(0, len(owned), size):
                 examples, owners = zip(*owned[first : first + size], strict=True)
                 batch = objective.batch(examples, model.pad_id, model.device)
-                gradients.begin(owners, batch.length)
-                losses = objective.losses(model.model, batch).means
-                shares = torch.tensor([1.0 / len(chosen[owner]) for owner in owners], device=model.device)
+                gradients.begin(objective.owners(owners), batch.length)
+                losses = objective.losses(model, batch).means
+                weights = [example.weight / len(chosen[owner]) for example, owner in zip(examples, owners, strict=True)]
+                shares = torch.tensor(weights, device=model.device)
                 (losses * shares).sum().backward()  # type: ignore[no-untyped-call]
             yield gradients.rows().cpu()

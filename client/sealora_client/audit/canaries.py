@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
+from sealora_client.data.example import Example
 from sealora_client.data.examples import fit
 from sealora_client.data.population import Population
 from sealora_client.data.templates.choice import template_of
 from sealora_client.data.templates.control import control_tokens
 from sealora_client.data.templates.framed import NEUTRAL, shared_ends
 from sealora_client.data.templates.template import Shown
+from sealora_client.objective.choice import objective_of
 from sealora_client.training.noise.keystream import Keystream
 from sealora_common.entropy import Entropy
 from sealora_common.recipe import Recipe
@@ -49,7 +51,7 @@ class Canaries:
         that only seems random, and prefers the beginning, prefers canaries.
         """
         chosen = tuple(unit for unit, kept in zip(self.population.units, self.included, strict=True) if kept)
-        return Population(chosen + records.units)
+        return Population((*chosen, *records.units))
 
 
 def make_canaries(
@@ -61,7 +63,7 @@ def make_canaries(
         count: m, 1 or more.
         records: the site's own units, one or more; only their shape is looked at.
         tokenizer: the base model's.
-        recipe: sections `data` and `privacy` are read.
+        recipe: sections `data`, `objective` and `privacy` are read.
         entropy: draws tokens and coins.
     """
     per_unit = max(1, min(round(median(len(unit) for unit in records.units)), recipe.privacy.records_per_person))
@@ -69,13 +71,18 @@ def make_canaries(
     length = min(max(_SHORTEST, round(median(lengths))), recipe.data.max_tokens // 2)
     names = [entropy.bytes(4).hex() for _ in range(count * per_unit)]
     neutral, *prompts = template_of(tokenizer, recipe.data).prompts([NEUTRAL, *names])
-    responses = _random_tokens(entropy, tokenizer, (len(names), length))
+    objective = objective_of(recipe)
+    responses = [_random_tokens(entropy, tokenizer, (len(names), length)) for _ in range(objective.width)]
     examples = [
-        fit(Shown(prompt, response.tolist(), *shared_ends(prompt, neutral)), recipe.data.max_tokens)
-        for prompt, response in zip(prompts, responses, strict=True)
+        objective.made_up([_sequence(prompt, response, neutral, recipe) for response in of_one], tokenizer)
+        for prompt, *of_one in zip(prompts, *responses, strict=True)
     ]
     units = tuple(tuple(examples[start : start + per_unit]) for start in range(0, len(examples), per_unit))
     return Canaries(Population(units), throw_coins(entropy, count))
+
+
+def _sequence(prompt: list[int], response: NDArray[np.int32], neutral: list[int], recipe: Recipe) -> Example:
+    return fit(Shown(prompt, response.tolist(), *shared_ends(prompt, neutral)), recipe.data.max_tokens)
 
 
 def throw_coins(entropy: Entropy, count: int) -> NDArray[np.bool_]:

@@ -8,10 +8,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Unusable = Literal["template", "altered", "tokenizer", "prompt", "response", "vocabulary"]
+Unusable = Literal["template", "altered", "tokenizer", "prompt", "response", "vocabulary", "label"]
 """Why a record cannot be shown to the model. `template`, `tokenizer`: it fails on this text. `altered`:
 the template makes something else of this text than it makes of others. `prompt`, `response`: nothing of it is left as
-tokens. `vocabulary`: a token that the model has no embedding for."""
+tokens. `vocabulary`: a token that the model has no embedding for. `label`: its class
+is another token after this text than after others."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,11 @@ class Example:
         unusable: None, or why this is only a placeholder.
         earlier: stretches (start, stop) of the prompt's tokens that loss is taken on too: ascending, apart, and each
             after the first token, which nothing predicts.
+        rejected: the same record with its rejected response, where the two are compared: as a rule behind the same
+            prompt, and without one of its own.
+        wanted: whether its response is one to learn; False for one to avoid.
+        weight: how much its loss counts in training; no part of what is measured.
+        following: what of the same record's text the model is shown in further examples, where one is too short for it.
     """
 
     tokens: NDArray[np.int32]
@@ -34,6 +40,25 @@ class Example:
     truncated: bool = False
     unusable: Unusable | None = None
     earlier: tuple[tuple[int, int], ...] = ()
+    rejected: Example | None = None
+    wanted: bool = True
+    weight: float = 1.0
+    following: tuple[Example, ...] = ()
+
+    @property
+    def sequences(self) -> tuple[Example, ...]:
+        """What the model is shown of it, a row each."""
+        return (self,) if self.rejected is None else (self, self.rejected)
+
+    @property
+    def pieces(self) -> tuple[Example, ...]:
+        """All examples of its record."""
+        return (self, *self.following)
+
+    @property
+    def length(self) -> int:
+        """Number of tokens of its longest sequence."""
+        return max(len(sequence.tokens) for sequence in self.sequences)
 
     @property
     def response_length(self) -> int:

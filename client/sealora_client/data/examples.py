@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from sealora_client.data.example import Example
 from sealora_client.data.record import Record
 from sealora_client.data.templates.choice import template_of
+from sealora_client.data.templates.document import Document
 from sealora_client.data.templates.template import Shown, Template, UnusableError, blaming
 from sealora_common.recipe.sections.data import DataSection
 
@@ -35,6 +36,8 @@ def to_examples(
     of `max_tokens`; if its prompt leaves less room than that, the prompt loses its middle, and nothing of what the
     template puts around it.
 
+    With `section.long_texts: split` a text loses nothing, and has further examples in `Example.following`.
+
     Total: a record that cannot be shown to the model, for whatever reason of its own, gives `Example.placeholder`, and
     changes no other's example.
 
@@ -50,10 +53,53 @@ def to_examples(
     examples: list[Example] = []
     for block in blocks([_shortened(record, room) for record in records]):
         examples += _each(block, template, section.max_tokens, vocabulary)
-    return [
+    examples = [
         replace(example, truncated=True) if max(map(len, record.texts)) > room and example.unusable is None else example
         for record, example in zip(records, examples, strict=True)
     ]
+    if section.long_texts == "cut":
+        return examples
+    return [
+        _in_pieces(record.response, Document(tokenizer), section.max_tokens, vocabulary, room)
+        if example.truncated
+        else example
+        for record, example in zip(records, examples, strict=True)
+    ]
+
+
+def _in_pieces(text: str, template: Document, max_tokens: int, vocabulary: int | None, room: int) -> Example:
+    """All of a text, in examples of `max_tokens` tokens: the first, with those that follow it.
+
+    Each but the first begins with the last token of the one before, so that every token but the text's first is
+    predicted once.
+    """
+    try:
+        with blaming("tokenizer"):
+            tokens = template.whole(_parts(text, room))
+    except UnusableError as error:
+        return Example.placeholder(error.reason)
+    if vocabulary is not None and not (min(tokens) >= 0 and max(tokens) < vocabulary):
+        return Example.placeholder("vocabulary")
+    whole = np.asarray(tokens, dtype=np.int32)
+    first, *others = (
+        Example(whole[start : start + max_tokens], prompt_length=1)
+        for start in range(0, len(whole) - 1, max_tokens - 1)
+    )
+    return replace(first, following=tuple(others))
+
+
+def _parts(text: str, room: int) -> list[str]:
+    """A text in parts of `room` characters at the most, each cut before white space if there is any.
+
+    A tokenizer needs minutes and gigabytes for a text of 100 MB, and words keep their tokens where they are whole.
+    """
+    parts, start = [], 0
+    while len(text) - start > room:
+        blank = max(text.rfind(blank, start + 1, start + room) for blank in " \n\t")
+        stop = blank if blank > 0 else start + room
+        parts.append(text[start:stop])
+        start = stop
+    return [*parts, text[start:]]
 
 
 def _longest_token(tokenizer: PreTrainedTokenizerBase) -> int:

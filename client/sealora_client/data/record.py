@@ -35,6 +35,8 @@ class Record:
         earlier: turns before the prompt: the system's if the record brings one, then the user's and the assistant's
             by turns.
         rejected: a response that is worse than `response`, where records are preferences.
+        wanted: whether the response is one to learn or one to avoid, where records are feedback.
+        task: what it is weighed by, if the recipe names a field for that; no part of what it is known by.
         row: digest of all that its file says of it, see `digest_of_row`; empty if it is of no file.
     """
 
@@ -44,13 +46,17 @@ class Record:
     line: int = field(default=0, compare=False)
     earlier: tuple[Turn, ...] = ()
     rejected: str | None = None
+    wanted: bool | None = None
+    task: str | None = None
     row: bytes = field(default=b"", compare=False, repr=False)
 
     @property
     def texts(self) -> tuple[str, ...]:
         """All its text, in order: what it is told apart from others by, named in the ledger by, and split by."""
         before = tuple(turn.text for turn in self.earlier)
-        return (*before, self.prompt, self.response, *(() if self.rejected is None else (self.rejected,)))
+        after = () if self.rejected is None else (self.rejected,)
+        verdict = () if self.wanted is None else ("wanted" if self.wanted else "unwanted",)
+        return (*before, self.prompt, self.response, *after, *verdict)
 
     @property
     def given(self) -> tuple[str, ...]:

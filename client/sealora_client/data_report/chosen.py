@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sealora_client.data.record import Record
 from sealora_client.data.records import read_records
-from sealora_client.data.remarks import listed
 from sealora_client.data.selection import evaluated
+from sealora_client.data.source.places import Places
+from sealora_client.data.spool import Joined
+from sealora_client.data.tasks import require_tasks
 from sealora_client.site.config import SiteConfig
 from sealora_common.errors import DataError, RecipeError
 from sealora_common.recipe import Recipe, load_recipe
@@ -61,7 +63,8 @@ class ChosenData:
             DataError: the data cannot be used.
         """
         split = read_records(self.path, self.recipe.data)
-        return ReadData(self.path, split.train, split.heldout, evaluated(split.heldout, self.recipe))
+        require_tasks(self.path, split.places, Joined(split.train, split.heldout), self.recipe)
+        return ReadData(self.path, split.places, split.train, split.heldout, evaluated(split.heldout, self.recipe))
 
 
 @dataclass(frozen=True)
@@ -70,26 +73,24 @@ class ReadData:
 
     Attributes:
         path: of the data.
+        places: where the records stand, by their lines.
         train: those that are trained on, in the order of the file.
         heldout: those that are held out, in the order of the file.
         evaluated: those of them that are evaluated.
     """
 
     path: Path
-    train: list[Record]
-    heldout: list[Record]
-    evaluated: list[Record]
+    places: Places
+    train: Sequence[Record]
+    heldout: Sequence[Record]
+    evaluated: Sequence[Record]
 
     @property
-    def both(self) -> list[Record]:
-        """The training records, then the held-out ones."""
-        return [*self.train, *self.heldout]
+    def both(self) -> Sequence[Record]:
+        """The training records, then the held-out ones. They may be read anew each time, so that equal ones are told
+        apart by their lines."""
+        return Joined(self.train, self.heldout)
 
-    def listed(self, records: Iterable[Record]) -> str:
-        """Where these stand: the first few, and how many more there are."""
-        return listed([record.line for record in records])
-
-
-def problems_of(error: DataError) -> tuple[str, ...]:
-    """What is wrong with the data, one sentence a problem."""
-    return (str(error),)
+    def listed(self, lines: Iterable[int]) -> str:
+        """Where the records of these lines stand: the first few, and how many more there are."""
+        return self.places.listed(lines)

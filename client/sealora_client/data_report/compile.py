@@ -9,10 +9,11 @@ import numpy as np
 
 from sealora_client.data.record import Record
 from sealora_client.data.remarks import remarks
+from sealora_client.data.source.problems import sentences_of
 from sealora_client.data_quality.near import SIMILARITY
 from sealora_client.data_quality.personal import PersonalPatterns
 from sealora_client.data_report import sizes
-from sealora_client.data_report.chosen import ChosenData, ReadData, problems_of
+from sealora_client.data_report.chosen import ChosenData, ReadData
 from sealora_client.data_report.likeness import likeness
 from sealora_client.data_report.notes import Notes
 from sealora_client.data_report.report import SAMPLE, DataReport, Likeness, Tally
@@ -48,7 +49,7 @@ def report_on(chosen: ChosenData, looking: Looking) -> DataReport:
     try:
         data = chosen.read()
     except DataError as error:
-        return DataReport(data=str(chosen.path), recipe=recipe.name, problems=problems_of(error))
+        return DataReport(data=str(chosen.path), recipe=recipe.name, problems=sentences_of(error))
     from sealora_client.data_report.base_tokens import BaseTokens  # here, as a file that cannot be read needs no torch
     from sealora_client.data_report.tokens import control_pattern, tokens
 
@@ -58,7 +59,7 @@ def report_on(chosen: ChosenData, looking: Looking) -> DataReport:
     except ModelError as error:
         notes.left_out.append(f"tokens were not looked at: {error}")
     how_many = sizes.sizes(data, notes)
-    notes.remarks += remarks(data.path, data.both, control_pattern(base))
+    notes.remarks += remarks(data.path, data.places, data.both, control_pattern(base))
     if base is not None:
         told = tokens(data, recipe, base, notes)
     labels = sizes.labels(data, recipe.data, notes)

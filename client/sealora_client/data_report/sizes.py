@@ -22,7 +22,7 @@ def sizes(data: ReadData, notes: Notes) -> tuple[HeapSize, ...]:
             f"{data.path}: only {len(data.heldout)} records are held out, so that a figure of theirs says little: hold "
             "out more (data.heldout_fraction, or `sealora-site data split`)"
         )
-    heaps: tuple[tuple[Heap, list[Record]], ...] = (
+    heaps: tuple[tuple[Heap, Sequence[Record]], ...] = (
         ("training", data.train),
         ("held out", data.heldout),
         ("evaluated", data.evaluated),

@@ -23,9 +23,9 @@ class HeldoutLoss(Measurement):
     """The objective's loss on held-out records. LOCAL: it is not noisy and stays at the site.
 
     Attributes:
-        nll_sum: over all that is predicted, in nats where that is a response's tokens.
-        tokens: number of those tokens.
-        by_unit: float64, shape (N,): each unit's mean over its examples of nats a token.
+        nll_sum: over all that is predicted.
+        tokens: number of its terms: tokens, or examples that are judged as a whole.
+        by_unit: float64, shape (N,): each unit's mean over its examples of loss a term.
     """
 
     nll_sum: float
@@ -33,14 +33,12 @@ class HeldoutLoss(Measurement):
 
     @property
     def mean(self) -> float:
-        """Nats a token; nan if there is no token."""
+        """The loss a term (a token, a pair, a record); nan if there is none."""
         return self.nll_sum / self.tokens if self.tokens else math.nan
 
 
 class HeldoutLossMetric(ReleasedMetric):
     """The objective's loss, clipped to [0, `privacy.heldout_clip`]."""
-
-    unit = "nats a token"
 
     def public_range(self, recipe: Recipe) -> PublicRange:
         """A loss that is not finite counts as the largest: the model knows nothing of such a unit."""
@@ -71,7 +69,7 @@ def heldout_loss(
     """
 
     def rows(examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor]:
-        losses = objective.losses(model.model, objective.batch(examples, model.pad_id, model.device, micro_batch_size))
+        losses = objective.losses(model, objective.batch(examples, model.pad_id, model.device, micro_batch_size))
         return losses.sums, losses.counts
 
     found = values_by_unit(model, population, micro_batch_size, rows)

@@ -80,13 +80,7 @@ class Measurement:
 
 
 class Metric(Protocol):
-    """One way to measure the adapter on held-out records. Its values are exact: only the site itself may see them.
-
-    Attributes:
-        unit: of its values, in words.
-    """
-
-    unit: str
+    """One way to measure the adapter on held-out records. Its values are exact: only the site itself may see them."""
 
     def measure(self, model: AdaptedModel, population: Population, recipe: Recipe) -> Measurement:
         """The adapter that is in `model` now on all units of `population`; neither is changed.

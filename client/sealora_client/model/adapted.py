@@ -14,7 +14,7 @@ from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
 from sealora_client.model.adapters.choice import attachment
-from sealora_client.model.adapters.trained_tensor import TrainedTensor
+from sealora_client.model.adapters.rules.trained_tensor import TrainedTensor
 from sealora_client.model.base import load_base
 from sealora_client.model.fetch import locate_base
 from sealora_client.model.model_files import digest_of
@@ -54,11 +54,9 @@ class AdaptedModel:
         self.device = torch.device(model.device)
         self.lock = threading.RLock()
         self._tensors = dict(sorted(tensors.items()))
-        self.layout = AdapterLayout(
-            tuple(TensorSpec(name, tuple(tensor.parameter.shape)) for name, tensor in self._tensors.items())
-        )
         for tensor in self._tensors.values():
             tensor.parameter.data = tensor.parameter.data.to(torch.float32)
+        self.layout = AdapterLayout(tuple(_spec(name, tensor) for name, tensor in self._tensors.items()))
         self.model.eval()
         self.train_only(AdapterLayout(()))
 
@@ -67,8 +65,8 @@ class AdaptedModel:
         """Finds, checks and loads the recipe's base model, and puts the recipe's initial adapter on it.
 
         Raises:
-            ModelError: the base model cannot be had or loaded, is not the one of `model.digest`, or has no layer
-                of a name in `lora.target_modules`.
+            ModelError: the base model cannot be had or loaded, is not the one of `model.digest`, or has no place
+                for the recipe's adapter.
         """
         return cls._load_from(*_checked_base(recipe.model), recipe)
 
@@ -156,6 +154,11 @@ class AdaptedModel:
         if tensor is None:
             raise ModelError(f"the adapter has no tensor {name}: use the recipe it was trained with")
         return tensor
+
+
+def _spec(name: str, tensor: TrainedTensor) -> TensorSpec:
+    values = tensor.parameter.detach().cpu().numpy()
+    return TensorSpec(name, values.shape, values.astype("<f4").tobytes() if tensor.is_of_base else None)
 
 
 _loaded: dict[bytes, AdaptedModel] = {}

@@ -56,7 +56,7 @@ def micro_batches(examples: Sequence[Example], rows: int) -> Iterator[list[int]]
     Examples of one length come in the order in which they are given. The longest come first because, if memory is
     to run out, it does so at once.
     """
-    lengths = [padded_length(len(example.tokens)) for example in examples]
+    lengths = [padded_length(example.length) for example in examples]
     for length in sorted(set(lengths), reverse=True):
         places = [place for place, own in enumerate(lengths) if own == length]
         for start in range(0, len(places), rows):

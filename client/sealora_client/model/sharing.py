@@ -14,6 +14,8 @@ HARMLESS: Final[dict[str, bool | dict[str, bool]]] = {
     "sites": True,
     # What is done with the model, round by round: nothing of it stays in there.
     "data": True,
+    "objective": True,
+    "evaluation": True,
     "training": True,
     "privacy": True,
     "sealing": True,

@@ -1,11 +1,12 @@
-"""Causal language modelling on the response: each of its tokens is predicted from the prompt and those before it."""
+"""Causal language modelling: each token that is learned is predicted from those before it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from sealora_client.data.example import Example
@@ -14,10 +15,21 @@ from sealora_client.data.record import Record
 from sealora_client.model.loss import Batch, collate, response_losses
 from sealora_client.objective.objective import Losses, Objective
 from sealora_common.recipe.sections.data import DataSection
+from sealora_common.recipe.sections.objective import LossOn
+
+if TYPE_CHECKING:
+    from sealora_client.model.adapted import AdaptedModel
 
 
+@dataclass(frozen=True)
 class CausalLanguageModelling(Objective):
-    """The negative log-likelihood of responses, in nats; counts are response tokens."""
+    """The negative log-likelihood of what is learned, in nats; counts are tokens.
+
+    Attributes:
+        loss_on: the responses, or everything that is shown but its first token, which nothing predicts.
+    """
+
+    loss_on: LossOn = "responses"
 
     def examples(
         self,
@@ -27,7 +39,11 @@ class CausalLanguageModelling(Objective):
         vocabulary: int | None = None,
     ) -> list[Example]:
         """Prompt and response as the template puts them, see `to_examples`."""
-        return to_examples(records, tokenizer, section, vocabulary)
+        return [self._learned(example) for example in to_examples(records, tokenizer, section, vocabulary)]
+
+    def made_up(self, sequences: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> Example:
+        """The sequence as it is."""
+        return self._learned(sequences[0])
 
     def batch(
         self,
@@ -40,6 +56,11 @@ class CausalLanguageModelling(Objective):
         """Left-padded, see `collate`."""
         return collate(examples, pad_id, device, rows, length)
 
-    def losses(self, model: nn.Module, batch: Batch) -> Losses:
-        """Of the responses, see `response_losses`."""
-        return Losses(*response_losses(model, batch))
+    def losses(self, model: AdaptedModel, batch: Batch) -> Losses:
+        """Of what is learned, see `response_losses`."""
+        return Losses(*response_losses(model.model, batch))
+
+    def _learned(self, example: Example) -> Example:
+        if self.loss_on == "responses" or example.unusable is not None or example.prompt_length < 2:
+            return example
+        return replace(example, earlier=((1, example.prompt_length),))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
-from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from sealora_client.data.example import Example
@@ -15,10 +14,13 @@ from sealora_client.data.record import Record
 from sealora_client.model.loss import Batch
 from sealora_common.recipe.sections.data import DataSection
 
+if TYPE_CHECKING:
+    from sealora_client.model.adapted import AdaptedModel
+
 
 @dataclass(frozen=True)
 class Losses:
-    """Each row's loss, as a sum over what it predicts.
+    """Each example's loss, as a sum over what it predicts.
 
     Attributes:
         sums: float32 (B,), differentiable; 0 where nothing is predicted.
@@ -41,6 +43,11 @@ class Objective(Protocol):
     a record does to a sum on that condition alone (see `model.loss`, and `gradients.batch_invariance`, which asks).
     """
 
+    @property
+    def width(self) -> int:
+        """Rows of a micro-batch that an example takes: sequences of tokens that its loss compares, or 1."""
+        return 1
+
     def examples(
         self,
         records: Sequence[Record],
@@ -57,6 +64,14 @@ class Objective(Protocol):
             vocabulary: tokens of this id and above are not the model's; None if it has all of the tokenizer's.
         """
 
+    def made_up(self, sequences: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> Example:
+        """An example that belongs to no record, for whoever asks the model or plants canaries.
+
+        Args:
+            sequences: `width` of them, of random tokens, any number: a prompt and a response.
+            tokenizer: the base model's.
+        """
+
     def batch(
         self,
         examples: Sequence[Example],
@@ -65,10 +80,26 @@ class Objective(Protocol):
         rows: int | None = None,
         length: int | None = None,
     ) -> Batch:
-        """One micro-batch, a row for each example and dummies after them, see `model.loss.collate`.
+        """One micro-batch, `width` rows for each example and dummies after them, see `model.loss.collate`.
 
         Gradients by example need to know of it how many rows there are, whose they are and how long they are padded.
+
+        Args:
+            examples: at most `rows`.
+            pad_id: the token id on padding.
+            device: where the batch is to lie.
+            rows: examples that there is room for; None for as many as there are.
+            length: to which they are padded; None for what the longest asks for.
         """
 
-    def losses(self, model: nn.Module, batch: Batch) -> Losses:
-        """The loss of each row of `batch` under a model on whose device it lies; a dummy's is 0."""
+    def owners(self, owners: Sequence[int]) -> list[int]:
+        """Whose each row of a micro-batch is, where `owners` says it of each example."""
+        return [owner for owner in owners for _ in range(self.width)]
+
+    def losses(self, model: AdaptedModel, batch: Batch) -> Losses:
+        """The loss of each example of `batch`, and 0 for each place without one, under the adapter in `model`.
+
+        Args:
+            model: computes where the batch lies; left as it is.
+            batch: from `batch`.
+        """

@@ -145,13 +145,14 @@ class ClippedSum:
     def _add(self, units: Sequence[Unit], total: torch.Tensor) -> None:
         gradients, plan = self._gradients, self._plan
         gradients.start(self._rows)  # all of them, whatever there is: norms and sums are kernels of a shape, too
-        # A unit's loss is the mean over its examples.
-        flat = [(example, row, 1.0 / len(unit)) for row, unit in enumerate(units) for example in unit]
+        # A unit's loss is the mean over its examples, each at its weight: before it is clipped, so that no weight
+        # changes what a unit can do to the sum.
+        flat = [(example, row, example.weight / len(unit)) for row, unit in enumerate(units) for example in unit]
         for places in micro_batches([example for example, _, _ in flat], self._rows):
             examples, owners, shares = zip(*(flat[place] for place in places), strict=True)
             batch = self._objective.batch(examples, self._model.pad_id, self._model.device, self._rows)
-            gradients.begin(owners, batch.length, batch.rows)
-            losses = self._objective.losses(self._model.model, batch).means
+            gradients.begin(self._objective.owners(owners), batch.length, batch.rows)
+            losses = self._objective.losses(self._model, batch).means
             weights = torch.zeros_like(losses)
             weights[: len(shares)] = torch.tensor(shares, device=losses.device)
             (losses * weights).sum().backward()  # type: ignore[no-untyped-call]
@@ -178,7 +179,7 @@ def _alike(units: Sequence[Unit], size: int) -> Iterator[list[Unit]]:
     """
 
     def lengths(unit: Unit) -> list[int]:
-        return sorted((padded_length(len(example.tokens)) for example in unit), reverse=True)
+        return sorted((padded_length(example.length) for example in unit), reverse=True)
 
     longest_first = sorted(units, key=lengths, reverse=True)
     for _, alike in groupby(longest_first, key=lambda unit: lengths(unit)[0]):

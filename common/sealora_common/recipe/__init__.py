@@ -5,6 +5,7 @@ from sealora_common.recipe.schema import Recipe
 from sealora_common.recipe.sections.data import DataSection
 from sealora_common.recipe.sections.lora import LoraSection
 from sealora_common.recipe.sections.model import ModelSection
+from sealora_common.recipe.sections.objective import ObjectiveSection
 from sealora_common.recipe.sections.privacy import PrivacySection
 from sealora_common.recipe.sections.sealing import SealingSection
 from sealora_common.recipe.sections.server import ServerSection
@@ -15,6 +16,7 @@ __all__ = [
     "DataSection",
     "LoraSection",
     "ModelSection",
+    "ObjectiveSection",
     "PrivacySection",
     "Recipe",
     "SealingSection",

@@ -45,7 +45,7 @@ class SiteRound(WrittenRecord):
     """Whose records are trained on, where the recipe names a person column."""
     heldout_persons: int | None = None
     heldout_loss: FiniteOrNone = None
-    """Mean over response tokens, nats, of the adapter that came into the round."""
+    """What `HeldoutFigure` says, of the adapter that came into the round: as a rule the loss, nats a token."""
     epsilon: FiniteOrNone = None
     """Spent by this run up to and including this round; None without privacy."""
     moved: bool | None = None
@@ -74,7 +74,7 @@ class SiteRound(WrittenRecord):
         return self.model_copy(update={"persons": trained, "heldout_persons": heldout})
 
     def evaluated(self, heldout_loss: float) -> Self:
-        """With the held-out loss, nats a token."""
+        """With the exact held-out figure."""
         return self.model_copy(update={"heldout_loss": finite(heldout_loss)})
 
     def charged(self, epsilon: float | None) -> Self:

@@ -84,6 +84,7 @@ _WRITERS = (
     "bytes_text",
     "change_text",
     "count_text",
+    "epochs_text",
     "time_text",
     "epsilon_text",
     "loss_text",
@@ -117,7 +118,7 @@ def _loss_chart(summary: Summary, histories: Mapping[str, SiteHistory], curve: C
     series.append(Series(_FEDERATION, curve, "federation"))
     if not any(one.points for one in series):
         return None
-    description = "Held-out loss by rounds trained; lower is better."
+    description = f"{summary.heldout.title} by rounds trained; {summary.heldout.better} is better."
     if len(curve) > 1:
         description += (
             f" The federation's mean goes from {quantities.loss_text(curve[0][1])} after "
@@ -126,7 +127,7 @@ def _loss_chart(summary: Summary, histories: Mapping[str, SiteHistory], curve: C
         )
     return line_chart(
         identifier="loss",
-        title="Held-out loss",
+        title=summary.heldout.title,
         description=description,
         series=series,
         rounds=summary.rounds,
@@ -169,9 +170,7 @@ def _bytes_chart(summary: Summary, histories: Mapping[str, SiteHistory], state: 
         moved[number][1] += down
     if not moved:
         return None
-    groups = [
-        ("final" if number > summary.rounds else str(number), amounts) for number, amounts in sorted(moved.items())
-    ]
+    groups = [("final" if number > state.rounds else str(number), amounts) for number, amounts in sorted(moved.items())]
     return bar_chart(
         identifier="bytes",
         title="Bytes per round, all sites together",

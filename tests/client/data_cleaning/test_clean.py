@@ -111,13 +111,35 @@ def test_length_and_language_filter_records(clean):
 
 def test_what_is_no_record_stops_or_is_left_out_as_asked(clean):
     rows = [one("a"), one(""), {"prompt": "c"}, one("d")]
-    with pytest.raises(
-        DataError, match=r'line 2: the field "prompt" is not .*\(and 1 more such lines\); or leave such'
-    ):
+    said = r'2 problems: .*line 2: the field "prompt" is not .*line 3: the field "response" is missing.*; or leave out'
+    with pytest.raises(DataError, match=said):
         clean(rows, trim=True)
     copy, lines = clean(rows, unreadable=True)
     assert copy == [one("a"), one("d")]
     assert lines == {"left out: no record": [2, 3]}
+
+
+def test_a_line_that_cannot_be_read_is_no_record_either(tmp_path):
+    path = tmp_path / "n.jsonl"
+    path.write_text('{"prompt": "a", "response": "b"}\n{broken\n{"prompt": "c", "response": "d "}\n')
+    with pytest.raises(DataError, match=r"line 2: .*; or leave out what is no record with --drop-unreadable"):
+        cleaned(path, SECTION, Steps(trim=True))
+    copy, doings = cleaned(path, SECTION, Steps(trim=True, unreadable=True))
+    assert copy == [one("a", "b"), one("c", "d")]
+    assert (doings.read, doings.steps["left out: no record"].lines) == (3, [2])
+
+
+def test_a_file_that_is_not_there_is_no_line_to_be_left_out(tmp_path):
+    with pytest.raises(DataError, match="does not exist"):
+        cleaned(tmp_path / "n.jsonl", SECTION, Steps(unreadable=True))
+
+
+def test_a_table_becomes_json_lines(tmp_path):
+    path = tmp_path / "n.csv"
+    path.write_text('prompt,response,ward\n" a ",b,7\nc,d,8\n')
+    copy, _ = cleaned(path, SECTION, Steps(trim=True))
+    assert [row["prompt"] for row in copy] == ["a", "c"]
+    assert set(copy[0]) == {"prompt", "response", "ward"}
 
 
 def test_what_cleaning_leaves_nothing_of_is_no_record(clean):

@@ -5,12 +5,14 @@ import shutil
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 from untidy_data import clean_rows, write_recipe, write_rows, write_untidy
 
 from sealora_client.data.example import Example
+from sealora_client.data.source.places import Places
 from sealora_client.data_report.base_tokens import BaseTokens
 from sealora_client.data_report.chosen import ChosenData, ReadData
 from sealora_client.data_report.preview import ShownRecord, chosen_records, places_in, shown_records, token_texts
@@ -34,6 +36,21 @@ def shown(tmp_path, tiny_base):
             chosen_records(chosen.read(), 1, 0, line), chosen.recipe, BaseTokens.load(chosen.recipe.model)
         )
         return record
+
+    return made
+
+
+@pytest.fixture
+def several(tmp_path, tiny_base):
+    """`several(rows, line, objective, **section)`: all that the model is shown of the record of that line."""
+
+    def made(rows, line: int, objective: dict[str, str], **section) -> list[ShownRecord]:
+        data = write_rows(tmp_path / "notes.jsonl", rows)
+        recipe = yaml.safe_load(write_recipe(tmp_path / "recipe.yaml", tiny_base(), **section).read_text())
+        (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe | {"objective": objective}))
+        chosen = ChosenData.at(tmp_path, data, tmp_path / "recipe.yaml")
+        records = chosen_records(chosen.read(), 1, 0, line)
+        return shown_records(records, chosen.recipe, BaseTokens.load(chosen.recipe.model))
 
     return made
 
@@ -108,6 +125,26 @@ def test_all_responses_of_a_conversation_are_trained_but_those_that_are_not(show
     short = shown(rows, 1, layout="messages", max_tokens=64)
     assert short.cut > 0
     assert "third answer" in text(short, trained=True, cut=False)
+
+
+def test_a_preference_is_shown_with_either_response(several):
+    row = {"prompt": "which?", "chosen": "the better one", "rejected": "the worse one"}
+    rows = [row | {"split": "train"}, row | {"prompt": "and which?", "split": "heldout"}]
+    chosen, rejected = several(rows, 1, {"kind": "dpo"}, layout="preference")
+    assert (chosen.which, rejected.which) == ("with the chosen response", "with the rejected response")
+    assert text(chosen, trained=True) == "the better one<|im_end|>"
+    assert text(rejected, trained=True) == "the worse one<|im_end|>"
+    assert "line 1, training, with the rejected response: " in on_a_terminal(rejected)
+
+
+def test_a_text_that_is_split_is_shown_piece_by_piece(several):
+    written = " ".join(f"word{place}" for place in range(60))
+    rows = [{"text": written, "split": "train"}, {"text": "short", "split": "heldout"}]
+    pieces = several(rows, 1, {}, layout="text", long_texts="split", max_tokens=64)
+    assert len(pieces) > 2
+    assert [piece.which for piece in pieces[:2]] == [f"piece {n} of {len(pieces)}" for n in (1, 2)]
+    assert all(f"word{place}" in "".join(map(text, pieces)) for place in (0, 30, 59))
+    assert not any(piece.cut for piece in pieces)
 
 
 def test_a_record_that_cannot_be_shown_says_why(shown, tiny_base, tmp_path):
@@ -200,4 +237,4 @@ def test_tokens_that_the_whole_record_does_not_have_are_found_nowhere():
 
 
 def test_a_read_of_nothing_chooses_nothing(tmp_path):
-    assert chosen_records(ReadData(tmp_path, [], [], []), 3, 0, None) == []
+    assert chosen_records(ReadData(tmp_path, Places(str(tmp_path)), [], [], []), 3, 0, None) == []

@@ -51,3 +51,11 @@ def test_as_many_co_signatures_as_are_asked_for_will_do() -> None:
     for count in range(4):
         cosigned = roster.with_cosignatures(signatures[:count])
         assert allowed(policy(roster_cosignatures=2), recipe, "roster_cosignatures", cosigned) == (count >= 2)
+
+
+def test_kinds_of_objective_that_are_not_named_are_refused() -> None:
+    preferring = private(objective={"kind": "dpo"}, data={"layout": "preference"})
+    assert allowed(policy(objectives=["causal"]), private(), "objectives")
+    assert not allowed(policy(objectives=["causal"]), preferring, "objectives")
+    assert allowed(policy(objectives=["causal", "dpo"]), preferring, "objectives")
+    assert not [each for each in policy().verdicts(preferring, None) if each.line.startswith("objectives")]

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from sealora_common.recipe import DataSection, Recipe, TrainingSection, load_recipe, parse_recipe
 from sealora_common.recipe.hash import NOT_AGREED, AddedLater, agreed_hash
+from sealora_common.recipe.sections.adapter import SECTION_OF_KIND
 from sealora_common.recipe.sections.section import Section
 
 CONFIGS = Path(__file__).parents[3] / "configs"
@@ -108,9 +109,7 @@ class Source(Section):
 
 class LaterRecipe(Recipe):
     training: LaterTraining = LaterTraining()
-    objective: Annotated[Causal | Preference, AddedLater({"kind": "causal"})] = Field(
-        default=Causal(), discriminator="kind"
-    )
+    aim: Annotated[Causal | Preference, AddedLater({"kind": "causal"})] = Field(default=Causal(), discriminator="kind")
     card: Annotated[Card, AddedLater({})] = Card()
     sources: Annotated[tuple[Source, ...], AddedLater([])] = ()
 
@@ -127,8 +126,8 @@ def test_fields_that_are_added_with_their_defaults_change_no_hash(name: str) -> 
 ADDED = {
     "a number": {"training": {"warmup": 1}},
     "a word": {"training": {"schedule": "cosine"}},
-    "another kind of section": {"objective": {"kind": "preference"}},
-    "a value in that": {"objective": {"kind": "preference", "beta": 0.2}},
+    "another kind of section": {"aim": {"kind": "preference"}},
+    "a value in that": {"aim": {"kind": "preference", "beta": 0.2}},
     "a field of a section that was added whole": {"card": {"title": "a card"}},
     "no text there": {"card": {"title": ""}},
     "a list": {"sources": [{"file": "a"}]},
@@ -241,42 +240,53 @@ def test_recipes_that_differ_in_any_field_differ_in_their_hash(data: st.DataObje
     assert len({recipe.hash for recipe in recipes}) == len(set(map(repr, agreed)))
 
 
+BOTH_NAMED = {"adapter": "ia3", "ia3": {"target_modules": ["b"], "feedforward_modules": ["b"]}}
+PREFERENCES = {"data": {"layout": "preference"}, "privacy": {"heldout_clip": 1000.0}}
+FEEDBACK = {"data": {"layout": "feedback"}, "objective": {"kind": "kto_zero"}}
 BASES = {
+    ("objective", "kind"): PREFERENCES,
+    ("objective", "beta"): PREFERENCES | {"objective": {"kind": "dpo"}},
+    ("data", "task_field"): {"data": {"task_field": "a"}, "objective": {"task_weights": {"a": 1}}},
+    ("objective", "task_weights"): {"data": {"task_field": "a"}, "objective": {"task_weights": {"a": 1}}},
+    ("evaluation", "metric"): {
+        "objective": {"kind": "classification"},
+        "data": {"layout": "labelled", "labels": {"a": "x", "b": "y"}},
+    },
+    ("objective", "wanted_weight"): FEEDBACK,
+    ("objective", "unwanted_weight"): FEEDBACK,
+    ("objective", "label_weights"): {
+        "objective": {"kind": "classification"},
+        "data": {"layout": "labelled", "labels": {"a": "x", "b": "y"}},
+    },
+    ("objective", "loss"): PREFERENCES | {"objective": {"kind": "dpo"}},
+    ("objective", "label_smoothing"): PREFERENCES | {"objective": {"kind": "dpo"}},
     ("data", "fields"): {"data": {"layout": "text"}},
     ("data", "labels"): {"data": {"layout": "labelled"}},
+    ("data", "long_texts"): {"data": {"layout": "text"}},
     ("data", "learned_turns"): {"data": {"layout": "messages"}},
+    ("ia3", "target_modules"): BOTH_NAMED,
+    ("ia3", "feedforward_modules"): BOTH_NAMED,
     ("privacy", "spare_rounds"): {
         "privacy": {"mechanism": "distributed"},
         "training": {"steps_per_round": 1},
         "sealing": {"ring_bits": 24},
     },
+    ("server", "early_stopping"): {"rounds": 3},
+    ("training", "epochs"): {"training": {"sample_rate": 0.5, "steps_per_round": 1}},
+    ("training", "seed"): {"privacy": {"mechanism": "none"}},
+    ("training", "momentum"): {"training": {"optimizer": "sgd"}},
 }
 """Of fields that only recipes of a kind may have."""
 
 
 @pytest.mark.parametrize("path", sorted(paths(Recipe)), ids=".".join)
 def test_every_field_enters_the_hash_but_the_simulated_sites(path: tuple[str, ...]) -> None:
-    base = yaml.safe_load(MINIMAL) | {"data": {"person_field": "who"}, "sites": {"minimum": 9}} | BASES.get(path, {})
+    kind = next((kind for kind, name in SECTION_OF_KIND.items() if name == path[0]), "lora")
+    base = yaml.safe_load(MINIMAL) | {"data": {"person_field": "who"}, "sites": {"minimum": 9}, "adapter": kind}
+    base |= BASES.get(path, {})
     before = Recipe.model_validate(base)
-    candidates = (
-        None,
-        True,
-        False,
-        1,
-        2,
-        3,
-        4,
-        5,
-        24,
-        0.25,
-        0.5,
-        "x",
-        "ab" * 32,
-        ["a"],
-        {"a": "b"},
-        {"text": "b"},
-        "2024-07-26",
-    )
+    scalars = (None, True, False, 1, 2, 3, 4, 5, 24, 0.25, 0.5, "x", "ab" * 32, "2024-07-26")
+    candidates = (*scalars, ["a"], [1], [0.5, 0.5], {"a": "b"}, {"a": 2}, {"text": "b"}, {"patience": 1})
     others = [recipe for value in (*candidates, *words_of(path)) if (recipe := changed(base, path, value)) is not None]
     others = [recipe for recipe in others if recipe != before]
     assert others, "no value of another recipe was found: add one to the candidates"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from sealora_client.data.layouts.feedback import Feedback
 from sealora_client.data.layouts.instruction import Instruction
 from sealora_client.data.layouts.labelled import Labelled
 from sealora_client.data.layouts.layout import Layout
@@ -23,6 +24,7 @@ def layout_of(section: DataSection) -> Layout:
         "messages": lambda: Messages(fields.get("messages"), fields.get("system", "system"), section.learned_turns),
         "text": lambda: PlainText(fields.get("text", "text")),
         "preference": lambda: Preference(fields),
+        "feedback": lambda: Feedback(fields),
         "labelled": lambda: Labelled(fields.get("text", "text"), fields.get("label", "label"), section.labels),
     }
     return layouts[section.layout]()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from sealora_client.data.formats.format import Row
+from sealora_client.data.layouts.layout import absent
 from sealora_client.data.record import Role, Turn
 from sealora_common.errors import DataError
 
@@ -75,6 +76,45 @@ def ending_in_a_response(row: Row, name: str, turns: Sequence[Turn]) -> tuple[Tu
             "drop the record"
         )
     return tuple(turns[: last + 1])
+
+
+def prompt_in(row: Row, name: str) -> tuple[Turn, ...]:
+    """What a prompt apart from its responses says: the turns that the field `name` lists, or its text as the user's.
+
+    None where the field is absent or null.
+
+    Raises:
+        DataError: as for `turns_in`.
+    """
+    value = row.fields.get(name)
+    if value is None:
+        return ()
+    if isinstance(value, list):
+        return turns_in(row, name)
+    return (Turn("user", row.text(name, absent("fields"))),)
+
+
+def conversation_in(row: Row, name: str, before: tuple[Turn, ...], *, prompt: str) -> tuple[Turn, ...]:
+    """A whole conversation: `before`, and the response or the turns that the field `name` holds.
+
+    Args:
+        row: any.
+        name: of the field.
+        before: what the prompt's own field says; empty if the turns say it.
+        prompt: the name of that field, for sentences.
+
+    Raises:
+        DataError: there is no prompt or no response in it, or as for `turns_in`.
+    """
+    if isinstance(row.fields.get(name), list):
+        turns = turns_in(row, name, before)
+    else:
+        turns = (*before, Turn("assistant", row.text(name, absent("fields")), learned=True))
+    if not turns[:-1]:
+        raise row.missing(prompt, absent("fields"))
+    if turns[-2].role == turns[-1].role:
+        raise DataError(f'{row.place}: "{prompt}" ends with no turn of the user\'s: drop the rest')
+    return ending_in_a_response(row, name, turns)
 
 
 def _turn(row: Row, name: str, number: int, value: object) -> Turn | None:

@@ -32,9 +32,21 @@ class Document(Template):
         end = self.tokenizer.eos_token_id  # which some tokenizers put after their inputs
         return [tokens[:-1] if tokens[-1:] == [end] else tokens for tokens in tokenised]
 
+    def whole(self, parts: Sequence[str]) -> list[int]:
+        """All tokens of one text that comes in parts, each tokenised by itself: as of the whole but where they meet.
+
+        Raises:
+            UnusableError: the tokenizer fails on it.
+        """
+        begins, first, *others = self.prompts(["", *parts])
+        return [*first, *(token for tokens in others for token in tokens[len(begins) :]), *self._ends]
+
     def shown(self, records: Sequence[Record]) -> list[Shown]:
         """Loss is taken on the whole text but its first token, which nothing predicts, and on the end of text."""
-        end = self.tokenizer.eos_token_id
-        ends = [] if end is None else [end]
         texts = self.prompts([record.response for record in records])
-        return [Shown(tokens[:1], tokens[1:] + ends, head=len(tokens[:1]), tail=0) for tokens in texts]
+        return [Shown(tokens[:1], tokens[1:] + self._ends, head=len(tokens[:1]), tail=0) for tokens in texts]
+
+    @property
+    def _ends(self) -> list[int]:
+        end = self.tokenizer.eos_token_id
+        return [] if end is None else [end]

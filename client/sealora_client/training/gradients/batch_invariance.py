@@ -31,12 +31,13 @@ from sealora_client.model.fixed_shape import padded_length, padded_lengths
 from sealora_client.objective.choice import objective_of
 from sealora_client.objective.objective import Objective
 from sealora_client.training.gradients.per_example import PerExampleGradients
-from sealora_common.adapter import AdapterLayout, adapter_kind
+from sealora_common.adapter import AdapterLayout, Tensors, adapter_kind
 from sealora_common.errors import ModelError
 from sealora_common.recipe import Recipe
 
 _ADAPTER_STD = 0.02
-"""Of the made-up adapter: where B is zero, as at the start of a run, A has no gradient and the adapter no part."""
+"""Of the made-up adapter about the one a run starts with: where LoRA's B is zero, A has no gradient and the adapter no
+part; and where a vector that scales were about zero, nothing of the base model would come through it."""
 
 _MIXED = 0.05
 """Relative difference of gradients' norms above which rows are mixed, not only rounded differently."""
@@ -86,25 +87,32 @@ def require_batch_invariant(model: AdaptedModel, recipe: Recipe) -> None:
 
     Args:
         model: the loaded model, on the device it trains on.
-        recipe: `lora.aggregation`, `data.max_tokens` and `training.micro_batch_size` are read.
+        recipe: its `objective` and kind of adapter, `data.max_tokens` and `training.micro_batch_size` are read.
 
     Raises:
         ModelError: rows depend on each other, on their place or on the padding, or gradients cannot be told apart by
             example, or do not reach the adapter.
         torch.OutOfMemoryError: a micro-batch of the longest examples does not fit.
     """
-    objective = objective_of(recipe)
+    objective = objective_of(recipe, remembers=False)
     rows, lengths = recipe.training.micro_batch_size, padded_lengths(recipe.data.max_tokens)
     halves = {layout.names: layout for layout in (adapter_kind(recipe).trained(model.layout, n) for n in (1, 2))}
-    asked = (rows, lengths[-1], *halves, torch.get_num_threads(), len(_checkpointing(model)))
+    asked = (
+        rows,
+        lengths[-1],
+        recipe.objective.model_dump_json(),
+        *halves,
+        torch.get_num_threads(),
+        len(_checkpointing(model)),
+    )
     with model.lock:
         if asked in _passed.setdefault(model, set()):
             return
-        with _undisturbed(model):
+        with _undisturbed(model, adapter_kind(recipe).initial(model.layout)):
             for layout in halves.values():
                 for length in sorted({lengths[0], lengths[-1]}, reverse=True):
                     longest = min(length - 1, recipe.data.max_tokens)
-                    _require_apart(model, objective, layout, rows, _examples(model, rows, longest, length))
+                    _require_apart(model, objective, layout, rows, _examples(model, objective, rows, longest, length))
             _require_free_of_length(model, objective, rows, lengths)
         _passed[model].add(asked)
 
@@ -153,7 +161,7 @@ def _require_apart(
 
 def _require_free_of_length(model: AdaptedModel, objective: Objective, rows: int, lengths: Sequence[int]) -> None:
     """An example of the shortest micro-batches, padded to the longest as well: its loss may differ by rounding only."""
-    examples = _examples(model, 1, lengths[0] - 1, lengths[0])
+    examples = _examples(model, objective, 1, lengths[0] - 1, lengths[0])
     own, padded = (
         _losses(model, objective, examples, rows, model.pad_id, length) for length in (lengths[0], lengths[-1])
     )
@@ -169,9 +177,9 @@ def _compute(
     rows, count = gradients.max_rows, len(examples)
     gradients.start(rows)
     batch = objective.batch(examples, pad_id, model.device, rows)
-    gradients.begin(range(count), batch.length, batch.rows)
+    gradients.begin(objective.owners(range(count)), batch.length, batch.rows)
     with torch.enable_grad(), _recomputing(model):
-        losses = objective.losses(model.model, batch).means[:count]
+        losses = objective.losses(model, batch).means[:count]
         losses.sum().backward()  # type: ignore[no-untyped-call]
     gradients.require_arrived()
     evaluated = _losses(model, objective, examples, rows, pad_id, batch.length)
@@ -187,28 +195,32 @@ def _losses(
 ) -> torch.Tensor:
     """Float32 (examples,) on the CPU: mean losses as an evaluation computes them, at a padded length."""
     with torch.no_grad():
-        losses = objective.losses(model.model, objective.batch(examples, pad_id, model.device, rows, length))
+        losses = objective.losses(model, objective.batch(examples, pad_id, model.device, rows, length))
     return losses.means[: len(examples)].cpu()
 
 
-def _examples(model: AdaptedModel, count: int, longest: int, length: int) -> list[Example]:
+def _examples(model: AdaptedModel, objective: Objective, count: int, longest: int, length: int) -> list[Example]:
     """Made-up examples of one padded length, the first of them full, half of each its response."""
     shortest = next(tokens for tokens in range(longest + 1) if padded_length(tokens) == length)
     generator = np.random.default_rng(0)
     vocabulary = int(model.model.get_input_embeddings().num_embeddings)
     sizes = [longest, *generator.integers(shortest, longest + 1, count - 1).tolist()]
-    return [Example(generator.integers(0, vocabulary, size).astype(np.int32), size // 2) for size in sizes]
+    sequences = [
+        [Example(generator.integers(0, vocabulary, size).astype(np.int32), size // 2) for _ in range(objective.width)]
+        for size in sizes
+    ]
+    return [objective.made_up(each, model.tokenizer) for each in sequences]
 
 
 @contextmanager
-def _undisturbed(model: AdaptedModel) -> Iterator[None]:
-    """A made-up adapter is in the model meanwhile, and dropout is off; everything is put back afterwards."""
+def _undisturbed(model: AdaptedModel, initial: Tensors) -> Iterator[None]:
+    """A made-up adapter about `initial` is in the model, and dropout is off; everything is put back afterwards."""
     adapter = model.read(model.layout.names)
     modes = [(module, module.training) for module in model.model.modules()]
     wanted = [(parameter, parameter.requires_grad) for parameter in model.model.parameters()]
     generator = np.random.default_rng(0)
     try:
-        model.write({spec.name: generator.normal(0, _ADAPTER_STD, spec.shape) for spec in model.layout.tensors})
+        model.write({name: value + generator.normal(0, _ADAPTER_STD, value.shape) for name, value in initial.items()})
         model.model.eval()
         yield
     finally:

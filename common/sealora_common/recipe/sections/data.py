@@ -12,7 +12,8 @@ from sealora_common.recipe.sections.section import Section
 
 Unit = Literal["record", "person"]
 LearnedTurns = Literal["all", "last"]
-LayoutName = Literal["prompt_response", "instruction", "messages", "text", "preference", "labelled"]
+LongTexts = Literal["cut", "split"]
+LayoutName = Literal["prompt_response", "instruction", "messages", "text", "preference", "feedback", "labelled"]
 
 LAYOUT_FIELDS: Final[dict[LayoutName, tuple[str, ...]]] = {
     "prompt_response": (),  # which has settings of its own for them
@@ -20,6 +21,7 @@ LAYOUT_FIELDS: Final[dict[LayoutName, tuple[str, ...]]] = {
     "messages": ("messages", "system"),
     "text": ("text",),
     "preference": ("prompt", "chosen", "rejected"),
+    "feedback": ("prompt", "completion", "label"),
     "labelled": ("text", "label"),
 }
 """The fields of a record that each layout reads, by the names that `data.fields` may give other names for."""
@@ -32,7 +34,8 @@ class DataSection(Section):
     """Which fields make a record. `prompt_response`: a prompt and the response to it. `instruction`: Alpaca's
     `instruction`, `input` and `output`, perhaps with `system` and `history`. `messages`: a conversation, also
     ShareGPT's. `text`: a text that stands by itself. `preference`: a prompt with a `chosen` and a `rejected` response.
-    `labelled`: a text and its class, which the model learns to say."""
+    `feedback`: a prompt, a `completion` and a `label` that says whether it was wanted. `labelled`: a text and its
+    class, which the model learns to say."""
     fields: Annotated[dict[str, str], AddedLater({})] = Field(default_factory=dict)
     """Names of a record's fields where they differ from those that the layout reads: `{text: note}`."""
     labels: Annotated[dict[str, str], AddedLater({})] = Field(default_factory=dict)
@@ -43,6 +46,10 @@ class DataSection(Section):
     `prompt_field`."""
     learned_turns: Annotated[LearnedTurns, AddedLater("all")] = "all"
     """With `messages`: which of the assistant's turns are learned, of those that have no `weight: 0` of their own."""
+    long_texts: Annotated[LongTexts, AddedLater("cut")] = "cut"
+    """With `text`: what becomes of a text of more than `max_tokens` tokens. `cut`: its end is lost. `split`: it is
+    shown in as many pieces as it takes, which stay one unit of privacy, the text (or its person): each time it is
+    drawn, `privacy.records_per_person` of them at the most, drawn anew, make its contribution."""
     template_date: Annotated[date | None, AddedLater(None)] = None
     """The day that a chat template which writes the day's date into prompts is told, at all sites and in all rounds;
     null refuses such a template, with which prompts would differ between sites and days."""
@@ -51,6 +58,8 @@ class DataSection(Section):
     they change otherwise is not learned."""
     prompt_field: str = "prompt"
     response_field: str = "response"
+    task_field: Annotated[str | None, AddedLater(None)] = None
+    """A field that names the task a record belongs to, where `objective.task_weights` weighs tasks."""
     split_field: str = "split"
     """A field holding `train` or `heldout`. Records without it are split by `heldout_fraction`."""
     system_prompt: str | None = None
@@ -98,6 +107,8 @@ class DataSection(Section):
             raise ValueError(
                 f"learned_turns is read with the layout messages, and not with {self.layout}: leave it out"
             )
+        if self.long_texts != "cut" and self.layout != "text":
+            raise ValueError(f"long_texts is read with the layout text, and not with {self.layout}: leave it out")
         return self
 
     @property

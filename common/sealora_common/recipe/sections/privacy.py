@@ -37,7 +37,8 @@ class PrivacySection(Section):
     and know their own share. Null: as many as are left when all drop out and collude that the sealing allows, one
     reading site at least."""
     records_per_person: int = Field(default=8, ge=1, le=10_000)
-    """With `data.person_field`: at most so many of a sampled person's records, drawn anew, make its contribution."""
+    """With `data.person_field`: at most so many of a sampled person's records, drawn anew, make its contribution. With
+    `data.long_texts: split` likewise of a text's pieces."""
     heldout_clip: Positive = 8.0
     """Held-out loss of one record (mean nats a token; with `data.person_field` the mean over one person's records)
     is clipped to this before it is averaged and noised."""

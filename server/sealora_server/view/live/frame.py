@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sealora_common.records.events import StageName
+from sealora_common.records.heldout_figure import HeldoutFigure
 from sealora_common.records.run_state import Bytes, RunState, SiteCondition
 from sealora_common.records.site_rounds import Curve, SiteHistory
 from sealora_common.show.safe_text import safe_text
@@ -82,7 +83,7 @@ def frame(snapshot: Snapshot, *, width: int, height: int) -> RenderableType:
         Text(),
         _site_table(snapshot, width) if fits else _site_summary(snapshot),
         Text(),
-        _curve_line(snapshot.curve, width),
+        _curve_line(snapshot.curve, snapshot.state.heldout, width),
         _time_line(snapshot),
         _bytes_line(snapshot.state),
     ]
@@ -155,7 +156,8 @@ def _site_table(snapshot: Snapshot, width: int) -> Table:
     table.add_column("Stage", width=17, no_wrap=True)
     figures = bool(snapshot.histories) or state.rounds_finished == 0  # else they stay at the sites
     if figures:
-        table.add_column("Held-out loss", width=14, no_wrap=True)
+        title = state.heldout.title
+        table.add_column(title, width=max(14, len(title)), no_wrap=True)
         table.add_column("ε spent", width=15, no_wrap=True)
     table.add_column("Sent", width=8, justify="right", no_wrap=True)
     for site, condition in state.conditions.items():
@@ -203,7 +205,7 @@ def _site_summary(snapshot: Snapshot) -> Table:
     conditions = snapshot.state.conditions
     counts = Counter(conditions.values())
     table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", width=14)
+    table.add_column(style="dim", width=max(14, len(snapshot.state.heldout.title)))
     table.add_column()
     answered, working = f"{counts['answered']} answered", f"{counts['working']} at work"
     away = f", {counts['away']} not taking part" if counts["away"] else ""
@@ -215,7 +217,9 @@ def _site_summary(snapshot: Snapshot) -> Table:
     histories = snapshot.histories.values()
     losses = [history.losses[-1][1] for history in histories if history.losses]
     if losses:
-        table.add_row("Held-out loss", f"{loss_text(min(losses))} to {loss_text(max(losses))} across the sites")
+        table.add_row(
+            snapshot.state.heldout.title, f"{loss_text(min(losses))} to {loss_text(max(losses))} across the sites"
+        )
     spent = [epsilon for history in histories if (epsilon := _epsilon(history)) is not None]
     started = snapshot.state.started
     if spent and started:
@@ -224,17 +228,18 @@ def _site_summary(snapshot: Snapshot) -> Table:
     return table
 
 
-def _curve_line(curve: Curve, width: int) -> Text:
+def _curve_line(curve: Curve, figure: HeldoutFigure, width: int) -> Text:
     line = Text(no_wrap=True, overflow="crop")
     line.append("Federation  ", style="dim")
     if not curve:
-        return line.append("held-out loss: first figures come with round 1", style="dim")
+        return line.append(f"{figure.name}: first figures come with round 1", style="dim")
     losses = [loss for _, loss in curve]
-    line.append(f"held-out loss {loss_text(losses[0])} ")
+    line.append(f"{figure.name} {loss_text(losses[0])} ")
     if len(losses) > 1:
         line.append(sparkline(losses, max(4, width - 50)), style="cyan")
         line.append(f" {loss_text(losses[-1])}", style="bold")
-        line.append(f"  {change_text(losses[-1] / losses[0] - 1) if losses[0] else ''}", style="dim")
+        change = change_text(losses[-1] / losses[0] - 1) if losses[0] and figure.is_loss else ""
+        line.append(f"  {change}", style="dim")
     return line
 
 

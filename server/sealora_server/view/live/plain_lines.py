@@ -17,6 +17,7 @@ from sealora_common.records.events import (
     SiteFailed,
     SitesReady,
     Stage,
+    StoppedEarly,
     SumSpoilt,
 )
 from sealora_common.records.run_state import RunState
@@ -82,8 +83,11 @@ def _trouble_line(event: Event, where: str) -> str | None:
 
 def _end_line(event: Event, state: RunState) -> str | None:
     match event:
+        case StoppedEarly():
+            best = f"{_loss_name(state)} {loss_text(event.best_heldout_loss)} after {event.best_round}"
+            return f"no more rounds after {event.round}: no improvement on the {best}"
         case RunFinished():
-            return _finished_line(event, _loss_name(state))
+            return _finished_line(event, state)
         case RunFailed():
             return f"run failed: {safe_text(event.reason)}"
         case RunInterrupted():
@@ -106,7 +110,7 @@ def _round_words(event: RoundFinished, state: RunState, histories: Mapping[str, 
 
 
 def _loss_name(state: RunState) -> str:
-    return "noisy held-out loss" if state.is_private else "held-out loss"
+    return f"noisy {state.heldout.name}" if state.is_private else state.heldout.name
 
 
 def _where(number: int, state: RunState) -> str:
@@ -131,10 +135,12 @@ def _ready_line(event: SitesReady) -> str:
     return f"{line}; missing: {names_text(event.missing)}" if event.missing else line
 
 
-def _finished_line(event: RunFinished, loss_name: str) -> str:
+def _finished_line(event: RunFinished, state: RunState) -> str:
     line = f"finished in {time_text(event.seconds)}"
+    if event.kept_round is not None and event.kept_round != state.rounds:
+        line += f", kept the adapter of round {event.kept_round}"
     before, after = event.heldout_loss_before, event.heldout_loss_after
     if before is None or after is None or before == 0:
         return line
-    change = change_text(after / before - 1)
-    return f"{line}: {loss_name} {loss_text(before)} -> {loss_text(after)} ({change})"
+    line = f"{line}: {_loss_name(state)} {loss_text(before)} -> {loss_text(after)}"
+    return f"{line} ({change_text(after / before - 1)})" if state.heldout.is_loss else line

@@ -1,0 +1,55 @@
+"""How often the model says the right class: what a classification is judged by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from sealora_client.data.example import Example
+from sealora_client.data.population import Population
+from sealora_client.evaluation.by_unit import values_by_unit
+from sealora_client.evaluation.metric import Measurement, PublicRange, ReleasedMetric
+from sealora_client.model.adapted import AdaptedModel
+from sealora_client.objective.choice import classification_of
+from sealora_common.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracy(Measurement):
+    """Hits among held-out records. LOCAL: it is not noisy and stays at the site.
+
+    Attributes:
+        hits: records whose class is the one that the model finds likeliest.
+        records: those that could be shown to it.
+        by_unit: float64, shape (N,): each unit's share of hits among its records; one that could not be shown is none.
+    """
+
+    hits: float
+    records: int
+
+    @property
+    def mean(self) -> float:
+        """The share of hits; nan if there is no record."""
+        return self.hits / self.records if self.records else math.nan
+
+
+class AccuracyMetric(ReleasedMetric):
+    """The share of hits, from 0 to 1. A unit changes the sum by 1 at the most, so no clipping takes anything away."""
+
+    def public_range(self, recipe: Recipe) -> PublicRange:
+        """All of it."""
+        return PublicRange(0.0, 1.0, worst=0.0)
+
+    def measure(self, model: AdaptedModel, population: Population, recipe: Recipe) -> Accuracy:
+        """As the base says."""
+        objective, size = classification_of(recipe), recipe.training.micro_batch_size
+
+        def rows(examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor]:
+            hits = objective.hits(model, objective.batch(examples, model.pad_id, model.device, size))
+            return hits.sums, hits.counts
+
+        found = values_by_unit(model, population, size, rows)
+        return Accuracy(hits=found.total, records=found.terms, by_unit=found.by_unit)

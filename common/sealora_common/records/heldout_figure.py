@@ -1,0 +1,54 @@
+"""What the figure is that evaluations tell: every page that shows it asks here for its name, unit and direction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+from sealora_common.records.record import WrittenRecord
+
+if TYPE_CHECKING:
+    from sealora_common.recipe import Recipe
+    from sealora_common.recipe.sections.objective import ObjectiveName
+
+_UNITS: Final[dict[ObjectiveName, str]] = {
+    "causal": "nats a token",
+    "classification": "nats a record",
+    "dpo": "nats a pair",
+    "orpo": "nats a pair",
+    "kto_zero": "from 0 to 1 a record",
+}
+
+
+class HeldoutFigure(WrittenRecord):
+    """The figure of one recipe. In events and histories it has the key `heldout_loss`, whatever it is."""
+
+    name: str = "held-out loss"
+    unit: str = "nats a token"
+    better: Literal["lower", "higher"] = "lower"
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> HeldoutFigure:
+        """What the recipe's evaluations tell."""
+        if recipe.evaluation.metric == "accuracy":
+            return cls(name="held-out accuracy", unit="share of records", better="higher")
+        kind, loss = recipe.objective.kind, recipe.objective.loss
+        return cls(unit="squared, a pair" if kind == "dpo" and loss == "ipo" else _UNITS[kind])
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether it is a loss, whose relative change says something; a share's would be taken for points."""
+        return self.better == "lower"
+
+    def range_width(self, recipe: Recipe) -> float:
+        """Of the range to which one unit's value is clipped: from 0 on."""
+        return recipe.privacy.heldout_clip if self.is_loss else 1.0
+
+    @property
+    def title(self) -> str:
+        """The name as a heading has it."""
+        return self.name[:1].upper() + self.name[1:]
+
+    @property
+    def short(self) -> str:
+        """The name in a narrow column: `loss`."""
+        return self.name.rpartition(" ")[2]

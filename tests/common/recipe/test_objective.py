@@ -1,0 +1,133 @@
+"""What a recipe may say of its objective, and what of it nobody would read."""
+
+from __future__ import annotations
+
+import pytest
+
+from sealora_common.errors import RecipeError
+from sealora_common.recipe import Recipe, parse_recipe
+
+MINIMAL = "name: test\nrounds: 2\nmodel: {base: some/model}\n"
+
+
+def recipe(*overrides: str) -> Recipe:
+    return parse_recipe(MINIMAL, overrides=overrides)
+
+
+def test_a_recipe_without_the_section_learns_responses_causally():
+    assert recipe().objective.kind == "causal"
+    assert recipe("objective.kind=causal", "objective.loss_on=responses").hash == recipe().hash
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["objective.loss_on=all"],
+        ["objective.loss_on=all", "data.layout=messages"],
+        ["data.layout=preference"],
+        ["objective.kind=dpo", "data.layout=preference", "objective.label_smoothing=0.1"],
+        ["objective.kind=dpo", "data.layout=preference", "objective.loss=ipo", "objective.beta=1"],
+        ["objective.kind=orpo", "data.layout=preference", "objective.beta=0.5"],
+    ],
+)
+def test_what_fits_is_taken_and_hashed(overrides):
+    assert recipe(*overrides).hash != recipe().hash
+
+
+REFUSED = {
+    "pairs of no preference": (["objective.kind=dpo"], "learns from the layout preference, but data.layout is prompt"),
+    "odds of no preference": (["objective.kind=orpo", "data.layout=text"], "but data.layout is text"),
+    "beta of causal": (["objective.beta=0.2"], "beta is read with kind: dpo or orpo or kto_zero, and not with causal"),
+    "loss_on of dpo": (
+        ["objective.kind=dpo", "data.layout=preference", "objective.loss_on=all"],
+        "loss_on is read with kind: causal, and not with dpo",
+    ),
+    "smoothing of orpo": (
+        ["objective.kind=orpo", "data.layout=preference", "objective.label_smoothing=0.1"],
+        "label_smoothing is read with kind: dpo",
+    ),
+    "smoothing of ipo": (
+        ["objective.kind=dpo", "data.layout=preference", "objective.loss=ipo", "objective.label_smoothing=0.1"],
+        "label_smoothing is read with loss: sigmoid",
+    ),
+    "all of a text": (["objective.loss_on=all", "data.layout=text"], "of a text all is learned anyway"),
+    "all and the last turn": (
+        ["objective.loss_on=all", "data.layout=messages", "data.learned_turns=last"],
+        "leave out one of the two",
+    ),
+    "ipo beyond the range": (
+        ["objective.kind=dpo", "data.layout=preference", "objective.loss=ipo"],
+        "begins at 1 / .4 beta.2. = 25, which privacy.heldout_clip 8 cuts off.*set it to 50",
+    ),
+    "an unknown kind": (["objective.kind=ppo"], "objective.kind"),
+    "no beta": (["objective.kind=orpo", "data.layout=preference", "objective.beta=0"], "objective.beta"),
+    "smoothing of a half": (
+        ["objective.kind=dpo", "data.layout=preference", "objective.label_smoothing=0.5"],
+        "objective.label_smoothing",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_does_not_fit_is_refused_in_one_sentence(case):
+    overrides, said = REFUSED[case]
+    with pytest.raises(RecipeError, match=said) as error:
+        recipe(*overrides)
+    assert "\n" not in str(error.value)
+
+
+CLASSES = ["objective.kind=classification", "data.layout=labelled"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (CLASSES, "which names 0: name every label of every site"),
+        ([*CLASSES, "data.labels={a: x, b: x}"], "which names 1"),
+        ([*CLASSES, "data.labels={a: x, b: y}", "objective.label_weights={c: 2}"], "names 'c', which data.labels does"),
+        (
+            [*CLASSES, "data.labels={a: x, b: x, c: y}", "objective.label_weights={a: 2}"],
+            "weighs a and b differently, which are one class",
+        ),
+        (["objective.label_weights={a: 2}"], "label_weights is read with kind: classification, and not with causal"),
+        (["objective.kind=classification", "data.labels={}"], "learns from the layout labelled"),
+        (["evaluation.metric=accuracy"], "accuracy needs objective.kind: classification, not causal"),
+        ([*CLASSES, "data.labels={a: x, b: y}", "objective.label_weights={a: 0}"], "label_weights"),
+    ],
+)
+def test_classes_that_are_not_agreed_on_are_refused(overrides, said):
+    with pytest.raises(RecipeError, match=said):
+        recipe(*overrides)
+
+
+def test_classes_that_are_agreed_on_are_taken():
+    labels = "data.labels={'0': benign, '1': malignant}"
+    weighed = recipe(*CLASSES, labels, "objective.label_weights={'1': 5}", "evaluation.metric=accuracy")
+    assert weighed.objective.label_weights == {"1": 5.0}
+    assert weighed.hash != recipe(*CLASSES, labels).hash
+
+
+FEEDBACK = ["objective.kind=kto_zero", "data.layout=feedback"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (
+            ["objective.kind=kto", "data.layout=feedback"],
+            "kto has every record in the gradients of the.*kto_zero",
+        ),
+        (["objective.kind=contrastive"], "its negatives are the other records of a batch"),
+        (["objective.kind=kto_zero"], "learns from the layout feedback, but data.layout is prompt_response"),
+        (["data.layout=feedback"], "kind: causal learns from the layout"),
+        (["objective.unwanted_weight=2"], "unwanted_weight is read with kind: kto_zero, and not with causal"),
+        ([*FEEDBACK, "objective.loss=ipo"], "loss is read with kind: dpo, and not with kto_zero"),
+    ],
+)
+def test_what_mixes_records_or_is_no_feedback_is_refused(overrides, said):
+    with pytest.raises(RecipeError, match=said):
+        recipe(*overrides)
+
+
+def test_feedback_is_taken():
+    assert recipe(*FEEDBACK, "objective.wanted_weight=2").objective.wanted_weight == 2
