@@ -59,7 +59,7 @@ def read_records(path: Path, section: DataSection) -> Split:
         try:
             record, part = reading.record(row)
         except DataError as error:
-            problems.tell(_of_row(row, error))
+            problems.tell(row_problem(row, error))
             continue
         if not len(problems):  # else nothing is done with them
             (train if part == "train" else heldout).append(record, _RECORD_BYTES + sum(map(len, record.texts)))
@@ -104,7 +104,7 @@ class _Reading:
         if self._section.trim:
             record = record.trimmed()
         if self._persons is not None:
-            _require_fit(row, self._section.person_field)
+            require_fit(row, self._section.person_field)
             record = replace(record, person=self._persons.of(row.line, row.fields))
         if self._section.task_field is not None:
             record = replace(record, task=row.text(self._section.task_field, absent("task_field")).strip())
@@ -127,7 +127,7 @@ class _Reading:
         return record, part
 
 
-def _of_row(row: Row, error: DataError) -> DataError:
+def row_problem(row: Row, error: DataError) -> DataError:
     """The problem as one of its row's, if it is of that alone: it is then told with others of its kind."""
     said = str(error)
     own = said.removeprefix(f"{row.place}: ")
@@ -144,14 +144,14 @@ def share_before(owner: list[str]) -> float:
     return int.from_bytes(hashlib.sha256(json.dumps(owner).encode()).digest()[:8], "big") / 2**64
 
 
-def _require_fit(row: Row, field: str | None) -> None:
+def require_fit(row: Row, field: str | None) -> None:
     """Refuses a row whose `field` is there, and is nothing that can be read."""
     if field is not None and field in row.unfit:
         raise row.missing(field, "")
 
 
 def _part(row: Row, record: Record, section: DataSection) -> str:
-    _require_fit(row, section.split_field)
+    require_fit(row, section.split_field)
     part = row.fields.get(section.split_field)
     if part is None:
         return "heldout" if share_before(owner_of(record)) < section.heldout_fraction else "train"

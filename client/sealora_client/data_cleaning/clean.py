@@ -8,8 +8,8 @@ from pathlib import Path
 
 from sealora_client.data.formats.format import Row
 from sealora_client.data.record import Record
-from sealora_client.data_cleaning.copies import Doings
-from sealora_client.data_cleaning.rows import RecordReader, rows_of
+from sealora_client.data_cleaning.copies import UNFIT, Doings
+from sealora_client.data_cleaning.rows import SourceRows
 from sealora_client.data_cleaning.texts import Change, Redaction, changed, composed, text_fields
 from sealora_client.data_quality.damage import without_mojibake
 from sealora_client.data_quality.language import UNCLEAR, language_of, languages_told
@@ -19,6 +19,7 @@ from sealora_common.errors import DataError
 from sealora_common.recipe.sections.data import DataSection
 
 ALL = "all"
+_NO_RECORD = "left out: no record"
 _LeftOut = Callable[[Sequence[Record]], set[int]]
 """The places of those records that are left out."""
 
@@ -71,20 +72,21 @@ def cleaned(path: Path, section: DataSection, steps: Steps) -> tuple[list[dict[s
     if not changes and steps == Steps(countries=steps.countries):
         raise DataError("nothing to do: name at least one step, for example --trim or --drop-copies (see --help)")
     filters = _filters(steps)
-    doings, reader = Doings(), RecordReader(path, section)
+    doings = Doings()
+    rows = SourceRows(path, section, (lambda line: doings.note(_NO_RECORD, line)) if steps.unreadable else None)
     kept: list[tuple[Row, Record]] = []
-    problems: list[str] = []
-    for found in rows_of(path):
-        doings.read += 1
+    for found in rows:
         row = _with_changes(found, section, changes, redaction, doings)
-        try:
-            kept.append((row, reader.record(row)))
-        except DataError as error:
-            problems.append(str(error))
-            doings.note("left out: no record", row.line)
-    if problems and not steps.unreadable:
-        more = f" (and {len(problems) - 1} more such lines)" if len(problems) > 1 else ""
-        raise DataError(f"{problems[0]}{more}; or leave such lines out with --drop-unreadable")
+        record = rows.record(row)
+        if record is not None:
+            kept.append((row, record))
+    try:
+        rows.require_sound()
+    except DataError as error:
+        if steps.unreadable:
+            raise
+        raise DataError(f"{error}; or leave out what is no record with --drop-unreadable") from error
+    doings.read = len(kept) + doings.lines(_NO_RECORD)
     for step, left_out in filters:
         gone = left_out([record for _, record in kept])
         for place in sorted(gone):
@@ -129,6 +131,8 @@ def _with_changes(
     doings: Doings,
 ) -> Row:
     names, fields = text_fields(section, row.fields), dict(row.fields)
+    if row.unfit:
+        doings.note(UNFIT, row.line, len(row.unfit))
     for step, change in changes:
         before, fields = fields, changed(fields, names, change)
         if fields != before:

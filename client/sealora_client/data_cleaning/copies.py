@@ -10,6 +10,7 @@ from pathlib import Path
 from sealora_common.errors import StorageError
 from sealora_common.storage.durable import write_atomically
 
+UNFIT = "fields left out: JSON has no form for them"
 CHANGES = ".changes.json"
 """Ends the name of the list of what was done."""
 
@@ -51,6 +52,10 @@ class Doings:
         done = self.steps.setdefault(step, Doing())
         done.lines.append(line)
         done.places += places
+
+    def lines(self, step: str) -> int:
+        """How many lines a step was done to."""
+        return len(self.steps[step].lines) if step in self.steps else 0
 
     def to_json(self, source: Path, copy: Path) -> str:
         """The list, for people and programs; no text of the data is in it."""

@@ -16,8 +16,8 @@ from pathlib import Path
 from sealora_client.data.formats.format import Row
 from sealora_client.data.record import Record
 from sealora_client.data.records import owner_of, share_before
-from sealora_client.data_cleaning.copies import Doings
-from sealora_client.data_cleaning.rows import RecordReader, rows_of
+from sealora_client.data_cleaning.copies import UNFIT, Doings
+from sealora_client.data_cleaning.rows import SourceRows
 from sealora_client.data_quality.disjoint_sets import DisjointSets
 from sealora_client.data_quality.near import near_groups
 from sealora_common.errors import DataError
@@ -73,7 +73,8 @@ def split_copy(
         DataError: the file cannot be read, an object is no record or has no such field, or one part would be empty.
         MissingLibraryError: there is no library to find near-duplicates.
     """
-    rows, records = _read(path, section)
+    doings = Doings()
+    rows, records = _read(path, section, doings)
     groups = _groups(records, similarity)
     strata = [_stratum(row, stratify) for row in rows]
     if stratify is None:
@@ -86,7 +87,6 @@ def split_copy(
             "out: use another --heldout, a larger --similarity, or --stratify by a field"
         )
     parts = ["heldout" if place in heldout else "train" for place in range(len(rows))]
-    doings = Doings(read=len(rows), written=len(rows))
     for row, part in zip(rows, parts, strict=True):
         if row.fields.get(section.split_field) not in (None, part):
             doings.note("moved to another part than the data said", row.line)
@@ -98,14 +98,21 @@ def split_copy(
     return copy, doings, _counted(strata, heldout)
 
 
-def _read(path: Path, section: DataSection) -> tuple[list[Row], list[Record]]:
-    reader = RecordReader(path, section)
-    rows, records = [], []
-    for row in rows_of(path):
-        rows.append(row)
-        records.append(reader.record(row))
+def _read(path: Path, section: DataSection, doings: Doings) -> tuple[list[Row], list[Record]]:
+    source = SourceRows(path, section)
+    rows: list[Row] = []
+    records: list[Record] = []
+    for row in source:
+        record = source.record(row)
+        if record is not None:
+            rows.append(row)
+            records.append(record)
+        if row.unfit:
+            doings.note(UNFIT, row.line, len(row.unfit))
+    source.require_sound()
     if not rows:
         raise DataError(f"{path} has no records: there is nothing to split")
+    doings.read = doings.written = len(rows)
     return rows, records
 
 

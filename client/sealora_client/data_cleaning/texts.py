@@ -25,8 +25,8 @@ def text_fields(section: DataSection, fields: Mapping[str, object]) -> set[str]:
     if section.layout == "prompt_response":
         if section.prompt_template is None:
             return {section.prompt_field, section.response_field}
-        return set(fields) - {section.split_field, section.person_field}
-    read = set(LAYOUT_FIELDS[section.layout]) - ({"label"} if section.layout == "labelled" else set())
+        return set(fields) - {section.split_field, section.person_field, section.task_field}
+    read = set(LAYOUT_FIELDS[section.layout]) - {"label"}
     named = {section.fields.get(name, name) for name in read}
     if section.layout == "messages" and "messages" not in section.fields:
         named.add("conversations")

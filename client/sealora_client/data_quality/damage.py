@@ -31,15 +31,14 @@ def damages(text: str) -> set[Damage]:
 
 
 def is_mojibake(text: str) -> bool:
-    """Whether UTF-8 was read as some other encoding, or the other way round, by ftfy's measure of odd neighbours.
+    """Whether UTF-8 was read as some other encoding, or the other way round, as far as ftfy is sure of that.
 
     Raises:
         MissingLibraryError: `ftfy` is not installed.
     """
     with needing("ftfy", "telling mojibake"):
         from ftfy import fix_encoding
-        from ftfy.badness import is_bad
-    return is_bad(text) and fix_encoding(text) != text
+    return fix_encoding(text) != text
 
 
 def without_mojibake(text: str) -> str:

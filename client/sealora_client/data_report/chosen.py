@@ -10,6 +10,8 @@ from sealora_client.data.record import Record
 from sealora_client.data.records import read_records
 from sealora_client.data.selection import evaluated
 from sealora_client.data.source.places import Places
+from sealora_client.data.spool import Joined
+from sealora_client.data.tasks import require_tasks
 from sealora_client.site.config import SiteConfig
 from sealora_common.errors import DataError, RecipeError
 from sealora_common.recipe import Recipe, load_recipe
@@ -61,6 +63,7 @@ class ChosenData:
             DataError: the data cannot be used.
         """
         split = read_records(self.path, self.recipe.data)
+        require_tasks(self.path, split.places, Joined(split.train, split.heldout), self.recipe)
         return ReadData(self.path, split.places, split.train, split.heldout, evaluated(split.heldout, self.recipe))
 
 
@@ -83,10 +86,11 @@ class ReadData:
     evaluated: Sequence[Record]
 
     @property
-    def both(self) -> list[Record]:
-        """The training records, then the held-out ones."""
-        return [*self.train, *self.heldout]
+    def both(self) -> Sequence[Record]:
+        """The training records, then the held-out ones. They may be read anew each time, so that equal ones are told
+        apart by their lines."""
+        return Joined(self.train, self.heldout)
 
-    def listed(self, records: Iterable[Record]) -> str:
-        """Where these stand: the first few, and how many more there are."""
-        return self.places.listed(record.line for record in records)
+    def listed(self, lines: Iterable[int]) -> str:
+        """Where the records of these lines stand: the first few, and how many more there are."""
+        return self.places.listed(lines)

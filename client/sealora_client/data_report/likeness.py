@@ -20,15 +20,16 @@ def likeness(data: ReadData, sample: Sequence[Record], similarity: float, notes:
     """
     groups = near_groups(["\n".join(record.texts) for record in sample], similarity)
     counts = Counter(groups)
-    trained = {id(record) for record in data.train}
-    with_trained = {group for record, group in zip(sample, groups, strict=True) if id(record) in trained}
-    held_out = [each for each in zip(sample, groups, strict=True) if id(each[0]) not in trained]
-    leaked = [record for record, group in held_out if group in with_trained]
+    trained = {record.line for record in data.train}
+    by_line = [(record.line, group) for record, group in zip(sample, groups, strict=True)]
+    with_trained = {group for line, group in by_line if line in trained}
+    held_out = [(line, group) for line, group in by_line if line not in trained]
+    leaked = [line for line, group in held_out if group in with_trained]
     firsts: dict[int, tuple[str, ...]] = {}
     near = []
     for record, group in zip(sample, groups, strict=True):
         if firsts.setdefault(group, record.texts) != record.texts:
-            near.append(record)
+            near.append(record.line)
     if near:
         notes.remarks.append(
             f"{data.path}: {share(len(near), len(sample))} are nearly the same as others ({data.listed(near)}): what "

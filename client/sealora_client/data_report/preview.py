@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -47,6 +47,7 @@ class ShownRecord:
         heap: the part of the data it belongs to.
         tokens: all of them, those that are cut among them if it is known which.
         cut: how many tokens are cut; earlier turns of a conversation are cut whole.
+        which: of several sequences that the model is shown of the record, in words; empty if there is one.
         unusable: why it cannot be shown to the model, in words; None if it can. Then it has no tokens.
     """
 
@@ -54,6 +55,7 @@ class ShownRecord:
     heap: Heap
     tokens: tuple[ShownToken, ...]
     cut: int
+    which: str = ""
     unusable: str | None = None
 
 
@@ -85,17 +87,32 @@ def shown_records(chosen: Sequence[tuple[Heap, Record]], recipe: Recipe, base: B
     records = [record for _, record in chosen]
     pairs = zip(examples_shown(records, recipe, base), whole_examples(records, recipe, base), strict=True)
     return [
-        _shown(heap, record, example, whole, base.tokenizer)
+        shown
         for (heap, record), (example, whole) in zip(chosen, pairs, strict=True)
+        for shown in _sequences(heap, record, example, whole, base.tokenizer)
     ]
 
 
-def _shown(
+def _sequences(
     heap: Heap, record: Record, example: Example, whole: Example, tokenizer: PreTrainedTokenizerBase
-) -> ShownRecord:
+) -> Iterator[ShownRecord]:
+    """All that the model is shown of one record: with its rejected response too, or piece by piece."""
     if example.unusable is not None:
-        return ShownRecord(record.line, heap, (), 0, UNUSABLE_REASONS[example.unusable])
-    kept = _places_in(whole, example)
+        yield ShownRecord(record.line, heap, (), 0, unusable=UNUSABLE_REASONS[example.unusable])
+        return
+    if example.following:
+        for number, piece in enumerate(example.pieces, 1):
+            yield _shown(heap, record, piece, piece, tokenizer, f"piece {number} of {len(example.pieces)}")
+        return
+    names = ("",) if example.rejected is None else ("with the chosen response", "with the rejected response")
+    for name, own, all_of_it in zip(names, example.sequences, whole.sequences, strict=True):
+        yield _shown(heap, record, own, all_of_it, tokenizer, name)
+
+
+def _shown(
+    heap: Heap, record: Record, example: Example, whole: Example, tokenizer: PreTrainedTokenizerBase, which: str
+) -> ShownRecord:
+    kept = places_in(whole, example)
     seen, places = (example, list(range(len(example.tokens)))) if kept is None else (whole, kept)
     ids = [int(token) for token in seen.tokens]
     trained = set(np.asarray(places)[example.learned].tolist())
@@ -105,10 +122,10 @@ def _shown(
         ShownToken(text, token in control, place in trained, place not in shown)
         for place, (token, text) in enumerate(zip(ids, token_texts(ids, tokenizer), strict=True))
     )
-    return ShownRecord(record.line, heap, tokens, max(0, len(whole.tokens) - len(example.tokens)))
+    return ShownRecord(record.line, heap, tokens, max(0, len(whole.tokens) - len(example.tokens)), which)
 
 
-def _places_in(whole: Example, example: Example) -> list[int] | None:
+def places_in(whole: Example, example: Example) -> list[int] | None:
     """Where the tokens of `example` stand in `whole`; None if some stand nowhere.
 
     A prompt keeps its two ends, and a response its beginning: see `to_examples`.

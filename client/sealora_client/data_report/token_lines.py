@@ -47,7 +47,8 @@ def show_record(record: ShownRecord, console: Console, bars: bool) -> None:
     seen = [token for token in record.tokens if not token.cut]
     trained = sum(token.trained for token in seen)
     cut = f"; {record.cut} more are cut" if record.cut else ""
-    head = f"line {record.line}, {record.heap}: {len(seen)} tokens, {trained} of them trained on{cut}"
+    which = f", {record.which}" if record.which else ""
+    head = f"line {record.line}, {record.heap}{which}: {len(seen)} tokens, {trained} of them trained on{cut}"
     console.print(head, style="bold", markup=False, highlight=False)
     lines = Table.grid(padding=(0, 2, 0, 0))
     lines.add_column(no_wrap=True)

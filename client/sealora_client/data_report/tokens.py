@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sealora_client.data.example import Example, Unusable
-from sealora_client.data.examples import to_examples
+from sealora_client.data.examples import blocks
 from sealora_client.data.load import UNUSABLE_REASONS
 from sealora_client.data.record import Record
 from sealora_client.data.templates.choice import template_of
@@ -35,15 +35,15 @@ class TokenReport:
     unusable: tuple[Tally, ...]
 
 
-def whole_examples(records: Sequence[Record], recipe: Recipe, base: BaseTokens) -> list[Example]:
-    """Each record as the model would see it if examples could be as long as they like."""
-    section = recipe.data.model_copy(update={"max_tokens": max(_WHOLE, recipe.data.max_tokens)})
-    return to_examples(records, base.tokenizer, section, base.tokens.count)
-
-
 def examples_shown(records: Sequence[Record], recipe: Recipe, base: BaseTokens) -> list[Example]:
     """Each record as a run shows it to the model."""
     return objective_of(recipe).examples(records, base.tokenizer, recipe.data, base.tokens.count)
+
+
+def whole_examples(records: Sequence[Record], recipe: Recipe, base: BaseTokens) -> list[Example]:
+    """Each record as the model would see it if examples could be as long as they like."""
+    section = recipe.data.model_copy(update={"max_tokens": max(_WHOLE, recipe.data.max_tokens)})
+    return objective_of(recipe).examples(records, base.tokenizer, section, base.tokens.count)
 
 
 def tokens(data: ReadData, recipe: Recipe, base: BaseTokens, notes: Notes) -> TokenReport:
@@ -54,26 +54,33 @@ def tokens(data: ReadData, recipe: Recipe, base: BaseTokens, notes: Notes) -> To
     fault = fault_of(template, base.tokens, section.max_tokens, turns)
     if fault is not None:
         notes.problems.append(f"the {template.name} of {recipe.model.base} {fault}")
-    examples = examples_shown(records, recipe, base)
-    cut = [record for record, example in zip(records, examples, strict=True) if example.truncated]
-    whole = {
-        id(record): len(example.tokens) for record, example in zip(cut, whole_examples(cut, recipe, base), strict=True)
-    }
-    usable = [(record, example) for record, example in zip(records, examples, strict=True) if example.unusable is None]
-    spreads = (
-        ("tokens of examples", Spread.of(whole.get(id(record), len(example.tokens)) for record, example in usable)),
-        ("tokens trained on", Spread.of(int(example.learned.sum()) for _, example in usable)),
-    )
-    beyond = Spread.of(max(1, whole[id(record)] - section.max_tokens) for record in cut)
-    if len(cut) > _MANY * len(records):
+    lengths: list[int] = []
+    learned: list[int] = []
+    beyond: dict[int, int] = {}
+    unusable: dict[Unusable, list[int]] = defaultdict(list)
+    for block in blocks(records):
+        shown = list(zip(block, examples_shown(block, recipe, base), strict=True))
+        cut = [record for record, example in shown if example.truncated]
+        whole = {
+            record.line: example.length for record, example in zip(cut, whole_examples(cut, recipe, base), strict=True)
+        }
+        beyond.update((line, max(1, length - section.max_tokens)) for line, length in whole.items())
+        for record, example in shown:
+            if example.unusable is not None:
+                unusable[example.unusable].append(record.line)
+                continue
+            lengths.append(whole.get(record.line, sum(piece.length for piece in example.pieces)))
+            learned.append(sum(int(piece.learned.sum()) for piece in example.pieces))
+    if len(beyond) > _MANY * len(records):
         notes.remarks.append(
-            f"{data.path}: {share(len(cut), len(records))} are cut to data.max_tokens {section.max_tokens} "
-            f"({data.listed(cut)}): shorten them, or agree on more tokens"
+            f"{data.path}: {share(len(beyond), len(records))} are cut to data.max_tokens {section.max_tokens} "
+            f"({data.listed(beyond)}): shorten them, or agree on more tokens"
         )
+    spreads = (("tokens of examples", Spread.of(lengths)), ("tokens trained on", Spread.of(learned)))
     return TokenReport(
         lengths=tuple(Lengths(of=of, spread=spread) for of, spread in spreads if spread is not None),
-        too_long=TooLong(limit=section.max_tokens, records=len(cut), cut=beyond),
-        unusable=_unusable(data, examples, notes),
+        too_long=TooLong(limit=section.max_tokens, records=len(beyond), cut=Spread.of(beyond.values())),
+        unusable=_unusable(data, unusable, notes),
     )
 
 
@@ -82,19 +89,15 @@ def control_pattern(base: BaseTokens | None) -> re.Pattern[str]:
     return re.compile(r"(?!)") if base is None else control_names(base.tokenizer)
 
 
-def _unusable(data: ReadData, examples: Sequence[Example], notes: Notes) -> tuple[Tally, ...]:
-    by_reason: dict[Unusable, list[Record]] = defaultdict(list)
-    for record, example in zip(data.both, examples, strict=True):
-        if example.unusable is not None:
-            by_reason[example.unusable].append(record)
-    for reason, records in by_reason.items():
+def _unusable(data: ReadData, by_reason: dict[Unusable, list[int]], notes: Notes) -> tuple[Tally, ...]:
+    for reason, lines in by_reason.items():
         notes.remarks.append(
-            f"{data.path}: {share(len(records), len(data.both))} teach and measure nothing, as "
-            f"{UNUSABLE_REASONS[reason]} ({data.listed(records)}): correct or drop them"
+            f"{data.path}: {share(len(lines), len(data.both))} teach and measure nothing, as "
+            f"{UNUSABLE_REASONS[reason]} ({data.listed(lines)}): correct or drop them"
         )
     if sum(map(len, by_reason.values())) == len(data.both):
         notes.problems.append(
             f"{data.path}: none of the records can be shown to the model: use a base model whose tokenizer and chat "
             "template take such text, or correct the records"
         )
-    return tuple(Tally(name=UNUSABLE_REASONS[reason], records=len(records)) for reason, records in by_reason.items())
+    return tuple(Tally(name=UNUSABLE_REASONS[reason], records=len(lines)) for reason, lines in by_reason.items())

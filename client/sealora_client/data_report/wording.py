@@ -32,7 +32,7 @@ def languages(data: ReadData, sample: Sequence[Record], notes: Notes) -> tuple[T
     told = [language_of("\n".join(record.texts)) for record in sample]
     counts = Counter(told)
     stray = {code for code, count in counts.items() if code != UNCLEAR and count < _STRAY * len(sample)}
-    strays = [record for record, code in zip(sample, told, strict=True) if code in stray]
+    strays = [record.line for record, code in zip(sample, told, strict=True) if code in stray]
     if strays:
         notes.remarks.append(
             f"{data.path}: {share(len(strays), len(sample))} seem to be in a language that few others are in "
@@ -43,12 +43,12 @@ def languages(data: ReadData, sample: Sequence[Record], notes: Notes) -> tuple[T
 
 def damage(data: ReadData, notes: Notes) -> tuple[DamageTally, ...]:
     """How many records look damaged in each way."""
-    found: dict[Damage, list[Record]] = defaultdict(list)
+    found: dict[Damage, list[int]] = defaultdict(list)
     with notes.or_left_out():
-        found["mojibake"] = [record for record in data.both if any(map(is_mojibake, record.texts))]
+        found["mojibake"] = [record.line for record in data.both if any(map(is_mojibake, record.texts))]
     for record in data.both:
         for kind in set[Damage]().union(*map(damages, record.texts)):
-            found[kind].append(record)
+            found[kind].append(record.line)
     tallies = [DamageTally(damage=kind, records=len(found[kind])) for kind in DAMAGES if found[kind]]
     for tally in tallies:
         notes.remarks.append(
@@ -61,23 +61,23 @@ def damage(data: ReadData, notes: Notes) -> tuple[DamageTally, ...]:
 def personal(data: ReadData, sample: Sequence[Record], patterns: PersonalPatterns, notes: Notes) -> Personal:
     """Personal data by kind and count."""
     places: Counter[str] = Counter()
-    records: dict[str, list[Record]] = defaultdict(list)
+    lines: dict[str, list[int]] = defaultdict(list)
     for record in sample:
         kinds = Counter(span.kind for text in record.texts for span in patterns.find(text))
         places += kinds
         for kind in kinds:
-            records[kind].append(record)
+            lines[kind].append(record.line)
     for kind, count in places.most_common():
         notes.remarks.append(
-            f"{data.path}: {share(len(records[kind]), len(sample))} have what looks like {kind}, {count} in all "
-            f"({data.listed(records[kind])}): look whether a model may learn it, or replace it "
+            f"{data.path}: {share(len(lines[kind]), len(sample))} have what looks like {kind}, {count} in all "
+            f"({data.listed(lines[kind])}): look whether a model may learn it, or replace it "
             f"(`sealora-site data clean --redact {kind}`)"
         )
     return Personal(
         looked_at=len(sample),
         looked_for=patterns.kinds,
         found=tuple(
-            PersonalTally(kind=kind, records=len(records[kind]), places=count) for kind, count in places.most_common()
+            PersonalTally(kind=kind, records=len(lines[kind]), places=count) for kind, count in places.most_common()
         ),
     )
 

@@ -17,6 +17,7 @@ from sealora_common.errors import DataError
 from sealora_common.recipe.sections.data import DataSection
 
 SECTION = DataSection()
+NFD = unicodedata.normalize("NFD", "Zoë")
 PERSONS = DataSection(person_field="patient")
 EVERYTHING = Steps(
     mojibake=True, normalize=True, trim=True, redact=("all",), shortest=8, longest=2000, copies=True, near=0.85
@@ -110,13 +111,35 @@ def test_length_and_language_filter_records(clean):
 
 def test_what_is_no_record_stops_or_is_left_out_as_asked(clean):
     rows = [one("a"), one(""), {"prompt": "c"}, one("d")]
-    with pytest.raises(
-        DataError, match=r'line 2: the field "prompt" is not .*\(and 1 more such lines\); or leave such'
-    ):
+    said = r'2 problems: .*line 2: the field "prompt" is not .*line 3: the field "response" is missing.*; or leave out'
+    with pytest.raises(DataError, match=said):
         clean(rows, trim=True)
     copy, lines = clean(rows, unreadable=True)
     assert copy == [one("a"), one("d")]
     assert lines == {"left out: no record": [2, 3]}
+
+
+def test_a_line_that_cannot_be_read_is_no_record_either(tmp_path):
+    path = tmp_path / "n.jsonl"
+    path.write_text('{"prompt": "a", "response": "b"}\n{broken\n{"prompt": "c", "response": "d "}\n')
+    with pytest.raises(DataError, match=r"line 2: .*; or leave out what is no record with --drop-unreadable"):
+        cleaned(path, SECTION, Steps(trim=True))
+    copy, doings = cleaned(path, SECTION, Steps(trim=True, unreadable=True))
+    assert copy == [one("a", "b"), one("c", "d")]
+    assert (doings.read, doings.steps["left out: no record"].lines) == (3, [2])
+
+
+def test_a_file_that_is_not_there_is_no_line_to_be_left_out(tmp_path):
+    with pytest.raises(DataError, match="does not exist"):
+        cleaned(tmp_path / "n.jsonl", SECTION, Steps(unreadable=True))
+
+
+def test_a_table_becomes_json_lines(tmp_path):
+    path = tmp_path / "n.csv"
+    path.write_text('prompt,response,ward\n" a ",b,7\nc,d,8\n')
+    copy, _ = cleaned(path, SECTION, Steps(trim=True))
+    assert [row["prompt"] for row in copy] == ["a", "c"]
+    assert set(copy[0]) == {"prompt", "response", "ward"}
 
 
 def test_what_cleaning_leaves_nothing_of_is_no_record(clean):
@@ -137,12 +160,12 @@ def test_fields_that_are_not_read_and_persons_stay_as_they_are(clean):
 
 
 def test_turns_are_cleaned_and_who_speaks_is_not(clean):
-    turns = [{"role": "user", "content": " a.b@klinik.de "}, {"role": "assistant", "content": "ok ", "weight": 1}]
+    turns = [{"role": "User ", "content": " a.b@klinik.de "}, {"role": "assistant", "content": "ok ", "weight": 1}]
     sharegpt = [{"from": "human", "value": "hi "}, {"from": "gpt", "value": [{"type": "text", "text": "yes "}]}]
     section = DataSection(layout="messages")
     copy, _ = clean([{"messages": turns}, {"conversations": sharegpt}], section, trim=True, redact=("all",))
     assert copy[0]["messages"] == [
-        {"role": "user", "content": "<EMAIL_ADDRESS>"},
+        {"role": "User ", "content": "<EMAIL_ADDRESS>"},
         {"role": "assistant", "content": "ok", "weight": 1},
     ]
     assert copy[1]["conversations"] == [
@@ -159,8 +182,10 @@ def test_labels_are_left_alone_and_renamed_fields_are_found(clean):
 
 def test_with_a_template_over_the_fields_all_of_them_are_cleaned(clean):
     section = DataSection(prompt_template="{{ age }}: {{ note }}", person_field="patient")
-    (row,), _ = clean([{"age": " 7", "note": " x ", "response": "y ", "patient": "P1 "[:2]}], section, trim=True)
-    assert row == {"age": "7", "note": "x", "response": "y", "patient": "P1"}
+    (row,), _ = clean(
+        [{"age": " 7", "note": " x ", "response": "y ", "patient": NFD}], section, trim=True, normalize=True
+    )
+    assert row == {"age": "7", "note": "x", "response": "y", "patient": NFD}
 
 
 def test_nothing_to_do_and_unknown_kinds_are_refused(clean):

@@ -137,6 +137,13 @@ def test_each_label_has_its_share_held_out_and_a_rare_one_at_least_one(split):
     assert copy == split(rows, fraction=0.1, stratify="label")[0]
 
 
+def test_a_label_that_one_group_has_is_trained_on_whatever_share_is_asked_for(split):
+    labels = ["common"] * 20 + ["single"]
+    rows = [row | {"label": label} for row, label in zip(notes(21), labels, strict=True)]
+    _, _, strata = split(rows, fraction=0.9, stratify="label")
+    assert [(stratum.value, stratum.heldout) for stratum in strata] == [("common", 18), ("single", 0)]
+
+
 def test_strata_and_persons_go_together(split):
     rows = [row | {"patient": f"p{n // 2}", "label": n % 2 == 0} for n, row in enumerate(notes(200))]
     copy, _, strata = split(rows, PERSONS, fraction=0.1, stratify="label")

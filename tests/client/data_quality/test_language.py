@@ -23,8 +23,10 @@ def test_languages_are_told(code):
     assert language_of(TEXTS[code]) == code
 
 
-@pytest.mark.parametrize("text", ["", "ok", "I21.4", "120/80, 37.2, 98 %", "\ud800"])
-def test_what_is_too_short_is_unclear(text):
+@pytest.mark.parametrize(
+    "text", ["", "ok", "I21.4", "120/80, 37.2, 98 %", "\ud800", "lkjsdf qweoiu zxmcnb alskdj qpwoei"]
+)
+def test_what_is_too_short_or_no_language_is_unclear(text):
     assert language_of(text) == UNCLEAR
 
 

@@ -75,6 +75,15 @@ def test_none_is_called_alike_that_is_not_and_few_are_missed():
     assert sum(group == place - 60 for place, group in enumerate(groups) if place >= 60) >= 58
 
 
+def test_what_is_a_little_less_alike_is_found_and_sorted_out():
+    generator = random.Random(6)
+    words = [f"word{number}" for number in range(400)]
+    originals = [" ".join(generator.choices(words, k=60)) for _ in range(40)]
+    edited = [" ".join("changed" if at % 12 == 5 else word for at, word in enumerate(o.split())) for o in originals]
+    assert near_groups([*originals, *edited]) == list(range(80))
+    assert near_groups([*originals, *edited], 0.7)[40:] == list(range(40))
+
+
 def test_without_the_library_one_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasketch", None)
     said = (

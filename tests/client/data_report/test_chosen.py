@@ -25,7 +25,7 @@ def test_a_researcher_needs_no_site(tmp_path):
     data = write_rows(tmp_path / "notes.jsonl", clean_rows())
     read = ChosenData.at(tmp_path, data, write_recipe(tmp_path / "r.yaml")).read()
     assert len(read.both) == 50
-    assert read.listed(read.train[:2]) == "lines 1, 2"
+    assert read.listed(record.line for record in read.train[:2]) == "lines 1, 2"
 
 
 def test_what_is_missing_is_said_with_the_option_that_names_it(tmp_path):

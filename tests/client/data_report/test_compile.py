@@ -7,8 +7,10 @@ import sys
 from collections import Counter
 
 import pytest
+import yaml
 from untidy_data import ORGANS, SECRET_WORDS, UNTIDY, clean_rows, write_recipe, write_rows, write_untidy
 
+from sealora_client.data import spool
 from sealora_client.data_report.chosen import ChosenData
 from sealora_client.data_report.compile import Looking, report_on
 from sealora_client.data_report.page import page
@@ -180,6 +182,31 @@ def test_problems_of_the_file_are_told_and_nothing_else_is(report):
     assert len(told.problems) == 1
     assert 'line 51: the field "prompt" is not a non-empty string' in told.problems[0]
     assert (told.sizes, told.remarks) == ((), ())
+
+
+def test_all_problems_are_told_at_once(report):
+    told = report([{"response": "x"}, *clean_rows(), {"prompt": "", "response": "x"}, {"prompt": "y", "response": 7}])
+    assert len(told.problems) == 3
+    for said, line in zip(told.problems, (1, 52, 53), strict=True):
+        assert f"line {line}: " in said
+
+
+def test_data_that_lies_in_a_file_aside_is_told_of_like_any_other(report, tiny_base, monkeypatch):
+    rows = [*clean_rows(), *UNTIDY]
+    told = report(rows, base=tiny_base())
+    monkeypatch.setattr(spool, "IN_MEMORY", 0)
+    assert report(rows, base=tiny_base()) == told
+    assert told.likeness is not None
+    assert told.likeness.leaked == 1
+
+
+def test_a_task_that_the_recipe_does_not_weigh_is_a_problem(tmp_path):
+    data = write_rows(tmp_path / "n.jsonl", [row | {"task": "triage"} for row in clean_rows()])
+    recipe = yaml.safe_load(write_recipe(tmp_path / "r.yaml", task_field="task").read_text())
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe | {"objective": {"task_weights": {"coding": 1.0}}}))
+    told = report_on(ChosenData.at(tmp_path, data, tmp_path / "r.yaml"), Looking())
+    assert len(told.problems) == 1
+    assert 'the field "task" names a task that the recipe\'s objective.task_weights does not' in told.problems[0]
 
 
 def test_a_template_that_teaches_something_else_is_a_problem(report, tiny_base, tmp_path):

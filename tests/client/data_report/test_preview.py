@@ -3,16 +3,19 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 from untidy_data import clean_rows, write_recipe, write_rows, write_untidy
 
+from sealora_client.data.example import Example
 from sealora_client.data.source.places import Places
 from sealora_client.data_report.base_tokens import BaseTokens
 from sealora_client.data_report.chosen import ChosenData, ReadData
-from sealora_client.data_report.preview import ShownRecord, chosen_records, shown_records, token_texts
+from sealora_client.data_report.preview import ShownRecord, chosen_records, places_in, shown_records, token_texts
 from sealora_client.data_report.token_lines import legend, show_record
 from sealora_common.errors import DataError, ModelError
 from sealora_common.recipe import Recipe
@@ -33,6 +36,21 @@ def shown(tmp_path, tiny_base):
             chosen_records(chosen.read(), 1, 0, line), chosen.recipe, BaseTokens.load(chosen.recipe.model)
         )
         return record
+
+    return made
+
+
+@pytest.fixture
+def several(tmp_path, tiny_base):
+    """`several(rows, line, objective, **section)`: all that the model is shown of the record of that line."""
+
+    def made(rows, line: int, objective: dict[str, str], **section) -> list[ShownRecord]:
+        data = write_rows(tmp_path / "notes.jsonl", rows)
+        recipe = yaml.safe_load(write_recipe(tmp_path / "recipe.yaml", tiny_base(), **section).read_text())
+        (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe | {"objective": objective}))
+        chosen = ChosenData.at(tmp_path, data, tmp_path / "recipe.yaml")
+        records = chosen_records(chosen.read(), 1, 0, line)
+        return shown_records(records, chosen.recipe, BaseTokens.load(chosen.recipe.model))
 
     return made
 
@@ -109,6 +127,26 @@ def test_all_responses_of_a_conversation_are_trained_but_those_that_are_not(show
     assert "third answer" in text(short, trained=True, cut=False)
 
 
+def test_a_preference_is_shown_with_either_response(several):
+    row = {"prompt": "which?", "chosen": "the better one", "rejected": "the worse one"}
+    rows = [row | {"split": "train"}, row | {"prompt": "and which?", "split": "heldout"}]
+    chosen, rejected = several(rows, 1, {"kind": "dpo"}, layout="preference")
+    assert (chosen.which, rejected.which) == ("with the chosen response", "with the rejected response")
+    assert text(chosen, trained=True) == "the better one<|im_end|>"
+    assert text(rejected, trained=True) == "the worse one<|im_end|>"
+    assert "line 1, training, with the rejected response: " in on_a_terminal(rejected)
+
+
+def test_a_text_that_is_split_is_shown_piece_by_piece(several):
+    written = " ".join(f"word{place}" for place in range(60))
+    rows = [{"text": written, "split": "train"}, {"text": "short", "split": "heldout"}]
+    pieces = several(rows, 1, {}, layout="text", long_texts="split", max_tokens=64)
+    assert len(pieces) > 2
+    assert [piece.which for piece in pieces[:2]] == [f"piece {n} of {len(pieces)}" for n in (1, 2)]
+    assert all(f"word{place}" in "".join(map(text, pieces)) for place in (0, 30, 59))
+    assert not any(piece.cut for piece in pieces)
+
+
 def test_a_record_that_cannot_be_shown_says_why(shown, tiny_base, tmp_path):
     base = shutil.copytree(tiny_base(), tmp_path / "base")
     trimming = (base / "chat_template.jinja").read_text().replace("message['content']", "message['content'] | trim")
@@ -172,6 +210,30 @@ def test_ends_and_the_number_of_tokens_are_those_that_the_model_s_files_name(tin
     recipe = Recipe.model_validate({"name": "n", "rounds": 1, "model": {"base": str(base)}})
     tokens = BaseTokens.load(recipe.model).tokens
     assert (tokens.ends, tokens.count) == ([0, 2], config["vocab_size"])
+
+
+def example(prompt: list[int], response: list[int]) -> Example:
+    return Example(np.asarray([*prompt, *response], dtype=np.int32), prompt_length=len(prompt))
+
+
+@given(
+    st.lists(st.integers(0, 3), min_size=2, max_size=12), st.lists(st.integers(0, 3), min_size=1, max_size=6), st.data()
+)
+def test_what_is_left_of_a_record_is_found_in_it(prompt, response, data):
+    head = data.draw(st.integers(0, len(prompt)))
+    tail = data.draw(st.integers(0 if head else 1, len(prompt) - head)) if head < len(prompt) else 0
+    cut = example([*prompt[:head], *prompt[len(prompt) - tail :]], response[: data.draw(st.integers(1, len(response)))])
+    places = places_in(example(prompt, response), cut)
+    assert places is not None
+    assert places == sorted(set(places))
+    assert [[*prompt, *response][place] for place in places] == cut.tokens.tolist()
+
+
+def test_tokens_that_the_whole_record_does_not_have_are_found_nowhere():
+    whole = example([1, 2, 3, 4], [5, 6])
+    assert places_in(whole, example([1, 9, 4], [5, 6])) is None
+    assert places_in(whole, example([1, 4], [5, 9])) is None
+    assert places_in(whole, example([1, 4], [5, 6, 7])) is None
 
 
 def test_a_read_of_nothing_chooses_nothing(tmp_path):
