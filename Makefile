@@ -79,7 +79,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 	--no-annotate --custom-compile-command "make lock"
 
 lock: install
-	for extra in server site dev bench; do \
+	for extra in server site data dev bench; do \
 		$(COMPILE) pyproject.toml --extra $$extra $(CUDA:%=--no-emit-package %) $(ELSEWHERE:%=--no-emit-package %) \
 			--output-file $(REQUIREMENTS)/$$extra.txt || exit 1; \
 	done

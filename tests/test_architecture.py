@@ -43,8 +43,8 @@ def test_newcomers_are_shown_the_page(name):
 
 
 ASKED = """
-    Layout Row Record Template AdapterKind Attachment TrainedTensor Metric ReleasedMetric values_by_unit Objective
-    PrivacyMechanism Face RoundTraining Exporter AddedLater
+    Layout Row FileKind Record Template AdapterKind Attachment TrainedTensor Metric ReleasedMetric values_by_unit
+    Objective PrivacyMechanism Face RoundTraining Exporter AddedLater
 """
 
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from hostile_input import NASTY_TEXT, mutated
 from sealora_client.data.records import read_records
+from sealora_client.data.source.description import read_description
 from sealora_client.fleet.connection import _code
 from sealora_client.fleet.node_key import load_node_key
 from sealora_client.ledger.export import read_export
@@ -125,6 +126,9 @@ def kept() -> bytes:
 
 HISTORY = b'{"round": 1, "kind": "train", "heldout_loss": 2.5, "epsilon": 1.0, "seconds": 3.5}\n' * 3
 RECORDS = b'{"prompt": "a", "response": "b", "split": "train"}\n{"prompt": "c", "response": "d", "split": "heldout"}\n'
+LIST = b"[" + RECORDS.strip().replace(b"\n", b",\n") + b"]"
+TABLE = b'prompt,response,split\n"a ""b""",c,train\nd,"e\nf",heldout\n'
+DESCRIPTION = b"files: [a.jsonl, {path: b.csv, delimiter: ';'}]\nfields: {prompt: question}\nconstants: {task: 1}\n"
 RECIPE = (RECIPES / "demo-icd10.yaml").read_bytes()
 PIN = CONSORTIUM.roster.coordinator_pin
 HEAD = kept()
@@ -190,6 +194,9 @@ READERS = {
     "completions": of_directory("completions.json", COMPLETIONS, read_completions),
     "records": of_file("d.jsonl", RECORDS, lambda path: read_records(path, DataSection())),
     "records of persons": of_file("d.jsonl", PERSONS, lambda path: read_records(path, DataSection(person_field="who"))),
+    "records in a list": of_file("d.json", LIST, lambda path: read_records(path, DataSection())),
+    "records in a table": of_file("d.csv", TABLE, lambda path: read_records(path, DataSection())),
+    "description of data": of_file("d.yaml", DESCRIPTION, read_description),
     "seen rosters": of_directory(SEEN, dumped(SeenRosters().after(CONSORTIUM.roster)), read_seen),
     "ledger's head": of_directory(
         "ledger.head", dumped(Head.of(1, b"1" * 32, SITE)), lambda directory: read_head(directory / "ledger.sqlite")
@@ -279,7 +286,9 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
-@pytest.mark.parametrize("name", ["YAML", "JSON", "recipe", "policy", "roster", "card", "order", "request", "records"])
+@pytest.mark.parametrize(
+    "name", ["YAML", "JSON", "recipe", "policy", "roster", "card", "order", "request", "records", "records in a list"]
+)
 def test_a_bomb_costs_little_time_and_memory(name, bomb, tmp_path):
     content = BOMBS[bomb]()
     tracemalloc.start()

@@ -45,7 +45,7 @@ PRIVATE = {"mechanism": "local", "epsilon": 8.0, "delta": 1e-3}
 
 
 def write_federation(
-    directory: Path, base: Path, *, count: int = 3, records: int = 24, rounds: int = 2, **sections: dict[str, Any]
+    directory: Path, base: Path, *, count: int = 3, records: int = 24, rounds: int = 2, **sections: Any
 ) -> Path:
     """Writes the JSONL files of `count` sites and a recipe into `directory`; returns the recipe's path.
 
@@ -68,8 +68,11 @@ def write_federation(
         simulated[f"site-{site}"] = str(path)
     recipe: dict[str, Any] = {"name": "tiny", "rounds": rounds}
     first = ("model", "lora", "data", "training", "privacy", "sealing", "server", "sites")
-    for section in dict.fromkeys((*first, *sections)):
-        recipe[section] = {**SECTIONS.get(section, {}), **sections.get(section, {})}
+    for section in first:
+        recipe[section] = {**SECTIONS.get(section, {}), **sections.pop(section, {})}
+    if sections.get("adapter", "lora") not in ("lora", "dora"):
+        del recipe["lora"]
+    recipe |= sections
     recipe["model"]["base"] = str(base)
     recipe["sites"]["simulated"] = simulated
     path = directory / "recipe.yaml"

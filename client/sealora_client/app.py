@@ -15,6 +15,7 @@ from sealora_client.budget.admission import admit
 from sealora_client.round.history import History, Told
 from sealora_client.round.participation import Participation, RoundState
 from sealora_client.site.directory import Site, open_site
+from sealora_common.adapter import adapter_kind
 from sealora_common.config import LARGE, from_json
 from sealora_common.errors import OrderRefusedError, SealoraError
 from sealora_common.records.names import SITE_DIRECTORY
@@ -62,6 +63,7 @@ def hello(message: Message, context: Context) -> Message:
         if asked in (None, site.recipe.hash.encode()):
             admit(site, run)
         layout = site.model().layout
+        site.policy.check_size(adapter_kind(site.recipe).shared(layout).size)
         greeting = Hello(
             site=site.name,
             recipe_hash=site.recipe.hash,

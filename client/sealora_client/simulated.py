@@ -102,8 +102,12 @@ class SimulatedSites:
         return None if promised is None else promised.epsilon
 
     @staticmethod
-    def completions(recipe: Recipe, directory: Path, final: Tensors, count: int) -> list[Completion]:
-        """Held-out prompts completed by the untrained and by the final adapter, one site after another.
+    def completions(
+        recipe: Recipe, directory: Path, final: Tensors, count: int, start: Tensors | None = None
+    ) -> list[Completion]:
+        """Held-out prompts completed by the adapter that the run began with and by the final one, site after site.
+
+        It began with `start`, or, where that is None, with the untrained one.
 
         A site whose held-out records all cannot be shown to the model has none.
         """
@@ -116,9 +120,9 @@ class SimulatedSites:
             chosen.append((name, usable[name][(position // len(names)) % len(usable[name])]))
         prompts = [record.prompt for _, record in chosen]
         with model.lock:
-            model.write(adapter_kind(recipe).initial(model.layout))
+            model.write(adapter_kind(recipe).initial(model.layout) if start is None else start)
             before = complete(model, prompts, recipe.data)
-            model.write(final)
+            model.write({name: final[name] for name in adapter_kind(recipe).shared(model.layout).names})
             after = complete(model, prompts, recipe.data)
         return [
             Completion(site=name, prompt=record.prompt, reference=record.response, before=old, after=new)
@@ -164,6 +168,8 @@ def _write_site(directory: Path, name: str, data: Path, recipe: Recipe, roster: 
     )
     if not mechanism_of(recipe).protects and recipe.sealing.groups > 1:
         policy = policy.model_copy(update={"allow_groups_without_privacy": True})
+    if recipe.adapter not in policy.adapters:
+        policy = policy.model_copy(update={"adapters": (recipe.adapter,)})
     files = {
         "policy.yaml": yaml.safe_dump(policy.model_dump(mode="json", exclude_unset=True), sort_keys=False),
         "recipe.yaml": yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True),

@@ -31,8 +31,8 @@ from sealora_common.recipe.schema import Recipe
 LENGTHS = ((5, 9), (12, 3), (3, 17), (8, 1), (2, 6))  # (prompt, response) tokens
 
 
-def recipe_for(base: Path, **changes: dict[str, Any]) -> Recipe:
-    """A small recipe of record-level `local` privacy on the model in `base`, with sections changed."""
+def recipe_for(base: Path, **changes: Any) -> Recipe:
+    """A small recipe of record-level `local` privacy on the model in `base`, with sections and fields changed."""
     sections: dict[str, Any] = {
         "name": "tiny",
         "rounds": 4,
@@ -40,8 +40,10 @@ def recipe_for(base: Path, **changes: dict[str, Any]) -> Recipe:
         "lora": {"rank": 4},
         "training": {"sample_rate": 0.5, "steps_per_round": 3, "micro_batch_size": 4, "learning_rate": 1e-2},
     }
+    if changes.get("adapter", "lora") not in ("lora", "dora"):
+        del sections["lora"]
     for section, values in changes.items():
-        sections[section] = {**sections.get(section, {}), **values}
+        sections[section] = {**sections.get(section, {}), **values} if isinstance(values, dict) else values
     return Recipe.model_validate(sections)
 
 
@@ -65,14 +67,16 @@ def write_random_adapter(model: AdaptedModel) -> None:
     model.write({spec.name: generator.normal(0, 0.1, spec.shape) for spec in model.layout.tensors})
 
 
-def random_examples(lengths: Sequence[tuple[int, int]] = LENGTHS, seed: int = 0) -> list[Example]:
-    """Examples of random tokens, of these prompt and response lengths; long prompts have responses in them."""
+def random_examples(
+    lengths: Sequence[tuple[int, int]] = LENGTHS, seed: int = 0, *, conversations: bool = False
+) -> list[Example]:
+    """Examples of random tokens, of these prompt and response lengths; with responses in long prompts, if wanted."""
     generator = np.random.default_rng(seed)
     return [
         Example(
             generator.integers(3, 384, prompt + response).astype(np.int32),
             prompt,
-            earlier=((2, 5), (8, 9)) if prompt > 10 else (),
+            earlier=((2, 5), (8, 9)) if conversations and prompt > 10 else (),
         )
         for prompt, response in lengths
     ]
@@ -96,7 +100,7 @@ def reference_gradients(model: AdaptedModel, layout: AdapterLayout, examples: Se
 
 def _gradient(model: AdaptedModel, layout: AdapterLayout, example: Example) -> Tensor:
     tokens = torch.from_numpy(example.tokens.astype(np.int64))
-    logits = model.model(input_ids=tokens[None], use_cache=False).logits[0]
+    logits = model.model(input_ids=tokens[None], use_cache=False).logits[0, -len(tokens) :]
     assert logits.dtype == torch.float64
     learned = torch.from_numpy(example.learned)[1:]
     loss = functional.cross_entropy(logits[:-1][learned], tokens[1:][learned])

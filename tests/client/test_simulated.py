@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 import yaml
 
 from sealora_client.simulated import SimulatedSites
+from sealora_client.site.directory import Site
 from sealora_common.errors import BudgetError, DataError, RecipeError
 from sealora_common.recipe import load_recipe
 from sealora_common.roster import Roster
 from sealora_server.run.store import RunStore
 
-from tiny_federation import PRIVATE, prepare_run, recipe_of, write_federation
+from tiny_federation import PRIVATE, adapter_of, prepare_run, recipe_of, run_inline, write_federation
 
 
 @pytest.fixture
@@ -80,3 +88,40 @@ def test_a_delta_that_would_permit_publishing_a_record_is_refused_for_the_site_b
 def test_an_epsilon_that_no_noise_can_give_is_refused_beforehand(tiny_base, tmp_path):
     with pytest.raises(BudgetError, match="no amount of noise gives"):
         checked(tmp_path, tiny_base(), privacy=PRIVATE | {"epsilon": 1e-9, "delta": 1e-12})
+
+
+def test_sites_may_describe_their_data_each_in_its_own_words(tiny_base, tmp_path):
+    """One recipe, three ways to hold the records: a table, a database, a list that is packed."""
+    recipe = write_federation(tmp_path, tiny_base(), rounds=1)
+    told = yaml.safe_load(recipe.read_text())
+    own = told["sites"]["simulated"].values()
+    rows = [[json.loads(line) for line in Path(path).read_text().splitlines()] for path in own]
+    prepare_run(recipe, tmp_path / "before")
+    with (tmp_path / "a.csv").open("w", newline="") as file:
+        writer = csv.writer(file, delimiter=";")
+        writer.writerow(["Frage", "Antwort", "Teil"])
+        writer.writerows([row["prompt"], row["response"], row["split"]] for row in rows[0])
+    with closing(sqlite3.connect(tmp_path / "b.db")) as made, made:
+        made.execute("CREATE TABLE b (prompt, response, split, n)")
+        values = [(row["prompt"], row["response"], row["split"], number) for number, row in enumerate(rows[1])]
+        made.executemany("INSERT INTO b VALUES (?, ?, ?, ?)", values)
+    (tmp_path / "c.json.gz").write_bytes(gzip.compress(json.dumps({"notes": rows[2]}).encode()))
+    described = {
+        "site-0": {"files": ["a.csv"], "fields": {"prompt": "Frage", "response": "Antwort", "split": "Teil"}},
+        "site-1": {"sql": {"url": "sqlite:///b.db", "query": "SELECT prompt, response, split FROM b ORDER BY n"}},
+        "site-2": {"files": ["*.json.gz"]},
+    }
+    for name, description in described.items():
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(description))
+        told["sites"]["simulated"][name] = str(path)
+    recipe.write_text(yaml.safe_dump(told, sort_keys=False))
+    run_inline(recipe, tmp_path / "after")
+    assert adapter_of(tmp_path / "after")
+    for name in described:
+        before, after = (Site(tmp_path / run / "sites" / name).data for run in ("before", "after"))
+        assert before.train_set.fingerprint == after.train_set.fingerprint
+        assert before.heldout_set.members == after.heldout_set.members
+        for part, other in ((before.train, after.train), (before.heldout, after.heldout)):
+            tokens, others = ([unit[0].tokens.tolist() for unit in each.units] for each in (part, other))
+            assert tokens == others

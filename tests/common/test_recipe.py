@@ -228,6 +228,30 @@ def test_the_noise_on_evaluations_covers_all_there_will_be_and_no_repeats(rounds
     assert parse_recipe(MINIMAL, overrides=overrides).accounted_evaluations == evaluations
 
 
+def test_expected_epochs_are_steps_times_the_sampling_rate():
+    fifteen = ["rounds=15", "training.epochs=3", "training.sample_rate=0.05", "training.steps_per_round=4"]
+    assert parse_recipe(MINIMAL, overrides=fifteen).expected_epochs == pytest.approx(3)
+    # Some epochs are no whole number of rounds; the nearest will do, and no other.
+    for rounds, fits in ((13, False), (14, True), (15, False)):
+        overrides = [f"rounds={rounds}", "training.epochs=2.85"]
+        if fits:
+            assert parse_recipe(MINIMAL, overrides=overrides).expected_epochs == pytest.approx(2.8)
+        else:
+            with pytest.raises(RecipeError, match="set rounds to 14"):
+                parse_recipe(MINIMAL, overrides=overrides)
+
+
+def test_a_run_may_end_where_its_patience_can_be_over_and_a_figure_was_just_told():
+    def ends(*overrides):
+        recipe = parse_recipe(MINIMAL, overrides=["rounds=9", *overrides])
+        return [number for number in range(1, 12) if recipe.may_end_after(number)]
+
+    assert ends() == [9]
+    assert ends("server.early_stopping={patience: 1}") == [2, 3, 4, 5, 6, 7, 8, 9]
+    assert ends("server.early_stopping={patience: 6}") == [7, 8, 9]
+    assert ends("server.early_stopping={patience: 2}", "training.evaluate_every=3") == [7, 9]
+
+
 def test_a_field_that_names_persons_makes_them_the_unit_of_privacy():
     assert parse_recipe(MINIMAL).data.unit == "record"
     assert parse_recipe(MINIMAL, overrides=["data.person_field=patient"]).data.unit == "person"
@@ -235,6 +259,7 @@ def test_a_field_that_names_persons_makes_them_the_unit_of_privacy():
 
 # Sections that must agree.
 
+SEEDED = ("privacy.mechanism=none", "training.seed=7")
 SHARED = ("privacy.mechanism=distributed", "training.steps_per_round=1", "sealing.ring_bits=24")
 
 
@@ -253,6 +278,24 @@ CLASHES = {
     "distributed on a narrow ring": ((*SHARED, "sealing.ring_bits=19"), "needs sealing.ring_bits of 20 or more"),
     "distributed with a rotation": ((*SHARED, "sealing.rotation=true"), "leave out sealing.rotation and"),
     "distributed with a range": ((*SHARED, "sealing.clip_range=0.5"), "leave out sealing.rotation and"),
+    "distributed with a site's decay": (
+        (*SHARED, "training.weight_decay=0.1"),
+        "weight_decay belongs to steps",
+    ),
+    "distributed with a site's pull": ((*SHARED, "training.proximal_mu=1"), "the server takes them: leave it out"),
+    "distributed with a site's betas": ((*SHARED, "training.betas=[0.8, 0.9]"), "training.betas belongs to steps"),
+    "a seed of local": (("training.seed=7",), "training.seed is 7, but with privacy.mechanism: local samples"),
+    "a seed of distributed": ((*SHARED, "training.seed=7"), "must be secret, and would follow from it: leave it out"),
+    "a seed and a rotation": ((*SEEDED, "sealing.rotation=true"), "rotations and groups are drawn anew in each"),
+    "a seed and groups": ((*SEEDED, "sealing.groups=3", "sites.minimum=9"), "leave out sealing.rotation and"),
+    "other epochs": (("training.epochs=3",), "epochs is 3, but 2 rounds of 4 steps at sample_rate 0.05 are 0.4 exp"),
+    "what to do about them": (("training.epochs=3",), "set rounds to 15, or leave epochs out"),
+    "patience that never ends": (
+        ("server.early_stopping={patience: 2}",),
+        "a patience of 2, and with training.evaluate_every 1 a run of 2 rounds is over before that",
+    ),
+    "momentum of AdamW": (("training.momentum=0.9",), "momentum is SGD's, and the optimizer is adamw: set betas"),
+    "betas of SGD": (("training.optimizer=sgd", "training.betas=[0.8, 0.9]"), "betas and eps are AdamW's"),
     "distributed with sites alike": ((*SHARED, "sealing.weighting=uniform"), "set sealing.weighting to records"),
     "folding nobody": (("data.fold_persons=true",), "fold_persons folds identifiers of persons: name their field"),
     "adapting without privacy": (

@@ -59,7 +59,7 @@ def test_a_lock_satisfies_every_requirement_of_its_extra_on_every_python_that_is
             system |= {"python_full_version": f"{python}.0", "implementation_name": "cpython"}
             if requirement.marker is None or requirement.marker.evaluate(system):
                 assert found.marker is None or found.marker.evaluate(system), (requirement, python)
-    assert {"dev": "pytest", "bench": "tenseal"}.get(extra, "flwr") in held
+    assert {"data": "datasketch", "dev": "pytest", "bench": "tenseal"}.get(extra, "flwr") in held
     assert (extra == "server") == ("torch" not in held)
 
 

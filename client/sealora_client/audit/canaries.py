@@ -51,7 +51,7 @@ class Canaries:
         that only seems random, and prefers the beginning, prefers canaries.
         """
         chosen = tuple(unit for unit, kept in zip(self.population.units, self.included, strict=True) if kept)
-        return Population(chosen + records.units)
+        return Population((*chosen, *records.units))
 
 
 def make_canaries(

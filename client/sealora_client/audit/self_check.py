@@ -180,6 +180,6 @@ def _clip_norm(model: AdaptedModel, recipe: Recipe, canaries: Canaries) -> float
     if not norm > 0:
         raise ModelError(
             "made-up records have no gradient at the first adapter, so nothing can be checked: choose "
-            "other lora.target_modules"
+            "another adapter, or other modules of it"
         )
     return norm / _CLIPPED

@@ -113,6 +113,11 @@ class Audits:
 
 
 def _chosen_site(recipe: Recipe, site: str | None) -> tuple[str, Path]:
+    if recipe.continue_from is not None:
+        raise RecipeError(
+            "continue_from is set, but an audit begins with the adapter that lora.seed gives: say continue_from=null, "
+            "for what a run spends does not depend on where it begins"
+        )
     sites = recipe.sites.simulated
     if not sites:
         raise RecipeError(

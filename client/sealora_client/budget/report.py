@@ -104,6 +104,8 @@ class Plan(_Figures):
     epsilon: float
     """What the recipe promises, each site to its own data."""
     delta: float
+    expected_epochs: float
+    """How often a training record is expected to be drawn in the whole run."""
     roster_size: int
     parts: tuple[PlannedCost, ...]
     """Empty if the recipe has no privacy mechanism: nothing would be charged."""
@@ -249,6 +251,7 @@ def _plan(ledger: Ledger, policy: SitePolicy, at_site: RecipeAtSite, sites: int)
         recipe=recipe.name,
         epsilon=recipe.privacy.epsilon,
         delta=recipe.privacy.delta,
+        expected_epochs=recipe.expected_epochs,
         roster_size=size,
         parts=tuple(map(_cost, judged.parts)),
         refused=refused,

@@ -70,7 +70,8 @@ def _on_recipe(recipe: Recipe) -> Finding:
             f"{recipe.name} names no model.digest, so nothing says which base model is meant: have it added "
             "(`sealora-site model digest`) and take the new recipe",
         )
-    return passed("recipe", f"{recipe.name}, {recipe.rounds} rounds; its hash begins {recipe.hash[:12]}")
+    epochs = f"{recipe.expected_epochs:.3g} expected epochs"
+    return passed("recipe", f"{recipe.name}, {recipe.rounds} rounds, {epochs}; its hash begins {recipe.hash[:12]}")
 
 
 def _on_roster(agreement: Agreement, roster: Roster) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from sealora_client.budget.admission import admission, only_one_run
 from sealora_client.budget.report import RecipeAtSite
 from sealora_client.check.agreement import Agreement
 from sealora_client.check.finding import Finding, failed, passed
+from sealora_client.data.source.problems import sentences_of
 from sealora_client.ledger import Ledger
 from sealora_client.site.policy import SitePolicy
 from sealora_common.errors import DataError, SealoraError
@@ -29,7 +30,7 @@ def check_budget(agreement: Agreement, policy: SitePolicy, recipe: Recipe, ident
             judged = admission(ledger, policy, recipe, at_site.roster_size, at_site.train, at_site.heldout)
         only_one = only_one_run(recipe, at_site.roster_size, policy.epsilon_limit)
     except DataError as error:
-        yield failed("records", str(error))
+        yield from (failed("records", sentence) for sentence in sentences_of(error))
         return
     except SealoraError as error:
         yield failed("privacy", str(error))

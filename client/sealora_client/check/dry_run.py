@@ -12,6 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import torch
 
@@ -104,10 +105,10 @@ def _try(recipe: Recipe, model: AdaptedModel, workload: Workload, roster_size: i
 
 def _typical(population: Population, count: int) -> Population:
     """Up to so many examples of middling length, all of one padded length: one micro-batch, each a unit."""
-    examples = sorted((e for unit in population.units for e in unit), key=lambda example: example.length)
-    length = padded_length(examples[len(examples) // 2].length)
-    alike = [example for example in examples if padded_length(example.length) == length]
-    return Population(tuple((example,) for example in alike[:count]))
+    lengths = sorted(example.length for unit in population.units for example in unit)
+    length = padded_length(lengths[len(lengths) // 2])
+    of_length = (e for unit in population.units for e in unit if padded_length(e.length) == length)
+    return Population(tuple((example,) for example in islice(of_length, count)))
 
 
 def _count_batches(population: Population, size: int) -> int:

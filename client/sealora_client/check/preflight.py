@@ -7,7 +7,9 @@ from pathlib import Path
 
 from sealora_client.check.agreement import Agreement, check_agreement
 from sealora_client.check.finding import Finding, failed, passed, warned
+from sealora_client.data.source.problems import sentences_of
 from sealora_client.site.config import SiteConfig
+from sealora_common.adapter import adapter_kind
 from sealora_common.errors import DataError, SealoraError
 from sealora_common.recipe import Recipe
 
@@ -73,9 +75,11 @@ def _on_training(agreement: Agreement, recipe: Recipe) -> Iterator[Finding]:
     roster_size = recipe.sites.minimum if agreement.roster is None else len(agreement.roster)
     try:
         model = adapted_model(recipe)
+        if agreement.policy is not None:
+            agreement.policy.check_size(adapter_kind(recipe).shared(model.layout).size)
         workload = Workload.read(agreement.directory / agreement.config.data, recipe, model)
     except DataError as error:
-        yield failed("records", str(error))
+        yield from (failed("records", sentence) for sentence in sentences_of(error))
         return
     except SealoraError as error:
         yield failed("training", str(error))

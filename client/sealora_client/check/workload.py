@@ -67,15 +67,18 @@ class Workload:
 
     def check(self, recipe: Recipe) -> Iterator[Finding]:
         """Counts, truncated and unusable shares, and what follows from the number of records for the recipe."""
-        examples = [example for part in (self.train, self.heldout) for unit in part.units for example in unit]
+        count = cut = unusable = 0
+        for example in (example for part in (self.train, self.heldout) for unit in part.units for example in unit):
+            count += 1
+            cut += example.truncated
+            unusable += example.unusable is not None
         of = "persons" if recipe.data.unit == "person" else "texts"
         trained, evaluated = (
             f"{part.examples} of {len(part)} {of}" if part.examples > len(part) or of == "persons" else f"{len(part)}"
             for part in (self.train, self.heldout)
         )
         said = f"{trained} to train on, {evaluated} held out"
-        cut = sum(example.truncated for example in examples)
-        share = cut / len(examples)
+        share = cut / count
         if share > _MUCH_TRUNCATED:
             yield warned(
                 "records",
@@ -85,8 +88,7 @@ class Workload:
         else:
             yield passed("records", f"{said}, {cut} ({share:.1%}) cut to data.max_tokens {recipe.data.max_tokens}")
         if self.warning is not None:
-            unusable = sum(example.unusable is not None for example in examples)
-            tell = failed if unusable > _MANY_UNUSABLE * len(examples) else warned
+            tell = failed if unusable > _MANY_UNUSABLE * count else warned
             yield tell("records", self.warning)
         for remark in self.remarks:
             yield warned("records", remark)

@@ -243,6 +243,8 @@ def _show_plan(console: Console, report: BudgetReport, plan: Plan) -> None:
         console.print(table)
     elif plan.refused is None:
         console.print(f"recipe {plan.recipe}: no privacy mechanism, so nothing would be charged", highlight=False)
+    epochs = f"{plan.expected_epochs:.3g}"
+    console.print(f"A training record is expected to be drawn {epochs} times, an epoch each.", highlight=False)
     if plan.runs is not None:
         runs = "1 such run" if plan.runs == 1 else f"{plan.runs} such runs"
         console.print(f"The limit allows {runs} over this data's lifetime.", highlight=False)

@@ -35,7 +35,7 @@ def check(
 
     found: list[Finding] = []
     console = SafeConsole(highlight=False, soft_wrap=True)
-    with _quiet_libraries():
+    with quiet_libraries():
         for finding in preflight(config, trial=not quick):
             found.append(finding)
             if not as_json:
@@ -54,7 +54,7 @@ def check(
 
 
 @contextmanager
-def _quiet_libraries() -> Iterator[None]:
+def quiet_libraries() -> Iterator[None]:
     """What libraries log or warn of while they load a model is none of the findings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

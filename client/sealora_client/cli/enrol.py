@@ -16,7 +16,7 @@ from sealora_common.show.say import say
 def init(
     name: Annotated[str, typer.Argument(help="The site's name: lower-case letters, digits and dashes.")],
     directory: Annotated[Path, typer.Option("--directory", help="The site's directory.")] = Path(),
-    data: Annotated[Path, typer.Option(help="The site's records (JSON Lines), seen from its directory.")] = Path(
+    data: Annotated[Path, typer.Option(help="The site's records, seen from its directory; see docs/data.md.")] = Path(
         "records.jsonl"
     ),
     server: Annotated[str | None, typer.Option(help="The server's front, https://host:port, if it is known.")] = None,

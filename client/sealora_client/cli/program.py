@@ -19,6 +19,7 @@ import typer
 
 from sealora_client.cli.budget import budget_cli
 from sealora_client.cli.check import check
+from sealora_client.cli.data import data_cli
 from sealora_client.cli.enrol import init
 from sealora_client.cli.policy import policy_cli
 from sealora_client.cli.receipts import receipts_cli
@@ -38,6 +39,7 @@ cli.add_typer(model, name="model")
 cli.add_typer(receipts_cli, name="receipts")
 cli.add_typer(budget_cli, name="budget")
 cli.add_typer(policy_cli, name="policy")
+cli.add_typer(data_cli, name="data")
 cli.command()(init)
 cli.add_typer(roster_cli, name="roster")
 cli.command()(check)

@@ -61,12 +61,13 @@ class DataSet:
             ValueError: some have a person and some have not.
         """
         rows = tuple(sorted(record.row for record in records if record.row))
-        with_person = [(record.person, *record.texts) for record in records if record.person is not None]
-        if not with_person:
+        count = sum(record.person is not None for record in records)
+        if not count:
             return replace(cls.of_records(record.texts for record in records), rows=rows)
-        if len(with_person) != len(records):
+        if count != len(records):
             raise ValueError("expected a person for each record, or for none")
-        return replace(cls.of_persons(with_person), rows=rows)
+        by_person = cls.of_persons((record.person or "", *record.texts) for record in records)
+        return replace(by_person, rows=rows)
 
     @classmethod
     def of_records(cls, records: Iterable[tuple[str, ...]]) -> DataSet:

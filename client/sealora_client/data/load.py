@@ -1,4 +1,4 @@
-"""From a site's data file to what its rounds work on: the one path that every reader of records takes.
+"""From a site's data to what its rounds work on: the one path that every reader of records takes.
 
 Rounds, pre-flight, audit and budget must agree on who is in the data, or what is charged is not what is used.
 `read_records_of` stops before the model is needed; `load_data` goes on from there.
@@ -16,8 +16,10 @@ from sealora_client.data.fingerprint import DataSet
 from sealora_client.data.population import Population
 from sealora_client.data.record import Record
 from sealora_client.data.records import read_records
-from sealora_client.data.remarks import listed, remarks
+from sealora_client.data.remarks import remarks
 from sealora_client.data.selection import evaluated
+from sealora_client.data.source.places import Places
+from sealora_client.data.spool import Excerpt, Joined, Spool
 from sealora_client.data.tasks import require_tasks, weighted
 from sealora_common.errors import DataError, ModelError
 from sealora_common.recipe import Recipe
@@ -25,7 +27,7 @@ from sealora_common.recipe import Recipe
 if TYPE_CHECKING:
     from sealora_client.model.adapted import AdaptedModel
 
-_REASONS: dict[Unusable, str] = {
+UNUSABLE_REASONS: dict[Unusable, str] = {
     "template": "the chat template fails on them",
     "altered": "the chat template changes their texts: white space at the ends, or markup that it rewrites",
     "tokenizer": "the tokenizer fails on them",
@@ -34,6 +36,12 @@ _REASONS: dict[Unusable, str] = {
     "label": "their labels are other tokens after their texts than after others",
     "vocabulary": "the tokenizer makes tokens of them that the model has no embedding for",
 }
+"""Why a record is a placeholder, of several of them, in a sentence."""
+_BLOCK_RECORDS = 8192
+_BLOCK_CHARACTERS = 1 << 24
+"""What is in memory as text while it is tokenised."""
+_EXAMPLE_BYTES = 256
+"""What an example takes besides its tokens, more or less."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +53,14 @@ class SiteRecords:
         heldout: the held-out records that are evaluated, in the order of the file.
         train_set: what the ledger knows the training records by.
         heldout_set: what the ledger knows the evaluated records by.
+        places: where they stand, by their lines.
     """
 
-    train: list[Record]
-    heldout: list[Record]
+    train: Sequence[Record]
+    heldout: Sequence[Record]
     train_set: DataSet
     heldout_set: DataSet
+    places: Places
 
 
 @dataclass(frozen=True)
@@ -65,6 +75,7 @@ class SiteData:
         warning: what the site's operator should know of records that cannot be shown to the model, with their first
             lines and none of their text; None if all can.
         remarks: what they should know of the others, see `remarks`.
+        truncated: how many examples were cut to the recipe's `data.max_tokens`.
     """
 
     train: Population
@@ -73,12 +84,7 @@ class SiteData:
     heldout_set: DataSet
     warning: str | None = None
     remarks: tuple[str, ...] = ()
-
-    @property
-    def truncated(self) -> int:
-        """How many examples were cut to the recipe's `data.max_tokens`."""
-        units = [*self.train.units, *self.heldout.units]
-        return sum(example.truncated for unit in units for example in unit)
+    truncated: int = 0
 
 
 def read_records_of(path: Path, recipe: Recipe) -> SiteRecords:
@@ -88,18 +94,18 @@ def read_records_of(path: Path, recipe: Recipe) -> SiteRecords:
         DataError: the file cannot be used, see `read_records`, or a record is of a task that is not agreed on.
     """
     split = read_records(path, recipe.data)
-    require_tasks(path, [*split.train, *split.heldout], recipe)
+    require_tasks(path, split.places, Joined(split.train, split.heldout), recipe)
     heldout = evaluated(split.heldout, recipe)
-    return SiteRecords(split.train, heldout, DataSet.of(split.train), DataSet.of(heldout))
+    return SiteRecords(split.train, heldout, DataSet.of(split.train), DataSet.of(heldout), split.places)
 
 
 def load_data(path: Path, recipe: Recipe, model: AdaptedModel) -> SiteData:
-    """Reads and tokenises what the recipe takes of the file.
+    """Reads and tokenises what the recipe takes of a site's data, which may be larger than memory (`spool`).
 
     A record that cannot be shown to the model becomes a placeholder, so that no record decides whether a round runs.
 
     Args:
-        path: of a kind and layout that `data.formats` knows.
+        path: a file, a saved data set's directory, or a description, see `source`.
         recipe: its sections `data` and `privacy` say what is read, and its hash which records are evaluated.
         model: its tokenizer is used, and the sizes of its embedding are kept to.
 
@@ -112,24 +118,56 @@ def load_data(path: Path, recipe: Recipe, model: AdaptedModel) -> SiteData:
 
     beyond = _beyond_positions(model, recipe)
     records = read_records_of(path, recipe)
-    both = [*records.train, *records.heldout]
-    _require_sound_template(path, min(record.line for record in both), recipe, model)
-    examples = examples_of(both, recipe, model)
-    warning = _warning(path, both, examples)
-    by_person = recipe.data.unit == "person"
-
-    def population(part: Sequence[Record], own: Sequence[Example]) -> Population:
-        return Population.of(own, [record.person for record in part] if by_person else None)
-
+    both = Joined(records.train, records.heldout)
+    _require_sound_template(records.places.of(min(records.train[0].line, records.heldout[0].line)), recipe, model)
+    tokenised = _Tokenised(both, recipe, model)
     count = len(records.train)
     return SiteData(
-        train=population(records.train, examples[:count]),
-        heldout=population(records.heldout, examples[count:]),
+        train=tokenised.population(0, count),
+        heldout=tokenised.population(count, len(both)),
         train_set=records.train_set,
         heldout_set=records.heldout_set,
-        warning=warning,
-        remarks=(*beyond, *remarks(path, both, control_names(model.tokenizer))),
+        warning=_warning(path, records.places, tokenised.unusable, len(both)),
+        remarks=(*beyond, *remarks(path, records.places, both, control_names(model.tokenizer))),
+        truncated=tokenised.truncated,
     )
+
+
+class _Tokenised:
+    """Records as the model sees them, a block of them in memory at a time.
+
+    Attributes:
+        unusable: lines of those that are placeholders, by why.
+        truncated: how many were cut.
+    """
+
+    def __init__(self, records: Sequence[Record], recipe: Recipe, model: AdaptedModel) -> None:
+        from sealora_client.data.examples import blocks  # here, because counting units needs no torch
+
+        self.unusable: dict[Unusable, list[int]] = {}
+        self.truncated = 0
+        self._examples = Spool[Example]()
+        self._persons: list[str] | None = [] if recipe.data.unit == "person" else None
+        names: dict[str, str] = {}  # so that a person's name is in memory once
+        for block in blocks(records, _BLOCK_RECORDS, _BLOCK_CHARACTERS):
+            for record, example in zip(block, examples_of(block, recipe, model), strict=True):
+                self._examples.append(example, _size(example))
+                self.truncated += example.truncated
+                if example.unusable is not None:
+                    self.unusable.setdefault(example.unusable, []).append(record.line)
+                if self._persons is not None:
+                    person = record.person or ""
+                    self._persons.append(names.setdefault(person, person))
+        self._examples.close()
+
+    def population(self, start: int, stop: int) -> Population:
+        """The units of the examples from `start` on and before `stop`."""
+        persons = None if self._persons is None else self._persons[start:stop]
+        return Population.of(Excerpt(self._examples, start, stop), persons)
+
+
+def _size(example: Example) -> int:
+    return sum(_EXAMPLE_BYTES + one.tokens.nbytes for piece in example.pieces for one in piece.sequences)
 
 
 def examples_of(records: Sequence[Record], recipe: Recipe, model: AdaptedModel) -> list[Example]:
@@ -160,20 +198,21 @@ def _beyond_positions(model: AdaptedModel, recipe: Recipe) -> list[str]:
     config = model.model.get_base_model().config.get_text_config()
     rotary = any(getattr(config, name, None) for name in ("rope_parameters", "rope_scaling", "rope_theta"))
     positions = getattr(config, "max_position_embeddings", None) or getattr(config, "max_seq_len", None)
-    if positions is None or recipe.data.max_tokens <= positions:
+    virtual = recipe.virtual_tokens
+    if positions is None or recipe.data.max_tokens + virtual <= positions:
         return []
+    asked = f"{recipe.data.max_tokens}" + (f" and prompt_tuning.virtual_tokens {virtual}" if virtual else "")
     if rotary:
         return [
-            f"data.max_tokens is {recipe.data.max_tokens}, but the base model was taught {positions} positions, and "
+            f"data.max_tokens is {asked}, but the base model was taught {positions} positions, and "
             "makes little of tokens beyond: agree on no more than that"
         ]
     raise ModelError(
-        f"data.max_tokens is {recipe.data.max_tokens}, but the base model has {positions} positions: agree on no "
-        "more tokens than that"
+        f"data.max_tokens is {asked}, but the base model has {positions} positions: agree on no more tokens than that"
     )
 
 
-def _require_sound_template(path: Path, first: int, recipe: Recipe, model: AdaptedModel) -> None:
+def _require_sound_template(first: str, recipe: Recipe, model: AdaptedModel) -> None:
     from sealora_client.data.templates.choice import template_of  # here, as counting units needs no torch
     from sealora_client.data.templates.soundness import ModelTokens, fault_of
 
@@ -181,29 +220,25 @@ def _require_sound_template(path: Path, first: int, recipe: Recipe, model: Adapt
     turns = recipe.data.learned_turns if recipe.data.layout == "messages" else None
     fault = fault_of(template, ModelTokens(model.end_ids, _vocabulary(model)), recipe.data.max_tokens, turns)
     if fault is not None:
-        raise ModelError(f"{path}, line {first} and all others: the {template.name} of {recipe.model.base} {fault}")
+        raise ModelError(f"{first} and all others: the {template.name} of {recipe.model.base} {fault}")
 
 
-def _warning(path: Path, records: Sequence[Record], examples: Sequence[Example]) -> str | None:
-    """One sentence on the placeholders.
+def _warning(path: Path, places: Places, unusable: dict[Unusable, list[int]], records: int) -> str | None:
+    """One sentence on the placeholders among so many records.
 
     Raises:
         DataError: there is nothing else.
     """
-    lines: dict[Unusable, list[int]] = {}
-    for record, example in zip(records, examples, strict=True):
-        if example.unusable is not None:
-            lines.setdefault(example.unusable, []).append(record.line)
-    if not lines:
+    if not unusable:
         return None
-    whys = "; ".join(f"{_REASONS[reason]} ({listed(places)})" for reason, places in lines.items())
-    count = sum(map(len, lines.values()))
-    if count == len(records):
+    whys = "; ".join(f"{UNUSABLE_REASONS[reason]} ({places.listed(own)})" for reason, own in unusable.items())
+    count = sum(map(len, unusable.values()))
+    if count == records:
         raise DataError(
             f"{path}: none of the {count} records can be shown to the model, {whys}: use a base model whose tokenizer "
             "and chat template take such text, or correct the records"
         )
     return (
-        f"{path}: {count} of {len(records)} records ({count / len(records):.1%}) teach and measure nothing, {whys}: "
+        f"{path}: {count} of {records} records ({count / records:.1%}) teach and measure nothing, {whys}: "
         "correct or drop them"
     )

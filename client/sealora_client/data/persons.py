@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping
-from pathlib import Path
 
+from sealora_client.data.source.places import Places
 from sealora_common.errors import DataError
 from sealora_common.recipe.sections.data import DataSection
 
@@ -40,15 +40,15 @@ def fold(identifier: str) -> str:
 
 
 class Persons:
-    """The persons of one file, told apart as its lines are read.
+    """The persons of one site's data, told apart as its lines are read.
 
     Args:
-        path: the file, for messages.
+        places: where lines stand, for messages.
         section: names the field that says whose a record is, and whether to fold.
     """
 
-    def __init__(self, path: Path, section: DataSection) -> None:
-        self._path = path
+    def __init__(self, places: Places, section: DataSection) -> None:
+        self._places = places
         self._field = section.person_field or ""
         self._folds = section.fold_persons
         self._first: dict[str, tuple[str, int]] = {}
@@ -59,7 +59,7 @@ class Persons:
         Raises:
             DataError: it names nobody, or is like the identifier of another line without being the same.
         """
-        place = f"{self._path}, line {line}"
+        place = self._places.of(line)
         value = record.get(self._field)
         written = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
         folded = fold(written)
@@ -79,7 +79,7 @@ class Persons:
         first, first_line = self._first.setdefault(folded, (written, line))
         if first != written:
             raise DataError(
-                f'{self._path}, lines {first_line} and {line}: the identifiers in the field "{self._field}" differ in '
+                f'{self._places.of(first_line, line)}: the identifiers in the field "{self._field}" differ in '
                 "nothing but case, white space or Unicode form: write them alike if they are one person, more "
                 "differently if they are two, or agree on data.fold_persons: true, which takes them for one"
             )

@@ -6,22 +6,23 @@ one clipping norm, whatever the weights. To draw tasks at rates of their own wou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from sealora_client.data.example import Example
 from sealora_client.data.record import Record
-from sealora_client.data.remarks import listed
+from sealora_client.data.source.places import Places
 from sealora_common.errors import DataError
 from sealora_common.recipe import Recipe
 
 
-def require_tasks(path: Path, records: Sequence[Record], recipe: Recipe) -> None:
+def require_tasks(path: Path, places: Places, records: Iterable[Record], recipe: Recipe) -> None:
     """Refuses records of a task that the recipe does not weigh.
 
     Args:
-        path: of the records' file, for the sentence.
+        path: of the site's data, for the sentence.
+        places: where records stand, by their lines.
         records: any number of them.
         recipe: its `objective.task_weights` names every task, or none if tasks are not told apart.
 
@@ -33,7 +34,7 @@ def require_tasks(path: Path, records: Sequence[Record], recipe: Recipe) -> None
     lines = [record.line for record in records if record.task not in recipe.objective.task_weights]
     if lines:
         raise DataError(
-            f'{path}, {listed(lines)}: the field "{recipe.data.task_field}" names a task that the recipe\'s '
+            f'{path}, {places.listed(lines)}: the field "{recipe.data.task_field}" names a task that the recipe\'s '
             "objective.task_weights does not: add it there, or correct the records"
         )
 

@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
-from sealora_client.data.templates.rendering import check_template
 from sealora_client.model.adapters.choice import attachment
-from sealora_client.model.adapters.trained_tensor import TrainedTensor
+from sealora_client.model.adapters.rules.trained_tensor import TrainedTensor
 from sealora_client.model.base import load_base
 from sealora_client.model.fetch import locate_base
-from sealora_client.model.model_files import digest_of, template_file
-from sealora_client.model.pretrained import load_tokenizer
+from sealora_client.model.model_files import digest_of
 from sealora_client.model.sharing import sharing_key
+from sealora_client.model.tokenizer import base_tokenizer
 from sealora_common.adapter import AdapterLayout, Tensors, TensorSpec, adapter_kind
 from sealora_common.errors import ModelError
 from sealora_common.recipe.schema import Recipe
@@ -55,11 +54,9 @@ class AdaptedModel:
         self.device = torch.device(model.device)
         self.lock = threading.RLock()
         self._tensors = dict(sorted(tensors.items()))
-        self.layout = AdapterLayout(
-            tuple(TensorSpec(name, tuple(tensor.parameter.shape)) for name, tensor in self._tensors.items())
-        )
         for tensor in self._tensors.values():
             tensor.parameter.data = tensor.parameter.data.to(torch.float32)
+        self.layout = AdapterLayout(tuple(_spec(name, tensor) for name, tensor in self._tensors.items()))
         self.model.eval()
         self.train_only(AdapterLayout(()))
 
@@ -68,14 +65,14 @@ class AdaptedModel:
         """Finds, checks and loads the recipe's base model, and puts the recipe's initial adapter on it.
 
         Raises:
-            ModelError: the base model cannot be had or loaded, is not the one of `model.digest`, or has no layer
-                of a name in `lora.target_modules`.
+            ModelError: the base model cannot be had or loaded, is not the one of `model.digest`, or has no place
+                for the recipe's adapter.
         """
         return cls._load_from(*_checked_base(recipe.model), recipe)
 
     @classmethod
     def _load_from(cls, directory: Path, base_digest: str, recipe: Recipe) -> AdaptedModel:
-        tokenizer = _load_tokenizer(directory)
+        tokenizer = base_tokenizer(directory)
         attached = attachment(recipe)
         model = attached.attach(load_base(recipe.model, directory))
         adapted = cls(model, attached.tensors(model), tokenizer, base_digest)
@@ -159,6 +156,11 @@ class AdaptedModel:
         return tensor
 
 
+def _spec(name: str, tensor: TrainedTensor) -> TensorSpec:
+    values = tensor.parameter.detach().cpu().numpy()
+    return TensorSpec(name, values.shape, values.astype("<f4").tobytes() if tensor.is_of_base else None)
+
+
 _loaded: dict[bytes, AdaptedModel] = {}
 _loading = threading.Lock()
 
@@ -190,18 +192,3 @@ def _checked_base(section: ModelSection) -> tuple[Path, str]:
             "before they covered every file differ: print it anew with sealora-site model digest)"
         )
     return directory, found
-
-
-def _load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
-    try:
-        tokenizer = load_tokenizer(directory)
-    except ModelError:
-        raise
-    except Exception as error:  # whatever damaged files make the libraries raise
-        raise ModelError(
-            f"the base model in {directory} has no tokenizer that loads: save its tokenizer files there too"
-        ) from error
-    check_template(tokenizer, str(template_file(directory)))
-    if tokenizer.pad_token is None and tokenizer.eos_token is not None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer

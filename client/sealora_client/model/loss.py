@@ -152,10 +152,12 @@ def _response_logits(model: Any, batch: Batch) -> torch.Tensor:
 def _pick(states: torch.Tensor, batch: Batch) -> torch.Tensor:
     """The predicting ones of `states` (B, T, features), as many as there are targets.
 
+    States of what an adapter puts before all rows, virtual tokens, are no part of them.
+
     The filling is of zeros that belong to nobody: taken from a row, it could carry a gradient that is not a number
     back into it.
     """
-    picked = states.flatten(0, 1).index_select(0, batch.predicting)
+    picked = states[:, -batch.length :].flatten(0, 1).index_select(0, batch.predicting)
     return functional.pad(picked, (0, 0, 0, len(batch.targets) - len(picked)))
 
 

@@ -11,6 +11,7 @@ from sealora_client.site.directory import Site
 from sealora_common import __version__
 from sealora_common.adapter import AdapterLayout, adapter_kind
 from sealora_common.errors import OrderRefusedError
+from sealora_common.recipe import Recipe
 from sealora_common.round.clip_norm import is_allowed
 from sealora_common.round.clip_range import is_allowed_range
 from sealora_common.round.groups import may_regroup
@@ -54,10 +55,11 @@ def check_order(
     _check_groups(site, order)
     if order.purpose == "train" and order.round_number > recipe.rounds:
         raise OrderRefusedError(f"the order is for round {order.round_number} of a recipe of {recipe.rounds} rounds")
-    if order.purpose == "evaluate" and order.round_number != recipe.rounds + 1:
+    if order.purpose == "evaluate" and not recipe.may_end_after(order.round_number - 1):
+        stopping = "" if recipe.server.early_stopping is None else " or where server.early_stopping may end it"
         raise OrderRefusedError(
             f"the order is to evaluate in round {order.round_number}, but a run of {recipe.rounds} rounds evaluates by "
-            "itself once, after the last: it was refused"
+            f"itself once, after the last{stopping}: it was refused"
         )
     if order.attempt > most_attempts(recipe, site.roster):
         raise OrderRefusedError(
@@ -66,11 +68,11 @@ def check_order(
             f"{most_attempts(recipe, site.roster)}: it was refused"
         )
     shared = adapter_kind(recipe).shared(layout)
+    site.policy.check_size(shared.size)
     if adapter.shape != (shared.size,):
         raise OrderRefusedError(f"the order's adapter has {adapter.size} parameters, not those of this site's layout")
-    initial = vector_digest(shared.flatten(adapter_kind(recipe).initial(layout)))
-    if order.round_number == 1 and order.adapter_digest != initial:
-        raise OrderRefusedError("the first round's adapter is not the one the recipe's lora.seed gives: it was refused")
+    if order.round_number == 1:
+        _check_start(order, recipe, adapter, layout)
     if not is_allowed_range(recipe, order.clip_range):
         raise OrderRefusedError(
             f"the order's range {order.clip_range:g} is none that the recipe allows: it was refused"
@@ -79,6 +81,22 @@ def check_order(
         raise OrderRefusedError(f"the order's clipping norm {order.clip_norm:g} is not the recipe's: it was refused")
     if order.adapter_digest != vector_digest(adapter) or not np.isfinite(adapter).all():
         raise OrderRefusedError("the order's adapter is damaged: it was refused")
+
+
+def _check_start(order: RoundOrder, recipe: Recipe, adapter: NDArray[np.float32], layout: AdapterLayout) -> None:
+    kind = adapter_kind(recipe)
+    tensors, shared = kind.initial(layout), kind.shared(layout)
+    if recipe.continue_from is None:
+        if order.adapter_digest != vector_digest(shared.flatten(tensors)):
+            raise OrderRefusedError("the first round's adapter is not the one that the recipe gives: it was refused")
+        return
+    # With the part that does not travel, which is this site's own: what was trained beside another means nothing here.
+    tensors.update(shared.unflatten(adapter))
+    if vector_digest(layout.flatten(tensors)) != recipe.continue_from:
+        raise OrderRefusedError(
+            f"the first round's adapter is not {recipe.continue_from[:12]}, which the recipe goes on with "
+            "(continue_from): it was refused"
+        )
 
 
 def _check_time(site: Site, now: datetime) -> None:

@@ -19,6 +19,7 @@ from sealora_client.round.order_check import check_order
 from sealora_client.round.outbox import Outbox
 from sealora_client.round.work import RoundWork, second_vector
 from sealora_client.site.directory import Site
+from sealora_client.training.entropy import training_entropy
 from sealora_common.entropy import site_entropy
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.records.site_rounds import SiteRound
@@ -80,7 +81,7 @@ class Participation:
         contributions = layout_of(order, recipe, group, site.model().layout)
         work = RoundWork(site, order)
         # Of the round, not of the attempt: under the tests' seed a vector that is sent again is the same to the bit.
-        rounding = site_entropy(site.name, order.purpose, order.round_number, "rounding")
+        rounding = training_entropy(recipe, site.name, order.purpose, order.round_number, "rounding")
         vector = contributions.encode(work.do(adapter), rounding)
         history.take(checked)  # not before: an order that is refused leaves nothing on the disk
         terms = terms_of(order, recipe, group, contributions)

@@ -20,8 +20,9 @@ from sealora_client.round.outbox import Kept, Noised, Outbox
 from sealora_client.site.directory import Site
 from sealora_client.training.choice import training_of
 from sealora_client.training.clipped_sum import ClippingFigures
+from sealora_client.training.entropy import training_entropy
 from sealora_common.adapter import adapter_kind
-from sealora_common.entropy import Entropy, site_entropy
+from sealora_common.entropy import Entropy
 from sealora_common.errors import AlreadyReleasedError, BudgetError, OrderRefusedError
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.privacy.plan import Part, PrivacyPlan, privacy_plan
@@ -272,8 +273,8 @@ class RoundWork:
             return ledger.spent(site.data.train_set, site.recipe.privacy.delta)
 
     def _entropy(self, purpose: str, *attempt: int) -> Entropy:
-        order = self.order
-        return site_entropy(self.site.name, order.purpose, order.round_number, *attempt, purpose)
+        site, order = self.site, self.order
+        return training_entropy(site.recipe, site.name, order.purpose, order.round_number, *attempt, purpose)
 
 
 def second_vector(order: RoundOrder) -> OrderRefusedError:

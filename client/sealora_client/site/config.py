@@ -20,7 +20,7 @@ class SiteConfig(BaseModel):
 
     name: str
     data: Path
-    """The site's records, JSON Lines."""
+    """The site's records: a file, a saved data set's directory, or a description (`*.yaml`), see docs/data.md."""
     coordinator: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """The pin (SHA-256, hex, of the public key) of the consortium's coordinator, who signs the roster."""
     server: str | None = None

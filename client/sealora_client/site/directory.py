@@ -19,6 +19,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from sealora_client.data.load import SiteData, SiteRecords, load_data, read_records_of
+from sealora_client.data.source.rows import files_of
 from sealora_client.ledger import Ledger
 from sealora_client.model.adapted import AdaptedModel, adapted_model
 from sealora_client.site.config import SiteConfig
@@ -162,7 +163,7 @@ _opening = threading.RLock()
 
 
 def open_site(directory: Path) -> Site:
-    """The site in `directory`, opened once a process and again when one of its files, or its data file, has changed.
+    """The site in `directory`, opened once a process and again when one of its files, or of its data's, has changed.
 
     A caller works on the one `Site` it got: what it charges and what it trains on are then the same records.
 
@@ -172,7 +173,7 @@ def open_site(directory: Path) -> Site:
     config = directory / "site.yaml"
     data = directory / _config(config, _stamp(config)).data
     files = [directory / name for name in ("policy.yaml", "recipe.yaml", "roster.json", "identity.pem")]
-    stamps = tuple(_stamp(file) for file in (config, *files, data))
+    stamps = tuple(_stamp(file) for file in (config, *files, *files_of(data)))
     with _opening:
         known, site = _opened.get(directory, (None, None))
         if site is None or known != stamps:

@@ -50,6 +50,8 @@ unit: record
 
 # Any of these lines narrows what recipes may ask for; without it, anything goes.
 # base_models: [SHA-256 of `sealora-site model digest`]
+# adapters: [lora]
+# most_parameters: 100000000
 # rank: [1, 64]
 # rounds: [1, 100]
 # learning_rate: [1.0e-6, 1.0e-2]

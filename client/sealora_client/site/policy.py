@@ -16,12 +16,20 @@ from sealora_common.config import load_yaml
 from sealora_common.errors import OrderRefusedError, PolicyError, UnreadableError
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.recipe import Recipe
+from sealora_common.recipe.sections.adapter import SECTION_OF_KIND, AdapterKindName
+from sealora_common.recipe.sections.adapters.core import CoreSection
+from sealora_common.recipe.sections.adapters.ia3 import Ia3Section
+from sealora_common.recipe.sections.adapters.layer_norm import LayerNormSection
+from sealora_common.recipe.sections.adapters.layers import LinearLayersSection
 from sealora_common.recipe.sections.data import Unit
+from sealora_common.recipe.sections.lora import LoraSection
 from sealora_common.recipe.sections.objective import ObjectiveName
 from sealora_common.recipe.sections.privacy import ProtectingMechanismName
 from sealora_common.roster import Roster
 from sealora_common.round.groups import smallest_group
 
+_ON_MODULES = (LoraSection, Ia3Section, LinearLayersSection, LayerNormSection)
+"""Sections of the kinds of adapter that sit on modules of the base model."""
 _STRENGTH = {"curious": 0, "malicious": 1}
 
 
@@ -82,12 +90,17 @@ class SitePolicy(BaseModel):
     """Smallest unit of privacy that is accepted: a `record`, or a `person` with all of their records."""
     base_models: tuple[Digest, ...] | None = None
     """Digests of the base models that are accepted (`sealora-site model digest`); null for any."""
+    adapters: tuple[AdapterKindName, ...] = ("lora",)  # by name: none joins by an upgrade
+    """Kinds of adapter that are accepted (`adapter` of a recipe)."""
+    most_parameters: int | None = Field(default=None, ge=1)
+    """Most numbers that a run may train and send in all, of whatever kind its adapter is; null for any, as for all
+    that follow."""
     rank: Range | None = None
-    """Range of lora.rank; null for any, as for all that follow."""
+    """Range of the adapter's rank (`lora.rank`), where its kind has one."""
     rounds: Range | None = None
     learning_rate: Range | None = None
     target_modules: tuple[str, ...] | None = None
-    """Names that lora.target_modules may hold; `all-linear` is one."""
+    """Names that the adapter's `target_modules` may hold, where its kind has them; `all-linear` is one."""
     objectives: tuple[ObjectiveName, ...] | None = None
     """Kinds of objective that are accepted; null for any."""
     hours: tuple[str, ...] = ()
@@ -148,6 +161,18 @@ class SitePolicy(BaseModel):
             raise OrderRefusedError(
                 f"policy.yaml: hours are {self._hours_in_words()}, but it is {now.astimezone(zone):%H:%M} there: "
                 f"the order is refused until {next_opening(windows, zone, now)}"
+            )
+
+    def check_size(self, parameters: int) -> None:
+        """Refuses an adapter of which more travels than the policy allows; how much, the base model decides too.
+
+        Raises:
+            OrderRefusedError: names the line and the number.
+        """
+        if self.most_parameters is not None and parameters > self.most_parameters:
+            raise OrderRefusedError(
+                f"policy.yaml: most_parameters is {self.most_parameters}, but the recipe's adapter has {parameters} on "
+                "this base model: the order is refused"
             )
 
     def verdicts(self, recipe: Recipe, roster: Roster | None) -> Iterator[Verdict]:
@@ -224,16 +249,23 @@ class SitePolicy(BaseModel):
                 f"the recipe's model.digest is {digest[:12] if digest else 'not set'}",
                 digest in self.base_models,
             )
-        ranges: tuple[tuple[str, Range | None, str, float], ...] = (
-            ("rank", self.rank, "lora.rank", recipe.lora.rank),
+        yield Verdict(
+            f"adapters is {_listed(self.adapters)}",
+            f"the recipe's adapter is {recipe.adapter}",
+            recipe.adapter in self.adapters,
+        )
+        section, name = recipe.adapter_section, SECTION_OF_KIND[recipe.adapter]
+        rank = section.rank if isinstance(section, LoraSection | CoreSection) else None
+        ranges: tuple[tuple[str, Range | None, str, float | None], ...] = (
+            ("rank", self.rank, f"{name}.rank", rank),
             ("rounds", self.rounds, "rounds", recipe.rounds),
             ("learning_rate", self.learning_rate, "training.learning_rate", recipe.training.learning_rate),
         )
-        for line, allowed, name, value in ranges:
-            if allowed is not None:
+        for line, allowed, field, value in ranges:
+            if allowed is not None and value is not None:
                 yield Verdict(
                     f"{line} is {allowed[0]:g} to {allowed[1]:g}",
-                    f"the recipe's {name} is {value:g}",
+                    f"the recipe's {field} is {value:g}",
                     allowed[0] <= value <= allowed[1],
                 )
         if self.objectives is not None:
@@ -242,12 +274,12 @@ class SitePolicy(BaseModel):
                 f"the recipe's objective.kind is {recipe.objective.kind}",
                 recipe.objective.kind in self.objectives,
             )
-        if self.target_modules is not None:
-            named = recipe.lora.target_modules
+        if self.target_modules is not None and isinstance(section, _ON_MODULES):
+            named = section.target_modules
             asked = (named,) if isinstance(named, str) else named
             yield Verdict(
                 f"target_modules is {_listed(self.target_modules)}",
-                f"the recipe's lora.target_modules is {_listed(asked)}",
+                f"the recipe's {name}.target_modules is {_listed(asked)}",
                 set(asked) <= set(self.target_modules),
             )
 

@@ -1,4 +1,4 @@
-"""One round of DP-SGD on a LoRA adapter (Abadi et al. 2016, arXiv:1607.00133, Alg. 1): the mechanism `local`.
+"""One round of DP-SGD on an adapter (Abadi et al. 2016, arXiv:1607.00133, Alg. 1): the mechanism `local`.
 
 Each step: a Poisson sample of the units (records or persons), every unit's gradient clipped, their sum plus one draw
 of noise, an optimiser step. What follows the noise is post-processing and costs nothing. A step whose sample is empty
@@ -27,7 +27,7 @@ from sealora_client.ledger import Leave
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.training.clipped_sum import ClippedSum
 from sealora_client.training.noise.rounded_gaussian import MAX_STD, rounded_gaussian
-from sealora_client.training.optimizer import make_optimizer
+from sealora_client.training.optimizer import make_optimizer, set_learning_rate
 from sealora_client.training.payment import require_paid
 from sealora_client.training.round_training import TrainedRound
 from sealora_common.adapter import adapter_kind
@@ -36,6 +36,7 @@ from sealora_common.errors import BudgetError
 from sealora_common.privacy.releases import TrainingPlan
 from sealora_common.recipe.schema import Recipe
 from sealora_common.round.clip_norm import unclipped_share
+from sealora_common.round.learning_rate import learning_rate
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,8 @@ def train_round(
         population: the site's units of privacy, all of them: sampling is done here.
         plan: what is drawn, clipped and noised: a standard deviation of sigma * clip_norm on a step's sum.
         recipe: for its objective, its optimiser and `lora.aggregation`; nothing that is accounted is read from it.
-        round_number: first round is 1; with `alternating` it says which half is trained.
+        round_number: first round is 1; it says where in the learning rate's schedule the round is, and
+            with `alternating` which half is trained.
         leave: the ledger's charge for the plan's event, or a rehearsal of it; None if the plan adds no noise.
         entropy: keys the sampling and the noise of each step, and seeds dropout.
         clip_norm: C of this round; None for the recipe's.
@@ -96,6 +98,7 @@ def train_round(
                 votes += float(total[-1])
                 total *= norm / grid_steps
             total /= expected
+            set_learning_rate(optimizer, learning_rate(recipe, round_number, step))
             _apply(optimizer, parameters, start, total, training.proximal_mu)
             if on_step is not None:
                 on_step(step + 1, plan.steps)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict
 
 from sealora_common.adapter.layout import AdapterLayout, Tensors
 from sealora_common.recipe.sections.model import ModelSection
+
+PEFT_PREFIX = "base_model.model."
+"""What PEFT puts before the base model's own names of modules."""
 
 
 class PeftConfiguration(BaseModel):
@@ -40,5 +42,9 @@ class AdapterKind(Protocol):
     def trained(self, layout: AdapterLayout, round_number: int) -> AdapterLayout:
         """The part that sites train and seal in this round (first round is 1)."""
 
-    def peft_configuration(self, model: ModelSection, names: Iterable[str]) -> PeftConfiguration:
-        """What PEFT must know of an adapter with tensors of these `names` on the base model of `model`."""
+    def published(self, tensors: Tensors) -> Tensors:
+        """All tensors in the form in which PEFT loads them; what is shared stays among them as it is."""
+        return tensors
+
+    def peft_configuration(self, model: ModelSection, layout: AdapterLayout) -> PeftConfiguration:
+        """What PEFT must know of an adapter with all tensors of `layout` on the base model of `model`."""

@@ -8,6 +8,13 @@ from pydantic import Field, model_validator
 
 from sealora_common.config import Name
 from sealora_common.recipe.hash import AddedLater, agreed_hash
+from sealora_common.recipe.sections.adapter import MULTIPLYING, SECTION_OF_KIND, AdapterKindName
+from sealora_common.recipe.sections.adapters.bias import BiasSection
+from sealora_common.recipe.sections.adapters.core import CoreSection
+from sealora_common.recipe.sections.adapters.full import FullSection
+from sealora_common.recipe.sections.adapters.ia3 import Ia3Section
+from sealora_common.recipe.sections.adapters.layer_norm import LayerNormSection
+from sealora_common.recipe.sections.adapters.prompt_tuning import PromptTuningSection
 from sealora_common.recipe.sections.data import DataSection
 from sealora_common.recipe.sections.evaluation import EvaluationSection
 from sealora_common.recipe.sections.lora import LoraSection
@@ -26,8 +33,19 @@ class Recipe(Section):
 
     name: Name
     rounds: int = Field(ge=1, le=100_000)
+    continue_from: Annotated[str | None, AddedLater(None)] = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """SHA-256 of the values of the adapter that the run begins with, an earlier run's say; null begins anew. The sites
+    compare it with what the first round's order brings."""
     model: ModelSection
+    adapter: Annotated[AdapterKindName, AddedLater("lora")] = "lora"
+    """What is trained, see docs/adapters.md; a kind's settings are the section of its name."""
     lora: LoraSection = LoraSection()
+    ia3: Annotated[Ia3Section, AddedLater({})] = Ia3Section()
+    bias: Annotated[BiasSection, AddedLater({})] = BiasSection()
+    layer_norm: Annotated[LayerNormSection, AddedLater({})] = LayerNormSection()
+    prompt_tuning: Annotated[PromptTuningSection, AddedLater({})] = PromptTuningSection()
+    core: Annotated[CoreSection, AddedLater({})] = CoreSection()
+    full: Annotated[FullSection, AddedLater({})] = FullSection()
     data: DataSection = DataSection()
     objective: Annotated[ObjectiveSection, AddedLater({})] = ObjectiveSection()
     training: TrainingSection = TrainingSection()
@@ -38,12 +56,46 @@ class Recipe(Section):
     sites: SitesSection = SitesSection()
 
     @model_validator(mode="after")
+    def _has_no_section_of_another_kind(self) -> Recipe:
+        own = SECTION_OF_KIND[self.adapter]
+        for kind, name in SECTION_OF_KIND.items():
+            section = getattr(self, name)
+            if name != own and section != type(section)():
+                raise ValueError(
+                    f"{name} is set, but the recipe's adapter is {self.adapter}, which reads {own} alone: "
+                    f"remove the section, or write adapter: {kind}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _drops_nothing_of_a_norm(self) -> Recipe:
+        if self.adapter == "dora" and self.lora.dropout:
+            raise ValueError(
+                "lora.dropout is no part of adapter: dora here, which scales what comes of an input with and without "
+                "it: set it to 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _decays_to_where_it_began(self) -> Recipe:
+        multiplies = self.adapter in MULTIPLYING or (self.adapter == "full" and self.full.with_normalisations)
+        if multiplies and self.training.weight_decay:
+            remedy = ", or full.normalisations to false" if self.adapter == "full" else ""
+            raise ValueError(
+                f"training.weight_decay pulls to zero, where an adapter of the kind {self.adapter} lets nothing of the "
+                f"base model through: set it to 0{remedy}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _sections_agree(self) -> Recipe:
         if self.lora.aggregation == "alternating" and self.server.optimizer != "fedavg":
             raise ValueError(
                 f"lora.aggregation: alternating works with server.optimizer: fedavg only, not "
                 f"{self.server.optimizer!r} (its momentum would move the half that rests)"
             )
+        self._require_steps()
+        self._require_stopping()
         self.objective.require_fitting(self.data, self.privacy)
         self.evaluation.require_fitting(self.objective)
         # Late, for the mechanisms' grid reads recipes.
@@ -63,10 +115,55 @@ class Recipe(Section):
             )
         return self
 
+    def _require_steps(self) -> None:
+        epochs, a_round = self.training.epochs, self.training.steps_per_round * self.training.sample_rate
+        if epochs is not None and abs(self.expected_epochs - epochs) > a_round / 2:
+            raise ValueError(
+                f"training.epochs is {epochs:g}, but {self.rounds} rounds of {self.training.steps_per_round} steps at "
+                f"sample_rate {self.training.sample_rate:g} are {self.expected_epochs:g} expected epochs: set rounds "
+                f"to {max(1, round(epochs / a_round))}, or leave epochs out"
+            )
+        if self.training.warmup_steps >= self.steps:
+            raise ValueError(
+                f"training.warmup_steps is {self.training.warmup_steps}, but the whole run has {self.steps} steps "
+                f"({self.rounds} rounds of {self.training.steps_per_round}): the full learning rate would never be "
+                "reached: take fewer"
+            )
+
+    def _require_stopping(self) -> None:
+        stopping = self.server.early_stopping
+        if stopping is not None and not any(self.may_end_after(number) for number in range(1, self.rounds)):
+            raise ValueError(
+                f"server.early_stopping has a patience of {stopping.patience}, and with training.evaluate_every "
+                f"{self.training.evaluate_every} a run of {self.rounds} rounds is over before that: take less, "
+                "evaluate more often, or leave it out"
+            )
+
+    @property
+    def adapter_section(self) -> Section:
+        """The section with the settings of the recipe's kind of adapter."""
+        section: Section = getattr(self, SECTION_OF_KIND[self.adapter])
+        return section
+
+    @property
+    def virtual_tokens(self) -> int:
+        """How many positions of the base model the adapter takes before every text."""
+        return self.prompt_tuning.virtual_tokens if self.adapter == "prompt_tuning" else 0
+
     @property
     def hash(self) -> str:
         """SHA-256 (hex) of what the parties agree on, see `recipe.hash`; the order of fields is no part of it."""
         return agreed_hash(self)
+
+    @property
+    def steps(self) -> int:
+        """Gradient steps of the whole run, at each site."""
+        return self.rounds * self.training.steps_per_round
+
+    @property
+    def expected_epochs(self) -> float:
+        """How often each record is expected to be drawn in the whole run. Poisson samples have no other epochs."""
+        return self.steps * self.training.sample_rate
 
     @property
     def accounted_steps(self) -> int:
@@ -81,6 +178,13 @@ class Recipe(Section):
     def evaluates(self, round_number: int) -> bool:
         """Whether held-out records are evaluated in this round (first is 1; after the last comes one more)."""
         return (round_number - 1) % self.training.evaluate_every == 0 or round_number > self.rounds
+
+    def may_end_after(self, round_number: int) -> bool:
+        """Whether a run may end with this round: it is the last, or early stopping may end it there."""
+        stopping = self.server.early_stopping
+        if stopping is None or round_number >= self.rounds:
+            return round_number == self.rounds
+        return round_number > stopping.patience * self.training.evaluate_every and self.evaluates(round_number)
 
     @property
     def accounted_evaluations(self) -> int:

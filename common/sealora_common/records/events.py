@@ -25,6 +25,10 @@ class RunStarted(WrittenRecord):
     """The recipe's target for each site over the whole run; null without a mechanism."""
     delta: FiniteOrNone
     mechanism: str
+    expected_epochs: FiniteOrNone = None
+    """How often a record is expected to be drawn in all rounds; null in the logs of older versions."""
+    continue_from: str | None = None
+    """SHA-256, hex, of the values of the adapter that the run began with, if that is an earlier run's."""
     first_round: int = 1
     """Above 1 when the run was resumed."""
     heldout: HeldoutFigure = HeldoutFigure()
@@ -150,6 +154,20 @@ class RoundFinished(WrittenRecord):
     """Digest of the adapter that came out of the round, hex."""
 
 
+class StoppedEarly(WrittenRecord):
+    """No more rounds are trained: the held-out figures have not improved for as long as the recipe is patient.
+
+    A run that is resumed after it tells it again.
+    """
+
+    event: Literal["stopped_early"] = "stopped_early"
+    round: int
+    """The last one that was trained."""
+    best_round: int
+    """After how many rounds the best figure was told."""
+    best_heldout_loss: FiniteOrNone
+
+
 class EvaluationFinished(WrittenRecord):
     """The final adapter's held-out loss was opened."""
 
@@ -159,13 +177,16 @@ class EvaluationFinished(WrittenRecord):
 
 
 class RunFinished(WrittenRecord):
-    """All rounds are done and the final adapter is stored."""
+    """No more rounds are to come, and the final adapter is stored."""
 
     event: Literal["run_finished"] = "run_finished"
     seconds: FiniteFloat
     heldout_loss_before: FiniteOrNone
     heldout_loss_after: FiniteOrNone
+    """Of the adapter that was kept."""
     adapter_sha256: str
+    kept_round: int | None = None
+    """Rounds that the adapter which was kept had been trained; null in the logs of older versions: all."""
 
 
 class RunFailed(WrittenRecord):
@@ -193,6 +214,7 @@ Event = (
     | SumSpoilt
     | RoundAborted
     | RoundFinished
+    | StoppedEarly
     | EvaluationFinished
     | RunFinished
     | RunFailed

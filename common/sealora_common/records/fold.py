@@ -27,6 +27,7 @@ from sealora_common.records.events import (
     SiteReplied,
     SitesReady,
     Stage,
+    StoppedEarly,
 )
 from sealora_common.records.run_state import Bytes, RunState, Spent, StageState
 
@@ -128,6 +129,8 @@ class _Draft:
                 self._state = replace(self._state, aborted=(*self._state.aborted, aborted))
             case RoundFinished() as finished:
                 self._finish_round(finished, entry.time)
+            case StoppedEarly() as stopped:
+                self._state = replace(self._state, rounds=stopped.round, stopped_early=stopped)
             case EvaluationFinished(heldout_loss=loss):
                 self._state = replace(
                     self._state,
@@ -137,8 +140,13 @@ class _Draft:
             case RunFinished() as finished:
                 self._time_stage(entry.time)
                 self._leave_stage()
+                kept = self._state.rounds if finished.kept_round is None else finished.kept_round
                 self._state = replace(
-                    self._state, ended="finished", is_complete=True, adapter_sha256=finished.adapter_sha256
+                    self._state,
+                    ended="finished",
+                    is_complete=True,
+                    kept_round=kept,
+                    adapter_sha256=finished.adapter_sha256,
                 )
             case RunFailed(reason=reason):
                 self._leave_stage()
@@ -159,6 +167,7 @@ class _Draft:
             is_greeted=False,
             stage=None,
             is_evaluated=False,
+            stopped_early=None,
             rounds_finished=started.first_round - 1,
             ended=None,
             failure="",

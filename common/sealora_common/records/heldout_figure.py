@@ -39,6 +39,10 @@ class HeldoutFigure(WrittenRecord):
         """Whether it is a loss, whose relative change says something; a share's would be taken for points."""
         return self.better == "lower"
 
+    def range_width(self, recipe: Recipe) -> float:
+        """Of the range to which one unit's value is clipped: from 0 on."""
+        return recipe.privacy.heldout_clip if self.is_loss else 1.0
+
     @property
     def title(self) -> str:
         """The name as a heading has it."""

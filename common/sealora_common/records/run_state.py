@@ -17,6 +17,7 @@ from sealora_common.records.events import (
     SiteBlamed,
     SiteFailed,
     StageName,
+    StoppedEarly,
     TurnedAway,
 )
 from sealora_common.records.heldout_figure import HeldoutFigure
@@ -85,7 +86,8 @@ class RunState:
 
     Attributes:
         roster: the roster's sites, where whoever folds knows them; takes effect with the next stage.
-        rounds: of the recipe; 0 before the run has started, unless whoever folds knows it.
+        rounds: that the run trains: the recipe's, or as many as there were when it stopped early; 0 before the run has
+            started, unless whoever folds knows it.
         started: the newest start: a resumed run has several.
         first_at: when the first event was written, Unix seconds; 0 before there is one.
         started_at: when the newest start was.
@@ -97,11 +99,13 @@ class RunState:
         is_greeted: whether it has said so since the newest start.
         stage: the last that was begun since the newest start.
         is_evaluated: whether the final adapter was evaluated since the newest start.
+        stopped_early: that the run trains no more of its rounds, if it does not.
         rounds_finished: of those that count, which a resumed run may have fewer of.
         round_seconds: of each finished round.
         survivors: sites in the last opened sum.
         heldout_losses: rounds trained -> the opened sum's mean of what `heldout` says; None where it told none.
-        adapter_sha256: of the newest adapter, hex.
+        adapter_sha256: of the newest adapter, hex; of the one that was kept, once the run has come to its end.
+        kept_round: rounds that the adapter had been trained that was kept at the end; None before.
         ended: how, since the newest start.
         failure: why the run failed, if it has since the newest start.
         is_complete: whether it ever came to its end.
@@ -128,11 +132,13 @@ class RunState:
     is_greeted: bool = False
     stage: StageState | None = None
     is_evaluated: bool = False
+    stopped_early: StoppedEarly | None = None
     rounds_finished: int = 0
     round_seconds: tuple[float, ...] = ()
     survivors: tuple[str, ...] = ()
     heldout_losses: Mapping[int, float | None] = field(default_factory=dict)
     adapter_sha256: str | None = None
+    kept_round: int | None = None
     ended: Ending | None = None
     failure: str = ""
     is_complete: bool = False
@@ -149,6 +155,16 @@ class RunState:
     def is_private(self) -> bool:
         """Whether a mechanism protects the run; False before it has started."""
         return self.started is not None and self.started.mechanism != NO_PRIVACY
+
+    @property
+    def planned_rounds(self) -> int:
+        """The recipe's, whether or not the run stops early."""
+        return self.rounds if self.started is None else self.started.rounds
+
+    @property
+    def final_round(self) -> int:
+        """Rounds that the final adapter has been trained, or will have been as far as is known."""
+        return self.rounds if self.kept_round is None else self.kept_round
 
     @property
     def heldout(self) -> HeldoutFigure:

@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sealora_common import __version__
 from sealora_common.adapter import AdapterLayout
-from sealora_common.config import from_json
-from sealora_common.errors import FederationError, UnreadableError
+from sealora_common.config import LINE, from_json
+from sealora_common.errors import FederationError, ModelError, UnreadableError
 
-Shape = Annotated[list[Annotated[int, Field(ge=1, lt=2**32)]], Field(min_length=2, max_length=2)]
+Shape = Annotated[list[Annotated[int, Field(ge=1, lt=2**32)]], Field(min_length=1, max_length=2)]
 
 
 class Hello(BaseModel):
@@ -23,7 +23,7 @@ class Hello(BaseModel):
     version: str = __version__
     recipe_hash: str
     roster_hash: str
-    layout: list[tuple[str, Shape]]
+    layout: list[tuple[str, Shape] | tuple[str, Shape, str]]
     receipts: int = Field(default=0, ge=0, lt=2**32)
     """How many receipts of the run that it was asked for it has: the server sends it the later ones alone."""
 
@@ -33,7 +33,18 @@ class Hello(BaseModel):
         return AdapterLayout.from_json(self.layout)
 
     def to_bytes(self) -> bytes:
-        return self.model_dump_json().encode()
+        """As it is sent.
+
+        Raises:
+            ModelError: it is longer than a server reads, for all that the adapter takes from the base model.
+        """
+        content = self.model_dump_json().encode()
+        if len(content) > LINE.longest:
+            raise ModelError(
+                f"the adapter begins with more values of the base model than a greeting may hold ({LINE.longest} "
+                "bytes): give it fewer layers in the recipe, or choose another adapter"
+            )
+        return content
 
     @classmethod
     def parse(cls, content: object) -> Hello:
@@ -43,6 +54,8 @@ class Hello(BaseModel):
             FederationError: it is malformed.
         """
         try:
-            return from_json(cls, content if isinstance(content, bytes) else b"")
-        except UnreadableError:
+            hello = from_json(cls, content if isinstance(content, bytes) else b"")
+            _ = hello.adapter_layout
+            return hello
+        except (UnreadableError, ModelError):
             raise FederationError("a site's greeting is malformed: it must run the same version of Sealora") from None

@@ -53,6 +53,9 @@ def simulate(
     out: Annotated[Path | None, typer.Option(help="The run directory. [default: runs/<recipe name>]")] = None,
     engine: Annotated[Engine, typer.Option(help="Where the sites run.")] = Engine.INLINE,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    continue_from: Annotated[
+        Path | None, typer.Option(help="Begin with the adapter of this earlier run, or in this directory.")
+    ] = None,
 ) -> None:
     """Run a whole federation on this machine: every site, the server and the sealing between them."""
     from sealora_server.simulation.simulate import Simulation
@@ -60,10 +63,11 @@ def simulate(
     parsed = load_recipe(recipe, overrides or [])
     directory = out or Path("runs") / parsed.name
     try:
-        Simulation(parsed, directory, engine, resume).run(SafeConsole())
+        Simulation(parsed, directory, engine, resume, continue_from).run(SafeConsole())
     except KeyboardInterrupt:
         again = ["sealora", "simulate", str(recipe), *(overrides or []), "--out", str(directory)]
         again += ["--engine", engine.value] if engine is not Engine.INLINE else []
+        again += ["--continue-from", str(continue_from)] if continue_from is not None else []
         again += ["--resume"] if (directory / "run.json").exists() else []
         SafeConsole(stderr=True).print(
             f"Stopped. Finished rounds are kept. To go on:  {shlex.join(again)}\n"

@@ -97,6 +97,9 @@ def submit(
         list[str] | None, typer.Argument(metavar="[KEY.PATH=VALUE]...", help="For example privacy.epsilon=4.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="The run's name. [default: the recipe's]")] = None,
+    continue_from: Annotated[
+        Path | None, typer.Option(help="Begin with the adapter of this earlier run, or in this directory.")
+    ] = None,
     wait: Annotated[bool, typer.Option(help="Wait until it is known which sites take part.")] = True,
     config: ConfigFile = CONFIG,
 ) -> None:
@@ -109,7 +112,9 @@ def submit(
     text = yaml.safe_dump(parsed.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     named = run_name(name or parsed.name)
     # Both were read here, so that a complaint names the file.
-    _ask(config, Submit(name=named, recipe=text, roster=Roster.load(roster).model_dump_json()))
+    start = None if continue_from is None else str(continue_from.resolve())
+    signed = Roster.load(roster).model_dump_json()
+    _ask(config, Submit(name=named, recipe=text, roster=signed, continue_from=start))
     say(f"run {named}: started. Its recipe hash, which every site must have: {parsed.hash}")
     say(f"Follow it with:  sealora server logs {named} --follow --config {config}")
     if wait:

@@ -25,8 +25,9 @@ class PeftDirectory(Exporter):
 
     def export(self, directory: Path, tensors: Tensors, recipe: Recipe) -> str:
         """Weights and PEFT's configuration; the digest is that of the weights' file."""
-        weights = save(tensors, metadata={"format": "pt"})
-        peft = adapter_kind(recipe).peft_configuration(recipe.model, tensors)
+        kind = adapter_kind(recipe)
+        weights = save(kind.published(tensors), metadata={"format": "pt"})
+        peft = kind.peft_configuration(recipe.model, AdapterLayout.of(tensors))
         configuration = json.dumps(peft.model_dump(mode="json"), indent=2) + "\n"
         write_atomically(directory / WEIGHTS, weights)
         write_atomically(directory / CONFIGURATION, configuration.encode())

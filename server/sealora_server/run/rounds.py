@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -15,13 +16,15 @@ from sealora_common.entropy import insecure_seed_in_use
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.receipts.receipt import Receipt
 from sealora_common.records.event_log import read_events
-from sealora_common.records.events import EvaluationFinished, RoundFinished, RunFinished, RunStarted
+from sealora_common.records.events import EvaluationFinished, RoundFinished, RunFinished, RunStarted, StoppedEarly
 from sealora_common.records.heldout_figure import HeldoutFigure
 from sealora_common.roster import Roster
 from sealora_common.round.clip_norm import next_clip_norm
 from sealora_common.round.clip_range import initial_range, next_range
+from sealora_common.round.learning_rate import growth_of_steps
 from sealora_common.round.order import vector_digest
 from sealora_server.run.attempts import Attempts, RoundRequest
+from sealora_server.run.best_round import ToldFigure, best_figure, stops
 from sealora_server.run.sealed_round import SealedSum
 from sealora_server.run.server_optimizer import ServerOptimizer
 from sealora_server.run.store import EvaluationRecord, RoundRecord, RunResult, RunStore
@@ -52,7 +55,8 @@ class _Run:
         layout = self._attempts.gather()
         shared = adapter_kind(self._recipe).shared(layout)
         tensors = self._store.adapter(done, layout)
-        optimizer = ServerOptimizer(self._recipe, self._store.optimizer(done))
+        start = shared.flatten(self._store.adapter(0, layout))
+        optimizer = ServerOptimizer(self._recipe, self._store.optimizer(done), start)
         receipts = self._store.mended_receipts()
         last = self._store.record(done) if done else None
         request = RoundRequest(
@@ -63,10 +67,12 @@ class _Run:
             clip_range=last.next_clip_range if last else initial_range(self._recipe),
             clip_norm=last.next_clip_norm if last else self._recipe.privacy.clip_norm,
         )
-        while request.round_number <= self._recipe.rounds:
+        figures = self._figures(done)
+        while request.round_number <= self._recipe.rounds and not stops(self._recipe, figures):
             stepped, receipt, record = self._train(request, optimizer, layout)
             receipts.append(receipt)
             self._report(record)
+            figures += _told(record)
             request = replace(
                 request,
                 round_number=record.round_number + 1,
@@ -74,13 +80,19 @@ class _Run:
                 clip_range=record.next_clip_range,
                 clip_norm=record.next_clip_norm,
             )
-        tensors.update(shared.unflatten(request.adapter))
+        trained = request.round_number - 1
+        if trained < self._recipe.rounds:
+            self._report_stop(trained, figures)
         # One that is stored is not held again: it would cost the sites again.
         evaluation = self._store.evaluation or self._evaluate(replace(request, purpose="evaluate"), optimizer)
+        last_figure = ToldFigure(trained, evaluation.heldout_loss, len(evaluation.survivors))
+        keeps_best = self._recipe.server.keep == "best"
+        kept = best_figure(self._recipe, [*figures, last_figure]) if keeps_best else last_figure
         result = RunResult(
-            adapter_sha256=self._store.publish(tensors),
+            adapter_sha256=self._store.publish(self._store.adapter(kept.trained, layout)),
             heldout_loss_before=self._store.record(1).heldout_loss,
-            heldout_loss_after=evaluation.heldout_loss,
+            heldout_loss_after=kept.loss,
+            kept_round=kept.trained,
         )
         self._store.events.write(
             RunFinished(
@@ -88,10 +100,21 @@ class _Run:
                 heldout_loss_before=result.heldout_loss_before,
                 heldout_loss_after=result.heldout_loss_after,
                 adapter_sha256=result.adapter_sha256,
+                kept_round=result.kept_round,
             )
         )
         # Last: a run that is finished is not gone on with, and its log would never tell its end.
         self._store.finish(result)
+
+    def _figures(self, done: int) -> list[ToldFigure]:
+        """What the first so many rounds told, in their order; nothing where nobody asks."""
+        if not self._recipe.server.compares_rounds:
+            return []
+        return [figure for number in range(1, done + 1) for figure in _told(self._store.record(number))]
+
+    def _report_stop(self, trained: int, figures: Sequence[ToldFigure]) -> None:
+        best = best_figure(self._recipe, figures)
+        self._store.events.write(StoppedEarly(round=trained, best_round=best.trained, best_heldout_loss=best.loss))
 
     def _train(
         self, request: RoundRequest, optimizer: ServerOptimizer, layout: AdapterLayout
@@ -115,7 +138,11 @@ class _Run:
             heldout_loss=opened.heldout_loss,
             clipped_fraction=opened.clipped_fraction,
             next_clip_range=next_range(
-                self._recipe, request.clip_range, opened.mean_delta * opened.total_weight, opened.clipped_fraction
+                self._recipe,
+                request.clip_range,
+                opened.mean_delta * opened.total_weight,
+                opened.clipped_fraction,
+                growth_of_steps(self._recipe, number),
             ),
             next_clip_norm=next_clip_norm(self._recipe, request.clip_norm, opened.unclipped),
             seconds=time.monotonic() - started,
@@ -172,8 +199,17 @@ class _Run:
                 epsilon=self._recipe.privacy.epsilon if private else None,
                 delta=self._recipe.privacy.delta if private else None,
                 mechanism=self._recipe.privacy.mechanism,
+                continue_from=self._recipe.continue_from,
+                expected_epochs=self._recipe.expected_epochs,
                 first_round=first_round,
                 heldout=HeldoutFigure.of(self._recipe),
                 insecure=insecure_seed_in_use(),
             )
         )
+
+
+def _told(record: RoundRecord) -> list[ToldFigure]:
+    """The round's figure of the adapter that came into it, if it evaluated."""
+    if record.heldout_loss is None:
+        return []
+    return [ToldFigure(record.round_number - 1, record.heldout_loss, len(record.survivors))]

@@ -16,9 +16,10 @@ from flwr.supercore.run import Run
 from numpy.typing import NDArray
 
 from sealora_common.recipe import Recipe
+from sealora_common.round.learning_rate import server_learning_rate
 from sealora_common.round.order import Purpose
 from sealora_common.round.wire_format import ADAPTER, ARRAYS, Action
-from sealora_server.run.strategy import State, build_strategy, restore_strategy, strategy_state
+from sealora_server.run.strategy import State, build_strategy, restore_strategy, set_learning_rate, strategy_state
 
 _METRICS = "metrics"
 _WEIGHT = "num-examples"
@@ -30,11 +31,15 @@ class ServerOptimizer:
     """The strategy that a recipe names, from round to round: `chosen`, then `step` or `evaluated`.
 
     Args:
-        recipe: sections `server` and `sites` are read.
+        recipe: sections `server` and `sites` are read, and the schedule of the learning rate.
         state: what `state` was after the last round; none before the first.
+        start: the shared part of the adapter that the run began with, float32, shape (P,); None: that of the first
+            round that it is asked about.
     """
 
-    def __init__(self, recipe: Recipe, state: State | None = None) -> None:
+    def __init__(self, recipe: Recipe, state: State | None = None, start: NDArray[np.float32] | None = None) -> None:
+        self._start, self._before = start, start
+        self._recipe = recipe
         self._strategy = build_strategy(recipe)
         restore_strategy(self._strategy, state or {})
 
@@ -50,6 +55,8 @@ class ServerOptimizer:
 
         Some strategies keep `adapter`, float32, shape (P,), and step from there.
         """
+        self._before = adapter
+        self._start = adapter if self._start is None else self._start
         configure = self._strategy.configure_train if purpose == "train" else self._strategy.configure_evaluate
         messages = configure(round_number, ArrayRecord({ADAPTER: Array(adapter)}), ConfigRecord(), _Nodes(nodes))
         return tuple(message.metadata.dst_node_id for message in messages)
@@ -64,12 +71,20 @@ class ServerOptimizer:
             adapter: the one that was sent plus the mean of the sites' deltas, float32, shape (P,).
             heldout_loss: the sites' mean, if the round told it.
         """
+        set_learning_rate(self._strategy, server_learning_rate(self._recipe, round_number))
         reply = _reply(Action.TRAIN, heldout_loss)
-        reply.content[ARRAYS] = ArrayRecord({ADAPTER: Array(adapter)})
+        reply.content[ARRAYS] = ArrayRecord({ADAPTER: Array(self._pulled(adapter))})
         stepped, _ = self._strategy.aggregate_train(round_number, [reply])
         if stepped is None:
             raise RuntimeError("a strategy returned no arrays for a complete round")
         return np.asarray(stepped[ADAPTER].numpy(), dtype=np.float32)
+
+    def _pulled(self, adapter: NDArray[np.float32]) -> NDArray[np.float32]:
+        """With the gradient of l2_sp / 2 * ||before - start||^2 in the step: of what is public alone, so it is free."""
+        strength = np.float32(self._recipe.server.l2_sp)
+        if not strength or self._before is None or self._start is None:
+            return adapter
+        return adapter - strength * (self._before - self._start)
 
     def evaluated(self, round_number: int, heldout_loss: float | None) -> None:
         """Tells the strategy the mean held-out loss that an evaluation opened."""

@@ -17,7 +17,7 @@ from safetensors.numpy import load, save
 from sealora_common.adapter import AdapterLayout, Tensors, adapter_kind
 from sealora_common.config import LINE, LONGEST_TENSORS, SMALL, from_json, read_file
 from sealora_common.entropy import SystemEntropy
-from sealora_common.errors import PolicyError, ReceiptError, StorageError, UnreadableError
+from sealora_common.errors import ModelError, PolicyError, ReceiptError, StorageError, UnreadableError
 from sealora_common.identity import Identity
 from sealora_common.receipts.file import ReceiptFile
 from sealora_common.receipts.receipt import Receipt
@@ -29,7 +29,7 @@ from sealora_common.roster.book import RosterBook
 from sealora_common.storage.durable import rename_durably, write_atomically
 from sealora_common.storage.own_files import make_directory
 from sealora_server.export.choice import exporter_of
-from sealora_server.export.peft_directory import PeftDirectory, read_adapter
+from sealora_server.export.peft_directory import PeftDirectory, read_adapter, read_tensors
 from sealora_server.run.kept_receipts import KeptReceipts
 from sealora_server.run.strategy import State
 
@@ -40,6 +40,7 @@ _RECORD = "round.json"
 _EVALUATION = "evaluation.json"
 _RESULT = "result.json"
 _SERVER_KEY = "server.pem"
+_START = "start"
 
 
 class RunIdentity(BaseModel):
@@ -90,6 +91,9 @@ class RunResult(BaseModel):
     adapter_sha256: str
     heldout_loss_before: float | None
     heldout_loss_after: float
+    """Of the adapter that was kept."""
+    kept_round: int | None = None
+    """Rounds that the adapter which was kept had been trained; null in those of older versions: all."""
 
 
 class RunStore:
@@ -105,13 +109,16 @@ class RunStore:
         self._server_key = directory / identity.server_key
 
     @classmethod
-    def create(cls, directory: Path, recipe: Recipe, *, server_key: str | None = None) -> RunStore:
+    def create(
+        cls, directory: Path, recipe: Recipe, *, server_key: str | None = None, start: Tensors | None = None
+    ) -> RunStore:
         """Starts a run in a new or empty directory.
 
         Args:
             directory: the run's directory.
             recipe: what is run.
             server_key: path, from that directory, of the key that signs orders and receipts; None makes one there.
+            start: the adapter that it begins with, if the recipe has a `continue_from` (see `starting_adapter`).
 
         Raises:
             StorageError: the directory holds a run already, or cannot be written.
@@ -127,6 +134,8 @@ class RunStore:
         make_directory(directory)
         text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         write_atomically(directory / "recipe.yaml", text.encode())
+        if start is not None:
+            PeftDirectory().export(directory / _START, start, recipe)
         if server_key is None:
             Identity.create("server", SystemEntropy()).save(directory / _SERVER_KEY)
         write_atomically(directory / "run.json", identity.model_dump_json(indent=2).encode())
@@ -208,10 +217,31 @@ class RunStore:
         return KeptReceipts(len(chain), self.receipt)
 
     def adapter(self, round_number: int, layout: AdapterLayout) -> Tensors:
-        """The adapter after a finished round; after round 0, the initial one."""
-        if round_number == 0:
+        """The adapter after a finished round; after round 0, the one that the run began with.
+
+        Raises:
+            ModelError: its file is missing, damaged, or of another layout.
+        """
+        if round_number > 0:
+            return read_adapter(self._round(round_number) / "adapter", layout)
+        start = self.start
+        if start is None:
             return adapter_kind(self.recipe).initial(layout)
-        return read_adapter(self._round(round_number) / "adapter", layout)
+        if more := sorted(set(start) - set(layout.names)):
+            raise ModelError(
+                f"{self._start}: its tensor {more[0]} is none of the recipe's model: go on with the base model and the "
+                "section lora that it was trained with"
+            )
+        return layout.unflatten(layout.flatten(start))
+
+    @property
+    def start(self) -> Tensors | None:
+        """The adapter that the run began with; None if that is the recipe's initial one.
+
+        Raises:
+            ModelError: its file is damaged.
+        """
+        return None if self.recipe.continue_from is None else read_tensors(self._start)
 
     def optimizer(self, round_number: int) -> State:
         """The server optimiser's state after a finished round.
@@ -317,6 +347,10 @@ class RunStore:
     def publish(self, tensors: Tensors) -> str:
         """Writes the run's final adapter to `adapter/`; returns the SHA-256 (hex) of its weights."""
         return exporter_of(self.recipe).export(self.directory / "adapter", tensors, self.recipe)
+
+    @property
+    def _start(self) -> Path:
+        return self.directory / _START
 
     def _round(self, round_number: int) -> Path:
         return self.directory / "rounds" / f"{round_number:04d}"

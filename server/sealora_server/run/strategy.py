@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from flwr.serverapp.strategy import FedAdagrad, FedAdam, FedAvg, FedAvgM, FedYogi, Strategy
+from flwr.serverapp.strategy.fedopt import FedOpt
 from numpy.typing import NDArray
 
 from sealora_common.recipe import Recipe
@@ -26,7 +27,7 @@ def build_strategy(recipe: Recipe) -> Strategy:
     }
     rate = section.learning_rate
     match section.optimizer:
-        case "fedavg" if rate == 1.0:
+        case "fedavg" if rate == 1.0 and recipe.training.is_constant:
             return FedAvg(**common)
         case "fedavg":
             return FedAvgM(server_learning_rate=rate, server_momentum=0.0, **common)
@@ -38,6 +39,15 @@ def build_strategy(recipe: Recipe) -> Strategy:
             return FedYogi(eta=rate, beta_1=section.momentum, beta_2=section.beta_2, tau=section.tau, **common)
         case "fedadagrad":
             return FedAdagrad(eta=rate, tau=section.tau, **common)
+
+
+def set_learning_rate(strategy: Strategy, rate: float) -> None:
+    """Sets the learning rate of the steps that follow; moments stay. FedAvg has none and steps at 1."""
+    if isinstance(strategy, FedAvgM):
+        strategy.server_learning_rate = rate
+        strategy.server_opt = True  # which it leaves off where it begins at 1 without momentum
+    elif isinstance(strategy, FedOpt):
+        strategy.eta = rate
 
 
 def strategy_state(strategy: Strategy) -> State:

@@ -19,6 +19,7 @@ from sealora_common.records.events import RunFailed, RunInterrupted
 from sealora_common.records.names import SITES
 from sealora_common.storage.durable import open_to_append
 from sealora_server.export.peft_directory import read_tensors
+from sealora_server.run.starting_adapter import agreed_start, digest_of_adapter, read_starting_adapter
 from sealora_server.run.store import RunStore
 from sealora_server.simulation.engine import Engine, run_engine
 from sealora_server.simulation.sites import SimulatedSitesLike, prepare_sites, simulated_sites
@@ -40,12 +41,14 @@ class Simulation:
         directory: the run directory.
         engine: where the sites run.
         resume: go on with the run that is in the directory.
+        continue_from: a run's directory, or an adapter's, whose adapter the run begins with.
     """
 
     recipe: Recipe
     directory: Path
     engine: Engine = Engine.INLINE
     resume: bool = False
+    continue_from: Path | None = None
 
     def run(self, console: Console) -> None:
         """Runs it to the end, showing progress on `console`.
@@ -76,8 +79,12 @@ class Simulation:
         self._conclude(sites, store, console)
 
     def _store(self, recipe: Recipe) -> RunStore:
+        if self.continue_from is not None and recipe.continue_from is None:
+            # One person speaks for all parties here, so that nobody need be asked.
+            found = digest_of_adapter(read_starting_adapter(self.continue_from, recipe))
+            recipe = recipe.model_copy(update={"continue_from": found})
         if not self.resume:
-            return RunStore.create(self.directory, recipe)
+            return RunStore.create(self.directory, recipe, start=agreed_start(self.continue_from, recipe))
         store = RunStore.open(self.directory)
         if store.recipe.hash != recipe.hash:
             raise RecipeError(
@@ -88,7 +95,7 @@ class Simulation:
 
     def _conclude(self, sites: SimulatedSitesLike, store: RunStore, console: Console) -> None:
         final = read_tensors(store.directory / "adapter")
-        completions = sites.completions(store.recipe, store.directory / SITES, final, _COMPLETIONS)
+        completions = sites.completions(store.recipe, store.directory / SITES, final, _COMPLETIONS, store.start)
         write_completions(store.directory, completions)
         at_two_sites = sites.epsilon_at_two_sites(store.recipe)
         summary = write_summary(store.directory, at_two_sites)

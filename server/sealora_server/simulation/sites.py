@@ -29,7 +29,9 @@ class SimulatedSitesLike(Protocol):
     @staticmethod
     def epsilon_at_two_sites(recipe: Recipe) -> float | None: ...
     @staticmethod
-    def completions(recipe: Recipe, directory: Path, final: Tensors, count: int) -> list[Completion]: ...
+    def completions(
+        recipe: Recipe, directory: Path, final: Tensors, count: int, start: Tensors | None = None
+    ) -> list[Completion]: ...
 
 
 def simulated_sites() -> SimulatedSitesLike:

@@ -25,6 +25,14 @@ def epsilon_text(epsilon: float | None) -> str:
     return f"{up / 100:.2f}"
 
 
+def epochs_text(epochs: float | None) -> str:
+    """`1 epoch`, `2.4 epochs`."""
+    if epochs is None:
+        return MISSING
+    text = f"{epochs:.3g}" if epochs < 1000 else f"{epochs:.0f}"
+    return f"{text} epoch" if text == "1" else f"{text} epochs"
+
+
 def target_text(value: float | None) -> str:
     """A bound from the recipe, as short as it can be written: `8`, `1e-5`."""
     if value is None or not 0 < value < 1e-3:

@@ -84,6 +84,7 @@ _WRITERS = (
     "bytes_text",
     "change_text",
     "count_text",
+    "epochs_text",
     "time_text",
     "epsilon_text",
     "loss_text",
@@ -169,9 +170,7 @@ def _bytes_chart(summary: Summary, histories: Mapping[str, SiteHistory], state: 
         moved[number][1] += down
     if not moved:
         return None
-    groups = [
-        ("final" if number > summary.rounds else str(number), amounts) for number, amounts in sorted(moved.items())
-    ]
+    groups = [("final" if number > state.rounds else str(number), amounts) for number, amounts in sorted(moved.items())]
     return bar_chart(
         identifier="bytes",
         title="Bytes per round, all sites together",

@@ -17,6 +17,7 @@ from sealora_server.view.quantities import (
     bytes_text,
     change_text,
     count_text,
+    epochs_text,
     epsilon_text,
     loss_text,
     names_text,
@@ -49,6 +50,14 @@ def print_results(summary: Summary, completions: Sequence[Completion], run_dir: 
     if summary.epsilon_at_two_sites is not None:
         promised = target_text(summary.epsilon_at_two_sites)
         console.print(Text(f"Epsilon is each site's; who is in the data of two sites is promised {promised}.", "dim"))
+    if summary.continue_from is not None:
+        on_top = ", whose epsilon comes on top" if summary.is_private else ""
+        console.print(Text(f"Began with adapter {summary.continue_from[:12]} of an earlier run{on_top}.", "dim"))
+    if summary.stopped_early:
+        rounds = count_text(summary.rounds_finished, "round")
+        console.print(Text(f"Stopped early, after {rounds}: the held-out loss no longer improved.", "dim"))
+    if summary.kept_round not in {None, summary.rounds_finished}:
+        console.print(Text(f"Kept is the adapter of round {summary.kept_round}, whose held-out loss was best.", "dim"))
     _print_trouble(summary, console)
     for completion in completions:
         console.print()
@@ -59,7 +68,10 @@ def print_results(summary: Summary, completions: Sequence[Completion], run_dir: 
 
 def _headline(summary: Summary) -> Text:
     line = Text.assemble((summary.name, "bold"), f": {summary.rounds_finished} of ")
-    line.append(f"{count_text(summary.rounds, 'round')} in {time_text(summary.seconds)}")
+    line.append(f"{count_text(summary.rounds, 'round')}")
+    if summary.expected_epochs is not None:
+        line.append(f" ({epochs_text(summary.expected_epochs)} expected)")
+    line.append(f" in {time_text(summary.seconds)}")
     if summary.heldout_loss_before is not None and summary.heldout_loss_after is not None:
         line.append(f", {summary.heldout.name} {loss_text(summary.heldout_loss_before)} -> ")
         line.append(loss_text(summary.heldout_loss_after), style="bold")

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sealora_common.errors import StorageError
 from sealora_common.records.event_log import read_events
-from sealora_common.records.events import TurnedAway
+from sealora_common.records.events import RunStarted, TurnedAway
 from sealora_common.records.fold import fold
 from sealora_common.records.heldout_figure import HeldoutFigure
 from sealora_common.records.names import EVENTS, SUMMARY
@@ -88,11 +88,21 @@ class Summary(BaseModel):
     rounds: int
     """The recipe's."""
     rounds_finished: int
+    expected_epochs: float | None = None
+    """How often a record was expected to be drawn in the rounds that finished."""
+    continue_from: str | None = None
+    """SHA-256 of the values of the adapter that it began with, if that is an earlier run's: the figures before are of
+    that, and what that run spent on the same records comes on top of the epsilons here."""
+    stopped_early: bool = False
+    """Whether the held-out figures ended it before the recipe's last round."""
+    kept_round: int | None = None
+    """Rounds that the final adapter has been trained; null before there is one."""
     heldout: HeldoutFigure = HeldoutFigure()
     """What the three figures that follow are."""
     heldout_loss_before: float | None
     """Mean over the sites of the untrained adapter's figure on their held-out records."""
     heldout_loss_after: float | None
+    """Of the final adapter, whichever round it is of."""
     heldout_loss_change: float | None
     """after / before - 1: -0.25 is a fall by a quarter; null where the figure is no loss."""
     mechanism: str
@@ -156,7 +166,7 @@ def summary_of(state: RunState, histories: Mapping[str, SiteHistory]) -> Summary
     if started is None:
         raise ValueError("a run that has not started cannot be summed up")
     names = dict.fromkeys((*state.taking_part, *histories))
-    sites = tuple(_site_summary(name, histories.get(name)) for name in names)
+    sites = tuple(_site_summary(name, histories.get(name), state) for name in names)
     before, after = _heldout_losses(sites, state, histories)
     up, down = _bytes(sites, state)
     return Summary(
@@ -165,6 +175,10 @@ def summary_of(state: RunState, histories: Mapping[str, SiteHistory]) -> Summary
         status=state.ended or "running",
         rounds=started.rounds,
         rounds_finished=state.rounds_finished,
+        expected_epochs=_expected_epochs(state, started),
+        continue_from=started.continue_from,
+        stopped_early=state.stopped_early is not None,
+        kept_round=state.kept_round,
         heldout_loss_before=before,
         heldout_loss_after=after,
         heldout=started.heldout,
@@ -188,6 +202,12 @@ def summary_of(state: RunState, histories: Mapping[str, SiteHistory]) -> Summary
     )
 
 
+def _expected_epochs(state: RunState, started: RunStarted) -> float | None:
+    if started.expected_epochs is None or not started.rounds:
+        return None
+    return started.expected_epochs * state.rounds_finished / started.rounds
+
+
 def write_summary(run_dir: Path, epsilon_at_two_sites: float | None = None) -> Summary:
     """Sums the run up, stores that as `summary.json` and returns it.
 
@@ -203,11 +223,11 @@ def write_summary(run_dir: Path, epsilon_at_two_sites: float | None = None) -> S
     return summary
 
 
-def _site_summary(name: str, history: SiteHistory | None) -> SiteSummary:
+def _site_summary(name: str, history: SiteHistory | None, state: RunState) -> SiteSummary:
     if history is None:
         return SiteSummary(name=name)
     losses = dict(history.losses)
-    evaluated = [line.heldout_loss for line in history.rounds if line.kind == "evaluate"]
+    evaluated = any(line.kind == "evaluate" for line in history.rounds)
     return SiteSummary(
         name=name,
         epsilon=history.latest(lambda line: line.epsilon),
@@ -218,7 +238,7 @@ def _site_summary(name: str, history: SiteHistory | None) -> SiteSummary:
         bytes_up=sum(line.bytes_up for line in history.rounds),
         bytes_down=sum(line.bytes_down for line in history.rounds),
         heldout_loss_before=losses.get(0),
-        heldout_loss_after=evaluated[-1] if evaluated else None,
+        heldout_loss_after=losses.get(state.final_round) if evaluated else None,
     )
 
 
@@ -234,7 +254,7 @@ def _heldout_losses(
     if both:
         return fmean(before for before, _ in both), fmean(after for _, after in both)
     curve = dict(federation_curve(state, histories))
-    return curve.get(0), curve.get(state.rounds)
+    return curve.get(0), curve.get(state.final_round)
 
 
 def _bytes(sites: Sequence[SiteSummary], state: RunState) -> tuple[int, int]:

@@ -98,7 +98,7 @@ def test_an_adapter_that_is_none_is_refused(bench, case):
 def test_a_run_begins_with_the_adapter_of_the_recipe_s_seed_and_with_no_other(bench):
     chosen = bench.adapter + np.float32(1)
     said = refusal_of(bench.begin("site-0", bench.order(adapter=chosen), chosen))
-    assert said == "the first round's adapter is not the one the recipe's lora.seed gives: it was refused"
+    assert said == "the first round's adapter is not the one that the recipe gives: it was refused"
 
 
 @pytest.mark.parametrize("round_number", [1, 2])

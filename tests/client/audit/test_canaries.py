@@ -87,4 +87,5 @@ def test_only_canaries_that_are_in_are_trained_on_and_they_stand_first(tiny_site
     trained = canaries.among(site.records).units
     wanted = [unit for unit, kept in zip(canaries.population.units, canaries.included, strict=True) if kept]
     assert len(trained) == int(canaries.included.sum()) + len(site.records)
-    assert all(a is b for a, b in zip(trained, [*wanted, *site.records.units], strict=True))
+    expected = [example for unit in [*wanted, *site.records.units] for example in unit]
+    assert all(a is b for a, b in zip([example for unit in trained for example in unit], expected, strict=True))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sealora_client.audit.faults import FAULTS, applied
-from sealora_client.model.adapters.linear_weight import LinearWeight
+from sealora_client.model.adapters.rules.linear_weight import LinearWeight
 from sealora_client.training import clipped_sum, distributed, dp_sgd
 from sealora_client.training.gradients.per_example import LARGEST_GRID, PerExampleGradients
 from sealora_client.training.noise.rounded_gaussian import rounded_gaussian

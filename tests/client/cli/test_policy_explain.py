@@ -64,6 +64,7 @@ def test_a_recipe_that_is_allowed_is_allowed_line_by_line(explain):
         "minimum_survivors",
         "adversary",
         "base_models",
+        "adapters",
         "rank",
         "rounds",
         "learning_rate",

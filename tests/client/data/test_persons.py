@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import unicodedata
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sealora_client.data.persons import Persons, fold
+from sealora_client.data.source.places import Places
 from sealora_common.errors import DataError
 from sealora_common.recipe.sections.data import DataSection
 
-FILE = Path("site.jsonl")
+FILE = "site.jsonl"
 TWINS = [
     ("Ada", "ada"),
     ("Straße", "STRASSE"),
@@ -41,7 +41,7 @@ TWINS = [
 
 
 def persons(*values: object, folds: bool = False) -> list[str]:
-    known = Persons(FILE, DataSection(person_field="patient", fold_persons=folds))
+    known = Persons(Places(FILE), DataSection(person_field="patient", fold_persons=folds))
     return [known.of(line, {"patient": value}) for line, value in enumerate(values, start=1)]
 
 

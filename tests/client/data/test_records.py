@@ -5,9 +5,11 @@ import os
 import random
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from sealora_client.data.record import Record
 from sealora_client.data.records import read_records
@@ -241,3 +243,14 @@ def test_any_bytes_at_all_are_read_or_refused_in_one_sentence(tmp_path, content)
     path.write_bytes(content)
     with pytest.raises(DataError):
         read_records(path, SECTION)
+
+
+@pytest.mark.parametrize("column", ["patient", "split"])
+def test_whose_a_record_is_and_where_it_belongs_is_never_read_off_what_cannot_be_read(tmp_path, column):
+    """Such a field is not there for JSON, and a record without a part would be given one."""
+    rows = [{"prompt": p, "response": "r", "patient": p.encode(), "split": p.encode()} for p in ("p", "q")]
+    other = ({"patient", "split"} - {column}).pop()
+    table = pa.Table.from_pylist([{name: value for name, value in row.items() if name != other} for row in rows])
+    parquet.write_table(table, tmp_path / "site.parquet")
+    with pytest.raises(DataError, match=rf'row 1: the field "{column}" is bytes, which is no text: .*so too row 2'):
+        read_records(tmp_path / "site.parquet", BY_PERSON if column == "patient" else SECTION)

@@ -9,14 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sealora_client.data.record import Record
-from sealora_client.data.remarks import listed, remarks
+from sealora_client.data.remarks import remarks
+from sealora_client.data.source.places import Places
 
 PATH = Path("site.jsonl")
 
 
 def said(*texts: tuple[str, str]) -> list[str]:
     records = [Record(*text, line=line) for line, text in enumerate(texts, 1)]
-    return list(remarks(PATH, records, re.compile(re.escape("<|im_end|>"))))
+    return list(remarks(PATH, Places(str(PATH)), records, re.compile(re.escape("<|im_end|>"))))
 
 
 def test_nothing_is_said_of_records_that_differ():
@@ -50,8 +51,3 @@ def test_dropping_what_is_said_to_be_a_copy_leaves_each_text_once(texts):
     assert len(copies) == (len(set(texts)) < len(texts))
     if copies:
         assert copies[0].startswith(f"site.jsonl: {len(texts) - len(set(texts))} of {len(texts)} records")
-
-
-def test_only_the_first_lines_are_named():
-    assert listed([4]) == "line 4"
-    assert listed(range(9, 0, -1)) == "lines 1, 2, 3, 4, 5 and 4 more"

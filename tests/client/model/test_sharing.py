@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from sealora_client.model.sharing import HARMLESS, sharing_key
 from sealora_common.recipe import LoraSection, ModelSection, Recipe, parse_recipe
+from sealora_common.recipe.sections.adapter import SECTION_OF_KIND
 
 MINIMAL = "name: test\nrounds: 2\nmodel: {base: some/model}\n"
 DIGEST = "ab" * 32
@@ -24,6 +25,9 @@ APART = (
     "lora.dropout=0.5",
     "lora.target_modules=[q_proj]",
     "lora.last_layers=1",
+    "lora.scaling=sqrt_rank",
+    "lora.layers=[1]",
+    "adapter=ia3",
 )
 TOGETHER = (
     "name=other",
@@ -67,7 +71,7 @@ def names(kind: type[BaseModel], harmless: object) -> Iterator[str]:
 
 
 def test_every_field_is_in_the_key_or_named_as_harmless() -> None:
-    assert list(names(Recipe, HARMLESS)) == ["model", "lora"]
+    assert set(names(Recipe, HARMLESS)) == {"model", "adapter", *SECTION_OF_KIND.values()}
     apart = {override.partition("=")[0] for override in APART}
     for section, kind in (("model", ModelSection), ("lora", LoraSection)):
         assert {f"{section}.{name}" for name in names(kind, HARMLESS[section])} <= apart, "add the field to APART"

@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import yaml
+from flwr.app import ConfigRecord, RecordDict
 
 from sealora_client.round import order_check, participation
 from sealora_client.round.order_check import check_order
@@ -63,6 +64,20 @@ def test_an_order_outside_the_policy_s_hours_is_refused_by_the_line_and_costs_no
     )
     with bench.site.ledger() as ledger:
         assert ledger.charges() == []
+
+
+def test_an_order_for_a_larger_adapter_than_the_policy_s_is_refused_and_so_is_the_greeting(bench: Bench) -> None:
+    size = adapter_kind(bench.recipe).shared(bench.layout).size
+    decide(bench, most_parameters=size - 1)
+    said = (
+        f"policy.yaml: most_parameters is {size - 1}, but the recipe's adapter has {size} on this base model: the "
+        "order is refused"
+    )
+    assert refusal_of(bench.begin("site-0", bench.order())) == said
+    hello = RecordDict({"config": ConfigRecord({})})
+    assert refusal_of(bench.ask("site-0", "query.hello", hello)) == said
+    decide(bench, most_parameters=size)
+    assert payload_of(bench.ask("site-0", "query.hello", hello))
 
 
 def test_an_order_within_the_hours_is_taken_and_its_round_goes_on_after_them(
@@ -125,10 +140,21 @@ LOCAL = {"mechanism": "local", "epsilon": 8.0, "delta": 1e-5}
 
 
 def show(
-    *, own: int = 1, fewest: int = 3, mechanism: str = "local", at: datetime | None = None, **changes: Any
+    *,
+    own: int = 1,
+    fewest: int = 3,
+    mechanism: str = "local",
+    at: datetime | None = None,
+    patience: int | None = None,
+    **changes: Any,
 ) -> None:
     """Shows a site among twelve, whose sums may be opened from three on, a good order of round 1, or a changed one."""
-    recipe = pure_recipe(privacy=LOCAL, sealing={"groups": own, "min_survivors": 3}, sites={"minimum": 12})
+    recipe = pure_recipe(
+        privacy=LOCAL,
+        sealing={"groups": own, "min_survivors": 3},
+        sites={"minimum": 12},
+        server={"early_stopping": None if patience is None else {"patience": patience}},
+    )
     recipe = recipe.model_copy(update={"privacy": recipe.privacy.model_copy(update={"mechanism": mechanism})})
     home = Consortium(12)
     policy = SitePolicy(epsilon_limit=8, delta_limit=1e-5, minimum_sites=fewest)
@@ -197,6 +223,16 @@ def test_the_recipe_s_last_round_is_trained_and_no_later_one() -> None:
     show(round_number=3)
     with pytest.raises(OrderRefusedError, match="the order is for round 4 of a recipe of 3 rounds"):
         show(round_number=4)
+
+
+def test_a_run_may_be_ended_early_where_the_recipe_says_so_and_not_before_its_patience_is_over() -> None:
+    for number in (3, 4):
+        show(patience=1, purpose="evaluate", round_number=number)
+    for number in (1, 2, 5):
+        with pytest.raises(OrderRefusedError, match=r"once, after the last or where server.early_stopping may end it"):
+            show(patience=1, purpose="evaluate", round_number=number)
+    with pytest.raises(OrderRefusedError, match="to evaluate in round 3, but a run of 3 rounds evaluates by itself"):
+        show(purpose="evaluate", round_number=3)
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,24 @@ def test_it_is_opened_once_and_again_when_a_file_or_its_records_change(directory
     assert open_site(directory) is not grown
 
 
+def test_it_is_opened_again_when_a_file_of_its_description_comes_or_changes(directory):
+    """By its description: neither site.yaml nor the description changes."""
+    records = open_site(directory).config.data
+    (directory / "notes").mkdir()
+    (directory / "notes" / "a.jsonl").write_bytes(records.read_bytes())
+    (directory / "data.yaml").write_text("files: [notes/*.jsonl]\n")
+    site = yaml.safe_load((directory / "site.yaml").read_text())
+    (directory / "site.yaml").write_text(yaml.safe_dump(site | {"data": "data.yaml"}))
+    opened = open_site(directory)
+    assert len(opened.data.train) == 25
+    assert open_site(directory) is opened
+    (directory / "notes" / "b.jsonl").write_text('{"prompt": "What is 99?", "response": "99.", "split": "train"}\n')
+    grown = open_site(directory)
+    assert len(grown.data.train) == 26
+    (directory / "notes" / "b.jsonl").write_text('{"prompt": "What is it?", "response": "99.", "split": "test"}\n')
+    assert open_site(directory).data is grown.data  # what cannot be used stops no site
+
+
 def spoil_twins(path):
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     lines[-1]["patient"] = lines[-2]["patient"].upper()

@@ -70,6 +70,17 @@ REFUSED = {
         {"sealing": STRICT | {"groups": 5, "min_survivors": 2}, "sites": {"minimum": 10}, "count": 14},
         "policy.yaml: minimum_sites is 3, but the smallest of the recipe's 5 groups has 2",
     ),
+    "a kind of adapter, by default": (
+        {},
+        {"adapter": "ia3"},
+        "policy.yaml: adapters is lora, but the recipe's adapter is ia3",
+    ),
+    "a rank": ({"rank": [1, 4]}, {"lora": {"rank": 8}}, "policy.yaml: rank is 1 to 4, but the recipe's lora.rank is 8"),
+    "modules of another kind": (
+        {"adapters": ["ia3"], "target_modules": ["k_proj"]},
+        {"adapter": "ia3"},
+        "policy.yaml: target_modules is k_proj, but the recipe's ia3.target_modules is auto",
+    ),
     "a weaker seal": (
         {},
         {"sealing": STRICT | {"adversary": "curious"}},
@@ -95,6 +106,18 @@ def test_each_line_can_be_relaxed_in_so_many_words():
     check({}, **grouped)  # each site's vector is private by itself
     without = {"allow_without_privacy": True, "allow_groups_without_privacy": True}
     check(without, privacy={"mechanism": "none"}, **grouped)
+
+
+def test_kinds_of_adapters_are_allowed_by_name_and_limits_are_asked_of_kinds_that_have_what_they_limit():
+    check({"adapters": ["lora", "ia3"], "rank": [1, 4]}, adapter="ia3")
+
+
+def test_a_limit_on_numbers_holds_for_every_kind_and_is_met_by_as_many():
+    policy = SitePolicy(**POLICY, most_parameters=1000)
+    policy.check_size(1000)
+    with pytest.raises(PolicyError, match=r"most_parameters is 1000, but the recipe's adapter has 1001 on this base"):
+        policy.check_size(1001)
+    SitePolicy(**POLICY).check_size(10**12)
 
 
 def test_by_default_a_policy_wants_three_sites_a_malicious_server_and_privacy():

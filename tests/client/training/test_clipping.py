@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from sealora_client.model.adapters.linear_weight import LinearWeight
+from sealora_client.model.adapters.rules.linear_weight import LinearWeight
 from sealora_client.training.gradients.per_example import LARGEST_GRID, ClippedRows, PerExampleGradients
 from sealora_common.round.clip_norm import VOTE, steps_of_gradient
 

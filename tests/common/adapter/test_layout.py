@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -103,3 +105,22 @@ def test_unflattened_tensors_are_copies():
     vector = np.zeros(LAYOUT.size, dtype=np.float32)
     LAYOUT.unflatten(vector)[LAYOUT.names[0]][:] = 1
     assert not vector.any()
+
+
+VALUES = np.array([1.5, -0.25], dtype="<f4")
+BASED = AdapterLayout((TensorSpec("m.norm.weight", (2,), VALUES.tobytes()), TensorSpec("m.lora_B.weight", (4, 2))))
+
+
+def test_values_of_the_base_model_are_part_of_a_layout():
+    again = AdapterLayout.from_json(json.loads(json.dumps(BASED.to_json())))
+    assert again == BASED
+    assert again.digest == BASED.digest
+    assert {name: value.tolist() for name, value in again.base_values().items()} == {"m.norm.weight": [1.5, -0.25]}
+    other = AdapterLayout((TensorSpec("m.norm.weight", (2,), (2 * VALUES).tobytes()), BASED.tensors[1]))
+    assert len({layout.digest for layout in (BASED, other, AdapterLayout.of(BASED.unflatten(np.zeros(10))))}) == 3
+
+
+@pytest.mark.parametrize("values", ["", "AAAA", "AADAPwAAgL4AAAAA", "no base64!!!"])
+def test_values_that_are_not_the_tensor_s_are_refused(values):
+    with pytest.raises(ModelError, match=r"m\.norm\.weight"):
+        AdapterLayout.from_json([("m.norm.weight", [2], values)])

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from sealora_common.recipe import DataSection, Recipe, TrainingSection, load_recipe, parse_recipe
 from sealora_common.recipe.hash import NOT_AGREED, AddedLater, agreed_hash
+from sealora_common.recipe.sections.adapter import SECTION_OF_KIND
 from sealora_common.recipe.sections.section import Section
 
 CONFIGS = Path(__file__).parents[3] / "configs"
@@ -239,6 +240,7 @@ def test_recipes_that_differ_in_any_field_differ_in_their_hash(data: st.DataObje
     assert len({recipe.hash for recipe in recipes}) == len(set(map(repr, agreed)))
 
 
+BOTH_NAMED = {"adapter": "ia3", "ia3": {"target_modules": ["b"], "feedforward_modules": ["b"]}}
 PREFERENCES = {"data": {"layout": "preference"}, "privacy": {"heldout_clip": 1000.0}}
 FEEDBACK = {"data": {"layout": "feedback"}, "objective": {"kind": "kto_zero"}}
 BASES = {
@@ -262,21 +264,29 @@ BASES = {
     ("data", "labels"): {"data": {"layout": "labelled"}},
     ("data", "long_texts"): {"data": {"layout": "text"}},
     ("data", "learned_turns"): {"data": {"layout": "messages"}},
+    ("ia3", "target_modules"): BOTH_NAMED,
+    ("ia3", "feedforward_modules"): BOTH_NAMED,
     ("privacy", "spare_rounds"): {
         "privacy": {"mechanism": "distributed"},
         "training": {"steps_per_round": 1},
         "sealing": {"ring_bits": 24},
     },
+    ("server", "early_stopping"): {"rounds": 3},
+    ("training", "epochs"): {"training": {"sample_rate": 0.5, "steps_per_round": 1}},
+    ("training", "seed"): {"privacy": {"mechanism": "none"}},
+    ("training", "momentum"): {"training": {"optimizer": "sgd"}},
 }
 """Of fields that only recipes of a kind may have."""
 
 
 @pytest.mark.parametrize("path", sorted(paths(Recipe)), ids=".".join)
 def test_every_field_enters_the_hash_but_the_simulated_sites(path: tuple[str, ...]) -> None:
-    base = yaml.safe_load(MINIMAL) | {"data": {"person_field": "who"}, "sites": {"minimum": 9}} | BASES.get(path, {})
+    kind = next((kind for kind, name in SECTION_OF_KIND.items() if name == path[0]), "lora")
+    base = yaml.safe_load(MINIMAL) | {"data": {"person_field": "who"}, "sites": {"minimum": 9}, "adapter": kind}
+    base |= BASES.get(path, {})
     before = Recipe.model_validate(base)
-    candidates = (None, True, False, 1, 2, 3, 4, 5, 24, 0.25, 0.5, "x", "ab" * 32, ["a"], {"a": "b"}, {"text": "b"})
-    candidates += ({"a": 2}, "2024-07-26")
+    scalars = (None, True, False, 1, 2, 3, 4, 5, 24, 0.25, 0.5, "x", "ab" * 32, "2024-07-26")
+    candidates = (*scalars, ["a"], [1], [0.5, 0.5], {"a": "b"}, {"a": 2}, {"text": "b"}, {"patience": 1})
     others = [recipe for value in (*candidates, *words_of(path)) if (recipe := changed(base, path, value)) is not None]
     others = [recipe for recipe in others if recipe != before]
     assert others, "no value of another recipe was found: add one to the candidates"

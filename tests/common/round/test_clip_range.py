@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,6 +34,17 @@ def test_the_first_range_follows_from_the_recipe():
     sgd = recipe(training={"optimizer": "sgd"}, privacy={"clip_norm": 0.5})
     assert initial_range(sgd) == pytest.approx(WIDEST / 2)
     assert initial_range(FIXED) == 0.25
+
+
+@given(st.floats(0.01, 0.99), st.integers(1, 12))
+def test_with_momentum_it_is_as_far_as_torch_s_sgd_goes_on_equal_gradients(momentum, steps):
+    own = recipe(training={"optimizer": "sgd", "learning_rate": 0.1, "momentum": momentum, "steps_per_round": steps})
+    weight = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    optimizer = torch.optim.SGD([weight], lr=0.1, momentum=momentum)
+    for _ in range(steps):
+        weight.grad = -torch.ones(1, dtype=torch.float64)
+        optimizer.step()
+    assert initial_range(own) == pytest.approx(1.5 * weight.item())
 
 
 @pytest.mark.parametrize("own", [AUTO, ROTATED])
@@ -83,6 +95,15 @@ def test_a_range_that_the_recipe_fixes_stays(total, clipped, used):
 def test_the_range_follows_the_largest_coordinate_of_the_sum(largest):
     total = np.array([0.001, -largest, 0.0])
     assert next_range(AUTO, WIDEST, total, 0.0) == pytest.approx(1.25 * largest)
+
+
+def test_the_range_goes_with_the_learning_rate():
+    same = next_range(AUTO, WIDEST, np.array([0.01]), 0.0)
+    assert next_range(AUTO, WIDEST, np.array([0.01]), 0.0, 2.0) == pytest.approx(2 * same)
+    assert next_range(AUTO, WIDEST, np.array([0.01]), 0.0, 0.5) == pytest.approx(same / 2)
+    assert next_range(AUTO, WIDEST / 16, np.zeros(3), 1.0, 3.0) == pytest.approx(WIDEST * 6 / 16)
+    # One that clipped already is made no narrower: an order could not name it.
+    assert next_range(AUTO, WIDEST / 64, np.zeros(3), 1.0, 0.1) == pytest.approx(WIDEST / 32)
 
 
 @given(st.floats(2e-3, 1), st.floats(1.1e-3, 1))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
 import pytest
 from flwr.app import ConfigRecord
 
@@ -283,3 +284,18 @@ def test_what_a_node_reports_reaches_the_operator_in_one_line():
     with pytest.raises(FederationError, match="the site's Flower node reported: ValueError: no") as caught:
         enrolled.wait()
     assert "\n" not in str(caught.value)
+
+
+def test_a_site_whose_base_model_has_other_values_is_turned_away():
+    """Where an adapter begins with them: most sites say what they are."""
+    layouts = [
+        AdapterLayout((TensorSpec("m.norm.weight", (2,), np.array(values, dtype="<f4").tobytes()),))
+        for values in ((1.0, 1.0), (1.0, 1.5))
+    ]
+    enrolled, sites = enrolment(4, sites={"stage_timeout": 60.0})
+    for site in sites.values():
+        site.layout = layouts[site.name == "site-2"]
+    assert enrolled.wait() == layouts[0]
+    assert enrolled.ready == ("site-0", "site-1", "site-3")
+    (away,) = enrolled.turned_away
+    assert "it has another base model" in away.reason

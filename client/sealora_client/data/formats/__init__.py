@@ -1,5 +1,6 @@
-"""How objects lie in a file: one file a kind of file (`Rows`), behind `choice`.
+"""How objects lie in a file: one file a kind of file (`FileKind`), behind `choice`.
 
-What of an object makes a record is a layout's (`layouts`), and the two do not know each other. Whose a record is, which
-part of the data it belongs to and what is refused of the file as a whole is `records`' for all of them.
+A kind gives a file's rows, one after the other, and tells each that cannot be read. What of a row makes a record is a
+layout's (`layouts`), and the two do not know each other: what stands between them is a `Row`. That a site's data may be
+several files, or none but a database, is `source`'s.
 """

@@ -1,27 +1,31 @@
-"""What reading records asks of a kind of file: its objects, with their places."""
+"""What stands between a kind of file and a layout: a row, one object of a site's data."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from sealora_common.errors import DataError
 
 
 @dataclass(frozen=True)
 class Row:
-    """One object of a data file, of whatever kind the file is.
+    """One object of a site's data, of whatever kind the file is, or of a database.
 
     Attributes:
         place: file and line, to begin a sentence with.
-        line: where it stands in its file, from 1.
+        line: its number, from 1, which no other row of the site's data has. In one file, where it stands there.
         fields: values as JSON has them, by name.
+        unfit: fields that are there and whose values JSON has no form for, with what they are ("bytes").
+        said: what of the fields is the file's own, as it stands there, where a description has added to it or read more
+            into it: a record is known again by that. None if that is all of them.
     """
 
     place: str
     line: int
     fields: Mapping[str, object]
+    unfit: Mapping[str, str] = field(default_factory=dict)
+    said: Mapping[str, object] | None = None
 
     def text(self, field: str, absent: str) -> str:
         """The text in `field`, which is not blank.
@@ -49,7 +53,12 @@ class Row:
         return self.text(field, "")
 
     def missing(self, field: str, absent: str) -> DataError:
-        """Says that there is no such field; arguments as of `text`."""
+        """Says that there is no such field, or none that can be read; arguments as of `text`."""
+        if field in self.unfit:
+            return DataError(
+                f'{self.place}: the field "{field}" is {self.unfit[field]}, which is no text: write it as text, or '
+                "name another field"
+            )
         return DataError(f'{self.place}: the field "{field}" is missing: {absent}')
 
     def checked_text(self, value: object, what: str, otherwise: str = "drop the record") -> str:
@@ -72,10 +81,3 @@ class Row:
                 f"{self.place}: {what} holds half of a surrogate pair, which is no text: write the whole character"
             ) from error
         return value
-
-
-Rows = Callable[[Path], Iterator[Row]]
-"""A kind of file: its objects in order, one at a time.
-
-Raises `DataError` where the file cannot be read or holds something else, with the place.
-"""

@@ -7,7 +7,7 @@ from typing import Protocol
 from peft import PeftModel
 from transformers import PreTrainedModel
 
-from sealora_client.model.adapters.trained_tensor import TrainedTensor
+from sealora_client.model.adapters.rules.trained_tensor import TrainedTensor
 
 
 class Attachment(Protocol):

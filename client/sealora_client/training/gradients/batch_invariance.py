@@ -31,12 +31,13 @@ from sealora_client.model.fixed_shape import padded_length, padded_lengths
 from sealora_client.objective.choice import objective_of
 from sealora_client.objective.objective import Objective
 from sealora_client.training.gradients.per_example import PerExampleGradients
-from sealora_common.adapter import AdapterLayout, adapter_kind
+from sealora_common.adapter import AdapterLayout, Tensors, adapter_kind
 from sealora_common.errors import ModelError
 from sealora_common.recipe import Recipe
 
 _ADAPTER_STD = 0.02
-"""Of the made-up adapter: where B is zero, as at the start of a run, A has no gradient and the adapter no part."""
+"""Of the made-up adapter about the one a run starts with: where LoRA's B is zero, A has no gradient and the adapter no
+part; and where a vector that scales were about zero, nothing of the base model would come through it."""
 
 _MIXED = 0.05
 """Relative difference of gradients' norms above which rows are mixed, not only rounded differently."""
@@ -86,7 +87,7 @@ def require_batch_invariant(model: AdaptedModel, recipe: Recipe) -> None:
 
     Args:
         model: the loaded model, on the device it trains on.
-        recipe: `objective`, `lora.aggregation`, `data.max_tokens` and `training.micro_batch_size` are read.
+        recipe: its `objective` and kind of adapter, `data.max_tokens` and `training.micro_batch_size` are read.
 
     Raises:
         ModelError: rows depend on each other, on their place or on the padding, or gradients cannot be told apart by
@@ -107,7 +108,7 @@ def require_batch_invariant(model: AdaptedModel, recipe: Recipe) -> None:
     with model.lock:
         if asked in _passed.setdefault(model, set()):
             return
-        with _undisturbed(model):
+        with _undisturbed(model, adapter_kind(recipe).initial(model.layout)):
             for layout in halves.values():
                 for length in sorted({lengths[0], lengths[-1]}, reverse=True):
                     longest = min(length - 1, recipe.data.max_tokens)
@@ -212,14 +213,14 @@ def _examples(model: AdaptedModel, objective: Objective, count: int, longest: in
 
 
 @contextmanager
-def _undisturbed(model: AdaptedModel) -> Iterator[None]:
-    """A made-up adapter is in the model meanwhile, and dropout is off; everything is put back afterwards."""
+def _undisturbed(model: AdaptedModel, initial: Tensors) -> Iterator[None]:
+    """A made-up adapter about `initial` is in the model, and dropout is off; everything is put back afterwards."""
     adapter = model.read(model.layout.names)
     modes = [(module, module.training) for module in model.model.modules()]
     wanted = [(parameter, parameter.requires_grad) for parameter in model.model.parameters()]
     generator = np.random.default_rng(0)
     try:
-        model.write({spec.name: generator.normal(0, _ADAPTER_STD, spec.shape) for spec in model.layout.tensors})
+        model.write({name: value + generator.normal(0, _ADAPTER_STD, value.shape) for name, value in initial.items()})
         model.model.eval()
         yield
     finally:

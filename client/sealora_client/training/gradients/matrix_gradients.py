@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sealora_client.model.adapters.trained_tensor import TrainedTensor
+from sealora_client.model.adapters.rules.trained_tensor import TrainedTensor
 
 _ODD_STEP = 0x1E3779B97F4A7C16
 """Between the weights of a fingerprint: even, so that all of them are odd."""

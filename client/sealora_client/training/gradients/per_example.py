@@ -34,7 +34,7 @@ from types import TracebackType
 import torch
 from torch import Tensor, nn
 
-from sealora_client.model.adapters.trained_tensor import Forward, Sink, TrainedTensor
+from sealora_client.model.adapters.rules.trained_tensor import Forward, Sink, TrainedTensor
 from sealora_client.training.gradients.matrix_gradients import MatrixGradients, Owners
 from sealora_client.training.gradients.supported import require_supported
 from sealora_common.errors import ModelError
@@ -105,7 +105,7 @@ class PerExampleGradients:
     def __enter__(self) -> PerExampleGradients:
         for index, tensor in enumerate(self._tensors):
             self._replaced.append((tensor.module, tensor.module.__dict__.get("forward")))
-            tensor.module.__dict__["forward"] = tensor.forward(self._sink(index))
+            tensor.module.__dict__["forward"] = tensor.forward(self._sink(index), tensor.module.forward)
         return self
 
     def __exit__(

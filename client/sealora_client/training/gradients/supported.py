@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sealora_client.model.adapters.trained_tensor import TrainedTensor
+from sealora_client.model.adapters.rules.trained_tensor import TrainedTensor
 from sealora_common.errors import ModelError
 
 

@@ -1,5 +1,7 @@
 """LoRA (Hu et al. 2021, arXiv:2106.09685): two matrices beside a linear layer, W + (alpha / rank) B A.
 
+With `lora.scaling: sqrt_rank` it is W + (alpha / sqrt(rank)) B A (Kalajdzievski 2023, arXiv:2312.03732).
+
 >>> layout = AdapterLayout((TensorSpec("m.lora_A.weight", (2, 8)), TensorSpec("m.lora_B.weight", (4, 2))))
 >>> Lora(LoraSection()).trained(layout, round_number=1).names
 ('m.lora_B.weight',)
@@ -8,19 +10,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from sealora_common.adapter.kind import AdapterKind, PeftConfiguration
+from sealora_common.adapter.kind import PEFT_PREFIX, AdapterKind, PeftConfiguration
+from sealora_common.adapter.kinds.drawn import uniform
 from sealora_common.adapter.layout import AdapterLayout, Tensors, TensorSpec
 from sealora_common.recipe.sections.lora import LoraSection
 from sealora_common.recipe.sections.model import ModelSection
 
 _A = ".lora_A.weight"
 _B = ".lora_B.weight"
-_PREFIX = "base_model.model."  # of PEFT, before the base model's own names
 
 
 class LoraConfiguration(PeftConfiguration):
@@ -33,6 +34,12 @@ class LoraConfiguration(PeftConfiguration):
     bias: str = "none"
     fan_in_fan_out: bool = False
     inference_mode: bool = True
+
+
+class RankStabilisedLoraConfiguration(LoraConfiguration):
+    """With `lora.scaling: sqrt_rank`; a kind of its own, as PEFT's file of every other adapter keeps its bytes."""
+
+    use_rslora: bool = True
 
 
 @dataclass(frozen=True)
@@ -48,19 +55,14 @@ class Lora(AdapterKind):
     def initial(self, layout: AdapterLayout) -> Tensors:
         """A uniform in +-1/sqrt(in_features), B zero.
 
-        The range is that of PEFT's default (Kaiming uniform with a = sqrt(5)). The draws come from Philox4x64-10
-        (Salmon et al. 2011), keyed by the public seed and the tensor's position, by integer arithmetic alone, so
-        every machine gets the same bits. Nothing secret depends on them.
+        The range is that of PEFT's default (Kaiming uniform with a = sqrt(5)), and every machine gets the same bits.
         """
         tensors: Tensors = {}
         for position, spec in enumerate(layout.tensors):
             if not _is_a(spec):
                 tensors[spec.name] = np.zeros(spec.shape, dtype=np.float32)
                 continue
-            words = np.random.Philox(key=(self.section.seed << 32) + position).random_raw(spec.size)
-            unit = (words >> np.uint64(40)).astype(np.float32) / np.float32(1 << 23) - np.float32(1.0)
-            bound = np.float32(1.0 / math.sqrt(spec.shape[1]))
-            tensors[spec.name] = (unit * bound).reshape(spec.shape)
+            tensors[spec.name] = uniform(spec, 1.0 / math.sqrt(spec.shape[1]), self.section.seed, position)
         return tensors
 
     def shared(self, layout: AdapterLayout) -> AdapterLayout:
@@ -81,11 +83,13 @@ class Lora(AdapterKind):
         want_a = aggregation == "alternating" and round_number % 2 == 0
         return AdapterLayout(tuple(tensor for tensor in layout.tensors if _is_a(tensor) == want_a))
 
-    def peft_configuration(self, model: ModelSection, names: Iterable[str]) -> LoraConfiguration:
-        """PEFT's own, for the layers that `names` belong to."""
+    def peft_configuration(self, model: ModelSection, layout: AdapterLayout) -> LoraConfiguration:
+        """PEFT's own, for the layers that the tensors belong to."""
         # base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight -> model.layers.0.self_attn.q_proj
-        modules = {name.removeprefix(_PREFIX).removesuffix(_A).removesuffix(_B) for name in names}
-        return LoraConfiguration(
+        modules = {name.removeprefix(PEFT_PREFIX).removesuffix(_A).removesuffix(_B) for name in layout.names}
+        stabilised = self.section.scaling == "sqrt_rank"
+        configuration = RankStabilisedLoraConfiguration if stabilised else LoraConfiguration
+        return configuration(
             peft_type="LORA",
             task_type="CAUSAL_LM",
             base_model_name_or_path=model.base,

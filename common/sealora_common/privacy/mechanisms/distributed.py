@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sealora_common.privacy.mechanisms.calibrated import calibrated_round
-from sealora_common.privacy.mechanisms.mechanism import PrivacyMechanism, Repeat, require_flat_clipping
+from sealora_common.privacy.mechanisms.mechanism import PrivacyMechanism, Repeat, require_flat_clipping, require_no_seed
 from sealora_common.privacy.releases import TrainingPlan
 from sealora_common.round.sum_grid import SumGrid
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from sealora_common.recipe import Recipe
 
 _NARROWEST_RING = 20  # bits: below it a distributed sum has too few levels for both noise and gradients
+
+_OF_THE_SITES_OPTIMIZER = ("betas", "eps", "momentum", "weight_decay", "proximal_mu")
 
 
 class Distributed(PrivacyMechanism):
@@ -25,11 +27,18 @@ class Distributed(PrivacyMechanism):
 
     def require(self, recipe: Recipe) -> None:
         """As the base says."""
+        require_no_seed(recipe)
         if recipe.training.steps_per_round != 1:
             raise ValueError(
                 f"privacy.mechanism: distributed takes one step a round, but training.steps_per_round is "
                 f"{recipe.training.steps_per_round}: set it to 1 and raise rounds"
             )
+        for name in _OF_THE_SITES_OPTIMIZER:
+            if getattr(recipe.training, name) != type(recipe.training).model_fields[name].default:
+                raise ValueError(
+                    f"training.{name} belongs to steps that sites take, and with privacy.mechanism: distributed the "
+                    "server takes them: leave it out, and choose in section server"
+                )
         if recipe.sealing.ring_bits < _NARROWEST_RING:
             raise ValueError(
                 f"privacy.mechanism: distributed needs sealing.ring_bits of {_NARROWEST_RING} or more (24 serves "

@@ -9,6 +9,7 @@ from sealora_common.privacy.mechanisms.mechanism import (
     PrivacyMechanism,
     Repeat,
     require_flat_clipping,
+    require_no_seed,
     require_no_spare_rounds,
 )
 from sealora_common.privacy.releases import TrainingPlan
@@ -31,6 +32,7 @@ class Local(PrivacyMechanism):
 
     def require(self, recipe: Recipe) -> None:
         """As the base says."""
+        require_no_seed(recipe)
         require_no_spare_rounds(recipe)
         require_flat_clipping(recipe)
         if recipe.privacy.target_quantile is not None and recipe.training.optimizer == "sgd":

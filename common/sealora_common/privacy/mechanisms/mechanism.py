@@ -74,6 +74,10 @@ class PrivacyMechanism(ABC):
         """
         return ("clipped",) if recipe.privacy.target_quantile is None else ("clipped", "unclipped")
 
+    def seed(self, recipe: Recipe) -> int | None:
+        """What samples and roundings of the run follow from; None for the kernel's generator, as all secrets need."""
+        return None
+
     def grid(self, recipe: Recipe, roster_size: int) -> SumGrid | None:
         """The integer grid of a round's sum; None where deltas are summed.
 
@@ -93,6 +97,19 @@ def require_no_spare_rounds(recipe: Recipe) -> None:
         raise ValueError(
             f"privacy.spare_rounds is {recipe.privacy.spare_rounds}, but only with privacy.mechanism: distributed "
             f"does a repeated round cost anything, and here it is {recipe.privacy.mechanism}: leave spare_rounds out"
+        )
+
+
+def require_no_seed(recipe: Recipe) -> None:
+    """Refuses a seed in a recipe that everybody has: who knows the samples and the noise knows what they hide.
+
+    Raises:
+        ValueError: there is one.
+    """
+    if recipe.training.seed is not None:
+        raise ValueError(
+            f"training.seed is {recipe.training.seed}, but with privacy.mechanism: {recipe.privacy.mechanism} samples "
+            "and noise must be secret, and would follow from it: leave it out, or take privacy.mechanism: none"
         )
 
 

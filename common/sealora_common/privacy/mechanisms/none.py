@@ -30,6 +30,15 @@ class NoPrivacy(PrivacyMechanism):
         require_no_spare_rounds(recipe)
         if recipe.privacy.target_quantile is not None:
             raise ValueError(NOT_ADAPTABLE)
+        if recipe.training.seed is not None and (recipe.sealing.rotation or recipe.sealing.groups > 1):
+            raise ValueError(
+                "training.seed repeats a run, but rotations and groups are drawn anew in each: leave out "
+                "sealing.rotation and sealing.groups, or the seed"
+            )
+
+    def seed(self, recipe: Recipe) -> int | None:
+        """The recipe's, for nothing is promised that it could give away."""
+        return recipe.training.seed
 
     def training_plan(self, recipe: Recipe, roster_size: int) -> TrainingPlan:
         """As the base says: the same samples, and no noise."""

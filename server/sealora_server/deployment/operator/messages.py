@@ -32,6 +32,8 @@ class Submit(Message):
     """YAML."""
     roster: str
     """JSON, signed by the coordinator."""
+    continue_from: str | None = None
+    """Directory, on this machine, of the run or adapter that it begins with."""
 
 
 class Stop(Message):

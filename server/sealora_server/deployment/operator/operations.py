@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import UTC, datetime
+from pathlib import Path
 
 from sealora_common.config import from_json
 from sealora_common.errors import SealoraError, UnreadableError
@@ -25,6 +26,7 @@ from sealora_server.deployment.operator.messages import (
 )
 from sealora_server.deployment.runs.managed import ManagedRun, RunHost
 from sealora_server.deployment.runs.submission import check_submission, create_run
+from sealora_server.run.starting_adapter import agreed_start
 
 log = logging.getLogger(__name__)
 
@@ -108,8 +110,10 @@ class Operations:
         nodes = nodes.with_nodes(added)
         directory = self._host.server.runs / request.name
         check_submission(directory, recipe, roster, self._server_key)
+        named = None if request.continue_from is None else Path(request.continue_from)
+        start = await asyncio.to_thread(agreed_start, named, recipe)
         await self._change_nodes(nodes)
-        create_run(directory, recipe, roster)
+        create_run(directory, recipe, roster, start)
         run = ManagedRun(self._host, directory)
         self.runs[run.name] = run
         run.start()

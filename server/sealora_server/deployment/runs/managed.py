@@ -169,7 +169,7 @@ class ManagedRun:
             condition=self.condition,
             said=said,
             finished_rounds=state.rounds_finished,
-            rounds=state.rounds,
+            rounds=state.planned_rounds,
             waiting_for=waiting,
             turned_away=() if self.condition == "finished" else state.turned_away,
         )

@@ -8,7 +8,10 @@ from sealora_common.records.run_state import RunState
 def progress_text(state: RunState) -> str:
     """A sentence on where the run is."""
     if state.is_complete:
-        return f"all {state.rounds} rounds are finished"
+        said = f"all {state.rounds} rounds are finished"
+        if state.stopped_early is not None:
+            said = f"stopped early after {state.rounds} of {state.planned_rounds} rounds"
+        return said if state.final_round == state.rounds else f"{said}; kept is round {state.final_round}'s adapter"
     stage = state.present_stage
     if stage is None:
         finished = state.rounds_finished

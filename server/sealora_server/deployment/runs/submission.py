@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from sealora_common.adapter import Tensors
 from sealora_common.config import SMALL, from_json, read_file
 from sealora_common.errors import UnreadableError
 from sealora_common.identity import key_fingerprint
@@ -47,13 +48,19 @@ class Operation(BaseModel):
         write_atomically(directory / _WANTED, self.model_dump_json(indent=2).encode() + b"\n")
 
 
-def create_run(directory: Path, recipe: Recipe, roster: Roster) -> None:
+def create_run(directory: Path, recipe: Recipe, roster: Roster, start: Tensors | None = None) -> None:
     """Makes the directory of a run that is wanted to run, once `check_submission` has accepted it.
+
+    Args:
+        directory: where it is kept.
+        recipe: what is run.
+        roster: among whom.
+        start: the adapter that it begins with, if that is an earlier run's.
 
     Raises:
         StorageError: there is a run in the directory, or it cannot be written.
     """
-    RunStore.create(directory, recipe, server_key=_IDENTITY_FROM_RUN)
+    RunStore.create(directory, recipe, server_key=_IDENTITY_FROM_RUN, start=start)
     roster.save(directory / "roster.json")
     # Last: a directory without it was cut short, and is left alone at the next start.
     Operation(condition="running").save(directory)

@@ -17,6 +17,7 @@ from sealora_common.records.events import (
     SiteFailed,
     SitesReady,
     Stage,
+    StoppedEarly,
     SumSpoilt,
 )
 from sealora_common.records.run_state import RunState
@@ -82,6 +83,9 @@ def _trouble_line(event: Event, where: str) -> str | None:
 
 def _end_line(event: Event, state: RunState) -> str | None:
     match event:
+        case StoppedEarly():
+            best = f"{_loss_name(state)} {loss_text(event.best_heldout_loss)} after {event.best_round}"
+            return f"no more rounds after {event.round}: no improvement on the {best}"
         case RunFinished():
             return _finished_line(event, state)
         case RunFailed():
@@ -133,6 +137,8 @@ def _ready_line(event: SitesReady) -> str:
 
 def _finished_line(event: RunFinished, state: RunState) -> str:
     line = f"finished in {time_text(event.seconds)}"
+    if event.kept_round is not None and event.kept_round != state.rounds:
+        line += f", kept the adapter of round {event.kept_round}"
     before, after = event.heldout_loss_before, event.heldout_loss_after
     if before is None or after is None or before == 0:
         return line

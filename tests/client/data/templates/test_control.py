@@ -36,7 +36,7 @@ def sentence_pieces(*, prepends: bool) -> PreTrainedTokenizerBase:
     for piece in ["\u2581", *"abcdefghijklmnopqrstuvwxyz<>/|_"]:
         vocabulary[piece] = len(vocabulary)
     vocabulary["\u2581a"] = len(vocabulary)
-    tokenizer = Tokenizer(models.BPE(vocabulary, [("\u2581", "a")], unk_token="<unk>", byte_fallback=True))  # noqa: S106
+    tokenizer = Tokenizer(models.BPE(vocabulary, [("\u2581", "a")], unk_token="<unk>", byte_fallback=True))
     if prepends:
         marks = [normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]
         tokenizer.normalizer = normalizers.Sequence(marks)
@@ -46,7 +46,7 @@ def sentence_pieces(*, prepends: bool) -> PreTrainedTokenizerBase:
     tokenizer.decoder = decoders.Sequence(parts)
     tokenizer.add_special_tokens(["<unk>", "<s>", "</s>"])
     tokenizer.post_processor = processors.TemplateProcessing("<s> $A", special_tokens=[("<s>", 1)])
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>")  # noqa: S106
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
 
 
 TOKENIZERS = {name: with_added(template) for name, template in TEMPLATES.items()}
@@ -173,10 +173,10 @@ def test_names_of_the_copy_cannot_be_written_by_who_knows_how_they_are_made():
 
 def test_a_text_that_can_be_read_in_no_other_way_than_as_control_is_unusable():
     """A vocabulary of words may have a control token's name among them, apart from what was added."""
-    words = Tokenizer(models.WordLevel({"<unk>": 0, "a": 1, "<end>": 2}, unk_token="<unk>"))  # noqa: S106
+    words = Tokenizer(models.WordLevel({"<unk>": 0, "a": 1, "<end>": 2}, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     words.add_special_tokens(["<end>"])
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>", eos_token="<end>")  # noqa: S106
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>", eos_token="<end>")
     assert token_ids([FramedText(("", " <end>"), ("a",))], tokenizer) == [[1, 2]]
     with pytest.raises(UnusableError) as raised:
         token_ids([FramedText(("", " <end>"), ("a <end>",))], tokenizer)

@@ -15,7 +15,7 @@ from sealora_client.data.example import Example
 from sealora_client.data.population import Population
 from sealora_client.evaluation.heldout_loss import heldout_loss
 from sealora_client.model.adapted import AdaptedModel
-from sealora_client.model.adapters.linear_weight import LinearWeight
+from sealora_client.model.adapters.rules.linear_weight import LinearWeight
 from sealora_client.model.loss import collate, response_losses
 from sealora_client.objective.causal import CausalLanguageModelling
 from sealora_client.training.gradients.matrix_gradients import Owners
@@ -62,7 +62,8 @@ def test_gradients_norms_and_clipped_sums_equal_a_float64_loop_over_single_examp
     model = load(tiny_base(kind), model={"quantization": quantization})
     aggregation, round_number = HALVES[half]
     layout = lora(aggregation).trained(model.layout, round_number)
-    examples = random_examples()
+    examples = random_examples(conversations=True)
+    assert any(example.earlier for example in examples)
     expected = reference_gradients(model, layout, examples)
     expected_norms = expected.norm(dim=1)
 

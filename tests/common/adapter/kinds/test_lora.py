@@ -93,7 +93,7 @@ def test_the_recipe_s_section_settles_the_kind():
 def test_what_peft_is_told_keeps_its_bytes():
     """`adapter_config.json` of every round and of the published adapter, as versions before wrote it."""
     recipe = parse_recipe("{name: tiny, rounds: 1, model: {base: x, revision: abc}, lora: {alpha: 8, rank: 3}}")
-    told = adapter_kind(recipe).peft_configuration(recipe.model, reversed(LAYOUT.names))
+    told = adapter_kind(recipe).peft_configuration(recipe.model, AdapterLayout(LAYOUT.tensors[::-1]))
     assert json.dumps(told.model_dump(mode="json")) == (
         '{"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": "x", "revision": "abc", "r": 3, '
         '"lora_alpha": 8.0, "lora_dropout": 0.0, "target_modules": ["a", "b"], "bias": "none", '

@@ -7,12 +7,16 @@ import asyncio
 import pytest
 from fleet_sites import FleetFederation
 
+from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import SystemEntropy
+from sealora_common.errors import RecipeError
 from sealora_common.identity import Identity
 from sealora_server.deployment.errors import DeploymentError
+from sealora_server.export.peft_directory import PeftDirectory
+from sealora_server.run.starting_adapter import digest_of_adapter
 from sealora_server.run.store import RunStore
 
-from pure_sites import pure_recipe
+from pure_sites import LAYOUT, pure_recipe
 from run_host import RECIPE
 
 
@@ -85,6 +89,31 @@ def test_a_submission_that_finds_no_superlink_leaves_nothing_and_can_be_made_aga
         await operations.pause_runs()
 
     asyncio.run(run())
+
+
+def test_a_run_begins_with_the_adapter_that_was_agreed_on_and_with_no_other(bench, tmp_path):
+    recipe = pure_recipe(model={"base": "none", "digest": "0" * 64}, lora={"rank": 2})
+    values = {**adapter_kind(recipe).initial(LAYOUT)}
+    values[LAYOUT.names[1]] += 1
+    PeftDirectory().export(tmp_path / "adapter", values, recipe)
+    agreed = recipe.model_copy(update={"continue_from": digest_of_adapter(values)})
+
+    async def run() -> None:
+        operations = bench.operations()
+        for refused, named, said in (
+            (recipe, str(tmp_path / "adapter"), "put in `continue_from:"),
+            (agreed, None, "name the run or directory that holds it with --continue-from"),
+        ):
+            with pytest.raises(RecipeError, match=said):
+                await operations.handle(bench.submission(recipe=refused, continue_from=named))
+            assert list(bench.server.runs.iterdir()) == []
+            assert bench.superlink.known == {}
+        await operations.handle(bench.submission(recipe=agreed, continue_from=str(tmp_path / "adapter")))
+        await operations.pause_runs()
+
+    asyncio.run(run())
+    kept = RunStore.open(bench.server.runs / "r1").adapter(0, LAYOUT)
+    assert digest_of_adapter(kept) == agreed.continue_from
 
 
 def test_a_submission_that_was_cut_short_is_left_alone(bench):

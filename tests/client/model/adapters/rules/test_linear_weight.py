@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sealora_client.model.adapters.linear_weight import LinearWeight
+from sealora_client.model.adapters.rules.linear_weight import LinearWeight
 from sealora_client.training.gradients.supported import require_supported
 from sealora_common.errors import ModelError
 
@@ -15,7 +15,7 @@ def test_values_and_the_gradient_of_the_inputs_are_those_of_the_plain_module() -
     linear = nn.Linear(4, 3, bias=False)
     seen: list[tuple[Tensor, Tensor]] = []
     inputs = torch.randn(2, 5, 4, requires_grad=True)
-    forward = LinearWeight(linear).forward(lambda *pair: seen.append(pair))
+    forward = LinearWeight(linear).forward(lambda *pair: seen.append(pair), linear.forward)
 
     output = forward(inputs)
     (found,) = torch.autograd.grad(output.square().sum(), inputs)
@@ -33,14 +33,16 @@ def test_values_and_the_gradient_of_the_inputs_are_those_of_the_plain_module() -
 def test_inputs_without_a_gradient_still_reach_the_sink() -> None:
     linear = nn.Linear(4, 3, bias=False)
     seen: list[Tensor] = []
-    LinearWeight(linear).forward(lambda inputs, _: seen.append(inputs))(torch.ones(2, 4)).sum().backward()
+    LinearWeight(linear).forward(lambda inputs, _: seen.append(inputs), linear.forward)(
+        torch.ones(2, 4)
+    ).sum().backward()
     assert len(seen) == 1
 
 
 def test_nothing_is_collected_where_gradients_are_off() -> None:
     linear = nn.Linear(4, 3, bias=False)
     with torch.no_grad():
-        output = LinearWeight(linear).forward(lambda *_: pytest.fail("collected"))(torch.ones(2, 4))
+        output = LinearWeight(linear).forward(lambda *_: pytest.fail("collected"), linear.forward)(torch.ones(2, 4))
     assert torch.equal(output, linear(torch.ones(2, 4)))
     assert not output.requires_grad
 
@@ -48,7 +50,7 @@ def test_nothing_is_collected_where_gradients_are_off() -> None:
 def test_a_second_derivative_is_refused() -> None:
     linear = nn.Linear(4, 3, bias=False)
     inputs = torch.randn(2, 4, requires_grad=True)
-    output = LinearWeight(linear).forward(lambda *_: None)(inputs).square().sum()
+    output = LinearWeight(linear).forward(lambda *_: None, linear.forward)(inputs).square().sum()
     (first,) = torch.autograd.grad(output, inputs, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         first.sum().backward()

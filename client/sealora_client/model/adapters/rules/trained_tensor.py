@@ -35,13 +35,22 @@ class TrainedTensor(Protocol):
     def setting(self) -> str:
         """Of the recipe: what to leave the module out of, to end a sentence with."""
 
+    @property
+    def is_of_base(self) -> bool:
+        """Whether it begins with values of the base model, as they are in `parameter` when the adapter is attached."""
+        return False
+
     def refusal(self) -> str | None:
         """Why the rule does not hold for this module, to follow its name in a sentence; None if it does."""
 
-    def forward(self, sink: Sink) -> Forward:
+    def forward(self, sink: Sink, inner: Forward) -> Forward:
         """A forward pass of `module` that gives the same values and calls `sink` in the backward pass.
 
         The tensor itself receives no gradient from it.
+
+        Args:
+            sink: called as often as the tensor is used.
+            inner: the module's forward pass so far: its own, or that of another tensor of the same module.
         """
 
     @property

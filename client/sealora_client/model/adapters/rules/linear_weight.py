@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sealora_client.model.adapters.trained_tensor import Forward, Sink, TrainedTensor
+from sealora_client.model.adapters.rules.trained_tensor import Forward, Sink, TrainedTensor
 
 
 class _CollectingLinear(torch.autograd.Function):
@@ -37,9 +37,11 @@ class LinearWeight(TrainedTensor):
 
     Attributes:
         linear: the map, which has no bias.
+        names_it: the field of the recipe that names the layer it belongs to.
     """
 
     linear: nn.Linear
+    names_it: str = "lora.target_modules"
 
     @property
     def module(self) -> nn.Linear:
@@ -53,8 +55,8 @@ class LinearWeight(TrainedTensor):
 
     @property
     def setting(self) -> str:
-        """LoRA's: no other kind is made of linear maps as yet."""
-        return "lora.target_modules"
+        """As given."""
+        return self.names_it
 
     def refusal(self) -> str | None:
         """It holds for a plain `nn.Linear` without bias; any other module may use its weight in other ways."""
@@ -62,8 +64,8 @@ class LinearWeight(TrainedTensor):
             return f"is a {type(self.linear).__name__}, not a plain nn.Linear"
         return None if self.linear.bias is None else "has a bias (lora_bias)"
 
-    def forward(self, sink: Sink) -> Forward:
-        """Gives the sink x and dL/dy."""
+    def forward(self, sink: Sink, inner: Forward) -> Forward:
+        """Gives the sink x and dL/dy; W x is all that the module does."""
 
         def forward(inputs: Tensor) -> Tensor:
             output: Tensor = _CollectingLinear.apply(inputs, self.linear.weight, sink)  # type: ignore[no-untyped-call]

@@ -1,0 +1,91 @@
+"""How much there is: records, units of privacy, characters, and how often each label is said."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from sealora_client.data.record import Record
+from sealora_client.data_report.chosen import ReadData
+from sealora_client.data_report.notes import Notes, share
+from sealora_client.data_report.report import Heap, HeapSize, LabelTally, Lengths, Spread
+from sealora_common.recipe.sections.data import DataSection
+
+_RARE = 0.2  # of the records that a label would have if all had as many
+_FEW_HELD_OUT = 30
+
+
+def sizes(data: ReadData, notes: Notes) -> tuple[HeapSize, ...]:
+    """Of both parts, and of what is evaluated of the second."""
+    if len(data.heldout) < _FEW_HELD_OUT:
+        notes.remarks.append(
+            f"{data.path}: only {len(data.heldout)} records are held out, so that a figure of theirs says little: hold "
+            "out more (data.heldout_fraction, or `sealora-site data split`)"
+        )
+    heaps: tuple[tuple[Heap, Sequence[Record]], ...] = (
+        ("training", data.train),
+        ("held out", data.heldout),
+        ("evaluated", data.evaluated),
+    )
+    return tuple(_size(heap, records) for heap, records in heaps)
+
+
+def _size(heap: Heap, records: Sequence[Record]) -> HeapSize:
+    persons = Counter(record.person for record in records if record.person is not None)
+    spread = Spread.of(persons.values())
+    return HeapSize(heap=heap, records=len(records), units=len(persons) or len(records), records_of_unit=spread)
+
+
+def lengths(data: ReadData) -> Iterator[Lengths]:
+    """In characters, of what is given and of what is learned."""
+    records = data.both
+    given = Spread.of(sum(map(len, record.given)) for record in records if any(record.given))
+    if given is not None:
+        yield Lengths(of="characters of prompts", spread=given)
+    learned = Spread.of(len(record.response) for record in records)
+    if learned is not None:
+        yield Lengths(of="characters of responses", spread=learned)
+    turns = Spread.of(len(record.earlier) + 2 for record in records if record.earlier)
+    if turns is not None:
+        yield Lengths(of="turns of conversations", spread=turns)
+
+
+def copies(data: ReadData) -> int:
+    """How many records are exact copies of ones before them."""
+    return len(data.both) - len({record.texts for record in data.both})
+
+
+def labels(data: ReadData, section: DataSection, notes: Notes) -> tuple[LabelTally, ...]:
+    """How often each label is to be said, the most frequent first; none but with the layout `labelled`.
+
+    A label that the recipe does not name is text of a record, and goes by its rank.
+    """
+    if section.layout != "labelled":
+        return ()
+    train, heldout = (Counter(record.response for record in part) for part in (data.train, data.heldout))
+    known = list(dict.fromkeys(section.labels.values()))
+    ranked = sorted({*train, *heldout, *known}, key=lambda label: (-train[label] - heldout[label], label))
+    tallies = tuple(
+        LabelTally(name=label if label in known else f"label {rank}", training=train[label], heldout=heldout[label])
+        for rank, label in enumerate(ranked, 1)
+    )
+    rare = [tally.name for tally in tallies if tally.training * len(tallies) < _RARE * len(data.train)]
+    if rare and len(tallies) > 1:
+        notes.remarks.append(
+            f"{data.path}: {_names(rare)} make up little of the training records, and may never be said: add records "
+            "of them, or weight them in the recipe"
+        )
+    unmeasured = [tally.name for tally in tallies if not tally.heldout]
+    if unmeasured and len(tallies) > 1:
+        notes.remarks.append(
+            f"{data.path}: {_names(unmeasured)} are in no held-out record, and so not measured: split by label "
+            "(`sealora-site data split --stratify`)"
+        )
+    if len(tallies) == 1:
+        notes.remarks.append(f"{data.path}: {share(len(data.both), len(data.both))} have the same label: add others")
+    return tallies
+
+
+def _names(names: Sequence[str]) -> str:
+    named = ", ".join(names[:5])
+    return f"{named} and {len(names) - 5} more labels" if len(names) > 5 else f"labels {named}"
