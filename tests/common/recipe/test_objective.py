@@ -131,3 +131,21 @@ def test_what_mixes_records_or_is_no_feedback_is_refused(overrides, said):
 
 def test_feedback_is_taken():
     assert recipe(*FEEDBACK, "objective.wanted_weight=2").objective.wanted_weight == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "refused"),
+    [
+        (["objective.kind=dpo", "data.layout=preference"], True),
+        (FEEDBACK, True),
+        (["objective.kind=orpo", "data.layout=preference"], False),
+        ([], False),
+    ],
+)
+def test_what_compares_with_the_model_before_round_1_goes_on_with_no_earlier_run(overrides, refused):
+    overrides = [*overrides, f"continue_from={'ab' * 32}"]
+    if refused:
+        with pytest.raises(RecipeError, match=r"compares with the model that the run begins with.*merge that adapter"):
+            recipe(*overrides)
+    else:
+        assert recipe(*overrides).continue_from

@@ -29,6 +29,7 @@ _LAYOUTS: Final[dict[ObjectiveName, tuple[LayoutName, ...]]] = {
     "orpo": ("preference",),
     "kto_zero": ("feedback",),
 }
+_WITH_REFERENCE: Final[tuple[ObjectiveName, ...]] = ("dpo", "kto_zero")
 
 _OVER_A_BATCH: Final = {
     "kto": "its reference point is an estimate over a batch: choose kto_zero, which fixes it at 0",
@@ -128,6 +129,19 @@ class ObjectiveSection(Section):
             raise ValueError(
                 f"objective.loss: ipo begins at 1 / (4 beta^2) = {start:g}, which privacy.heldout_clip "
                 f"{privacy.heldout_clip:g} cuts off, so that no improvement would be seen: set it to {2 * start:g}"
+            )
+
+    def require_no_reference(self) -> None:
+        """Refuses an objective that compares with the model before round 1, which only the server knows at first.
+
+        Raises:
+            ValueError: names the setting and the remedy.
+        """
+        if self.kind in _WITH_REFERENCE:
+            raise ValueError(
+                f"objective.kind: {self.kind} compares with the model that the run begins with, but a site that comes "
+                "in after round 1 has never seen what continue_from names: merge that adapter into the base model, "
+                "agree on the merged one as model.base and leave continue_from out"
             )
 
     def _require_classes(self, data: DataSection) -> None:
