@@ -29,6 +29,9 @@ _LAYOUTS: Final[dict[ObjectiveName, tuple[LayoutName, ...]]] = {
     "orpo": ("preference",),
     "kto_zero": ("feedback",),
 }
+_LARGEST_START: Final = 32.0
+"""Of a loss: half of what a figure may be whose mean travels with its noise (`round.contribution`)."""
+_LEAST_BETA: Final = 0.09
 _WITH_REFERENCE: Final[tuple[ObjectiveName, ...]] = ("dpo", "kto_zero")
 
 _OVER_A_BATCH: Final = {
@@ -125,10 +128,20 @@ class ObjectiveSection(Section):
                 f"objective.loss_on: all learns every turn, but data.learned_turns is {data.learned_turns}: leave out "
                 "one of the two"
             )
-        if self.kind == "dpo" and self.loss == "ipo" and (start := 1 / (4 * self.beta**2)) >= privacy.heldout_clip:
+        if self.kind == "dpo" and self.loss == "ipo":
+            self._require_range(privacy.heldout_clip)
+
+    def _require_range(self, clip: float) -> None:
+        start = 1 / (4 * self.beta**2)
+        if start > _LARGEST_START:
             raise ValueError(
-                f"objective.loss: ipo begins at 1 / (4 beta^2) = {start:g}, which privacy.heldout_clip "
-                f"{privacy.heldout_clip:g} cuts off, so that no improvement would be seen: set it to {2 * start:g}"
+                f"objective.beta is {self.beta:g}, at which ipo begins at 1 / (4 beta^2) = {start:g}, but a held-out "
+                f"figure of no more than {2 * _LARGEST_START:g} travels: take a beta of {_LEAST_BETA:g} or more"
+            )
+        if start >= clip:
+            raise ValueError(
+                f"objective.loss: ipo begins at 1 / (4 beta^2) = {start:g}, which privacy.heldout_clip {clip:g} cuts "
+                f"off, so that no improvement would be seen: set it to {2 * start:g}"
             )
 
     def require_no_reference(self) -> None:
