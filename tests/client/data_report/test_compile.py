@@ -177,6 +177,18 @@ def test_labels_are_counted_by_the_recipe_s_names_and_others_by_rank(report):
     assert [tally.name for tally in unnamed.labels] == ["label 1", "label 2"]
 
 
+def test_of_feedback_it_is_told_how_much_is_wanted(report):
+    rows = [
+        {"prompt": f"{sign} {n}", "completion": f"see {n}", "label": n % 3 == 0, "split": ("train", "heldout")[n % 2]}
+        for n, sign in enumerate(ORGANS * 3)
+    ]
+    told = report(rows, layout="feedback")
+    assert [(tally.name, tally.training, tally.heldout) for tally in told.labels] == [
+        ("unwanted", 10, 10),
+        ("wanted", 5, 5),
+    ]
+
+
 def test_problems_of_the_file_are_told_and_nothing_else_is(report):
     told = report([*clean_rows(), {"prompt": "", "response": "x"}])
     assert len(told.problems) == 1
