@@ -19,7 +19,7 @@ export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install demo test test-slow check style bench lock audit release clean
+.PHONY: install reference demo test test-slow check style bench lock audit release clean
 .DEFAULT_GOAL := demo
 
 install: $(VENV)/.installed
@@ -54,6 +54,9 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/mypy deploy/release
 	$(BANDIT)
+
+reference: install
+	$(BIN)/python -m sealora_common.recipe.reference > docs/recipe.md
 
 style: install
 	$(BIN)/ruff check --fix

@@ -27,6 +27,8 @@ WHOLE = {"read_text", "read_bytes", "readlines"}
 INPUTS = {
     "common/sealora_common/entropy.py: read_text": "metadata of this installation, parsed by `json_value`",
     "server/sealora_server/deployment/superlink/client.py: FlowerError.from_json": "after `json_value`, same text",
+    "client/sealora_client/data/spool.py: HIGHEST_PROTOCOL": "of what it puts aside itself",
+    "client/sealora_client/data/spool.py: loads": "what it put aside itself, in a file that has no name",
     "client/sealora_client/data/templates/control.py: loads": "what the tokenizer's library writes of a loaded one",
     "client/sealora_client/data/templates/worker.py: loads": "what its own parent asks",
     "client/sealora_client/data/templates/worker.py: read": "the kernel's figures, before any template",

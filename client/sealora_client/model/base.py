@@ -12,6 +12,7 @@ from transformers.utils import is_flash_attn_2_available
 from transformers.utils import logging as transformers_logging
 
 from sealora_client.model.base_checks import check_quantization, check_weights
+from sealora_client.model.causality import check_architecture, check_causality
 from sealora_client.model.model_files import check_directory
 from sealora_client.model.pretrained import load_model
 from sealora_common.errors import ModelError
@@ -29,9 +30,10 @@ def load_base(section: ModelSection, directory: Path) -> PreTrainedModel:
 
     Raises:
         ModelError: the directory lacks a configuration or weights, needs code of its own, cannot be loaded, is
-            quantised otherwise than the recipe says, or holds weights that are no numbers.
+            quantised otherwise than the recipe says, holds weights that are no numbers, or is no causal one.
     """
     check_directory(directory)
+    check_architecture(directory)
     check_quantization(section, directory)
     transformers_logging.disable_progress_bar()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -66,6 +68,7 @@ def load_base(section: ModelSection, directory: Path) -> PreTrainedModel:
     check_weights(directory)
     model.requires_grad_(False)
     _keep_gradients_true(model)
+    check_causality(model, directory)
     if section.gradient_checkpointing:
         # Not re-entrant: the inputs of the first layer need no gradient then (they have none, as the embedding is
         # frozen), and the per-example gradients of `training.per_example` come out exact.

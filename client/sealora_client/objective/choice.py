@@ -15,23 +15,16 @@ from sealora_common.recipe import Recipe
 from sealora_common.recipe.sections.objective import ObjectiveName
 
 
-def objective_of(recipe: Recipe, *, remembers: bool = True) -> Objective:
-    """The objective of the recipe.
-
-    Args:
-        recipe: its section `objective` is read.
-        remembers: whether what an example is compared with may come from memory; not where the model is asked.
-    """
+def objective_of(recipe: Recipe) -> Objective:
+    """The objective of the recipe."""
     section = recipe.objective
     objectives: dict[ObjectiveName, Callable[[], Objective]] = {
         "causal": lambda: CausalLanguageModelling(section.loss_on),
         "classification": lambda: classification_of(recipe),
-        "dpo": lambda: DirectPreference(
-            Reference(recipe, remembers), section.beta, section.loss, section.label_smoothing
-        ),
+        "dpo": lambda: DirectPreference(Reference(recipe), section.beta, section.loss, section.label_smoothing),
         "orpo": lambda: OddsRatioPreference(section.beta),
         "kto_zero": lambda: WantedResponses(
-            Reference(recipe, remembers), section.beta, section.wanted_weight, section.unwanted_weight
+            Reference(recipe), section.beta, section.wanted_weight, section.unwanted_weight
         ),
     }
     return objectives[section.kind]()

@@ -61,8 +61,8 @@ class PairObjective(Objective):
 def by_pair(value: Callable[..., torch.Tensor], *rows: torch.Tensor) -> torch.Tensor:
     """Float32 (B,): `value` of each pair's own numbers, float64 scalars, the chosen's before the rejected's.
 
-    Pair by pair: in kernels that compute several elements at once, the last ones of a row of them can be rounded
-    otherwise than the first, and a pair's loss would depend on its place.
+    Pair by pair: kernels compute several elements at once, and the last ones of a row of them by another formula (the
+    sigmoid's on a CPU rounds otherwise), so that a pair's loss would depend on its place.
 
     Args:
         value: of `2 * len(rows)` numbers.

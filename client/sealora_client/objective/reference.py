@@ -49,17 +49,16 @@ class Reference:
 
     Attributes:
         recipe: says which adapter that is.
-        remembers: whether rows that were computed before are taken from memory.
     """
 
     recipe: Recipe
-    remembers: bool = True
 
     def response_losses(self, model: AdaptedModel, batch: Batch) -> torch.Tensor:
         """Each row's negative log-likelihood of its response under the reference, in nats: float32 (rows,).
 
         Without dropout and without a gradient. A micro-batch of which a row is not known is computed as a whole, so
-        that shapes stay as they are.
+        that shapes stay as they are. Rows are known by all their tokens, padding included, and dummies are rows: the
+        question whether rows keep apart is answered by the model, and not from memory.
 
         Args:
             model: holds any adapter, and holds it again afterwards.
@@ -67,13 +66,12 @@ class Reference:
         """
         start = _start(model, self.recipe)
         digests = _digests(batch)
-        if self.remembers and all(digest in start.losses for digest in digests):
+        if all(digest in start.losses for digest in digests):
             known = [start.losses[digest] for digest in digests]
             return torch.tensor(known, dtype=torch.float32, device=batch.tokens.device)
         with _holding(model, start.adapter):
             found, _ = response_losses(model.model, batch)
-        if self.remembers:
-            start.losses.update(zip(digests, found.tolist(), strict=True))
+        start.losses.update(zip(digests, found.tolist(), strict=True))
         return found
 
 

@@ -58,8 +58,11 @@ def _section(path: str, section: Schema, whole: Schema) -> Iterator[str]:
     for name, field in _mapping(section.get("properties")).items():
         schema = _mapping(field)
         below = _resolved(schema, whole)
-        if _mapping(below.get("properties")):
-            inner.append((f"{path}.{name}" if path else name, below))
+        choices = below.get("anyOf")
+        whether = [_resolved(_mapping(choice), whole) for choice in choices] if isinstance(choices, list) else [below]
+        sections = [choice for choice in whether if _mapping(choice.get("properties"))]
+        inner += [(f"{path}.{name}" if path else name, choice) for choice in sections]
+        if sections == whether:
             continue
         default = "required" if isinstance(required, list) and name in required else _default(schema)
         meaning = _one_line(schema.get("description"))

@@ -32,7 +32,9 @@ class Recipe(Section):
     """A whole recipe."""
 
     name: Name
+    """What the run is called in logs and pages."""
     rounds: int = Field(ge=1, le=100_000)
+    """How many times sites train and the mean of what they send steps the adapter."""
     continue_from: Annotated[str | None, AddedLater(None)] = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """SHA-256 of the values of the adapter that the run begins with, an earlier run's say; null begins anew. The sites
     compare it with what the first round's order brings."""

@@ -16,6 +16,7 @@ from sealora_client.data.example import Example
 from sealora_client.data.population import Population
 from sealora_client.evaluation.heldout_loss import HeldoutLossMetric
 from sealora_client.model.adapted import AdaptedModel
+from sealora_client.objective import reference
 from sealora_client.objective.choice import objective_of
 from sealora_client.training.clipped_sum import ClippedSum
 from sealora_client.training.gradients.batch_invariance import require_batch_invariant
@@ -84,8 +85,9 @@ def test_held_out_losses_equal_a_loop_over_single_examples(model: AdaptedModel, 
 
 
 def rows_of(model: AdaptedModel, recipe: Recipe, examples: Sequence[Example]) -> torch.Tensor:
-    """The gradients of a micro-batch of four places."""
-    objective = objective_of(recipe, remembers=False)
+    """The gradients of a micro-batch of four places, of which nothing is remembered."""
+    reference._starts.clear()
+    objective = objective_of(recipe)
     layout = adapter_kind(recipe).trained(model.layout, 1)
     model.train_only(layout)
     gradients = PerExampleGradients(model.tensors_of(layout), 4)

@@ -13,8 +13,11 @@ from sealora_client.data.population import Population
 from sealora_client.data.record import Record
 from sealora_client.evaluation.heldout_loss import HeldoutLossMetric
 from sealora_client.model.adapted import AdaptedModel
-from sealora_client.model.loss import collate
+from sealora_client.model.loss import Batch, collate
+from sealora_client.objective import kto
 from sealora_client.objective.choice import objective_of
+from sealora_client.objective.kto import WantedResponses
+from sealora_client.objective.reference import Reference
 from sealora_common.adapter import adapter_kind
 from sealora_common.recipe.sections.data import DataSection
 
@@ -50,6 +53,36 @@ def test_the_loss_begins_at_a_half_and_stays_between_0_and_1(model: AdaptedModel
     found = HeldoutLossMetric().measure(model, population, RECIPE).by_unit
     assert all(0 <= value <= 1 for value in found)
     assert found.std() > 0.1
+
+
+def test_a_row_s_loss_has_the_same_bits_wherever_it_stands(
+    model: AdaptedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of losses that are computed together the last ones would be rounded otherwise."""
+    generator = torch.Generator().manual_seed(0)
+    now, before = (40 * torch.rand(403, generator=generator) for _ in range(2))
+    objective = WantedResponses(_Given(before), 1.0)
+    example = Example(torch.arange(9).numpy(), 4)
+
+    def losses(places: slice) -> torch.Tensor:
+        rows = now[places]
+        monkeypatch.setattr(kto, "response_losses", lambda *_: (rows, torch.ones(len(rows), dtype=torch.int64)))
+        monkeypatch.setattr(kto.torch, "sigmoid", lambda value: torch.remainder(value.sigmoid() * 2.0**53, 2.0**20))
+        given = WantedResponses(_Given(before[places]), 1.0)
+        return given.losses(model, objective.batch([example] * len(rows), 0, "cpu", len(rows))).sums
+
+    together = losses(slice(None))
+    assert torch.equal(together, torch.cat([losses(slice(place, place + 1)) for place in range(len(now))]))
+
+
+class _Given(Reference):
+    """A reference that says what a test says."""
+
+    def __init__(self, losses: torch.Tensor) -> None:
+        object.__setattr__(self, "said", losses)
+
+    def response_losses(self, model: AdaptedModel, batch: Batch) -> torch.Tensor:
+        return self.said
 
 
 def test_another_objective_s_batch_is_not_taken_for_one_of_its_own(model: AdaptedModel) -> None:

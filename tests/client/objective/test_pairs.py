@@ -10,7 +10,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.nn import functional
 
 from sealora_client.data.example import Example
 from sealora_client.data.examples import to_examples
@@ -79,15 +78,15 @@ def test_pairs_go_into_micro_batches_by_their_longer_sequence():
     assert Population.of(pairs).examples == 3
 
 
-@given(st.lists(st.floats(-300, 300), min_size=2, max_size=40).filter(lambda values: len(values) % 2 == 0))
-def test_a_pair_s_value_has_the_same_bits_wherever_it_stands(values):
-    rows = torch.tensor(values, dtype=torch.float32)
+def test_a_pair_s_value_has_the_same_bits_wherever_it_stands():
+    """The last bits are looked at: as float32 has them, differences show once in a few thousand pairs only."""
+    rows = 5 * torch.randn(806, generator=torch.Generator().manual_seed(0))
 
-    def value(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-        return -functional.logsigmoid(0.1 * (one - other))
+    def last_bits(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        return torch.remainder(torch.sigmoid(one - other) * 2.0**53, 2.0**20)
 
-    together = by_pair(value, rows)
-    alone = [by_pair(value, rows[place : place + 2])[0] for place in range(0, len(values), 2)]
+    together = by_pair(last_bits, rows)
+    alone = [by_pair(last_bits, rows[place : place + 2])[0] for place in range(0, len(rows), 2)]
     assert torch.equal(together, torch.stack(alone))
 
 

@@ -14,7 +14,10 @@ from sealora_client.model.loss import response_losses
 from sealora_client.objective import reference
 from sealora_client.objective.choice import objective_of
 from sealora_client.objective.reference import Reference
+from sealora_client.training.gradients import batch_invariance
+from sealora_client.training.gradients.batch_invariance import require_batch_invariant
 from sealora_common.adapter import adapter_kind
+from sealora_common.errors import ModelError
 
 from single_examples import load, write_random_adapter
 
@@ -102,6 +105,30 @@ def test_the_model_is_left_as_it_was(model: AdaptedModel) -> None:
         model.model.eval()
     after = model.read(model.layout.names)
     assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_the_question_to_the_model_is_not_answered_from_memory(tiny_base) -> None:
+    """Rows that meet in the reference alone would be found equal if the second arrangement were remembered."""
+    mixing = load(tiny_base("llama"))
+    scale = next(parameter for name, parameter in mixing.model.named_parameters() if ".lora_B." in name)
+
+    def mixed(module: torch.nn.Module, inputs: object, output: torch.Tensor) -> torch.Tensor:
+        return output if scale.any() else output - output.mean(dim=0, keepdim=True)
+
+    for name, module in mixing.model.named_modules():
+        if name.endswith("up_proj"):
+            module.register_forward_hook(mixed)
+    require_batch_invariant(mixing, objective_recipe("orpo", data={"max_tokens": 60}))
+    with pytest.raises(ModelError, match="mixes the examples of a batch"):
+        require_batch_invariant(mixing, objective_recipe("dpo", data={"max_tokens": 60}))
+
+
+def test_the_model_is_asked_anew_under_another_objective(model: AdaptedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(batch_invariance, "_require_apart", lambda *_: asked.append(1))
+    for name in ("ipo", "ipo", "dpo", "dpo"):
+        require_batch_invariant(model, objective_recipe(name, data={"max_tokens": 50}))
+    assert len(asked) == 2 * len({1, 2})  # the shortest and the longest micro-batches of each
 
 
 def test_dropout_is_off_in_it(tiny_base) -> None:

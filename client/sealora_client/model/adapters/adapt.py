@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 
 from peft import PeftConfig, PeftModel, get_peft_model
@@ -31,7 +32,10 @@ def adapt(base: PreTrainedModel, published: PeftConfiguration, setting: str) -> 
     told = {name: list(value) if isinstance(value, tuple) else value for name, value in told.items()}
     config: PeftConfig = PEFT_TYPE_TO_CONFIG_MAPPING[published.peft_type](**told)
     try:
-        return get_peft_model(base, config, adapter_name=ADAPTER)
+        with warnings.catch_warnings():
+            # Said of normalisations, whose rule is tried before they are trained (`rules.norm`).
+            warnings.filterwarnings("ignore", message="Unsupported layer type")
+            return get_peft_model(base, config, adapter_name=ADAPTER)
     except (ValueError, TypeError) as error:  # PEFT knows layers that it cannot adapt
         raise ModelError(
             f"{setting}: the base model takes no adapter there ({' '.join(str(error).split())}): name other modules"

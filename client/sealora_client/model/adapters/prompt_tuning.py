@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +49,8 @@ class PromptTuningAttachment(Attachment):
             )
         if "position_ids" in inspect.signature(base.forward).parameters:
             base.register_forward_pre_hook(_with_positions, with_kwargs=True)
+            # PEFT leaves out those that a completion comes with, and says so each time: they are given here.
+            warnings.filterwarnings("ignore", message="Position ids are not supported for parameter efficient tuning")
         model.__dict__["forward"] = _Prompted(model).forward
         return model
 

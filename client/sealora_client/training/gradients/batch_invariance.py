@@ -94,7 +94,7 @@ def require_batch_invariant(model: AdaptedModel, recipe: Recipe) -> None:
             example, or do not reach the adapter.
         torch.OutOfMemoryError: a micro-batch of the longest examples does not fit.
     """
-    objective = objective_of(recipe, remembers=False)
+    objective = objective_of(recipe)
     rows, lengths = recipe.training.micro_batch_size, padded_lengths(recipe.data.max_tokens)
     halves = {layout.names: layout for layout in (adapter_kind(recipe).trained(model.layout, n) for n in (1, 2))}
     asked = (

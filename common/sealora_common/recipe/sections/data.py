@@ -57,7 +57,9 @@ class DataSection(Section):
     """Whether texts lose the white space at their ends. Chat templates of some families trim by themselves, and what
     they change otherwise is not learned."""
     prompt_field: str = "prompt"
+    """With `prompt_response`: the field that holds what the model is given."""
     response_field: str = "response"
+    """With `prompt_response`: the field that holds what it is to say."""
     task_field: Annotated[str | None, AddedLater(None)] = None
     """A field that names the task a record belongs to, where `objective.task_weights` weighs tasks."""
     split_field: str = "split"
@@ -67,6 +69,7 @@ class DataSection(Section):
     max_tokens: int = Field(default=512, ge=8, le=131072)
     """Longer examples lose the end of the response, then the middle of the prompt; counted and reported."""
     heldout_fraction: float = Field(default=0.1, gt=0, lt=1)
+    """Share of the records (persons) that are held out, of those that no field gives a part to."""
     heldout_limit: int = Field(default=512, ge=1)
     """At most so many held-out records (with `person_field`: persons) are evaluated, the same ones each time. They are
     chosen by a hash under the recipe's own, wherever they stand in the file. Of one person, at most

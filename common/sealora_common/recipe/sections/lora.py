@@ -21,10 +21,14 @@ class LoraSection(Section):
     """The adapter that is trained."""
 
     rank: int = Field(default=8, ge=1, le=512)
+    """Rows of A and columns of B: the adapter's parameters grow with it."""
     alpha: Positive = 16.0
     """The adapter's output is scaled by alpha / rank, or as `scaling` says."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the adapter's inputs that are left out in training, drawn anew for each step."""
     target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+    """Which linear layers get an adapter: all but the output layer, or those whose names end in one of these."""
+    """Which linear layers get an adapter: all but the output layer, or those whose names end in one of these."""
     last_layers: int | None = Field(default=None, ge=1)
     """Only the last so many transformer layers get an adapter; null for all. Fewer parameters carry less noise, and
     nothing is computed backwards below them."""

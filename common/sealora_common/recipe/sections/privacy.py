@@ -40,5 +40,5 @@ class PrivacySection(Section):
     """With `data.person_field`: at most so many of a sampled person's records, drawn anew, make its contribution. With
     `data.long_texts: split` likewise of a text's pieces."""
     heldout_clip: Positive = 8.0
-    """Held-out loss of one record (mean nats a token; with `data.person_field` the mean over one person's records)
-    is clipped to this before it is averaged and noised."""
+    """Held-out loss of one record (in the objective's unit, as a rule mean nats a token; with `data.person_field` the
+    mean over one person's records) is clipped to this before it is averaged and noised. An accuracy is not."""

@@ -24,11 +24,15 @@ class ServerSection(Section):
     """The server's optimiser on the opened mean (FedOpt family, Reddi et al. 2021), and which adapter is kept."""
 
     optimizer: Literal["fedavg", "fedavgm", "fedadam", "fedyogi", "fedadagrad"] = "fedavg"
+    """What steps the adapter by the mean: as it is, with momentum, or by adaptive rates for each parameter."""
     learning_rate: Positive = 1.0
+    """The server's; with `fedavg` and 1, the mean is added as it is."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """FedAvgM's momentum; beta_1 of FedAdam and FedYogi."""
     beta_2: float = Field(default=0.99, ge=0, lt=1)
+    """Of FedAdam's and FedYogi's second moment."""
     tau: Positive = 1e-3
+    """Added to the root of the second moment: the adaptive methods' degree of adaptivity."""
     l2_sp: Annotated[float, AddedLater(0.0)] = Field(default=0.0, ge=0, le=1)
     """Strength of the pull towards the adapter that the run began with, whose share of the distance is taken back in
     each round's step (L2-SP, Li, Grandvalet & Davoine 2018, arXiv:1802.01483); 0 is off."""

@@ -18,6 +18,7 @@ class TrainingSection(Section):
     sample_rate: Fraction = 0.05
     """Poisson sampling rate q: each record joins a step's batch with this probability, independently."""
     steps_per_round: int = Field(default=4, ge=1, le=100_000)
+    """Steps of one round, each on a sample of its own; 1 under `distributed`, where the sum of a step is sealed."""
     epochs: Annotated[Positive | None, AddedLater(None)] = None
     """How often a record is expected to be drawn in the whole run, which is rounds x steps_per_round x sample_rate:
     compared with that, so that they are never two things. Null compares nothing."""
