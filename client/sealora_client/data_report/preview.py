@@ -104,7 +104,8 @@ def _sequences(
         for number, piece in enumerate(example.pieces, 1):
             yield _shown(heap, record, piece, piece, tokenizer, f"piece {number} of {len(example.pieces)}")
         return
-    names = ("",) if example.rejected is None else ("with the chosen response", "with the rejected response")
+    single = "" if example.wanted else "with a response to avoid"
+    names = (single,) if example.rejected is None else ("with the chosen response", "with the rejected response")
     for name, own, all_of_it in zip(names, example.sequences, whole.sequences, strict=True):
         yield _shown(heap, record, own, all_of_it, tokenizer, name)
 

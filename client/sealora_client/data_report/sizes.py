@@ -13,6 +13,7 @@ from sealora_common.recipe.sections.data import DataSection
 
 _RARE = 0.2  # of the records that a label would have if all had as many
 _FEW_HELD_OUT = 30
+_VERDICTS = {True: "wanted", False: "unwanted"}
 
 
 def sizes(data: ReadData, notes: Notes) -> tuple[HeapSize, ...]:
@@ -56,14 +57,14 @@ def copies(data: ReadData) -> int:
 
 
 def labels(data: ReadData, section: DataSection, notes: Notes) -> tuple[LabelTally, ...]:
-    """How often each label is to be said, the most frequent first; none but with the layout `labelled`.
+    """How often each label is given, the most frequent first; none but with the layouts `labelled` and `feedback`.
 
     A label that the recipe does not name is text of a record, and goes by its rank.
     """
-    if section.layout != "labelled":
+    if section.layout not in ("labelled", "feedback"):
         return ()
-    train, heldout = (Counter(record.response for record in part) for part in (data.train, data.heldout))
-    known = list(dict.fromkeys(section.labels.values()))
+    train, heldout = (Counter(map(_label, part)) for part in (data.train, data.heldout))
+    known = list(_VERDICTS.values()) if section.layout == "feedback" else list(dict.fromkeys(section.labels.values()))
     ranked = sorted({*train, *heldout, *known}, key=lambda label: (-train[label] - heldout[label], label))
     tallies = tuple(
         LabelTally(name=label if label in known else f"label {rank}", training=train[label], heldout=heldout[label])
@@ -84,6 +85,10 @@ def labels(data: ReadData, section: DataSection, notes: Notes) -> tuple[LabelTal
     if len(tallies) == 1:
         notes.remarks.append(f"{data.path}: {share(len(data.both), len(data.both))} have the same label: add others")
     return tallies
+
+
+def _label(record: Record) -> str:
+    return record.response if record.wanted is None else _VERDICTS[record.wanted]
 
 
 def _names(names: Sequence[str]) -> str:

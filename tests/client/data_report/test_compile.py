@@ -177,6 +177,21 @@ def test_labels_are_counted_by_the_recipe_s_names_and_others_by_rank(report):
     assert [tally.name for tally in unnamed.labels] == ["label 1", "label 2"]
 
 
+def test_of_feedback_it_is_told_how_much_is_wanted(tmp_path):
+    rows = [
+        {"prompt": f"{sign} {n}", "completion": f"see {n}", "label": n % 3 == 0, "split": ("train", "heldout")[n % 2]}
+        for n, sign in enumerate(ORGANS * 3)
+    ]
+    data = write_rows(tmp_path / "n.jsonl", rows)
+    recipe = yaml.safe_load(write_recipe(tmp_path / "r.yaml", layout="feedback").read_text())
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe | {"objective": {"kind": "kto_zero"}}))
+    told = report_on(ChosenData.at(tmp_path, data, tmp_path / "r.yaml"), Looking())
+    assert [(tally.name, tally.training, tally.heldout) for tally in told.labels] == [
+        ("unwanted", 10, 10),
+        ("wanted", 5, 5),
+    ]
+
+
 def test_problems_of_the_file_are_told_and_nothing_else_is(report):
     told = report([*clean_rows(), {"prompt": "", "response": "x"}])
     assert len(told.problems) == 1

@@ -137,6 +137,16 @@ def test_a_preference_is_shown_with_either_response(several):
     assert "line 1, training, with the rejected response: " in on_a_terminal(rejected)
 
 
+def test_a_response_to_avoid_is_said_to_be_one(several):
+    row = {"prompt": "which?", "completion": "this one", "split": "train"}
+    rows = [row | {"label": False}, row | {"label": True, "prompt": "and?"}, row | {"label": True, "split": "heldout"}]
+    rows[2]["prompt"] = "or?"
+    for line, which in ((1, "with a response to avoid"), (2, "")):
+        (shown,) = several(rows, line, {"kind": "kto_zero"}, layout="feedback")
+        assert shown.which == which
+        assert text(shown, trained=True) == "this one<|im_end|>"
+
+
 def test_a_text_that_is_split_is_shown_piece_by_piece(several):
     written = " ".join(f"word{place}" for place in range(60))
     rows = [{"text": written, "split": "train"}, {"text": "short", "split": "heldout"}]
