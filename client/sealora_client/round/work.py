@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sealora_client.budget.admission import admit_unless_begun
+from sealora_client.data.fingerprint import DataSet
 from sealora_client.evaluation.choice import federation_metric
-from sealora_client.ledger import Charge, PaidRelease
+from sealora_client.ledger import Charge, Ledger, PaidRelease
 from sealora_client.round.outbox import Kept, Noised, Outbox
 from sealora_client.site.directory import Site
 from sealora_client.training.choice import training_of
@@ -24,6 +25,7 @@ from sealora_client.training.entropy import training_entropy
 from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import Entropy
 from sealora_common.errors import AlreadyReleasedError, BudgetError, OrderRefusedError
+from sealora_common.privacy.accounting import PrivacyEvent
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.privacy.plan import Part, PrivacyPlan, privacy_plan
 from sealora_common.records.site_rounds import SiteRound
@@ -211,10 +213,12 @@ class RoundWork:
         planned = self._plan.charge(part)
         if planned is None:
             return None
+        dataset = site.data.train_set if part == "train" else site.data.heldout_set
         try:
             with site.ledger() as ledger:
+                self._tell_of_changed_data(ledger, dataset, planned.event)
                 return ledger.charge(
-                    dataset=site.data.train_set if part == "train" else site.data.heldout_set,
+                    dataset=dataset,
                     run=self.order.run,
                     round_number=self.order.round_number,
                     event=planned.event,
@@ -235,6 +239,19 @@ class RoundWork:
             raise OrderRefusedError(
                 "the site's privacy budget does not allow this round; its own log says what is left"
             ) from error
+
+    def _tell_of_changed_data(self, ledger: Ledger, dataset: DataSet, event: PrivacyEvent) -> None:
+        """Says once, in the site's own log, that the run goes on with other records than it had."""
+        earlier = [row for row in ledger.charges() if row.run == self.order.run and row.is_of_kind(event)]
+        if earlier and earlier[-1].dataset != dataset.fingerprint:
+            log.warning(
+                "site %s: its data changed since round %d of this run (%s then, %s now): the run goes on with what is "
+                "there, and records of both are charged for both",
+                self.site.name,
+                earlier[-1].round_number,
+                earlier[-1].dataset[:12],
+                dataset.fingerprint[:12],
+            )
 
     def _note(self, figures: ClippingFigures, *, moved: bool) -> None:
         self.figures = self.figures.trained(

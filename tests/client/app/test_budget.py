@@ -80,3 +80,16 @@ def test_a_site_that_is_greeted_for_another_recipe_says_which_it_has_and_judges_
     )
     assert "does not allow this whole run" in refusal_of(bench.ask("site-0", "query.hello", own))
     assert Hello.parse(payload_of(bench.ask("site-0", "query.hello", other))).recipe_hash == bench.recipe.hash
+
+
+def test_data_that_change_within_a_run_are_told_once_at_the_site(private_bench, caplog):
+    bench = private_bench
+    bench.play(bench.order(round_number=1))
+    assert "its data changed" not in caplog.text
+    data = bench.site.data_file
+    with data.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"prompt": "And this?", "response": "That.", "split": "train"}) + "\n")
+    bench.play(bench.order(round_number=2))
+    bench.play(bench.order("evaluate", round_number=3))
+    (told,) = [record.getMessage() for record in caplog.records if "its data changed" in record.getMessage()]
+    assert told.startswith("site site-0: its data changed since round 1 of this run (")
