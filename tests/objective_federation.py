@@ -17,6 +17,10 @@ from tiny_federation import write_federation
 PREFERENCE = {"data": {"layout": "preference"}}
 SECTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "all tokens": {"objective": {"loss_on": "all"}},
+    "conversations": {"objective": {}, "data": {"layout": "messages", "max_tokens": 127}},
+    "last turns": {"objective": {}, "data": {"layout": "messages", "learned_turns": "last", "max_tokens": 127}},
+    "instructions": {"objective": {}, "data": {"layout": "instruction"}},
+    "templated prompts": {"objective": {}, "data": {"prompt_template": "{{ prompt | upper }}\nSay it in words."}},
     "split texts": {"objective": {}, "data": {"layout": "text", "long_texts": "split", "max_tokens": 24}},
     "classification": {
         "objective": {"kind": "classification", "label_weights": {"1": 2.0}},
@@ -39,6 +43,20 @@ SECTIONS: dict[str, dict[str, dict[str, Any]]] = {
 Line = dict[str, object]
 _LINES: dict[str, Callable[[int], Line]] = {
     "prompt_response": lambda number: {"prompt": f"What is {number}?", "response": f"It is {number}, seen right."},
+    "messages": lambda number: {
+        "conversations": [
+            {"from": "system", "value": "Be brief."},
+            {"from": "human", "value": f"What is {number}?"},
+            {"from": "gpt", "value": f"It is {number}, seen right."},
+            {"from": "human", "value": "And in the clinic?"},
+            {"from": "gpt", "value": f"No code for {number} in the clinic."},
+        ]
+    },
+    "instruction": lambda number: {
+        "instruction": "What is it?",
+        "input": str(number),
+        "output": f"It is {number}, seen right.",
+    },
     "labelled": lambda number: {
         "text": f"{'right' if number % 2 else 'left'} {number}",
         "label": number % 2,

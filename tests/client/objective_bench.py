@@ -43,11 +43,11 @@ OBJECTIVES: dict[str, dict[str, dict[str, Any]]] = {
 """Sections of a recipe that trains for each."""
 
 
-def objective_recipe(name: str, **changes: dict[str, Any]) -> Recipe:
-    """A small private recipe of the objective."""
-    sections = {**OBJECTIVES[name]}
+def objective_recipe(name: str, **changes: Any) -> Recipe:
+    """A small private recipe of the objective, with sections and fields changed."""
+    sections: dict[str, Any] = {**OBJECTIVES[name]}
     for section, values in changes.items():
-        sections[section] = {**sections.get(section, {}), **values}
+        sections[section] = {**sections.get(section, {}), **values} if isinstance(values, dict) else values
     return recipe_for(Path("unused"), **sections)
 
 
@@ -95,7 +95,7 @@ def _loss(recipe: Recipe, model: AdaptedModel, example: Example) -> Tensor:
 def _log_likelihoods(model: AdaptedModel, example: Example) -> Tensor:
     """Float64 (n,), of the tokens that are learned."""
     tokens = torch.from_numpy(example.tokens.astype(np.int64))
-    logits = model.model(input_ids=tokens[None], use_cache=False).logits[0]
+    logits = model.model(input_ids=tokens[None], use_cache=False).logits[0, -len(tokens) :]
     assert logits.dtype == torch.float64
     every = functional.log_softmax(logits[:-1], dim=-1).gather(1, tokens[1:, None])[:, 0]
     return every[torch.from_numpy(example.learned[1:])]

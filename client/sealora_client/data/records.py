@@ -130,7 +130,8 @@ class _Reading:
 def row_problem(row: Row, error: DataError) -> DataError:
     """The problem as one of its row's, if it is of that alone: it is then told with others of its kind."""
     said = str(error)
-    return RowError(row.place, row.line, said.removeprefix(f"{row.place}: ")) if said.startswith(row.place) else error
+    own = said.removeprefix(f"{row.place}: ")
+    return error if own == said else RowError(row.place, row.line, own)
 
 
 def owner_of(record: Record) -> list[str]:

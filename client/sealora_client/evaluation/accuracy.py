@@ -15,6 +15,7 @@ from sealora_client.evaluation.metric import Measurement, PublicRange, ReleasedM
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.objective.choice import classification_of
 from sealora_common.recipe import Recipe
+from sealora_common.records.heldout_figure import HeldoutFigure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,7 @@ class AccuracyMetric(ReleasedMetric):
 
     def public_range(self, recipe: Recipe) -> PublicRange:
         """All of it."""
-        return PublicRange(0.0, 1.0, worst=0.0)
+        return PublicRange(0.0, HeldoutFigure.of(recipe).range_width(recipe), worst=0.0)
 
     def measure(self, model: AdaptedModel, population: Population, recipe: Recipe) -> Accuracy:
         """As the base says."""

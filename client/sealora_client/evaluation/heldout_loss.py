@@ -16,6 +16,7 @@ from sealora_client.model.adapted import AdaptedModel
 from sealora_client.objective.choice import objective_of
 from sealora_client.objective.objective import Objective
 from sealora_common.recipe import Recipe
+from sealora_common.records.heldout_figure import HeldoutFigure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +39,11 @@ class HeldoutLoss(Measurement):
 
 
 class HeldoutLossMetric(ReleasedMetric):
-    """The objective's loss, clipped to [0, `privacy.heldout_clip`]."""
+    """The objective's loss, clipped to [0, `privacy.heldout_clip`], or to its own largest value if that is less."""
 
     def public_range(self, recipe: Recipe) -> PublicRange:
         """A loss that is not finite counts as the largest: the model knows nothing of such a unit."""
-        return loss_range(recipe.privacy.heldout_clip)
+        return loss_range(HeldoutFigure.of(recipe).range_width(recipe))
 
     def measure(self, model: AdaptedModel, population: Population, recipe: Recipe) -> HeldoutLoss:
         """See `heldout_loss`."""

@@ -46,5 +46,13 @@ class AdapterKind(Protocol):
         """All tensors in the form in which PEFT loads them; what is shared stays among them as it is."""
         return tensors
 
+    def held(self, published: Tensors) -> Tensors:
+        """The inverse of `published`: all tensors as a run holds them.
+
+        Raises:
+            ModelError: they are not of this kind.
+        """
+        return published
+
     def peft_configuration(self, model: ModelSection, layout: AdapterLayout) -> PeftConfiguration:
         """What PEFT must know of an adapter with all tensors of `layout` on the base model of `model`."""

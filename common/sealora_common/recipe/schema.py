@@ -99,6 +99,8 @@ class Recipe(Section):
         self._require_steps()
         self._require_stopping()
         self.objective.require_fitting(self.data, self.privacy)
+        if self.continue_from is not None:
+            self.objective.require_no_reference()
         self.evaluation.require_fitting(self.objective)
         # Late, for the mechanisms' grid reads recipes.
         from sealora_common.privacy.mechanisms import mechanism_of

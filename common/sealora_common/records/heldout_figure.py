@@ -18,6 +18,9 @@ _UNITS: Final[dict[ObjectiveName, str]] = {
     "kto_zero": "from 0 to 1 a record",
 }
 
+_LARGEST: Final[dict[ObjectiveName, float]] = {"kto_zero": 1.0}
+"""Of the losses that have an upper bound."""
+
 
 class HeldoutFigure(WrittenRecord):
     """The figure of one recipe. In events and histories it has the key `heldout_loss`, whatever it is."""
@@ -40,8 +43,9 @@ class HeldoutFigure(WrittenRecord):
         return self.better == "lower"
 
     def range_width(self, recipe: Recipe) -> float:
-        """Of the range to which one unit's value is clipped: from 0 on."""
-        return recipe.privacy.heldout_clip if self.is_loss else 1.0
+        """Of the range to which one unit's value is clipped, from 0 on: noise grows with it."""
+        most = _LARGEST.get(recipe.objective.kind, recipe.privacy.heldout_clip)
+        return min(recipe.privacy.heldout_clip, most) if self.is_loss else 1.0
 
     @property
     def title(self) -> str:

@@ -46,6 +46,15 @@ def read_tensors(directory: Path) -> Tensors:
         raise ModelError(f"{directory / WEIGHTS}: cannot be read ({error}): restore it or start a new run") from None
 
 
+def read_held(directory: Path, recipe: Recipe) -> Tensors:
+    """Reads the tensors of an adapter of the recipe's kind as a run holds them.
+
+    Raises:
+        ModelError: the file is missing or damaged, or of another kind.
+    """
+    return adapter_kind(recipe).held(read_tensors(directory))
+
+
 def read_adapter(directory: Path, layout: AdapterLayout) -> Tensors:
     """Reads an adapter and checks it against `layout`.
 

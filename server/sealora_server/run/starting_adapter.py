@@ -17,7 +17,7 @@ from sealora_common.errors import RecipeError, UnreadableError
 from sealora_common.recipe import Recipe, load_recipe
 from sealora_common.round.order import vector_digest
 from sealora_server.export.peft_directory import CONFIGURATION as PEFT_CONFIGURATION
-from sealora_server.export.peft_directory import read_tensors
+from sealora_server.export.peft_directory import read_held
 
 _NOT_OF_THE_VALUES = {
     "base_model_name_or_path",
@@ -46,7 +46,7 @@ def read_starting_adapter(path: Path, recipe: Recipe) -> Tensors:
     if is_run and not directory.exists():
         raise RecipeError(f"{path} holds a run that has not come to its end: finish it first, or name another")
     try:
-        tensors = read_tensors(directory)
+        tensors = read_held(directory, recipe)
     except KeyError as error:  # as safetensors raises it
         raise RecipeError(
             f"{directory}: its values are of type {error.args[0]}, which NumPy does not know: save it in float32"

@@ -29,7 +29,7 @@ from sealora_common.roster.book import RosterBook
 from sealora_common.storage.durable import rename_durably, write_atomically
 from sealora_common.storage.own_files import make_directory
 from sealora_server.export.choice import exporter_of
-from sealora_server.export.peft_directory import PeftDirectory, read_adapter, read_tensors
+from sealora_server.export.peft_directory import PeftDirectory, read_adapter, read_held
 from sealora_server.run.kept_receipts import KeptReceipts
 from sealora_server.run.strategy import State
 
@@ -230,7 +230,7 @@ class RunStore:
         if more := sorted(set(start) - set(layout.names)):
             raise ModelError(
                 f"{self._start}: its tensor {more[0]} is none of the recipe's model: go on with the base model and the "
-                "section lora that it was trained with"
+                "kind of adapter that it was trained with"
             )
         return layout.unflatten(layout.flatten(start))
 
@@ -241,7 +241,7 @@ class RunStore:
         Raises:
             ModelError: its file is damaged.
         """
-        return None if self.recipe.continue_from is None else read_tensors(self._start)
+        return None if self.recipe.continue_from is None else read_held(self._start, self.recipe)
 
     def optimizer(self, round_number: int) -> State:
         """The server optimiser's state after a finished round.

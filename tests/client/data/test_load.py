@@ -277,7 +277,6 @@ SOURCES = Path(load_data.__code__.co_filename).parents[1]
                 "objective/classification.py",
                 "objective/kto.py",
                 "objective/pairs.py",
-                "data_report/tokens.py",
             },
         ),
         (r"\bDataSet\.of\(", {"data/load.py"}),

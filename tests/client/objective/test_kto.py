@@ -53,6 +53,8 @@ def test_the_loss_begins_at_a_half_and_stays_between_0_and_1(model: AdaptedModel
     found = HeldoutLossMetric().measure(model, population, RECIPE).by_unit
     assert all(0 <= value <= 1 for value in found)
     assert found.std() > 0.1
+    public = HeldoutLossMetric().public_range(RECIPE)
+    assert (public.low, public.high, public.worst) == (0.0, 1.0, 1.0)
 
 
 def test_a_row_s_loss_has_the_same_bits_wherever_it_stands(

@@ -73,6 +73,8 @@ def test_what_is_published_holds_what_travels_as_it_is(kind):
     published = asked.published(tensors)
     assert all(published[name].tobytes() == tensors[name].tobytes() for name in shared)
     assert published.keys() >= tensors.keys()
+    held = asked.held(published)
+    assert {name: value.tobytes() for name, value in held.items()} == {n: v.tobytes() for n, v in tensors.items()}
 
 
 @pytest.mark.parametrize("kind", KINDS)

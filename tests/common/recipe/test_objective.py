@@ -59,6 +59,10 @@ REFUSED = {
         ["objective.kind=dpo", "data.layout=preference", "objective.loss=ipo"],
         "begins at 1 / .4 beta.2. = 25, which privacy.heldout_clip 8 cuts off.*set it to 50",
     ),
+    "ipo beyond what travels": (
+        ["objective.kind=dpo", "data.layout=preference", "objective.loss=ipo", "objective.beta=0.08"],
+        "= 39.0625, but a held-out figure of no more than 64 travels: take a beta of 0.09 or more",
+    ),
     "an unknown kind": (["objective.kind=ppo"], "objective.kind"),
     "no beta": (["objective.kind=orpo", "data.layout=preference", "objective.beta=0"], "objective.beta"),
     "smoothing of a half": (
@@ -131,3 +135,26 @@ def test_what_mixes_records_or_is_no_feedback_is_refused(overrides, said):
 
 def test_feedback_is_taken():
     assert recipe(*FEEDBACK, "objective.wanted_weight=2").objective.wanted_weight == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "refused"),
+    [
+        (["objective.kind=dpo", "data.layout=preference"], True),
+        (FEEDBACK, True),
+        (["objective.kind=orpo", "data.layout=preference"], False),
+        ([], False),
+    ],
+)
+def test_what_compares_with_the_model_before_round_1_goes_on_with_no_earlier_run(overrides, refused):
+    overrides = [*overrides, f"continue_from={'ab' * 32}"]
+    if refused:
+        with pytest.raises(RecipeError, match=r"compares with the model that the run begins with.*merge that adapter"):
+            recipe(*overrides)
+    else:
+        assert recipe(*overrides).continue_from
+
+
+def test_the_least_beta_is_taken():
+    overrides = ["objective.kind=dpo", "data.layout=preference", "objective.loss=ipo", "objective.beta=0.09"]
+    assert recipe(*overrides, "privacy.heldout_clip=64").objective.beta == 0.09

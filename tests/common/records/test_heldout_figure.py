@@ -46,3 +46,19 @@ def test_every_objective_has_a_unit():
 def test_as_headings_and_columns_have_it():
     assert HeldoutFigure().title == "Held-out loss"
     assert HeldoutFigure().short == "loss"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "width"),
+    [
+        ([], 8.0),
+        (["privacy.heldout_clip=3"], 3.0),
+        (["objective.kind=kto_zero", "data.layout=feedback"], 1.0),
+        (["objective.kind=kto_zero", "data.layout=feedback", "privacy.heldout_clip=0.5"], 0.5),
+        ([*CLASSES, "evaluation.metric=accuracy"], 1.0),
+        (CLASSES, 8.0),
+    ],
+)
+def test_noise_is_that_of_the_values_there_can_be(overrides, width):
+    recipe = parse_recipe(MINIMAL, overrides=overrides)
+    assert HeldoutFigure.of(recipe).range_width(recipe) == width

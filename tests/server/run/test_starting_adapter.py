@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sealora_common.adapter import adapter_kind
+from sealora_common.adapter import AdapterLayout, TensorSpec, adapter_kind
 from sealora_common.errors import ModelError, RecipeError
 from sealora_server.export.peft_directory import CONFIGURATION, WEIGHTS, PeftDirectory
 from sealora_server.run.starting_adapter import agreed_start, digest_of_adapter, read_starting_adapter
@@ -132,3 +132,38 @@ def test_one_of_another_model_is_refused_when_the_sites_have_told_theirs(tmp_pat
         store = RunStore.create(tmp_path / str(place), recipe, start=start)
         with pytest.raises(ModelError, match=said):
             store.adapter(0, LAYOUT)
+
+
+CHANGED_BY_PUBLISHING = {
+    "core": (("lora_A.weight", (2, 6)), ("lora_B.weight", (4, 2)), ("lora_core.weight", (2, 2))),
+    "full": (("lora_B.weight", (4, 3)),),
+}
+
+
+@pytest.mark.parametrize("kind", CHANGED_BY_PUBLISHING)
+def test_a_run_goes_on_with_what_was_held_where_something_else_was_published(tmp_path, kind):
+    layout = AdapterLayout(tuple(TensorSpec(f"base_model.model.a.{n}", s) for n, s in CHANGED_BY_PUBLISHING[kind]))
+    section = {kind: {"rank": 2}} if kind == "core" else {}
+    recipe = pure_recipe(model={"digest": BASE}, adapter=kind, **section)
+    asked, generator = adapter_kind(recipe), np.random.default_rng(1)
+    shared = {spec.name: generator.normal(size=spec.shape).astype(np.float32) for spec in asked.shared(layout).tensors}
+    held = asked.initial(layout) | shared
+    store = RunStore.create(tmp_path / "earlier", recipe)
+    store.publish(held)
+    found = read_starting_adapter(store.directory, recipe)
+    assert {name: value.tobytes() for name, value in found.items()} == {n: v.tobytes() for n, v in held.items()}
+
+    later = pure_recipe(model={"digest": BASE}, adapter=kind, continue_from=digest_of_adapter(held), **section)
+    store = RunStore.create(tmp_path / "later", later, start=agreed_start(store.directory, later))
+    again = RunStore.open(store.directory).adapter(0, layout)
+    assert {name: value.tobytes() for name, value in again.items()} == {n: v.tobytes() for n, v in held.items()}
+
+
+@pytest.mark.parametrize("kind", CHANGED_BY_PUBLISHING)
+def test_a_lora_of_another_origin_is_no_such_adapter(kind):
+    lora = {
+        name: np.ones(shape, dtype=np.float32)
+        for name, shape in (("m.lora_A.weight", (2, 6)), ("m.lora_B.weight", (4, 2)))
+    }
+    with pytest.raises(ModelError, match=f"adapter: {kind}"):
+        adapter_kind(pure_recipe(adapter=kind)).held(lora)

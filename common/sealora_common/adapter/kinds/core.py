@@ -19,6 +19,7 @@ from sealora_common.adapter.kind import AdapterKind
 from sealora_common.adapter.kinds.drawn import uniform
 from sealora_common.adapter.kinds.lora import Lora, LoraConfiguration
 from sealora_common.adapter.layout import AdapterLayout, Tensors
+from sealora_common.errors import ModelError
 from sealora_common.recipe.sections.adapters.core import CoreSection
 from sealora_common.recipe.sections.lora import LoraSection
 from sealora_common.recipe.sections.model import ModelSection
@@ -66,6 +67,21 @@ class Core(AdapterKind):
             if name.endswith(_B)
         }
         return tensors | folded
+
+    def held(self, published: Tensors) -> Tensors:
+        """With B as it is drawn.
+
+        Raises:
+            ModelError: a layer lacks its R, as in a LoRA of another origin.
+        """
+        for name in published:
+            if name.endswith(_B) and name.removesuffix(_B) + _CORE not in published:
+                raise ModelError(
+                    f"the adapter has no {name.removesuffix(_B) + _CORE}, which a run of adapter: core keeps beside "
+                    "what it publishes: name the directory of such a run"
+                )
+        drawn = self.initial(AdapterLayout.of(published))
+        return published | {name: value for name, value in drawn.items() if name.endswith(_B)}
 
     def peft_configuration(self, model: ModelSection, layout: AdapterLayout) -> LoraConfiguration:
         """As LoRA's."""

@@ -19,6 +19,7 @@ import numpy as np
 from sealora_common.adapter.kind import PEFT_PREFIX, AdapterKind
 from sealora_common.adapter.kinds.lora import LoraConfiguration
 from sealora_common.adapter.layout import AdapterLayout, Tensors
+from sealora_common.errors import ModelError
 from sealora_common.recipe.sections.model import ModelSection
 
 _A = ".lora_A.weight"
@@ -66,6 +67,29 @@ class Full(AdapterKind):
             if _is_change(name)
         }
         return tensors | identities
+
+    def held(self, published: Tensors) -> Tensors:
+        """Without the identities.
+
+        Raises:
+            ModelError: neither matrix of a layer is one, as in a LoRA of another origin.
+        """
+        return {name: value for name, value in published.items() if not self._is_identity(name, published)}
+
+    def _is_identity(self, name: str, published: Tensors) -> bool:
+        if not _is_change(name):
+            return False
+        first, second = published.get(_module(name) + _A), published.get(_module(name) + _B)
+        if first is None or second is None:
+            return False
+        identity = _A if first.shape[1] <= second.shape[0] else _B
+        found = first if identity == _A else second
+        if not np.array_equal(found, np.eye(min(first.shape[1], second.shape[0]), dtype=np.float32)):
+            raise ModelError(
+                f"the adapter's {_module(name)} is no change of a whole weight: name the directory of a run of "
+                "adapter: full"
+            )
+        return name.endswith(identity)
 
     def peft_configuration(self, model: ModelSection, layout: AdapterLayout) -> FullConfiguration:
         """PEFT's own, for the layers that the changes belong to; the layout has their shapes."""

@@ -29,6 +29,10 @@ _LAYOUTS: Final[dict[ObjectiveName, tuple[LayoutName, ...]]] = {
     "orpo": ("preference",),
     "kto_zero": ("feedback",),
 }
+_LARGEST_START: Final = 32.0
+"""Of a loss: half of what a figure may be whose mean travels with its noise (`round.contribution`)."""
+_LEAST_BETA: Final = 0.09
+_WITH_REFERENCE: Final[tuple[ObjectiveName, ...]] = ("dpo", "kto_zero")
 
 _OVER_A_BATCH: Final = {
     "kto": "its reference point is an estimate over a batch: choose kto_zero, which fixes it at 0",
@@ -124,10 +128,33 @@ class ObjectiveSection(Section):
                 f"objective.loss_on: all learns every turn, but data.learned_turns is {data.learned_turns}: leave out "
                 "one of the two"
             )
-        if self.kind == "dpo" and self.loss == "ipo" and (start := 1 / (4 * self.beta**2)) >= privacy.heldout_clip:
+        if self.kind == "dpo" and self.loss == "ipo":
+            self._require_range(privacy.heldout_clip)
+
+    def _require_range(self, clip: float) -> None:
+        start = 1 / (4 * self.beta**2)
+        if start > _LARGEST_START:
             raise ValueError(
-                f"objective.loss: ipo begins at 1 / (4 beta^2) = {start:g}, which privacy.heldout_clip "
-                f"{privacy.heldout_clip:g} cuts off, so that no improvement would be seen: set it to {2 * start:g}"
+                f"objective.beta is {self.beta:g}, at which ipo begins at 1 / (4 beta^2) = {start:g}, but a held-out "
+                f"figure of no more than {2 * _LARGEST_START:g} travels: take a beta of {_LEAST_BETA:g} or more"
+            )
+        if start >= clip:
+            raise ValueError(
+                f"objective.loss: ipo begins at 1 / (4 beta^2) = {start:g}, which privacy.heldout_clip {clip:g} cuts "
+                f"off, so that no improvement would be seen: set it to {2 * start:g}"
+            )
+
+    def require_no_reference(self) -> None:
+        """Refuses an objective that compares with the model before round 1, which only the server knows at first.
+
+        Raises:
+            ValueError: names the setting and the remedy.
+        """
+        if self.kind in _WITH_REFERENCE:
+            raise ValueError(
+                f"objective.kind: {self.kind} compares with the model that the run begins with, but a site that comes "
+                "in after round 1 has never seen what continue_from names: merge that adapter into the base model, "
+                "agree on the merged one as model.base and leave continue_from out"
             )
 
     def _require_classes(self, data: DataSection) -> None:
