@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.status import Status
 
 from sealora_client.cli.budget import LEDGER
 from sealora_client.data_quality.near import SIMILARITY
@@ -40,6 +41,11 @@ Countries = Annotated[
 ]
 
 
+def _busy(doing: str) -> Status:
+    """Shows on a terminal that the command is at work, which takes minutes for a large file."""
+    return SafeConsole(stderr=True).status(doing)
+
+
 @data_cli.callback()
 def data() -> None:
     """Look at this site's data and put it right, before anybody trains. Nothing of it leaves this machine."""
@@ -71,7 +77,7 @@ def check_command(
     from sealora_client.data_report.terminal import show_report
 
     chosen = ChosenData.at(directory, data_file, recipe)
-    with quiet_libraries():
+    with quiet_libraries(), _busy("looking at the data"):
         report = report_on(chosen, Looking(sample, similarity, tuple(countries or ())))
     if html is not None:
         write_page(report, html)
@@ -176,7 +182,8 @@ def clean_command(
         copies=drop_copies or near,
         near=similarity if near else None,
     )
-    rows, doings = cleaned(chosen.path, chosen.recipe.data, steps)
+    with _busy("cleaning a copy"):
+        rows, doings = cleaned(chosen.path, chosen.recipe.data, steps)
     write_copy(out, rows, chosen.path, doings)
     for step, done in doings.steps.items():
         say(f"{step}: {len(done.lines)} records" + (f", {done.places} places" if done.places > len(done.lines) else ""))
@@ -228,7 +235,8 @@ def split_command(
         raise DataError(f"--heldout {fraction:g}: name a share between 0 and 1, for example 0.1")
     if by is not None:
         section = section.model_copy(update={"person_field": by})
-    rows, doings, strata = split_copy(chosen.path, section, fraction, similarity, stratify)
+    with _busy("comparing records"):
+        rows, doings, strata = split_copy(chosen.path, section, fraction, similarity, stratify)
     write_copy(out, rows, chosen.path, doings)
     for stratum in strata[:MOST_STRATA] if stratify else ():
         say(f"{stratify} {stratum.value}: {stratum.heldout} of {stratum.records} records are held out")
