@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
 from sealora_client.model.adapted import AdaptedModel
 from sealora_common.adapter import Tensors, adapter_kind
@@ -30,7 +31,12 @@ KINDS: dict[str, dict[str, Any]] = {
 BASES = {"bias": ("qwen2", "gpt2")}
 """Of the cases that are not for every tiny base: for which they are."""
 
-ON_BASES = [(kind, base) for kind in KINDS for base in BASES.get(kind, TINY)]
+ON_BASES = [
+    pytest.param(kind, base, marks=() if base == BASES.get(kind, TINY)[0] else pytest.mark.slow)
+    for kind in KINDS
+    for base in BASES.get(kind, TINY)
+]
+"""(case, tiny base). All bases but one of each case are slow: they are some hundred tests."""
 ON_ONE_BASE = [(kind, BASES.get(kind, TINY)[0]) for kind in KINDS]
 """(case, tiny base)."""
 

@@ -18,8 +18,16 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("mechanism", OPTIMIZERS)
-@pytest.mark.parametrize(("kind", "base"), ON_ONE_BASE)
+QUICK = {("core", "distributed"), ("layer_norm", "local"), ("prompt_tuning", "distributed")}
+"""The others are marked slow: each run takes some seconds."""
+RUNS = [
+    pytest.param(kind, base, mechanism, marks=() if (kind, mechanism) in QUICK else pytest.mark.slow)
+    for kind, base in ON_ONE_BASE
+    for mechanism in OPTIMIZERS
+]
+
+
+@pytest.mark.parametrize(("kind", "base", "mechanism"), RUNS)
 def test_a_run_trains_the_shared_part_and_leaves_the_rest_as_it_began(tiny_base, tmp_path, kind, base, mechanism):
     recipe_file = write_federation(tmp_path, tiny_base(base), rounds=2, **OPTIMIZERS[mechanism], **KINDS[kind])
     run = run_inline(recipe_file, tmp_path / "run")

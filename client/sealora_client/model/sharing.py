@@ -12,6 +12,8 @@ HARMLESS: Final[dict[str, bool | dict[str, bool]]] = {
     "name": True,
     "rounds": True,
     "sites": True,
+    # With which values it begins, which are written into the model.
+    "continue_from": True,
     # What is done with the model, round by round: nothing of it stays in there.
     "data": True,
     "objective": True,

@@ -43,7 +43,10 @@ def trial(directory: Path, base: Path, objective: str, *overrides: str) -> Trial
     )
 
 
-@pytest.mark.parametrize("objective", SECTIONS)
+@pytest.mark.parametrize(
+    "objective",
+    [pytest.param(name, marks=() if name in ("dpo", "classification") else pytest.mark.slow) for name in SECTIONS],
+)
 def test_without_noise_who_was_there_is_seen_and_with_it_the_claim_stands(tiny_base, tmp_path, objective):
     bare = trial(tmp_path / "bare", tiny_base(), objective, "privacy.mechanism=none")
     assert next(found.roc.auc for found in bare.findings if found.adversary == "white-box") > 0.9

@@ -32,6 +32,7 @@ def adapted(kind: str, tiny_base: Callable[..., Path]) -> AdaptedModel:
     return AdaptedModel.load(recipe_for(tiny_base("llama"), **KINDS[kind]))
 
 
+@pytest.mark.slow  # 35 tests; each objective is held to it on LoRA, and each kind under `causal`
 @pytest.mark.parametrize("name", ["all tokens", "classification", "dpo", "kto", "orpo"])
 def test_gradients_equal_a_loop_over_single_examples(adapted: AdaptedModel, kind: str, name: str) -> None:
     recipe = objective_recipe(name, **KINDS[kind], training={"sample_rate": 1.0, "micro_batch_size": 3})
