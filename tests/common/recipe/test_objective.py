@@ -59,6 +59,10 @@ REFUSED = {
         ["objective.kind=dpo", "data.layout=preference", "objective.loss=ipo"],
         "begins at 1 / .4 beta.2. = 25, which privacy.heldout_clip 8 cuts off.*set it to 50",
     ),
+    "ipo beyond all numbers": (
+        ["objective.kind=dpo", "data.layout=preference", "objective.loss=ipo", "objective.beta=1.0e-308"],
+        "= inf, which privacy.heldout_clip 8 cuts off.*take a larger beta",
+    ),
     "an unknown kind": (["objective.kind=ppo"], "objective.kind"),
     "no beta": (["objective.kind=orpo", "data.layout=preference", "objective.beta=0"], "objective.beta"),
     "smoothing of a half": (
@@ -76,6 +80,11 @@ def test_what_does_not_fit_is_refused_in_one_sentence(case):
     assert "\n" not in str(error.value)
 
 
+def test_a_beta_of_any_size_is_taken_or_refused():
+    pairs = ["objective.kind=dpo", "data.layout=preference", "objective.loss=ipo"]
+    assert recipe(*pairs, "objective.beta=1.0e+308").objective.beta == 1e308
+
+
 CLASSES = ["objective.kind=classification", "data.layout=labelled"]
 
 
@@ -89,6 +98,11 @@ CLASSES = ["objective.kind=classification", "data.layout=labelled"]
             [*CLASSES, "data.labels={a: x, b: x, c: y}", "objective.label_weights={a: 2}"],
             "weighs a and b differently, which are one class",
         ),
+        (
+            [*CLASSES, "data.trim=true", "data.labels={a: x, b: ' x', c: y}", "objective.label_weights={a: 2}"],
+            "weighs a and b differently, which are one class",
+        ),
+        ([*CLASSES, "data.trim=true", "data.labels={a: x, b: ' x'}"], "which names 1"),
         (["objective.label_weights={a: 2}"], "label_weights is read with kind: classification, and not with causal"),
         (["objective.kind=classification", "data.labels={}"], "learns from the layout labelled"),
         (["evaluation.metric=accuracy"], "accuracy needs objective.kind: classification, not causal"),
