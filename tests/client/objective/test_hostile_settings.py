@@ -4,6 +4,7 @@ bits."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,25 +33,24 @@ POISON = 383
 EXTREMES: dict[str, dict[str, Any]] = {
     "as it is": {},
     "a huge beta": {"objective": {"beta": 1e308}},
-    "a tiny beta": {"objective": {"beta": 1e-308}, "privacy": {"heldout_clip": 1e308}},
+    "a tiny beta": {"objective": {"beta": 1e-150}, "privacy": {"heldout_clip": 1e308}},
     "a clipping norm of nothing": {"privacy": {"clip_norm": 1e-300}},
     "a clipping norm of everything": {"privacy": {"clip_norm": 1e300}},
 }
-WEIGHTS = (1.0, 1e308, 1e-308, 5e-324)
 
 
-def cases() -> Iterator[Any]:
-    for name in OBJECTIVES:
+def cases() -> Iterator[tuple[str, str]]:
+    for name, sections in OBJECTIVES.items():
         for extreme, changes in EXTREMES.items():
-            if "beta" in changes.get("objective", {}) and "beta" not in OBJECTIVES[name].get("objective", {}):
-                continue
-            yield pytest.param(name, extreme, id=f"{name}, {extreme}")
+            has_beta, of_beta = "beta" in sections.get("objective", {}), "objective" in changes
+            if has_beta if of_beta else extreme == "as it is" or name == "causal":
+                yield name, extreme
 
 
 def poisoned(model: AdaptedModel) -> None:
     """A record with the last token gives what is no number, and no other does."""
     with torch.no_grad():
-        model.model.get_input_embeddings().weight[POISON] = 3e38
+        model.model.get_input_embeddings().weight[POISON] = torch.inf
 
 
 def draw(
@@ -102,14 +102,54 @@ def assert_one_moves_one_norm(
     return figures.non_finite
 
 
+def of_tiny_base(recipe: Recipe, base: Path) -> tuple[AdaptedModel, Recipe]:
+    """A model in which a poisoned record, and no other, gives what is no number."""
+    recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"base": str(base)})})
+    model = AdaptedModel.load(recipe)
+    model.write(made_up_adapter(model, recipe))
+    poisoned(model)
+    return model, recipe
+
+
 @pytest.mark.parametrize(("name", "extreme"), cases())
-def test_under_every_objective(
+def test_under_every_objective_whatever_it_is_set_to(
     tiny_base: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, name: str, extreme: str
 ) -> None:
     recipe = objective_recipe(name, **{"training": {"micro_batch_size": 4}}, **EXTREMES[extreme])
-    model = AdaptedModel.load(recipe.model_copy(update={"model": recipe.model.model_copy(update={"base": str(tiny_base("llama"))})}))
-    model.write(made_up_adapter(model, recipe))
-    poisoned(model)
-    examples = hostile(recipe, model, 6)
-    found = assert_one_moves_one_norm(monkeypatch, model, recipe, Population.of(examples))
-    assert found >= 2
+    model, recipe = of_tiny_base(recipe, tiny_base("llama"))
+    population = Population.of(hostile(recipe, model, 6))
+    assert assert_one_moves_one_norm(monkeypatch, model, recipe, population) >= 2
+    # What is measured of the others is the same as without them, and what is no number counts as the worst.
+    metric = HeldoutLossMetric()
+    found, alone = (
+        metric.measure(model, Population.of([each for (each,) in units]), recipe).by_unit
+        for units in (population.units, [population.units[place] for place in (0, 3, 4, 5)])
+    )
+    assert found[[0, 3, 4, 5]].tolist() == alone.tolist()
+    assert metric.public_range(recipe).clip(found)[[1, 2]].tolist() == [recipe.privacy.heldout_clip] * 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "base", "clipping"),
+    [(*case, "flat") for case in ON_ONE_BASE] + [(*case, "per_layer") for case in ON_ONE_BASE[1::4]],
+)
+def test_under_every_kind_of_adapter(
+    tiny_base: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, kind: str, base: str, clipping: str
+) -> None:
+    recipe = objective_recipe("dpo", **{"training": {"micro_batch_size": 4}, "privacy": {"clipping": clipping}})
+    recipe = Recipe.model_validate(recipe.model_dump(exclude={"lora"}) | KINDS[kind])
+    model, recipe = of_tiny_base(recipe, tiny_base(base))
+    population = Population.of(hostile(recipe, model, 5))
+    assert assert_one_moves_one_norm(monkeypatch, model, recipe, population) >= 2
+
+
+@pytest.mark.parametrize("weight", [1e308, 1e30, 1e-30, 5e-324])
+def test_at_any_weight_of_a_record_or_of_a_piece_of_its_text(
+    tiny_base: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, weight: float
+) -> None:
+    recipe = objective_recipe("causal", **{"training": {"micro_batch_size": 4}})
+    model, recipe = of_tiny_base(recipe, tiny_base("llama"))
+    first, *others = (replace(example, weight=weight) for example in hostile(recipe, model, 6))
+    examples = [replace(first, following=tuple(others[:2])), *others, Example.placeholder("template")]
+    examples[-1] = replace(examples[-1], weight=weight)
+    assert_one_moves_one_norm(monkeypatch, model, recipe, Population.of(examples))
