@@ -18,7 +18,6 @@ from sealora_client.data.population import Population
 from sealora_client.evaluation.heldout_loss import HeldoutLossMetric
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.objective import reference
-from sealora_client.objective.choice import objective_of
 from sealora_client.training import clipped_sum
 from sealora_client.training.clipped_sum import ClippedSum
 from sealora_common.adapter import adapter_kind
