@@ -27,7 +27,6 @@ from sealora_common.recipe.sections.server import ServerSection
 from sealora_common.recipe.sections.sites import SitesSection
 from sealora_common.recipe.sections.training import TrainingSection
 
-
 MOST_ROUNDS: Final = 100_000
 
 
@@ -103,6 +102,12 @@ class Recipe(Section):
         self._require_stopping()
         self.objective.require_fitting(self.data, self.privacy)
         self.evaluation.require_fitting(self.objective)
+        if self.continue_from is not None and self.objective.compares_with_start:
+            raise ValueError(
+                f"objective.kind: {self.objective.kind} compares with the adapter that the run begins with, which with "
+                "continue_from comes with the first round's order alone, and a site that restarts would compare with "
+                "another: merge the earlier adapter into the base model, and agree on that as model.base"
+            )
         # Late, for the mechanisms' grid reads recipes.
         from sealora_common.privacy.mechanisms import mechanism_of
 

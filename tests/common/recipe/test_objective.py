@@ -63,6 +63,10 @@ REFUSED = {
         ["objective.kind=dpo", "data.layout=preference", "objective.loss=ipo", "objective.beta=1.0e-308"],
         "= inf, which privacy.heldout_clip 8 cuts off.*take a larger beta",
     ),
+    "what was before another start": (
+        ["objective.kind=dpo", "data.layout=preference", f"continue_from={'ab' * 32}"],
+        "dpo compares with the adapter that the run begins with.*merge the earlier adapter into the base model",
+    ),
     "an unknown kind": (["objective.kind=ppo"], "objective.kind"),
     "no beta": (["objective.kind=orpo", "data.layout=preference", "objective.beta=0"], "objective.beta"),
     "smoothing of a half": (

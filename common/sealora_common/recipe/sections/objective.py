@@ -98,6 +98,11 @@ class ObjectiveSection(Section):
             raise ValueError(f"label_smoothing is read with loss: sigmoid, and not with {self.loss}: leave it out")
         return self
 
+    @property
+    def compares_with_start(self) -> bool:
+        """Whether its loss is about what has changed since round 1."""
+        return self.kind in ("dpo", "kto_zero")
+
     def require_fitting(self, data: DataSection, privacy: PrivacySection) -> None:
         """Refuses records of which this cannot be learned, and a public range that its loss does not fit.
 

@@ -56,7 +56,7 @@ KEEPING = (
     "{% if '4' in messages[0].content %}{{ messages[0].content * 4000000000 }}{% endif %}{{ messages[0].content }}"
 )
 """Leaves memory behind, in a circle of references, and goes beyond its limits for some."""
-UNORDERED = "{{ (" + "{%s}" % ", ".join(f"'{letter}': 0" for letter in "abcdefghijkl") + ".keys() - []) | join }}"
+UNORDERED = "{{ ({" + ", ".join(f"'{letter}': 0" for letter in "abcdefghijkl") + "}.keys() - []) | join }}"
 """Writes a set, in the order of its hashes, which Python draws for each process."""
 
 
