@@ -117,6 +117,7 @@ WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"objective": {"kind": "classification"}, "evaluation": {"metric": "accuracy"}},
     ),
     "texts in pieces": ({"layout": "text", "fields": {"text": "response"}, "long_texts": "split"}, {}),
+    "conversations": ({"layout": "instruction", "fields": {"instruction": "prompt", "output": "response"}}, {}),
     "a template": ({"prompt_template": "Say of {{ prompt }}", "response_field": "response"}, {}),
     "tasks": ({"task_field": "split"}, {"objective": {"task_weights": {"train": 1e308, "heldout": 1e-308}}}),
 }
@@ -128,7 +129,7 @@ def test_whatever_is_learned_of_records_and_however_they_are_read(worlds, way):
     place = list(WAYS).index(way)
     names = list(NEIGHBOURS)
     data, sections = WAYS[way]
-    neighbours = [names[(place + step) % len(names)] for step in (0, 3, 6)]
+    neighbours = [names[(place + step) % len(names)] for step in (0, 3, 7, 8)]
     mechanism = ("local", "distributed")[place % 2]
     assert_nothing_is_told(*worlds(mechanism, "ffa", *neighbours, data={"max_tokens": 64, **data}, **sections))
 

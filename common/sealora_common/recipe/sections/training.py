@@ -22,7 +22,7 @@ class TrainingSection(Section):
     epochs: Annotated[Positive | None, AddedLater(None)] = None
     """How often a record is expected to be drawn in the whole run, which is rounds x steps_per_round x sample_rate:
     compared with that, so that they are never two things. Null compares nothing."""
-    micro_batch_size: int = Field(default=8, ge=1)
+    micro_batch_size: int = Field(default=8, ge=1, le=65_536)
     """Examples in memory at once; the logical batch may be far larger."""
     learning_rate: Positive = 2e-3
     """The highest of the schedule. Under `distributed` it is not read: there the server steps, by its own."""

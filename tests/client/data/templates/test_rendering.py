@@ -92,6 +92,26 @@ def test_what_went_beyond_the_limits_once_costs_nothing_again(renderer):
             renderer.render(HOSTILE["loops for ever"], TURNS, {}, prompt=True)
 
 
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ said.upper }}",
+        "{{ said | map('upper') }}",
+        "{{ lipsum }}",
+        "{{ cycler.__init__.__globals__ }}",
+        "{{ ('{0.__class__}' | attr('format'))(said) }}",
+        "{{ '{0.__class__}'.format(said) }}",
+        "{% include '/etc/hostname' %}",
+        "{{ said.missing }}",
+    ],
+)
+def test_a_recipe_s_template_writes_values_and_reaches_nothing_else(renderer, template):
+    with pytest.raises((TemplateRefusedError, TemplateBrokenError)):
+        renderer.render_text(template, {"said": "abc"})
+    written = renderer.render_text("{{ said.upper() }} {{ said | list }} {{ none }} {{ 1.5 }}", {"said": "ab"})
+    assert written == "AB ['a', 'b'] None 1.5"
+
+
 def test_a_template_that_refuses_or_fails_is_told_apart(renderer):
     with pytest.raises(TemplateRefusedError):
         renderer.render("{{ raise_exception('no') }}", TURNS, {}, prompt=True)
