@@ -29,7 +29,7 @@ from lora_kinds import lora
 from site_bench import Bench
 
 RARE = "\u00e9\u00df\u4e2d"
-NEIGHBOURS: dict[str, dict[str, str]] = {
+NEIGHBOURS: dict[str, dict[str, object]] = {
     "one record more": {"prompt": "What is 99?", "response": "99 is 99.", "split": "train"},
     "of a token nobody else has": {"prompt": f"{RARE} {RARE}", "response": f"{RARE}{RARE}", "split": "train"},
     "held out, of a token nobody else has": {"prompt": f"{RARE} {RARE}", "response": f"{RARE}", "split": "heldout"},
@@ -41,6 +41,14 @@ NEIGHBOURS: dict[str, dict[str, str]] = {
     "held out, refused by the template": {"prompt": "refuse me", "response": "no", "split": "heldout"},
     "changed by the template": {"prompt": "twice  spaced", "response": "no", "split": "train"},
     "held out, changed by the template": {"prompt": "twice  spaced", "response": "no", "split": "heldout"},
+    "a long conversation": {"prompt": "a b", "response": "c", "split": "train", "history": [["d " * 9, "e"]] * 40},
+    "held out, refused as a conversation": {
+        "prompt": "a b",
+        "response": "c",
+        "split": "heldout",
+        "system": "be brief",
+        "history": [["refuse me", "no"], ["again", "no"]],
+    },
 }
 CHANGING = ("message['content']", "message['content'] | replace('  ', ' ')")
 """What a template's reading of a text is replaced by, so that it changes some texts."""
@@ -165,7 +173,7 @@ def questions(bench: Bench, crafted: list[tuple[str, NDArray[np.float32]]]) -> I
 class World:
     """One site with one set of records, in a directory of its own; everything else is the bench's."""
 
-    def __init__(self, bench: Bench, directory: Path, records: list[dict[str, str]]) -> None:
+    def __init__(self, bench: Bench, directory: Path, records: list[dict[str, object]]) -> None:
         self.bench = bench
         self.directory = directory
         shutil.copytree(bench.directory(), directory)

@@ -104,6 +104,36 @@ def test_by_person_with_adaptive_clipping_neither(worlds):
     assert_nothing_is_told(bench, alone, others)
 
 
+RECORDS = {"prompt": "prompt", "chosen": "response", "rejected": "split"}
+WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "dpo": ({"layout": "preference", "fields": RECORDS}, {"objective": {"kind": "dpo", "beta": 5.0}}),
+    "orpo": ({"layout": "preference", "fields": RECORDS}, {"objective": {"kind": "orpo"}}),
+    "classification": (
+        {
+            "layout": "labelled",
+            "fields": {"text": "prompt", "label": "split"},
+            "labels": {"train": "yes", "heldout": "no"},
+        },
+        {"objective": {"kind": "classification"}, "evaluation": {"metric": "accuracy"}},
+    ),
+    "texts in pieces": ({"layout": "text", "fields": {"text": "response"}, "long_texts": "split"}, {}),
+    "conversations": ({"layout": "instruction", "fields": {"instruction": "prompt", "output": "response"}}, {}),
+    "a template": ({"prompt_template": "Say of {{ prompt }}", "response_field": "response"}, {}),
+    "tasks": ({"task_field": "split"}, {"objective": {"task_weights": {"train": 1e308, "heldout": 1e-308}}}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+def test_whatever_is_learned_of_records_and_however_they_are_read(worlds, way):
+    place = list(WAYS).index(way)
+    names = list(NEIGHBOURS)
+    data, sections = WAYS[way]
+    neighbours = [names[(place + step) % len(names)] for step in (0, 3, 7, 8)]
+    mechanism = ("local", "distributed")[place % 2]
+    assert_nothing_is_told(*worlds(mechanism, "ffa", *neighbours, data={"max_tokens": 64, **data}, **sections))
+
+
 @pytest.mark.parametrize("mechanism", ["local", "distributed", "none"])
 def test_a_greeting_tells_of_no_record(worlds, mechanism):
     _, alone, others = worlds(mechanism)

@@ -289,6 +289,8 @@ CLASHES = {
     "a seed and a rotation": ((*SEEDED, "sealing.rotation=true"), "rotations and groups are drawn anew in each"),
     "a seed and groups": ((*SEEDED, "sealing.groups=3", "sites.minimum=9"), "leave out sealing.rotation and"),
     "other epochs": (("training.epochs=3",), "epochs is 3, but 2 rounds of 4 steps at sample_rate 0.05 are 0.4 exp"),
+    "epochs without end": (("training.epochs=1.0e+308", "training.sample_rate=1.0e-300"), "set rounds to 100000, or"),
+    "a pull without end": (("training.proximal_mu=.inf",), "training.proximal_mu"),
     "what to do about them": (("training.epochs=3",), "set rounds to 15, or leave epochs out"),
     "patience that never ends": (
         ("server.early_stopping={patience: 2}",),

@@ -180,7 +180,9 @@ def budget_report(
     """
     parts: dict[str, Part] = {}
     if at_site is not None:
-        parts = {at_site.heldout.fingerprint: "heldout", at_site.train.fingerprint: "train"}
+        heldout, train = at_site.heldout, at_site.train
+        parts = {heldout.fingerprint: "heldout", heldout.name_of_rows: "heldout"}
+        parts |= {train.fingerprint: "train", train.name_of_rows: "train"}
     charges = ledger.charges()
     datasets = tuple(_spent_on(ledger, row, charges, parts.get(row.fingerprint), policy) for row in ledger.datasets())
     return BudgetReport(

@@ -51,11 +51,12 @@ def to_examples(
     template = template_of(tokenizer, section)
     room = slack * section.max_tokens * _longest_token(tokenizer)
     examples: list[Example] = []
-    for block in blocks([_shortened(record, room) for record in records]):
+    left = [_shortened(_latest(record, section.max_tokens), room) for record in records]
+    for block in blocks(left):
         examples += _each(block, template, section.max_tokens, vocabulary)
     examples = [
-        replace(example, truncated=True) if max(map(len, record.texts)) > room and example.unusable is None else example
-        for record, example in zip(records, examples, strict=True)
+        replace(example, truncated=True) if shorter is not record and example.unusable is None else example
+        for record, shorter, example in zip(records, left, examples, strict=True)
     ]
     if section.long_texts == "cut":
         return examples
@@ -105,6 +106,15 @@ def _parts(text: str, room: int) -> list[str]:
 def _longest_token(tokenizer: PreTrainedTokenizerBase) -> int:
     """Characters of the longest token: so many times n characters are n tokens at least."""
     return max(map(len, tokenizer.get_vocab()))
+
+
+def _latest(record: Record, max_tokens: int) -> Record:
+    """Without the earliest exchanges that there is no room for in any case, as each takes two tokens at the least.
+
+    What a template makes of a conversation takes time by the square of its turns, and people may have written many.
+    """
+    beyond = len(record.exchanges) // 2 - max_tokens // 2
+    return _without(record, beyond, None) if beyond > 0 else record
 
 
 def _shortened(record: Record, room: int) -> Record:

@@ -10,11 +10,14 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from sealora_client.data.record import Record
 from sealora_common.recipe.sections.data import Unit
 
 DIGEST_BYTES = 32
+PARTS: Final = ("train", "heldout")
+"""What a row may say of the part of the data that it is in."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,8 @@ class DataSet:
 
     A record is its text: one that is changed is another record. It is known again by what its file says of it, too:
     a recipe that reads other fields of the same rows, or puts another template around them, makes other texts of the
-    same record. A person is their identifier, as `records` reads it.
+    same record. A person is their identifier, as `records` reads it, and is known by their rows, too: which field
+    identifies persons, and whether it is folded, is a recipe's to say.
 
     Attributes:
         fingerprint: SHA-256 (hex) over the sorted digests of all content, the same for any order and any file name.
@@ -52,6 +56,11 @@ class DataSet:
     def __len__(self) -> int:
         """Number of units."""
         return len(self.members)
+
+    @property
+    def name_of_rows(self) -> str:
+        """SHA-256 (hex) over the fingerprint and the rows: what a ledger calls it that knows it with other rows."""
+        return _fingerprint(f"sealora dataset rows v1\n{self.fingerprint}\n".encode(), self.rows)
 
     @classmethod
     def of(cls, records: Sequence[Record]) -> DataSet:
@@ -123,15 +132,21 @@ def digest_of_record(*texts: str) -> bytes:
     return whole.digest()
 
 
-def digest_of_row(fields: Mapping[str, object], without: str) -> bytes:
+_NOTHING = frozenset({"null", *(json.dumps(part) for part in PARTS)})
+"""Values, as JSON, that say nothing of a row."""
+
+
+def digest_of_row(fields: Mapping[str, object]) -> bytes:
     """SHA-256 of the values of a file's row, 32 bytes: the same under any names and in any order of its fields.
+
+    Nothing of it is the recipe's: which field says in which part of the data a row is, a recipe names, so a part's name
+    counts in no field.
 
     Args:
         fields: values as JSON has them, by name; those that are null say nothing.
-        without: a field that does not count: in which part of the data the row is.
     """
-    values = [json.dumps(value, sort_keys=True) for name, value in fields.items() if name != without]
-    content = "\n".join(sorted(value for value in values if value != "null"))
+    values = (json.dumps(value, sort_keys=True) for value in fields.values())
+    content = "\n".join(sorted(value for value in values if value not in _NOTHING))
     return _sha256(b"sealora row v1\n", content)
 
 

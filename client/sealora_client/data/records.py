@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sealora_client.data.fingerprint import digest_of_record, digest_of_row
+from sealora_client.data.fingerprint import PARTS, digest_of_record, digest_of_row
 from sealora_client.data.formats.format import Row
 from sealora_client.data.formats.kind import RowError
 from sealora_client.data.layouts.choice import layout_of
@@ -99,8 +99,7 @@ class _Reading:
             DataError: it is none, or does not go together with one before it.
         """
         said = row.fields if row.said is None else row.said
-        digest = digest_of_row(said, without=self._section.split_field)
-        record = replace(self._layout.record(row), row=digest)
+        record = replace(self._layout.record(row), row=digest_of_row(said))
         if self._section.trim:
             record = record.trimmed()
         if self._persons is not None:
@@ -155,7 +154,7 @@ def _part(row: Row, record: Record, section: DataSection) -> str:
     part = row.fields.get(section.split_field)
     if part is None:
         return "heldout" if share_before(owner_of(record)) < section.heldout_fraction else "train"
-    if part not in ("train", "heldout"):
+    if part not in PARTS:
         raise DataError(
             f'{row.place}: the field "{section.split_field}" is {json.dumps(part)}: '
             'write "train" or "heldout", or leave the field out'

@@ -6,14 +6,16 @@ epsilons up. No member of the data set is in more than that, so it bounds what e
 grows, shrinks or is corrected goes on where it stood. A data set without a common member starts afresh.
 
 A record is known by its text, and by its whole row where it has stood in a file, whichever of its fields a recipe
-reads; a person by their identifier. A site that rewrites all records, or gives all persons new identifiers, presents
-members that the ledger cannot know again; that is for the site's own rules to exclude.
+reads; a person by their identifier, and by the rows that they stand in, whichever field a recipe tells persons apart
+by. A site that rewrites all records, or gives all persons new identifiers, presents members that the ledger cannot know
+again; that is for the site's own rules to exclude.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -119,6 +121,7 @@ class Ledger:
         keyed = self._keyed(dataset)
         check_delta(delta, len(dataset))
         with self._journal.writing() as state:
+            dataset = self._named(state, dataset)
             overlaps = self._overlaps(state, dataset, keyed)
             rows = state.against(overlaps)
             insecure = insecure_seed_in_use()
@@ -243,7 +246,7 @@ class Ledger:
         if isinstance(dataset, DataSet):
             keyed = self._keyed(dataset)
             with self._journal.reading() as state:
-                return state.against(self._overlaps(state, dataset, keyed))
+                return state.against(self._overlaps(state, self._named(state, dataset), keyed))
         with self._journal.reading() as state:
             if dataset is None:
                 return list(state.charges.values())
@@ -280,6 +283,17 @@ class Ledger:
         with self._journal.reading() as state:
             key = state.member_key
         return KeyedMembers.of(dataset, key)
+
+    def _named(self, state: LedgerState, dataset: DataSet) -> DataSet:
+        """The data set by the name that it has here.
+
+        The rows of a known one may be others by now: its file has got another column, or other rows of the same texts,
+        or it was charged before there were rows. They are to be known from now on, so it is another state of the data.
+        """
+        known = state.datasets.get(dataset.fingerprint)
+        if known is None or self._journal.members(known).knows_rows_of(dataset, state.member_key):
+            return dataset
+        return replace(dataset, fingerprint=dataset.name_of_rows)
 
     def _overlaps(self, state: LedgerState, dataset: DataSet, keyed: KeyedMembers) -> frozenset[int]:
         """Ids of the data sets, the data set itself among them if it is there, whose charges count against it."""

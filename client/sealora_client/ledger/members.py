@@ -38,7 +38,7 @@ class KeyedMembers:
 
     Attributes:
         unit: whom privacy protects.
-        members: uint64, sorted, each once, shape (members,).
+        members: uint64, sorted, each once, shape (members,): of the units, and of the rows that they stand in.
         records: likewise of the records' texts and rows; the same array if the unit is a record.
     """
 
@@ -50,7 +50,8 @@ class KeyedMembers:
     def of(cls, dataset: DataSet, key: bytes) -> KeyedMembers:
         """The data set's members under the ledger's key."""
         records = _keyed((*dataset.records, *dataset.rows), key)
-        return cls(dataset.unit, records if dataset.unit == "record" else _keyed(dataset.members, key), records)
+        members = records if dataset.unit == "record" else _keyed((*dataset.members, *dataset.rows), key)
+        return cls(dataset.unit, members, records)
 
     @classmethod
     def from_bytes(cls, unit: Unit, members: bytes, records: bytes) -> KeyedMembers:
@@ -87,14 +88,23 @@ class KeyedMembers:
         plain = KeyedMembers.of(replace(dataset, rows=()), key)
         return _all_in(plain.members, self.members) and _all_in(plain.records, self.records)
 
+    def knows_rows_of(self, dataset: DataSet, key: bytes) -> bool:
+        """Whether all rows of `dataset` are among these members."""
+        return _all_in(_keyed(dataset.rows, key), self.members)
+
     def overlaps(self, other: KeyedMembers) -> bool:
         """Whether somebody's data is, or may be, in both.
 
-        Data sets of one unit overlap if they share a member. Across units only the records' texts can be compared: a
-        set of records does not know whose they are, so one of them that stands in a set of persons is overlap.
+        Data sets of one unit overlap if they share a member, or a row that stands in both: a row names its person, by
+        whichever of its fields a recipe tells persons apart. Across units only texts and rows can be compared: a set of
+        records does not know whose they are, so one of them that stands in a set of persons is overlap.
         """
         if self.unit == other.unit:
-            return _share(self.members, other.members)
+            return (
+                _share(self.members, other.members)
+                or _share(self.members, other.records)  # where an earlier version has kept the rows of persons
+                or _share(self.records, other.members)
+            )
         return _share(self.records, other.records)
 
 

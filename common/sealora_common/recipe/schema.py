@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field, model_validator
 
@@ -27,13 +27,15 @@ from sealora_common.recipe.sections.server import ServerSection
 from sealora_common.recipe.sections.sites import SitesSection
 from sealora_common.recipe.sections.training import TrainingSection
 
+MOST_ROUNDS: Final = 100_000
+
 
 class Recipe(Section):
     """A whole recipe."""
 
     name: Name
     """What the run is called in logs and pages."""
-    rounds: int = Field(ge=1, le=100_000)
+    rounds: int = Field(ge=1, le=MOST_ROUNDS)
     """How many times sites train and the mean of what they send steps the adapter."""
     continue_from: Annotated[str | None, AddedLater(None)] = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """SHA-256 of the values of the adapter that the run begins with, an earlier run's say; null begins anew. The sites
@@ -122,10 +124,11 @@ class Recipe(Section):
     def _require_steps(self) -> None:
         epochs, a_round = self.training.epochs, self.training.steps_per_round * self.training.sample_rate
         if epochs is not None and abs(self.expected_epochs - epochs) > a_round / 2:
+            fitting = min(max(1.0, epochs / a_round), float(MOST_ROUNDS))  # which may be too large for a whole number
             raise ValueError(
                 f"training.epochs is {epochs:g}, but {self.rounds} rounds of {self.training.steps_per_round} steps at "
                 f"sample_rate {self.training.sample_rate:g} are {self.expected_epochs:g} expected epochs: set rounds "
-                f"to {max(1, round(epochs / a_round))}, or leave epochs out"
+                f"to {round(fitting)}, or leave epochs out"
             )
         if self.training.warmup_steps >= self.steps:
             raise ValueError(

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -10,7 +12,8 @@ from tokenizers import normalizers
 from transformers import PreTrainedTokenizerBase
 
 from sealora_client.data.examples import blocks, fit, to_examples
-from sealora_client.data.record import Record
+from sealora_client.data.record import Record, Turn
+from sealora_client.data.templates import chat
 from sealora_client.data.templates.choice import template_of
 from sealora_client.data.templates.template import Shown
 from sealora_common.recipe.sections.data import DataSection
@@ -288,3 +291,35 @@ def test_a_block_of_texts_is_bounded_in_records_and_characters():
     assert [[len(record.prompt) for record in block] for block in few_characters] == [[30, 30, 30], [500], [5, 5]]
     few_of_both = blocks(records, 2, 100)
     assert [[len(record.prompt) for record in block] for block in few_of_both] == [[30, 30], [30], [500], [5, 5]]
+
+
+def talk(exchanges: int, *first: Turn) -> Record:
+    said = [
+        turn
+        for number in range(exchanges)
+        for turn in (Turn("user", f"q{number}"), Turn("assistant", f"a{number}", learned=True))
+    ]
+    return Record("and now?", "so", earlier=(*first, *said))
+
+
+@pytest.mark.parametrize("first", [(), (Turn("system", "be brief"),)])
+def test_a_conversation_without_end_takes_no_more_than_one_that_may_just_fit(monkeypatch, first):
+    tokenizer = tiny_tokenizer(CHATML)
+    section, written = DataSection(max_tokens=64, layout="messages"), []
+    sound = chat.render
+
+    def counted(*arguments: Any, **options: Any) -> str:
+        written.append(0)
+        if len(written) > 1000:
+            pytest.fail("a template is asked without end")
+        return sound(*arguments, **options)
+
+    monkeypatch.setattr(chat, "render", counted)
+    (endless,) = to_examples([talk(2_000, *first)], tokenizer, section)
+    latest = talk(2_000, *first)
+    latest = replace(latest, earlier=(*first, *latest.earlier[-40:]))
+    (expected,) = to_examples([latest], tokenizer, section)
+    assert endless.truncated
+    assert expected.truncated
+    assert endless.tokens.tolist() == expected.tokens.tolist()
+    assert endless.earlier == expected.earlier != ()

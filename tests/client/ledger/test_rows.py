@@ -11,12 +11,14 @@ import pytest
 from sealora_client.data.fingerprint import DataSet, digest_of_row
 from sealora_client.data.records import read_records
 from sealora_client.ledger import Ledger
+from sealora_client.ledger.members import KeyedMembers, new_member_key
 from sealora_common.errors import BudgetError
 from sealora_common.recipe.sections.data import DataSection
 
 from ledger_runs import DELTA, SITE, charge, composed
 
-ROWS = [
+KEY = new_member_key()
+ROWS: list[dict[str, object]] = [
     {
         "id": n,
         "patient": f"p{(n + 1) // 2}",
@@ -33,6 +35,7 @@ WAYS = {
     "trimmed": DataSection(prompt_field="note", response_field="kind", trim=True),
     "a text": DataSection(layout="text", fields={"text": "note"}),
     "classes": DataSection(layout="labelled", fields={"text": "note", "label": "kind"}),
+    "another field for the part": DataSection(prompt_field="kind", response_field="note", split_field="nowhere"),
     "preferences": DataSection(layout="preference", fields={"prompt": "kind", "chosen": "note", "rejected": "answer"}),
 }
 
@@ -75,11 +78,57 @@ def test_rows_of_others_are_others(ledger, tmp_path):
     assert ledger.spent(data_set(tmp_path, WAYS["classes"], strangers), DELTA) == 0
 
 
+BY_PERSON = PLAIN.model_copy(update={"person_field": "patient"})
+AS_OTHER_PERSONS = {
+    "another field": {"person_field": "id"},
+    "folded": {"fold_persons": True},
+    "another field and other texts": {"person_field": "id", "prompt_field": "kind"},
+}
+
+
+@pytest.mark.parametrize("way", AS_OTHER_PERSONS)
+def test_a_recipe_that_takes_the_rows_persons_for_others_goes_on_spending_their_budget(ledger, tmp_path, way):
+    rows = [{**row, "patient": str(row["patient"]).upper()} for row in ROWS]
+    charge(ledger, 1, dataset=data_set(tmp_path, BY_PERSON, rows))
+    other = data_set(tmp_path, BY_PERSON.model_copy(update=AS_OTHER_PERSONS[way]), rows)
+    assert not set(other.members) & set(data_set(tmp_path, BY_PERSON, rows).members)
+    assert ledger.spent(other, DELTA) == pytest.approx(composed(1))
+
+
+def test_persons_that_an_earlier_version_charged_are_known_by_their_rows(tmp_path):
+    """It kept rows beside the texts, and not among the members."""
+    known = KeyedMembers.of(data_set(tmp_path, BY_PERSON), KEY)
+    plain = KeyedMembers.of(replace(data_set(tmp_path, BY_PERSON), rows=()), KEY)
+    other = KeyedMembers.of(data_set(tmp_path, BY_PERSON.model_copy(update={"person_field": "id"})), KEY)
+    earlier = KeyedMembers("person", plain.members, known.records)
+    assert earlier.overlaps(other)
+    assert other.overlaps(earlier)
+
+
+@pytest.mark.parametrize("by_person", [False, True])
+@pytest.mark.parametrize("before", ["no rows", "other rows"])
+def test_rows_that_a_known_data_set_is_charged_with_later_are_known_from_then_on(ledger, tmp_path, by_person, before):
+    section = BY_PERSON if by_person else PLAIN
+    known = data_set(tmp_path, section)
+    charge(ledger, 1, dataset=replace(known, rows=tuple(bytes([n]) * 32 for n in range(12) if before != "no rows")))
+    for number in (2, 3):
+        charge(ledger, number, dataset=known)
+    ledger.verify()
+    update = {"prompt_field": "kind", "response_field": "note", "person_field": "id" if by_person else None}
+    other = data_set(tmp_path, section.model_copy(update=update))
+    # By the rows it is the data of the last two rounds, which is that of the first.
+    assert ledger.spent(other, DELTA) == pytest.approx(composed(2))
+    assert ledger.spent(known, DELTA) == pytest.approx(composed(3))
+    assert charge(ledger, 4, dataset=other).epsilon_after == pytest.approx(composed(3))
+    assert ledger.spent(known, DELTA) == pytest.approx(composed(4))
+
+
 def test_a_ledger_that_was_begun_before_it_knew_rows_knows_the_data_again(ledger, tmp_path):
     known = data_set(tmp_path, PLAIN)
     charge(ledger, 1, dataset=replace(known, rows=()))
     assert charge(ledger, 2, dataset=known).epsilon_after == pytest.approx(composed(2))
-    assert len(ledger.datasets()) == 1
+    before, now = ledger.datasets()  # which are one data set: what is charged to either counts against both
+    assert before.overlaps == now.overlaps == {before.id, now.id}
 
 
 def test_a_file_that_has_got_another_column_is_the_same_data(ledger, tmp_path):
@@ -113,8 +162,9 @@ def test_rows_of_persons_are_overlap_with_rows_that_were_charged_alone(ledger, t
 
 def test_a_row_is_its_values_but_for_the_part_it_is_in():
     row = {"a": 1, "b": ["x", {"c": None}], "split": "train", "d": None}
-    assert digest_of_row(row, "split") == digest_of_row({"z": ["x", {"c": None}], "a": 1}, "split")
-    assert digest_of_row(row, "split") != digest_of_row({**row, "a": "1"}, "split")
-    assert digest_of_row(row, "split") != digest_of_row({**row, "d": 0}, "split")
-    assert digest_of_row({"a": "\ud800"}, "split") != digest_of_row({"a": "\ud801"}, "split")
-    assert digest_of_row({"a": 1}, "split").hex() == "dfdd666fba2b1a26244f97341f9909dbd0b5e182d5fb1bd210839ff316f8dfa5"
+    assert digest_of_row(row) == digest_of_row({"z": ["x", {"c": None}], "a": 1, "part": "heldout"})
+    assert digest_of_row(row) != digest_of_row({**row, "a": "1"})
+    assert digest_of_row(row) != digest_of_row({**row, "d": 0})
+    assert digest_of_row(row) != digest_of_row({**row, "split": "else"})
+    assert digest_of_row({"a": "\ud800"}) != digest_of_row({"a": "\ud801"})
+    assert digest_of_row({"a": 1}).hex() == "dfdd666fba2b1a26244f97341f9909dbd0b5e182d5fb1bd210839ff316f8dfa5"

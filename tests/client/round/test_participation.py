@@ -215,6 +215,27 @@ def test_a_round_that_does_not_evaluate_pays_for_no_evaluation(tiny_base, tmp_pa
     assert ["heldout_loss" in line for line in history(bench)] == [True, False, True]
 
 
+def test_evaluations_as_if_the_run_ended_early_cost_no_more_than_the_recipe_promises(tiny_base, tmp_path):
+    """A server that says so and goes on has more evaluations than planned: what is beyond the promise is refused."""
+    bench = Bench(
+        tmp_path,
+        tiny_base(),
+        rounds=4,
+        privacy=PRIVATE,
+        training={"evaluate_every": 2},
+        server={"early_stopping": {"patience": 1}},
+    )
+    asked = [("train", 1), ("train", 2), ("train", 3), ("evaluate", 4), ("train", 4)]
+    for purpose, number in asked:
+        bench.play(bench.order(purpose, round_number=number))
+    assert bench.recipe.accounted_evaluations == 3
+    assert [number for part, _, number, _ in charges(bench) if part == "held out"] == [1, 3, 4]
+    said = refusal_of(bench.begin("site-0", bench.order("evaluate", round_number=5), action="evaluate"))
+    assert "privacy budget" in said
+    with Ledger(bench.directory() / "ledger.sqlite") as ledger:
+        assert ledger.spent(bench.site.data.heldout_set, PRIVATE["delta"]) <= PRIVATE["epsilon"]
+
+
 def test_a_held_out_record_is_protected_as_a_training_record_is(tiny_base, tmp_path):
     """All evaluations that the recipe asks for fit the recipe's epsilon, and one more does not."""
     bench = Bench(tmp_path, tiny_base(), rounds=2, privacy=PRIVATE)

@@ -63,6 +63,10 @@ REFUSED = {
         ["objective.kind=dpo", "data.layout=preference", "objective.loss=ipo", "objective.beta=0.08"],
         "= 39.0625, but a held-out figure of no more than 64 travels: take a beta of 0.09 or more",
     ),
+    "ipo beyond all numbers": (
+        ["objective.kind=dpo", "data.layout=preference", "objective.loss=ipo", "objective.beta=1.0e-308"],
+        "= inf, but a held-out figure of no more than 64 travels: take a beta of 0.09 or more",
+    ),
     "an unknown kind": (["objective.kind=ppo"], "objective.kind"),
     "no beta": (["objective.kind=orpo", "data.layout=preference", "objective.beta=0"], "objective.beta"),
     "smoothing of a half": (
@@ -80,6 +84,11 @@ def test_what_does_not_fit_is_refused_in_one_sentence(case):
     assert "\n" not in str(error.value)
 
 
+def test_a_beta_of_any_size_is_taken_or_refused():
+    pairs = ["objective.kind=dpo", "data.layout=preference", "objective.loss=ipo"]
+    assert recipe(*pairs, "objective.beta=1.0e+308").objective.beta == 1e308
+
+
 CLASSES = ["objective.kind=classification", "data.layout=labelled"]
 
 
@@ -93,6 +102,11 @@ CLASSES = ["objective.kind=classification", "data.layout=labelled"]
             [*CLASSES, "data.labels={a: x, b: x, c: y}", "objective.label_weights={a: 2}"],
             "weighs a and b differently, which are one class",
         ),
+        (
+            [*CLASSES, "data.trim=true", "data.labels={a: x, b: ' x', c: y}", "objective.label_weights={a: 2}"],
+            "weighs a and b differently, which are one class",
+        ),
+        ([*CLASSES, "data.trim=true", "data.labels={a: x, b: ' x'}"], "which names 1"),
         (["objective.label_weights={a: 2}"], "label_weights is read with kind: classification, and not with causal"),
         (["objective.kind=classification", "data.labels={}"], "learns from the layout labelled"),
         (["evaluation.metric=accuracy"], "accuracy needs objective.kind: classification, not causal"),

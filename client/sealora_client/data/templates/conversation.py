@@ -7,6 +7,7 @@ conversation is not shown: `soundness` says so of the template before round 1.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,7 @@ from sealora_client.data.templates.framed import BEGINNING, NEUTRAL, Cut, Framed
 from sealora_client.data.templates.template import Shown
 
 _MARKER = "Q7mTurn{}TextQ7m"
+_MARKED = re.compile(_MARKER.format("([0-9]{1,9})"))
 Write = Callable[[Sequence[Turn], bool], str]
 """Renders turns; if told so, up to where the response to the last of them begins."""
 
@@ -132,11 +134,6 @@ def joined(stretches: Sequence[tuple[Sequence[int], bool]], head: int, tail: int
 
 def _taken_apart(rendered: str, turns: Sequence[Turn]) -> tuple[tuple[str, ...], tuple[int, ...]] | None:
     """What stands around the turns' texts, and the turns in the order they stand in; None unless each is there once."""
-    if any(rendered.count(turn.text) != 1 for turn in turns):
-        return None
-    order = tuple(sorted(range(len(turns)), key=lambda place: rendered.index(turns[place].text)))
-    pieces = []
-    for place in order:
-        before, _, rendered = rendered.partition(turns[place].text)
-        pieces.append(before)
-    return (*pieces, rendered), order
+    found = _MARKED.split(rendered)
+    order = tuple(map(int, found[1::2]))
+    return (tuple(found[::2]), order) if sorted(order) == list(range(len(turns))) else None

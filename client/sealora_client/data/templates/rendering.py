@@ -112,7 +112,7 @@ class Renderer:
         name = hashlib.sha256(content).digest()
         with self._lock:
             # As JSON, a character takes twelve bytes at most.
-            answer = None if name in self._overran else self._exchange(content, _SLACK + 12 * longest)
+            answer = None if name in self._overran else self._answer(content, _SLACK + 12 * longest)
             if answer is None:  # remembered, so that a text that is asked for again costs nothing again
                 self._overran.add(name)
                 raise TemplateOverrunError(
@@ -134,6 +134,16 @@ class Renderer:
         """Ends the process."""
         with self._lock:
             self._end()
+
+    def _answer(self, content: bytes, most: int) -> bytes | None:
+        """As `_exchange`, of a process that nothing is left in of what others were rendered as.
+
+        Garbage that a template has made takes room and time of whoever comes next, and whether that is rendered would
+        depend on who came before: whoever has found too little in a used process is given a fresh one.
+        """
+        was_used = self._is_running
+        answer = self._exchange(content, most)
+        return self._exchange(content, most) if answer is None and was_used else answer
 
     def _exchange(self, content: bytes, most: int) -> bytes | None:
         """The process's answer of at most so many bytes; None if it ended without one."""
@@ -165,8 +175,12 @@ class Renderer:
             content += piece
         return bytes(content)
 
+    @property
+    def _is_running(self) -> bool:
+        return self._process is not None and self._owner == os.getpid()  # a fork has pipes that its parent reads
+
     def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None or self._owner != os.getpid():  # a fork has pipes that its parent reads
+        if self._process is None or not self._is_running:
             kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
             places = os.pathsep.join(filter(None, sys.path))
             self._owner = os.getpid()
@@ -175,7 +189,8 @@ class Renderer:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env={**kept, "PYTHONPATH": places, "HF_HUB_OFFLINE": "1"},
+                # Sets come in one order in all processes: one that is replaced renders as the one before.
+                env={**kept, "PYTHONPATH": places, "PYTHONHASHSEED": "0", "HF_HUB_OFFLINE": "1"},
                 cwd="/",
             )
         return self._process

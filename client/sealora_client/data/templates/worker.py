@@ -14,6 +14,7 @@ import resource
 import signal
 import struct
 import sys
+from collections.abc import Iterator
 from datetime import datetime, tzinfo
 from typing import Any, ClassVar
 
@@ -91,8 +92,17 @@ def _of_turns(asked: dict[str, Any]) -> str:
 
 
 def _of_fields(asked: dict[str, Any]) -> str:
-    sandbox = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    sandbox = ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown
+    )
     return sandbox.from_string(asked["template"]).render(asked["marks"])
+
+
+def _shown(value: object) -> object:
+    """A value that is to be written: a method that was not called, or an iterator, would be written as its address."""
+    if callable(value) or isinstance(value, Iterator):
+        raise TemplateError("no value")
+    return value
 
 
 def _read() -> bytes | None:

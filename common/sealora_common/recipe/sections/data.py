@@ -79,7 +79,7 @@ class DataSection(Section):
     fold_persons: bool = False
     """Whether identifiers of persons that differ in nothing but case, white space, invisible characters or Unicode
     form are one person; false refuses such data. To be agreed before the first run: a ledger knows persons by their
-    identifiers, folded or as they are written, and does not recognise the one in the other."""
+    identifiers, folded or as they are written, and the one in the other by unchanged rows alone."""
 
     @model_validator(mode="after")
     def _folds_what_is_there(self) -> DataSection:

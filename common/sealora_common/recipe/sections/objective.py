@@ -132,7 +132,8 @@ class ObjectiveSection(Section):
             self._require_range(privacy.heldout_clip)
 
     def _require_range(self, clip: float) -> None:
-        start = 1 / (4 * self.beta**2)
+        half = 0.5 / self.beta  # which may be infinite, and so may its square; a power would fail
+        start = half * half
         if start > _LARGEST_START:
             raise ValueError(
                 f"objective.beta is {self.beta:g}, at which ipo begins at 1 / (4 beta^2) = {start:g}, but a held-out "
@@ -158,18 +159,20 @@ class ObjectiveSection(Section):
             )
 
     def _require_classes(self, data: DataSection) -> None:
-        if len(set(data.labels.values())) < 2:
+        words = {label: word.strip() if data.trim else word for label, word in data.labels.items()}
+        if (classes := len(set(words.values()))) < 2:
             raise ValueError(
-                "objective.kind: classification chooses among the words of data.labels, which names "
-                f"{len(set(data.labels.values()))}: name every label of every site there, and the word for each"
+                f"objective.kind: classification chooses among the words of data.labels, which names {classes}: name "
+                "every label of every site there, and the word for each"
             )
         for label in self.label_weights:
             if label not in data.labels:
                 raise ValueError(f"objective.label_weights names {label!r}, which data.labels does not: correct it")
-        for word in data.labels.values():
-            labels = [label for label, other in data.labels.items() if other == word]
-            if len({self.label_weights.get(label, 1.0) for label in labels}) > 1:
+        first_of: dict[str, str] = {}
+        for label, word in words.items():
+            first = first_of.setdefault(word, label)
+            if self.label_weights.get(first, 1.0) != self.label_weights.get(label, 1.0):
                 raise ValueError(
-                    f"objective.label_weights weighs {' and '.join(labels)} differently, which are one class, as "
+                    f"objective.label_weights weighs {first} and {label} differently, which are one class, as "
                     "data.labels has one word for them: give them one weight"
                 )

@@ -16,8 +16,9 @@ class EarlyStopping(Section):
     patience: int = Field(ge=1, le=100_000)
     """So many held-out figures in a row that are no improvement on the best one end the run."""
     min_delta: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    """What a figure must be lower by to be an improvement, in nats a token. Null: twice the standard deviation of the
-    difference of two figures, if every site evaluates `data.heldout_limit` units; sites with fewer add more noise."""
+    """What a figure must be better by to be an improvement, in its own unit: a loss lower, an accuracy higher. Null:
+    twice the standard deviation of the difference of two figures, if every site evaluates `data.heldout_limit` units;
+    sites with fewer add more noise."""
 
 
 class ServerSection(Section):

@@ -22,7 +22,7 @@ class TrainingSection(Section):
     epochs: Annotated[Positive | None, AddedLater(None)] = None
     """How often a record is expected to be drawn in the whole run, which is rounds x steps_per_round x sample_rate:
     compared with that, so that they are never two things. Null compares nothing."""
-    micro_batch_size: int = Field(default=8, ge=1)
+    micro_batch_size: int = Field(default=8, ge=1, le=65_536)
     """Examples in memory at once; the logical batch may be far larger."""
     learning_rate: Positive = 2e-3
     """The highest of the schedule. Under `distributed` it is not read: there the server steps, by its own."""
@@ -42,7 +42,7 @@ class TrainingSection(Section):
     weight_decay: float = Field(default=0.0, ge=0, le=1)
     """Of the adapter's values, not of a round's change: decoupled with AdamW (Loshchilov & Hutter 2019), part of the
     gradient with SGD, as in torch."""
-    proximal_mu: float = Field(default=0.0, ge=0)
+    proximal_mu: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """FedProx (Li et al. 2020): strength of the pull towards the global adapter; 0 is off."""
     seed: Annotated[int | None, AddedLater(None)] = Field(default=None, ge=0, lt=2**63)
     """`none` only: samples, dropout and rounding follow from it, so that a run can be repeated to the bit on the same
