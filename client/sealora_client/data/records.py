@@ -13,6 +13,7 @@ from sealora_client.data.formats.format import Row
 from sealora_client.data.formats.kind import RowError
 from sealora_client.data.layouts.choice import layout_of
 from sealora_client.data.layouts.layout import absent
+from sealora_client.data.layouts.likely import likelier_layout
 from sealora_client.data.persons import Persons
 from sealora_client.data.record import Record
 from sealora_client.data.source.places import Places
@@ -100,7 +101,7 @@ class _Reading:
         """
         said = row.fields if row.said is None else row.said
         digest = digest_of_row(said, without=self._section.split_field)
-        record = replace(self._layout.record(row), row=digest)
+        record = replace(self._laid_out(row), row=digest)
         if self._section.trim:
             record = record.trimmed()
         if self._persons is not None:
@@ -125,6 +126,17 @@ class _Reading:
                 "so drop one of them"
             )
         return record, part
+
+    def _laid_out(self, row: Row) -> Record:
+        try:
+            return self._layout.record(row)
+        except DataError as error:
+            other = likelier_layout(row, self._section)
+            if other is None:
+                raise
+            raise DataError(
+                f"{error} (the record has the fields of the layout {other}: is the recipe's data.layout right?)"
+            ) from error
 
 
 def row_problem(row: Row, error: DataError) -> DataError:
