@@ -27,9 +27,12 @@ def load_model(directory: Path, **options: Any) -> PreTrainedModel:
         Exception: whatever damaged files make the libraries raise.
     """
     loader: Any = AutoModelForCausalLM
-    with_weights = {} if "gguf_file" in options else {"use_safetensors": True}
     model: PreTrainedModel
-    model, told = _without_code(loader, directory, {**options, **with_weights, "output_loading_info": True})
+    if "gguf_file" in options:  # one that is pinned by its digest
+        model = _without_code(loader, directory, options)
+        return model
+    with_weights = {"use_safetensors": True, "output_loading_info": True}
+    model, told = _without_code(loader, directory, {**options, **with_weights})
     # What is not there would be drawn at random, anew at each site and each start. Tied weights are not told.
     lacking = sorted({*told["missing_keys"], *(name for name, *_ in told["mismatched_keys"])})
     if lacking:
