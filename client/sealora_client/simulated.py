@@ -131,13 +131,14 @@ class SimulatedSites:
 
 
 def _usable(site: Site, model: AdaptedModel) -> list[Record]:
-    """The held-out records that can be shown to the model, of those whose prompt is all that is given."""
+    """The held-out records that can be shown to the model, of those whose prompt is all that is given and whose
+    response is one to learn."""
     records = site.records().heldout
     examples = examples_of(records, site.recipe, model)
     return [
         record
         for record, example in zip(records, examples, strict=True)
-        if example.unusable is None and record.prompt and not record.earlier
+        if example.unusable is None and record.prompt and not record.earlier and record.wanted is not False
     ]
 
 

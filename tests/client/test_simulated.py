@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from objective_federation import write_objective_federation
+from sealora_client.model.adapted import adapted_model
 from sealora_client.simulated import SimulatedSites
 from sealora_client.site.directory import Site
+from sealora_common.adapter import adapter_kind
 from sealora_common.errors import BudgetError, DataError, RecipeError
 from sealora_common.recipe import load_recipe
 from sealora_common.roster import Roster
@@ -125,3 +128,12 @@ def test_sites_may_describe_their_data_each_in_its_own_words(tiny_base, tmp_path
         for part, other in ((before.train, after.train), (before.heldout, after.heldout)):
             tokens, others = ([unit[0].tokens.tolist() for unit in each.units] for each in (part, other))
             assert tokens == others
+
+
+def test_no_unwanted_response_is_shown_as_the_reference_of_a_completion(tiny_base, tmp_path):
+    prepare_run(write_objective_federation(tmp_path, tiny_base(), "kto", rounds=1), tmp_path / "run")
+    recipe = recipe_of(tmp_path / "run")
+    initial = adapter_kind(recipe).initial(adapted_model(recipe).layout)
+    made = SimulatedSites.completions(recipe, tmp_path / "run" / "sites", initial, 12)
+    assert len(made) == 12
+    assert all(completion.reference.startswith("It is") for completion in made)

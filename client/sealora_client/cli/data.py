@@ -115,10 +115,11 @@ def preview_command(
 
     chosen = ChosenData.at(directory, data_file, recipe)
     seed = secrets.randbelow(2**32) if seed is None else seed
-    records = chosen_records(chosen.read(), count, seed, line)
+    read = chosen.read()
+    records = chosen_records(read, count, seed, line)
     with quiet_libraries():
         shown = shown_records(records, chosen.recipe, BaseTokens.load(chosen.recipe.model))
-    show_records(shown, SafeConsole(highlight=False), bars)
+    show_records(shown, read.places, SafeConsole(highlight=False), bars)
     say("")
     if line is None:
         say(f"chosen at random; the same ones again: --seed {seed}")

@@ -11,8 +11,9 @@ from pathlib import Path
 from sealora_client.data.fingerprint import PARTS, digest_of_record, digest_of_row
 from sealora_client.data.formats.format import Row
 from sealora_client.data.formats.kind import RowError
-from sealora_client.data.layouts.choice import layout_of
+from sealora_client.data.layouts.choice import fields_read, layout_of
 from sealora_client.data.layouts.layout import absent
+from sealora_client.data.layouts.likely import likelier_layout
 from sealora_client.data.persons import Persons
 from sealora_client.data.record import Record
 from sealora_client.data.source.places import Places
@@ -22,6 +23,7 @@ from sealora_client.data.spool import Spool
 from sealora_common.errors import DataError
 from sealora_common.recipe.sections.data import DataSection
 
+_MOST_NAMES = 1000
 _RECORD_BYTES = 256
 """What a record takes besides its text, more or less."""
 
@@ -34,11 +36,13 @@ class Split:
         train: those that are trained on.
         heldout: those that only measure.
         places: where they stand, by their lines.
+        unread: names of fields that some rows have and nothing of the recipe reads, in order.
     """
 
     train: Sequence[Record]
     heldout: Sequence[Record]
     places: Places
+    unread: tuple[str, ...] = ()
 
 
 def read_records(path: Path, section: DataSection) -> Split:
@@ -78,7 +82,7 @@ def read_records(path: Path, section: DataSection) -> Split:
             f"{path} has no held-out records to measure with: "
             f'set "{section.split_field}" to "heldout" in some, add records, or raise data.heldout_fraction'
         )
-    return Split(train, heldout, places)
+    return Split(train, heldout, places, reading.unread())
 
 
 class _Reading:
@@ -89,6 +93,7 @@ class _Reading:
         self._section = section
         self._layout = layout_of(section)
         self._persons = Persons(places, section) if section.person_field is not None else None
+        self._names: set[str] = set()
         self._of_person: dict[str, tuple[str, int]] = {}
         self._of_text: dict[bytes, tuple[str, int]] = {}
 
@@ -98,8 +103,10 @@ class _Reading:
         Raises:
             DataError: it is none, or does not go together with one before it.
         """
+        if len(self._names) < _MOST_NAMES:
+            self._names.update(row.fields, row.unfit)
         said = row.fields if row.said is None else row.said
-        record = replace(self._layout.record(row), row=digest_of_row(said))
+        record = replace(self._laid_out(row), row=digest_of_row(said))
         if self._section.trim:
             record = record.trimmed()
         if self._persons is not None:
@@ -124,6 +131,22 @@ class _Reading:
                 "so drop one of them"
             )
         return record, part
+
+    def unread(self) -> tuple[str, ...]:
+        """Fields of the rows read so far that no record was made of."""
+        read = fields_read(self._section)
+        return () if read is None else tuple(sorted(self._names - read))
+
+    def _laid_out(self, row: Row) -> Record:
+        try:
+            return self._layout.record(row)
+        except DataError as error:
+            other = likelier_layout(row, self._section)
+            if other is None:
+                raise
+            raise DataError(
+                f"{error} (the record has the fields of the layout {other}: is the recipe's data.layout right?)"
+            ) from error
 
 
 def row_problem(row: Row, error: DataError) -> DataError:

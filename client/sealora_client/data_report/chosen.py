@@ -64,7 +64,8 @@ class ChosenData:
         """
         split = read_records(self.path, self.recipe.data)
         require_tasks(self.path, split.places, Joined(split.train, split.heldout), self.recipe)
-        return ReadData(self.path, split.places, split.train, split.heldout, evaluated(split.heldout, self.recipe))
+        chosen = evaluated(split.heldout, self.recipe)
+        return ReadData(self.path, split.places, split.train, split.heldout, chosen, split.unread)
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ class ReadData:
         train: those that are trained on, in the order of the file.
         heldout: those that are held out, in the order of the file.
         evaluated: those of them that are evaluated.
+        unread: names of fields that the recipe reads nothing of.
     """
 
     path: Path
@@ -84,6 +86,7 @@ class ReadData:
     train: Sequence[Record]
     heldout: Sequence[Record]
     evaluated: Sequence[Record]
+    unread: tuple[str, ...] = ()
 
     @property
     def both(self) -> Sequence[Record]:

@@ -78,6 +78,7 @@ def report_on(chosen: ChosenData, looking: Looking) -> DataReport:
         problems=tuple(notes.problems),
         remarks=tuple(notes.remarks),
         left_out=tuple(notes.left_out),
+        unread=data.unread,
         sizes=how_many,
         lengths=(*sizes.lengths(data), *(() if told is None else told.lengths)),
         too_long=None if told is None else told.too_long,

@@ -76,7 +76,7 @@ def chosen_records(data: ReadData, count: int, seed: int, line: int | None) -> l
     if line is not None:
         found = [each for each in all_of_them if each[1].line == line]
         if not found:
-            raise DataError(f"{data.path}, line {line}: there is no record in that line: name another with --line")
+            raise DataError(f"{data.places.of(line)}: there is no record there: name another with --line")
         return found
     places = np.random.default_rng(seed).choice(len(all_of_them), min(count, len(all_of_them)), replace=False)
     return [all_of_them[place] for place in sorted(places)]

@@ -168,6 +168,7 @@ class DataReport(_Section):
         problems: what stops a run, one sentence each. If the data cannot be read, there is nothing else.
         remarks: what a person should look into, one sentence each.
         left_out: what was not looked at, why, and what to do about it.
+        unread: names of fields that nothing is trained of, as the recipe does not read them.
     """
 
     data: str
@@ -175,6 +176,7 @@ class DataReport(_Section):
     problems: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
     sizes: tuple[HeapSize, ...] = ()
     lengths: tuple[Lengths, ...] = ()
     too_long: TooLong | None = None

@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sealora_client.data_report.report import DataReport, Spread
+from sealora_common.show.safe_text import safe_text
 
+_NAMES = 20
+_NAME = 60
 _SPREAD = ("least", "half have at most", "90% at most", "99% at most", "most")
 
 
@@ -38,6 +41,13 @@ def _tables(report: DataReport) -> Iterator[ReportTable]:
         ("part", "records", "units"),
         tuple((size.heap, _number(size.records), _number(size.units)) for size in report.sizes),
         "Of the held-out ones, those that are evaluated are chosen by a hash, the same each time.",
+    )
+    named = tuple((safe_text(name, _NAME),) for name in report.unread[:_NAMES])
+    yield ReportTable(
+        "Fields that are not read",
+        ("field",),
+        named if len(report.unread) <= _NAMES else (*named, (f"and {len(report.unread) - _NAMES} more",)),
+        "Nothing of them is shown to the model: if something should be, choose another data.layout, or data.fields.",
     )
     persons = [(size.heap, size.records_of_unit) for size in report.sizes if size.records_of_unit is not None]
     yield ReportTable(

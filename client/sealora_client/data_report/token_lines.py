@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sealora_client.data.source.places import Places
 from sealora_client.data_report.preview import ShownRecord, ShownToken
 
 _STYLES = {"given": "", "trained": "green underline", "cut": "dim strike"}
@@ -31,24 +32,28 @@ def legend(bars: bool) -> Text:
     )
 
 
-def show_record(record: ShownRecord, console: Console, bars: bool) -> None:
+def show_record(record: ShownRecord, places: Places, console: Console, bars: bool) -> None:
     """One record: a head, then a line for each stretch that is given, trained or cut.
 
     Args:
         record: to be shown.
+        places: where records stand, by their lines.
         console: to show it on.
         bars: whether the ends of tokens are marked.
     """
     console.print()
+    place = places.listed([record.line])
+    if not place.endswith(f" {record.line}"):  # of several files, where lines are counted through
+        place = f"{place} (--line {record.line})"
     if record.unusable is not None:
-        head = f"line {record.line}, {record.heap}: teaches and measures nothing, as {record.unusable}"
+        head = f"{place}, {record.heap}: teaches and measures nothing, as {record.unusable}"
         console.print(head, style="bold yellow", markup=False, highlight=False)
         return
     seen = [token for token in record.tokens if not token.cut]
     trained = sum(token.trained for token in seen)
     cut = f"; {record.cut} more are cut" if record.cut else ""
     which = f", {record.which}" if record.which else ""
-    head = f"line {record.line}, {record.heap}{which}: {len(seen)} tokens, {trained} of them trained on{cut}"
+    head = f"{place}, {record.heap}{which}: {len(seen)} tokens, {trained} of them trained on{cut}"
     console.print(head, style="bold", markup=False, highlight=False)
     lines = Table.grid(padding=(0, 2, 0, 0))
     lines.add_column(no_wrap=True)
@@ -77,8 +82,8 @@ def _piece(token: ShownToken, style: str) -> Text:
     return Text(f"⟦{text}⟧", style=f"{style} {_CONTROL}".strip()) if token.control else Text(text, style=style)
 
 
-def show_records(records: Iterable[ShownRecord], console: Console, bars: bool) -> None:
+def show_records(records: Iterable[ShownRecord], places: Places, console: Console, bars: bool) -> None:
     """The legend, then one record after the other."""
     console.print(legend(bars))
     for record in records:
-        show_record(record, console, bars)
+        show_record(record, places, console, bars)

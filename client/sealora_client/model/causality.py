@@ -20,6 +20,10 @@ _CHANGED = 3
 _MOST = 1e-2
 """Most that a place before the changed token may change, in parts of how much its own does: what is left to rounding,
 where experts are given other numbers of tokens."""
+_MOST_GRADIENT = 1e-5
+"""Most of a prediction's gradient that a later token may have, in parts of the largest: attention that is masked has
+none at all. An encoder that attends to little yet, as before it was trained, has more than this and changes by less
+than `_MOST`."""
 _REMEDY = "use a causal (decoder-only) language model, which learns classes as words (objective.kind: classification)"
 
 
@@ -56,8 +60,35 @@ def check_causality(model: PreTrainedModel, directory: Path) -> None:
     with torch.no_grad():
         logits = model(input_ids=tokens, use_cache=False).logits.float()
     change = (logits[1:] - logits[:1]).norm(dim=-1)
-    if bool((change[:, :-1] > _MOST * change[:, -1:]).any()):
+    if bool((change[:, :-1] > _MOST * change[:, -1:]).any()) or _gradient_ahead(model, tokens[:1]) > _MOST_GRADIENT:
         raise ModelError(
             f"the base model in {directory} reads tokens that come after the one it predicts, as BERT does, so it "
             f"would be shown the answers that it is to learn: {_REMEDY}"
         )
+
+
+def _gradient_ahead(model: PreTrainedModel, tokens: torch.Tensor) -> float:
+    """How much of the gradient of a prediction in the middle is that of a token after it, in parts of the largest.
+
+    Args:
+        model: its output is asked for.
+        tokens: ids, shape (1, T), on its device.
+    """
+    kept: list[torch.Tensor] = []
+
+    def keep(_: torch.nn.Module, __: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:
+        kept.append(output.detach().requires_grad_(True))
+        return kept[-1].clone()  # which may be changed in place
+
+    hook = model.get_input_embeddings().register_forward_hook(keep)
+    try:
+        with torch.enable_grad():
+            logits = model(input_ids=tokens, use_cache=False).logits[0].float()
+            # Not their sum: after a normalisation of all of them that has no gradient at all.
+            weights = torch.linspace(-1, 1, logits.shape[-1], device=logits.device)
+            place = len(logits) // 2
+            (gradient,) = torch.autograd.grad(logits[place] @ weights, kept[0])
+    finally:
+        hook.remove()
+    sizes = gradient[0].float().norm(dim=-1)
+    return float(sizes[place + 1 :].max() / sizes.max()) if sizes.any() else 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import torch
@@ -16,11 +17,13 @@ def complete(model: AdaptedModel, prompts: Sequence[str], section: DataSection, 
     """What the model with its live adapter answers to each prompt, in order.
 
     Prompts go through the same chat template as in training. Decoding is greedy, stops at the end of the turn or
-    after `max_new_tokens` tokens, and leaves the model in the mode (train or eval) it was in.
+    after `max_new_tokens` tokens, or where the model has no more positions, and leaves the model in the mode (train or
+    eval) it was in. A prompt of more than `section.max_tokens` tokens loses its middle.
     """
     if not prompts:
         return []
-    conversations = template_of(model.tokenizer, section).prompts(prompts)
+    whole = template_of(model.tokenizer, section).prompts(prompts)
+    conversations = [_without_middle(own, section.max_tokens) for own in whole]
     length = max(map(len, conversations))
     tokens = torch.tensor([[model.pad_id] * (length - len(own)) + own for own in conversations])
     attention_mask = torch.tensor([[0] * (length - len(own)) + [1] * len(own) for own in conversations])
@@ -33,7 +36,7 @@ def complete(model: AdaptedModel, prompts: Sequence[str], section: DataSection, 
                 attention_mask=attention_mask.to(model.device),
                 generation_config=GenerationConfig(
                     do_sample=False,
-                    max_new_tokens=max_new_tokens,
+                    max_new_tokens=min(max_new_tokens, _room(model, length)),
                     pad_token_id=model.pad_id,
                     eos_token_id=model.end_ids or None,
                 ),
@@ -41,3 +44,17 @@ def complete(model: AdaptedModel, prompts: Sequence[str], section: DataSection, 
     finally:
         model.model.train(was_training)
     return [text.strip() for text in model.tokenizer.batch_decode(output[:, length:], skip_special_tokens=True)]
+
+
+def _without_middle(tokens: list[int], most: int) -> list[int]:
+    return tokens if len(tokens) <= most else tokens[: most - most // 2] + tokens[len(tokens) - most // 2 :]
+
+
+def _room(model: AdaptedModel, length: int) -> int:
+    """How many tokens may follow so many: the last of them is read no more, so it needs no position."""
+    config = model.model.get_base_model().config.get_text_config()
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is None:
+        return sys.maxsize
+    virtual: int = getattr(model.model.active_peft_config, "num_virtual_tokens", None) or 0
+    return max(1, int(positions) - virtual - length + 1)

@@ -23,12 +23,24 @@ def load_model(directory: Path, **options: Any) -> PreTrainedModel:
         options: of `from_pretrained`.
 
     Raises:
-        ModelError: it needs code of its own.
+        ModelError: it needs code of its own, or its files lack weights of a causal language model.
         Exception: whatever damaged files make the libraries raise.
     """
     loader: Any = AutoModelForCausalLM
-    with_weights = {} if "gguf_file" in options else {"use_safetensors": True}
-    model: PreTrainedModel = _without_code(loader, directory, {**options, **with_weights})
+    model: PreTrainedModel
+    if "gguf_file" in options:  # one that is pinned by its digest
+        model = _without_code(loader, directory, options)
+        return model
+    with_weights = {"use_safetensors": True, "output_loading_info": True}
+    model, told = _without_code(loader, directory, {**options, **with_weights})
+    # What is not there would be drawn at random, anew at each site and each start. Tied weights are not told.
+    lacking = sorted({*told["missing_keys"], *(name for name, *_ in told["mismatched_keys"])})
+    if lacking:
+        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        raise ModelError(
+            f"the base model in {directory} lacks weights of a causal language model ({lacking[0]}{more}), as one that "
+            "was saved as a classifier or without its head does: use the model with its output layer, or save it whole"
+        )
     return model
 
 

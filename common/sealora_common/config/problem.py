@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from typing import cast
 
@@ -26,13 +27,17 @@ def first_problem(error: ValidationError, whole: str, model: type[BaseModel] | N
     problems = error.errors(include_url=False)
     first = problems[0]
     location = tuple(first["loc"])
-    field = _field([part for part in location if not _is_union_tag(part)]) or whole
-    more = f" ({len(problems) - 1} more below it)" if len(problems) > 1 else ""
+    field = _field(_without_tags(location)) or whole
+    # Where a field takes one of several kinds of value, each of them has its say on what it found.
+    alternatives = [one for one in problems if _without_tags(one["loc"]) == _without_tags(location)]
+    others = len(problems) - len(alternatives)
+    more = f" ({others} more below it)" if others else ""
     if first["type"] == "extra_forbidden":
         return f"{field}: unknown key{_suggestion(location, model)}: correct or remove it{more}"
     if first["type"] == "missing":
         return f"{field}: missing: add it{more}"
-    message = str(first["msg"]).removeprefix("Value error, ")
+    said = [_in_yaml(str(one["msg"]).removeprefix("Value error, ")) for one in alternatives]
+    message = ", or ".join(dict.fromkeys([said[0], *(_lower_first(each) for each in said[1:])]))
     if not location:
         return f"{field}: {message}{more}" if field else f"{message}{more}"
     found = repr(first["input"])
@@ -52,8 +57,12 @@ def _field(location: Sequence[str | int]) -> str:
     return ".".join(safe_text(str(part), _LONGEST_PART) for part in location[:_MOST_PARTS])
 
 
+def _without_tags(location: Sequence[str | int]) -> list[str | int]:
+    return [part for part in location if not _is_union_tag(part)]
+
+
 def _is_union_tag(part: str | int) -> bool:
-    return isinstance(part, str) and ("[" in part or part in {"tuple", "float", "constrained-str"})
+    return isinstance(part, str) and ("[" in part or part in {"tuple", "float"} or part.startswith("constrained-"))
 
 
 def _suggestion(location: Sequence[str | int], model: type[BaseModel] | None) -> str:
@@ -65,6 +74,12 @@ def _suggestion(location: Sequence[str | int], model: type[BaseModel] | None) ->
     wanted = str(location[-1])[:_LONGEST_PART]
     close = difflib.get_close_matches(wanted, model.model_fields if model else (), n=1)
     return f", did you mean {close[0]!r}?" if close else ""
+
+
+def _in_yaml(message: str) -> str:
+    """The sentence with the words of whoever writes YAML, in place of Python's."""
+    message = re.sub(r"valid dictionary( or instance of \w+)?", "mapping", message)
+    return re.sub(r"valid (tuple|list)", "list", message)
 
 
 def _lower_first(text: str) -> str:

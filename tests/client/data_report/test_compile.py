@@ -15,6 +15,7 @@ from sealora_client.data_report.chosen import ChosenData
 from sealora_client.data_report.compile import Looking, report_on
 from sealora_client.data_report.page import page
 from sealora_client.data_report.report import DataReport
+from sealora_client.data_report.tables import tables
 from sealora_common.errors import DataError
 
 
@@ -287,3 +288,13 @@ def test_a_library_that_is_missing_costs_its_column_alone(report, monkeypatch, l
     for place, column in enumerate(columns):
         assert bool(column) == (missing.get(library) != place)
     assert ("mojibake" in {tally.damage for tally in told.damage}) == (library != "ftfy")
+
+
+def test_fields_that_the_recipe_does_not_read_are_named(report):
+    rows = [row | {"system": "S", "age": 7} for row in clean_rows()]
+    told = report(rows, person_field="patient")
+    assert {"age", "system"} <= set(told.unread)
+    assert not {"prompt", "response", "split", "patient"} & set(told.unread)
+    (table,) = [table for table in tables(told) if table.title == "Fields that are not read"]
+    assert ("system",) in table.rows
+    assert report(rows, person_field="patient", prompt_template="{{ prompt }}").unread == ()

@@ -61,10 +61,10 @@ def text(record: ShownRecord, **wanted: bool) -> str:
     )
 
 
-def on_a_terminal(record: ShownRecord, colours: bool = False, bars: bool = False) -> str:
+def on_a_terminal(record: ShownRecord, colours: bool = False, bars: bool = False, places: Places | None = None) -> str:
     console = Console(width=200, force_terminal=colours, color_system="standard" if colours else None)
     with console.capture() as capture:
-        show_record(record, console, bars)
+        show_record(record, Places("notes.jsonl") if places is None else places, console, bars)
     return capture.get()
 
 
@@ -193,7 +193,7 @@ def test_records_are_chosen_at_random_and_again_by_their_seed(tmp_path, tiny_bas
     assert all(each == sorted(set(each)) for each in lines.values())
     assert len(chosen_records(read, 1000, 0, None)) == 62
     assert {heap for heap, _ in chosen_records(read, 1000, 0, None)} == {"training", "held out"}
-    with pytest.raises(DataError, match="line 63: there is no record in that line: name another with --line"):
+    with pytest.raises(DataError, match="line 63: there is no record there: name another with --line"):
         chosen_records(read, 1, 0, 63)
 
 
@@ -248,3 +248,14 @@ def test_tokens_that_the_whole_record_does_not_have_are_found_nowhere():
 
 def test_a_read_of_nothing_chooses_nothing(tmp_path):
     assert chosen_records(ReadData(tmp_path, Places(str(tmp_path)), [], [], []), 3, 0, None) == []
+
+
+def test_a_record_of_several_files_is_told_by_its_place_and_by_the_number_that_line_takes():
+    places = Places("data.yaml")
+    places.begin("a.parquet", "row", 0)
+    places.begin("b.json", "object", 10)
+    record = ShownRecord(13, "training", (), 0, unusable="so")
+    assert "b.json: object 3 (--line 13), training: teaches" in on_a_terminal(record, places=places)
+    one = Places("a.parquet")
+    one.begin("a.parquet", "row", 0)
+    assert "row 13, training: teaches" in on_a_terminal(record, places=one)

@@ -60,6 +60,17 @@ def test_an_encoder_that_loads_as_if_it_were_causal_is_refused(tmp_path, name):
         load(saved(tmp_path, ENCODERS[name]), attention="eager")
 
 
+def test_so_is_one_that_attends_to_little_yet(tmp_path):
+    """As its configuration begins it: what comes after changes a prediction by half a per cent."""
+    config = transformers.BertConfig(**SIZES | {"num_attention_heads": 4}, intermediate_size=128)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        transformers.BertForMaskedLM(config).save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="reads tokens that come after the one it predicts"):
+        load(tmp_path, attention="eager")
+
+
 @pytest.mark.parametrize("name", CAUSAL)
 def test_causal_models_of_other_kinds_are_not(tmp_path, name):
     load(saved(tmp_path, CAUSAL[name]), attention="eager")

@@ -47,6 +47,20 @@ def test_a_prompt_that_names_control_tokens_is_given_as_plain_text(model, monkey
     assert [token for token in forged if token < 3] == [token for token in plain if token < 3]
 
 
+@pytest.mark.parametrize("adapter", ["lora", "prompt_tuning"])
+def test_a_prompt_that_fills_the_model_s_positions_or_is_longer_is_answered_all_the_same(
+    tiny_base, adapter, monkeypatch
+):
+    section = ModelSection(base=str(tiny_base("gpt2")), quantization="none", compute_dtype="float32")
+    model = adapted_model(Recipe(name="test", rounds=1, model=section, adapter=adapter))
+    room = 512 - (20 if adapter == "prompt_tuning" else 0)  # it has embeddings for 512 positions
+    made, generate = [], model.model.generate
+    monkeypatch.setattr(model.model, "generate", lambda **options: made.append(generate(**options)) or made[-1])
+    for left in (0, 10):
+        complete(model, ["long " * 700], DataSection(max_tokens=room - left))
+        assert room - left < made[-1].shape[1] <= room + 1
+
+
 def test_nothing_in_nothing_out(model):
     assert complete(model, [], DataSection()) == []
     assert torch.is_grad_enabled()

@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+import transformers
 
 from sealora_client.model.base import load_base
 from sealora_client.model.pretrained import load_tokenizer
@@ -114,3 +116,17 @@ def test_the_one_place_says_no_and_leaves_nothing_to_be_asked():
         said = {keyword.arg: keyword.value for keyword in call.keywords}
         assert isinstance(said["trust_remote_code"], ast.Constant)
         assert said["trust_remote_code"].value is False
+
+
+def test_a_model_that_was_saved_as_a_classifier_is_refused_as_its_output_layer_would_be_drawn_at_random(
+    tiny_base, tmp_path
+):
+    config = transformers.AutoConfig.from_pretrained(tiny_base())
+    config.tie_word_embeddings = False
+    with torch.random.fork_rng(devices=[]):
+        transformers.LlamaForSequenceClassification(config).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"lacks weights of a causal language model \(lm_head\.weight\), as one"):
+        load_base(section(tmp_path), tmp_path)
+    config.tie_word_embeddings = True  # then there is no output layer of its own to lack
+    transformers.LlamaForSequenceClassification(config).save_pretrained(tmp_path / "tied")
+    load_base(section(tmp_path / "tied"), tmp_path / "tied")

@@ -117,7 +117,7 @@ class Settings(BaseModel):
         ),
         ("names: [a]\n", "{}: rate: missing: add it"),
         ("rate: 1\nname: [a]\n", "{}: name: unknown key, did you mean 'names'?: correct or remove it"),
-        ("- a\n", "{}: settings: Input should be a valid dictionary or instance of Settings"),
+        ("- a\n", "{}: settings: Input should be a mapping"),
         (
             "rate: [\n",
             "{}: cannot be read (line 2: expected the node content, but found '<stream end>'): correct the file",

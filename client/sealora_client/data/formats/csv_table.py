@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from sealora_common.errors import DataError, UnreadableError
 from sealora_common.show.safe_text import safe_text
 
 _DELIMITERS = ",;\t|"
+_SEPARATOR = re.compile(r"sep=([,;\t|])\r?\n")
 _MOST_COLUMNS = 10_000
 _NAMED = 40
 
@@ -50,11 +52,14 @@ class CsvTable(FileKind):
             first = next(lines, None)
         if first is None:
             return
+        separator = _SEPARATOR.fullmatch(first)
+        if separator is not None:  # a spreadsheet's own line before the header
+            first = next(lines, "")
         if first.lstrip().startswith(("{", "[")):
             raise DataError(f"{path}: its content is not what its name says, but JSON: name it .jsonl or .json")
         lines.again(first)
         csv.field_size_limit(LINE.longest)
-        reader = csv.reader(lines, delimiter=self._found_in(path, first), strict=True)
+        reader = csv.reader(lines, delimiter=self._found_in(path, first, separator), strict=True)
         header = _header(path, reader, lines.not_text)
         while True:
             begun = lines.number + 1
@@ -78,9 +83,11 @@ class CsvTable(FileKind):
                     place, begun, {name: value or None for name, value in zip(header, values, strict=True) if name}
                 )
 
-    def _found_in(self, path: Path, first: str) -> str:
+    def _found_in(self, path: Path, first: str, separator: re.Match[str] | None) -> str:
         if self.delimiter is not None:
             return self.delimiter
+        if separator is not None:
+            return separator[1]
         if unpacked_name(path).suffix.lower() in (".tsv", ".tab"):
             return "\t"
         bare = "".join(first.split('"')[::2])
@@ -162,6 +169,8 @@ def _why(error: csv.Error) -> str:
     said = str(error)
     if "unexpected end" in said:
         return "a quote is opened and never closed: close it, or write it twice where it is meant"
+    if "new-line character" in said:
+        return "a carriage return ends no line: end lines by a line feed, or quote the column that holds it"
     if "field limit" in said:
         return f"a column of more than {LINE.longest} characters: close its quote, or split the record"
     return 'a quote stands in the middle of a column: quote the whole column, and write " twice where it is meant'

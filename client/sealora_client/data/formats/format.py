@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 
 from sealora_common.errors import DataError
+from sealora_common.show.safe_text import safe_text
+
+_NEAR = 0.85
+_NAMED = 40
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,13 @@ class Row:
                 f'{self.place}: the field "{field}" is {self.unfit[field]}, which is no text: write it as text, or '
                 "name another field"
             )
-        return DataError(f'{self.place}: the field "{field}" is missing: {absent}')
+        return DataError(f'{self.place}: the field "{field}" is missing{self._near(field)}: {absent}')
+
+    def _near(self, field: str) -> str:
+        """The field whose name is nearly that one, to ask about; as two spellings of one name differ in case alone."""
+        names = {name.casefold(): name for name in self.fields}
+        close = get_close_matches(field.casefold(), names, n=1, cutoff=_NEAR)
+        return f', did you mean "{safe_text(names[close[0]], _NAMED)}"?' if close else ""
 
     def checked_text(self, value: object, what: str, otherwise: str = "drop the record") -> str:
         """`value` if it is a text that is not blank.
@@ -72,7 +83,11 @@ class Row:
         Raises:
             DataError: it is no text, blank, or no Unicode.
         """
-        if not isinstance(value, str) or not value.strip():
+        if value is not None and not isinstance(value, str):
+            raise DataError(
+                f"{self.place}: {what} is not a non-empty string but {_kind(value)}: write it as a text, or {otherwise}"
+            )
+        if value is None or not value.strip():
             raise DataError(f"{self.place}: {what} is not a non-empty string: give it some text or {otherwise}")
         try:
             value.encode()
@@ -81,3 +96,9 @@ class Row:
                 f"{self.place}: {what} holds half of a surrogate pair, which is no text: write the whole character"
             ) from error
         return value
+
+
+def _kind(value: object) -> str:
+    """What a value is that is no text, as JSON has it."""
+    kinds = {bool: "a truth value", int: "a whole number", float: "a number", list: "a list", dict: "an object"}
+    return kinds.get(type(value), "something else")

@@ -12,7 +12,7 @@ from sealora_client.data.layouts.messages import Messages
 from sealora_client.data.layouts.plain_text import PlainText
 from sealora_client.data.layouts.preference import Preference
 from sealora_client.data.layouts.prompt_response import PromptResponse
-from sealora_common.recipe.sections.data import DataSection, LayoutName
+from sealora_common.recipe.sections.data import LAYOUT_FIELDS, DataSection, LayoutName
 
 
 def layout_of(section: DataSection) -> Layout:
@@ -28,6 +28,19 @@ def layout_of(section: DataSection) -> Layout:
         "labelled": lambda: Labelled(fields.get("text", "text"), fields.get("label", "label"), section.labels),
     }
     return layouts[section.layout]()
+
+
+def fields_read(section: DataSection) -> set[str] | None:
+    """The fields of a row that a recipe reads, by the names they have there; None if that is for a template to say."""
+    if section.prompt_template is not None:
+        return None
+    read = {section.fields.get(name, name) for name in LAYOUT_FIELDS[section.layout]}
+    if section.layout == "prompt_response":
+        read = {section.prompt_field, section.response_field}
+    if section.layout == "messages" and "messages" not in section.fields:
+        read.add("conversations")
+    others = (section.split_field, section.person_field, section.task_field)
+    return read | {name for name in others if name is not None}
 
 
 def _prompt_response(section: DataSection) -> Layout:

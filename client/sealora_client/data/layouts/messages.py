@@ -7,8 +7,8 @@ from typing import Literal
 
 from sealora_client.data.formats.format import Row
 from sealora_client.data.layouts.layout import Layout, absent
-from sealora_client.data.layouts.turns import ending_in_a_response, turns_in
-from sealora_client.data.record import Record, Turn
+from sealora_client.data.layouts.turns import ending_in_a_response, turns_in, with_system
+from sealora_client.data.record import Record
 
 _OTHER_NAME = "conversations"  # ShareGPT's
 
@@ -33,9 +33,7 @@ class Messages(Layout):
         if name not in row.fields:
             raise row.missing(self.messages_field or "messages", absent("fields"))
         *earlier, prompt, response = ending_in_a_response(row, name, turns_in(row, name))
-        system = row.text_if_any(self.system_field)
-        if system is not None and not any(turn.role == "system" for turn in earlier):
-            earlier = [Turn("system", system), *earlier]
+        before = with_system(row, self.system_field, earlier)
         if self.learned == "last":
-            earlier = [replace(turn, learned=False) for turn in earlier]
-        return Record(prompt.text, response.text, line=row.line, earlier=tuple(earlier))
+            before = tuple(replace(turn, learned=False) for turn in before)
+        return Record(prompt.text, response.text, line=row.line, earlier=before)

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 
 from sealora_client.data.formats.format import Row
 from sealora_client.data.layouts.layout import Layout
-from sealora_client.data.layouts.turns import conversation_in, prompt_in
+from sealora_client.data.layouts.turns import conversation_in, prompt_in, with_system
 from sealora_client.data.record import Record
 from sealora_common.errors import DataError
 
 
 @dataclass(frozen=True)
 class Preference(Layout):
-    """`prompt`, `chosen` and `rejected`, each a text or a list of turns.
+    """`prompt`, `chosen` and `rejected`, each a text or a list of turns, and perhaps a `system`'s text.
 
     The prompt may be left out where the other two are whole conversations that differ in their last turn alone.
 
@@ -27,9 +27,9 @@ class Preference(Layout):
     def record(self, row: Row) -> Record:
         """The prompt answered by the chosen response, with the rejected one beside it."""
         prompt_column = self._column("prompt")
-        before = prompt_in(row, prompt_column)
+        asked = prompt_in(row, prompt_column)
         chosen, rejected = (
-            conversation_in(row, self._column(name), before, prompt=prompt_column) for name in ("chosen", "rejected")
+            conversation_in(row, self._column(name), asked, prompt=prompt_column) for name in ("chosen", "rejected")
         )
         if chosen[:-1] != rejected[:-1]:
             raise DataError(
@@ -43,7 +43,8 @@ class Preference(Layout):
             )
         *earlier, prompt, response = chosen
         # A preference is about the last response; what led to it is given.
-        given = tuple(replace(turn, learned=False) for turn in earlier)
+        before = with_system(row, self._column("system"), earlier)
+        given = tuple(replace(turn, learned=False) for turn in before)
         return Record(prompt.text, response.text, line=row.line, earlier=given, rejected=rejected[-1].text)
 
     def _column(self, name: str) -> str:

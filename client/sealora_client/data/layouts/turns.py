@@ -22,11 +22,15 @@ _ROLES: dict[str, Role] = {
     "model": "assistant",
     "bot": "assistant",
 }
+_UNREAD = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thinking", "train_detail")
+"""Keys of a turn that elsewhere change what is shown or learned of it."""
+_TOOLS = ("tools", "functions")
+"""Fields of a record that elsewhere put tools into its prompt."""
 
 
 def turns_in(row: Row, name: str, before: tuple[Turn, ...] = ()) -> tuple[Turn, ...]:
     """A conversation whose turns the field `name` of `row` lists: perhaps the system's, then the user's and the
-    assistant's by turns, the user's first. A blank system turn is none.
+    assistant's by turns, the user's first. A blank system turn is none. A single turn may stand without its list.
 
     The assistant's are learned, but for those with `weight: 0` or `train: false`.
 
@@ -39,10 +43,14 @@ def turns_in(row: Row, name: str, before: tuple[Turn, ...] = ()) -> tuple[Turn, 
         DataError: it is no such list; the sentence begins with the row's place and names the turn.
     """
     value = row.fields[name]
+    if isinstance(value, dict):
+        value = [value]
     if not isinstance(value, list) or not value:
-        raise DataError(
-            f'{row.place}: the field "{name}" is not a list of turns: write [{{"role": "user", "content": ...}}, ...]'
-        )
+        remedy = 'write [{"role": "user", "content": ...}, ...]'
+        if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
+            remedy = "if it is JSON in a text, name it in json_fields of a description of the data (docs/data.md)"
+        raise DataError(f'{row.place}: the field "{name}" is not a list of turns: {remedy}')
+    _require_no_tools(row)
     found = [_turn(row, name, number, entry) for number, entry in enumerate(value, 1)]
     listed = tuple(turn for turn in found if turn is not None)
     turns = listed if listed[: len(before)] == before else before + listed
@@ -94,6 +102,18 @@ def prompt_in(row: Row, name: str) -> tuple[Turn, ...]:
     return (Turn("user", row.text(name, absent("fields"))),)
 
 
+def with_system(row: Row, name: str, earlier: Sequence[Turn]) -> tuple[Turn, ...]:
+    """`earlier`, after the system's text in the field `name` if there is one and the turns have none.
+
+    Raises:
+        DataError: the field holds no text.
+    """
+    system = row.text_if_any(name)
+    if system is None or any(turn.role == "system" for turn in earlier):
+        return tuple(earlier)
+    return (Turn("system", system), *earlier)
+
+
 def conversation_in(row: Row, name: str, before: tuple[Turn, ...], *, prompt: str) -> tuple[Turn, ...]:
     """A whole conversation: `before`, and the response or the turns that the field `name` holds.
 
@@ -106,7 +126,7 @@ def conversation_in(row: Row, name: str, before: tuple[Turn, ...], *, prompt: st
     Raises:
         DataError: there is no prompt or no response in it, or as for `turns_in`.
     """
-    if isinstance(row.fields.get(name), list):
+    if isinstance(row.fields.get(name), list | dict):
         turns = turns_in(row, name, before)
     else:
         turns = (*before, Turn("assistant", row.text(name, absent("fields")), learned=True))
@@ -122,7 +142,18 @@ def _turn(row: Row, name: str, number: int, value: object) -> Turn | None:
     keys = next((keys for keys in _KEYS if isinstance(value, dict) and set(keys) <= value.keys()), None)
     if keys is None or not isinstance(value, dict):
         raise DataError(f'{row.place}: {what} has no "role" and "content" (nor "from" and "value"): add them')
+    unread = next((key for key in _UNREAD if value.get(key)), None)
+    if unread is not None:
+        raise DataError(
+            f'{row.place}: {what} has "{unread}", which is not read: write what the model is to say into its text, or '
+            "take it out"
+        )
     said, content = value[keys[0]], _joined(value[keys[1]])
+    if content is None and isinstance(value[keys[1]], list):
+        raise DataError(
+            f"{row.place}: {what} has a part that is no text (pictures and the like are not learned): take it out, or "
+            "drop the record"
+        )
     role = _ROLES.get(said.strip().lower()) if isinstance(said, str) else None
     if role is None:
         raise DataError(
@@ -132,6 +163,16 @@ def _turn(row: Row, name: str, number: int, value: object) -> Turn | None:
     if role == "system" and (content is None or (isinstance(content, str) and not content.strip())):
         return None
     return Turn(role, row.checked_text(content, what), learned=_learned(row, what, role, value))
+
+
+def _require_no_tools(row: Row) -> None:
+    for name in _TOOLS:
+        value = row.fields.get(name)
+        if value and not (isinstance(value, str) and value.strip() in ("", "[]", "null")):
+            raise DataError(
+                f'{row.place}: the field "{name}" names tools, which the model is not shown (calls of tools are not '
+                "learned): leave the field out, or drop the record"
+            )
 
 
 def _joined(content: object) -> object:

@@ -20,8 +20,8 @@ LAYOUT_FIELDS: Final[dict[LayoutName, tuple[str, ...]]] = {
     "instruction": ("instruction", "input", "output", "system", "history"),
     "messages": ("messages", "system"),
     "text": ("text",),
-    "preference": ("prompt", "chosen", "rejected"),
-    "feedback": ("prompt", "completion", "label"),
+    "preference": ("prompt", "chosen", "rejected", "system"),
+    "feedback": ("prompt", "completion", "label", "system"),
     "labelled": ("text", "label"),
 }
 """The fields of a record that each layout reads, by the names that `data.fields` may give other names for."""

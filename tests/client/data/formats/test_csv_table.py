@@ -6,6 +6,7 @@ import pytest
 
 from sealora_client.data.formats.choice import file_kind
 from sealora_client.data.formats.csv_table import CsvTable
+from sealora_common.errors import DataError
 
 
 def rows(path, text, delimiter=None):
@@ -21,6 +22,7 @@ def rows(path, text, delimiter=None):
         ("a.csv", "a\tb\n1\t2;3\n"),
         ("a.csv", '"a;x";"b"\n1;"2;3"\n'),
         ("a.tsv", "a\tb\n1\t2;3\n"),
+        ("a.csv", "sep=;\r\na;b\r\n1;2;3\r\n".replace("2;3", '"2;3"')),
         ("a.csv", "\n\na,b\r\n\r\n1,2;3\r\n\r\n"),
     ],
 )
@@ -54,3 +56,12 @@ def test_a_line_that_is_too_long_spoils_itself_alone(tmp_path):
     path.write_text("a,b\n1," + "x" * 17 * 2**20 + "\n3,4\n")
     assert [row.fields for row in CsvTable().rows(path, told.append)] == [{"a": "3", "b": "4"}]
     assert [error.line for error in told] == [2]
+
+
+def test_lines_that_end_in_carriage_returns_are_told_as_such(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("a,b\r1,2\r3,4\r", newline="")
+    with pytest.raises(
+        DataError, match=r"a\.csv: its header cannot be read, a carriage return ends no line: end lines by"
+    ):
+        list(CsvTable().rows(path))

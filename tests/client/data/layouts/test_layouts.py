@@ -30,6 +30,7 @@ def m(role: str, content: object, **more: object) -> dict[str, object]:
 INSTRUCTION = DataSection(layout="instruction")
 MESSAGES = DataSection(layout="messages")
 PREFERENCE = DataSection(layout="preference")
+FEEDBACK = DataSection(layout="feedback")
 U, A = m("user", "why?"), m("assistant", "so")
 
 
@@ -84,6 +85,28 @@ U, A = m("user", "why?"), m("assistant", "so")
             MESSAGES,
             {"messages": [m("user", [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]), A]},
             Record("ab", "so"),
+        ),
+        # What a table of Arrow has in every turn because one has it is nothing where it is null.
+        (
+            MESSAGES,
+            {"messages": [U | {"tool_calls": None}, A | {"tool_calls": []}], "tools": "[]"},
+            Record("why?", "so"),
+        ),
+        (
+            PREFERENCE,
+            {"prompt": [U], "chosen": A, "rejected": m("assistant", "no"), "system": "S"},
+            Record("why?", "so", rejected="no", earlier=(Turn("system", "S"),)),
+        ),
+        (
+            FEEDBACK,
+            {"prompt": "a", "completion": "b", "label": "False", "system": "S"},
+            Record("a", "b", wanted=False, earlier=(Turn("system", "S"),)),
+        ),
+        (FEEDBACK, {"prompt": "a", "completion": "b", "label": 1.0}, Record("a", "b", wanted=True)),
+        (
+            DataSection(layout="feedback", fields={"completion": "conversations", "label": "kto_tag"}),
+            {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}], "kto_tag": True},
+            Record("a", "b", wanted=True),
         ),
         (DataSection(layout="text"), {"text": "a note\n"}, Record("", "a note\n")),
         (DataSection(layout="text", fields={"text": "note"}), {"note": "a"}, Record("", "a")),
@@ -142,7 +165,57 @@ def test_a_row_makes_the_record_that_is_meant(section, fields, expected):
         (
             MESSAGES,
             {"messages": [m("user", [{"type": "image", "url": "x"}]), A]},
-            'turn 1 of "messages" is not a non-empty string',
+            'turn 1 of "messages" has a part that is no text',
+        ),
+        (
+            MESSAGES,
+            {"messages": [U, m("assistant", "a", tool_calls=[{"id": "1"}])]},
+            'turn 2 of "messages" has "tool_c',
+        ),
+        (
+            MESSAGES,
+            {"messages": [U, m("assistant", None, tool_calls=[{"id": "1"}])]},
+            'turn 2 of "messages" has "tool_',
+        ),
+        (
+            MESSAGES,
+            {"messages": [U, m("assistant", "a", function_call={"name": "f"})]},
+            'turn 2 of "messages" has "fun',
+        ),
+        (
+            MESSAGES,
+            {"messages": [U, m("assistant", "a", reasoning_content="hm")]},
+            'turn 2 of "messages" has "reasoning',
+        ),
+        (
+            MESSAGES,
+            {"messages": [U, m("assistant", "a", train_detail=[{"train": 0}])]},
+            'turn 2 of "messages" has "train_',
+        ),
+        (MESSAGES, {"messages": [U, A], "tools": [{"name": "f"}]}, 'the field "tools" names tools, which the model is'),
+        (
+            MESSAGES,
+            {"messages": [U, A], "tools": '[{"name": "f"}]'},
+            'the field "tools" names tools, which the model is',
+        ),
+        (
+            MESSAGES,
+            {"messages": ' [{"role": "user", "content": "a"}]'},
+            'the field "messages" is not a list of turns: if it is JSON in a text, name it in json_fields',
+        ),
+        (FEEDBACK, {"prompt": "a", "completion": "b", "label": "good"}, 'the field "label" does not say whether'),
+        (FEEDBACK, {"prompt": "a", "completion": "b", "label": -1}, 'the field "label" does not say whether'),
+        (FEEDBACK, {"prompt": "a", "completion": "b", "label": None}, 'the field "label" does not say whether'),
+        (DataSection(), {"Prompt": "a", "response": "b"}, 'the field "prompt" is missing, did you mean "Prompt"?: add'),
+        (
+            DataSection(),
+            {"prompt": "a", "response": 7},
+            'the field "response" is not a non-empty string but a whole num',
+        ),
+        (
+            DataSection(),
+            {"prompt": "a", "response": ["b"]},
+            'the field "response" is not a non-empty string but a list',
         ),
         (MESSAGES, {"messages": [A]}, '"messages" begins with the assistant\'s turn'),
         (MESSAGES, {"messages": [U, U, A]}, '"messages" has two turns of the user\'s in a row'),
