@@ -76,7 +76,7 @@ def demo_data(
     directory: Annotated[Path, typer.Argument(help="Where the JSONL files go.")] = Path(".cache/demo"),
 ) -> None:
     """Build the demo's data: three hospitals' diagnoses from ICD-10-CM."""
-    from sealora_client.data.icd10 import build_demo
+    from sealora_client.demo_data.coding import build_demo
 
     for site in build_demo(directory):
         say(f"{site.path}: {site.train} training and {site.heldout} held-out records")

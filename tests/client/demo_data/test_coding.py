@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from sealora_client.data.icd10 import HOSPITALS, Hospital, build_demo
 from sealora_client.data.records import read_records
+from sealora_client.demo_data.coding import HOSPITALS, Hospital, build_demo
 from sealora_common.errors import DataError
 from sealora_common.recipe.sections.data import DataSection
 

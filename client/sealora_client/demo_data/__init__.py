@@ -1,0 +1,1 @@
+"""Data for trying Sealora out, made from what packages carry: never a site's own."""
