@@ -26,6 +26,7 @@ from sealora_client.cli.receipts import receipts_cli
 from sealora_client.cli.roster import roster_cli
 from sealora_client.cli.rotate import rotate
 from sealora_client.cli.run import run
+from sealora_client.demo_data.choice import DemoTask, build_demo
 from sealora_common.errors import SealoraError
 from sealora_common.health.logs import set_up_command_logs
 from sealora_common.recipe.sections.model import ModelSection
@@ -74,11 +75,10 @@ def digest(base: Base) -> None:
 @cli.command("demo-data")
 def demo_data(
     directory: Annotated[Path, typer.Argument(help="Where the JSONL files go.")] = Path(".cache/demo"),
+    task: Annotated[DemoTask, typer.Option(help="What the sites teach the model.")] = DemoTask.CODING,
 ) -> None:
-    """Build the demo's data: three hospitals' diagnoses from ICD-10-CM."""
-    from sealora_client.demo_data.coding import build_demo
-
-    for site in build_demo(directory):
+    """Build a demo's data: three hospitals' diagnoses from ICD-10-CM, or another task's that a recipe names."""
+    for site in build_demo(directory, task):
         say(f"{site.path}: {site.train} training and {site.heldout} held-out records")
 
 

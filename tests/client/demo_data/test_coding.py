@@ -6,7 +6,9 @@ import json
 import pytest
 
 from sealora_client.data.records import read_records
-from sealora_client.demo_data.coding import HOSPITALS, Hospital, build_demo
+from sealora_client.demo_data.choice import build_demo
+from sealora_client.demo_data.coding import HOSPITALS, Hospital, coding_lines
+from sealora_client.demo_data.files import write_sites
 from sealora_common.errors import DataError
 from sealora_common.recipe.sections.data import DataSection
 
@@ -76,7 +78,8 @@ def test_it_is_the_same_every_time_and_what_is_there_is_left(demo, tmp_path):
 
 def test_other_hospitals_can_be_asked_for(tmp_path):
     pytest.importorskip("simple_icd_10_cm")
-    (site,) = build_demo(tmp_path, {"eye-clinic": Hospital("7", "eye")}, heldout_fraction=0.5)
+    lines = coding_lines({"eye-clinic": Hospital("7", "eye")}, heldout_fraction=0.5)
+    (site,) = write_sites(tmp_path, lines)
     assert site.path == tmp_path / "eye-clinic.jsonl"
     assert site.heldout > 500
 

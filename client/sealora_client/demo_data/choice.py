@@ -1,0 +1,32 @@
+"""Which data each task of the demo is tried on, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from sealora_client.demo_data.coding import coding_lines
+from sealora_client.demo_data.files import DemoSite, SiteLines, write_sites
+
+
+class DemoTask(StrEnum):
+    """What the sites of a demo teach the model."""
+
+    CODING = "coding"
+
+
+_LINES: Final[Mapping[DemoTask, Callable[[], SiteLines]]] = {
+    DemoTask.CODING: coding_lines,
+}
+
+
+def build_demo(directory: Path, task: DemoTask = DemoTask.CODING) -> list[DemoSite]:
+    """Writes the file of each site of a task, see `write_sites`.
+
+    Raises:
+        DataError: a package that the data is made from is not installed.
+        StorageError: a file could not be written.
+    """
+    return write_sites(directory, _LINES[task]())
