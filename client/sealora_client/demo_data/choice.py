@@ -8,17 +8,32 @@ from pathlib import Path
 from typing import Final
 
 from sealora_client.demo_data.coding import coding_lines
+from sealora_client.demo_data.conversations import conversation_lines
+from sealora_client.demo_data.currencies import currency_lines
+from sealora_client.demo_data.departments import department_lines
 from sealora_client.demo_data.files import DemoSite, SiteLines, write_sites
+from sealora_client.demo_data.handbooks import handbook_lines
+from sealora_client.demo_data.near_codes import near_code_lines
 
 
 class DemoTask(StrEnum):
     """What the sites of a demo teach the model."""
 
     CODING = "coding"
+    DEPARTMENTS = "departments"
+    NEAR_CODES = "near-codes"
+    CONVERSATIONS = "conversations"
+    HANDBOOKS = "handbooks"
+    CURRENCIES = "currencies"
 
 
 _LINES: Final[Mapping[DemoTask, Callable[[], SiteLines]]] = {
     DemoTask.CODING: coding_lines,
+    DemoTask.DEPARTMENTS: department_lines,
+    DemoTask.NEAR_CODES: near_code_lines,
+    DemoTask.CONVERSATIONS: conversation_lines,
+    DemoTask.HANDBOOKS: handbook_lines,
+    DemoTask.CURRENCIES: currency_lines,
 }
 
 
