@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import runpy
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from sealora_client.demo_data.choice import DemoTask, build_demo
 from sealora_common.recipe import load_recipe
 
 from demo_recipes import CONFIGS, RECIPES, need_the_package_of
-from tiny_federation import history_of, run_inline
+from tiny_federation import history_of, recipe_of, run_inline
 
 MODEL = {"quantization": "none", "compute_dtype": "float32", "attention": "eager"}
 
@@ -44,22 +45,50 @@ def tiny(recipe: dict, base: Path) -> dict:
     return recipe
 
 
+@pytest.fixture
+def run_of(tiny_base, tmp_path):
+    """`run_of(task)`: the directory of its run with the tiny model."""
+
+    def run(task: DemoTask) -> Path:
+        need_the_package_of(task)
+        recipe = tiny(yaml.safe_load((CONFIGS / RECIPES[task]).read_text(encoding="utf-8")), tiny_base())
+        recipe["sites"]["simulated"] = {
+            site.name: few(site.path, tmp_path / f"few-{site.name}.jsonl")
+            for site in build_demo(tmp_path / "data", task)
+        }
+        path = tmp_path / "recipe.yaml"
+        path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
+        return run_inline(path, tmp_path / "run")
+
+    return run
+
+
 @pytest.mark.parametrize("task", DemoTask)
-def test_a_round_of_it_is_trained_and_measured(tiny_base, tmp_path, task):
-    need_the_package_of(task)
-    recipe = tiny(yaml.safe_load((CONFIGS / RECIPES[task]).read_text(encoding="utf-8")), tiny_base())
-    recipe["sites"]["simulated"] = {
-        site.name: few(site.path, tmp_path / f"few-{site.name}.jsonl") for site in build_demo(tmp_path / "data", task)
-    }
-    path = tmp_path / "recipe.yaml"
-    path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
+def test_a_round_of_it_is_trained_and_measured(run_of, task):
+    run = run_of(task)
     original = load_recipe(CONFIGS / RECIPES[task])
-    assert load_recipe(path).objective.kind == original.objective.kind
-    run = run_inline(path, tmp_path / "run")
-    for site in recipe["sites"]["simulated"]:
+    assert recipe_of(run).objective.kind == original.objective.kind
+    for site in original.sites.simulated:
         history = history_of(run, site)
         assert {line["kind"] for line in history} == {"train", "evaluate"}
         losses = [line["heldout_loss"] for line in history if line["heldout_loss"] is not None]
         assert len(losses) == 2
         assert all(math.isfinite(loss) for loss in losses)
         assert losses[0] != losses[1] or original.evaluation.metric == "accuracy"
+
+
+def test_a_run_is_told_by_language(run_of, monkeypatch, capsys):
+    run = run_of(DemoTask.CURRENCIES)
+    monkeypatch.setattr("sys.argv", ["by_task.py", str(run), "--json"])
+    runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "by_task.py"), run_name="__main__")
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert figures.keys() <= recipe_of(run).objective.task_weights.keys()
+    assert sum(figure["records"] for figure in figures.values()) == 12  # four a site
+    site_means = [
+        [line["heldout_loss"] for line in history_of(run, site) if line["heldout_loss"] is not None]
+        for site in recipe_of(run).sites.simulated
+    ]
+    for place, when in enumerate(("before", "after")):
+        told = sum(figure["records"] * figure[when] for figure in figures.values()) / 12
+        exact = sum(means[place] for means in site_means) / len(site_means)
+        assert told == pytest.approx(exact, rel=0.1)  # by record there, by token here
