@@ -55,7 +55,6 @@ def _in_use() -> list[str]:
     """Codes of the currencies that are legal tender somewhere and have no end yet."""
     import babel.core
 
-    _numbers()
     territories = babel.core.get_global("territory_currencies").values()
     return sorted({code for rows in territories for code, _, end, tender in rows if end is None and tender})
 
