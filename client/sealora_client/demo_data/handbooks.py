@@ -29,7 +29,7 @@ def handbook_lines() -> SiteLines:
         site: [
             {"text": _page(code), "split": part_of(code[:3])}
             for chapter in chapters
-            for code in sorted(codes_of(chapter), key=lambda code: fraction("order", code))
+            for code in sorted(set(codes_of(chapter)), key=lambda code: fraction("order", code))
             if not icd10().is_leaf(code)
         ]
         for site, chapters in _CHAPTERS.items()

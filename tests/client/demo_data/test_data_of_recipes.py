@@ -23,7 +23,7 @@ DIGESTS = {
     DemoTask.DEPARTMENTS: "c88c49b154e026ba4720d6fd1a86bf6e61b5083793032da6fdfcc8bf3d6c458e",
     DemoTask.NEAR_CODES: "88bb46b6028199d768f7e21eef74e5606cc8ff4aa5ffdf5ead3e348f26047373",
     DemoTask.CONVERSATIONS: "bdd79ef0bfbfed239f93d6938232fd326f07d3efbb3f4f43371b6554c362c2e7",
-    DemoTask.HANDBOOKS: "ffe4fa11f4e7bbb8f13dd0bd3612db3fbf299b555f2483d05ae58f84e7b0d116",
+    DemoTask.HANDBOOKS: "5cf6f096fb9ae767e864f5edd66f0ea36f55f0c28ecf3aae41b30c92dc228bbc",
     DemoTask.CURRENCIES: "ee6508f7c860fb2ae788497dd83825179e05a1fdc219c060ff067866ec59bad6",
 }
 """SHA-256 of each task's files, one after another in the order of their names."""
