@@ -20,7 +20,7 @@ from sealora_server.view.summary import read_state, summarize
 
 from tiny_federation import history_of, run_inline
 
-QUICK = {("dpo", "local"), ("accuracy", "distributed"), ("split texts", "local"), ("conversations", "local")}
+QUICK = {("dpo", "local"), ("accuracy", "distributed"), ("conversations", "local")}
 """The others are marked slow: each run takes some seconds."""
 RUNS = [
     pytest.param(objective, mechanism, marks=() if (objective, mechanism) in QUICK else pytest.mark.slow)
@@ -44,7 +44,10 @@ def test_a_federation_learns_it_privately(tiny_base, tmp_path, objective, mechan
         assert 0 < spent[0] < spent[-1] <= 1000
 
 
-@pytest.mark.parametrize("objective", SECTIONS)
+@pytest.mark.parametrize(
+    "objective",
+    [pytest.param(name, marks=() if name in ("dpo", "classification") else pytest.mark.slow) for name in SECTIONS],
+)
 def test_the_pre_flight_tries_it(tiny_base, tmp_path, objective):
     recipe = load_recipe(write_objective_federation(tmp_path, tiny_base(), objective))
     model = adapted_model(recipe)
