@@ -7,7 +7,7 @@ back is equal, to the last bit, to what was put in.
 from __future__ import annotations
 
 import os
-import pickle
+import pickle  # nosec B403 - for what this process puts aside itself, see `_read`
 from array import array
 from collections.abc import Iterator, Sequence
 from itertools import chain
