@@ -7,7 +7,7 @@ back is equal, to the last bit, to what was put in.
 from __future__ import annotations
 
 import os
-import pickle  # nosec B403 - for what this process puts aside itself, see `_read`
+import pickle  # nosec B403 # for what this process puts aside itself, see `_read`
 from array import array
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -109,7 +109,7 @@ class Spool(Sequence[Item], Generic[Item]):
     def _read(self, file: BinaryIO, number: int) -> Item:
         start, end = self._ends[number], self._ends[number + 1]
         content = os.pread(file.fileno(), end - start, start)  # has no position that threads could meet at
-        item: Item = pickle.loads(content)  # noqa: S301  # nosec B301 - a file of this process that nobody else can open
+        item: Item = pickle.loads(content)  # noqa: S301  # nosec B301 # a file of this process that nobody else can open
         return item
 
 
