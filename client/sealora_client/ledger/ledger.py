@@ -272,6 +272,11 @@ class Ledger:
         with self._journal.reading() as state:
             return list(state.backwards)
 
+    def name_of(self, dataset: DataSet) -> str:
+        """The name that a charge of this data set has here, or would have."""
+        with self._journal.reading() as state:
+            return self._named(state, dataset).fingerprint
+
     def marks(self) -> list[Accepted | Restored]:
         """The entries by which a person accepted or restored the ledger."""
         with self._journal.reading() as state:

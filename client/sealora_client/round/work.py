@@ -243,14 +243,15 @@ class RoundWork:
     def _tell_of_changed_data(self, ledger: Ledger, dataset: DataSet, event: PrivacyEvent) -> None:
         """Says once, in the site's own log, that the run goes on with other records than it had."""
         earlier = [row for row in ledger.charges() if row.run == self.order.run and row.is_of_kind(event)]
-        if earlier and earlier[-1].dataset != dataset.fingerprint:
+        now = ledger.name_of(dataset)
+        if earlier and earlier[-1].dataset != now:
             log.warning(
                 "site %s: its data changed since round %d of this run (%s then, %s now): the run goes on with what is "
                 "there, and records of both are charged for both",
                 self.site.name,
                 earlier[-1].round_number,
                 earlier[-1].dataset[:12],
-                dataset.fingerprint[:12],
+                now[:12],
             )
 
     def _note(self, figures: ClippingFigures, *, moved: bool) -> None:

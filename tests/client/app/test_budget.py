@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
+from dataclasses import replace
 
 import yaml
 from flwr.app import ConfigRecord, RecordDict
 
 from sealora_client.training.local import LocalTraining
+from sealora_common.privacy.accounting import PrivacyEvent
 from sealora_common.round.hello import Hello
 
 from site_bench import RUN_ID, payload_of, refusal_of
@@ -93,3 +96,16 @@ def test_data_that_change_within_a_run_are_told_once_at_the_site(private_bench, 
     bench.play(bench.order("evaluate", round_number=3))
     (told,) = [record.getMessage() for record in caplog.records if "its data changed" in record.getMessage()]
     assert told.startswith("site site-0: its data changed since round 1 of this run (")
+
+
+def test_data_that_the_ledger_knew_before_it_knew_rows_have_not_changed(private_bench, caplog):
+    """The ledger has another name for them then, which is no other data."""
+    bench = private_bench
+    plain = replace(bench.site.data.train_set, rows=())
+    with bench.site.ledger() as ledger:
+        event = PrivacyEvent(100.0, 0.01, 1)
+        ledger.charge(dataset=plain, run="cd" * 16, round_number=1, event=event, delta=1e-3, epsilon_limit=math.inf)
+        assert ledger.name_of(bench.site.data.train_set) != plain.fingerprint
+    bench.play(bench.order(round_number=1))
+    bench.play(bench.order(round_number=2))
+    assert "its data changed" not in caplog.text
