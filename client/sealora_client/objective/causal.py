@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import torch
 from transformers import PreTrainedTokenizerBase
 
 from sealora_client.data.example import Example
 from sealora_client.data.examples import to_examples
 from sealora_client.data.record import Record
-from sealora_client.model.loss import Batch, collate, response_losses
+from sealora_client.model.loss import Batch, response_losses
 from sealora_client.objective.objective import Losses, Objective
 from sealora_common.recipe.sections.data import DataSection
 from sealora_common.recipe.sections.objective import LossOn
@@ -44,17 +43,6 @@ class CausalLanguageModelling(Objective):
     def made_up(self, sequences: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> Example:
         """The sequence as it is."""
         return self._learned(sequences[0])
-
-    def batch(
-        self,
-        examples: Sequence[Example],
-        pad_id: int,
-        device: torch.device | str,
-        rows: int | None = None,
-        length: int | None = None,
-    ) -> Batch:
-        """Left-padded, see `collate`."""
-        return collate(examples, pad_id, device, rows, length)
 
     def losses(self, model: AdaptedModel, batch: Batch) -> Losses:
         """Of what is learned, see `response_losses`."""

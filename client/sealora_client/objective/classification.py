@@ -21,7 +21,7 @@ from sealora_client.data.example import Example
 from sealora_client.data.examples import to_examples
 from sealora_client.data.record import Record
 from sealora_client.data.templates.framed import NEUTRAL
-from sealora_client.model.loss import Batch, collate, sum_of_responses
+from sealora_client.model.loss import Batch, sum_of_responses
 from sealora_client.objective.objective import Losses, Objective
 from sealora_common.errors import ModelError
 from sealora_common.recipe.sections.data import DataSection
@@ -90,17 +90,6 @@ class Classification(Objective):
         made = sequence.tokens.copy()
         made[-1] = tokens[int(made[-1]) % len(tokens)]
         return Example(made, prompt_length=len(made) - 1)
-
-    def batch(
-        self,
-        examples: Sequence[Example],
-        pad_id: int,
-        device: torch.device | str,
-        rows: int | None = None,
-        length: int | None = None,
-    ) -> Batch:
-        """Left-padded, see `collate`."""
-        return collate(examples, pad_id, device, rows, length)
 
     def losses(self, model: AdaptedModel, batch: Batch) -> Losses:
         """See above."""

@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerBase
 from sealora_client.data.example import Example
 from sealora_client.data.examples import to_examples
 from sealora_client.data.record import Record
-from sealora_client.model.loss import Batch, collate, response_losses
+from sealora_client.model.loss import Batch, response_losses
 from sealora_client.objective.objective import Losses, Objective
 from sealora_client.objective.reference import Reference
 from sealora_common.recipe.sections.data import DataSection
@@ -85,8 +85,8 @@ class WantedResponses(Objective):
         rows: int | None = None,
         length: int | None = None,
     ) -> Batch:
-        """Left-padded, see `collate`, with what was wanted."""
-        batch = collate(examples, pad_id, device, rows, length)
+        """As for all, with what was wanted."""
+        batch = super().batch(examples, pad_id, device, rows, length)
         signs = [1.0 if example.wanted else -1.0 for example in examples]
         return _FeedbackBatch(**vars(batch), signs=(*signs, *[1.0] * (batch.rows - len(signs))))
 

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from sealora_client.data.example import Example
 from sealora_client.data.record import Record
-from sealora_client.model.loss import Batch
+from sealora_client.model.loss import Batch, collate
 from sealora_common.recipe.sections.data import DataSection
 
 if TYPE_CHECKING:
@@ -91,6 +91,12 @@ class Objective(Protocol):
             rows: examples that there is room for; None for as many as there are.
             length: to which they are padded; None for what the longest asks for.
         """
+        sequences = [sequence for example in examples for sequence in self.sequences(example)]
+        return collate(sequences, pad_id, device, None if rows is None else self.width * rows, length)
+
+    def sequences(self, example: Example) -> tuple[Example, ...]:
+        """What stands in the rows of an example: `width` of them."""
+        return (example,)
 
     def owners(self, owners: Sequence[int]) -> list[int]:
         """Whose each row of a micro-batch is, where `owners` says it of each example."""

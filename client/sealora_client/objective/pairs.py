@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from sealora_client.data.example import Example
 from sealora_client.data.examples import to_examples
 from sealora_client.data.record import Record
-from sealora_client.model.loss import Batch, collate
+from sealora_client.model.loss import Batch
 from sealora_client.objective.objective import Losses, Objective
 from sealora_common.recipe.sections.data import DataSection
 
@@ -46,16 +46,9 @@ class PairObjective(Objective):
         """The first sequence as the chosen one, the second as the rejected."""
         return replace(sequences[0], rejected=sequences[1])
 
-    def batch(
-        self,
-        examples: Sequence[Example],
-        pad_id: int,
-        device: torch.device | str,
-        rows: int | None = None,
-        length: int | None = None,
-    ) -> Batch:
-        """The chosen and the rejected sequence of each pair in turn, see `collate`."""
-        return collate(_rows(examples), pad_id, device, None if rows is None else 2 * rows, length)
+    def sequences(self, example: Example) -> tuple[Example, ...]:
+        """The chosen and the rejected one; a placeholder stands for both of its own."""
+        return example, example.rejected or example
 
 
 def by_pair(value: Callable[..., torch.Tensor], *rows: torch.Tensor) -> torch.Tensor:
@@ -76,11 +69,6 @@ def judged_whole(losses: torch.Tensor, batch: Batch) -> Losses:
     """Of pairs: (B,) `losses`, of which those count that have two responses to compare."""
     counts = (batch.token_count.view(-1, 2).min(dim=1).values > 0).long()
     return Losses(torch.where(counts > 0, losses, 0.0), counts)
-
-
-def _rows(examples: Sequence[Example]) -> list[Example]:
-    """The two sequences of each; a placeholder stands for both of its own."""
-    return [sequence for example in examples for sequence in (example, example.rejected or example)]
 
 
 def _pair(chosen: Example, rejected: Example) -> Example:

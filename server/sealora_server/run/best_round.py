@@ -56,8 +56,7 @@ def least_improvement(recipe: Recipe, best: ToldFigure, other: ToldFigure) -> fl
 
     The recipe's `min_delta`; or twice the standard deviation of the difference of the two, as far as that is public.
     A site with n held-out units adds Gaussian noise of noise_multiplier * (width of the figure's range) / n to its own
-    mean. How many it
-    has is its own business, so n is taken to be `data.heldout_limit`: the least noise there can be.
+    mean. How many it has is its own business, so n is taken to be `data.heldout_limit`: the least noise there can be.
     """
     stopping = recipe.server.early_stopping
     if stopping is not None and stopping.min_delta is not None:
