@@ -11,8 +11,8 @@ import torch
 from peft.utils.integrations import dequantize_module_weight
 from torch import Tensor, nn
 
-from sealora_client.model.adapters.rules.observed import summed_over_positions
-from sealora_client.model.adapters.rules.trained_tensor import Forward, Sink, TrainedTensor
+from sealora_client.model.adapters.rules.factors import Factors
+from sealora_client.model.adapters.rules.trained_tensor import Forward, Sink
 
 
 class _Scaling(Protocol):
@@ -47,7 +47,7 @@ class _CollectingMagnitude(torch.autograd.Function):
         return of_base, of_lora, None, None, None
 
 
-class Magnitude(TrainedTensor):
+class Magnitude(Factors):
     """m, shape (out,).
 
     Args:
@@ -124,16 +124,3 @@ class Magnitude(TrainedTensor):
             weight = (weight.T if self._turned else weight) + scaling * (second @ first)
             norm: Tensor = torch.linalg.vector_norm(weight, dim=1)
             return norm
-
-    @property
-    def kept_shape(self) -> tuple[int, int]:
-        """One row."""
-        return 1, self.parameter.numel()
-
-    def gradients(self, inputs: Tensor, grad_output: Tensor, out: Tensor | None = None) -> Tensor:
-        """Element by element, then summed."""
-        return summed_over_positions(inputs.float() * grad_output.float(), out)
-
-    def ordered(self, rows: Tensor) -> Tensor:
-        """The row."""
-        return rows.flatten(1)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from sealora_client.model.adapters.adapt import ADAPTER
-from sealora_client.model.adapters.rules.observed import summed_over_positions
-from sealora_client.model.adapters.rules.trained_tensor import Forward, Sink, TrainedTensor
+from sealora_client.model.adapters.rules.factors import Factors
+from sealora_client.model.adapters.rules.trained_tensor import Forward, Sink
 
 
 def scaled(inputs: Tensor, scale: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ class _CollectingScale(torch.autograd.Function):
         return (scaled(grad_output, scale) if ctx.needs_input_grad[0] else None), None, None
 
 
-class Scale(TrainedTensor):
+class Scale(Factors):
     """l of y = W (l x) + b, shape (1, in), or of y = l (W x + b), shape (out, 1).
 
     Args:
@@ -80,16 +80,3 @@ class Scale(TrainedTensor):
         base = self._layer.get_submodule("base_layer")
         output: Tensor = base(scale(inputs)) if len(self.parameter) == 1 else scale(base(inputs))
         return output
-
-    @property
-    def kept_shape(self) -> tuple[int, int]:
-        """One row."""
-        return 1, self.parameter.numel()
-
-    def gradients(self, inputs: Tensor, grad_output: Tensor, out: Tensor | None = None) -> Tensor:
-        """Element by element, then summed."""
-        return summed_over_positions(inputs.float() * grad_output.float(), out)
-
-    def ordered(self, rows: Tensor) -> Tensor:
-        """The row."""
-        return rows.flatten(1)
