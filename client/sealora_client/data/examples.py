@@ -228,8 +228,8 @@ def fit(shown: Shown, max_tokens: int, vocabulary: int | None = None) -> Example
     if vocabulary is not None and not (min(kept) >= 0 and max(kept) < vocabulary):
         return Example.placeholder("vocabulary")
     cut = len(kept) < len(prompt) + len(response)
-    earlier = shown.earlier if len(left) == len(prompt) else ()
-    return Example(np.asarray(kept, dtype=np.int32), prompt_length=len(left), truncated=cut, earlier=earlier)
+    # Of what has earlier responses nothing is cut: see `_fitted`.
+    return Example(np.asarray(kept, dtype=np.int32), prompt_length=len(left), truncated=cut, earlier=shown.earlier)
 
 
 def _without_middle(prompt: list[int], shown: Shown, room: int) -> list[int]:

@@ -257,6 +257,20 @@ def test_counting_units_needs_no_torch(tmp_path):
     assert done.stdout.split() == ["12", "False"]
 
 
+def test_a_template_that_cannot_show_conversations_is_refused_before_round_1(model, monkeypatch, tmp_path):
+    endless = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    asking = endless + "{% if add_generation_prompt %}assistant: {% endif %}"
+    monkeypatch.setattr(model.tokenizer, "chat_template", asking)
+    content = [
+        {"messages": [{"role": role, "content": part} for role in ("user", "assistant") * 2], "split": part}
+        for part in ("train", "heldout")
+    ]
+    path = write(tmp_path / "site.jsonl", content)
+    with pytest.raises(ModelError, match=r"line 1 and all others: .* agree on data\.learned_turns: last"):
+        load_data(path, recipe_on(data={"layout": "messages"}), model)
+    assert len(load_data(path, recipe_on(data={"layout": "messages", "learned_turns": "last"}), model).train) == 1
+
+
 SOURCES = Path(load_data.__code__.co_filename).parents[1]
 
 

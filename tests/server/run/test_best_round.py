@@ -80,3 +80,12 @@ def test_with_noise_it_must_be_twice_the_deviation_of_the_difference(patience):
     within, beyond = figures([3.0, 3.0 - least_improvement(own, *figures([0, 0])) * 0.99]), figures([3.0, 2.0])
     assert best_figure(own, within).trained == 0
     assert best_figure(own, beyond).trained == 1
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_of_an_accuracy_the_highest_is_the_best(values):
+    own = recipe(patience=2).model_dump(mode="json")
+    own |= {"objective": {"kind": "classification"}, "evaluation": {"metric": "accuracy"}}
+    own["data"] |= {"layout": "labelled", "labels": {"0": "no", "1": "yes"}}
+    best = best_figure(Recipe.model_validate(own), figures(values))
+    assert (best.trained, best.loss) == (values.index(max(values)), max(values))

@@ -66,11 +66,6 @@ def _faults(
     yield from _ill_at_ends(shown.learned, tokens)
     if isinstance(template, ChatTemplate) and learned_turns is not None:
         yield from filter(None, [_ill_at_conversations(template, learned_turns)])
-    if learned_turns == "all":
-        earlier = (Turn("user", NEUTRAL), Turn("assistant", NEUTRAL, learned=True))
-        (conversation,) = template.shown([Record(NEUTRAL, NEUTRAL, earlier=earlier)])
-        for start, stop in conversation.earlier:
-            yield from _ill_at_ends(conversation.given[start:stop], tokens)
     beyond = [token for token in (*shown.given, *shown.learned) if token >= tokens.count]
     if beyond:
         yield (

@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from sealora_client.data.record import Record
+from sealora_client.data.record import Record, Turn
 from sealora_client.data.templates.choice import template_of
 from sealora_client.data.templates.soundness import ModelTokens, fault_of
 from sealora_client.data.templates.template import UnusableError
@@ -200,3 +200,16 @@ def test_a_template_that_writes_the_day_is_sound_where_the_recipe_names_one(name
 def test_a_day_in_the_recipe_does_not_hide_a_template_that_draws_at_random():
     template = template_of(tiny_tokenizer(UNSOUND["draws at random"][0]), DataSection(template_date=date(2024, 7, 26)))
     assert "draws at random" in (fault_of(template, ModelTokens((2,), 384), 64) or "")
+
+
+def test_a_frame_that_leaves_nothing_where_conversations_bring_a_system_s_text():
+    tokenizer = tiny_tokenizer()
+    template, tokens = template_of(tokenizer, DataSection()), ModelTokens((2,), len(tokenizer))
+    (alone,) = template.shown([Record("x", "x")])
+    (shown,) = template.shown([Record("x", "x", earlier=(Turn("system", "x"),))])
+    assert len(alone.given) < len(shown.given)
+    assert fault_of(template, tokens, len(shown.given)) is None
+    assert fault_of(template, tokens, len(shown.given) + 1, "all") is None
+    found = fault_of(template, tokens, len(shown.given), "all")
+    assert found is not None
+    assert found.startswith(f"takes {len(shown.given)} tokens for a prompt of one word")
