@@ -11,7 +11,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from objective_bench import OBJECTIVES, objective_recipe, single_gradients, some_of
+from tokenizers import Tokenizer, models, pre_tokenizers
 from torch.nn import functional
+from transformers import PreTrainedTokenizerFast
 
 from sealora_client.data.example import Example
 from sealora_client.data.population import Population
@@ -177,3 +179,22 @@ def test_what_leaves_of_it_is_noised_by_its_own_width(model: AdaptedModel) -> No
 
 def test_every_objective_s_recipe_is_one(tmp_path: Path) -> None:
     assert all(objective_recipe(name).hash for name in OBJECTIVES)
+
+
+def test_a_text_that_meets_its_word_in_a_token_teaches_nothing_and_others_do():
+    """With a tokenizer that marks what goes on a word, and a template that puts nothing between."""
+    vocabulary = {"[UNK]": 0, "<end>": 1, "x": 2, "a": 3, ".": 4, "bc": 5, "##bc": 6, "d": 7, "##d": 8}
+    backend = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        eos_token="<end>",
+        unk_token="[UNK]",
+        chat_template="{% for m in messages %}{{ m.content }}{% endfor %}",
+    )
+    section = DataSection(layout="labelled", labels={"0": "bc", "1": "d"})
+    objective = Classification(section, {})
+    assert objective.tokens(tokenizer) == (6, 8)
+    met, apart = objective.examples([Record("a.", "bc"), Record("a", "d")], tokenizer, section)
+    assert (met.unusable, met.response_length) == ("label", 0)
+    assert (apart.unusable, apart.tokens.tolist()) == (None, [3, 8])
