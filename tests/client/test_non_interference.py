@@ -20,6 +20,7 @@ from sealora_client.data import load
 from sealora_client.evaluation.heldout_loss import HeldoutLossMetric
 from sealora_client.round import participation
 from sealora_client.site import directory as site
+from sealora_client.site.directory import open_site
 from sealora_client.training import clipped_sum
 from sealora_client.training.local import LocalTraining
 from sealora_common.errors import ModelError, OrderRefusedError, SealoraError
@@ -132,6 +133,47 @@ def test_whatever_is_learned_of_records_and_however_they_are_read(worlds, way):
     neighbours = [names[(place + step) % len(names)] for step in (0, 3, 7, 8)]
     mechanism = ("local", "distributed")[place % 2]
     assert_nothing_is_told(*worlds(mechanism, "ffa", *neighbours, data={"max_tokens": 64, **data}, **sections))
+
+
+SINGLING = "{% if '99' in prompt %}{{ nothing }}{% endif %}{{ prompt }}"
+PROBES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "a template": ({"prompt_template": SINGLING}, {}),
+    "labels": (
+        {
+            "layout": "labelled",
+            "fields": {"text": "prompt", "label": "response"},
+            "labels": {f"{number} times 2 is {number * 2}.": f"a{number}" for number in range(50)},
+        },
+        {},
+    ),
+    "tasks": (
+        {"task_field": "response"},
+        {"objective": {"task_weights": {f"{number} times 2 is {number * 2}.": 1.0 for number in range(50)}}},
+    ),
+}
+
+
+def shown_of(world: World) -> int:
+    """Number of training records that the recipe leaves something of."""
+    units = open_site(world.directory).data.train.units
+    return [example.unusable for unit in units for example in unit].count(None)
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_a_recipe_that_singles_a_record_out_learns_nothing_of_it(worlds, probe):
+    """Its rules leave nothing of that record, and were the site refused for it, that would tell of it."""
+    data, sections = PROBES[probe]
+    bench, alone, others = worlds("local", "ffa", "one record more", data={"max_tokens": 64, **data}, **sections)
+    assert shown_of(others["one record more"]) == shown_of(alone) == 4
+    assert_nothing_is_told(bench, alone, others)
+
+
+def test_nor_does_a_recipe_that_leaves_nothing_but_that_record(worlds):
+    only = "{% if '99' in prompt %}{{ prompt }}{% endif %}"
+    data = {"max_tokens": 64, "prompt_template": only}
+    bench, alone, others = worlds("local", "ffa", "one record more", data=data)
+    assert (shown_of(alone), shown_of(others["one record more"])) == (0, 1)
+    assert_nothing_is_told(bench, alone, others)
 
 
 @pytest.mark.parametrize("mechanism", ["local", "distributed", "none"])

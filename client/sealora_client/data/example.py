@@ -8,8 +8,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Unusable = Literal["template", "altered", "tokenizer", "prompt", "response", "vocabulary", "label"]
-"""Why a record cannot be shown to the model. `template`, `tokenizer`: it fails on this text. `altered`:
+from sealora_client.data.record import AgainstRecipe
+
+Unusable = Literal[
+    AgainstRecipe, "task", "template", "altered", "tokenizer", "prompt", "response", "vocabulary", "label"
+]
+"""Why a record cannot be shown to the model: for what `AgainstRecipe` says, or as follows. `task`: the recipe does not
+weigh its task. `template`, `tokenizer`: it fails on this text. `altered`:
 the template makes something else of this text than it makes of others. `prompt`, `response`: nothing of it is left as
 tokens. `vocabulary`: a token that the model has no embedding for. `label`: its class
 is another token after this text than after others."""

@@ -20,14 +20,19 @@ from sealora_client.data.remarks import remarks
 from sealora_client.data.selection import evaluated
 from sealora_client.data.source.places import Places
 from sealora_client.data.spool import Excerpt, Joined, Spool
-from sealora_client.data.tasks import require_tasks, weighted
-from sealora_common.errors import DataError, ModelError
+from sealora_client.data.tasks import is_weighed, weighted
+from sealora_common.errors import ModelError
 from sealora_common.recipe import Recipe
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from sealora_client.model.adapted import AdaptedModel
 
 UNUSABLE_REASONS: dict[Unusable, str] = {
+    "prompt_template": "data.prompt_template fails on them, or makes nothing of them",
+    "unnamed": "data.labels does not name their labels",
+    "task": "objective.task_weights does not name their tasks",
     "template": "the chat template fails on them",
     "altered": "the chat template changes their texts: white space at the ends, or markup that it rewrites",
     "tokenizer": "the tokenizer fails on them",
@@ -91,10 +96,9 @@ def read_records_of(path: Path, recipe: Recipe) -> SiteRecords:
     """Reads the file and takes what the recipe takes of it. Needs no model.
 
     Raises:
-        DataError: the file cannot be used, see `read_records`, or a record is of a task that is not agreed on.
+        DataError: the file cannot be used, see `read_records`.
     """
     split = read_records(path, recipe.data)
-    require_tasks(path, split.places, Joined(split.train, split.heldout), recipe)
     heldout = evaluated(split.heldout, recipe)
     return SiteRecords(split.train, heldout, DataSet.of(split.train), DataSet.of(heldout), split.places)
 
@@ -110,7 +114,7 @@ def load_data(path: Path, recipe: Recipe, model: AdaptedModel) -> SiteData:
         model: its tokenizer is used, and the sizes of its embedding are kept to.
 
     Raises:
-        DataError: the file cannot be used, or none of its records can be shown to the model.
+        DataError: the file cannot be used.
         ModelError: the model cannot take as many tokens as the recipe shows it, or its chat template shows records
             otherwise than they are meant.
     """
@@ -172,10 +176,26 @@ def _size(example: Example) -> int:
 
 def examples_of(records: Sequence[Record], recipe: Recipe, model: AdaptedModel) -> list[Example]:
     """The records as this model sees them, in order; a placeholder for each that it cannot be shown."""
+    return examples_with(records, recipe, model.tokenizer, _vocabulary(model))
+
+
+def examples_with(
+    records: Sequence[Record], recipe: Recipe, tokenizer: PreTrainedTokenizerBase, vocabulary: int
+) -> list[Example]:
+    """As `examples_of`, for a model of this tokenizer with so many tokens."""
     from sealora_client.objective.choice import objective_of  # here, because counting units needs no torch
 
-    examples = objective_of(recipe).examples(records, model.tokenizer, recipe.data, _vocabulary(model))
-    return weighted(examples, records, recipe)
+    reasons = [against_recipe(record, recipe) for record in records]
+    sound = [record for record, reason in zip(records, reasons, strict=True) if reason is None]
+    made = iter(weighted(objective_of(recipe).examples(sound, tokenizer, recipe.data, vocabulary), sound, recipe))
+    return [next(made) if reason is None else Example.placeholder(reason) for reason in reasons]
+
+
+def against_recipe(record: Record, recipe: Recipe) -> Unusable | None:
+    """Why the recipe's own rules leave nothing of the record to show, whatever the model is; None if they do not."""
+    if record.unusable is not None:
+        return record.unusable
+    return None if is_weighed(record, recipe) else "task"
 
 
 def _vocabulary(model: AdaptedModel) -> int:
@@ -226,17 +246,17 @@ def _require_sound_template(first: str, recipe: Recipe, model: AdaptedModel) -> 
 def _warning(path: Path, places: Places, unusable: dict[Unusable, list[int]], records: int) -> str | None:
     """One sentence on the placeholders among so many records.
 
-    Raises:
-        DataError: there is nothing else.
+    Where there is nothing else, that is no error here: a recipe whose rules leave nothing but one record would learn
+    from it whether the site holds that record. `sealora-site check` and `sealora-site data check` fail on it.
     """
     if not unusable:
         return None
     whys = "; ".join(f"{UNUSABLE_REASONS[reason]} ({places.listed(own)})" for reason, own in unusable.items())
     count = sum(map(len, unusable.values()))
     if count == records:
-        raise DataError(
-            f"{path}: none of the {count} records can be shown to the model, {whys}: use a base model whose tokenizer "
-            "and chat template take such text, or correct the records"
+        return (
+            f"{path}: none of the {count} records teaches or measures anything, {whys}: use a base model whose "
+            "tokenizer and chat template take such text, or correct the records"
         )
     return (
         f"{path}: {count} of {records} records ({count / records:.1%}) teach and measure nothing, {whys}: "

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Role = Literal["system", "user", "assistant"]
+AgainstRecipe = Literal["prompt_template", "unnamed"]
+"""Why a recipe's own rules leave nothing of a record to show. `prompt_template`: it fails on the record, or makes
+nothing of it. `unnamed`: its label is none that the recipe names."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Record:
         rejected: a response that is worse than `response`, where records are preferences.
         wanted: whether the response is one to learn or one to avoid, where records are feedback.
         task: what it is weighed by, if the recipe names a field for that; no part of what it is known by.
+        unusable: why it is only a placeholder for what the recipe makes nothing of, if it is. A recipe is written by
+            others: were a site refused for it, whether it takes part would tell of a record.
         row: digest of all that its file says of it, see `digest_of_row`; empty if it is of no file.
     """
 
@@ -49,6 +54,7 @@ class Record:
     wanted: bool | None = None
     task: str | None = None
     row: bytes = field(default=b"", compare=False, repr=False)
+    unusable: AgainstRecipe | None = field(default=None, compare=False)
 
     @property
     def texts(self) -> tuple[str, ...]:

@@ -6,37 +6,17 @@ one clipping norm, whatever the weights. To draw tasks at rates of their own wou
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from sealora_client.data.example import Example
 from sealora_client.data.record import Record
-from sealora_client.data.source.places import Places
-from sealora_common.errors import DataError
 from sealora_common.recipe import Recipe
 
 
-def require_tasks(path: Path, places: Places, records: Iterable[Record], recipe: Recipe) -> None:
-    """Refuses records of a task that the recipe does not weigh.
-
-    Args:
-        path: of the site's data, for the sentence.
-        places: where records stand, by their lines.
-        records: any number of them.
-        recipe: its `objective.task_weights` names every task, or none if tasks are not told apart.
-
-    Raises:
-        DataError: there are some.
-    """
-    if recipe.data.task_field is None:
-        return
-    lines = [record.line for record in records if record.task not in recipe.objective.task_weights]
-    if lines:
-        raise DataError(
-            f'{path}, {places.listed(lines)}: the field "{recipe.data.task_field}" names a task that the recipe\'s '
-            "objective.task_weights does not: add it there, or correct the records"
-        )
+def is_weighed(record: Record, recipe: Recipe) -> bool:
+    """Whether the recipe weighs the record's task, or does not tell tasks apart."""
+    return recipe.data.task_field is None or record.task in recipe.objective.task_weights
 
 
 def weighted(examples: Sequence[Example], records: Sequence[Record], recipe: Recipe) -> list[Example]:
@@ -44,7 +24,7 @@ def weighted(examples: Sequence[Example], records: Sequence[Record], recipe: Rec
 
     Args:
         examples: one for each record, in order.
-        records: all of tasks that the recipe weighs, or of none.
+        records: all of tasks that the recipe weighs, or of none, see `is_weighed`.
         recipe: its `objective.task_weights` is read.
     """
     if recipe.data.task_field is None:

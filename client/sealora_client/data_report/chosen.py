@@ -11,7 +11,6 @@ from sealora_client.data.records import read_records
 from sealora_client.data.selection import evaluated
 from sealora_client.data.source.places import Places
 from sealora_client.data.spool import Joined
-from sealora_client.data.tasks import require_tasks
 from sealora_client.site.config import SiteConfig
 from sealora_common.errors import DataError, RecipeError
 from sealora_common.recipe import Recipe, load_recipe
@@ -63,7 +62,6 @@ class ChosenData:
             DataError: the data cannot be used.
         """
         split = read_records(self.path, self.recipe.data)
-        require_tasks(self.path, split.places, Joined(split.train, split.heldout), self.recipe)
         chosen = evaluated(split.heldout, self.recipe)
         return ReadData(self.path, split.places, split.train, split.heldout, chosen, split.unread)
 

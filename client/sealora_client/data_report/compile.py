@@ -62,6 +62,9 @@ def report_on(chosen: ChosenData, looking: Looking) -> DataReport:
     notes.remarks += remarks(data.path, data.places, data.both, control_pattern(base))
     if base is not None:
         told = tokens(data, recipe, base, notes)
+        without_use = told.unusable
+    else:
+        without_use = sizes.unusable(data, sizes.lines_against_recipe(data, recipe), notes)
     labels = sizes.labels(data, recipe.data, notes)
     damaged = damage(data, notes)
     sample = _sample(data, looking.sample, notes)
@@ -82,7 +85,7 @@ def report_on(chosen: ChosenData, looking: Looking) -> DataReport:
         sizes=how_many,
         lengths=(*sizes.lengths(data), *(() if told is None else told.lengths)),
         too_long=None if told is None else told.too_long,
-        unusable=() if told is None else told.unusable,
+        unusable=without_use,
         copies=sizes.copies(data),
         likeness=alike,
         labels=labels,

@@ -1,14 +1,17 @@
-"""How much there is: records, units of privacy, characters, and how often each label is said."""
+"""How much there is: records, units of privacy, characters, how often each label is said, and what is no use."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 
+from sealora_client.data.example import Unusable
+from sealora_client.data.load import UNUSABLE_REASONS, against_recipe
 from sealora_client.data.record import Record
 from sealora_client.data_report.chosen import ReadData
 from sealora_client.data_report.notes import Notes, share
-from sealora_client.data_report.report import Heap, HeapSize, LabelTally, Lengths, Spread
+from sealora_client.data_report.report import Heap, HeapSize, LabelTally, Lengths, Spread, Tally
+from sealora_common.recipe import Recipe
 from sealora_common.recipe.sections.data import DataSection
 
 _RARE = 0.2  # of the records that a label would have if all had as many
@@ -94,3 +97,27 @@ def _label(record: Record) -> str:
 def _names(names: Sequence[str]) -> str:
     named = ", ".join(names[:5])
     return f"{named} and {len(names) - 5} more labels" if len(names) > 5 else f"labels {named}"
+
+
+def lines_against_recipe(data: ReadData, recipe: Recipe) -> Mapping[Unusable, Sequence[int]]:
+    """Lines of the records that the recipe's own rules leave nothing of, by why: all that is known without a model."""
+    found: dict[Unusable, list[int]] = defaultdict(list)
+    for record in data.both:
+        if (reason := against_recipe(record, recipe)) is not None:
+            found[reason].append(record.line)
+    return found
+
+
+def unusable(data: ReadData, by_reason: Mapping[Unusable, Sequence[int]], notes: Notes) -> tuple[Tally, ...]:
+    """How many there are of each kind; each is a remark, and a problem if there is nothing else."""
+    for reason, lines in by_reason.items():
+        notes.remarks.append(
+            f"{data.path}: {share(len(lines), len(data.both))} teach and measure nothing, as "
+            f"{UNUSABLE_REASONS[reason]} ({data.listed(lines)}): correct or drop them"
+        )
+    if sum(map(len, by_reason.values())) == len(data.both):
+        notes.problems.append(
+            f"{data.path}: none of the records can be shown to the model: use a base model whose tokenizer and chat "
+            "template take such text, or correct the records"
+        )
+    return tuple(Tally(name=UNUSABLE_REASONS[reason], records=len(lines)) for reason, lines in by_reason.items())

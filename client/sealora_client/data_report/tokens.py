@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sealora_client.data.example import Example, Unusable
 from sealora_client.data.examples import blocks
-from sealora_client.data.load import UNUSABLE_REASONS
+from sealora_client.data.load import examples_with
 from sealora_client.data.record import Record
 from sealora_client.data.templates.choice import template_of
 from sealora_client.data.templates.control import control_names
@@ -18,7 +18,7 @@ from sealora_client.data_report.base_tokens import BaseTokens
 from sealora_client.data_report.chosen import ReadData
 from sealora_client.data_report.notes import Notes, share
 from sealora_client.data_report.report import Lengths, Spread, Tally, TooLong
-from sealora_client.objective.choice import objective_of
+from sealora_client.data_report.sizes import unusable
 from sealora_common.recipe import Recipe
 
 _WHOLE = 131072
@@ -37,13 +37,13 @@ class TokenReport:
 
 def examples_shown(records: Sequence[Record], recipe: Recipe, base: BaseTokens) -> list[Example]:
     """Each record as a run shows it to the model."""
-    return objective_of(recipe).examples(records, base.tokenizer, recipe.data, base.tokens.count)
+    return examples_with(records, recipe, base.tokenizer, base.tokens.count)
 
 
 def whole_examples(records: Sequence[Record], recipe: Recipe, base: BaseTokens) -> list[Example]:
     """Each record as the model would see it if examples could be as long as they like."""
     section = recipe.data.model_copy(update={"max_tokens": max(_WHOLE, recipe.data.max_tokens)})
-    return objective_of(recipe).examples(records, base.tokenizer, section, base.tokens.count)
+    return examples_with(records, recipe.model_copy(update={"data": section}), base.tokenizer, base.tokens.count)
 
 
 def tokens(data: ReadData, recipe: Recipe, base: BaseTokens, notes: Notes) -> TokenReport:
@@ -57,7 +57,7 @@ def tokens(data: ReadData, recipe: Recipe, base: BaseTokens, notes: Notes) -> To
     lengths: list[int] = []
     learned: list[int] = []
     beyond: dict[int, int] = {}
-    unusable: dict[Unusable, list[int]] = defaultdict(list)
+    lines: dict[Unusable, list[int]] = defaultdict(list)
     for block in blocks(records):
         shown = list(zip(block, examples_shown(block, recipe, base), strict=True))
         cut = [record for record, example in shown if example.truncated]
@@ -67,7 +67,7 @@ def tokens(data: ReadData, recipe: Recipe, base: BaseTokens, notes: Notes) -> To
         beyond.update((line, max(1, length - section.max_tokens)) for line, length in whole.items())
         for record, example in shown:
             if example.unusable is not None:
-                unusable[example.unusable].append(record.line)
+                lines[example.unusable].append(record.line)
                 continue
             lengths.append(whole.get(record.line, sum(piece.length for piece in example.pieces)))
             learned.append(sum(int(piece.learned.sum()) for piece in example.pieces))
@@ -80,24 +80,10 @@ def tokens(data: ReadData, recipe: Recipe, base: BaseTokens, notes: Notes) -> To
     return TokenReport(
         lengths=tuple(Lengths(of=of, spread=spread) for of, spread in spreads if spread is not None),
         too_long=TooLong(limit=section.max_tokens, records=len(beyond), cut=Spread.of(beyond.values())),
-        unusable=_unusable(data, unusable, notes),
+        unusable=unusable(data, lines, notes),
     )
 
 
 def control_pattern(base: BaseTokens | None) -> re.Pattern[str]:
     """Finds the names of the model's control tokens; nothing if there is no tokenizer to know them from."""
     return re.compile(r"(?!)") if base is None else control_names(base.tokenizer)
-
-
-def _unusable(data: ReadData, by_reason: dict[Unusable, list[int]], notes: Notes) -> tuple[Tally, ...]:
-    for reason, lines in by_reason.items():
-        notes.remarks.append(
-            f"{data.path}: {share(len(lines), len(data.both))} teach and measure nothing, as "
-            f"{UNUSABLE_REASONS[reason]} ({data.listed(lines)}): correct or drop them"
-        )
-    if sum(map(len, by_reason.values())) == len(data.both):
-        notes.problems.append(
-            f"{data.path}: none of the records can be shown to the model: use a base model whose tokenizer and chat "
-            "template take such text, or correct the records"
-        )
-    return tuple(Tally(name=UNUSABLE_REASONS[reason], records=len(lines)) for reason, lines in by_reason.items())

@@ -140,10 +140,13 @@ def test_a_warning_names_the_first_places_and_no_text(touchy, tmp_path):
     assert "\n" not in warning
 
 
-def test_if_no_record_can_be_shown_it_is_the_model_or_the_recipe_that_is_wrong(touchy, tmp_path):
+def test_if_no_record_can_be_shown_that_is_said_and_no_reason_to_stay_away(touchy, tmp_path):
+    """A recipe that leaves nothing but one record would learn from a refusal whether the site holds it."""
     path = write(tmp_path / "site.jsonl", [line | {"response": "refuse me"} for line in lines()])
-    with pytest.raises(DataError, match=r"none of the 18 records can be shown to the model, the chat template fails"):
-        load_data(path, recipe_on(), touchy)
+    loaded = load_data(path, recipe_on(), touchy)
+    assert {unit[0].unusable for part in (loaded.train, loaded.heldout) for unit in part.units} == {"template"}
+    assert loaded.warning is not None
+    assert "none of the 18 records teaches or measures anything, the chat template fails" in loaded.warning
 
 
 def with_template(model: AdaptedModel, monkeypatch: pytest.MonkeyPatch, template: str) -> AdaptedModel:

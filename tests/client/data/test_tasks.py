@@ -66,14 +66,22 @@ def test_the_task_is_no_part_of_what_a_record_is_known_by(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("tasks", "said"),
     [
-        (["triage", "coding", "triage", "other", "others"], r'lines 4, 5: the field "task" names a task that'),
         (["triage", "coding", "triage", None, "triage"], r'line 4.*"task".*data.task_field'),
         (["triage", "coding", "triage", 4, "triage"], r'line 4.*"task"'),
     ],
 )
-def test_a_record_of_no_agreed_task_is_refused_with_its_place(tmp_path: Path, tasks: list[object], said: str) -> None:
+def test_a_record_without_a_task_is_refused_with_its_place(tmp_path: Path, tasks: list[object], said: str) -> None:
     with pytest.raises(DataError, match=said):
         read_records_of(write(tmp_path / "site.jsonl", tasks), tasks_recipe())
+
+
+def test_a_record_of_no_agreed_task_teaches_nothing_and_is_named(model: AdaptedModel, tmp_path: Path) -> None:
+    path = write(tmp_path / "site.jsonl", ["triage", "coding", "triage", "other", "others"])
+    data = load_data(path, tasks_recipe(), model)
+    assert [unit[0].unusable for unit in data.train.units] == [None, "task", "task"]
+    assert len(data.train_set) == 3
+    assert data.warning is not None
+    assert "objective.task_weights does not name their tasks (lines 4, 5)" in data.warning
 
 
 def test_weights_scale_gradients_before_they_are_clipped(model: AdaptedModel) -> None:

@@ -216,13 +216,16 @@ def test_data_that_lies_in_a_file_aside_is_told_of_like_any_other(report, tiny_b
     assert told.likeness.leaked == 1
 
 
-def test_a_task_that_the_recipe_does_not_weigh_is_a_problem(tmp_path):
-    data = write_rows(tmp_path / "n.jsonl", [row | {"task": "triage"} for row in clean_rows()])
+def test_records_of_tasks_that_the_recipe_does_not_weigh_are_told_by_their_lines(tmp_path):
+    rows = [row | {"task": "triage" if number else "coding"} for number, row in enumerate(clean_rows())]
+    data = write_rows(tmp_path / "n.jsonl", rows)
     recipe = yaml.safe_load(write_recipe(tmp_path / "r.yaml", task_field="task").read_text())
-    (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe | {"objective": {"task_weights": {"coding": 1.0}}}))
-    told = report_on(ChosenData.at(tmp_path, data, tmp_path / "r.yaml"), Looking())
-    assert len(told.problems) == 1
-    assert 'the field "task" names a task that the recipe\'s objective.task_weights does not' in told.problems[0]
+    for weighed, problems in (("triage", 0), ("other", 1)):
+        (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe | {"objective": {"task_weights": {weighed: 1.0}}}))
+        told = report_on(ChosenData.at(tmp_path, data, tmp_path / "r.yaml"), Looking())
+        assert [tally.records for tally in told.unusable] == [50 if problems else 1]
+        assert any("does not name their tasks (line" in said for said in told.remarks), told.remarks
+        assert len(told.problems) == problems
 
 
 def test_a_template_that_teaches_something_else_is_a_problem(report, tiny_base, tmp_path):

@@ -16,7 +16,7 @@ from sealora_client.data.example import Example
 from sealora_client.data.population import Population
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.loss import response_losses
-from sealora_client.objective import causal
+from sealora_client.objective import causal, objective
 from sealora_client.training import clipped_sum
 from sealora_client.training.clipped_sum import ClippedSum, ClippingFigures
 from sealora_common.adapter import adapter_kind
@@ -224,14 +224,14 @@ def test_at_most_so_many_records_of_a_person_count_and_they_are_drawn_anew(
 ) -> None:
     population, of_person = persons_of([6, 2])
     seen: list[frozenset[int]] = []
-    real = causal.collate
+    real = objective.collate
 
     def spied(examples: Sequence[Example], *more: Any) -> Any:
         where = {example.tokens.tobytes(): index for index, example in enumerate(of_person[0])}
         seen.append(frozenset(where[e.tokens.tobytes()] for e in examples if e.tokens.tobytes() in where))
         return real(examples, *more)
 
-    monkeypatch.setattr(causal, "collate", spied)
+    monkeypatch.setattr(objective, "collate", spied)
     settings = {"privacy": {"records_per_person": 3}, "training": {"micro_batch_size": 8}, **BY_PERSON}
     sums = sums_of(model, population, **settings)
     totals = draw(sums, 60)

@@ -14,7 +14,7 @@ from torch import Tensor
 from sealora_client.data.population import Population
 from sealora_client.model import fixed_shape, loss
 from sealora_client.model.adapted import AdaptedModel
-from sealora_client.objective import causal
+from sealora_client.objective import objective
 from sealora_client.training import clipped_sum
 from sealora_client.training.clipped_sum import ClippedSum
 from sealora_client.training.gradients.per_example import PerExampleGradients
@@ -120,7 +120,7 @@ def test_shapes_that_follow_the_sample_would_be_found(tiny_base: Base, monkeypat
     def collate(examples: Sequence[Any], pad_id: int, device: Any, rows: int, _length: None) -> loss.Batch:
         return loss.collate(examples, pad_id, device, rows, max(len(example.tokens) for example in examples) + 1)
 
-    monkeypatch.setattr(causal, "collate", collate)
+    monkeypatch.setattr(objective, "collate", collate)
     monkeypatch.setattr(fixed_shape, "padded_length", lambda _: 1)
     model = load(tiny_base("llama"), model={"quantization": "nf4", "compute_dtype": "bfloat16"})
     assert Draws(monkeypatch, model, False).differing() > 0

@@ -85,7 +85,8 @@ def test_a_stranger_that_names_a_site_s_key_and_drips_does_not_silence_it(bench:
     assert shown.condition == "finished"
     assert [site.failures for site in bench.federation.sites] == [[], [], []]
     assert b"401" in statuses
-    assert set(statuses) <= {b"401", b""}  # or the connection was closed before it could be read
+    # Or the connection was closed before it could be read: by the listener on nginx, which then says 502.
+    assert set(statuses) <= {b"401", b"", b"502"}
     bench.is_right()
     with capsys.disabled():
         print(

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from sealora_client.data.formats.format import Row
 from sealora_client.data.layouts.layout import Layout, absent
 from sealora_client.data.record import Record
-from sealora_common.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -26,21 +25,15 @@ class Labelled(Layout):
     words: Mapping[str, str]
 
     def record(self, row: Row) -> Record:
-        """The text answered by the label's word."""
-        return Record(row.text(self.text_field, absent("fields")), self._word(row), line=row.line)
+        """The text answered by the label's word; by the label itself, and not to be shown, if it is not named."""
+        text, label = row.text(self.text_field, absent("fields")), self._label(row)
+        if not self.words:
+            return Record(text, label, line=row.line)
+        word = self.words.get(label.strip())
+        return Record(text, word or label, line=row.line, unusable="unnamed" if word is None else None)
 
-    def _word(self, row: Row) -> str:
+    def _label(self, row: Row) -> str:
         value = row.fields.get(self.label_field)
         if isinstance(value, bool):
-            label = "true" if value else "false"
-        else:
-            label = str(value) if isinstance(value, int) else row.text(self.label_field, absent("fields"))
-        if not self.words:
-            return label
-        word = self.words.get(label.strip())
-        if word is None:
-            raise DataError(
-                f'{row.place}: the field "{self.label_field}" holds a label that the recipe\'s data.labels does not '
-                "name: add it there, or correct the record"
-            )
-        return word
+            return "true" if value else "false"
+        return str(value) if isinstance(value, int) else row.text(self.label_field, absent("fields"))

@@ -8,7 +8,7 @@ from sealora_client.data.formats.format import Row
 from sealora_client.data.layouts.layout import Layout, absent
 from sealora_client.data.record import Record
 from sealora_client.data.templates.rendering import render_text
-from sealora_common.errors import DataError, SealoraError
+from sealora_common.errors import SealoraError
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,12 @@ class TemplatedPrompt(Layout):
     def record(self, row: Row) -> Record:
         """The template with this row's fields, without white space at its ends.
 
-        A variable that the record lacks is an error, as a prompt with a hole in it would be learned unseen.
+        A variable that the record lacks is an error, as a prompt with a hole in it would be learned unseen. A record on
+        which it fails, or of which it makes no text, is not to be shown.
         """
+        response = row.text(self.response_field, absent("response_field"))
         try:
-            prompt = render_text(self.template, row.fields).strip()
-        except SealoraError as error:
-            raise DataError(f"{row.place}: data.prompt_template fails on the record: {error}") from error
-        return Record(
-            row.checked_text(prompt, "what data.prompt_template makes of the record"),
-            row.text(self.response_field, absent("response_field")),
-            line=row.line,
-        )
+            prompt = row.checked_text(render_text(self.template, row.fields).strip(), "what the template makes of it")
+        except SealoraError:
+            return Record("", response, line=row.line, unusable="prompt_template")
+        return Record(prompt, response, line=row.line)

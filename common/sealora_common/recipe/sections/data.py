@@ -39,8 +39,8 @@ class DataSection(Section):
     fields: Annotated[dict[str, str], AddedLater({})] = Field(default_factory=dict)
     """Names of a record's fields where they differ from those that the layout reads: `{text: note}`."""
     labels: Annotated[dict[str, str], AddedLater({})] = Field(default_factory=dict)
-    """With `labelled`: what the model is to say for each label, `{"0": benign, "1": malignant}`; a label that is not
-    named is refused. Empty: the label itself."""
+    """With `labelled`: what the model is to say for each label, `{"0": benign, "1": malignant}`; a record with any
+    other teaches nothing. Empty: the label itself."""
     prompt_template: Annotated[str | None, AddedLater(None)] = None
     """With `prompt_response`: a Jinja template that makes the prompt of a record's fields, in place of
     `prompt_field`."""
