@@ -17,8 +17,13 @@ The figures are noise over that of independent, sampled noise: 0.5 is half the n
 is the last one's. Matrices have the least `rms` there is for up to `EXACT` steps, and above it the least among Toeplitz
 ones; the number of bands is the one that serves `rms` best. What the workloads are: `correlated_strategies.workload`.
 
-`larger` is independent noise in fewer, larger steps: b at once, each with b times the learning rate and batch. It costs
-the same epsilon as b bands, and shows how much of what bands win could be had without them.
+`larger` is independent noise in fewer, larger steps: b at once, with b times the learning rate and batch, so that as
+many records are worked on and the adapter moves as far. It costs the same epsilon as b bands, and shows how much of
+what bands win is to be had without them. `twenty` is the same with at least `FEWEST` steps left, and `twenty_banded`
+those steps with the bands that serve them best.
+
+`optimisers` are drawn, not calculated: noise over signal in the iterates of SGD and Adam, again over that of
+independent noise (`correlated_optimisers`).
 """
 
 from __future__ import annotations
@@ -28,11 +33,13 @@ import itertools
 import json
 import math
 import sys
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import numpy as np
+from correlated_optimisers import OPTIMISERS, SIGNAL, noise_over_signal
 from correlated_strategies import (
     WORKLOADS,
     Array,
@@ -51,6 +58,7 @@ from scipy.special import logsumexp
 from sealora_common.privacy.accounting import calibrate_noise
 
 EXACT = 200
+FEWEST = 20
 STEPS = (6, 20, 50, 100, 200, 500, 1000, 2000)
 RATES = {0.1: 1e-4, 0.03: 1e-5, 0.01: 1e-5, 0.003: 1e-6, 0.001: 1e-6}  # and a delta for so many records
 EPSILONS = (1.0, 2.0, 8.0)
@@ -73,6 +81,10 @@ class Setting:
         few = {math.ceil(self.steps / turns) for turns in range(1, 5)}
         return sorted({b for b in {2**k for k in range(12)} | few | {most} if b <= most})
 
+    def larger(self, steps: int) -> Setting:
+        """So many steps at once."""
+        return replace(self, steps=math.ceil(self.steps / steps), rate=min(1.0, self.rate * steps))
+
 
 OWN = [
     ("demo, distributed, 6 rounds", 6, 0.03, 1e-4),
@@ -85,6 +97,7 @@ OWN = [
     ("hospital-8b, 100 rounds of 4", 400, 0.02, 1e-6),
     ("hospital-8b, 200 rounds of 4", 800, 0.02, 1e-6),
 ]
+OPTIMISED = ("distributed, 100 rounds", "hospital-8b, 20 rounds of 4", "hospital-8b, 100 rounds of 4")
 
 
 @cache
@@ -93,7 +106,7 @@ def noise(epsilon: float, delta: float, rate: float, steps: int) -> float:
     return calibrate_noise(epsilon, delta, min(rate, 1.0), steps)
 
 
-@cache
+@lru_cache(maxsize=64)
 def strategy(name: str, steps: int, bands: int) -> Array:
     """The best matrix found for a workload."""
     target = workload(name, steps)
@@ -104,31 +117,67 @@ def strategy(name: str, steps: int, bands: int) -> Array:
 
 @cache
 def strategy_errors(name: str, steps: int, bands: int) -> tuple[float, float]:
-    """(rms, last) of that matrix; the matrix itself is forgotten."""
-    found = errors(workload(name, steps), strategy(name, steps, bands))
-    strategy.cache_clear()
-    return found
+    """(rms, last) of that matrix."""
+    return errors(workload(name, steps), strategy(name, steps, bands))
 
 
 def banded(setting: Setting) -> dict[str, Any]:
     """Bands and `larger` against independent noise."""
-    steps, rate = setting.steps, setting.rate
-    sigmas = {b: noise(setting.epsilon, setting.delta, b * rate, math.ceil(steps / b)) for b in setting.bands}
-    row: dict[str, Any] = {
-        "setting": setting.name, "T": steps, "q": rate, "epsilon": setting.epsilon, "delta": setting.delta,
-        "sigma": sigmas[1],
-    }  # fmt: skip
+    sigmas = _sigmas(setting)
+    row: dict[str, Any] = {**vars(setting), "sigma": sigmas[1]}
     for name in WORKLOADS:
-        base = errors(workload(name, steps), None)
-        found = {b: [s * e / sigmas[1] / n for e, n in zip(strategy_errors(name, steps, b), base, strict=True)]
-                 for b, s in sigmas.items()}  # fmt: skip
-        best = min(found, key=lambda b: found[b][0])
-        row |= {f"{name}_bands": best, f"{name}_rms": found[best][0], f"{name}_last": found[best][1]}
+        base = errors(workload(name, setting.steps), None)
+        best = _best_bands(setting, name)
+        rms, last = strategy_errors(name, setting.steps, best)
+        share = sigmas[best] / sigmas[1]
+        row |= {f"{name}_bands": best, f"{name}_rms": share * rms / base[0], f"{name}_last": share * last / base[1]}
     row["sigma_bands"] = sigmas[row["constant_bands"]]
     # Of b steps at once: ceil(T / b) of them, and the noise of a step counts b times as much, over b times the batch.
-    larger = {b: s / sigmas[1] * math.sqrt((math.ceil(steps / b) + 1) / (steps + 1)) for b, s in sigmas.items()}
-    row["larger_steps"] = min(larger, key=lambda b: larger[b])
-    return row | {"larger_rms": larger[row["larger_steps"]]}
+    larger = {
+        b: sigma / sigmas[1] * math.sqrt((setting.larger(b).steps + 1) / (setting.steps + 1))
+        for b, sigma in sigmas.items()
+    }
+    for name, fewest in (("larger", 1), ("twenty", FEWEST)):
+        best = min((b for b in larger if b == 1 or setting.larger(b).steps >= fewest), key=lambda b: larger[b])
+        row |= {f"{name}_steps": setting.larger(best).steps, f"{name}_rms": larger[best]}
+    fewer = setting.larger(best)
+    bands = _best_bands(fewer, "constant")
+    further = _sigmas(fewer)[bands] * strategy_errors("constant", fewer.steps, bands)[0]
+    row["twenty_banded_rms"] = (
+        larger[best] * further / (sigmas[best] * errors(workload("constant", fewer.steps), None)[0])
+    )
+    return row
+
+
+def _sigmas(setting: Setting) -> dict[int, float]:
+    """The noise multiplier by number of bands."""
+    return {
+        b: noise(setting.epsilon, setting.delta, b * setting.rate, math.ceil(setting.steps / b)) for b in setting.bands
+    }
+
+
+def _best_bands(setting: Setting, name: str) -> int:
+    sigmas = _sigmas(setting)
+    return min(sigmas, key=lambda b: sigmas[b] * strategy_errors(name, setting.steps, b)[0])
+
+
+def optimisers(setting: Setting, *, draws: int) -> dict[str, Any]:
+    """Bands, as many as serve best, and `twenty`, under each optimiser, over independent noise under the same."""
+    sigmas = _sigmas(setting)
+    row: dict[str, Any] = vars(setting).copy()
+    for name, (suited, optimiser) in OPTIMISERS.items():
+        signal = SIGNAL * sigmas[1]  # of the sum of one step, b times as large in a step of b at once
+        base = noise_over_signal(optimiser, setting.steps, signal, sigmas[1], None, draws)
+        found = {
+            b: noise_over_signal(optimiser, setting.steps, signal, s, strategy(suited, setting.steps, b), draws)
+            for b, s in sigmas.items() if b > 1
+        }  # fmt: skip
+        best = min(found, key=lambda b: found[b])
+        few = {b: s for b, s in sigmas.items() if b == 1 or setting.larger(b).steps >= FEWEST}
+        fewer = min(noise_over_signal(optimiser, setting.larger(b).steps, b * signal, s, None, draws)
+                    for b, s in few.items())  # fmt: skip
+        row |= {f"{name}_bands": best, f"{name}_rms": found[best] / base, f"{name}_twenty_rms": fewer / base}
+    return row
 
 
 def unsampled(setting: Setting) -> dict[str, Any]:
@@ -148,10 +197,7 @@ def unsampled(setting: Setting) -> dict[str, Any]:
         "root": [once * participations(root, apart) * e for e in errors(target, np.tril(toeplitz(root)))],
         "blt": [once * participations(blt[:, 0], apart) * error for error in errors(target, blt)],
     }
-    row: dict[str, Any] = {
-        "setting": setting.name, "T": steps, "q": setting.rate, "epsilon": setting.epsilon, "delta": setting.delta,
-        "apart": apart, "times": times,
-    }  # fmt: skip
+    row: dict[str, Any] = {**vars(setting), "apart": apart, "times": times}
     for name, (rms, last) in figures.items():
         row |= {f"{name}_rms": rms / sampled / base[0], f"{name}_last": last / sampled / base[1]}
     return row
@@ -214,14 +260,21 @@ def _sampled_delta(setting: Setting, parts: int, bands: int, draws: int) -> floa
 
 
 def measure(*, only: str | None, quick: bool, epsilons: tuple[float, ...]) -> dict[str, Any]:
-    """All figures: `checks`, and lists of rows under `own`, `frontier` and `unsampled`."""
+    """All figures: `checks`, and lists of rows under each part's name."""
+    draws = 20_000 if quick else 400_000
     own = [Setting(name, steps, q, epsilon, delta) for name, steps, q, delta in OWN for epsilon in epsilons]
     grid = [Setting("", steps, q, epsilon, delta) for epsilon in epsilons for steps in STEPS
             for q, delta in RATES.items()]  # fmt: skip
     if quick:
         own, grid = own[:1], [Setting("", 20, 0.1, epsilons[0], 1e-4)]
-    parts = {"own": (banded, own), "frontier": (banded, grid), "unsampled": (unsampled, own)}
-    figures: dict[str, Any] = {"checks": checks(draws=20_000 if quick else 400_000)}
+    drawn = [setting for setting in own if setting.name in OPTIMISED]
+    parts: dict[str, tuple[Callable[[Setting], dict[str, Any]], list[Setting]]] = {
+        "own": (banded, own),
+        "frontier": (banded, grid),
+        "unsampled": (unsampled, own),
+        "optimisers": (partial(optimisers, draws=draws // 40), drawn or own),
+    }
+    figures: dict[str, Any] = {"checks": checks(draws=draws)}
     for part, (rows, settings) in parts.items():
         figures[part] = []
         for setting in settings if only in (None, part) else []:
@@ -233,7 +286,7 @@ def measure(*, only: str | None, quick: bool, epsilons: tuple[float, ...]) -> di
 def main() -> None:
     """Prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=("own", "frontier", "unsampled"), default=None)
+    parser.add_argument("--only", choices=("own", "frontier", "unsampled", "optimisers"), default=None)
     parser.add_argument("--epsilons", type=float, nargs="+", default=EPSILONS)
     parser.add_argument("--quick", action="store_true", help="one setting of each kind: does it run?")
     parser.add_argument("--json", action="store_true", help="print one JSON object on the last line, after the tables")

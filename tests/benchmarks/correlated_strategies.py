@@ -33,8 +33,8 @@ def workload(name: str, steps: int) -> Array:
     """A, shape (steps, steps): row i says how much of each step's gradient is in iterate i.
 
     `constant`: prefix sums. `momentum`: steps of 0.1 times the sum of all gradients, each decayed by 0.9 a step.
-    `cooldown`: a rate that falls linearly from 1 to 1 / steps. `forgetting`: a loss whose curvature pulls iterates back,
-    by a factor of e^(-4 / steps) a step.
+    `cooldown`: a rate that falls linearly from 1 to 1 / steps. `forgetting`: a loss whose curvature pulls iterates
+    back, by a factor of e^(-4 / steps) a step.
     """
     if name == "cooldown":
         return np.tril(np.ones((steps, steps))) * (1 - np.arange(steps) / steps)
