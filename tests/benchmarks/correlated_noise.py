@@ -165,18 +165,22 @@ def optimisers(setting: Setting, *, draws: int) -> dict[str, Any]:
     """Bands, as many as serve best, and `twenty`, under each optimiser, over independent noise under the same."""
     sigmas = _sigmas(setting)
     row: dict[str, Any] = vars(setting).copy()
-    for name, (suited, optimiser) in OPTIMISERS.items():
+    for name, optimiser in OPTIMISERS.items():
         signal = SIGNAL * sigmas[1]  # of the sum of one step, b times as large in a step of b at once
         base = noise_over_signal(optimiser, setting.steps, signal, sigmas[1], None, draws)
         found = {
-            b: noise_over_signal(optimiser, setting.steps, signal, s, strategy(suited, setting.steps, b), draws)
-            for b, s in sigmas.items() if b > 1
-        }  # fmt: skip
-        best = min(found, key=lambda b: found[b])
+            (b, suited): noise_over_signal(
+                optimiser, setting.steps, signal, sigma, strategy(suited, setting.steps, b), draws
+            )
+            for b, sigma in sigmas.items()
+            for suited in ("constant", "momentum")
+            if b > 1
+        }
+        best = min(found, key=lambda way: found[way])
         few = {b: s for b, s in sigmas.items() if b == 1 or setting.larger(b).steps >= FEWEST}
         fewer = min(noise_over_signal(optimiser, setting.larger(b).steps, b * signal, s, None, draws)
                     for b, s in few.items())  # fmt: skip
-        row |= {f"{name}_bands": best, f"{name}_rms": found[best] / base, f"{name}_twenty_rms": fewer / base}
+        row |= {f"{name}_bands": best[0], f"{name}_rms": found[best] / base, f"{name}_twenty_rms": fewer / base}
     return row
 
 
