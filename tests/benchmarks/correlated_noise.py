@@ -1,7 +1,7 @@
 """Whether noise that is correlated over steps would beat independent noise, by calculation; nothing is trained.
 
-    python tests/benchmarks/correlated_noise.py                    # some ten minutes on one core
-    python tests/benchmarks/correlated_noise.py --only own         # our own settings alone: two minutes
+    python tests/benchmarks/correlated_noise.py                    # some fifteen minutes on one core
+    python tests/benchmarks/correlated_noise.py --only own         # our own settings alone: a minute or two
     python tests/benchmarks/correlated_noise.py --quick --json     # seconds: does it run?
 
 Three ways at equal epsilon, delta, expected batch and number of steps T:
