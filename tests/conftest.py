@@ -24,6 +24,14 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(DeviceReport(Path(config.getoption("--gpu-report"))))
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") is not None:
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA device: torch finds no GPU on this machine, so nothing was checked on one")
+
+
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """`tiny_base(kind="llama")`: the directory of a tiny random base model, made once a session. Do not change it."""
