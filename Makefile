@@ -12,6 +12,7 @@ REQUIREMENTS := deploy/requirements
 DIST ?= dist
 BANDIT = $(BIN)/bandit --quiet --configfile pyproject.toml --recursive common server client
 LOCKED := --only-binary :all: --require-hashes
+GPU_REPORT ?= runs/gpu-report
 DEMO_OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
 export SEALORA_CACHE ?= $(CURDIR)/.cache
@@ -19,7 +20,7 @@ export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install reference demo test test-slow check style bench lock audit release clean
+.PHONY: install reference demo test test-slow test-gpu check style bench lock audit release clean
 .DEFAULT_GOAL := demo
 
 install: $(VENV)/.installed
@@ -47,6 +48,10 @@ test: install
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow
+
+# All that there is to check on a GPU, in minutes; GPU_REPORT.md and .json say what held, how fast and in how much memory.
+test-gpu: install
+	$(BIN)/python -m pytest -m gpu --gpu-report $(GPU_REPORT)
 
 check: install
 	$(BIN)/ruff check

@@ -10,6 +10,27 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # test modules import `tiny_models` by name
 
+from device_report import DeviceReport
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--gpu-report", metavar="PATH", help="write what tests/device found as a table to PATH.md and PATH.json"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--gpu-report") and not hasattr(config, "workerinput"):  # with xdist, only where all is told
+        config.pluginmanager.register(DeviceReport(Path(config.getoption("--gpu-report"))))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") is not None:
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA device: torch finds no GPU on this machine, so nothing was checked on one")
+
 
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:

@@ -28,8 +28,13 @@ from statistics import median
 from typing import Any
 
 HALVES = {"ffa": "", "average": "_ab"}
-NAMES = ("non_private", "sealora", "opacus_hooks", "opacus_ghost")
-PEERS = {"sealora": "", "opacus_hooks": "opacus_hooks_", "opacus_ghost": "opacus_ghost_"}
+NAMES = ("non_private", "sealora", "sealora_noise_after", "opacus_hooks", "opacus_ghost")
+PEERS = {
+    "sealora": "",
+    "sealora_noise_after": "noise_after_",
+    "opacus_hooks": "opacus_hooks_",
+    "opacus_ghost": "opacus_ghost_",
+}
 STEPS = 4
 ROOT = Path(__file__).parents[2]
 

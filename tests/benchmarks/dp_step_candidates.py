@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
@@ -23,7 +24,7 @@ from sealora_client.ledger import Rehearsal
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.fixed_shape import micro_batches
 from sealora_client.model.loss import collate, response_losses
-from sealora_client.training import clipped_sum
+from sealora_client.training import clipped_sum, dp_sgd
 from sealora_client.training.dp_sgd import train_round
 from sealora_client.training.optimizer import make_optimizer
 from sealora_client.training.sampling import poisson_batch
@@ -105,6 +106,26 @@ def sealora(bench: Bench, samples: Samples) -> None:
             leave=Rehearsal(event),
             entropy=SystemEntropy(),
         )
+
+
+def sealora_noise_after(bench: Bench, samples: Samples) -> None:
+    """The same with each step's noise drawn after its sum, and not while it is computed."""
+    with patch.object(dp_sgd, "noise_meanwhile", _drawn_after):
+        sealora(bench, samples)
+
+
+@dataclass(frozen=True)
+class _DrawnAfter:
+    draw: Callable[[Entropy], NDArray[np.int64]]
+    entropy: Entropy
+
+    def take(self) -> NDArray[np.int64]:
+        return self.draw(self.entropy)
+
+
+@contextmanager
+def _drawn_after(draw: Callable[[Entropy], NDArray[np.int64]], entropy: Entropy) -> Iterator[_DrawnAfter]:
+    yield _DrawnAfter(draw, entropy)
 
 
 def opacus_hooks(bench: Bench, samples: Samples) -> None:
@@ -190,6 +211,7 @@ def _settings(bench: Bench) -> dict[str, Any]:
 CANDIDATES: dict[str, Callable[[Bench, Samples], None]] = {
     "non_private": non_private,
     "sealora": sealora,
+    "sealora_noise_after": sealora_noise_after,
     "opacus_hooks": opacus_hooks,
     "opacus_ghost": opacus_ghost,
 }

@@ -35,7 +35,13 @@ def printed(program: str, *arguments: str) -> dict[str, object]:
 
 def test_dp_step() -> None:
     figures = printed("dp_step.py", "--quick")
-    for key in ("time_ratio", "memory_ratio", "opacus_hooks_time_ratio", "opacus_ghost_time_ratio"):
+    for key in (
+        "time_ratio",
+        "memory_ratio",
+        "noise_after_time_ratio",
+        "opacus_hooks_time_ratio",
+        "opacus_ghost_time_ratio",
+    ):
         for suffix in ("", "_ab"):
             assert 0.5 < float(str(figures[key + suffix])) < 10
     assert figures["opake"] in {"works", "is not installed"} or str(figures["opake"]).startswith("fails: ")

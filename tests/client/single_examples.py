@@ -99,10 +99,10 @@ def reference_gradients(model: AdaptedModel, layout: AdapterLayout, examples: Se
 
 
 def _gradient(model: AdaptedModel, layout: AdapterLayout, example: Example) -> Tensor:
-    tokens = torch.from_numpy(example.tokens.astype(np.int64))
+    tokens = torch.from_numpy(example.tokens.astype(np.int64)).to(model.device)
     logits = model.model(input_ids=tokens[None], use_cache=False).logits[0, -len(tokens) :]
     assert logits.dtype == torch.float64
-    learned = torch.from_numpy(example.learned)[1:]
+    learned = torch.from_numpy(example.learned)[1:].to(model.device)
     loss = functional.cross_entropy(logits[:-1][learned], tokens[1:][learned])
     found = torch.autograd.grad(loss, model.parameters_of(layout))
     return torch.cat([gradient.reshape(-1) for gradient in found])

@@ -201,15 +201,15 @@ def raises_on_a_loss_that_is_no_number(patch: pytest.MonkeyPatch) -> None:
 
 
 def tells_how_many_gradients_are_no_numbers(patch: pytest.MonkeyPatch) -> None:
-    sound = clipped_sum.ClippedSum.draw
+    sound = clipped_sum.ClippedSum.sum_of
 
-    def leaky(self: clipped_sum.ClippedSum) -> Any:
-        total = sound(self)
+    def leaky(self: clipped_sum.ClippedSum, sample: Any) -> Any:
+        total = sound(self, sample)
         if self.figures.non_finite:
             raise OrderRefusedError(f"{self.figures.non_finite} gradients are not numbers")
         return total
 
-    patch.setattr(clipped_sum.ClippedSum, "draw", leaky)
+    patch.setattr(clipped_sum.ClippedSum, "sum_of", leaky)
 
 
 def tells_every_error_word_for_word(patch: pytest.MonkeyPatch) -> None:
@@ -217,7 +217,7 @@ def tells_every_error_word_for_word(patch: pytest.MonkeyPatch) -> None:
         raise ModelError(f"failed in a micro-batch of {self.figures.examples} of {len(self._population)}")
 
     patch.setattr(SealoraError, "travels", True)
-    patch.setattr(clipped_sum.ClippedSum, "draw", leaky)
+    patch.setattr(clipped_sum.ClippedSum, "sum_of", leaky)
 
 
 def lets_one_record_break_the_loading(patch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,6 @@ that will train.
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -22,6 +20,7 @@ from sealora_client.check.workload import Workload
 from sealora_client.data.population import Population
 from sealora_client.evaluation.choice import federation_metric
 from sealora_client.model.adapted import AdaptedModel
+from sealora_client.model.device import peak_memory, wait_for
 from sealora_client.model.fixed_shape import micro_batches, padded_length
 from sealora_client.training.choice import training_of
 from sealora_client.training.clipped_sum import ClippedSum
@@ -86,7 +85,7 @@ def check_dry_run(recipe: Recipe, model: AdaptedModel, workload: Workload, roste
         yield failed("training", str(error))
         return
     left = free_memory()
-    yield passed("memory", f"training peaked at {size_text(_peak())}; {size_text(left)} are free now")
+    yield passed("memory", f"training peaked at {size_text(peak_memory(model.device))}; {size_text(left)} are free now")
     yield _on_time(recipe, trial.round_seconds(recipe, workload))
 
 
@@ -99,7 +98,7 @@ def _try(recipe: Recipe, model: AdaptedModel, workload: Workload, roster_size: i
     metric.measure(model, heldout, recipe)
     started = time.perf_counter()
     metric.measure(model, heldout, recipe)
-    _finish(model)
+    wait_for(model.device)
     return DryRun(batch, time.perf_counter() - started, _noise(plan, recipe, model))
 
 
@@ -131,7 +130,7 @@ def _gradients(plan: TrainingPlan, recipe: Recipe, model: AdaptedModel, populati
     with sums:
         started = time.perf_counter()
         sums.draw()
-        _finish(model)
+        wait_for(model.device)
         return time.perf_counter() - started
 
 
@@ -142,19 +141,6 @@ def _noise(plan: TrainingPlan, recipe: Recipe, model: AdaptedModel) -> float:
     started = time.perf_counter()
     training_of(recipe).noise(plan, draws, SystemEntropy())
     return (time.perf_counter() - started) * size / draws
-
-
-def _finish(model: AdaptedModel) -> None:
-    if model.device.type == "cuda":
-        torch.cuda.synchronize(model.device)
-
-
-def _peak() -> int:
-    """Bytes at the peak: on the GPU if there is one, else of this process."""
-    if torch.cuda.is_available():
-        return int(torch.cuda.max_memory_allocated())
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _on_time(recipe: Recipe, seconds: float) -> Finding:

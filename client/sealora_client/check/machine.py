@@ -30,9 +30,10 @@ def check_device(recipe: Recipe, parameters: int) -> Finding:
     """GPU or CPU against the size of the base model and what the recipe asks for."""
     import torch
 
-    if torch.cuda.is_available():
-        properties = torch.cuda.get_device_properties(0)
-        return passed("device", f"GPU {properties.name}, {size_text(properties.total_memory)}")
+    from sealora_client.model.device import gpu
+
+    if (found := gpu()) is not None:
+        return passed("device", f"GPU {found.name}, {size_text(found.memory)}")
     asks = [
         name
         for name, wanted in (
@@ -67,10 +68,10 @@ def check_memory(recipe: Recipe, parameters: int) -> Finding:
 
 def free_memory() -> int:
     """Bytes that the model and its training may take: of the GPU if there is one, else of the machine or container."""
-    import torch
+    from sealora_client.model.device import free_gpu_memory
 
-    if torch.cuda.is_available():
-        return int(torch.cuda.mem_get_info()[0])
+    if (of_gpu := free_gpu_memory()) is not None:
+        return of_gpu
     free = int(psutil.virtual_memory().available)
     for limit, used in _CGROUPS:
         try:

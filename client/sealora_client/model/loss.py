@@ -15,20 +15,26 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 
 from sealora_client.data.example import Example
+from sealora_client.model.device import to_device
 from sealora_client.model.fixed_shape import padded_length
 
 _IGNORED = -100
 POSITIONS = 64
 """Positions the output layer is given at a time; their float32 log-probabilities are in memory at once (12 MB at a
 vocabulary of 49k)."""
+
+
+_padded: ContextVar[bool] = ContextVar("padded", default=False)
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,7 @@ def collate(
     targets[: len(found)] = tokens.flatten()[found]
     # The state one place before a token predicts it. It is the row's own, as every row begins with padding.
     parts = (tokens, attention_mask, position_ids, found - 1, targets, wanted.sum(dim=1))
-    return Batch(*(part.to(device) for part in parts))
+    return Batch(*(to_device(part, device) for part in parts))
 
 
 def response_losses(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -143,7 +149,7 @@ def _response_logits(model: Any, batch: Batch) -> torch.Tensor:
     accepted = inspect.signature(base.forward).parameters
     options = {"position_ids": batch.position_ids} if "position_ids" in accepted else {}
     head = base.get_output_embeddings() if hasattr(base, "get_output_embeddings") else None
-    with _picking(head, batch) as was_used:
+    with _picking(head, batch) as was_used, _always_masked():
         output = model(input_ids=batch.tokens, attention_mask=batch.attention_mask, use_cache=False, **options)
     logits: torch.Tensor = output.logits
     return logits[0] if was_used else _pick(logits, batch)
@@ -187,6 +193,27 @@ def _picking(head: torch.nn.Module | None, batch: Batch) -> Iterator[list[bool]]
             del head.__dict__["forward"]
         else:
             head.__dict__["forward"] = replaced
+
+
+@contextmanager
+def _always_masked() -> Iterator[None]:
+    """Within it transformers does not ask whether anything is masked at all.
+
+    Something always is (see `fixed_shape`), and to read the answer would be to wait for the device in each micro-batch.
+    """
+    before = _padded.set(True)
+    try:
+        yield
+    finally:
+        _padded.reset(before)
+
+
+def _sdpa_mask(*given: Any, **options: Any) -> Any:
+    return sdpa_mask(*given, **(options | {"allow_is_causal_skip": False} if _padded.get() else options))
+
+
+_masks: Any = ALL_MASK_ATTENTION_FUNCTIONS
+_masks["sdpa"] = _sdpa_mask
 
 
 def _whole_blocks(positions: int) -> int:

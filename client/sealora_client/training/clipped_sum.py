@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from types import TracebackType
 
@@ -25,9 +25,10 @@ import torch
 from sealora_client.data.example import Example
 from sealora_client.data.population import Population
 from sealora_client.model.adapted import AdaptedModel
+from sealora_client.model.device import generators_beside_the_cpu, to_device
 from sealora_client.model.fixed_shape import micro_batches, padded_length
 from sealora_client.objective.choice import objective_of
-from sealora_client.training.gradients.per_example import PerExampleGradients
+from sealora_client.training.gradients.per_example import ClippedRows, PerExampleGradients
 from sealora_client.training.sampling import choose, poisson_batch
 from sealora_common.adapter import AdapterLayout
 from sealora_common.entropy import Entropy
@@ -54,6 +55,14 @@ class ClippingFigures:
     clipped: int = 0
     non_finite: int = 0
     examples: int = 0
+
+    def add(self, outcomes: Sequence[ClippedRows]) -> None:
+        """What clipping did to some rows: one copy from their device, which is waited for here."""
+        counts = [count.double() for outcome in outcomes for count in (outcome.clipped, outcome.non_finite)]
+        told = torch.cat([torch.stack(counts), *(outcome.norms for outcome in outcomes)]).tolist()
+        self.clipped += int(sum(told[0 : len(counts) : 2]))
+        self.non_finite += int(sum(told[1 : len(counts) : 2]))
+        self.norms += told[len(counts) :]
 
     @property
     def median_norm(self) -> float:
@@ -126,23 +135,34 @@ class ClippedSum:
         self._entered.close()
 
     def draw(self) -> torch.Tensor:
-        """Draws one Poisson sample; returns its sum: float64 of integers, shape (size,), zero for an empty sample.
+        """The sum of one Poisson sample, as `sum_of` gives it."""
+        return self.sum_of(self.sample())
+
+    def sample(self) -> list[Unit]:
+        """One Poisson sample. All that a step takes from the entropy but its noise is taken here."""
+        drawn = poisson_batch(self._entropy, len(self._population), self._plan.sample_rate)
+        return [self._chosen(self._population.units[index]) for index in drawn]
+
+    def sum_of(self, sample: Sequence[Unit]) -> torch.Tensor:
+        """The sum of a sample: float64 of integers, shape (size,), zero for an empty sample.
+
+        The device is waited for once, at the end, for what `figures` tell.
 
         Raises:
             ModelError: the loss does not reach the adapter.
         """
         total = torch.zeros(self.size, dtype=torch.float64, device=self._gradients.device)
-        drawn = poisson_batch(self._entropy, len(self._population), self._plan.sample_rate)
-        units = [self._chosen(self._population.units[index]) for index in drawn]
-        for together in _alike(units, self._rows):
-            self._add(together, total)
+        outcomes = [self._add(together, total) for together in _alike(sample, self._rows)]
+        if outcomes:
+            self.figures.add(outcomes)
+            self.figures.examples += sum(len(unit) for unit in sample)
         return total
 
     def _chosen(self, unit: Unit) -> Unit:
         limit = self._plan.most_records
         return unit if len(unit) <= limit else [unit[i] for i in choose(self._entropy, len(unit), limit)]
 
-    def _add(self, units: Sequence[Unit], total: torch.Tensor) -> None:
+    def _add(self, units: Sequence[Unit], total: torch.Tensor) -> ClippedRows:
         gradients, plan = self._gradients, self._plan
         gradients.start(self._rows)  # all of them, whatever there is: norms and sums are kernels of a shape, too
         # A unit's loss is the mean over its examples, each at its weight: before it is clipped, so that no weight
@@ -153,23 +173,20 @@ class ClippedSum:
             batch = self._objective.batch(examples, self._model.pad_id, self._model.device, self._rows)
             gradients.begin(self._objective.owners(owners), batch.length, batch.rows)
             losses = self._objective.losses(self._model, batch).means
-            weights = torch.zeros_like(losses)
-            weights[: len(shares)] = torch.tensor(shares, device=losses.device)
-            (losses * weights).sum().backward()  # type: ignore[no-untyped-call]
+            weights = torch.zeros(len(losses), dtype=losses.dtype)
+            weights[: len(shares)] = torch.tensor(shares)
+            (losses * to_device(weights, losses.device)).sum().backward()  # type: ignore[no-untyped-call]
         sums = total[: gradients.size]
         if not plan.grid_steps:
             outcome = gradients.sum_(sums)
         else:
             kept = steps_of_gradient(plan.grid_steps) if plan.votes else plan.grid_steps
             outcome = gradients.truncated_sum_(sums, self._clip_norm, kept, per_layer=plan.per_layer)
-        norms = outcome.norms[: len(units)]
+        outcome = replace(outcome, norms=outcome.norms[: len(units)])
         if plan.votes:
-            unclipped = int((norms <= self._clip_norm).sum())
+            unclipped = (outcome.norms <= self._clip_norm).sum()
             total[-1] += math.floor(VOTE * plan.grid_steps) * (2 * unclipped - len(units))
-        self.figures.norms += norms.tolist()
-        self.figures.clipped += outcome.clipped
-        self.figures.non_finite += outcome.non_finite
-        self.figures.examples += sum(len(unit) for unit in units)
+        return outcome
 
 
 def _alike(units: Sequence[Unit], size: int) -> Iterator[list[Unit]]:
@@ -192,8 +209,7 @@ def _alike(units: Sequence[Unit], size: int) -> Iterator[list[Unit]]:
 def _training_mode(model: AdaptedModel, entropy: Entropy) -> Iterator[None]:
     """Dropout on, and drawn from `entropy` without disturbing the process's generator; afterwards as before."""
     was_training = model.model.training
-    devices = [model.device] if model.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), torch.enable_grad():
+    with torch.random.fork_rng(devices=generators_beside_the_cpu(model.device)), torch.enable_grad():
         torch.manual_seed(int.from_bytes(entropy.bytes(8), "big") >> 1)
         model.model.train()
         try:

@@ -7,6 +7,8 @@ site sends is not private enough by itself: it leaves the site sealed and nowher
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,7 @@ from sealora_client.data.population import Population
 from sealora_client.ledger import Leave
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.training.clipped_sum import ClippedSum
+from sealora_client.training.noise.meanwhile import noise_meanwhile
 from sealora_client.training.noise.skellam import skellam
 from sealora_client.training.payment import require_paid
 from sealora_client.training.round_training import Release, RoundTraining, TrainedRound
@@ -47,10 +50,12 @@ class DistributedTraining(RoundTraining):
         layout = adapter_kind(recipe).trained(model.layout, round_number)
         sums = ClippedSum(model, layout, population, plan=plan, recipe=recipe, clip_norm=clip_norm, entropy=entropy)
         with sums:
-            total = sums.draw().cpu().numpy()
-        # Bounding coordinates brings two sums no further apart, so the sensitivity stays what it is.
-        values = np.clip(total, -grid.site_limit, grid.site_limit).astype(np.int64)
-        values += self.noise(plan, len(values), entropy)
+            sample = sums.sample()
+            with noise_meanwhile(partial(self.noise, plan, sums.size), entropy) as noise:
+                total = sums.sum_of(sample).cpu().numpy()
+                # Bounding coordinates brings two sums no further apart, so the sensitivity stays what it is.
+                values = np.clip(total, -grid.site_limit, grid.site_limit).astype(np.int64)
+                values += noise.take()
         return TrainedRound(values, unclipped=None, moved=True, figures=sums.figures)
 
     def noise(self, plan: TrainingPlan, size: int, entropy: Entropy) -> NDArray[np.int64]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -25,7 +26,9 @@ from numpy.typing import NDArray
 from sealora_client.data.population import Population
 from sealora_client.ledger import Leave
 from sealora_client.model.adapted import AdaptedModel
+from sealora_client.model.device import to_device
 from sealora_client.training.clipped_sum import ClippedSum
+from sealora_client.training.noise.meanwhile import noise_meanwhile
 from sealora_client.training.noise.rounded_gaussian import MAX_STD, rounded_gaussian
 from sealora_client.training.optimizer import make_optimizer, set_learning_rate
 from sealora_client.training.payment import require_paid
@@ -87,15 +90,14 @@ def train_round(
     layout = adapter_kind(recipe).trained(model.layout, round_number)
     parameters = model.parameters_of(layout)
     start = [parameter.detach().clone() for parameter in parameters]
-    votes = 0.0
+    votes = torch.zeros((), dtype=torch.float64, device=model.device)
     sums = ClippedSum(model, layout, population, plan=plan, recipe=recipe, clip_norm=norm, entropy=entropy)
     optimizer = make_optimizer(training, parameters)
     with sums:
         for step in range(plan.steps):
-            total = sums.draw()
+            total = _noisy_sum(sums, plan, entropy)
             if grid_steps:
-                total += torch.from_numpy(step_noise(plan, sums.size, entropy)).to(total.device)
-                votes += float(total[-1])
+                votes += total[-1]
                 total *= norm / grid_steps
             total /= expected
             set_learning_rate(optimizer, learning_rate(recipe, round_number, step))
@@ -112,10 +114,21 @@ def train_round(
         log.warning("round %d did not change the adapter at all: its delta is zero", round_number)
     return TrainedRound(
         values=delta,
-        unclipped=unclipped_share(votes, grid_steps, expected * plan.steps) if plan.votes else None,
+        unclipped=unclipped_share(float(votes), grid_steps, expected * plan.steps) if plan.votes else None,
         moved=moved,
         figures=sums.figures,
     )
+
+
+def _noisy_sum(sums: ClippedSum, plan: TrainingPlan, entropy: Entropy) -> torch.Tensor:
+    """One step's sum with its noise, if the plan has any: float64, shape (size,)."""
+    sample = sums.sample()
+    if not plan.grid_steps:
+        return sums.sum_of(sample)
+    with noise_meanwhile(partial(step_noise, plan, sums.size), entropy) as noise:
+        total = sums.sum_of(sample)
+        total += to_device(torch.from_numpy(noise.take()), total.device)
+    return total
 
 
 def step_noise(plan: TrainingPlan, size: int, entropy: Entropy) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from sealora_client.model.device import is_gpu
 from sealora_common.recipe.sections.training import TrainingSection
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ def make_optimizer(training: TrainingSection, parameters: Sequence[nn.Parameter]
             parameters, lr=training.learning_rate, momentum=training.momentum, weight_decay=training.weight_decay
         )
     if training.optimizer == "paged_adamw_8bit":
-        if parameters[0].device.type == "cuda":
+        if is_gpu(parameters[0].device):
             from bitsandbytes.optim import PagedAdamW8bit
 
             paged: torch.optim.Optimizer = PagedAdamW8bit(

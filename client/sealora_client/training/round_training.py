@@ -91,7 +91,10 @@ class RoundTraining(ABC):
 
     @abstractmethod
     def noise(self, plan: TrainingPlan, size: int, entropy: Entropy) -> NDArray[np.int64]:
-        """The noise that a site adds to one sum, int64 in grid steps, shape (size,)."""
+        """The noise that a site adds to one sum, int64 in grid steps, shape (size,).
+
+        It takes one key from `entropy`, if anything, and may be called in a thread of its own.
+        """
 
     @abstractmethod
     def becomes_known(

@@ -18,7 +18,7 @@ from sealora_common.records.names import RUN_DIRECTORY, SITE_DIRECTORY, SITES
 from sealora_common.simulated_sites import VARIABLE
 from sealora_server.app import app, serve
 from sealora_server.simulation.inline import InlineGrid
-from sealora_server.simulation.sites import CLIENT_APP
+from sealora_server.simulation.sites import CLIENT_APP, simulated_sites
 
 
 class Engine(StrEnum):
@@ -47,7 +47,6 @@ def run_engine(engine: Engine, run_directory: Path, sites: list[str]) -> None:
 
 
 def _run_ray(client_app: ClientApp, run_directory: Path, count: int) -> None:
-    import torch
     from flwr.serverapp import Grid, ServerApp
     from flwr.simulation import run_simulation
 
@@ -62,7 +61,7 @@ def _run_ray(client_app: ClientApp, run_directory: Path, count: int) -> None:
         except SealoraError as error:
             failures.append(error)
 
-    gpus = torch.cuda.device_count()
+    gpus = simulated_sites().gpus()
     resources: dict[str, ConfigRecordValues] = {"num_cpus": 1, "num_gpus": min(1.0, gpus / count) if gpus else 0.0}
     with _environment(VARIABLE, str(run_directory / SITES)):
         run_simulation(

@@ -125,7 +125,7 @@ def test_every_coordinate_is_bounded_before_the_noise(
     wild = torch.zeros(size, dtype=torch.float64)
     wild[:4] = torch.tensor([1e12, -1e12, GRID.site_limit, -5.0])
     wild[-1] = -1e12
-    monkeypatch.setattr(ClippedSum, "draw", lambda self: wild)
+    monkeypatch.setattr(ClippedSum, "sum_of", lambda self, sample: wild)
     values = site_sum(model, privacy={"target_quantile": quantile}).values
     assert values[:4].tolist() == [GRID.site_limit, -GRID.site_limit, GRID.site_limit, -5]
     assert values[-1] == -GRID.site_limit

@@ -181,15 +181,16 @@ def test_units_are_sampled_at_the_rate_independently_of_each_other_and_of_other_
     drawn = np.zeros((steps, count), dtype=bool)
     step = 0
 
-    def seen(self: Any, units: Sequence[Sequence[Example]], total: torch.Tensor) -> None:
-        for unit in units:
+    def seen(self: Any, sample: Sequence[Sequence[Example]]) -> torch.Tensor:
+        for unit in sample:
             drawn[step, len(unit[0].tokens) - 2] = True
+        return torch.zeros(self.size, dtype=torch.float64)
 
     def stepped(done: int, of: int) -> None:
         nonlocal step
         step = done
 
-    monkeypatch.setattr(clipped_sum.ClippedSum, "_add", seen)
+    monkeypatch.setattr(clipped_sum.ClippedSum, "sum_of", seen)
     without_noise(monkeypatch)
     training = {**SGD, "sample_rate": rate, "steps_per_round": steps}
     train(model, recipe_for(base, training=training), examples, on_step=stepped)

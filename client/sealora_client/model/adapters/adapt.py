@@ -7,9 +7,12 @@ from collections.abc import Iterable
 
 from peft import PeftConfig, PeftModel, get_peft_model
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import nn
 from transformers import PreTrainedModel
 
+from sealora_client.model.adapters.rules.linear_weight import InputWeight, LinearWeight
 from sealora_common.adapter import AdapterKind, AdapterLayout, PeftConfiguration, TensorSpec
 from sealora_common.errors import ModelError
 
@@ -40,6 +43,13 @@ def adapt(base: PreTrainedModel, published: PeftConfiguration, setting: str) -> 
         raise ModelError(
             f"{setting}: the base model takes no adapter there ({' '.join(str(error).split())}): name other modules"
         ) from error
+
+
+def weight_on_inputs(layer: LoraLayer, linear: nn.Linear, setting: str) -> LinearWeight:
+    """The rule of a map that `layer` applies to its inputs, of LoRA's A say; without dropout they stay as they come."""
+    if isinstance(layer.lora_dropout[ADAPTER], nn.Identity):
+        return InputWeight(linear, setting, layer=layer)
+    return LinearWeight(linear, setting)
 
 
 def require_where_asked(model: PeftModel, targets: set[str], layer: type[BaseTunerLayer], setting: str) -> None:

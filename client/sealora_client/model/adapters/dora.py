@@ -15,7 +15,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from sealora_client.model.adapters.adapt import ADAPTER, adapt, layout_on, require_where_asked
+from sealora_client.model.adapters.adapt import ADAPTER, adapt, layout_on, require_where_asked, weight_on_inputs
 from sealora_client.model.adapters.attachment import Attachment
 from sealora_client.model.adapters.rules.linear_weight import LinearWeight
 from sealora_client.model.adapters.rules.magnitude import Magnitude
@@ -64,8 +64,8 @@ class DoraAttachment(Attachment):
         """A, B and the magnitudes of each layer."""
         found: dict[str, TrainedTensor] = {}
         for name, layer, magnitude in _layers(model):
-            halves = (layer.lora_A[ADAPTER], layer.lora_B[ADAPTER])
-            parts = (*map(LinearWeight, halves), magnitude)
+            first, second = layer.lora_A[ADAPTER], layer.lora_B[ADAPTER]
+            parts = (weight_on_inputs(layer, first, _SETTING), LinearWeight(second, _SETTING), magnitude)
             found.update(zip(Dora(self.lora).tensor_names(name), parts, strict=True))
         return found
 

@@ -12,10 +12,9 @@ from peft.utils import ModulesToSaveWrapper
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from sealora_client.model.adapters.adapt import ADAPTER, adapt, require_where_asked
+from sealora_client.model.adapters.adapt import ADAPTER, adapt, require_where_asked, weight_on_inputs
 from sealora_client.model.adapters.attachment import Attachment
 from sealora_client.model.adapters.norms import compute_in_its_own_precision, normalisations, rules_of
-from sealora_client.model.adapters.rules.linear_weight import LinearWeight
 from sealora_client.model.adapters.rules.trained_tensor import TrainedTensor
 from sealora_client.model.adapters.targets import features_of, in_layers, linear_layers, tell_of_experts
 from sealora_common.adapter import AdapterLayout, TensorSpec
@@ -88,7 +87,7 @@ class FullAttachment(Attachment):
         for name, layer in _layers(model):
             for tensor, half in zip(Full().tensor_names(name), (layer.lora_A, layer.lora_B), strict=True):
                 if not isinstance(half[ADAPTER], IdentityMap):
-                    found[tensor] = LinearWeight(half[ADAPTER], _SETTING)
+                    found[tensor] = weight_on_inputs(layer, half[ADAPTER], _SETTING)
         for name, norm in _whole(model):
             found |= rules_of(norm, Full().norm_names(name), "full.normalisations")
         return found

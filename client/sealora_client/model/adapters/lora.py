@@ -8,7 +8,7 @@ from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 from transformers import PreTrainedModel
 
-from sealora_client.model.adapters.adapt import ADAPTER, adapt, layout_on, require_where_asked
+from sealora_client.model.adapters.adapt import ADAPTER, adapt, layout_on, require_where_asked, weight_on_inputs
 from sealora_client.model.adapters.attachment import Attachment
 from sealora_client.model.adapters.rules.linear_weight import LinearWeight
 from sealora_client.model.adapters.rules.trained_tensor import TrainedTensor
@@ -50,6 +50,7 @@ class LoraAttachment(Attachment):
         found: dict[str, TrainedTensor] = {}
         for name, module in model.named_modules():
             if isinstance(module, LoraLayer):
-                halves = (module.lora_A[ADAPTER], module.lora_B[ADAPTER])
-                found.update(zip(self._kind.tensor_names(name), map(LinearWeight, halves), strict=True))
+                first, second = module.lora_A[ADAPTER], module.lora_B[ADAPTER]
+                halves = (weight_on_inputs(module, first, _SETTING), LinearWeight(second, _SETTING))
+                found.update(zip(self._kind.tensor_names(name), halves, strict=True))
         return found

@@ -57,7 +57,7 @@ class _Rows:
 
     Attributes:
         fingerprints: int64 (examples, matrices), of the bits of each gradient.
-        norms: float64 (examples, matrices).
+        norms: float64 (examples, matrices + 1), of each gradient in each matrix and as a whole.
         losses: float32 (2, examples): of training, and of an evaluation.
     """
 
@@ -185,7 +185,7 @@ def _compute(
     evaluated = _losses(model, objective, examples, rows, pad_id, batch.length)
     return _Rows(
         fingerprints=gradients.fingerprints()[:count].cpu(),
-        norms=gradients.norms_by_matrix()[:count],
+        norms=torch.cat([gradients.norms_by_matrix(), gradients.norms()[:, None]], dim=1)[:count].cpu(),
         losses=torch.stack([losses.detach().cpu(), evaluated]),
     )
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sealora_client.model.adapters.rules.trained_tensor import TrainedTensor
+from sealora_client.model.device import to_device
 
 _ODD_STEP = 0x1E3779B97F4A7C16
 """Between the weights of a fingerprint: even, so that all of them are odd."""
@@ -43,7 +44,7 @@ class Owners:
             waves[wave][0].append(place)
             waves[wave][1].append(owner)
         on_device = tuple(
-            (torch.tensor(places, device=device), torch.tensor(rows, device=device)) for places, rows in waves
+            (to_device(torch.tensor(places), device), to_device(torch.tensor(rows), device)) for places, rows in waves
         )
         return cls(len(owners), list(owners) == list(range(len(owners))), on_device)
 
@@ -100,6 +101,10 @@ class MatrixGradients:
             started.zero_()
             self._stale = False
         return started
+
+    def clear_(self, which: Tensor) -> None:
+        """Sets the started rows where `which`, shape (rows,), is true to zero, without asking whether any is."""
+        self.rows.masked_fill_(which[:, None, None], 0.0)
 
     def ordered(self, rows: Tensor) -> Tensor:
         """Rows as they are kept here, shape (n, ...), as they stand in the flat vector, shape (n, size)."""

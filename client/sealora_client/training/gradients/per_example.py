@@ -53,16 +53,18 @@ _FLOAT32 = torch.finfo(torch.float32)
 class ClippedRows:
     """What clipping did to some rows. It describes the site's records and must not leave the site.
 
+    It stays on the matrices' device: to read it there is to wait for all that was asked of the device before.
+
     Attributes:
-        norms: float64 on the CPU, shape (rows,): each row's norm before clipping, inf or nan where the gradient was
+        norms: float64, shape (rows,): each row's norm before clipping, inf or nan where the gradient was
             not finite.
-        clipped: how many rows exceeded the clipping norm (per layer: in some matrix).
-        non_finite: how many rows had no finite gradient and contributed nothing.
+        clipped: int64, shape (): how many rows exceeded the clipping norm (per layer: in some matrix).
+        non_finite: int64, shape (): how many rows had no finite gradient and contributed nothing.
     """
 
     norms: Tensor
-    clipped: int
-    non_finite: int
+    clipped: Tensor
+    non_finite: Tensor
 
 
 class PerExampleGradients:
@@ -172,7 +174,7 @@ class PerExampleGradients:
             raise ValueError(f"expected a finite norm, {grid_steps=} of 1 to {LARGEST_GRID}, got {clip_norm=}")
         self._require_sum_into(accumulator)
         by_matrix = self.norms_by_matrix()
-        norms = by_matrix.square().sum(dim=1).sqrt()
+        norms = _whole(by_matrix)
         finite = norms.isfinite()
         share = math.sqrt(len(self._tensors)) if per_layer else 1.0
         lengths = by_matrix if per_layer else norms[:, None].expand_as(by_matrix)
@@ -180,13 +182,13 @@ class PerExampleGradients:
         scales = (grid_steps / share * _SHRINK) / lengths.clamp(min=bound)
         # Below float32's normal range a scale could be rounded up by more than rows are made too short.
         scales = torch.where(scales >= _FLOAT32.tiny, scales, 0.0).clamp(max=_FLOAT32.max)
-        scales = scales.to(self.device, torch.float32)
-        self._clear(~finite)  # 0 * inf would be nan
+        scales = scales.to(torch.float32)
         for index, matrix in enumerate(self._matrices):  # one matrix at a time stays in the processor's cache
+            matrix.clear_(~finite)  # 0 * inf would be nan
             matrix.rows.mul_(scales[:, index, None, None]).trunc_()
             matrix.add_sum_(accumulator)
-        clipped = int((lengths > bound).any(dim=1).logical_and(finite).sum())
-        return ClippedRows(norms=norms, clipped=clipped, non_finite=int((~finite).sum()))
+        clipped = (lengths > bound).any(dim=1).logical_and(finite).sum()
+        return ClippedRows(norms=norms, clipped=clipped, non_finite=(~finite).sum())
 
     def sum_(self, accumulator: Tensor) -> ClippedRows:
         """Adds the rows as they are to `accumulator`: training without privacy. Finite ones only.
@@ -195,12 +197,12 @@ class PerExampleGradients:
             ModelError, ValueError: as for `truncated_sum_`.
         """
         self._require_sum_into(accumulator)
-        norms = self.norms_by_matrix().square().sum(dim=1).sqrt()
+        norms = _whole(self.norms_by_matrix())
         finite = norms.isfinite()
-        self._clear(~finite)
         for matrix in self._matrices:
+            matrix.clear_(~finite)
             matrix.add_sum_(accumulator)
-        return ClippedRows(norms=norms, clipped=0, non_finite=int((~finite).sum()))
+        return ClippedRows(norms=norms, clipped=torch.zeros_like((~finite).sum()), non_finite=(~finite).sum())
 
     def rows(self) -> Tensor:
         """A copy of the started rows: float32 on the matrices' device, shape (rows, P), in order of the flat vector."""
@@ -214,15 +216,13 @@ class PerExampleGradients:
         return torch.stack([matrix.fingerprints() for matrix in self._matrices], dim=1)
 
     def norms_by_matrix(self) -> Tensor:
-        """Float64 on the CPU, shape (rows, matrices): the norms of the started rows in each matrix."""
+        """Float64 on the matrices' device, shape (rows, matrices): norms of the started rows in each matrix."""
         norms = [torch.linalg.vector_norm(matrix.rows, dim=(1, 2), dtype=torch.float64) for matrix in self._matrices]
-        return torch.stack(norms, dim=1).cpu()
+        return torch.stack(norms, dim=1)
 
-    def _clear(self, which: Tensor) -> None:
-        """Sets the rows where `which`, shape (rows,), is true to zero."""
-        if which.any():
-            for matrix in self._matrices:
-                matrix.rows[which.to(self.device)] = 0.0
+    def norms(self) -> Tensor:
+        """Float64 on the matrices' device, shape (rows,): norms of the started rows, by which they are clipped."""
+        return _whole(self.norms_by_matrix())
 
     def _require_sum_into(self, accumulator: Tensor) -> None:
         if accumulator.shape != (self.size,) or accumulator.dtype != torch.float64:
@@ -264,3 +264,8 @@ class PerExampleGradients:
             f"{self._names[index]} saw a tensor whose rows are not those of the micro-batch, so gradients cannot be "
             f"told apart by example: leave that module out of {self._tensors[index].setting}"
         )
+
+
+def _whole(by_matrix: Tensor) -> Tensor:
+    """The norms of rows, of which (rows, matrices) are given in each matrix."""
+    return by_matrix.square().sum(dim=1).sqrt()

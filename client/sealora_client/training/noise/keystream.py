@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sealora_common.entropy import Entropy
 
+KEY_BYTES = 32
 UNIFORM_BITS = 53
 """Random bits of one uniform number: as many as a float64 holds exactly."""
 
@@ -19,10 +20,10 @@ _ZEROS = memoryview(bytes(1 << 17))  # what is encrypted, a piece at a time; a p
 
 
 class Keystream:
-    """A stream of random bits under one key of 32 bytes drawn from `entropy`."""
+    """A stream of random bits under one key of `KEY_BYTES` drawn from `entropy`."""
 
     def __init__(self, entropy: Entropy) -> None:
-        self._stream = Cipher(algorithms.AES(entropy.bytes(32)), modes.CTR(bytes(16))).encryptor()
+        self._stream = Cipher(algorithms.AES(entropy.bytes(KEY_BYTES)), modes.CTR(bytes(16))).encryptor()
 
     def words(self, count: int) -> NDArray[np.uint64]:
         """The next `count` words of 64 random bits, shape (count,)."""

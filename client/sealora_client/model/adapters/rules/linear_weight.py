@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,13 +14,16 @@ from sealora_client.model.adapters.rules.trained_tensor import Forward, Sink, Tr
 
 
 class _CollectingLinear(torch.autograd.Function):
-    """y = x W^T whose backward hands (x, dL/dy) to a sink in place of computing a gradient of W."""
+    """y = x W^T whose backward hands (x, dL/dy) to a sink in place of computing a gradient of W.
+
+    x may be of fewer bits than W. It is kept until the backward pass as it is, and widened where it is used.
+    """
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, weight: Tensor, sink: Sink) -> Tensor:
         ctx.save_for_backward(inputs, weight)
         ctx.sink = sink
-        return nn.functional.linear(inputs, weight)
+        return nn.functional.linear(inputs.to(weight.dtype), weight)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -44,7 +49,7 @@ class LinearWeight(TrainedTensor):
     names_it: str = "lora.target_modules"
 
     @property
-    def module(self) -> nn.Linear:
+    def module(self) -> nn.Module:
         """The map."""
         return self.linear
 
@@ -94,3 +99,48 @@ class LinearWeight(TrainedTensor):
         # time, and norms and sums do not care.
         rows, columns = self.parameter.shape
         return bool(rows > columns)
+
+
+@dataclass(frozen=True)
+class InputWeight(LinearWeight):
+    """The weight of a map that a layer of PEFT's applies to its own inputs, such as LoRA's A.
+
+    PEFT widens the inputs of each layer to the adapter's float32 first, and so a copy of twice the size would be kept
+    for the backward pass of each layer, where one of the base model's 16 bits serves all that share it. Here they come
+    as they are, and the same values are multiplied.
+
+    Attributes:
+        layer: PEFT's. It has no dropout, which would be drawn in the inputs' precision.
+    """
+
+    layer: nn.Module = field(kw_only=True)
+
+    @property
+    def module(self) -> nn.Module:
+        """The layer."""
+        return self.layer
+
+    def forward(self, sink: Sink, inner: Forward) -> Forward:
+        """The layer's own, in which the map gives the sink x and dL/dy."""
+        collecting = super().forward(sink, self.linear.forward)
+
+        def forward(*given: Any, **named: Any) -> Tensor:
+            with _set(self.layer, "cast_input_dtype_enabled", False), _set(self.linear, "forward", collecting):
+                return inner(*given, **named)
+
+        return forward
+
+
+@contextmanager
+def _set(module: nn.Module, name: str, value: object) -> Iterator[None]:
+    """Within it the module's own attribute of that name is `value`."""
+    own = module.__dict__
+    there, before = name in own, own.get(name)
+    own[name] = value
+    try:
+        yield
+    finally:
+        if there:
+            own[name] = before
+        else:
+            del own[name]
