@@ -24,10 +24,12 @@ from sealora_server.view.quantities import (
 _MOST_SITES_LISTED = 24
 
 WHAT_WORTH_IS = (
-    "Worth: so many steps without noise lower a loss as far that curves alike in all directions; at best if all records "
-    f"pull one way, as a rule if their mean is {AGREEMENT:g} of that long. Fewer steps also walk less far: a quarter of "
-    "the recipe's, and four, is the least that is recommended. It orders choices; what a run learns, noise does not tell."
+    "Worth: so many steps without noise lower a loss as far that curves alike in all directions; at best if all "
+    f"records pull one way, as a rule if their mean is {AGREEMENT:g} of that long. Fewer steps also walk less far: a "
+    "quarter of the recipe's, and four, is the least that is recommended. It orders choices; what a run learns, noise "
+    "does not tell."
 )
+_HEADS = ("compute", "rounds", "steps of\neach", "q", "a step\ndraws", "noise,\nC/N", "worth\nat best", "as a\nrule")
 
 
 def print_plan(planned: PlannedRun, console: Console) -> None:

@@ -13,6 +13,7 @@ from sealora_common.errors import RecipeError, SealoraError
 from sealora_common.privacy.noise_law import Outlook, outlook
 from sealora_common.recipe import Recipe
 from sealora_common.records.site_time import SiteTime
+from sealora_common.show.safe_text import safe_text
 from sealora_server.simulation.sites import simulated_sites
 
 _MOST_SITES = 1000
@@ -128,7 +129,7 @@ def _numbers(option: str, text: str) -> list[int]:
     parts = [part for part in re.split(r"[\s,;]+", text) if part]
     if not parts or not all(re.fullmatch(r"[0-9]{1,13}", part) and 1 <= int(part) <= _MOST_UNITS for part in parts):
         raise RecipeError(
-            f"--{option}: {text!r} is no list of numbers: give whole numbers of 1 or more, as in --{option} "
-            f"2900,2371,3558 or --{option} 2900 --{option} 2371"
+            f"--{option}: {safe_text(text, 40)!r} is no list of numbers: give whole numbers of 1 or more, as in "
+            f"--{option} 2900,2371,3558 or --{option} 2900 --{option} 2371"
         )
     return [int(part) for part in parts]

@@ -2,9 +2,9 @@
 
 Compute is q times the number of steps: how often a record is worked through. Noise for the same epsilon rises slowly
 with q while the records of a step rise with it, so fewer and larger steps carry far less noise for the same compute.
-Fewer steps also walk less far unless each is made longer, and a step cannot be made longer without end, nor can a run of
-one or two correct its way: the recommendation keeps at least a quarter of the recipe's steps and no fewer than four, and
-among those takes what `worth` puts highest if records agree as they do as a rule.
+Fewer steps also walk less far unless each is made longer, and a step cannot be made longer without end, nor can a run
+of one or two correct its way: the recommendation keeps at least a quarter of the recipe's steps and no fewer than four,
+and among those takes what `worth` puts highest if records agree as they do as a rule.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ def advice(choices: Sequence[Alternative], usual: int, fewest: int) -> str:
     at_best = max(worth(choice.step, fewest) for choice in fitting)
     if at_best < LEAST:
         return (
-            f"First gather {own.recipe.data.unit}s: for the same compute no run of {fewest_steps(own)} steps or more is "
-            f"worth more than {at_best:.2g} steps without noise at best."
+            f"First gather {own.recipe.data.unit}s: for the same compute no run of {fewest_steps(own)} steps or more "
+            f"is worth more than {at_best:.2g} steps without noise at best."
         )
     if best is None:
         return (

@@ -6,20 +6,20 @@ at the best learning rate, by
     1 / (1 + |n|^2 / |g|^2)
 
 of what the step along g alone lowers it by: what is gained goes with |g|^2, what is lost with |g|^2 + |n|^2 (McCandlish
-et al. 2018, arXiv:1812.06162, eq. 2.7 with H a multiple of the identity, where the noise is that of small batches; here
-it is the mechanism's, |n|^2 = P sigma_step^2). Summed over a run's steps: it is worth so many steps without noise. While
-noise outweighs records this is also the squared ratio of the way that the records pull, T |g|, to that on which noise
-wanders, sqrt(T) |n|.
+et al. 2018, arXiv:1812.06162, eq. 2.7 with H a multiple of the identity; there the noise is that of small batches, here
+it is the mechanism's, |n|^2 = P times the variance on each parameter). Summed over a run's steps: it is worth so many
+steps without noise. While noise outweighs records this is also the squared ratio of the way that the records pull,
+T |g|, to that on which noise wanders, sqrt(T) |n|.
 
 |g| is not known before training. At best, when all gradients are clipped and pull one way, it is the step's `reach`:
 no run is worth more in this model. As a rule records agree less. `AGREEMENT` is what the demo's do late: the mean
 clipped gradient of its three hospitals is 0.5 of the longest that it could be at the start, and 0.2 to 0.3 of it after
-the six steps of `tests/benchmarks/utility.py` (inner products of disjoint halves of samples, at one site 0.60, then 0.27
-to 0.43, between sites 0.45, then 0.07 to 0.13).
+the six steps of `tests/benchmarks/utility.py` (by inner products of disjoint halves of samples: at one site 0.60, then
+0.27 to 0.43; between sites 0.45, then 0.07 to 0.13).
 
 What this is not: a learning curve. A model whose loss is flat in most directions bears noise in those for nothing, so
-it may learn from far less than a whole step (the demo, worth 0.97 at best, recovers 80 % of what it learns without
-noise); clipping, the sampling of the records themselves and a learning rate that is not the best take more. It
+it may learn from far less than a whole step (the demo under `distributed`, worth 0.94 at best, recovers 90 % of what it
+learns without noise); clipping, the sampling of the records themselves and a learning rate that is not the best take more. It
 orders choices, and it tells the hopeless: recipes of docs/demo.md that learned are worth 0.13 and more at best, and one
 that is worth `LEAST` walks at best a hundredth of its squared way where the records pull.
 """
@@ -78,11 +78,11 @@ def drowned(recipe: Recipe, units: Sequence[int], parameters: int, *, condition:
         return None
     noun = f"{recipe.data.unit}s"
     return (
-        f"noise drowns the {noun}: {condition}a step draws {_short(drawn)} of all sites' {sum(units):,} {noun}, and its "
-        f"noise on {parameters:,} parameters is as long as {_short(step.as_many_units(parameters))} that pull one way, "
-        f"so all {step.steps} steps are worth at best {_short(at_best)} steps without noise, where {LEAST:g} is the "
-        f"least that may teach anything: gather {_short(_factor(step, parameters))} times as many {noun}, or agree on a "
-        "larger training.sample_rate"
+        f"noise drowns the {noun}: {condition}a step draws {_short(drawn)} of all sites' {sum(units):,} {noun}, and "
+        f"its noise on {parameters:,} parameters is as long as {_short(step.as_many_units(parameters))} that pull one "
+        f"way, so all {step.steps} steps are worth at best {_short(at_best)} steps without noise, and below {LEAST:g} next to "
+        f"nothing is learned: gather {_short(_factor(step, parameters))} times as many {noun}, or agree on a larger "
+        "training.sample_rate"
     )
 
 
