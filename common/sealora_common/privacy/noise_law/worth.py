@@ -80,9 +80,9 @@ def drowned(recipe: Recipe, units: Sequence[int], parameters: int, *, condition:
     return (
         f"noise drowns the {noun}: {condition}a step draws {_short(drawn)} of all sites' {sum(units):,} {noun}, and "
         f"its noise on {parameters:,} parameters is as long as {_short(step.as_many_units(parameters))} that pull one "
-        f"way, so all {step.steps} steps are worth at best {_short(at_best)} steps without noise, and below {LEAST:g} next to "
-        f"nothing is learned: gather {_short(_factor(step, parameters))} times as many {noun}, or agree on a larger "
-        "training.sample_rate"
+        f"way, so all {step.steps} steps are worth at best {_short(at_best)} steps without noise, and below {LEAST:g} "
+        f"next to nothing is learned: gather {_short(_factor(step, parameters))} times as many {noun}, or agree on a "
+        "larger training.sample_rate"
     )
 
 
