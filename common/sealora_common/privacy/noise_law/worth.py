@@ -20,8 +20,8 @@ the six steps of `tests/benchmarks/utility.py` (by inner products of disjoint ha
 What this is not: a learning curve. A model whose loss is flat in most directions bears noise in those for nothing, so
 it may learn from far less than a whole step (the demo under `distributed`, worth 0.94 at best, recovers 90 % of what it
 learns without noise); clipping, the sampling of the records themselves and a learning rate that is not the best take
-more. It orders choices, and it tells the hopeless: recipes of docs/demo.md that learned are worth 0.13 and more at best,
-and one that is worth `LEAST` walks at best a hundredth of its squared way where the records pull.
+more. It orders choices, and it tells the hopeless: recipes of docs/demo.md that learned are worth 0.13 and more at
+best, and one that is worth `LEAST` walks at best a hundredth of its squared way where the records pull.
 """
 
 from __future__ import annotations
