@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
 import yaml
 
+from sealora_client.check.site_times import site_times
 from sealora_client.data.load import examples_of, load_data, read_records_of
 from sealora_client.data.record import Record
 from sealora_client.model.adapted import AdaptedModel, adapted_model
@@ -14,10 +16,11 @@ from sealora_client.model.device import gpu_count
 from sealora_client.model.fetch import locate_base
 from sealora_client.model.generate import complete
 from sealora_client.model.model_files import digest_of
+from sealora_client.model.outline import outlined_layout
 from sealora_client.site.directory import Site
 from sealora_client.site.policy import SitePolicy
 from sealora_client.training.gradients.batch_invariance import require_batch_invariant
-from sealora_common.adapter import Tensors, adapter_kind
+from sealora_common.adapter import AdapterLayout, Tensors, adapter_kind
 from sealora_common.entropy import site_entropy
 from sealora_common.errors import BudgetError, RecipeError
 from sealora_common.identity import Identity
@@ -26,13 +29,14 @@ from sealora_common.privacy.plan import privacy_plan
 from sealora_common.privacy.several_sites import at_several_sites
 from sealora_common.recipe import Recipe
 from sealora_common.records.completions import Completion
+from sealora_common.records.site_time import SiteTime
 from sealora_common.roster import Roster
 from sealora_common.round.groups import smallest_group
 from sealora_common.storage.durable import write_atomically
 
 
 class SimulatedSites:
-    """What `sealora simulate` asks of the installed site package."""
+    """What `sealora simulate` and `sealora plan` ask of the installed site package."""
 
     @staticmethod
     def check(recipe: Recipe) -> None:
@@ -53,6 +57,37 @@ class SimulatedSites:
             records = read_records_of(Path(data), recipe)
             _require_units(name, recipe, len(records.train_set))
         privacy_plan(recipe, len(sites))
+
+    @staticmethod
+    def units(recipe: Recipe) -> dict[str, int]:
+        """How many units (records, persons) each site trains on, of those whose file is here. Needs no model.
+
+        Raises:
+            DataError: a site's data cannot be used.
+        """
+        here = {name: Path(path) for name, path in recipe.sites.simulated.items() if Path(path).exists()}
+        found = {name: read_records_of(path, recipe) for name, path in here.items()}
+        persons = recipe.data.unit == "person"
+        return {name: len(each.train_set if persons else each.train) for name, each in found.items()}
+
+    @staticmethod
+    def outlined_layout(recipe: Recipe) -> AdapterLayout | None:
+        """Names and shapes of the adapter; None if the base model is not here.
+
+        Raises:
+            ModelError: the base model takes no such adapter.
+        """
+        return outlined_layout(recipe)
+
+    @staticmethod
+    def times(recipe: Recipe, units: Mapping[str, int]) -> list[SiteTime] | None:
+        """What the work of sites with so many units takes on this machine; None without their files and the model.
+
+        Raises:
+            DataError: a site's data cannot be used.
+            ModelError: the model cannot be, with this recipe.
+        """
+        return site_times(recipe, units)
 
     @staticmethod
     def resolve(recipe: Recipe) -> Recipe:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -34,6 +34,8 @@ from sealora_common.recipe import Recipe
 from sealora_common.show.duration_text import duration_text
 from sealora_common.show.size_text import size_text
 
+Clock = Callable[[], float]
+
 _NOISE_DRAWS = 100_000
 _COMFORTABLE = 0.5  # of the recipe's training_timeout
 
@@ -52,20 +54,29 @@ class DryRun:
     forward: float
     noise: float
 
-    def round_seconds(self, recipe: Recipe, workload: Workload) -> float:
-        """An estimate for a whole round of training with an evaluation."""
+    def step_seconds(self, recipe: Recipe, workload: Workload, units: int | None = None) -> float:
+        """An estimate for a step of training, over `units` of the lengths that `workload` has, or over its own."""
         training, kept = recipe.training, recipe.privacy.records_per_person
+        likeness = 1.0 if units is None else units / len(workload.train)
         used: dict[int, float] = defaultdict(float)
         for unit in workload.train.units:
             share = min(len(unit), kept) / len(unit)
             for length in (padded_length(example.length) for example in unit):
                 used[length] += share
-        drawn = [training.sample_rate * count for count in used.values()]
+        drawn = [training.sample_rate * likeness * count for count in used.values()]
         # Dummies fill up the last micro-batch of each length, half of it on average.
         dummies = (training.micro_batch_size - 1) / 2
         batches = sum((count + min(1.0, count) * dummies) / training.micro_batch_size for count in drawn)
-        evaluation = _count_batches(workload.heldout, training.micro_batch_size) * self.forward
-        return training.steps_per_round * (batches * self.batch + self.noise) + evaluation
+        return batches * self.batch + self.noise
+
+    def evaluation_seconds(self, recipe: Recipe, workload: Workload) -> float:
+        """An estimate for an evaluation."""
+        return _count_batches(workload.heldout, recipe.training.micro_batch_size) * self.forward
+
+    def round_seconds(self, recipe: Recipe, workload: Workload, units: int | None = None) -> float:
+        """An estimate for a whole round of training with an evaluation."""
+        steps = recipe.training.steps_per_round * self.step_seconds(recipe, workload, units)
+        return steps + self.evaluation_seconds(recipe, workload)
 
 
 def check_dry_run(recipe: Recipe, model: AdaptedModel, workload: Workload, roster_size: int) -> Iterator[Finding]:
@@ -73,7 +84,7 @@ def check_dry_run(recipe: Recipe, model: AdaptedModel, workload: Workload, roste
     try:
         with model.lock:
             require_batch_invariant(model, recipe)
-            trial = _try(recipe, model, workload, roster_size)
+            trial = try_round(recipe, model, workload, roster_size)
     except (torch.OutOfMemoryError, MemoryError):
         yield failed(
             "memory",
@@ -89,17 +100,24 @@ def check_dry_run(recipe: Recipe, model: AdaptedModel, workload: Workload, roste
     yield _on_time(recipe, trial.round_seconds(recipe, workload))
 
 
-def _try(recipe: Recipe, model: AdaptedModel, workload: Workload, roster_size: int) -> DryRun:
+def try_round(
+    recipe: Recipe, model: AdaptedModel, workload: Workload, roster_size: int, clock: Clock = time.perf_counter
+) -> DryRun:
+    """Does and times the pieces, by a clock in seconds. The caller holds `model.lock` where others may use the model.
+
+    Raises:
+        SealoraError: the recipe cannot be trained with this model and these records.
+    """
     size, plan = recipe.training.micro_batch_size, privacy_plan(recipe, roster_size).training
     heldout = _typical(workload.heldout, 1)
-    _gradients(plan, recipe, model, _typical(workload.train, size))  # a start takes longer, and is not counted
-    batch = _gradients(plan, recipe, model, _typical(workload.train, size))
+    _gradients(plan, recipe, model, _typical(workload.train, size), clock)  # a start takes longer, and is not counted
+    batch = _gradients(plan, recipe, model, _typical(workload.train, size), clock)
     metric = federation_metric(recipe)
     metric.measure(model, heldout, recipe)
-    started = time.perf_counter()
+    started = clock()
     metric.measure(model, heldout, recipe)
     wait_for(model.device)
-    return DryRun(batch, time.perf_counter() - started, _noise(plan, recipe, model))
+    return DryRun(batch, clock() - started, _noise(plan, recipe, model, clock))
 
 
 def _typical(population: Population, count: int) -> Population:
@@ -114,7 +132,7 @@ def _count_batches(population: Population, size: int) -> int:
     return sum(1 for _ in micro_batches([example for unit in population.units for example in unit], size))
 
 
-def _gradients(plan: TrainingPlan, recipe: Recipe, model: AdaptedModel, population: Population) -> float:
+def _gradients(plan: TrainingPlan, recipe: Recipe, model: AdaptedModel, population: Population, clock: Clock) -> float:
     """Seconds for the clipped sum over all of `population`."""
     every = replace(plan, event=replace(plan.event, sample_rate=1.0))
     layout = adapter_kind(recipe).trained(model.layout, 1)
@@ -128,19 +146,19 @@ def _gradients(plan: TrainingPlan, recipe: Recipe, model: AdaptedModel, populati
         entropy=SystemEntropy(),
     )
     with sums:
-        started = time.perf_counter()
+        started = clock()
         sums.draw()
         wait_for(model.device)
-        return time.perf_counter() - started
+        return clock() - started
 
 
-def _noise(plan: TrainingPlan, recipe: Recipe, model: AdaptedModel) -> float:
+def _noise(plan: TrainingPlan, recipe: Recipe, model: AdaptedModel, clock: Clock) -> float:
     """Seconds for one step's noise, from a part of it."""
     size = adapter_kind(recipe).trained(model.layout, 1).size
     draws = min(size, _NOISE_DRAWS)
-    started = time.perf_counter()
+    started = clock()
     training_of(recipe).noise(plan, draws, SystemEntropy())
-    return (time.perf_counter() - started) * size / draws
+    return (clock() - started) * size / draws
 
 
 def _on_time(recipe: Recipe, seconds: float) -> Finding:

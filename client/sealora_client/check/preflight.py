@@ -69,6 +69,7 @@ def _with_recipe(agreement: Agreement, recipe: Recipe, trial: bool) -> Iterator[
 
 def _on_training(agreement: Agreement, recipe: Recipe) -> Iterator[Finding]:
     from sealora_client.check.dry_run import check_dry_run
+    from sealora_client.check.noise import check_noise
     from sealora_client.check.workload import Workload
     from sealora_client.model.adapted import adapted_model
 
@@ -85,4 +86,5 @@ def _on_training(agreement: Agreement, recipe: Recipe) -> Iterator[Finding]:
         yield failed("training", str(error))
         return
     yield from workload.check(recipe)
+    yield from check_noise(recipe, model, workload, roster_size)
     yield from check_dry_run(recipe, model, workload, roster_size)

@@ -92,13 +92,6 @@ class Workload:
             yield tell("records", self.warning)
         for remark in self.remarks:
             yield warned("records", remark)
-        drawn = recipe.training.sample_rate * len(self.train)
-        if drawn < 1:
-            yield warned(
-                "records",
-                f"a step draws {drawn:.2g} of them on average, which noise drowns: add records, or agree on a larger "
-                "training.sample_rate",
-            )
         try:
             mechanism_of(recipe).require_units(recipe, max(len(self.train), len(self.heldout)))
         except BudgetError as error:

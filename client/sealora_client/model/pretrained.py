@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from sealora_common.errors import ModelError
 
@@ -41,6 +42,20 @@ def load_model(directory: Path, **options: Any) -> PreTrainedModel:
             f"the base model in {directory} lacks weights of a causal language model ({lacking[0]}{more}), as one that "
             "was saved as a classifier or without its head does: use the model with its output layer, or save it whole"
         )
+    return model
+
+
+def outline_of(directory: Path) -> PreTrainedModel:
+    """The causal language model in `directory` without its weights: modules and shapes, on the device `meta`.
+
+    Raises:
+        ModelError: it needs code of its own.
+        Exception: whatever a damaged configuration makes the libraries raise.
+    """
+    configuration = _without_code(AutoConfig, directory, {})
+    maker: Any = AutoModelForCausalLM
+    with torch.device("meta"):
+        model: PreTrainedModel = maker.from_config(configuration, trust_remote_code=False)
     return model
 
 

@@ -219,6 +219,18 @@ class ContributionLayout:
             return survivors * self.clip_range
         return self.grid.sum_limit(survivors) * self.clip_norm / self.grid.grid_steps
 
+    def expected_batch(self, total_weight: float) -> float:
+        """Units that a distributed sum of sites of this weight together is taken to hold, whatever was drawn.
+
+        A weight is a site's units over the cap, so this is q times all sites' units.
+        """
+        return self.expected * total_weight
+
+    def mean_of_grid_step(self, total_weight: float) -> float:
+        """What one grid step of a distributed sum is in the mean gradient, for sites of this weight together."""
+        steps = 1 if self.grid is None else self.grid.grid_steps
+        return self.clip_norm / steps / self.expected_batch(total_weight)
+
     def _encode_body(self, contribution: Contribution, entropy: Entropy) -> tuple[Words, float]:
         """The vector's words, and which part of a delta was clipped."""
         if self.grid is not None:
@@ -239,14 +251,12 @@ class ContributionLayout:
             return weighted_sum / total_weight, None
         limit = self.grid.sum_limit(count)
         values = np.clip(self.grid.decode(body), -limit, limit)
-        # A weight is a site's units over the cap, so this is q times all sites' units: the expected batch.
-        expected = self.expected * total_weight
-        scale = self.clip_norm / self.grid.grid_steps / expected
-        mean_gradient = values[: self.parameters].astype(np.float64) * scale
+        mean_gradient = values[: self.parameters].astype(np.float64) * self.mean_of_grid_step(total_weight)
         if not self.votes:
             return -mean_gradient, None
         low, high = _TALLY_RANGES["unclipped"]
-        return -mean_gradient, min(high, max(low, unclipped_share(float(values[-1]), self.grid.grid_steps, expected)))
+        share = unclipped_share(float(values[-1]), self.grid.grid_steps, self.expected_batch(total_weight))
+        return -mean_gradient, min(high, max(low, share))
 
     @property
     def _fixed_point(self) -> FixedPoint:

@@ -27,6 +27,7 @@ from sealora_common.show.console import SafeConsole, tell_error
 from sealora_common.storage.own_files import keep_to_this_account
 from sealora_server.cli.audit import audit
 from sealora_server.cli.fault import fault
+from sealora_server.cli.plan import plan
 from sealora_server.cli.roster import roster_cli
 from sealora_server.cli.server import server_cli
 from sealora_server.simulation.engine import Engine
@@ -35,6 +36,7 @@ cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 cli.add_typer(roster_cli, name="roster")
 cli.add_typer(server_cli, name="server")
+cli.command()(plan)
 cli.command()(audit)
 cli.command()(fault)
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol
 
-from sealora_common.adapter import Tensors
+from sealora_common.adapter import AdapterLayout, Tensors
 from sealora_common.errors import SealoraError
 from sealora_common.recipe import Recipe
 from sealora_common.records.completions import Completion
 from sealora_common.records.names import SITES
+from sealora_common.records.site_time import SiteTime
 from sealora_common.roster import Roster
 from sealora_server.run.store import RunStore
 
@@ -22,6 +24,12 @@ class SimulatedSitesLike(Protocol):
 
     @staticmethod
     def check(recipe: Recipe) -> None: ...
+    @staticmethod
+    def units(recipe: Recipe) -> dict[str, int]: ...
+    @staticmethod
+    def outlined_layout(recipe: Recipe) -> AdapterLayout | None: ...
+    @staticmethod
+    def times(recipe: Recipe, units: Mapping[str, int]) -> list[SiteTime] | None: ...
     @staticmethod
     def resolve(recipe: Recipe) -> Recipe: ...
     @staticmethod
