@@ -13,6 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from sealora_client.model.base_checks import check_quantization, check_weights
 from sealora_client.model.causality import check_architecture, check_causality
+from sealora_client.model.device import chosen_device
 from sealora_client.model.model_files import check_directory
 from sealora_client.model.pretrained import load_model
 from sealora_common.errors import ModelError
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def load_base(section: ModelSection, directory: Path) -> PreTrainedModel:
-    """Loads the causal language model in `directory`, on CUDA where there is one and on the CPU otherwise.
+    """Loads the causal language model in `directory` on the device of `chosen_device`.
 
     All its parameters are frozen. With `nf4`, linear layers hold 4-bit NormalFloat weights with doubly quantised
     constants (QLoRA, Dettmers et al. 2023, arXiv:2305.14314) and compute in `compute_dtype`; the other layers,
@@ -36,7 +37,7 @@ def load_base(section: ModelSection, directory: Path) -> PreTrainedModel:
     check_architecture(directory)
     check_quantization(section, directory)
     transformers_logging.disable_progress_bar()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = chosen_device()
     compute_dtype: torch.dtype = getattr(torch, section.compute_dtype)
     options: dict[str, Any] = {}
     if section.quantization == "nf4":
@@ -79,7 +80,7 @@ def load_base(section: ModelSection, directory: Path) -> PreTrainedModel:
 def _attention(section: ModelSection) -> str:
     if section.attention != "flash_attention_2":
         return section.attention
-    if torch.cuda.is_available() and is_flash_attn_2_available() and section.compute_dtype != "float32":
+    if chosen_device().type == "cuda" and is_flash_attn_2_available() and section.compute_dtype != "float32":
         return section.attention
     log.warning(
         "model.attention: flash_attention_2 needs CUDA, the package flash-attn and a 16-bit compute_dtype; using sdpa"

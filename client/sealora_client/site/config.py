@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, field_validator
 
 from sealora_common.config import load_yaml
 from sealora_common.errors import PolicyError, UnreadableError
 from sealora_common.health.logs import LogFormat
 from sealora_common.network.address import server_url
+
+Device = Annotated[str, Field(pattern=r"^(cpu|cuda(:(0|[1-9][0-9]?))?)$")]
 
 
 class SiteConfig(BaseModel):
@@ -35,11 +37,23 @@ class SiteConfig(BaseModel):
     """`host:port` of the gRPC health service; null for none."""
     log_format: LogFormat = "text"
     """`text` for people, `json` for log collectors."""
+    devices: (
+        Annotated[StrictInt, Field(ge=1, le=64)] | Annotated[tuple[Device, ...], Field(min_length=1, max_length=64)]
+    ) = 1
+    """What the site computes on: how many GPUs, or, on a machine without one, how many processes share its CPU out; or
+    their names, `[cuda:0, cuda:1]`. The site's own process is on the first, a worker on each other one."""
 
     @field_validator("server")
     @classmethod
     def _is_an_address(cls, value: str | None) -> str | None:
         return None if value is None else server_url(value)
+
+    @field_validator("devices")
+    @classmethod
+    def _are_of_one_kind(cls, value: int | tuple[str, ...]) -> int | tuple[str, ...]:
+        if not isinstance(value, int) and len({name.partition(":")[0] for name in value}) > 1:
+            raise ValueError("a CPU and a GPU round otherwise: name devices of one kind")
+        return value
 
     @classmethod
     def load(cls, path: Path) -> SiteConfig:

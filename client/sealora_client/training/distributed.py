@@ -14,6 +14,7 @@ from sealora_client.data.population import Population
 from sealora_client.ledger import Leave
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.training.clipped_sum import ClippedSum
+from sealora_client.training.devices.group import DeviceGroup
 from sealora_client.training.noise.skellam import skellam
 from sealora_client.training.payment import require_paid
 from sealora_client.training.round_training import Release, RoundTraining, TrainedRound
@@ -40,12 +41,22 @@ class DistributedTraining(RoundTraining):
         clip_norm: float,
         leave: Leave | None,
         entropy: Entropy,
+        devices: DeviceGroup | None = None,
     ) -> TrainedRound:
         """As the base says; the adapter is left as it is."""
         grid = _grid(plan)
         require_paid(plan, leave, recipe=recipe, round_number=round_number)
         layout = adapter_kind(recipe).trained(model.layout, round_number)
-        sums = ClippedSum(model, layout, population, plan=plan, recipe=recipe, clip_norm=clip_norm, entropy=entropy)
+        sums = ClippedSum(
+            model,
+            layout,
+            population,
+            plan=plan,
+            recipe=recipe,
+            clip_norm=clip_norm,
+            entropy=entropy,
+            devices=devices,
+        )
         with sums:
             total = sums.draw().cpu().numpy()
         # Bounding coordinates brings two sums no further apart, so the sensitivity stays what it is.

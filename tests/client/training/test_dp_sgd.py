@@ -17,6 +17,7 @@ from sealora_client.data.example import Example
 from sealora_client.data.population import Population
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.training import clipped_sum, dp_sgd
+from sealora_client.training.clipped_groups import ClippedGroups, Group, GroupFigures
 from sealora_common.entropy import Entropy, SeededEntropy
 from sealora_common.privacy.mechanisms.local import LOCAL_GRID_STEPS
 
@@ -181,15 +182,16 @@ def test_units_are_sampled_at_the_rate_independently_of_each_other_and_of_other_
     drawn = np.zeros((steps, count), dtype=bool)
     step = 0
 
-    def seen(self: Any, units: Sequence[Sequence[Example]], total: torch.Tensor) -> None:
-        for unit in units:
+    def seen(self: Any, group: Group, total: torch.Tensor) -> GroupFigures:
+        for unit in group.units:
             drawn[step, len(unit[0].tokens) - 2] = True
+        return GroupFigures([], 0, 0, 0)
 
     def stepped(done: int, of: int) -> None:
         nonlocal step
         step = done
 
-    monkeypatch.setattr(clipped_sum.ClippedSum, "_add", seen)
+    monkeypatch.setattr(ClippedGroups, "add", seen)
     without_noise(monkeypatch)
     training = {**SGD, "sample_rate": rate, "steps_per_round": steps}
     train(model, recipe_for(base, training=training), examples, on_step=stepped)
