@@ -23,7 +23,8 @@ it, and the site's log says it in one sentence. It is started again in the backg
 bounded. A device that cannot be used at the start is told then, before the site joins.
 
 What is opened. Two anonymous pipes a worker, which nobody else can name; no socket, no port, no file, no shared memory
-with a name. A worker ends as its pipe does, and so with the site's process, however that ends.
+with a name. A worker ends as its pipe does, and so with the site's process, however that ends. (A base model's template
+is rendered in a process of its own, as in the site's process; that one ends with the worker.)
 
 Why not torch.distributed. Its gloo (torch 2.13) makes every process listen on a TCP port, on the loopback interface at
 best, for as long as it lives, and knows its peer by nothing but a small number that the first to connect sends: a

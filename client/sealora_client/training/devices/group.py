@@ -235,16 +235,15 @@ class DeviceGroup:
         place.is_ready = True
 
     def _lose(self, place: _Place, error: WorkerLostError) -> None:
-        assert place.worker is not None  # noqa: S101 (it was lost now)
-        pid = place.worker.pid
+        process = "no process" if place.worker is None else f"process {place.worker.pid}"
         self._end(place)
         goes_on = (
             "it is started again" if place.starts < STARTS else "the site goes on without it: start the site again"
         )
         log.error(
-            "devices: %s, process %d, %s: what it had in hand is computed by the site's own process, and %s",
+            "devices: %s, %s, %s: what it had in hand is computed by the site's own process, and %s",
             place.name,
-            pid,
+            process,
             error,
             goes_on,
         )

@@ -32,6 +32,9 @@ class WorkerProcess:
     Args:
         device: `cpu`, `cuda:0`, ...
         threads: of the CPU.
+
+    Raises:
+        WorkerLostError: it cannot be started.
     """
 
     def __init__(self, device: str, threads: int) -> None:
@@ -39,13 +42,16 @@ class WorkerProcess:
         self._owner = os.getpid()
         kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_KINDS)}
         places = os.pathsep.join(filter(None, sys.path))
-        process = subprocess.Popen(  # noqa: S603 (this Python, and a module of ours)
-            [sys.executable, "-P", "-m", "sealora_client.training.devices.worker", device, str(threads)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**kept, "PYTHONPATH": places, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
-        )
+        try:
+            process = subprocess.Popen(  # noqa: S603 (this Python, and a module of ours)
+                [sys.executable, "-P", "-m", "sealora_client.training.devices.worker", device, str(threads)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={**kept, "PYTHONPATH": places, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
+            )
+        except OSError as error:
+            raise WorkerLostError(f"cannot be started ({error.strerror or type(error).__name__})") from None
         self._process = process
         assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 (pipes were asked for)
         self._channel = Channel(os.dup(process.stdout.fileno()), os.dup(process.stdin.fileno()))
