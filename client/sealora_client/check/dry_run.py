@@ -22,6 +22,7 @@ from sealora_client.check.workload import Workload
 from sealora_client.data.population import Population
 from sealora_client.evaluation.choice import federation_metric
 from sealora_client.model.adapted import AdaptedModel
+from sealora_client.model.device import chosen_device
 from sealora_client.model.fixed_shape import micro_batches, padded_length
 from sealora_client.training.choice import training_of
 from sealora_client.training.clipped_sum import ClippedSum
@@ -53,8 +54,8 @@ class DryRun:
     forward: float
     noise: float
 
-    def round_seconds(self, recipe: Recipe, workload: Workload) -> float:
-        """An estimate for a whole round of training with an evaluation."""
+    def round_seconds(self, recipe: Recipe, workload: Workload, devices: int = 1) -> float:
+        """An estimate for a whole round of training with an evaluation, whose sums so many devices share out."""
         training, kept = recipe.training, recipe.privacy.records_per_person
         used: dict[int, float] = defaultdict(float)
         for unit in workload.train.units:
@@ -66,10 +67,12 @@ class DryRun:
         dummies = (training.micro_batch_size - 1) / 2
         batches = sum((count + min(1.0, count) * dummies) / training.micro_batch_size for count in drawn)
         evaluation = _count_batches(workload.heldout, training.micro_batch_size) * self.forward
-        return training.steps_per_round * (batches * self.batch + self.noise) + evaluation
+        return training.steps_per_round * (batches / devices * self.batch + self.noise) + evaluation
 
 
-def check_dry_run(recipe: Recipe, model: AdaptedModel, workload: Workload, roster_size: int) -> Iterator[Finding]:
+def check_dry_run(
+    recipe: Recipe, model: AdaptedModel, workload: Workload, roster_size: int, devices: int = 1
+) -> Iterator[Finding]:
     """Computes the gradients of one micro-batch and evaluates another. Nothing is charged, nothing leaves."""
     try:
         with model.lock:
@@ -87,7 +90,7 @@ def check_dry_run(recipe: Recipe, model: AdaptedModel, workload: Workload, roste
         return
     left = free_memory()
     yield passed("memory", f"training peaked at {size_text(_peak())}; {size_text(left)} are free now")
-    yield _on_time(recipe, trial.round_seconds(recipe, workload))
+    yield _on_time(recipe, trial.round_seconds(recipe, workload, devices))
 
 
 def _try(recipe: Recipe, model: AdaptedModel, workload: Workload, roster_size: int) -> DryRun:
@@ -151,7 +154,7 @@ def _finish(model: AdaptedModel) -> None:
 
 def _peak() -> int:
     """Bytes at the peak: on the GPU if there is one, else of this process."""
-    if torch.cuda.is_available():
+    if chosen_device().type == "cuda":
         return int(torch.cuda.max_memory_allocated())
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
