@@ -66,5 +66,5 @@ def test_those_that_are_not_there_are_named(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(ModelError, match=r"^site\.yaml: devices: cuda:1 is asked for, but this machine has 1 GPU: "):
         device_names(2)
     machine_with(monkeypatch, 0)
-    with pytest.raises(ModelError, match="cuda:0 is asked for, but this machine has no GPU that torch can use: "):
+    with pytest.raises(ModelError, match=r"cuda:0 is asked for, but this machine has no GPU that torch can use: "):
         device_names(["cuda"])

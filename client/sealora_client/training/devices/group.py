@@ -125,7 +125,9 @@ class DeviceGroup:
         """
         self._look_after()
         self._samples += 1
-        workers: list[_Place | None] = [None, *(place for place in self._places if place.is_ready)]
+        workers: list[_Place | None] = [None]
+        if own.terms.recipe == self._recipe:  # what was not tried on all devices is done on this one
+            workers += [place for place in self._places if place.is_ready]
         share_of = [range(first, len(groups), len(workers)) for first in range(len(workers))]
         for place, share in zip(workers, share_of, strict=True):
             if place is not None and share:
@@ -199,7 +201,7 @@ class DeviceGroup:
 
     def _look_after(self) -> None:
         """Starts what was lost, and takes in what has become ready; waits for nothing."""
-        for place in self._places:
+        for place in self._places if self._recipe is not None else ():
             try:
                 if place.worker is None and place.starts < STARTS:
                     self._ask(place)

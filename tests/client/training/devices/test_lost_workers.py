@@ -111,6 +111,7 @@ def test_a_worker_that_is_killed_or_hangs_in_the_midst_changes_no_bit(
     recipe = device_recipe(base, privacy={"mechanism": mechanism})
     ready_again(two, model, base)
     alone = trained(model, recipe, UNITS, None)
+    two.prepare(recipe)
     (pid,) = two.pids
     with monkeypatch.context() as patch:
         patch.setattr(two, "_patience", 1.0)

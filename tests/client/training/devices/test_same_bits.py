@@ -69,6 +69,7 @@ def test_two_devices_train_the_round_of_one(
     sections, population = WAYS[way]
     recipe, units = device_recipe(base, **sections), population()
     alone = [trained(model, recipe, units, None, round_number=number) for number in (1, 2)]
+    two.prepare(recipe)
     all_groups = len(computed)
     shared = [trained(model, recipe, units, two, round_number=number) for number in (1, 2)]
     assert all(same(one, other) for one, other in zip(alone, shared, strict=True))
@@ -106,6 +107,7 @@ def test_so_do_samples_of_fewer_groups_than_devices(
 ) -> None:
     recipe = device_recipe(base, **WAYS[way][0])
     units = Population.of(records())
+    two.prepare(recipe)
     monkeypatch.setattr(clipped_sum, "poisson_batch", lambda *_: np.array(drawn, dtype=np.int64))
     assert same(trained(model, recipe, units, two), trained(model, recipe, units, None))
 
@@ -120,11 +122,26 @@ def test_samples_and_noise_are_drawn_here_and_once(model: AdaptedModel, base: Pa
 
     asked: list[list[int]] = []
     recipe = device_recipe(base)
+    two.prepare(recipe)
     for devices in (None, two):
         asked.append([])
         trained(model, recipe, Population.of(records()), devices, entropy=Counted("s"))
     assert asked[0] == asked[1]
     assert len(asked[0]) == 1 + 2 * recipe.training.steps_per_round  # masks; a sample and noise for each step
+
+
+def test_devices_that_were_not_tried_with_a_recipe_take_no_part_in_it(
+    model: AdaptedModel, base: Path, two: DeviceGroup, computed: list[Group]
+) -> None:
+    tried, another = device_recipe(base), device_recipe(base, training={"micro_batch_size": 3})
+    two.prepare(tried)
+    trained(model, another, Population.of(records()), None)
+    alone = len(computed)
+    trained(model, another, Population.of(records()), two)
+    assert len(computed) == 2 * alone
+    two.close()
+    trained(model, tried, Population.of(records()), two)
+    assert two.pids == []
 
 
 def test_a_device_that_rounds_otherwise_is_refused(
