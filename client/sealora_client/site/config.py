@@ -55,7 +55,7 @@ class SiteConfig(BaseModel):
     def _are_devices(cls, value: object) -> object:
         if isinstance(value, list | tuple):
             named = [name for name in value if isinstance(name, str) and _DEVICE.fullmatch(name)]
-            if len({name.partition(":")[0] for name in named}) > 1:
+            if len({name == "cpu" for name in named}) > 1:
                 raise ValueError("a CPU and a GPU round otherwise: name devices of one kind")
             is_sound = len(named) == len(value) and 1 <= len(value) <= _MOST_DEVICES
         else:
