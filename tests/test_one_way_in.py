@@ -32,6 +32,8 @@ INPUTS = {
     "client/sealora_client/data/templates/control.py: loads": "what the tokenizer's library writes of a loaded one",
     "client/sealora_client/data/templates/worker.py: loads": "what its own parent asks",
     "client/sealora_client/data/templates/worker.py: read": "the kernel's figures, before any template",
+    "client/sealora_client/training/devices/channel.py: HIGHEST_PROTOCOL": "of what it sends its own process",
+    "client/sealora_client/training/devices/channel.py: loads": "what its own process sends, over a pipe",
     "client/sealora_client/fleet/connection.py: FlowerError.from_json": "after `json_value`, same text",
 }
 OUTPUTS = {

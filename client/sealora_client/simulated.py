@@ -17,6 +17,7 @@ from sealora_client.model.fetch import locate_base
 from sealora_client.model.generate import complete
 from sealora_client.model.model_files import digest_of
 from sealora_client.model.outline import outlined_layout
+from sealora_client.site.config import SiteConfig
 from sealora_client.site.directory import Site
 from sealora_client.site.policy import SitePolicy
 from sealora_client.training.gradients.batch_invariance import require_batch_invariant
@@ -212,11 +213,21 @@ def _write_site(directory: Path, name: str, data: Path, recipe: Recipe, roster: 
         policy = policy.model_copy(update={"allow_groups_without_privacy": True})
     if recipe.adapter not in policy.adapters:
         policy = policy.model_copy(update={"adapters": (recipe.adapter,)})
+    described: dict[str, object] = {"name": name, "data": str(data), "coordinator": roster.coordinator_pin}
+    described |= _devices(directory / "site.yaml")
     files = {
         "policy.yaml": yaml.safe_dump(policy.model_dump(mode="json", exclude_unset=True), sort_keys=False),
         "recipe.yaml": yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
         "roster.json": roster.model_dump_json(indent=2),
-        "site.yaml": yaml.safe_dump({"name": name, "data": str(data), "coordinator": roster.coordinator_pin}),
+        "site.yaml": yaml.safe_dump(described),
     }
     for file, text in files.items():
         write_atomically(directory / file, text.encode())
+
+
+def _devices(file: Path) -> dict[str, object]:
+    """What a site's `site.yaml` says of devices: the machine's business, which no recipe knows."""
+    if not file.exists():
+        return {}
+    devices = SiteConfig.load(file).devices
+    return {} if devices == 1 else {"devices": devices if isinstance(devices, int) else list(devices)}

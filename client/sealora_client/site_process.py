@@ -45,9 +45,11 @@ def run_site(directory: Path, settings: SiteConfig, server: str, stop: StopFlag)
     from sealora_client.fleet.loop import FleetLoop
     from sealora_client.fleet.node_key import load_node_key
     from sealora_client.fleet.session_record import SessionRecord
+    from sealora_client.model.device import choose_training_device
     from sealora_client.prometheus import SiteMetrics
     from sealora_client.site.directory import open_site
     from sealora_client.site.process_lock import only_process
+    from sealora_client.training.devices.choice import close_devices
     from sealora_common.health.status import Health
 
     with ExitStack() as stack:
@@ -60,6 +62,9 @@ def run_site(directory: Path, settings: SiteConfig, server: str, stop: StopFlag)
         connection = FleetConnection(server, key, None if settings.ca is None else directory / settings.ca)
         stack.callback(connection.close)
         site = open_site(directory)
+        if not isinstance(site.config.devices, int):
+            choose_training_device(site.config.devices[0])
+        stack.callback(close_devices)
         log.info("site %s: loading the model and the records", site.name)
         # Now, so that what is wrong with them is told at the start and not in the midst of a round.
         site.prepare()

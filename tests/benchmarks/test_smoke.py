@@ -47,6 +47,12 @@ def test_dp_step() -> None:
     assert figures["opake"] in {"works", "is not installed"} or str(figures["opake"]).startswith("fails: ")
 
 
+def test_devices() -> None:
+    figures = printed("devices.py", "--quick")
+    assert figures["same_bits"] is True
+    assert float(str(figures["speedup"])) > 0
+
+
 def test_coupling() -> None:
     figures = printed("coupling.py", "--quick")
     assert float(str(figures["worst_sum_change"])) <= 1.0

@@ -54,8 +54,10 @@ class DryRun:
     forward: float
     noise: float
 
-    def step_seconds(self, recipe: Recipe, workload: Workload, units: int | None = None) -> float:
-        """An estimate for a step of training, over `units` of the lengths that `workload` has, or over its own."""
+    def step_seconds(self, recipe: Recipe, workload: Workload, units: int | None = None, devices: int = 1) -> float:
+        """An estimate for a step of training, over `units` of the lengths that `workload` has, or over its own, whose
+        sum so many devices share out.
+        """
         training, kept = recipe.training, recipe.privacy.records_per_person
         likeness = 1.0 if units is None else units / len(workload.train)
         used: dict[int, float] = defaultdict(float)
@@ -67,19 +69,21 @@ class DryRun:
         # Dummies fill up the last micro-batch of each length, half of it on average.
         dummies = (training.micro_batch_size - 1) / 2
         batches = sum((count + min(1.0, count) * dummies) / training.micro_batch_size for count in drawn)
-        return batches * self.batch + self.noise
+        return batches / devices * self.batch + self.noise
 
     def evaluation_seconds(self, recipe: Recipe, workload: Workload) -> float:
         """An estimate for an evaluation."""
         return _count_batches(workload.heldout, recipe.training.micro_batch_size) * self.forward
 
-    def round_seconds(self, recipe: Recipe, workload: Workload, units: int | None = None) -> float:
+    def round_seconds(self, recipe: Recipe, workload: Workload, units: int | None = None, devices: int = 1) -> float:
         """An estimate for a whole round of training with an evaluation."""
-        steps = recipe.training.steps_per_round * self.step_seconds(recipe, workload, units)
+        steps = recipe.training.steps_per_round * self.step_seconds(recipe, workload, units, devices)
         return steps + self.evaluation_seconds(recipe, workload)
 
 
-def check_dry_run(recipe: Recipe, model: AdaptedModel, workload: Workload, roster_size: int) -> Iterator[Finding]:
+def check_dry_run(
+    recipe: Recipe, model: AdaptedModel, workload: Workload, roster_size: int, devices: int = 1
+) -> Iterator[Finding]:
     """Computes the gradients of one micro-batch and evaluates another. Nothing is charged, nothing leaves."""
     try:
         with model.lock:
@@ -97,7 +101,7 @@ def check_dry_run(recipe: Recipe, model: AdaptedModel, workload: Workload, roste
         return
     left = free_memory()
     yield passed("memory", f"training peaked at {size_text(peak_memory(model.device))}; {size_text(left)} are free now")
-    yield _on_time(recipe, trial.round_seconds(recipe, workload))
+    yield _on_time(recipe, trial.round_seconds(recipe, workload, devices=devices))
 
 
 def try_round(

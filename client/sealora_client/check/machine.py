@@ -10,8 +10,9 @@ from pathlib import Path
 import psutil
 
 from sealora_client.check.finding import Finding, failed, passed, warned
+from sealora_client.site.config import Devices
 from sealora_common.config import SMALL, read_file
-from sealora_common.errors import UnreadableError
+from sealora_common.errors import ModelError, UnreadableError
 from sealora_common.recipe import Recipe
 from sealora_common.show.size_text import size_text
 
@@ -26,14 +27,25 @@ _CGROUPS = (
 )
 
 
-def check_device(recipe: Recipe, parameters: int) -> Finding:
-    """GPU or CPU against the size of the base model and what the recipe asks for."""
+def check_device(recipe: Recipe, parameters: int, asked: Devices = 1) -> Finding:
+    """GPU or CPU against the size of the base model and what the recipe and site.yaml's `devices` ask for."""
     import torch
 
-    from sealora_client.model.device import gpu
+    from sealora_client.model.device import device_names, gpu
 
-    if (found := gpu()) is not None:
-        return passed("device", f"GPU {found.name}, {size_text(found.memory)}")
+    try:
+        names = device_names(asked)
+    except ModelError as error:
+        return failed("device", str(error))
+    each = f", on each of {len(names)} devices ({', '.join(names)})" if len(names) > 1 else ""
+    if (found := gpu(names[0])) is not None:
+        return passed("device", f"GPU {found.name}, {size_text(found.memory)}{each}")
+    if len(names) > torch.get_num_threads():
+        return warned(
+            "device",
+            f"site.yaml: devices: {len(names)} processes share {torch.get_num_threads()} threads of the CPU: "
+            "name no more of them than there are threads",
+        )
     asks = [
         name
         for name, wanted in (
@@ -43,6 +55,7 @@ def check_device(recipe: Recipe, parameters: int) -> Finding:
         if wanted
     ]
     threads = f"no GPU, {torch.get_num_threads()} threads of the CPU"
+    threads += f", shared out to {len(names)} processes" if each else ""
     if parameters > _LARGE_ON_CPU:
         return warned(
             "device",
@@ -54,11 +67,18 @@ def check_device(recipe: Recipe, parameters: int) -> Finding:
     return passed("device", threads)
 
 
-def check_memory(recipe: Recipe, parameters: int) -> Finding:
-    """Whether the base model fits at all; what training needs beyond it is measured by a trial."""
+def check_memory(recipe: Recipe, parameters: int, copies: int = 1) -> Finding:
+    """Whether the base model fits at all; what training needs beyond it is measured by a trial.
+
+    Args:
+        recipe: says how the model is quantised.
+        parameters: of the model.
+        copies: processes that load it into the same memory.
+    """
     each = _NF4_BYTES if recipe.model.quantization == "nf4" else _BYTES[recipe.model.compute_dtype]
-    needed, free = int(parameters * each), free_memory()
-    said = f"the base model takes about {size_text(needed)} of {size_text(free)} free"
+    needed, free = int(parameters * each) * copies, free_memory()
+    loaded = "the base model takes" if copies == 1 else f"{copies} processes' base models take"
+    said = f"{loaded} about {size_text(needed)} of {size_text(free)} free"
     if needed > free:
         return failed("memory", f"{said}: free some, use a larger machine, or agree on a smaller model or on nf4")
     if needed > 0.7 * free:

@@ -48,6 +48,7 @@ def _with_recipe(agreement: Agreement, recipe: Recipe, trial: bool) -> Iterator[
     from sealora_client.check.budget import check_budget
     from sealora_client.check.machine import check_device, check_memory
     from sealora_client.check.workload import check_base_model
+    from sealora_client.model.device import choose_training_device, device_names
 
     readable = True
     if agreement.policy is not None and agreement.identity is not None:
@@ -56,8 +57,16 @@ def _with_recipe(agreement: Agreement, recipe: Recipe, trial: bool) -> Iterator[
         readable = all(finding.check != "records" for finding in privacy)
     base, parameters = check_base_model(recipe)
     yield base
-    yield check_device(recipe, parameters)
-    memory = check_memory(recipe, parameters)
+    asked = agreement.config.devices
+    device = check_device(recipe, parameters, asked)
+    yield device
+    if device.status == "fail":
+        yield warned("training", "not tried, because site.yaml names a device that is not there: put that right first")
+        return
+    names = device_names(asked)
+    if not isinstance(asked, int):
+        choose_training_device(names[0])
+    memory = check_memory(recipe, parameters, names.count(names[0]))
     yield memory
     if "fail" in (base.status, memory.status):
         yield warned("training", "not tried, because the base model is not there or does not fit: put that right first")
@@ -68,10 +77,12 @@ def _with_recipe(agreement: Agreement, recipe: Recipe, trial: bool) -> Iterator[
 
 
 def _on_training(agreement: Agreement, recipe: Recipe) -> Iterator[Finding]:
+    from sealora_client.check.devices import check_devices
     from sealora_client.check.dry_run import check_dry_run
     from sealora_client.check.noise import check_noise
     from sealora_client.check.workload import Workload
     from sealora_client.model.adapted import adapted_model
+    from sealora_client.training.devices.choice import close_devices
 
     roster_size = recipe.sites.minimum if agreement.roster is None else len(agreement.roster)
     try:
@@ -87,4 +98,10 @@ def _on_training(agreement: Agreement, recipe: Recipe) -> Iterator[Finding]:
         return
     yield from workload.check(recipe)
     yield from check_noise(recipe, model, workload, roster_size)
-    yield from check_dry_run(recipe, model, workload, roster_size)
+    try:
+        finding, count = check_devices(recipe, model, agreement.config.devices)
+        if finding is not None:
+            yield finding
+        yield from check_dry_run(recipe, model, workload, roster_size, count)
+    finally:
+        close_devices()

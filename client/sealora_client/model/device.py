@@ -1,23 +1,31 @@
-"""The device that a site computes on: chosen, sent to, waited for and measured here, and named nowhere else.
+"""The devices that a site computes on: chosen, sent to, waited for and measured here, and named nowhere else.
 
-A GPU that CUDA drives, where torch finds one, and the CPU otherwise. Kernels on a GPU are queued: the process that asks
-for them runs on until it reads a result, and then waits for everything that was queued before. A training step that
-reads one number in each of its micro-batches leaves the GPU idle as often, so nothing is read before the step's end
-(`tests/client/training/test_one_wait_a_step.py`), and what is sent there is sent by `to_device`.
+GPUs that CUDA drives, where torch finds any, and the CPU otherwise. A process computes on one device, its training
+device; a site that has several has a process for each (`training.devices`).
+
+Kernels on a GPU are queued: the process that asks for them runs on until it reads a result, and then waits for
+everything that was queued before. A training step that reads one number in each of its micro-batches leaves the GPU
+idle as often, so nothing is read before the step's end (`tests/client/training/test_one_wait_a_step.py`), and what is
+sent there is sent by `to_device`.
 """
 
 from __future__ import annotations
 
 import resource
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
+from sealora_common.errors import ModelError
+
+_chosen: list[torch.device] = []
+
 
 @dataclass(frozen=True)
 class Gpu:
-    """The GPU that a site computes on.
+    """A GPU that a site computes on.
 
     Attributes:
         name: as its driver gives it.
@@ -29,8 +37,64 @@ class Gpu:
 
 
 def training_device() -> torch.device:
-    """Where models are loaded and trained: the first GPU if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """Where this process loads and trains models: what `choose_training_device` named, else the first GPU if there is
+    one, else the CPU.
+    """
+    if _chosen:
+        return _chosen[-1]
+    return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def choose_training_device(name: str) -> None:
+    """Has this process load and train models on that device from now on.
+
+    Args:
+        name: as a site's `devices` names one: `cpu`, `cuda:0`, ...
+
+    Raises:
+        ModelError: this machine has no such device.
+    """
+    (whole_name,) = device_names([name])
+    device = torch.device(whole_name)
+    if is_gpu(device):
+        torch.cuda.set_device(device)
+    _chosen[:] = [device]
+
+
+def device_names(asked: int | Sequence[str]) -> list[str]:
+    """The devices that a site's `devices` names; of a number, so many GPUs, or processes on the CPU if there is none.
+
+    >>> device_names(["cpu", "cpu"])
+    ['cpu', 'cpu']
+
+    Raises:
+        ModelError: this machine has not all of them.
+    """
+    if not isinstance(asked, int):
+        names = [name if name != "cuda" else "cuda:0" for name in asked]
+    elif asked == 1:
+        names = [str(training_device())]
+    else:
+        names = [f"cuda:{number}" if gpu_count() else "cpu" for number in range(asked)]
+    _require_there(names)
+    return names
+
+
+def _require_there(names: Sequence[str]) -> None:
+    """Refuses devices that this machine has not.
+
+    Raises:
+        ModelError: there is one.
+    """
+    there = gpu_count()
+    for name in names:
+        device = torch.device(name)
+        if is_gpu(device) and (device.index or 0) >= there:
+            has = "no GPU that torch can use" if not there else f"{there} GPU{'s' if there > 1 else ''}"
+            raise ModelError(
+                f"site.yaml: devices: {name} is asked for, but this machine has {has}: name devices that are there, or "
+                "leave the line out"
+            )
 
 
 def is_gpu(device: torch.device) -> bool:
@@ -40,14 +104,14 @@ def is_gpu(device: torch.device) -> bool:
 
 def gpu_count() -> int:
     """How many GPUs this process may use."""
-    return torch.cuda.device_count()
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
-def gpu() -> Gpu | None:
-    """The one that `training_device` chooses; None if that is the CPU."""
-    if not is_gpu(training_device()):
+def gpu(name: str) -> Gpu | None:
+    """The GPU of that name, `cuda:0` say, which is there; None for `cpu`."""
+    if not is_gpu(torch.device(name)):
         return None
-    properties = torch.cuda.get_device_properties(training_device())
+    properties = torch.cuda.get_device_properties(torch.device(name))
     return Gpu(str(properties.name), int(properties.total_memory))
 
 
@@ -72,7 +136,7 @@ def generators_beside_the_cpu(device: torch.device) -> list[torch.device]:
 
 
 def free_gpu_memory() -> int | None:
-    """Bytes of the GPU that a model and its training may take; None without a GPU.
+    """Bytes of the training device that a model and its training may take; None if that is the CPU.
 
     What torch keeps for itself of what it has freed counts as free: it gives it out again.
     """

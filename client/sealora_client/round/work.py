@@ -178,6 +178,7 @@ class RoundWork:
             clip_norm=order.clip_norm,
             leave=charge,
             entropy=self._entropy("training", *([order.attempt] if plan.repeats_are_charged else [])),
+            devices=site.devices(),
         )
         if not trained.moved:
             log.warning(

@@ -17,6 +17,7 @@ import threading
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sealora_client.data.load import SiteData, SiteRecords, load_data, read_records_of
 from sealora_client.data.source.rows import files_of
@@ -32,6 +33,9 @@ from sealora_common.records.names import HISTORY
 from sealora_common.records.site_rounds import SiteRound
 from sealora_common.roster import Roster
 from sealora_common.storage.durable import append_line
+
+if TYPE_CHECKING:
+    from sealora_client.training.devices.group import DeviceGroup
 
 log = logging.getLogger(__name__)
 
@@ -78,10 +82,21 @@ class Site:
         """The base model with the recipe's adapter on it; one for all sites of this process."""
         return adapted_model(self.recipe)
 
+    def devices(self) -> DeviceGroup | None:
+        """The devices that share training out with this process; None if there are none.
+
+        Raises:
+            ModelError: site.yaml names one that this machine has not, or another than the model's first.
+        """
+        from sealora_client.training.devices.choice import device_group
+
+        return device_group(self.model(), self.config.devices)
+
     def prepare(self) -> None:
         """Loads the model and the records, so that what is wrong with them is told now and not in a round.
 
-        The model is asked, on the device it will train on, whether examples meet in a micro-batch of it.
+        The model is asked, on each device it will train on, whether examples meet in a micro-batch of it, and all
+        devices whether they compute the same bits.
 
         Raises:
             DataError: the records cannot be used.
@@ -92,7 +107,12 @@ class Site:
         from sealora_client.training.gradients.batch_invariance import require_batch_invariant
 
         try:
-            require_batch_invariant(self.model(), self.recipe)
+            devices = self.devices()
+            if devices is None:
+                require_batch_invariant(self.model(), self.recipe)
+            else:
+                with self.model().lock:
+                    devices.prepare(self.recipe)
         except torch.OutOfMemoryError:
             raise ModelError(
                 f"a micro-batch of {self.recipe.training.micro_batch_size} records of "

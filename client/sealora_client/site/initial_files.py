@@ -26,6 +26,10 @@ health: 127.0.0.1:9181
 
 # text for people, json for log collectors.
 log_format: text
+
+# Several GPUs share training out, with the same result to the last bit: how many, or which ([cuda:0, cuda:1]). On a
+# machine without a GPU, so many processes that share its CPU out.
+# devices: 2
 """
 
 _POLICY = """\

@@ -16,6 +16,7 @@ from sealora_client.data.population import Population
 from sealora_client.ledger import Leave
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.training.clipped_sum import ClippedSum
+from sealora_client.training.devices.group import DeviceGroup
 from sealora_client.training.noise.meanwhile import noise_meanwhile
 from sealora_client.training.noise.skellam import skellam
 from sealora_client.training.payment import require_paid
@@ -43,12 +44,22 @@ class DistributedTraining(RoundTraining):
         clip_norm: float,
         leave: Leave | None,
         entropy: Entropy,
+        devices: DeviceGroup | None = None,
     ) -> TrainedRound:
         """As the base says; the adapter is left as it is."""
         grid = _grid(plan)
         require_paid(plan, leave, recipe=recipe, round_number=round_number)
         layout = adapter_kind(recipe).trained(model.layout, round_number)
-        sums = ClippedSum(model, layout, population, plan=plan, recipe=recipe, clip_norm=clip_norm, entropy=entropy)
+        sums = ClippedSum(
+            model,
+            layout,
+            population,
+            plan=plan,
+            recipe=recipe,
+            clip_norm=clip_norm,
+            entropy=entropy,
+            devices=devices,
+        )
         with sums:
             sample = sums.sample()
             with noise_meanwhile(partial(self.noise, plan, sums.size), entropy) as noise:

@@ -28,6 +28,7 @@ from sealora_client.ledger import Leave
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.device import to_device
 from sealora_client.training.clipped_sum import ClippedSum
+from sealora_client.training.devices.group import DeviceGroup
 from sealora_client.training.noise.meanwhile import noise_meanwhile
 from sealora_client.training.noise.rounded_gaussian import MAX_STD, rounded_gaussian
 from sealora_client.training.optimizer import make_optimizer, set_learning_rate
@@ -55,6 +56,7 @@ def train_round(
     entropy: Entropy,
     clip_norm: float | None = None,
     on_step: Callable[[int, int], None] | None = None,
+    devices: DeviceGroup | None = None,
 ) -> TrainedRound:
     """Trains the steps of `plan` from the adapter that is in `model` now.
 
@@ -75,6 +77,7 @@ def train_round(
         entropy: keys the sampling and the noise of each step, and seeds dropout.
         clip_norm: C of this round; None for the recipe's.
         on_step: called after each step with (steps done, steps in all).
+        devices: those that share the sums out with this process, prepared for the recipe; None for none.
 
     Raises:
         BudgetError: the leave is not for what would run, or there is none, or the plan is of a sum that sites share.
@@ -91,7 +94,16 @@ def train_round(
     parameters = model.parameters_of(layout)
     start = [parameter.detach().clone() for parameter in parameters]
     votes = torch.zeros((), dtype=torch.float64, device=model.device)
-    sums = ClippedSum(model, layout, population, plan=plan, recipe=recipe, clip_norm=norm, entropy=entropy)
+    sums = ClippedSum(
+        model,
+        layout,
+        population,
+        plan=plan,
+        recipe=recipe,
+        clip_norm=norm,
+        entropy=entropy,
+        devices=devices,
+    )
     optimizer = make_optimizer(training, parameters)
     with sums:
         for step in range(plan.steps):

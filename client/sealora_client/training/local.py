@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sealora_client.data.population import Population
 from sealora_client.ledger import Leave
 from sealora_client.model.adapted import AdaptedModel
+from sealora_client.training.devices.group import DeviceGroup
 from sealora_client.training.dp_sgd import step_noise, train_round
 from sealora_client.training.round_training import Release, RoundTraining, TrainedRound
 from sealora_common.entropy import Entropy
@@ -29,6 +30,7 @@ class LocalTraining(RoundTraining):
         clip_norm: float,
         leave: Leave | None,
         entropy: Entropy,
+        devices: DeviceGroup | None = None,
     ) -> TrainedRound:
         """As the base says; the model is left with the trained adapter in it."""
         return train_round(
@@ -40,6 +42,7 @@ class LocalTraining(RoundTraining):
             leave=leave,
             entropy=entropy,
             clip_norm=clip_norm,
+            devices=devices,
         )
 
     def noise(self, plan: TrainingPlan, size: int, entropy: Entropy) -> NDArray[np.int64]:

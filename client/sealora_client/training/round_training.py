@@ -16,6 +16,7 @@ from sealora_client.data.population import Population
 from sealora_client.ledger import Leave
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.training.clipped_sum import ClippingFigures
+from sealora_client.training.devices.group import DeviceGroup
 from sealora_common.entropy import Entropy
 from sealora_common.privacy.releases import TrainingPlan
 from sealora_common.recipe import Recipe
@@ -68,6 +69,7 @@ class RoundTraining(ABC):
         clip_norm: float,
         leave: Leave | None,
         entropy: Entropy,
+        devices: DeviceGroup | None = None,
     ) -> TrainedRound:
         """Trains a round from the adapter that is in `model` now.
 
@@ -82,6 +84,7 @@ class RoundTraining(ABC):
             clip_norm: C of this round.
             leave: the ledger's charge for the plan's event, or a rehearsal of it; None if the plan adds no noise.
             entropy: keys the samples and the noise, and seeds dropout.
+            devices: those that share the sums out with this process, prepared for the recipe; None for none.
 
         Raises:
             BudgetError: the leave is not for what would run, or the plan is another mechanism's.

@@ -97,6 +97,8 @@ def test_a_round_s_time_is_estimated_from_its_parts() -> None:
     trial = DryRun(batch=2.0, forward=1.0, noise=0.5)
     # Of the last micro-batch of each length 3.5 rows are dummies on average.
     assert trial.round_seconds(recipe, workload) == 4 * ((12 + 3.5) / 8 * 2.0 + 0.5) + 2 * 1.0
+    # Several devices share out the sums, and neither noise nor evaluation.
+    assert trial.round_seconds(recipe, workload, devices=4) == 4 * ((12 + 3.5) / 8 * 2.0 / 4 + 0.5) + 2 * 1.0
     longer = Example(np.zeros(60, dtype=np.int32), prompt_length=2)
     workload = Workload(Population.of([example] * 20 + [longer] * 4), Population.of([example] * 9 + [longer]))
     assert trial.round_seconds(recipe, workload) == 4 * ((10 + 3.5 + 2 + 3.5) / 8 * 2.0 + 0.5) + 3 * 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -9,19 +10,27 @@ import torch
 
 from sealora_client.check import machine
 from sealora_client.model import device
+from sealora_common.errors import ModelError
 
-CPU, GPU = torch.device("cpu"), torch.device("cuda")
+from single_examples import recipe_for
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "_chosen", [])
 
 
 @pytest.fixture
 def with_gpu(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A GPU of 80 GB, of which 30 are free and 5 more kept by torch; what was asked of it in order."""
+    """Two GPUs of 80 GB, of which 30 are free and 5 more kept by torch; what was asked of them in order."""
     asked: list[str] = []
-    properties = SimpleNamespace(name="Made-up 80", total_memory=80_000)
     told = {
         "is_available": lambda: True,
         "device_count": lambda: 2,
-        "get_device_properties": lambda _: properties,
+        "get_device_properties": lambda of: SimpleNamespace(name=f"Made-up {of.index}", total_memory=80_000),
+        "set_device": lambda chosen: asked.append(f"set to {chosen.index}"),
         "mem_get_info": lambda _: (30_000, 80_000),
         "memory_reserved": lambda _: 45_000,
         "memory_allocated": lambda _: 40_000,
@@ -44,7 +53,8 @@ def without_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_with_a_gpu_it_is_chosen_waited_for_and_measured(with_gpu: list[str]) -> None:
     assert device.training_device() == GPU
-    assert device.gpu() == device.Gpu("Made-up 80", 80_000)
+    assert device.gpu("cuda:0") == device.Gpu("Made-up 0", 80_000)
+    assert device.gpu("cpu") is None
     assert device.gpu_count() == 2
     assert device.free_gpu_memory() == machine.free_memory() == 35_000  # what torch keeps unused is as good as free
     assert device.peak_memory(GPU) == 42_000
@@ -65,8 +75,35 @@ def test_a_model_on_the_cpu_of_such_a_machine_is_measured_there(with_gpu: list[s
 @pytest.mark.usefixtures("without_gpu")
 def test_without_one_everything_is_of_the_cpu() -> None:
     assert device.training_device() == CPU
-    assert (device.gpu(), device.gpu_count(), device.free_gpu_memory()) == (None, 0, None)
+    assert (device.gpu("cpu"), device.gpu_count(), device.free_gpu_memory()) == (None, 0, None)
     assert machine.free_memory() > 0
     device.wait_for(CPU)
     device.forget_peak(CPU)
     assert device.peak_memory(CPU) > 10_000_000
+
+
+@pytest.mark.parametrize(("name", "number"), [("cuda", 0), ("cuda:0", 0), ("cuda:1", 1)])
+def test_a_site_s_first_device_is_the_one_that_is_trained_on(with_gpu: list[str], name: str, number: int) -> None:
+    device.choose_training_device(name)
+    assert device.training_device() == torch.device("cuda", number)
+    assert device.device_names(1) == [f"cuda:{number}"]
+    assert with_gpu == [f"set to {number}"]
+
+
+def test_the_cpu_may_be_chosen_where_there_is_a_gpu(with_gpu: list[str]) -> None:
+    device.choose_training_device("cpu")
+    assert (device.training_device(), device.free_gpu_memory(), with_gpu) == (CPU, None, [])
+
+
+def test_one_that_is_not_there_is_refused_and_nothing_chosen(with_gpu: list[str]) -> None:
+    with pytest.raises(ModelError, match="cuda:2 is asked for, but this machine has 2 GPUs"):
+        device.choose_training_device("cuda:2")
+    assert (device.training_device(), with_gpu) == (GPU, [])
+
+
+@pytest.mark.usefixtures("with_gpu")
+def test_the_check_tells_of_the_gpu_that_the_site_names() -> None:
+    recipe = recipe_for(Path("unused"))
+    assert machine.check_device(recipe, 1, ("cuda:1",)).said == "GPU Made-up 1, 78 KiB"
+    assert machine.check_device(recipe, 1, 2).said.startswith("GPU Made-up 0, 78 KiB, on each of 2 devices (cuda:0, ")
+    assert machine.check_device(recipe, 1).said == "GPU Made-up 0, 78 KiB"

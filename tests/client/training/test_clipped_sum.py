@@ -17,7 +17,7 @@ from sealora_client.data.population import Population
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.loss import response_losses
 from sealora_client.objective import causal, objective
-from sealora_client.training import clipped_sum
+from sealora_client.training import clipped_groups, clipped_sum
 from sealora_client.training.clipped_sum import ClippedSum, ClippingFigures
 from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import SeededEntropy
@@ -354,7 +354,7 @@ def test_dropout_follows_the_entropy_and_leaves_torch_s_generator_alone(tiny_bas
 def test_buffers_do_not_grow_with_the_logical_batch(model: AdaptedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     rows: list[int] = []
 
-    class Measured(clipped_sum.PerExampleGradients):
+    class Measured(clipped_groups.PerExampleGradients):
         def start(self, count: int) -> None:
             assert count == 4  # kernels that measure and clip rows have a fixed shape, too
             rows.append(self.max_rows)
@@ -364,7 +364,7 @@ def test_buffers_do_not_grow_with_the_logical_batch(model: AdaptedModel, monkeyp
             assert len(owners) <= 4 == batch_rows
             super().begin(owners, length, batch_rows)
 
-    monkeypatch.setattr(clipped_sum, "PerExampleGradients", Measured)
+    monkeypatch.setattr(clipped_groups, "PerExampleGradients", Measured)
     for count in (8, 40):
         draw(sums_of(model, Population.of(some_examples(count))))
         draw(sums_of(model, persons_of([count // 4] * 8)[0], privacy={"records_per_person": 100}, **BY_PERSON))

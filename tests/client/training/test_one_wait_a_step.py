@@ -12,7 +12,7 @@ import torch
 from sealora_client.data.population import Population
 from sealora_client.model import device
 from sealora_client.model.adapted import AdaptedModel
-from sealora_client.training import clipped_sum
+from sealora_client.training import clipped_groups
 from sealora_client.training.clipped_sum import ClippedSum
 from sealora_client.training.gradients.matrix_gradients import MatrixGradients
 from sealora_common.adapter import adapter_kind
@@ -24,7 +24,7 @@ from single_examples import plan_for, recipe_for, some_examples, write_random_ad
 Base = Callable[..., Path]
 ON_CPU = ("collate",)
 """Makes batches on the CPU and sends them."""
-ONCE = ["training/clipped_sum.py add"]
+ONCE = ["training/clipped_groups.py _read"]
 
 
 def steps(base: Path, count: int = 1, records: int = 12, **changes: Any) -> list[str]:
@@ -92,11 +92,11 @@ def branched_on_rows(patch: pytest.MonkeyPatch) -> None:
 
 
 def sent_and_waited(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(clipped_sum, "to_device", lambda tensor, where: tensor.to(where))
+    patch.setattr(clipped_groups, "to_device", lambda tensor, where: tensor.to(where))
 
 
 def made_on_the_device(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(clipped_sum, "to_device", lambda tensor, where: torch.tensor([1.0] * len(tensor), device=where))
+    patch.setattr(clipped_groups, "to_device", lambda tensor, where: torch.tensor([1.0] * len(tensor), device=where))
 
 
 def masked_rows_looked_up(patch: pytest.MonkeyPatch) -> None:

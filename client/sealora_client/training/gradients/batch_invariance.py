@@ -17,27 +17,28 @@ The longest micro-batches are among those tried, and full, so that memory is fou
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
-import numpy as np
 import torch
 
 from sealora_client.data.example import Example
 from sealora_client.model.adapted import AdaptedModel
-from sealora_client.model.fixed_shape import padded_length, padded_lengths
+from sealora_client.model.fixed_shape import padded_lengths
 from sealora_client.objective.choice import objective_of
 from sealora_client.objective.objective import Objective
+from sealora_client.training.gradients.made_up import (
+    checkpointing,
+    compute,
+    made_up_examples,
+    made_up_losses,
+    relative,
+    undisturbed,
+)
 from sealora_client.training.gradients.per_example import PerExampleGradients
-from sealora_common.adapter import AdapterLayout, Tensors, adapter_kind
+from sealora_common.adapter import AdapterLayout, adapter_kind
 from sealora_common.errors import ModelError
 from sealora_common.recipe import Recipe
-
-_ADAPTER_STD = 0.02
-"""Of the made-up adapter about the one a run starts with: where LoRA's B is zero, A has no gradient and the adapter no
-part; and where a vector that scales were about zero, nothing of the base model would come through it."""
 
 _MIXED = 0.05
 """Relative difference of gradients' norms above which rows are mixed, not only rounded differently."""
@@ -49,34 +50,6 @@ _UNMASKED = "the base model does not leave padding out, so an example's gradient
 _CHOOSE = "choose one whose attention or state masks padding"
 
 _passed: WeakKeyDictionary[AdaptedModel, set[tuple[object, ...]]] = WeakKeyDictionary()
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """What one arrangement of a micro-batch gave, an element or row for each example in it, on the CPU.
-
-    Attributes:
-        fingerprints: int64 (examples, matrices), of the bits of each gradient.
-        norms: float64 (examples, matrices + 1), of each gradient in each matrix and as a whole.
-        losses: float32 (2, examples): of training, and of an evaluation.
-    """
-
-    fingerprints: torch.Tensor
-    norms: torch.Tensor
-    losses: torch.Tensor
-
-    def equals(self, other: _Rows, own: Sequence[int], others: Sequence[int]) -> bool:
-        """Whether the examples at `own` places here came out, to the last bit, as those at `others` there."""
-        return (
-            torch.equal(self.fingerprints[own], other.fingerprints[others])
-            and _same(self.norms[own], other.norms[others])
-            and _same(self.losses[:, own], other.losses[:, others])
-        )
-
-    def distance(self, other: _Rows, own: Sequence[int], others: Sequence[int]) -> float:
-        """The largest relative difference of norms and losses; inf where one is not finite."""
-        pairs = ((self.norms[own], other.norms[others]), (self.losses[:, own], other.losses[:, others]))
-        return max(float(_relative(mine, theirs).max()) for mine, theirs in pairs)
 
 
 def require_batch_invariant(model: AdaptedModel, recipe: Recipe) -> None:
@@ -103,16 +76,18 @@ def require_batch_invariant(model: AdaptedModel, recipe: Recipe) -> None:
         recipe.objective.model_dump_json(),
         *halves,
         torch.get_num_threads(),
-        len(_checkpointing(model)),
+        len(checkpointing(model)),
     )
     with model.lock:
         if asked in _passed.setdefault(model, set()):
             return
-        with _undisturbed(model, adapter_kind(recipe).initial(model.layout)):
+        with undisturbed(model, adapter_kind(recipe).initial(model.layout)):
             for layout in halves.values():
                 for length in sorted({lengths[0], lengths[-1]}, reverse=True):
                     longest = min(length - 1, recipe.data.max_tokens)
-                    _require_apart(model, objective, layout, rows, _examples(model, objective, rows, longest, length))
+                    _require_apart(
+                        model, objective, layout, rows, made_up_examples(model, objective, rows, longest, length)
+                    )
             _require_free_of_length(model, objective, rows, lengths)
         _passed[model].add(asked)
 
@@ -132,14 +107,14 @@ def _require_apart(
     model.train_only(layout)
     there, mirrored, other_pad = list(range(rows)), list(range(rows))[::-1], 1 if model.pad_id == 0 else 0
     with PerExampleGradients(model.tensors_of(layout), rows) as gradients:
-        full = _compute(model, objective, gradients, examples, model.pad_id)
-        alone = _compute(model, objective, gradients, examples[:1], model.pad_id)
-        moved = _compute(model, objective, gradients, examples[::-1], other_pad)
+        full = compute(model, objective, gradients, examples, model.pad_id)
+        alone = compute(model, objective, gradients, examples[:1], model.pad_id)
+        moved = compute(model, objective, gradients, examples[::-1], other_pad)
         if alone.equals(full, [0], [0]) and moved.equals(full, mirrored, there):
             return
         # That something differs is known; why, takes two passes more to tell.
-        again = _compute(model, objective, gradients, examples[:1], model.pad_id)
-        turned = _compute(model, objective, gradients, examples[::-1], model.pad_id)
+        again = compute(model, objective, gradients, examples[:1], model.pad_id)
+        turned = compute(model, objective, gradients, examples[::-1], model.pad_id)
     if not again.equals(alone, [0], [0]):
         raise ModelError(
             f"the model's kernels on {model.device.type} give the same example another gradient each time, so no "
@@ -161,90 +136,13 @@ def _require_apart(
 
 def _require_free_of_length(model: AdaptedModel, objective: Objective, rows: int, lengths: Sequence[int]) -> None:
     """An example of the shortest micro-batches, padded to the longest as well: its loss may differ by rounding only."""
-    examples = _examples(model, objective, 1, lengths[0] - 1, lengths[0])
+    examples = made_up_examples(model, objective, 1, lengths[0] - 1, lengths[0])
     own, padded = (
-        _losses(model, objective, examples, rows, model.pad_id, length) for length in (lengths[0], lengths[-1])
+        made_up_losses(model, objective, examples, rows, model.pad_id, length) for length in (lengths[0], lengths[-1])
     )
     tolerance = _LENGTH_TOLERANCE.get(_compute_dtype(model), max(_LENGTH_TOLERANCE.values()))
-    if not float(_relative(own, padded).max()) <= tolerance:
+    if not float(relative(own, padded).max()) <= tolerance:
         raise ModelError(f"{_UNMASKED}: {_CHOOSE}")
-
-
-def _compute(
-    model: AdaptedModel, objective: Objective, gradients: PerExampleGradients, examples: Sequence[Example], pad_id: int
-) -> _Rows:
-    """One micro-batch of training and one of an evaluation, filled up with dummies."""
-    rows, count = gradients.max_rows, len(examples)
-    gradients.start(rows)
-    batch = objective.batch(examples, pad_id, model.device, rows)
-    gradients.begin(objective.owners(range(count)), batch.length, batch.rows)
-    with torch.enable_grad(), _recomputing(model):
-        losses = objective.losses(model, batch).means[:count]
-        losses.sum().backward()  # type: ignore[no-untyped-call]
-    gradients.require_arrived()
-    evaluated = _losses(model, objective, examples, rows, pad_id, batch.length)
-    return _Rows(
-        fingerprints=gradients.fingerprints()[:count].cpu(),
-        norms=torch.cat([gradients.norms_by_matrix(), gradients.norms()[:, None]], dim=1)[:count].cpu(),
-        losses=torch.stack([losses.detach().cpu(), evaluated]),
-    )
-
-
-def _losses(
-    model: AdaptedModel, objective: Objective, examples: Sequence[Example], rows: int, pad_id: int, length: int
-) -> torch.Tensor:
-    """Float32 (examples,) on the CPU: mean losses as an evaluation computes them, at a padded length."""
-    with torch.no_grad():
-        losses = objective.losses(model, objective.batch(examples, pad_id, model.device, rows, length))
-    return losses.means[: len(examples)].cpu()
-
-
-def _examples(model: AdaptedModel, objective: Objective, count: int, longest: int, length: int) -> list[Example]:
-    """Made-up examples of one padded length, the first of them full, half of each its response."""
-    shortest = next(tokens for tokens in range(longest + 1) if padded_length(tokens) == length)
-    generator = np.random.default_rng(0)
-    vocabulary = int(model.model.get_input_embeddings().num_embeddings)
-    sizes = [longest, *generator.integers(shortest, longest + 1, count - 1).tolist()]
-    sequences = [
-        [Example(generator.integers(0, vocabulary, size).astype(np.int32), size // 2) for _ in range(objective.width)]
-        for size in sizes
-    ]
-    return [objective.made_up(each, model.tokenizer) for each in sequences]
-
-
-@contextmanager
-def _undisturbed(model: AdaptedModel, initial: Tensors) -> Iterator[None]:
-    """A made-up adapter about `initial` is in the model, and dropout is off; everything is put back afterwards."""
-    adapter = model.read(model.layout.names)
-    modes = [(module, module.training) for module in model.model.modules()]
-    wanted = [(parameter, parameter.requires_grad) for parameter in model.model.parameters()]
-    generator = np.random.default_rng(0)
-    try:
-        model.write({name: value + generator.normal(0, _ADAPTER_STD, value.shape) for name, value in initial.items()})
-        model.model.eval()
-        yield
-    finally:
-        model.write(adapter)
-        for module, mode in modes:
-            module.training = mode
-        for parameter, grad in wanted:
-            parameter.requires_grad_(grad)
-
-
-@contextmanager
-def _recomputing(model: AdaptedModel) -> Iterator[None]:
-    """Gradient checkpointing happens in training mode only: the modules that do it are put into it, and no others."""
-    for module in _checkpointing(model):
-        module.training = True
-    try:
-        yield
-    finally:
-        for module in _checkpointing(model):
-            module.training = False
-
-
-def _checkpointing(model: AdaptedModel) -> list[torch.nn.Module]:
-    return [module for module in model.model.modules() if getattr(module, "gradient_checkpointing", False)]
 
 
 def _compute_dtype(model: AdaptedModel) -> torch.dtype:
@@ -252,14 +150,3 @@ def _compute_dtype(model: AdaptedModel) -> torch.dtype:
     found = {parameter.dtype for parameter in model.model.parameters() if parameter.is_floating_point()}
     found |= {module.compute_dtype for module in model.model.modules() if hasattr(module, "compute_dtype")}
     return max(found & _LENGTH_TOLERANCE.keys(), key=_LENGTH_TOLERANCE.__getitem__, default=torch.float32)
-
-
-def _same(mine: torch.Tensor, theirs: torch.Tensor) -> bool:
-    """Equal, where not-a-number equals itself: what overflows in 16 bits must at least do so alike."""
-    return bool(((mine == theirs) | (mine.isnan() & theirs.isnan())).all())
-
-
-def _relative(mine: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
-    """Differences relative to the largest element; inf where one is not finite."""
-    scale = theirs.abs().max().clamp(min=torch.finfo(theirs.dtype).tiny)
-    return ((mine - theirs).abs() / scale).nan_to_num(nan=torch.inf)

@@ -16,6 +16,7 @@ from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.fetch import is_here
 from sealora_client.training.gradients import batch_invariance
 from sealora_client.training.gradients.batch_invariance import require_batch_invariant
+from sealora_client.training.gradients.made_up import MadeUpRows
 from sealora_common.errors import ModelError
 from sealora_common.recipe import load_recipe
 
@@ -114,7 +115,7 @@ def test_an_evaluation_that_differs_from_training_is_asked_as_well(tiny_base: Ba
 @pytest.mark.parametrize("part", ["fingerprints", "norms", "losses"])
 def test_rows_are_the_same_if_their_gradients_bits_their_norms_and_their_losses_are(part: str) -> None:
     """A gradient that only points elsewhere has the same norm and comes of the same loss."""
-    rows = batch_invariance._Rows(
+    rows = MadeUpRows(
         fingerprints=torch.tensor([[1], [2]]), norms=torch.tensor([[1.0], [1.0]]), losses=torch.ones(2, 2)
     )
     changed = getattr(rows, part).clone()
