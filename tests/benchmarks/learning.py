@@ -137,7 +137,7 @@ def _mean(
 
 def _heldout(recipe: Recipe, model: AdaptedModel, sites: Sequence[SiteData]) -> float:
     size, objective = recipe.training.micro_batch_size, objective_of(recipe)
-    return fmean(float(np.mean(heldout_loss(model, objective, site.heldout, size).by_unit)) for site in sites)
+    return fmean(heldout_loss(model, objective, site.heldout, size).mean for site in sites)
 
 
 if __name__ == "__main__":
