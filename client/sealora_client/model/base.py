@@ -11,8 +11,8 @@ from transformers import BitsAndBytesConfig, PreTrainedModel
 from transformers.utils import is_flash_attn_2_available
 from transformers.utils import logging as transformers_logging
 
-from sealora_client.model.base_checks import check_quantization, check_weights
-from sealora_client.model.causality import check_architecture, check_causality
+from sealora_client.model.base_checks.causality import check_architecture, check_causality
+from sealora_client.model.base_checks.files import check_quantization, check_weights
 from sealora_client.model.device import is_gpu, training_device
 from sealora_client.model.model_files import check_directory
 from sealora_client.model.pretrained import load_model

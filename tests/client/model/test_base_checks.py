@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from sealora_client.model.base import load_base
-from sealora_client.model.base_checks import check_quantization, check_weights
+from sealora_client.model.base_checks.files import check_quantization, check_weights
 from sealora_common.errors import ModelError
 from sealora_common.recipe.sections.model import ModelSection
 

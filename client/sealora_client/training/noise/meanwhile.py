@@ -21,7 +21,7 @@ from sealora_common.entropy import Entropy
 Noise = NDArray[np.int64]
 
 
-class StepNoise:
+class NoiseToTake:
     """The noise of one step, to be taken once."""
 
     def __init__(self, drawn: Future[Noise]) -> None:
@@ -45,7 +45,7 @@ class StepNoise:
 
 
 @contextmanager
-def noise_meanwhile(draw: Callable[[Entropy], Noise], entropy: Entropy) -> Iterator[StepNoise]:
+def noise_meanwhile(draw: Callable[[Entropy], Noise], entropy: Entropy) -> Iterator[NoiseToTake]:
     """Draws noise while the body runs. The thread is over when this is.
 
     Args:
@@ -54,7 +54,7 @@ def noise_meanwhile(draw: Callable[[Entropy], Noise], entropy: Entropy) -> Itera
     """
     key = _OneKey(entropy.bytes(KEY_BYTES))
     with ThreadPoolExecutor(1, thread_name_prefix="noise") as thread:
-        noise = StepNoise(thread.submit(draw, key))
+        noise = NoiseToTake(thread.submit(draw, key))
         try:
             yield noise
         finally:

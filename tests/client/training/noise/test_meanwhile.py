@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sealora_client.training.noise.meanwhile import StepNoise, noise_meanwhile
+from sealora_client.training.noise.meanwhile import NoiseToTake, noise_meanwhile
 from sealora_client.training.noise.rounded_gaussian import rounded_gaussian
 from sealora_client.training.noise.skellam import skellam
 from sealora_common.entropy import Entropy, SeededEntropy
@@ -96,7 +96,7 @@ def test_noise_that_nobody_took_is_gone_with_its_step() -> None:
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, MemoryError])
 def test_a_step_that_fails_drops_it_and_leaves_no_thread(error: type[BaseException]) -> None:
-    held: list[StepNoise] = []
+    held: list[NoiseToTake] = []
 
     def step() -> None:
         with noise_meanwhile(gaussian, SeededEntropy("noise")) as noise:
