@@ -72,6 +72,14 @@ def test_utility(tmp_path: Path) -> None:
     assert {"loss_before", "loss_none", "loss_local_eps8", "recovered_local_eps8"} <= set(figures)
 
 
+@pytest.mark.skipif(not HAS_DEMO, reason="needs the demo's model and data: `make demo`")
+def test_learning() -> None:
+    small = ("rounds=1", "training.sample_rate=0.002", "data.heldout_limit=4", "model.quantization=none")
+    figures = printed("learning.py", "configs/demo-icd10-distributed.yaml", "training.evaluate_every=1", *small)
+    assert figures["parameters"] == 1_244_160
+    assert 0 < float(str(figures["loss_after"]).strip("[]")) < 10
+
+
 def test_round_trip() -> None:
     figures = printed("round_trip.py", "--sites", "2")
     assert 0.1 < float(str(figures["seconds_2_sites"])) < 60
