@@ -2,13 +2,58 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import NoReturn
 
 from flwr.supercore.error.http import http_error_translator
 from starlette.requests import Request
-from starlette.types import Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
+from sealora_server.deployment.superlink.bodies import SMALL_BYTES
+
+LINGERING_SECONDS = 1.0
 _BODY_UNREAD = frozenset({400, 401, 403, 408, 413, 503})
+
+
+class Coming:
+    """A request's body as it comes (a `receive`), and whether all of it has."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.is_over = False
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self.is_over = message["type"] != "http.request" or not message.get("more_body")
+        return message
+
+
+def lingering(body: Coming, send: Send) -> Send:
+    """A `send` that ends a response only once what was under way of the request's body has come.
+
+    A connection that is closed while data come in on it is reset, and a proxy that is still writing them then loses the
+    answer, and tells of a bad gateway instead (RFC 9112, section 9.6). The answer itself leaves at once; small bodies
+    are waited for, and no longer than `LINGERING_SECONDS`.
+    """
+
+    async def lingered(message: Message) -> None:
+        if message["type"] != "http.response.body" or message.get("more_body"):
+            await send(message)
+            return
+        await send({**message, "more_body": True})
+        await _let_come(body)
+        await send({"type": "http.response.body", "body": b""})
+
+    return lingered
+
+
+async def _let_come(body: Coming) -> None:
+    left = SMALL_BYTES
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGERING_SECONDS):
+            while left > 0 and not body.is_over:
+                left -= len((await body()).get("body", b""))
 
 
 async def answer_empty(send: Send, status: int) -> None:

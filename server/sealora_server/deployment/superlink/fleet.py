@@ -46,7 +46,13 @@ from starlette.types import Receive, Scope, Send
 from sealora_common.network.frames import FRAMES, LONGEST_WAIT_SECONDS, PARTS_BYTES, WAIT, from_frames
 from sealora_common.round.wire_format import PULL_ID
 from sealora_server.deployment.config import LimitsSection
-from sealora_server.deployment.superlink.answers import answer_empty, answer_error, answer_with
+from sealora_server.deployment.superlink.answers import (
+    Coming,
+    answer_empty,
+    answer_error,
+    answer_with,
+    lingering,
+)
 from sealora_server.deployment.superlink.bodies import (
     SMALL_BYTES,
     BodyTooLargeError,
@@ -148,12 +154,13 @@ class Fleet:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
         action = path.removeprefix(PREFIX)
+        coming = Coming(receive)
         try:
             try:
                 node, key = self._auth.node(scope["headers"])
                 asked = _Asked(node, key, {name.lower(): value for name, value in scope["headers"]})
                 with self.quotas.request(node):
-                    body = await self._handled(action, asked, receive)
+                    body = await self._handled(action, asked, coming)
             except Exception as error:
                 _refuse(action, error)
             in_frames = action == "pull-messages" and asked.takes_frames
@@ -161,9 +168,9 @@ class Fleet:
         except ClientGoneError:
             return
         except _RefusedError as refused:
-            await answer_empty(send, refused.status)
+            await answer_empty(lingering(coming, send), refused.status)
         except Exception as error:
-            await answer_error(scope, send, error)
+            await answer_error(scope, lingering(coming, send), error)
 
     async def _handled(self, action: str, asked: _Asked, receive: Receive) -> bytes:
         asked.require_media_type(action)

@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sealora_server.deployment.config import LimitsSection
 from sealora_server.deployment.superlink import app_messages
-from sealora_server.deployment.superlink.answers import answer_empty
+from sealora_server.deployment.superlink.answers import Coming, answer_empty, lingering
 from sealora_server.deployment.superlink.app_messages import AppMessages
 from sealora_server.deployment.superlink.fleet import Fleet
 from sealora_server.deployment.superlink.paths import FLEET_PATHS, HEALTH, OPEN_FLEET
@@ -47,9 +47,9 @@ class Gate:
         elif scope["method"] == "GET" and scope["path"] == HEALTH:
             await self._superlink(scope, receive, send) if self._is_open else await answer_empty(send, 503)
         elif scope["method"] != "POST" or scope["path"] not in FLEET_PATHS:
-            await answer_empty(send, 403)
+            await answer_empty(lingering(Coming(receive), send), 403)
         elif not self._is_open:
-            await answer_empty(send, 503)
+            await answer_empty(lingering(Coming(receive), send), 503)
         else:
             await self.fleet(scope, receive, send)
 
