@@ -17,11 +17,11 @@ from sealora_client.model.fetch import locate_base
 from sealora_client.model.generate import complete
 from sealora_client.model.model_files import digest_of
 from sealora_client.model.outline import outlined_layout
-from sealora_client.site.config import SiteConfig
 from sealora_client.site.directory import Site
 from sealora_client.site.policy import SitePolicy
 from sealora_client.training.gradients.batch_invariance import require_batch_invariant
 from sealora_common.adapter import AdapterLayout, Tensors, adapter_kind
+from sealora_common.config import CONFIGURATION, read_file, yaml_value
 from sealora_common.entropy import site_entropy
 from sealora_common.errors import BudgetError, RecipeError
 from sealora_common.identity import Identity
@@ -229,5 +229,6 @@ def _devices(file: Path) -> dict[str, object]:
     """What a site's `site.yaml` says of devices: the machine's business, which no recipe knows."""
     if not file.exists():
         return {}
-    devices = SiteConfig.load(file).devices
-    return {} if devices == 1 else {"devices": devices if isinstance(devices, int) else list(devices)}
+    # The rest of the file is written anew, whatever it says: it may be one that `sealora-site init` began.
+    value = yaml_value(read_file(file, CONFIGURATION.longest))
+    return {"devices": value["devices"]} if isinstance(value, dict) and "devices" in value else {}

@@ -26,6 +26,7 @@ from sealora_server.deployment.config import LimitsSection
 from sealora_server.deployment.processes import services
 from sealora_server.deployment.runs.bundle import build_bundle
 from sealora_server.deployment.superlink import app_messages
+from sealora_server.deployment.superlink.bodies import SMALL_BYTES
 from sealora_server.deployment.superlink.paths import FLEET_PATHS, HEALTH, OPEN_FLEET
 from sealora_server.deployment.superlink.process import SuperLinkSettings, gated, superlink_app
 
@@ -145,20 +146,24 @@ def test_the_bundle_is_a_name_without_code_and_the_same_every_time():
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("path", sorted(FLEET_PATHS))
-async def test_nothing_is_read_of_whom_is_no_node(gate, path):
+async def test_nothing_is_read_of_whom_is_no_node_before_it_is_refused_and_little_is_let_come_then(gate, path):
     await ask(gate, TRUSTED, "POST", OPEN_FLEET)
-    sent = []
+    sent, came = [], 0
 
     async def receive():
-        raise AssertionError("the body of a stranger was asked for")
+        nonlocal came
+        assert sent[0]["status"] == 401, "the body of a stranger was asked for"
+        came += 1000
+        return {"type": "http.request", "body": bytes(1000), "more_body": True}
 
     async def send(message):
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": path, "headers": [], "server": (FLEET, None)}
     await gate(scope, receive, send)
-    assert sent[0]["status"] == 401
     assert (b"connection", b"close") in sent[0]["headers"]
+    assert came <= SMALL_BYTES + 1000
+    assert not sent[-1].get("more_body")
 
 
 @pytest.mark.anyio
