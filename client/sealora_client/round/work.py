@@ -20,7 +20,7 @@ from sealora_client.ledger import Charge, Ledger, PaidRelease
 from sealora_client.round.outbox import Kept, Noised, Outbox
 from sealora_client.site.directory import Site
 from sealora_client.training.choice import training_of
-from sealora_client.training.clipped_sum import ClippingFigures
+from sealora_client.training.clipped_groups import ClippingFigures
 from sealora_client.training.entropy import training_entropy
 from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import Entropy

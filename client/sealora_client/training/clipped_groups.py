@@ -45,21 +45,40 @@ class Group:
     seed: int
 
 
-@dataclass(frozen=True)
-class GroupFigures:
-    """What clipping did to a group. LOCAL, see `clipped_sum.ClippingFigures`.
+@dataclass
+class ClippingFigures:
+    """What clipping did to a group, or over a round's steps. LOCAL: no noise protects them, they stay at the site.
 
     Attributes:
-        norms: of its units' gradients before clipping, in their order.
+        norms: of the gradients of all units drawn, before clipping, in their order.
         clipped: how many exceeded the clipping norm.
         non_finite: how many were not finite and contributed nothing.
         examples: how many examples were computed.
     """
 
     norms: list[float]
-    clipped: int
-    non_finite: int
-    examples: int
+    clipped: int = 0
+    non_finite: int = 0
+    examples: int = 0
+
+    @property
+    def median_norm(self) -> float:
+        """Of the finite norms; nan if there is none."""
+        finite = sorted(norm for norm in self.norms if math.isfinite(norm))
+        return finite[len(finite) // 2] if finite else math.nan
+
+    @property
+    def clipped_fraction(self) -> float:
+        """Of the units with a finite gradient; nan if there is none."""
+        finite = len(self.norms) - self.non_finite
+        return self.clipped / finite if finite else math.nan
+
+    def add(self, more: ClippingFigures) -> None:
+        """Counts what clipping did to others."""
+        self.norms += more.norms
+        self.clipped += more.clipped
+        self.non_finite += more.non_finite
+        self.examples += more.examples
 
 
 @dataclass(frozen=True)
@@ -123,7 +142,7 @@ class ClippedGroups:
         """Float64, shape (size,), on the model's device: a sum of nothing."""
         return torch.zeros(self.terms.size, dtype=torch.float64, device=self._gradients.device)
 
-    def add_all(self, groups: Sequence[Group], total: torch.Tensor) -> list[GroupFigures]:
+    def add_all(self, groups: Sequence[Group], total: torch.Tensor) -> list[ClippingFigures]:
         """Adds the groups' sums to `total` as `add` does, one after the other; returns the figures of each.
 
         The device is waited for once, at the end.
@@ -170,7 +189,7 @@ class ClippedGroups:
         return outcome
 
 
-def _read(groups: Sequence[Group], outcomes: Sequence[ClippedRows]) -> list[GroupFigures]:
+def _read(groups: Sequence[Group], outcomes: Sequence[ClippedRows]) -> list[ClippingFigures]:
     """What clipping did to each group: one copy from their device, which is waited for here."""
     if not groups:
         return []
@@ -178,7 +197,7 @@ def _read(groups: Sequence[Group], outcomes: Sequence[ClippedRows]) -> list[Grou
     told = iter(torch.cat([torch.stack(counts), *(outcome.norms for outcome in outcomes)]).tolist())
     both = [(int(next(told)), int(next(told))) for _ in groups]
     return [
-        GroupFigures(
+        ClippingFigures(
             norms=[next(told) for _ in group.units],
             clipped=clipped,
             non_finite=non_finite,

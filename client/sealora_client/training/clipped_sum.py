@@ -14,10 +14,8 @@ follows from their own records. Who was drawn decides how many micro-batches the
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from itertools import count
 from types import TracebackType
 
@@ -25,7 +23,7 @@ import torch
 
 from sealora_client.data.population import Population
 from sealora_client.model.adapted import AdaptedModel
-from sealora_client.training.clipped_groups import ClippedGroups, Group, GroupFigures, SumTerms, Unit, alike
+from sealora_client.training.clipped_groups import ClippedGroups, ClippingFigures, Group, SumTerms, Unit, alike
 from sealora_client.training.devices.group import DeviceGroup
 from sealora_client.training.sampling import choose, poisson_batch
 from sealora_common.adapter import AdapterLayout
@@ -33,42 +31,6 @@ from sealora_common.entropy import Entropy
 from sealora_common.errors import DataError
 from sealora_common.privacy.releases import TrainingPlan
 from sealora_common.recipe import Recipe
-
-
-@dataclass
-class ClippingFigures:
-    """What clipping did, over the steps of a round. LOCAL: no noise protects them, they stay at the site.
-
-    Attributes:
-        norms: of the gradients of all units drawn, before clipping.
-        clipped: how many exceeded the clipping norm.
-        non_finite: how many were not finite and contributed nothing.
-        examples: how many examples were computed.
-    """
-
-    norms: list[float]
-    clipped: int = 0
-    non_finite: int = 0
-    examples: int = 0
-
-    @property
-    def median_norm(self) -> float:
-        """Of the finite norms; nan if there is none."""
-        finite = sorted(norm for norm in self.norms if math.isfinite(norm))
-        return finite[len(finite) // 2] if finite else math.nan
-
-    @property
-    def clipped_fraction(self) -> float:
-        """Of the units with a finite gradient; nan if there is none."""
-        finite = len(self.norms) - self.non_finite
-        return self.clipped / finite if finite else math.nan
-
-    def add(self, group: GroupFigures) -> None:
-        """Counts what clipping did to a group."""
-        self.norms += group.norms
-        self.clipped += group.clipped
-        self.non_finite += group.non_finite
-        self.examples += group.examples
 
 
 class ClippedSum:

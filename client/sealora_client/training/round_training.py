@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sealora_client.data.population import Population
 from sealora_client.ledger import Leave
 from sealora_client.model.adapted import AdaptedModel
-from sealora_client.training.clipped_sum import ClippingFigures
+from sealora_client.training.clipped_groups import ClippingFigures
 from sealora_client.training.devices.group import DeviceGroup
 from sealora_common.entropy import Entropy
 from sealora_common.privacy.releases import TrainingPlan

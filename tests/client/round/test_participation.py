@@ -13,7 +13,7 @@ from sealora_client.ledger import Ledger
 from sealora_client.round.history import History, Told
 from sealora_client.round.outbox import Outbox
 from sealora_client.round.participation import Participation, RoundState
-from sealora_client.training.clipped_sum import ClippingFigures
+from sealora_client.training.clipped_groups import ClippingFigures
 from sealora_client.training.local import LocalTraining
 from sealora_client.training.round_training import TrainedRound
 from sealora_common.errors import BudgetError, ModelError, StorageError

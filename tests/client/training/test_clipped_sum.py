@@ -18,7 +18,8 @@ from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.loss import response_losses
 from sealora_client.objective import causal, objective
 from sealora_client.training import clipped_groups, clipped_sum
-from sealora_client.training.clipped_sum import ClippedSum, ClippingFigures
+from sealora_client.training.clipped_groups import ClippingFigures
+from sealora_client.training.clipped_sum import ClippedSum
 from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import SeededEntropy
 from sealora_common.errors import DataError

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sealora_client.training.choice import training_of
-from sealora_client.training.clipped_sum import ClippingFigures
+from sealora_client.training.clipped_groups import ClippingFigures
 from sealora_client.training.round_training import TrainedRound
 from sealora_common.entropy import SeededEntropy
 from sealora_common.errors import BudgetError

@@ -12,7 +12,7 @@ import torch
 
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.device import to_device
-from sealora_client.training.clipped_groups import ClippedGroups, Group, GroupFigures
+from sealora_client.training.clipped_groups import ClippedGroups, ClippingFigures, Group
 from sealora_client.training.devices.messages import Begin, PieceSum, Prepare, Prepared, Share
 from sealora_client.training.devices.worker_process import WorkerLostError, WorkerProcess
 from sealora_client.training.gradients.batch_invariance import require_batch_invariant
@@ -115,7 +115,7 @@ class DeviceGroup:
             raise
         log.info("the site computes on %d devices", 1 + len(self._places))
 
-    def add(self, own: ClippedGroups, groups: Sequence[Group], total: torch.Tensor) -> list[GroupFigures]:
+    def add(self, own: ClippedGroups, groups: Sequence[Group], total: torch.Tensor) -> list[ClippingFigures]:
         """Adds the sum of all groups to `total` in place; the same bits as if `own` added one after the other.
 
         Returns:
@@ -135,7 +135,7 @@ class DeviceGroup:
                 self._send(place, own, [[groups[n] for n in piece] for piece in _pieces(own, share)])
         dealt = zip(workers, share_of, strict=True)
         pieces = [(piece, place) for place, share in dealt for piece in _pieces(own, share)]
-        figures: dict[int, GroupFigures] = {}
+        figures: dict[int, ClippingFigures] = {}
         longest = 0.0
         for piece, place in sorted(pieces, key=lambda each: each[0][0]):
             found = None if place is None else self._receive(place, self._patience + _SLOWER * longest)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sealora_client.training.clipped_groups import Group, GroupFigures, SumTerms
+from sealora_client.training.clipped_groups import ClippingFigures, Group, SumTerms
 from sealora_common.adapter import Tensors
 from sealora_common.recipe import Recipe
 
@@ -70,7 +70,7 @@ class PieceSum:
     """
 
     number: int
-    figures: list[GroupFigures]
+    figures: list[ClippingFigures]
     total: NDArray[np.int64] | NDArray[np.float64]
 
 

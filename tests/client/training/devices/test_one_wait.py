@@ -12,8 +12,8 @@ from device_bench import device_recipe, persons, prepared, records
 
 from sealora_client.data.population import Population
 from sealora_client.model.adapted import AdaptedModel
-from sealora_client.training.clipped_groups import ClippedGroups
-from sealora_client.training.clipped_sum import ClippedSum, ClippingFigures
+from sealora_client.training.clipped_groups import ClippedGroups, ClippingFigures
+from sealora_client.training.clipped_sum import ClippedSum
 from sealora_client.training.devices import group as group_module
 from sealora_client.training.devices.group import DeviceGroup
 from sealora_common.adapter import adapter_kind
