@@ -21,9 +21,9 @@ from sealora_client.site.directory import Site
 from sealora_client.site.policy import SitePolicy
 from sealora_client.training.gradients.batch_invariance import require_batch_invariant
 from sealora_common.adapter import AdapterLayout, Tensors, adapter_kind
-from sealora_common.config import CONFIGURATION, read_file, yaml_value
+from sealora_common.config import CONFIGURATION, read_file, why_not, yaml_value
 from sealora_common.entropy import site_entropy
-from sealora_common.errors import BudgetError, RecipeError
+from sealora_common.errors import BudgetError, DataError, PolicyError, RecipeError, UnreadableError
 from sealora_common.identity import Identity
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.privacy.plan import privacy_plan
@@ -97,13 +97,15 @@ class SimulatedSites:
         Raises:
             ModelError: the base model cannot be had, does not take the recipe's adapter, lets examples meet in a
                 batch, or shows records otherwise than they are meant.
-            DataError: a site's records cannot be shown to the model.
+            DataError: a site's records cannot be shown to the model: nobody else's are here, whom a refusal would tell.
         """
         bound = recipe.with_model_digest(digest_of(locate_base(recipe.model)))
         model = adapted_model(bound)
         require_batch_invariant(model, bound)
-        for data in recipe.sites.simulated.values():
-            load_data(Path(data), bound, model)
+        for path in recipe.sites.simulated.values():
+            data = load_data(Path(path), bound, model)
+            if not data.teaches:
+                raise DataError(data.warning or path)
         return bound
 
     @staticmethod
@@ -230,5 +232,8 @@ def _devices(file: Path) -> dict[str, object]:
     if not file.exists():
         return {}
     # The rest of the file is written anew, whatever it says: it may be one that `sealora-site init` began.
-    value = yaml_value(read_file(file, CONFIGURATION.longest))
+    try:
+        value = yaml_value(read_file(file, CONFIGURATION.longest))
+    except (OSError, UnreadableError) as error:
+        raise PolicyError(f"{file}: cannot be read ({why_not(error)}): correct the file, or delete it") from None
     return {"devices": value["devices"]} if isinstance(value, dict) and "devices" in value else {}

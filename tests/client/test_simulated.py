@@ -17,7 +17,7 @@ from sealora_client.model.adapted import adapted_model
 from sealora_client.simulated import SimulatedSites
 from sealora_client.site.directory import Site
 from sealora_common.adapter import adapter_kind
-from sealora_common.errors import BudgetError, DataError, RecipeError
+from sealora_common.errors import BudgetError, DataError, PolicyError, RecipeError
 from sealora_common.recipe import load_recipe
 from sealora_common.roster import Roster
 from sealora_server.run.store import RunStore
@@ -66,6 +66,19 @@ def test_resolving_binds_the_recipe_to_the_base_model(tiny_base, tmp_path):
     assert resolved.hash != recipe.hash
     other = load_recipe(write_federation(tmp_path, tiny_base("qwen2")))
     assert SimulatedSites.resolve(other).model.digest != resolved.model.digest
+
+
+def test_a_simulation_in_which_a_site_has_nothing_to_show_is_refused_before_it_begins(tiny_base, tmp_path):
+    """A real site takes part all the same: whether it does must not tell of its records."""
+    recipe = write_federation(tmp_path, tiny_base(), data={"prompt_template": "{{ promt }}"})
+    with pytest.raises(DataError, match=r"site-0\.jsonl: none of the 28 records .* data\.prompt_template fails"):
+        SimulatedSites.resolve(load_recipe(recipe))
+
+
+def test_a_simulated_site_s_file_that_is_no_yaml_is_told_by_its_name(directory, tmp_path):
+    (directory / "site.yaml").write_text("devices: [")
+    with pytest.raises(PolicyError, match=r"site-1/site\.yaml: cannot be read .*: correct the file, or delete it"):
+        prepare_run(tmp_path / "recipe.yaml", tmp_path / "run", resume=True)
 
 
 def checked(tmp_path, base, overrides=(), **sections):

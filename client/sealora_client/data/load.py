@@ -81,6 +81,7 @@ class SiteData:
             lines and none of their text; None if all can.
         remarks: what they should know of the others, see `remarks`.
         truncated: how many examples were cut to the recipe's `data.max_tokens`.
+        teaches: whether any record can be shown to the model.
     """
 
     train: Population
@@ -90,6 +91,7 @@ class SiteData:
     warning: str | None = None
     remarks: tuple[str, ...] = ()
     truncated: int = 0
+    teaches: bool = True
 
 
 def read_records_of(path: Path, recipe: Recipe) -> SiteRecords:
@@ -134,6 +136,7 @@ def load_data(path: Path, recipe: Recipe, model: AdaptedModel) -> SiteData:
         warning=_warning(path, records.places, tokenised.unusable, len(both)),
         remarks=(*beyond, *remarks(path, records.places, both, control_names(model.tokenizer))),
         truncated=tokenised.truncated,
+        teaches=sum(map(len, tokenised.unusable.values())) < len(both),
     )
 
 
@@ -247,7 +250,8 @@ def _warning(path: Path, places: Places, unusable: dict[Unusable, list[int]], re
     """One sentence on the placeholders among so many records.
 
     Where there is nothing else, that is no error here: a recipe whose rules leave nothing but one record would learn
-    from it whether the site holds that record. `sealora-site check` and `sealora-site data check` fail on it.
+    from it whether the site holds that record. `sealora-site check`, `sealora-site data check` and simulations fail on
+    it.
     """
     if not unusable:
         return None

@@ -16,7 +16,11 @@ from sealora_common.recipe.sections.data import LAYOUT_FIELDS, DataSection, Layo
 
 
 def layout_of(section: DataSection) -> Layout:
-    """The layout of the recipe's records."""
+    """The layout of the recipe's records.
+
+    Raises:
+        DataError: its template of prompts takes too much time or memory, whatever the record.
+    """
     fields = section.fields
     layouts: dict[LayoutName, Callable[[], Layout]] = {
         "prompt_response": lambda: _prompt_response(section),
@@ -46,6 +50,9 @@ def fields_read(section: DataSection) -> set[str] | None:
 def _prompt_response(section: DataSection) -> Layout:
     if section.prompt_template is None:
         return PromptResponse(section.prompt_field, section.response_field)
-    from sealora_client.data.layouts.templated import TemplatedPrompt  # here, as counting units needs no torch
+    # Here, as counting units needs no torch.
+    from sealora_client.data.layouts.templated import TemplatedPrompt
+    from sealora_client.data.templates.rendering import check_text_template
 
+    check_text_template(section.prompt_template, "data.prompt_template")
     return TemplatedPrompt(section.prompt_template, section.response_field)

@@ -25,7 +25,7 @@ from transformers import PreTrainedTokenizerBase
 
 from sealora_client.data.templates.worker import LENGTH
 from sealora_common.config import Bounds, json_value
-from sealora_common.errors import ModelError, SealoraError
+from sealora_common.errors import DataError, ModelError, SealoraError
 from sealora_common.show.size_text import size_text
 
 SECONDS = 1.0
@@ -227,6 +227,25 @@ def render(
 def render_text(template: str, fields: Mapping[str, object]) -> str:
     """See `Renderer.render_text`."""
     return _renderer.render_text(template, fields)
+
+
+def check_text_template(template: str, where: str) -> None:
+    """Refuses a template that goes beyond its limits before it meets any field: it would do so for each record anew.
+
+    Whatever comes of it depends on no record. What it makes of a record, or does not, is that record's own affair.
+
+    Raises:
+        DataError: it does; the sentence names `where`.
+    """
+    try:
+        render_text(template, {})
+    except TemplateOverrunError:
+        raise DataError(
+            f"{where} takes more than {SECONDS:g} s or {size_text(SIZE)} before it comes to any field of a record: "
+            "write a simpler one"
+        ) from None
+    except SealoraError:  # it has fields to show, as a rule, and here are none
+        return
 
 
 def check_template(tokenizer: PreTrainedTokenizerBase, where: str) -> None:

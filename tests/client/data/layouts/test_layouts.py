@@ -295,7 +295,7 @@ def test_texts_that_are_trimmed_lose_the_white_space_at_their_ends_alone():
     [
         "{{ a }} {{ b }}",
         "{{ a }",
-        "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}",
+        "{% if a == 'one' %}{% for b in range(9999) %}{% for c in range(9999) %}{% endfor %}{% endfor %}{% endif %}",
         " {{ '' }} ",
         "{{ ''.__class__.mro() }}",
         "{{ 1 // 0 }}",
@@ -314,3 +314,11 @@ def test_a_record_whose_label_the_recipe_does_not_name_is_known_and_not_shown():
     found = record(section, text="a", label=1)
     assert (found, found.unusable) == (Record("a", "1"), "unnamed")
     assert record(section, text="a", label=0).unusable is None
+
+
+def test_a_template_that_takes_for_ever_whatever_the_record_is_refused_once_and_for_all():
+    """It would take its second for each of the records."""
+    looping = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}"
+    section = DataSection(prompt_template=looping)
+    with pytest.raises(DataError, match=r"^data\.prompt_template takes more than 1 s .* before it comes to any field"):
+        layout_of(section)
