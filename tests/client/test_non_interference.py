@@ -8,6 +8,7 @@ compared; what is drawn from the system all the same (sealed shares, half of eac
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 import yaml
 from flwr.app import RecordDict
 
+from sealora_client import simulated
 from sealora_client.data import load
 from sealora_client.evaluation.heldout_loss import HeldoutLossMetric
 from sealora_client.round import participation
@@ -37,6 +39,8 @@ Worlds = Callable[..., tuple[Bench, World, dict[str, World]]]
 def worlds(tiny_base: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Worlds:
     """`worlds(mechanism, aggregation)`: the bench, the site as it is, and with each neighbour's record."""
     monkeypatch.setenv("SEALORA_INSECURE_SEED", "11")
+    # The bench's sites stand for real ones, who take part though none of their records teaches anything.
+    monkeypatch.setattr(simulated, "load_data", lambda *of: replace(load.load_data(*of), teaches=True))
 
     def make(mechanism: str, aggregation: str = "ffa", *names: str, **sections: Any) -> Any:
         privacy = {"mechanism": mechanism} if mechanism == "none" else {**PRIVATE, "mechanism": mechanism}
