@@ -167,6 +167,33 @@ async def test_nothing_is_read_of_whom_is_no_node_before_it_is_refused_and_littl
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("path", "status", "is_open"),
+    [
+        ("/v1/control/list-nodes", 403, True),  # nothing that sites need
+        ("/v1/fleet/push-messages", 503, False),  # too early
+        ("/v1/fleet/push-messages", 415, True),  # an error of Flower's: a body of no kind
+    ],
+)
+async def test_whoever_is_refused_may_end_what_they_were_sending(gate, monkeypatch, path, status, is_open):
+    monkeypatch.setattr(gate.fleet._auth, "node", lambda _: (1, b"a key"))
+    if is_open:
+        await ask(gate, TRUSTED, "POST", OPEN_FLEET)
+    happened = []
+
+    async def receive():
+        happened.append("received")
+        return {"type": "http.request", "body": bytes(9), "more_body": happened.count("received") < 2}
+
+    async def send(message):
+        happened.append(message.get("status") or message.get("more_body", False))
+
+    scope = {"type": "http", "method": "POST", "path": path, "headers": [], "server": (FLEET, None)}
+    await gate(scope, receive, send)
+    assert happened == [status, True, "received", "received", False]
+
+
+@pytest.mark.anyio
 async def test_what_is_no_request_is_let_go(gate):
     await gate({"type": "websocket", "path": "/", "server": (TRUSTED, None)}, None, None)
 
