@@ -7,6 +7,7 @@ another port. The outcome must be the inline simulation's to the last bit.
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import socket
 import stat
@@ -99,6 +100,40 @@ def test_nothing_but_the_walk_s_own_files_is_left_running_or_readable(walked):
             assert (walked / "federation" / site / name).stat().st_mode & 0o077 == 0
     left = subprocess.run(["pgrep", "-f", str(walked)], capture_output=True, text=True, check=False)
     assert left.stdout == ""
+
+
+def test_the_server_s_log_tells_the_run_s_story_and_who_did_what(walked):
+    log = (walked / "federation/server/logs/server.log").read_text()
+    me = pwd.getpwuid(os.getuid()).pw_name
+    for line in (
+        r"operator {me} \(process \d+, over .*/sockets/operator.sock\): register 3 sites: done",
+        r"operator {me} \(process \d+, over .*/sockets/operator.sock\): submit run first: done",
+        r"site heart-hospital was registered and may connect",
+        r"site heart-hospital has connected",
+        r"run first: submitted by {me}",
+        r"run first: tiny: 3 rounds, epsilon <= 8, .*; noise on a site's held-out loss: standard deviation \S+ nats",
+        r"run first: taking part \(3 sites, 3 needed\): cancer-centre, heart-hospital, maternity-clinic",
+        r"run first: round 2/3: training at 3 sites \.\.\.",
+        r"run first: round 2/3: trained: (\S+ in [^,]+ s(, )?){{3}}",
+        r"run first: round 3/3: sealed sum of 3 sites opened, noisy held-out loss at its start \S+, .* in it: cancer-c",
+        r"run first: finished in ",
+    ):
+        stamp = r"^\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d INFO    "
+        found = re.findall((stamp + line).format(me=re.escape(me)), log, re.MULTILINE)
+        assert len(found) == 1, (line, log)
+    assert " ERROR " not in log
+
+
+def test_the_story_is_told_by_the_command_that_submit_names_and_is_the_log_s(walked):
+    (named,) = re.findall(r"^Follow it with:  sealora (.*)$", (walked / "output").read_text(), re.MULTILINE)
+    command = [sys.executable, "-c", "from sealora_server.cli import main; main()", *named.split()]
+    done = subprocess.run(command, cwd=walked / "federation", capture_output=True, text=True, timeout=60, check=True)
+    told = [line.partition(" ")[2].partition(" ")[2] for line in done.stdout.splitlines()]
+    log = (walked / "federation/server/logs/server.log").read_text()
+    assert len(told) > 12
+    for line in told:
+        level, _, text = line.partition(" ")
+        assert f"{level:<7} run first: {text.strip()}\n" in log
 
 
 # What the walk's own shell commands (`cp`, `sed`, `>`) make has the mode of the shell's umask, in private directories.

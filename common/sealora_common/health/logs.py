@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Literal, TextIO
 
+from sealora_common.show.moment_text import moment_text
 from sealora_common.show.safe_text import LONGEST, safe_json, safe_text
 
 LogFormat = Literal["text", "json"]
@@ -107,10 +108,13 @@ class SafeFormatter(logging.Formatter):
 
 
 class TextFormatter(SafeFormatter):
-    """`2026-01-31 23:59:59 WARNING message`, in local time."""
+    """`2026-01-31 23:59:59+01:00 WARNING message`."""
 
     def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S")
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s")
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 (logging's own)
+        return moment_text(record.created)
 
     def formatException(self, ei: ExceptionInfo) -> str:  # noqa: N802 (logging's own name)
         kind, places = _without_text(ei)

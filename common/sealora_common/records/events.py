@@ -10,6 +10,7 @@ from sealora_common.records.heldout_figure import HeldoutFigure
 from sealora_common.records.record import FiniteOrNone, WrittenRecord
 
 StageName = Literal["train", "share", "check", "disclose", "mask", "confirm", "open", "evaluate"]
+OperatorAction = Literal["submit", "stop", "resume", "use_roster"]
 
 
 class RunStarted(WrittenRecord):
@@ -33,6 +34,9 @@ class RunStarted(WrittenRecord):
     """Above 1 when the run was resumed."""
     heldout: HeldoutFigure = HeldoutFigure()
     """What evaluations tell."""
+    heldout_noise: FiniteOrNone = None
+    """Standard deviation of the noise on a site's held-out figure, times its held-out units, how many of which only the
+    site knows; null where there is none, and in the logs of older versions."""
     insecure: bool = False
     """Noise or masks came from a fixed seed, for a test: nothing of this run is private."""
 
@@ -196,6 +200,22 @@ class RunFailed(WrittenRecord):
     reason: str
 
 
+class OperatorActed(WrittenRecord):
+    """A person asked something of the run over the server's socket. Written by the server, not by the run itself."""
+
+    event: Literal["operator_acted"] = "operator_acted"
+    action: OperatorAction
+    account: str
+    """The machine's account that asked."""
+
+
+class ProcessEnded(WrittenRecord):
+    """The run's process ended before the run did, which goes on in a new one. Written by the server."""
+
+    event: Literal["process_ended"] = "process_ended"
+    reason: str
+
+
 class RunInterrupted(WrittenRecord):
     """A person stopped the run; it can be resumed at `round`."""
 
@@ -219,4 +239,6 @@ Event = (
     | RunFinished
     | RunFailed
     | RunInterrupted
+    | OperatorActed
+    | ProcessEnded
 )

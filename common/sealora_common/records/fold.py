@@ -8,14 +8,15 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sealora_common.records.event_log import EventTail, Recorded
 from sealora_common.records.events import (
     Attendance,
     EvaluationFinished,
+    OperatorActed,
     RoundAborted,
     RoundFinished,
     RunFailed,
@@ -43,6 +44,22 @@ def fold(state: RunState, entries: Iterable[Recorded]) -> RunState:
     return draft.done()
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One event of a run, between the state it came upon and the one it left."""
+
+    recorded: Recorded
+    before: RunState
+    after: RunState
+
+
+def steps(state: RunState, entries: Iterable[Recorded]) -> Iterator[Step]:
+    """As `fold`, event by event: for whoever tells what each of them changed."""
+    for entry in entries:
+        before, state = state, fold(state, (entry,))
+        yield Step(entry, before, state)
+
+
 class StateTail:
     """Follows the state of a run while its log grows.
 
@@ -60,6 +77,13 @@ class StateTail:
         self.state = fold(self.state, self._tail.read())
         return self.state
 
+    def steps(self) -> list[Step]:
+        """What was written since the last call, event by event."""
+        found = list(steps(self.state, self._tail.read()))
+        if found:
+            self.state = found[-1].after
+        return found
+
     def enrol(self, roster: tuple[str, ...]) -> None:
         """From the next stage on the roster's sites are these."""
         self.state = replace(self.state, roster=roster)
@@ -76,7 +100,7 @@ class _Draft:
         self._bytes_of_sites, self._bytes_of_rounds = dict(state.bytes_of_sites), dict(state.bytes_of_rounds)
         self._stage_seconds, self._answer_seconds = dict(state.stage_seconds), dict(state.answer_seconds)
         self._failures = list(state.failures)
-        self._answered = set(state.stage.answered) if state.stage else set()
+        self._answered = dict(state.stage.answer_seconds) if state.stage else {}
         self._failed = set(state.stage.failed) if state.stage else set()
 
     def done(self) -> RunState:
@@ -97,6 +121,8 @@ class _Draft:
 
     def take(self, entry: Recorded) -> None:
         """Takes one more."""
+        if isinstance(entry.event, OperatorActed):  # no part of the run's work: the time before it may be a pause
+            return
         if self._last_at is None:
             self._state = replace(self._state, first_at=entry.time)
         elif not isinstance(entry.event, RunStarted):
@@ -195,7 +221,7 @@ class _Draft:
         for site, condition in self._conditions.items():
             if condition not in {"lost", "away"}:  # a lost site counts again once it answers
                 self._conditions[site] = "working"
-        self._answered, self._failed = set(), set()
+        self._answered, self._failed = {}, set()
         begun = StageState(round=stage.round, name=stage.stage, sites=stage.sites, began_at=time, asked=asked)
         self._state = replace(self._state, stage=begun)
 
@@ -203,12 +229,14 @@ class _Draft:
         site, up, down = reply.site, reply.bytes_up, reply.bytes_down
         self._conditions[site] = "answered"
         self._taking_part.setdefault(site)
-        self._answered.add(site)
         self._bytes_of_sites[site] = self._bytes_of_sites.get(site, Bytes()).plus(up, down)
         self._bytes_of_rounds[reply.round] = self._bytes_of_rounds.get(reply.round, Bytes()).plus(up, down)
         if self._state.stage is not None:
-            spent = self._answer_seconds.get((site, reply.stage), Spent())
-            self._answer_seconds[site, reply.stage] = spent.plus(time - self._state.stage.began_at)
+            seconds = time - self._state.stage.began_at
+            self._answered[site] = seconds
+            self._answer_seconds[site, reply.stage] = self._answer_seconds.get((site, reply.stage), Spent()).plus(
+                seconds
+            )
 
     def _finish_round(self, finished: RoundFinished, time: float) -> None:
         self._time_stage(time)
@@ -237,4 +265,4 @@ class _Draft:
         stage = self._state.stage
         if stage is None:
             return None
-        return replace(stage, answered=frozenset(self._answered), failed=frozenset(self._failed))
+        return replace(stage, answer_seconds=self._answered, failed=frozenset(self._failed))

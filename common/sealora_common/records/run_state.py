@@ -65,7 +65,7 @@ class StageState:
         sites: how many are awaited.
         began_at: Unix seconds.
         asked: sites that were asked, as far as their names are known.
-        answered: sites that have answered.
+        answer_seconds: site -> from the order to its answer, of those that have answered.
         failed: sites that have failed.
         is_over: whether its round was finished or given up since, or the run ended.
     """
@@ -75,9 +75,14 @@ class StageState:
     sites: int
     began_at: float
     asked: frozenset[str]
-    answered: frozenset[str] = frozenset()
+    answer_seconds: Mapping[str, float] = field(default_factory=dict)
     failed: frozenset[str] = frozenset()
     is_over: bool = False
+
+    @property
+    def answered(self) -> frozenset[str]:
+        """Sites that have answered."""
+        return frozenset(self.answer_seconds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,19 +198,22 @@ def unregister(
 
 @server_cli.command()
 def logs(
-    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run's; otherwise the server's.")] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on showing what is added.")] = False,
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="A run, whose story is told; otherwise the server's log.")
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on showing what is added; a run's story ends with the run.")
+    ] = False,
+    printed: Annotated[
+        bool, typer.Option("--printed", help="What the run's own process printed besides: as a rule nothing.")
+    ] = False,
     config: ConfigFile = CONFIG,
 ) -> None:
-    """Show the log of the server, or of one run."""
-    from sealora_server.deployment.log_file import log_lines
+    """Show the server's log, or tell a run's story: while it goes on and afterwards, whether or not the server runs."""
+    from sealora_server.deployment.log_file import shown_log
 
-    server = ServerDirectory(config)
-    path = server.log if run is None else server.runs / run_name(run) / "serverapp.log"
-    if not path.exists():
-        raise DeploymentError(f"{path}: nothing there yet: is this the right name, and was it ever started?")
     try:
-        for line in log_lines(path, follow=follow):
+        for line in shown_log(ServerDirectory(config), run, printed=printed, follow=follow):
             say(line)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
@@ -218,7 +221,8 @@ def logs(
 
 def _show_sites(config: Path, run: str, stage_timeout: float) -> None:
     """Waits until the run's sites are known and shows them; Ctrl-C ends the waiting and not the run."""
-    from sealora_server.deployment.operator.admission import START_SECONDS, attendance_lines, wait_for_sites
+    from sealora_server.deployment.operator.admission import START_SECONDS, wait_for_sites
+    from sealora_server.view.story import attendance_lines
 
     seconds = stage_timeout + START_SECONDS
     say(f"Waiting for its sites, {seconds:.0f} s at most. Ctrl-C ends the waiting, not the run.")

@@ -22,6 +22,8 @@ from sealora_common.config import NAME_PATTERN
 from sealora_server.deployment.config import ServerConfig
 from sealora_server.deployment.errors import DeploymentError
 
+PRINTED = "serverapp.log"
+"""In a run's directory: what its process printed."""
 # sockaddr_un holds 108 bytes with the closing zero (unix(7)).
 _LONGEST_SOCKET_PATH = 107
 

@@ -14,10 +14,15 @@ from typing import BinaryIO
 
 from sealora_common.errors import storage_error
 from sealora_common.health.logs import SafeFormatter
+from sealora_common.records.names import EVENTS
 from sealora_common.show.safe_text import safe_text
 from sealora_common.show.say import say
 from sealora_common.storage.durable import open_to_append
+from sealora_server.deployment.directory import PRINTED, ServerDirectory, run_name
+from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.front.rules import RateLimit
+from sealora_server.view.quantities import names_text
+from sealora_server.view.story import told_lines
 
 _BYTES = 10 * 2**20
 _KEPT = 5
@@ -78,6 +83,36 @@ class LogFile(io.TextIOBase):
         """Closes the file."""
         self._handler.close()
         super().close()
+
+
+def shown_log(server: ServerDirectory, run: str | None, *, printed: bool, follow: bool) -> Iterator[str]:
+    """The lines of a server's log, or of the story of one of its runs.
+
+    Args:
+        server: the server's directory.
+        run: the run's name; None for the server itself.
+        printed: what the run's process printed, in place of its story.
+        follow: whether to go on with what is added.
+
+    Raises:
+        DeploymentError: there is no such run, or nothing there yet.
+    """
+    if run is None:
+        path = server.log
+    else:
+        directory = server.runs / run_name(run)
+        if not directory.is_dir():
+            known = sorted(found.name for found in server.runs.glob("*") if found.is_dir())
+            raise DeploymentError(
+                f"there is no run {run!r} in {server.runs}: "
+                + (f"it has {names_text(known)}" if known else "start one with `sealora server submit`")
+            )
+        path = directory / (PRINTED if printed else EVENTS)
+        if not printed and (follow or path.exists()):
+            return map(str, told_lines(directory, follow=follow))
+    if not path.exists():
+        raise DeploymentError(f"{path}: nothing there yet: is {server.config_file} the right server's (--config)?")
+    return log_lines(path, follow=follow)
 
 
 def log_lines(

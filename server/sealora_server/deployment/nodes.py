@@ -91,6 +91,18 @@ class NodeList(BaseModel):
             raise DeploymentError(f"site {name!r} is not registered: see `sealora server status` for those that are")
         return NodeList(nodes={site: key for site, key in self.nodes.items() if site != name})
 
+    def changes_since(self, former: NodeList) -> list[str]:
+        """A sentence on each site that `former` has not, has with another key, or has besides."""
+        said = []
+        for name in sorted(self.nodes.keys() | former.nodes.keys()):
+            if name not in self.nodes:
+                said.append(f"site {name} may connect no more: its node key was withdrawn")
+            elif name not in former.nodes:
+                said.append(f"site {name} was registered and may connect")
+            elif self.nodes[name] != former.nodes[name]:
+                said.append(f"site {name} was registered with a new node key; the old one was withdrawn")
+        return said
+
 
 def nodes_of(roster: Roster) -> dict[str, str]:
     """The node keys of a roster's members, by name.

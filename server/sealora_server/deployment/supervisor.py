@@ -43,6 +43,7 @@ from sealora_server.deployment.processes.service import Service
 from sealora_server.deployment.processes.services import front_spec, superlink_spec
 from sealora_server.deployment.processes.sockets import listen_tcp, listen_unix, shown_address
 from sealora_server.deployment.runs.managed import RunHost
+from sealora_server.deployment.site_watch import SiteWatch
 from sealora_server.deployment.superlink.client import SuperLinkClient
 from sealora_server.deployment.tls.certificate_watch import CertificateWatch
 
@@ -51,6 +52,7 @@ log = logging.getLogger(__name__)
 _UP_SECONDS = 60.0
 _STOP_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
+_SITES_SECONDS = 2.0
 
 
 def run_server(server: ServerDirectory) -> None:
@@ -108,6 +110,7 @@ class Supervisor:
         host = RunHost(server, os.getpid(), self._client, asyncio.Lock(), log_file.take)
         self._operations = Operations(host, self._identity.public_key)
         self._sites: tuple[SiteStatus, ...] = ()
+        self._site_watch = SiteWatch()
         self._is_up = False
 
     async def run(self) -> None:
@@ -122,7 +125,7 @@ class Supervisor:
         operator = await serve_operator(operator_listener, self.handle)
         tasks = [asyncio.create_task(stopping.wait()), asyncio.create_task(self._certificates.watch())]
         tasks += [asyncio.create_task(service.keep_running()) for service in self._services]
-        tasks += [asyncio.create_task(self._look_around())]
+        tasks += [asyncio.create_task(self._look_around()), asyncio.create_task(self._watch_sites())]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -135,15 +138,15 @@ class Supervisor:
             operator.close()
             await self._stop(tasks)
 
-    async def handle(self, request: Request) -> Result:
-        """Answers an operator's request.
+    async def handle(self, request: Request, account: str) -> Result:
+        """Answers the request of an operator, who is this account of the machine.
 
         Raises:
             SealoraError: it cannot be done.
         """
         if isinstance(request, AskStatus):
             return await self._status()
-        return await self._operations.handle(request)
+        return await self._operations.handle(request, account)
 
     # What the metrics are read from, in the thread that serves them.
 
@@ -189,6 +192,14 @@ class Supervisor:
                 up = service.status.pid is not None and self._is_up
                 self._health.report(service.name, up, "up" if up else "down")
             await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _watch_sites(self) -> None:
+        """Says which sites come and go."""
+        while True:
+            if self._is_up:
+                with contextlib.suppress(SealoraError):  # a SuperLink that is down is told of by whoever starts it
+                    self._site_watch.look(await asyncio.to_thread(self._client.nodes))
+            await asyncio.sleep(_SITES_SECONDS)
 
     async def _status(self) -> Status:
         warnings = list(self._certificates.warnings)

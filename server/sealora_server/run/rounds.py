@@ -190,6 +190,8 @@ class _Run:
 
     def _announce(self, *, first_round: int) -> None:
         private = mechanism_of(self._recipe).protects
+        figure = HeldoutFigure.of(self._recipe)
+        noise = mechanism_of(self._recipe).heldout_plan(self._recipe).event.noise_multiplier if private else None
         self._store.events.write(
             RunStarted(
                 name=self._recipe.name,
@@ -202,7 +204,8 @@ class _Run:
                 continue_from=self._recipe.continue_from,
                 expected_epochs=self._recipe.expected_epochs,
                 first_round=first_round,
-                heldout=HeldoutFigure.of(self._recipe),
+                heldout=figure,
+                heldout_noise=None if noise is None else noise * figure.range_width(self._recipe),
                 insecure=insecure_seed_in_use(),
             )
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sys
 import threading
 import time
@@ -34,6 +35,7 @@ from sealora_server.deployment.operator.messages import (
 )
 
 from pure_sites import pure_recipe
+from run_fixture import write_run
 
 KEY = "ABCDE-FGHIJ-KLMNO-PQRST"
 RECIPE = pure_recipe(model={"base": "none", "digest": "0" * 64})
@@ -211,7 +213,7 @@ FAULTS = {
     "register": (DeploymentError, "give site cards, or a roster with --roster"),
     "register recipe.yaml": (PolicyError, "recipe.yaml: not a site card"),
     "logs": (DeploymentError, "logs/server.log: nothing there yet"),
-    "logs r9": (DeploymentError, "runs/r9/serverapp.log: nothing there yet"),
+    "logs r9": (DeploymentError, "there is no run 'r9' in"),
     "logs ../../x": (DeploymentError, "'../../x' is no name for a run"),
     "run --config nowhere/server.yaml": (SealoraError, "nowhere/server.yaml: no such file"),
 }
@@ -276,10 +278,30 @@ def test_the_configuration_may_be_named_by_a_variable(files, asked, monkeypatch)
 def test_logs_are_shown(files):
     (files / "logs").mkdir()
     (files / "logs" / "server.log").write_text("one\ntwo\n")
-    (files / "runs" / "r1").mkdir(parents=True)
-    (files / "runs" / "r1" / "serverapp.log").write_text("three\n")
     assert types("logs", "--config", files / "server.yaml") == "one\ntwo\n"
-    assert types("logs", "r1", "--config", files / "server.yaml") == "three\n"
+
+
+def test_a_run_s_story_is_told_without_a_server_and_what_its_process_printed_besides(files):
+    run = files / "runs" / "r1"
+    run.mkdir(parents=True)
+    logs = ("logs", "r1", "--config", files / "server.yaml")
+    for more, missing in (((), "events.jsonl"), (("--printed",), "serverapp.log")):
+        with pytest.raises(DeploymentError, match=rf"r1/{missing}: nothing there yet"):
+            types(*logs, *more)
+    write_run(run)
+    told = types(*logs).splitlines()
+    assert re.match(r"2025-06-15 \d\d:06:40[+-]\d\d:\d\d INFO    demo-icd10: 4 rounds", told[0])
+    assert "finished in" in told[-1]
+    assert types(*logs, "--follow").splitlines() == told
+    (run / "serverapp.log").write_text("three\n")
+    assert types(*logs, "--printed") == "three\n"
+
+
+def test_a_run_that_is_not_there_is_said_beside_those_that_are(files):
+    for name in ("r1", "r2"):
+        (files / "runs" / name).mkdir(parents=True)
+    with pytest.raises(DeploymentError, match=r"there is no run 'r3' in .*/runs: it has r1, r2$"):
+        types("logs", "r3", "--config", files / "server.yaml")
 
 
 def test_logs_are_followed_over_a_rotation(files, monkeypatch):

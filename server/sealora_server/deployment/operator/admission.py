@@ -7,12 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sealora_common.records.event_log import EventTail
-from sealora_common.records.events import Attendance, SitesReady
+from sealora_common.records.events import SitesReady
 from sealora_common.records.names import EVENTS
-from sealora_common.show.safe_text import safe_text
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.operator.messages import RunCondition, RunStatus, Status
-from sealora_server.view.quantities import count_text, names_text
 
 START_SECONDS = 60.0
 """What a run takes at most, besides the sites' own time, until it greets them: a process and its libraries."""
@@ -47,16 +45,6 @@ def wait_for_sites(directory: Path, status: Callable[[], Status], seconds: float
         if time.monotonic() >= deadline:
             return None
         time.sleep(_POLL_SECONDS)
-
-
-def attendance_lines(told: Attendance) -> list[str]:
-    """Who takes part, then one line for each site that does not."""
-    needed = "" if told.needed is None else f", {told.needed} needed"
-    lines = [f"taking part ({count_text(len(told.sites), 'site')}{needed}): {names_text(told.sites)}"]
-    lines += [f"{safe_text(away.name)} takes no part: {safe_text(away.reason)}" for away in told.turned_away]
-    if told.missing:
-        lines.append(f"not connected: {names_text(told.missing)}")
-    return lines
 
 
 def _run(status: Status, name: str) -> RunStatus:

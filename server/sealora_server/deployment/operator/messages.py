@@ -12,8 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from sealora_common.config import Bounds, Name, adapted_from_json
 from sealora_common.errors import UnreadableError
 from sealora_common.records.events import TurnedAway
+from sealora_common.show.safe_text import safe_text
 from sealora_server.deployment.errors import DeploymentError
+from sealora_server.view.quantities import count_text
 
+_SHOWN = 100
 RunCondition = Literal["running", "stopped", "failed", "finished"]
 
 
@@ -77,6 +80,24 @@ class AskStatus(Message):
     """How everything is."""
 
     action: Literal["status"] = "status"
+
+
+def act_text(request: Request) -> str | None:
+    """What a request does, in a few words for the log; None where it only asks.
+
+    The words are of names alone, of which each has a form that can be shown; a site's to be withdrawn need not be one.
+    """
+    match request:
+        case AskStatus():
+            return None
+        case Submit():
+            return f"submit run {request.name}"
+        case Stop() | Resume() | UseRoster():
+            return f"{request.action.replace('_', '-')} of run {request.run}"
+        case Register():
+            return f"register {count_text(len(request.nodes), 'site')}"
+        case Unregister():
+            return f"unregister {safe_text(request.site, _SHOWN)}"
 
 
 Request = Submit | Stop | Resume | UseRoster | Register | Unregister | AskStatus

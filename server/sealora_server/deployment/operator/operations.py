@@ -48,21 +48,21 @@ class Operations:
         """Why the SuperLink is not in line with `nodes.json`."""
         self._load_runs()
 
-    async def handle(self, request: Request) -> Done:
-        """Does what is asked.
+    async def handle(self, request: Request, account: str) -> Done:
+        """Does what `account`, of this machine, asks.
 
         Raises:
             SealoraError: it cannot be done; the sentence says why.
         """
         match request:
             case Submit():
-                await self._submit(request)
+                await self._submit(request, account)
             case Stop():
-                await self._run(request.run).stop()
+                await self._run(request.run).stop(account)
             case Resume():
-                await self._run(request.run).resume()
+                await self._run(request.run).resume(account)
             case UseRoster():
-                await self._use_roster(request)
+                await self._use_roster(request, account)
             case Register():
                 await self._change_nodes(self._nodes().with_nodes(request.nodes))
             case Unregister():
@@ -101,7 +101,7 @@ class Operations:
         online = {node.name for node in nodes if node.registered and node.online}
         return tuple(SiteStatus(name=name, online=name in online) for name in sorted(self._nodes().nodes))
 
-    async def _submit(self, request: Submit) -> None:
+    async def _submit(self, request: Submit, account: str) -> None:
         recipe = parse_recipe(request.recipe)
         roster = _usable_roster(request.roster, datetime.now(UTC))
         added = nodes_of(roster)
@@ -116,18 +116,22 @@ class Operations:
         create_run(directory, recipe, roster, start)
         run = ManagedRun(self._host, directory)
         self.runs[run.name] = run
+        run.acted("submit", account)
         run.start()
 
-    async def _use_roster(self, request: UseRoster) -> None:
+    async def _use_roster(self, request: UseRoster, account: str) -> None:
         run = self._run(request.run)
         roster = _usable_roster(request.roster, datetime.now(UTC))
         run.check_roster(roster)
         await self._change_nodes(self._nodes().with_nodes(nodes_of(roster)))
-        run.use_roster(roster)
+        run.use_roster(roster, account)
 
     async def _change_nodes(self, nodes: NodeList) -> None:
         async with self._changing_nodes:
+            changes = nodes.changes_since(self._nodes())
             nodes.save(self._host.server.nodes)
+            for change in changes:
+                log.info("%s", change)
             self.node_problem = await asyncio.to_thread(reconcile, nodes, self._host.superlink)
         if self.node_problem:
             raise DeploymentError(self.node_problem)

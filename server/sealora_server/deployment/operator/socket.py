@@ -5,21 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import pwd
 import socket
+import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from sealora_common.config import from_json, read_line
 from sealora_common.errors import SealoraError, UnreadableError
+from sealora_common.health.logs import fields
 from sealora_server.deployment.errors import DeploymentError
-from sealora_server.deployment.operator.messages import REQUEST, Answer, Request, Result, parse_request
+from sealora_server.deployment.operator.messages import REQUEST, Answer, Request, Result, act_text, parse_request
 
 log = logging.getLogger(__name__)
 
 # `submit` waits for the SuperLink, `stop` for the ServerApp's end; nothing else takes long.
 _SECONDS = 90.0
 
-Handler = Callable[[Request], Awaitable[Result]]
+Handler = Callable[[Request, str], Awaitable[Result]]
+"""Is given the request and the account that makes it."""
+_CREDENTIALS = struct.Struct("iII")  # struct ucred, see unix(7)
 
 
 async def serve_operator(listener: socket.socket, handle: Handler, *, patience: float = 10.0) -> asyncio.Server:
@@ -32,7 +37,7 @@ async def serve_operator(listener: socket.socket, handle: Handler, *, patience: 
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             line = await asyncio.wait_for(reader.readline(), patience)
-            answer = await _answer(line, handle)
+            answer = await _answer(line, handle, writer.get_extra_info("socket"))
             writer.write(answer.model_dump_json().encode() + b"\n")
             await writer.drain()
         except (TimeoutError, ValueError, ConnectionError):
@@ -45,14 +50,41 @@ async def serve_operator(listener: socket.socket, handle: Handler, *, patience: 
     return await asyncio.start_unix_server(converse, sock=listener, limit=REQUEST.longest)
 
 
-async def _answer(line: bytes, handle: Handler) -> Answer:
+async def _answer(line: bytes, handle: Handler, peer: socket.socket) -> Answer:
+    """Whatever is asked that is an act is in the log afterwards: by whom, over which socket, and what came of it."""
+    account, process = _who(peer)
+    act: str | None = "a request that cannot be read"
     try:
-        return Answer(result=await handle(parse_request(line)))
+        request = parse_request(line)
+        act = act_text(request)
+        answer = Answer(result=await handle(request, account))
     except SealoraError as error:
-        return Answer(error=str(error))
+        answer = Answer(error=str(error))
     except Exception:
         log.exception("an operator's request failed unexpectedly")
-        return Answer(error="the server failed at this request: see its log")
+        answer = Answer(error="the server failed at this request: see its log")
+    if act is not None:
+        log.log(
+            logging.INFO if answer.error is None else logging.WARNING,
+            "operator %s (process %d, over %s): %s: %s",
+            account,
+            process,
+            peer.getsockname(),
+            act,
+            "done" if answer.error is None else f"refused: {answer.error}",
+            extra=fields(operator=account, process=process, act=act, reason=answer.error),
+        )
+    return answer
+
+
+def _who(peer: socket.socket) -> tuple[str, int]:
+    """The account at the other end of a Unix socket, and its process, as the kernel knows them (SO_PEERCRED)."""
+    told = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    process, user, _ = _CREDENTIALS.unpack(told)
+    try:
+        return pwd.getpwuid(user).pw_name, process
+    except KeyError:  # as in a container, whose accounts nobody named
+        return str(user), process
 
 
 def ask(operator_socket: Path, request: Request) -> Result:

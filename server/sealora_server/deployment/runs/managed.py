@@ -12,12 +12,14 @@ from pathlib import Path
 
 from sealora_common.errors import PolicyError, SealoraError, StorageError
 from sealora_common.health.logs import fields
+from sealora_common.records.event_log import EventLog
+from sealora_common.records.events import OperatorActed, OperatorAction, ProcessEnded, RunFailed
 from sealora_common.records.fold import StateTail
 from sealora_common.records.names import EVENTS, RUN_DIRECTORY
 from sealora_common.records.run_state import RunState
 from sealora_common.roster import Roster, require_succession
 from sealora_common.storage.durable import open_to_append
-from sealora_server.deployment.directory import ServerDirectory
+from sealora_server.deployment.directory import PRINTED, ServerDirectory
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.operator.messages import RunCondition, RunStatus
 from sealora_server.deployment.processes.process import ProcessSpec, RunningProcess
@@ -28,10 +30,10 @@ from sealora_server.deployment.runs.serverapp_process import Outcome, ServerAppS
 from sealora_server.deployment.runs.submission import Operation
 from sealora_server.deployment.superlink.client import SuperLinkClient
 from sealora_server.run.store import RunStore
+from sealora_server.view.story import story
 
 log = logging.getLogger(__name__)
 
-SERVERAPP_LOG = "serverapp.log"
 _STOP_SECONDS = 10.0
 
 
@@ -74,6 +76,7 @@ class ManagedRun:
         roster = Roster.load(directory / "roster.json")
         self._store = RunStore.open(directory)
         self._tail = StateTail(directory / EVENTS, RunState(roster=roster.names, rounds=self._store.recipe.rounds))
+        self._tail.read()  # what was before this server stands in the log of an earlier one
 
     @property
     def condition(self) -> RunCondition:
@@ -85,8 +88,15 @@ class ManagedRun:
         return self._tail.state
 
     def look(self) -> RunState:
-        """The state after what its log has told since the last look."""
-        return self._tail.read()
+        """The state after what its events have told since the last look; they are told in the server's log, too."""
+        for line in story(self._tail.steps()):
+            extra = fields(run=self.name, round=line.round, reason=line.reason)
+            log.log(line.level, "run %s: %s", self.name, line.text, extra=extra)
+        return self.state
+
+    def acted(self, action: OperatorAction, account: str) -> None:
+        """Notes among the run's events that `account` has asked this of it."""
+        self._note(OperatorActed(action=action, account=account))
 
     def start(self) -> None:
         """Begins, or goes on, if that is wanted."""
@@ -105,8 +115,8 @@ class ManagedRun:
             await process.stop(_STOP_SECONDS)
         await self._end_flower_run()
 
-    async def stop(self) -> None:
-        """Stops the run until it is resumed.
+    async def stop(self, account: str) -> None:
+        """Stops the run until it is resumed, as `account` asks.
 
         Raises:
             DeploymentError: it does not run.
@@ -114,10 +124,12 @@ class ManagedRun:
         if self.condition != "running":
             raise DeploymentError(f"run {self.name!r} does not run: it is {self.condition}")
         self._want("stopped")
+        self.acted("stop", account)
         await self.pause()
+        self.look()
 
-    async def resume(self) -> None:
-        """Goes on with the run.
+    async def resume(self, account: str) -> None:
+        """Goes on with the run, as `account` asks.
 
         Raises:
             DeploymentError: it runs, or has come to its end.
@@ -126,6 +138,7 @@ class ManagedRun:
             raise DeploymentError(f"run {self.name!r} cannot be resumed: it is {self.condition}")
         await self.pause()
         self._want("running")
+        self.acted("resume", account)
         self.start()
 
     def check_roster(self, roster: Roster) -> None:
@@ -145,14 +158,16 @@ class ManagedRun:
         except PolicyError as error:
             raise DeploymentError(str(error)) from None
 
-    def use_roster(self, roster: Roster) -> None:
-        """Puts `roster`, which `check_roster` has accepted, in place of the run's own, from its next round on.
+    def use_roster(self, roster: Roster, account: str) -> None:
+        """Puts `roster`, which `check_roster` has accepted, in place of the run's own, from its next round on, as
+        `account` asks.
 
         Raises:
             StorageError: it could not be written.
         """
         roster.save(self.directory / "roster.json")
         self._tail.enrol(roster.names)
+        self.acted("use_roster", account)
 
     def status(self, offline: frozenset[str] = frozenset()) -> RunStatus:
         """What an operator is told of it; `offline` are the registered sites that are not connected."""
@@ -199,9 +214,9 @@ class ManagedRun:
             self.restarts += 1
             delay = policy.delay_after(time.monotonic() - began)
             if delay is None:
-                self._want("failed", f"it could not be kept running ({why}): mend that, then resume it")
+                self._fail(f"it could not be kept running ({why}): mend that, then resume it")
                 return
-            log.warning("run %s: %s; it goes on in a new one", self.name, why, extra=fields(run=self.name))
+            self._note(ProcessEnded(reason=why))
             await asyncio.sleep(delay)
 
     async def _end_flower_run(self) -> None:
@@ -218,7 +233,7 @@ class ManagedRun:
             return True
         if status == Outcome.FAILED:
             # On a full disk the event that says why could not be written; the process said it too.
-            self._want("failed", state.failure or self._last_words)
+            self._fail(state.failure or self._last_words or "its process failed and said nothing of why")
             return True
         return False
 
@@ -226,7 +241,19 @@ class ManagedRun:
         operation = Operation(condition=condition, said=said)
         operation.save(self.directory)
         self._operation = operation
-        log.info("run %s: %s%s", self.name, condition, f": {said}" if said else "", extra=fields(run=self.name))
+
+    def _fail(self, said: str) -> None:
+        if (self.state.ended, self.state.failure) != ("failed", said):
+            self._note(RunFailed(reason=said))
+        self.look()
+        self._want("failed", said)
+
+    def _note(self, event: OperatorActed | ProcessEnded | RunFailed) -> None:
+        try:
+            EventLog(self.directory / EVENTS).write(event)
+        except StorageError as error:  # a full disk, say: what happened must not be lost with it
+            what = event.action if isinstance(event, OperatorActed) else event.reason
+            log.error("run %s: %s (%s)", self.name, what, error, extra=fields(run=self.name))
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() or task.exception() is None:
@@ -255,5 +282,5 @@ class ManagedRun:
     def _hear(self, line: str) -> None:
         self._last_words = line
         self._host.lines(f"run {self.name}", line)
-        with contextlib.suppress(OSError, StorageError), open_to_append(self.directory / SERVERAPP_LOG) as file:
+        with contextlib.suppress(OSError, StorageError), open_to_append(self.directory / PRINTED) as file:
             file.write(line + "\n")

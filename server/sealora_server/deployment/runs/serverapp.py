@@ -73,8 +73,8 @@ def _serve(grid: SocketGrid, run_directory: Path) -> Outcome:
         log.error("%s", error)
         return Outcome.LOST
     except SealoraError as error:
-        log.error("%s", error)
-        _note(run_directory, RunFailed(reason=str(error)))
+        if not _note(run_directory, RunFailed(reason=str(error))):  # else the server tells of it
+            log.error("%s", error)
         return Outcome.FAILED
     except Stopped:
         _note(run_directory, RunInterrupted(round=RunStore.open(run_directory).finished_rounds + 1))
@@ -82,9 +82,13 @@ def _serve(grid: SocketGrid, run_directory: Path) -> Outcome:
     return Outcome.FINISHED
 
 
-def _note(run_directory: Path, event: RunFailed | RunInterrupted) -> None:
-    with contextlib.suppress(StorageError):  # a full disk, say: the reason itself must not be lost
+def _note(run_directory: Path, event: RunFailed | RunInterrupted) -> bool:
+    """Whether it could be written: not on a full disk, say."""
+    try:
         EventLog(run_directory / EVENTS).write(event)
+    except StorageError:
+        return False
+    return True
 
 
 def _tell(grid: SocketGrid, outcome: Outcome) -> None:

@@ -54,6 +54,8 @@ class Node:
         key: its public key as Flower keeps it (PEM).
         online: whether its heartbeats come.
         registered: False once its key was withdrawn; Flower never takes such a key again.
+        since: when its last session began, as Flower writes it; empty before the first.
+        until: when its session ends if no more heartbeats come, or has ended, Unix seconds.
     """
 
     node_id: int
@@ -61,6 +63,8 @@ class Node:
     key: bytes
     online: bool
     registered: bool
+    since: str = ""
+    until: float = 0.0
 
 
 class SuperLinkClient:
@@ -108,6 +112,8 @@ class SuperLinkClient:
                 key=info.public_key,
                 online=info.status == NodeStatus.ONLINE,
                 registered=info.status != NodeStatus.UNREGISTERED,
+                since=info.last_activated_at,
+                until=info.online_until,
             )
             for info in found.nodes_info
         ]

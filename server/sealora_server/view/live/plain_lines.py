@@ -42,7 +42,7 @@ def plain_line(event: Event, state: RunState, histories: Mapping[str, SiteHistor
         state: the run's, after the event or later.
         histories: the sites' own, by name.
     """
-    where = _where(event.round, state) if isinstance(event, _OfARound) else ""
+    where = where_text(event.round, state) if isinstance(event, _OfARound) else ""
     match event:
         case RunStarted():
             return _started_line(event, state)
@@ -113,7 +113,8 @@ def _loss_name(state: RunState) -> str:
     return f"noisy {state.heldout.name}" if state.is_private else state.heldout.name
 
 
-def _where(number: int, state: RunState) -> str:
+def where_text(number: int, state: RunState) -> str:
+    """Which round it is, as all lines begin that are of one."""
     return f"round {number}/{state.rounds}" if number <= state.rounds else "final adapter"
 
 

@@ -3,11 +3,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import pwd
 import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -17,13 +19,16 @@ from sealora_server.deployment.operator.messages import (
     REQUEST,
     AskStatus,
     Done,
+    Register,
     Request,
     Result,
     Resume,
     RunStatus,
     Status,
     Stop,
+    Submit,
     Unregister,
+    UseRoster,
     status_of,
 )
 from sealora_server.deployment.operator.socket import ask, serve_operator
@@ -44,7 +49,7 @@ STATUS = Status(
 )
 
 
-async def handle(request: Request) -> Result:
+async def handle(request: Request, account: str) -> Result:
     match request:
         case Stop():
             raise PolicyError(f"run {request.run!r} does not run")
@@ -120,6 +125,51 @@ def test_a_refusal_is_the_server_s_own_sentence(path):
 def test_an_unexpected_failure_tells_nothing_but_that(path):
     with pytest.raises(DeploymentError, match=r"^the server failed at this request: see its log$"):
         ask(path, Resume(run="a"))
+
+
+ACTS: dict[type[Request], Request] = {
+    Submit: Submit(name="r1", recipe="secret", roster="{}"),
+    Stop: Stop(run="r1"),
+    Resume: Resume(run="r1"),
+    UseRoster: UseRoster(run="r1", roster="{}"),
+    Register: Register(nodes={"oslo": "ecdsa-sha2-nistp384 AAAA"}),
+    Unregister: Unregister(site="oslo\x1b[2J\nERROR forged"),
+}
+
+
+def test_every_act_is_in_the_log_with_who_did_it_over_which_socket_and_what_came_of_it(path, caplog):
+    assert set(ACTS) | {AskStatus} == set(get_args(Request))
+    outcomes = {
+        Stop: "refused: run 'r1' does not run",
+        Resume: "refused: the server failed at this request: see its log",
+    }
+    me = f"operator {pwd.getpwuid(os.getuid()).pw_name} (process {os.getpid()}, over {path}): "
+    with caplog.at_level("INFO"):
+        for kind, act in ACTS.items():
+            caplog.clear()
+            with contextlib.suppress(DeploymentError):
+                ask(path, act)
+            line = caplog.records[-1].getMessage()
+            assert line.startswith(me)
+            assert line.endswith(f": {outcomes.get(kind, 'done')}")
+            assert "r1" in line or "oslo" in line or "1 site" in line
+            assert not {"\n", "\x1b"} & set(line)
+            assert "secret" not in line
+        caplog.clear()
+        ask(path, AskStatus())
+        assert caplog.records == []
+        say(path, b"shell\n")
+        assert ": a request that cannot be read: refused: " in caplog.records[-1].getMessage()
+
+
+def test_an_account_without_a_name_is_known_by_its_number(path, caplog, monkeypatch):
+    def nobody(number):
+        raise KeyError(number)
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    with caplog.at_level("INFO"):
+        ask(path, Unregister(site="oslo"))
+    assert f"operator {os.getuid()} (process" in caplog.records[-1].getMessage()
 
 
 MALFORMED = {

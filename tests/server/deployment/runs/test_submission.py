@@ -56,7 +56,7 @@ def test_a_submission_that_could_come_to_nothing_is_refused_and_leaves_nothing(b
         operations = bench.operations()
         changes = {name: make(bench) for name, make in REFUSED[said].items()}
         with pytest.raises(DeploymentError) as caught:
-            await operations.handle(bench.submission(**changes))
+            await operations.handle(bench.submission(**changes), "ada")
         assert said in str(caught.value)
         assert list(bench.server.runs.iterdir()) == []
         assert bench.superlink.known == {}
@@ -68,9 +68,9 @@ def test_a_submission_that_could_come_to_nothing_is_refused_and_leaves_nothing(b
 def test_a_name_is_used_once(bench):
     async def run() -> None:
         operations = bench.operations()
-        await operations.handle(bench.submission())
+        await operations.handle(bench.submission(), "ada")
         with pytest.raises(DeploymentError, match=r"r1 exists: give this run another name with --name"):
-            await operations.handle(bench.submission())
+            await operations.handle(bench.submission(), "ada")
         await operations.pause_runs()
 
     asyncio.run(run())
@@ -81,10 +81,10 @@ def test_a_submission_that_finds_no_superlink_leaves_nothing_and_can_be_made_aga
         operations = bench.operations()
         nodes, bench.superlink.nodes = bench.superlink.nodes, lambda: (_ for _ in ()).throw(DeploymentError("down"))
         with pytest.raises(DeploymentError, match="down"):
-            await operations.handle(bench.submission())
+            await operations.handle(bench.submission(), "ada")
         assert list(bench.server.runs.iterdir()) == []
         bench.superlink.nodes = nodes
-        await operations.handle(bench.submission())
+        await operations.handle(bench.submission(), "ada")
         await bench.process(1)
         await operations.pause_runs()
 
@@ -105,10 +105,10 @@ def test_a_run_begins_with_the_adapter_that_was_agreed_on_and_with_no_other(benc
             (agreed, None, "name the run or directory that holds it with --continue-from"),
         ):
             with pytest.raises(RecipeError, match=said):
-                await operations.handle(bench.submission(recipe=refused, continue_from=named))
+                await operations.handle(bench.submission(recipe=refused, continue_from=named), "ada")
             assert list(bench.server.runs.iterdir()) == []
             assert bench.superlink.known == {}
-        await operations.handle(bench.submission(recipe=agreed, continue_from=str(tmp_path / "adapter")))
+        await operations.handle(bench.submission(recipe=agreed, continue_from=str(tmp_path / "adapter")), "ada")
         await operations.pause_runs()
 
     asyncio.run(run())
@@ -125,7 +125,7 @@ def test_a_submission_that_was_cut_short_is_left_alone(bench):
 def test_a_run_whose_operation_file_is_damaged_waits_for_its_operator(bench):
     async def run() -> None:
         operations = bench.operations()
-        await operations.handle(bench.submission())
+        await operations.handle(bench.submission(), "ada")
         await operations.pause_runs()
         (bench.server.runs / "r1" / "operation.json").write_text("{")
         again = bench.operations()
@@ -141,7 +141,7 @@ def test_a_run_with_a_damaged_recipe_does_not_keep_the_others_from_starting(benc
     async def run() -> None:
         operations = bench.operations()
         for name in ("bad", "good"):
-            await operations.handle(bench.submission(name=name))
+            await operations.handle(bench.submission(name=name), "ada")
         await operations.pause_runs()
         (bench.server.runs / "bad" / "recipe.yaml").write_text("rounds: many")
         assert list(bench.operations().runs) == ["good"]
