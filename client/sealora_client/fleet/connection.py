@@ -113,8 +113,10 @@ class FleetConnection:
         try:
             self._node_id = self._ask(lambda: self._calls.activate(ANNOUNCED_SECONDS))
         except SessionRefusedError as error:
-            if error.reason != "unknown" or not self.probe().known:
+            if error.reason != "ended":
                 raise
+            if not self.probe().known:
+                raise SessionRefusedError("unknown", _UNKNOWN) from None
             raise SessionRefusedError(
                 "busy",
                 "the server still holds this site's last session, which ended without a goodbye; it lasts up to "
@@ -144,7 +146,10 @@ class FleetConnection:
             if code in (ApiErrorCode.FLEET_INVALID_HEARTBEAT_INTERVAL, ApiErrorCode.FLEET_NODE_ACTIVATION_FAILED):
                 known = code == ApiErrorCode.FLEET_INVALID_HEARTBEAT_INTERVAL
                 return Probe(known, clock_ahead(error.response) or 0.0)
-            raise _sorted_out(self.server, error) from None
+            found = _sorted_out(self.server, error)
+            if isinstance(found, SessionRefusedError) and found.reason == "ended":  # not even asked who it is
+                return Probe(False, clock_ahead(error.response) or 0.0)
+            raise found from None
         except Exception as error:
             raise _sorted_out(self.server, error) from None
         raise LostConnectionError(f"{self.server} answered like no Flower server that Sealora knows: check the address")
@@ -154,7 +159,7 @@ class FleetConnection:
         if not self._node_id:
             return
         if not self._ask(lambda: self._calls.heartbeat(self._node_id, ANNOUNCED_SECONDS)):
-            raise SessionRefusedError("unknown", _UNKNOWN)
+            raise SessionRefusedError("ended", _ENDED)
 
     def pull(self, *, held: bool) -> Delivery | None:
         """The next message, if there is one; a server of ours holds the question for a while if `held` is asked for."""
@@ -222,6 +227,7 @@ class FleetConnection:
 
 
 _ABOUT_THE_NODE = (ApiErrorCode.FLEET_NODE_ACTIVATION_FAILED, ApiErrorCode.FLEET_NODE_DEACTIVATION_FAILED)
+_ENDED = "the server holds no session of this site any more, as after a restart of its own: a new one is opened"
 _UNKNOWN = (
     "the server does not know this site's node key: have the coordinator add this site's card to the roster, and the "
     "server's operator take the roster in"
@@ -270,7 +276,9 @@ def _refusal(server: str, error: httpx.HTTPStatusError) -> Exception:
     elif ahead is not None and not _DATE_SECONDS - CLOCK_BEHIND_SECONDS < ahead < CLOCK_AHEAD_SECONDS - _DATE_SECONDS:
         said = SessionRefusedError("clock", clock_sentence(ahead))
     elif status == httpx.codes.UNAUTHORIZED or code in _ABOUT_THE_NODE:
-        said = SessionRefusedError("unknown", _UNKNOWN)
+        # Whether it knows the key is asked where a session is opened, and nowhere else: it has nothing else to say to
+        # one that was open before it was started anew.
+        said = SessionRefusedError("ended", _ENDED)
     elif status == httpx.codes.REQUEST_ENTITY_TOO_LARGE:
         said = BadMessageError(f"{server} takes no request of this size (HTTP 413): its operator can raise the limit")
     elif status == httpx.codes.TOO_MANY_REQUESTS or status >= httpx.codes.INTERNAL_SERVER_ERROR:

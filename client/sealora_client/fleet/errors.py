@@ -6,9 +6,9 @@ from typing import Literal
 
 from sealora_common.errors import SealoraError
 
-Refusal = Literal["busy", "unknown", "clock", "certificate", "other"]
-"""Why a server does not admit a site: its last session is still open, its key is not registered, its clock is off,
-the server's certificate does not hold, or something else."""
+Refusal = Literal["ended", "busy", "unknown", "clock", "certificate", "other"]
+"""Why there is no session: it is over, as after a restart of the server; or none is given, since the site's last one is
+still open, its key is not registered, its clock is off, the server's certificate does not hold, or something else."""
 
 
 class LostConnectionError(SealoraError):

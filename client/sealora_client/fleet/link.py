@@ -50,7 +50,9 @@ class Link:
         state = error.reason if isinstance(error, SessionRefusedError) else "lost"
         with self._lock:
             former, _ = self._change(state)
-        if former != state:
+        if former != state and state == "ended":
+            log.info("%s", error)  # nothing is wrong, and nobody need act
+        elif former != state:
             log.warning("%s; trying again until it works", error)
         self._health.report(PART, False, str(error))
 

@@ -105,9 +105,9 @@ def calls(connection, made) -> Calls:
         (refusal(429), LostConnectionError, "HTTP 429"),
         (refusal(500), LostConnectionError, "HTTP 500"),
         (refusal(503), LostConnectionError, "HTTP 503"),
-        (refusal(401), SessionRefusedError, "does not know this site's node key"),
-        (refusal(code=ApiErrorCode.FLEET_NODE_ACTIVATION_FAILED), SessionRefusedError, "node key"),
-        (refusal(code=ApiErrorCode.FLEET_NODE_DEACTIVATION_FAILED), SessionRefusedError, "node key"),
+        (refusal(401), SessionRefusedError, "the server holds no session of this site any more"),
+        (refusal(code=ApiErrorCode.FLEET_NODE_ACTIVATION_FAILED), SessionRefusedError, "holds no session"),
+        (refusal(code=ApiErrorCode.FLEET_NODE_DEACTIVATION_FAILED), SessionRefusedError, "holds no session"),
         (refusal(404), SessionRefusedError, "refuses this site"),
         (refusal(400, text="[" * 60_000), SessionRefusedError, "refuses this site"),
         (httpx.ReadTimeout("long and tiresome"), LostConnectionError, "no answer in time"),
@@ -134,7 +134,7 @@ def test_what_goes_wrong_is_sorted_and_put_in_words(connection, calls, error, ki
     [
         (401, CLOCK_AHEAD_SECONDS + 60, "clock"),
         (401, -CLOCK_BEHIND_SECONDS - 60, "clock"),
-        (401, 0, "unknown"),
+        (401, 0, "ended"),
         (403, CLOCK_AHEAD_SECONDS + 60, "other"),  # what is refused for another reason is not the clock's
     ],
 )
@@ -221,6 +221,43 @@ def test_a_session_that_the_server_does_not_know_is_none(connection, calls):
     calls.known = False
     with pytest.raises(SessionRefusedError) as caught:
         connection.heartbeat()
+    assert caught.value.reason == "ended"
+
+
+NO_SESSION = [
+    refusal(401),
+    refusal(404, ApiErrorCode.FLEET_NODE_ACTIVATION_FAILED),
+    refusal(404, ApiErrorCode.FLEET_NODE_DEACTIVATION_FAILED),
+]
+
+
+@pytest.mark.parametrize("error", NO_SESSION)
+@pytest.mark.parametrize("call", ["pull", "fetch", "push", "heartbeat", "deactivate 7"])
+def test_that_its_key_is_unknown_a_site_is_told_where_a_session_is_opened_and_nowhere_else(
+    connection, calls, call, error
+):
+    """Whatever answers so: a server that was started anew says the same of a session that it never held."""
+    connection.open()
+    calls.failures = {call: [error]}
+    asks = {
+        "pull": lambda: connection.pull(held=True),
+        "fetch": lambda: connection.fetch(delivery()),
+        "push": lambda: connection.push("reply", 0.0),
+        "heartbeat": connection.heartbeat,
+        "deactivate 7": connection.leave,
+    }
+    with pytest.raises(SessionRefusedError) as caught:
+        asks[call]()
+    assert caught.value.reason == "ended"
+    assert "key" not in str(caught.value)
+
+
+@pytest.mark.parametrize("error", NO_SESSION)
+@pytest.mark.parametrize("probed", [refusal(401), refusal(code=ApiErrorCode.FLEET_NODE_ACTIVATION_FAILED)])
+def test_a_key_that_is_unknown_is_said_to_be_whatever_refuses_it(connection, calls, error, probed):
+    calls.failures = {"activate": [error], "probe": [probed]}
+    with pytest.raises(SessionRefusedError, match="does not know this site's node key") as caught:
+        connection.open()
     assert caught.value.reason == "unknown"
 
 

@@ -157,7 +157,8 @@ def test_a_server_that_cannot_serve_now_is_asked_again(server, key, tmp_path, st
     assert site.app.asked == [HELLO]
 
 
-def test_a_server_without_memory_of_the_node_is_joined_anew(tmp_path):
+def test_a_server_without_memory_of_the_node_is_joined_anew_and_no_key_is_blamed(tmp_path, caplog):
+    caplog.set_level("INFO")
     with FleetServer() as server, FleetSite(tmp_path, server.address) as site:
         wait_until(lambda: site.health.ready)
         former = joined(server, site)
@@ -168,6 +169,8 @@ def test_a_server_without_memory_of_the_node_is_joined_anew(tmp_path):
         run, node = server.start_run(), joined(server, site)
         server.reply(run, server.order(run, node, HELLO, content()))
         assert node != former
+    said = [record.getMessage() for record in caplog.records]
+    assert not any("does not know this site's node key" in line for line in said)
 
 
 # Refusals

@@ -26,6 +26,7 @@ from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.initialise import renew_certificate
 from sealora_server.deployment.operator.messages import Register, Unregister
 from sealora_server.deployment.operator.socket import ask
+from sealora_server.deployment.refused_nodes import fingerprint
 from sealora_server.deployment.superlink.client import connected
 
 from pure_sites import pure_federation, pure_recipe
@@ -131,6 +132,9 @@ def test_a_registered_node_connects_and_an_unknown_one_does_not(up):
     with up.fleet(stranger) as client, pytest.raises(httpx.HTTPStatusError, match="401"):
         client.PullMessages(PullMessagesRequest(node=node))
     assert [site.name for site in status(up.server).sites if site.online] == ["site-0"]
+    until(lambda: "site site-0 has connected" in said(up.server), 20)
+    assert fingerprint(public_key_to_bytes(stranger.public_key())) in said(up.server)
+    assert "PUBLIC KEY" not in said(up.server)
 
 
 def test_one_site_s_key_is_replaced_and_no_other_site_notices(up):

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import NoReturn
+import logging
 
-from flwr.supercore.error.http import http_error_translator
-from starlette.requests import Request
+from flwr.supercore.error import FlowerError
+from flwr.supercore.error.catalog import API_ERROR_MAP
+from flwr.supercore.error.http import INTERNAL_SERVER_ERROR_MESSAGE
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from sealora_server.deployment.superlink.bodies import SMALL_BYTES
 
 LINGERING_SECONDS = 1.0
 _BODY_UNREAD = frozenset({400, 401, 403, 408, 413, 503})
+
+log = logging.getLogger(__name__)
 
 
 class Coming:
@@ -73,14 +78,25 @@ async def answer_with(send: Send, body: bytes, media_type: str) -> None:
 
 
 async def answer_error(scope: Scope, send: Send, error: Exception) -> None:
-    """Answers with what Flower makes of an error: its code and public sentence, or 500 for what it did not expect."""
+    """Answers with what Flower makes of an error: its code and public sentence, or 500 for what it did not expect.
 
-    async def fail(request: Request) -> NoReturn:
-        raise error
-
-    response = await http_error_translator(Request(scope), fail)
+    As Flower's `http_error_translator`, which would also log its private sentence, and that quotes the request: a key,
+    for example. Here only what is a fault of the server's is logged.
+    """
+    response = _response(error)
+    if response.status_code >= 500 and not isinstance(error, FlowerError):
+        log.error("a request to %s failed unexpectedly", scope["path"], exc_info=error)
     response.headers["connection"] = "close"
     await response(scope, _nothing, send)
+
+
+def _response(error: Exception) -> Response:
+    spec = API_ERROR_MAP.get(error.code) if isinstance(error, FlowerError) else None
+    if isinstance(error, FlowerError) and spec is not None:
+        return JSONResponse(error.to_json(spec.public_message), spec.http_status_code, spec.http_headers)
+    if isinstance(error, HTTPException):
+        return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+    return JSONResponse({"detail": INTERNAL_SERVER_ERROR_MESSAGE}, 500)
 
 
 async def _nothing() -> dict[str, str]:

@@ -46,6 +46,7 @@ from starlette.types import Receive, Scope, Send
 from sealora_common.network.frames import FRAMES, LONGEST_WAIT_SECONDS, PARTS_BYTES, WAIT, from_frames
 from sealora_common.round.wire_format import PULL_ID
 from sealora_server.deployment.config import LimitsSection
+from sealora_server.deployment.refused_nodes import RefusedNodes
 from sealora_server.deployment.superlink.answers import (
     Coming,
     answer_empty,
@@ -130,12 +131,13 @@ class Fleet:
         # As many requests as a node may make in all that time.
         most = limits.node_request_burst + math.ceil(limits.node_requests_per_second * LONGEST_SECONDS)
         self._auth = NodeAuthentication(state.get_node_id_by_public_key, most)
+        self._refused = RefusedNodes()
         self.quotas = Quotas(limits, lambda: len(state.get_node_info()))
         self.questions = Questions(state)
         self.replies = Replies(state, self.quotas, limits.answer_bytes)
         own, flower = self, fleet_handlers
         self._calls: dict[type[Proto], Callable[[int, Proto], Proto]] = {
-            ActivateNodeRequest: lambda _, request: flower.activate_node(request, state),
+            ActivateNodeRequest: own._activated,
             ConfirmMessageReceivedRequest: own.questions.confirm,
             DeactivateNodeRequest: lambda _, request: flower.deactivate_node(request, state),
             GetFabRequest: lambda _, request: flower.get_fab(request, state),
@@ -162,6 +164,7 @@ class Fleet:
                 with self.quotas.request(node):
                     body = await self._handled(action, asked, coming)
             except Exception as error:
+                self._tell_of(action, error)
                 _refuse(action, error)
             in_frames = action == "pull-messages" and asked.takes_frames
             await answer_with(send, body, FRAMES if in_frames else PROTOBUF_MEDIA_TYPE)
@@ -215,6 +218,19 @@ class Fleet:
         del response.objects_to_push[:]
         response.objects_to_push.extend(missing)
         return response
+
+    def _tell_of(self, action: str, error: Exception) -> None:
+        if action == "activate-node" and isinstance(error, UnknownKeyError):
+            self._refused.unknown(error.key)
+
+    def _activated(self, node: int, request: Proto) -> Proto:
+        try:
+            return fleet_handlers.activate_node(request, self._state)
+        except FlowerError as error:
+            if error.code == ApiErrorCode.FLEET_NODE_ACTIVATION_FAILED:
+                for found in self._state.get_node_info(node_ids=[node]):
+                    self._refused.busy(found.name, found.last_activated_at)
+            raise
 
     def _tell(self, request: Proto) -> None:
         if isinstance(request, PushObjectRequest):

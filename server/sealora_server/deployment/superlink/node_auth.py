@@ -34,7 +34,15 @@ class UnauthenticatedError(Exception):
 
 
 class UnknownKeyError(UnauthenticatedError):
-    """A request names a key that is not registered."""
+    """A request names a key that is not registered.
+
+    Attributes:
+        key: as it stands in the request; anybody may have written it.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        super().__init__()
+        self.key = key
 
 
 class NodeAuthentication:
@@ -81,7 +89,7 @@ class NodeAuthentication:
             raise UnauthenticatedError from None
         node = self._find(key)
         if node is None:
-            raise UnknownKeyError
+            raise UnknownKeyError(key)
         in_time = -SYSTEM_TIME_TOLERANCE < age < TIMESTAMP_TOLERANCE + SYSTEM_TIME_TOLERANCE
         if not in_time or not verify_signature(_parsed(key), signed_at.encode(), signature):
             raise UnauthenticatedError
