@@ -19,6 +19,7 @@ from sealora_client.fleet.flower import CLOCK_AHEAD_SECONDS, CLOCK_BEHIND_SECOND
 from sealora_common.config import SMALL, read_file
 from sealora_common.errors import StorageError, UnreadableError
 from sealora_common.network.bounded_http import AnswerBounds, BoundedClient
+from sealora_common.network.proxy import Proxy, ProxyError, proxy_for
 from sealora_common.network.tls import client_context
 from sealora_common.network.tls_handshake import Agreed, HandshakeWatch
 
@@ -39,8 +40,12 @@ def check_server(server: str, ca: Path | None, key: EllipticCurvePrivateKey | No
     if ca is not None:
         yield from _on_authority(ca)
     try:
+        proxy = proxy_for(server)
         connection = FleetConnection(server, key, ca) if key is not None else None
-        response, shown, seconds = _ask(server, ca)
+        response, shown, seconds = _ask(server, ca, proxy)
+    except ProxyError as error:
+        yield failed("server", str(error))
+        return
     except StorageError as error:
         yield failed("certificate", str(error))
         return
@@ -56,11 +61,13 @@ def check_server(server: str, ca: Path | None, key: EllipticCurvePrivateKey | No
         else:
             yield failed(
                 "server",
-                f"{server} cannot be reached ({said or type(error).__name__}): check the address in site.yaml, the "
-                "network and its firewall, and that the server runs",
+                f"{server} cannot be reached{'' if proxy is None else f' through {proxy}'} "
+                f"({said or type(error).__name__}): check the address in site.yaml, the network and its firewall, and "
+                "that the server runs",
             )
         return
-    yield passed("server", f"{server} answers in {1000 * seconds:.0f} ms")
+    through = "" if proxy is None else f", through {proxy}"
+    yield passed("server", f"{server} answers in {1000 * seconds:.0f} ms{through}")
     if shown is not None:
         yield _on_certificate(shown.certificate)
         yield passed("tls", shown.agreed.sentence())
@@ -79,12 +86,12 @@ class _Shown:
     agreed: Agreed
 
 
-def _ask(server: str, ca: Path | None) -> tuple[httpx.Response, _Shown | None, float]:
+def _ask(server: str, ca: Path | None, proxy: Proxy | None) -> tuple[httpx.Response, _Shown | None, float]:
     """Any answer of the front, whatever it says; what it showed over TLS; and how long it took once connected."""
     plain = server.startswith("http://")
     context = client_context(None if plain else ca)
     watch = HandshakeWatch(context)
-    client = BoundedClient(lambda _: _BOUNDS, verify=context, trust_env=not plain, timeout=_SECONDS)
+    client = BoundedClient(lambda _: _BOUNDS, verify=context, proxy=proxy, timeout=_SECONDS)
     with client:
         with client.stream("GET", f"{server}/") as response:
             tls = response.extensions["network_stream"].get_extra_info("ssl_object")

@@ -31,6 +31,7 @@ from sealora_common.config import SMALL, json_value
 from sealora_common.errors import SealoraError
 from sealora_common.network.bounded_http import AnswerBounds
 from sealora_common.network.frames import LONGEST_WAIT_SECONDS
+from sealora_common.network.proxy import proxy_for
 from sealora_common.network.tls import client_context
 
 Answer = TypeVar("Answer")
@@ -88,6 +89,7 @@ class FleetConnection:
 
     Raises:
         StorageError: the CA file cannot be used.
+        ProxyError: the environment names a proxy that cannot be used.
     """
 
     def __init__(
@@ -146,12 +148,12 @@ class FleetConnection:
             if code in (ApiErrorCode.FLEET_INVALID_HEARTBEAT_INTERVAL, ApiErrorCode.FLEET_NODE_ACTIVATION_FAILED):
                 known = code == ApiErrorCode.FLEET_INVALID_HEARTBEAT_INTERVAL
                 return Probe(known, clock_ahead(error.response) or 0.0)
-            found = _sorted_out(self.server, error)
+            found = _sorted_out(self._where, error)
             if isinstance(found, SessionRefusedError) and found.reason == "ended":  # not even asked who it is
                 return Probe(False, clock_ahead(error.response) or 0.0)
             raise found from None
         except Exception as error:
-            raise _sorted_out(self.server, error) from None
+            raise _sorted_out(self._where, error) from None
         raise LostConnectionError(f"{self.server} answered like no Flower server that Sealora knows: check the address")
 
     def heartbeat(self) -> None:
@@ -208,7 +210,9 @@ class FleetConnection:
 
     def _connect(self) -> FleetCalls:
         tls = None if self.server.startswith("http://") else client_context(self._ca)
-        return FleetCalls(self.server, self._key, tls, self._bounds)
+        proxy = proxy_for(self.server)
+        self._where = self.server if proxy is None else f"{self.server} through {proxy}"
+        return FleetCalls(self.server, self._key, tls, self._bounds, proxy)
 
     def _ask(self, call: Callable[[], Answer]) -> Answer:
         """A call that is about no message: all that is said of one is no proper answer."""
@@ -223,7 +227,7 @@ class FleetConnection:
         except SealoraError:
             raise
         except Exception as error:  # whatever a server's bytes make Flower, protobuf, HTTP or Python raise
-            raise _sorted_out(self.server, error) from None
+            raise _sorted_out(self._where, error) from None
 
 
 _ABOUT_THE_NODE = (ApiErrorCode.FLEET_NODE_ACTIVATION_FAILED, ApiErrorCode.FLEET_NODE_DEACTIVATION_FAILED)

@@ -61,6 +61,7 @@ from sealora_client.fleet.errors import BadMessageError
 from sealora_client.fleet.hostile import check_expansion, check_object, check_tree, checked_metadata
 from sealora_client.fleet.transport import FleetTransport, bounds_of
 from sealora_common.network.bounded_http import AnswerBounds
+from sealora_common.network.proxy import Proxy
 
 __all__ = [
     "ApiErrorCode",
@@ -97,6 +98,7 @@ class FleetCalls:
         key: the node's P-384 key.
         tls: the context that checks the server's certificate; None for plain HTTP.
         bounds: of each exchange.
+        proxy: that leads to the server.
     """
 
     def __init__(
@@ -105,8 +107,9 @@ class FleetCalls:
         key: EllipticCurvePrivateKey,
         tls: ssl.SSLContext | None,
         bounds: Callable[[httpx.Request], AnswerBounds] = bounds_of,
+        proxy: Proxy | None = None,
     ) -> None:
-        self._client = FleetTransport(url, key, tls, bounds)
+        self._client = FleetTransport(url, key, tls, bounds, proxy)
         self._public_key = public_key_to_bytes(key.public_key())
 
     def register(self) -> None:

@@ -27,6 +27,7 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from sealora_common.network.bounded_http import AnswerBounds, BoundedClient
 from sealora_common.network.frames import FRAMES, WAIT, chosen, from_frames, to_frames
+from sealora_common.network.proxy import Proxy
 from sealora_common.round.wire_format import PULL_ID
 
 LARGEST_RESPONSE = 256 << 20
@@ -61,6 +62,7 @@ class FleetTransport(FleetHttpClient):
         key: the node's P-384 key, which signs each request.
         tls: the context that checks the server's certificate; None for plain HTTP.
         bounds: of each exchange.
+        proxy: that leads to the server.
     """
 
     def __init__(
@@ -69,16 +71,19 @@ class FleetTransport(FleetHttpClient):
         key: EllipticCurvePrivateKey,
         tls: ssl.SSLContext | None,
         bounds: Callable[[httpx.Request], AnswerBounds],
+        proxy: Proxy | None = None,
     ) -> None:
         self.pull_mark = _PullMark()
         self._speaks_frames = False
         authentication = NodeAuthHttpInterceptor(key, key.public_key())
-        super().__init__(url, interceptors=(_VersionHeaders(), self.pull_mark, authentication))
-        self._client.close()
+        # What Flower's own constructor sets, but for its HTTP client, which reads the environment's proxies.
+        self._base_url = url.rstrip("/")
+        self._interceptors = (_VersionHeaders(), self.pull_mark, authentication)
+        self._retry_invoker = None
         self._client = BoundedClient(
             bounds,
             verify=tls if tls is not None else True,
-            trust_env=tls is not None,  # a proxy that the environment names is for the world outside
+            proxy=proxy,
             timeout=httpx.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS),
         )
 

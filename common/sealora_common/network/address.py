@@ -25,6 +25,11 @@ def host_and_port(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host, as a URL has it, is this machine."""
+    return host in _LOOPBACK
+
+
 def server_url(text: str) -> str:
     """The URL of a server's front, `https://host:port`, without a slash at its end. Only this machine's may be http.
 
@@ -32,9 +37,14 @@ def server_url(text: str) -> str:
         ValueError: it is none, or leads over a network without TLS; the sentence is for a person.
     """
     url = text.rstrip("/")
-    parts = urlsplit(url)
-    if parts.scheme not in ("https", "http") or not parts.hostname or parts.path or parts.query or parts.username:
-        raise ValueError(f"{text!r} is no address of a server: write https://host:port")
-    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+    wrong = ValueError(f"{text!r} is no address of a server: write https://host:port")
+    try:
+        parts = urlsplit(url)
+        is_whole = bool(parts.hostname) and parts.port != 0  # a port that is none raises
+    except ValueError:
+        raise wrong from None
+    if parts.scheme not in ("https", "http") or not is_whole or parts.path or parts.query or parts.username:
+        raise wrong
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise ValueError(f"{text!r} is not encrypted: write https://")
     return url

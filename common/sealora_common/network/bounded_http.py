@@ -19,6 +19,8 @@ from typing import Any, cast
 import httpcore
 import httpx
 
+from sealora_common.network.proxy import Proxy
+
 _PIECE = 1 << 16
 """Bytes written at a time: the deadline is looked at in between."""
 
@@ -45,7 +47,7 @@ class BoundedClient(httpx.Client):
         bounds: of each request.
         timeout: of each single connect, read and write.
         verify: how the server's certificate is checked.
-        trust_env: whether the environment may name a proxy.
+        proxy: that leads to the server. What the environment says of proxies is not read here, see `proxy`.
         uds: a Unix socket that is spoken over.
     """
 
@@ -55,12 +57,13 @@ class BoundedClient(httpx.Client):
         *,
         timeout: httpx.Timeout | float,
         verify: ssl.SSLContext | bool = True,
-        trust_env: bool = False,
+        proxy: Proxy | None = None,
         uds: Path | None = None,
     ) -> None:
         super().__init__(
             verify=verify,
-            trust_env=trust_env,
+            trust_env=False,
+            proxy=None if proxy is None else proxy.url,
             timeout=timeout,
             follow_redirects=False,
             headers={"accept-encoding": "identity"},

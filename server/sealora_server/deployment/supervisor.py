@@ -20,6 +20,7 @@ from sealora_common.health.http_server import HealthServer
 from sealora_common.health.logs import set_up_logs
 from sealora_common.health.status import Health
 from sealora_common.identity import Identity
+from sealora_common.network.proxy import without_proxies
 from sealora_common.records.run_state import RunState
 from sealora_common.storage.lock import DirectoryLock
 from sealora_common.storage.own_files import make_directory
@@ -63,6 +64,8 @@ def run_server(server: ServerDirectory) -> None:
         DeploymentError: it is not set up as it must be, or a process of its own died too often.
         StorageError: a file could not be written or read.
     """
+    for name in os.environ.keys() - without_proxies(os.environ).keys():
+        del os.environ[name]  # Flower's clients would read them, though they speak to this machine alone
     server.check_path()
     places = (server.state, server.state / "flower", server.state / "nginx", server.sockets, server.log.parent)
     for directory in (server.path, server.runs, *places):

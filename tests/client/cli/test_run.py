@@ -253,6 +253,19 @@ def test_what_is_wrong_with_a_site_is_one_sentence_at_the_start(bench: Bench, se
     assert server.asked == []
 
 
+def test_a_proxy_that_cannot_be_used_is_named_with_its_variable(bench: Bench, server: FleetServer, monkeypatch) -> None:
+    directory = settle_in(bench, server, server="https://sealora.example.org:9443")
+    monkeypatch.setenv("ALL_PROXY", "socks5://ada:secret@proxy:1080")
+    monkeypatch.setenv("NO_PROXY", "fd00::/8")
+    for variable in ("https_proxy", "HTTPS_PROXY", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(variable, raising=False)
+    result = CliRunner().invoke(cli, ["run", "--config", str(directory / "site.yaml")])
+    assert result.exit_code == 1
+    (line,) = [line for line in result.stderr.splitlines() if "ERROR" in line]
+    assert "ALL_PROXY is 'socks5://proxy:1080', and sites speak no socks5 to a proxy: write http://host:port" in line
+    assert "secret" not in result.stderr
+
+
 def test_a_second_process_for_the_same_site_is_refused(bench: Bench, server: FleetServer) -> None:
     directory = settle_in(bench, server)
     with only_process(directory):

@@ -122,6 +122,21 @@ def test_why_flower_s_own_connection_is_not_used_still_holds():
     assert "os.kill(os.getpid(), signal.SIGINT)" in source
 
 
+def test_the_client_has_what_flower_s_own_constructor_gives_it_and_reads_no_environment(monkeypatch):
+    for variable in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+        monkeypatch.delenv(variable.lower(), raising=False)
+    flowers = fleet_http_client.FleetHttpClient("http://127.0.0.1:1/")
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://nowhere")
+    monkeypatch.setenv("NO_PROXY", "fd00::/8")
+    ours = FleetTransport("http://127.0.0.1:1/", new_key(), None, bounds_of)
+    assert vars(flowers).keys() <= vars(ours).keys()
+    assert set(vars(ours).keys() - vars(flowers).keys()) == {"pull_mark", "_speaks_frames"}
+    assert (ours._base_url, ours._retry_invoker) == (flowers._base_url, flowers._retry_invoker)
+    flowers.close()
+    ours.close()
+
+
 def test_the_client_follows_no_redirects_and_asks_for_no_compression():
     client = FleetTransport("http://127.0.0.1:1", new_key(), None, bounds_of)
     assert isinstance(client._client, httpx.Client)

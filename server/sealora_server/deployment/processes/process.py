@@ -19,6 +19,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from sealora_common.network.proxy import without_proxies
 from sealora_server.deployment.errors import DeploymentError
 
 _PR_SET_PDEATHSIG = 1
@@ -156,7 +157,7 @@ class RunningProcess:
 
 def clean_environment() -> dict[str, str]:
     """This process's environment, with Flower's own settings replaced by those a server runs with."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("FLWR_")}
+    kept = {name: value for name, value in without_proxies(os.environ).items() if not name.startswith("FLWR_")}
     return {
         **kept,
         "FLWR_TELEMETRY_ENABLED": "0",
