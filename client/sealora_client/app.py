@@ -12,11 +12,12 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordD
 from flwr.clientapp import ClientApp
 
 from sealora_client.budget.admission import admit
+from sealora_client.round.course import Course, run_text
 from sealora_client.round.history import History, Told
 from sealora_client.round.participation import Participation, RoundState
 from sealora_client.site.directory import Site, open_site
 from sealora_common.adapter import adapter_kind
-from sealora_common.config import LARGE, from_json
+from sealora_common.config import LARGE, SMALL, from_json
 from sealora_common.errors import OrderRefusedError, SealoraError
 from sealora_common.records.names import SITE_DIRECTORY
 from sealora_common.round.hello import Hello
@@ -41,6 +42,8 @@ from sealora_common.round.wire_format import (
 from sealora_common.simulated_sites import simulated_sites_directory
 
 _STATE = "sealora"
+_COURSE = "sealora-course"
+_GREETED = "sealora-greeted"
 _RUN_ID = re.compile(r"[0-9a-f]{32}")  # a run names a file here
 _NOT_TOLD = "the site takes no part in this; its own log says why"
 """All that the server is told of an error that was not written to travel. Its kind would be a word too."""
@@ -60,7 +63,8 @@ def hello(message: Message, context: Context) -> Message:
         asked, named = field(message.content, RECIPE_HASH), field(message.content, RUN)
         run = named.decode("ascii", "replace") if isinstance(named, bytes) else None
         # A server that runs another recipe is told so by the answer; this site's budget is judged for its own alone.
-        if asked in (None, site.recipe.hash.encode()):
+        is_agreed = asked in (None, site.recipe.hash.encode())
+        if is_agreed:
             admit(site, run)
         layout = site.model().layout
         site.policy.check_size(adapter_kind(site.recipe).shared(layout).size)
@@ -71,6 +75,10 @@ def hello(message: Message, context: Context) -> Message:
             layout=layout.to_json(),
             receipts=History(site.directory, run).count if run is not None and _RUN_ID.fullmatch(run) else 0,
         )
+        if context.state.get(_GREETED) is None:  # it is asked again in each round
+            context.state[_GREETED] = ConfigRecord({})
+            said = "this site does" if is_agreed else "it has another recipe than this site, which takes no part"
+            log.info("%s: who takes part is asked: %s", run_text(run or "", site.recipe.name), said)
         return _payload(greeting.to_bytes())
 
     return _answer(message, context, handle)
@@ -109,7 +117,7 @@ def disclose(message: Message, context: Context) -> Message:
 @app.query("mask")
 def mask(message: Message, context: Context) -> Message:
     """Sends the masked vector."""
-    return _answer(message, context, _stage(lambda part, payload: _masked(part.mask(payload))))
+    return _answer(message, context, _stage(lambda part, payload: _masked(part.mask(payload)), leaves=True))
 
 
 @app.query("confirm")
@@ -125,6 +133,8 @@ def open_sum(message: Message, context: Context) -> Message:
 
 
 def _begin(message: Message, context: Context, site: Site) -> RecordDict:
+    former = _course(context)
+    _note(context, None)
     signature = field(message.content, ORDER_SIGNATURE)
     signed = signature if isinstance(signature, bytes) else b""
     order = RoundOrder.parse_signed(_bytes(message, ORDER), signed, site.roster.server_key)
@@ -141,11 +151,14 @@ def _begin(message: Message, context: Context, site: Site) -> RecordDict:
         coordinator=site.roster.coordinator_pin,
     )
     site.prepare()
+    course = Course.begin(site, order, former)
+    _note(context, course)
     part, advertisement = Participation.begin(site, order, adapter.astype(np.float32), told)
+    course.worked()
     return _keep(context, part, message, _payload(advertisement))
 
 
-def _stage(work: Callable[[Participation, bytes], RecordDict], *, last: bool = False) -> Handler:
+def _stage(work: Callable[[Participation, bytes], RecordDict], *, leaves: bool = False, last: bool = False) -> Handler:
     def handle(message: Message, context: Context, site: Site) -> RecordDict:
         kept = context.state.config_records.get(_STATE)
         if kept is None:
@@ -159,10 +172,15 @@ def _stage(work: Callable[[Participation, bytes], RecordDict], *, last: bool = F
         content = work(part, _bytes(message, PAYLOAD))
         up = int(kept["bytes-up"]) + content_bytes(content)  # type: ignore[arg-type]
         down = int(kept["bytes-down"]) + content_bytes(message.content)  # type: ignore[arg-type]
+        course = _course(context)
         if last:
             part.finish(bytes_up=up, bytes_down=down)
+            if course is not None:
+                course.finished(up, down)
         else:
             _remember(context, part, up, down)
+            if course is not None and leaves:
+                _note(context, course.leaves(site, content_bytes(content)))
         return content
 
     return handle
@@ -179,17 +197,35 @@ def _remember(context: Context, part: Participation, up: int, down: int) -> None
     context.state[_STATE] = ConfigRecord(kept)  # type: ignore[arg-type]
 
 
+def _course(context: Context) -> Course | None:
+    kept = context.state.config_records.get(_COURSE)
+    return None if kept is None else from_json(Course, bytes(kept[_COURSE]), SMALL)  # type: ignore[arg-type]
+
+
+def _note(context: Context, course: Course | None) -> None:
+    context.state.pop(_COURSE, None)
+    if course is not None:
+        context.state[_COURSE] = ConfigRecord({_COURSE: course.model_dump_json().encode()})
+
+
+def _place(message: Message, context: Context) -> str:
+    """What a refusal is of, for the log."""
+    action = message.metadata.message_type.removeprefix("query.")
+    course = _course(context)
+    return action if action == "hello" or course is None else f"{course.where}: {action}"
+
+
 def _answer(message: Message, context: Context, handle: Handler) -> Message:
     """Runs a handler. What was written to travel travels; of all else the server learns that there was an error."""
     said = _NOT_TOLD
     try:
         return Message(handle(message, context, open_site(_site_directory(context))), reply_to=message)
     except SealoraError as error:
-        log.warning("refused %s: %s", message.metadata.message_type, error)
+        log.warning("%s was refused: %s", _place(message, context), error)
         if error.travels:
             said = str(error)
     except Exception:
-        log.exception("failed at %s", message.metadata.message_type)
+        log.exception("%s failed", _place(message, context))
     return Message(RecordDict({CONFIG: ConfigRecord({ERROR: said})}), reply_to=message)
 
 

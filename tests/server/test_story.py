@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from sealora_client.round.course import run_text
 from sealora_common.records.event_log import EventLog, Recorded
 from sealora_common.records.events import (
     OperatorActed,
@@ -135,6 +136,13 @@ def test_the_noise_of_the_held_out_figure_stands_beside_it():
         "; noise on a site's held-out loss: standard deviation 24.3 nats a token, divided by its held-out records"
     )
     assert "standard deviation" not in told(started())[0].text
+
+
+def test_a_run_is_named_as_the_sites_logs_name_it():
+    run_id = "0123456789abcdef" * 2
+    (line,) = told(started(run_id=run_id))
+    assert line.text.endswith("; the sites' logs name it 0123456789ab")
+    assert run_text(run_id, "r") == "run 0123456789ab (r)"
 
 
 def test_every_line_has_its_time_with_its_zone(monkeypatch):

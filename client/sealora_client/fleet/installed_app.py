@@ -11,11 +11,8 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 
 from sealora_client.fleet.flower import Metadata, Reply
 from sealora_client.prometheus import SiteMetrics
-from sealora_common.config import SMALL, json_value
-from sealora_common.errors import UnreadableError
-from sealora_common.health.logs import fields
 from sealora_common.records.names import SITE_DIRECTORY
-from sealora_common.round.wire_format import CONFIG, ERROR, ORDER, content_bytes, field
+from sealora_common.round.wire_format import CONFIG, ERROR, content_bytes, field
 
 _RUNS_KEPT = 4
 _FAILED = "the site takes no part in this; its own log says why"
@@ -46,7 +43,6 @@ class InstalledApp:
         stage = message.metadata.message_type.removeprefix("query.")
         started = time.monotonic()
         received = content_bytes(message.content) if message.has_content() else 0
-        round_number = _round_of(message)
         try:
             answer = self._app(message, self._context(message.metadata))
             refused = field(answer.content, ERROR) is not None
@@ -57,14 +53,6 @@ class InstalledApp:
         sent = content_bytes(answer.content)
         self._metrics.answered(stage, seconds=seconds, received=received, sent=sent, refused=refused)
         self._count_round(message.metadata.run_id, stage, refused=refused)
-        log.info(
-            "%s%s %s in %.1f s",
-            f"round {round_number}: " if round_number else "",
-            stage,
-            "refused" if refused else "answered",
-            seconds,
-            extra=fields(stage=stage, round=round_number, seconds=round(seconds, 3), received=received, sent=sent),
-        )
         return Reply.of(answer)
 
     def _context(self, metadata: Metadata) -> Context:
@@ -93,16 +81,3 @@ class InstalledApp:
 def refusal(said: str) -> RecordDict:
     """The content of an answer that is one sentence."""
     return RecordDict({CONFIG: ConfigRecord({ERROR: said})})
-
-
-def _round_of(message: Message) -> int | None:
-    """The round that an order is for, for the log."""
-    order = field(message.content, ORDER) if message.has_content() else None
-    if not isinstance(order, bytes):
-        return None
-    try:
-        found = json_value(order, SMALL)
-    except UnreadableError:
-        return None
-    number = found.get("round_number") if isinstance(found, dict) else None
-    return number if isinstance(number, int) else None

@@ -325,4 +325,4 @@ class FleetLoop:
             time.sleep(max(0.0, self._sent + self._settle - time.monotonic()))
             self._connection.leave()
             self._note(self._session.closed)
-            log.info("session ended")
+            log.info("said goodbye to the server: the session is ended")

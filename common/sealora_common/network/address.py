@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from urllib.parse import urlsplit
 
 _LARGEST_PORT = 65535
+_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+_LONGEST_NAME = 253
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -23,6 +27,39 @@ def host_and_port(text: str) -> tuple[str, int]:
     if not colon or not host or not port.isdecimal() or int(port) > _LARGEST_PORT:
         raise ValueError(f"{text!r} is no host:port")
     return host, int(port)
+
+
+def certified_host(text: str) -> str:
+    """A host as a certificate names it (RFC 5280, RFC 6125): a DNS name, which may begin with `*.`, or an IP address.
+
+    Neither scheme, port nor brackets, and no name or address under which nobody is reached.
+
+    Raises:
+        ValueError: it is none, so no certificate would match it; the sentence is for a person.
+
+    Example:
+        >>> certified_host("[::1]")
+        Traceback (most recent call last):
+        ValueError: '[::1]' is no host name and no address: write '::1'
+    """
+    if _is_certifiable(text):
+        return text
+    meant = text.strip().partition("://")[2] or text.strip()
+    meant = re.split(r"[/?#]", meant, maxsplit=1)[0].rpartition("@")[2]
+    bare = re.fullmatch(r"\[([^\]]*)\](:\d*)?|([^:]*)(:\d*)?", meant)
+    found = "" if bare is None else (bare[1] or bare[3] or "").partition("%")[0].rstrip(".")
+    hint = f"write {found!r}" if _is_certifiable(found) else "write a name like sealora.example.org, or an address"
+    raise ValueError(f"{text!r} is no host name and no address: {hint}")
+
+
+def _is_certifiable(text: str) -> bool:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        labels = text.removeprefix("*.").split(".")
+        is_name = all(_LABEL.fullmatch(label) for label in labels) and len(text) <= _LONGEST_NAME
+        return is_name and not labels[-1].isdigit()  # or it is an address that somebody mistyped
+    return not address.is_unspecified and "%" not in text
 
 
 def is_loopback(host: str) -> bool:

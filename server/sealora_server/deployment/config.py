@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from sealora_common.config import load_yaml
 from sealora_common.errors import UnreadableError
 from sealora_common.health.logs import LogFormat
-from sealora_common.network.address import host_and_port
+from sealora_common.network.address import certified_host, host_and_port
 from sealora_server.deployment.errors import DeploymentError
 
 FrontKind = Literal["embedded", "nginx", "none"]
@@ -99,6 +99,11 @@ class ServerConfig(SettingsSection):
     health: HealthSection = HealthSection()
     log: LogFormat = "text"
     """`json`: one object a line."""
+
+    @field_validator("hosts")
+    @classmethod
+    def _are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(certified_host, value))
 
     @field_validator("listen")
     @classmethod

@@ -50,6 +50,8 @@ from sealora_server.deployment.tls.certificate_watch import CertificateWatch
 
 log = logging.getLogger(__name__)
 
+CERTIFICATE = "certificate"
+"""Among the parts of a server's health: without a valid one no site can connect, though every process is up."""
 _UP_SECONDS = 60.0
 _STOP_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
@@ -108,7 +110,7 @@ class Supervisor:
                 listener = self._keep(listen_tcp(server.config.listen))
             self.address = shown_address(listener) if listener else server.config.listen
             self._front = Service(front_spec(server, listener), self._lines_of("front"))
-        self._health = Health(*self._parts)
+        self._health = Health(*self._parts, CERTIFICATE)
         self._health_address: str | None = None
         host = RunHost(server, os.getpid(), self._client, asyncio.Lock(), log_file.take)
         self._operations = Operations(host, self._identity.public_key)
@@ -194,6 +196,8 @@ class Supervisor:
             for service in self._services:
                 up = service.status.pid is not None and self._is_up
                 self._health.report(service.name, up, "up" if up else "down")
+            expired = self._certificates.expired
+            self._health.report(CERTIFICATE, not expired, " ".join(expired) or "valid")
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _watch_sites(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sealora_common.show.duration_text import duration_text
 from sealora_common.show.safe_text import safe_text
+from sealora_common.show.size_text import traffic_text
 
 MISSING = "-"
 _BARS = "▁▂▃▄▅▆▇█"
@@ -43,14 +44,7 @@ def target_text(value: float | None) -> str:
 
 def bytes_text(count: int | None) -> str:
     """Decimal units: `812 B`, `4.1 MB`."""
-    if count is None:
-        return MISSING
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 999.5:
-            return f"{size:.0f} {unit}" if unit == "B" or size >= 99.95 else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
+    return MISSING if count is None else traffic_text(count)
 
 
 def time_text(seconds: float | None) -> str:

@@ -46,6 +46,8 @@ _ACTED: Mapping[OperatorAction, str] = {
 _WORK = {"train": "trained", "evaluate": "evaluated"}
 """The stages that take a site's time; what is left of a round is sealing."""
 _MOST_TIMES = 12
+_SHOWN_ID = 12
+"""Letters of a run's id that a site's log shows (a test holds the two together)."""
 _FOLLOW_SECONDS = 0.5
 
 
@@ -125,12 +127,13 @@ def _beside(event: Event, state: RunState) -> str:
         size = state.bytes_of_rounds.get(event.round)
         sizes = f", {bytes_text(size.up)} from the sites, {bytes_text(size.down)} to them" if size else ""
         return f"{again}{sizes}; in it: {names_text(event.survivors)}"
-    if isinstance(event, RunStarted) and event.heldout_noise:
-        figure = event.heldout
-        return (
+    if isinstance(event, RunStarted):
+        figure, named = event.heldout, f"; the sites' logs name it {safe_text(event.run_id[:_SHOWN_ID])}"
+        noise = (
             f"; noise on a site's {figure.name}: standard deviation {event.heldout_noise:.3g} {figure.unit}, divided "
             "by its held-out records"
         )
+        return named + noise if event.heldout_noise else named
     return ""
 
 

@@ -123,8 +123,11 @@ def test_it_greets_trains_and_leaves(bench: Bench, server: FleetServer) -> None:
     assert (hello.site, hello.recipe_hash) == ("site-0", bench.recipe.hash)
     assert payload_of(answers[1].content)
     assert answers[2] == "online"
-    assert any("round 1: train answered in" in line for line in done.lines)
-    assert done.lines[-1].endswith("session ended")
+    run = bench.order().run[:12]
+    assert any(
+        f"run {run} ({bench.recipe.name}), round 1 of" in line and ": trained in " in line for line in done.lines
+    )
+    assert done.lines[-1].endswith("said goodbye to the server: the session is ended")
     assert json.loads((directory / SESSION_RECORD).read_text())["node_id"] is None
     with only_process(directory):  # nobody holds it any more
         pass
@@ -145,10 +148,12 @@ def test_what_it_logs_in_json_is_json_and_holds_no_record(bench: Bench, server: 
     done = Run(directory, work)
     lines = [json.loads(line) for line in done.lines]
     assert {"time", "level", "logger", "message"} <= set.intersection(*(set(line) for line in lines))
-    trained = next(line for line in lines if line.get("stage") == "train")
+    trained = next(line for line in lines if ": trained in " in line["message"])
     assert trained["round"] == 1
-    assert set(trained) - {"time", "level", "logger", "message"} == {"stage", "round", "seconds", "received", "sent"}
-    assert any(line["level"] == "warning" and "refused query.mask" in line["message"] for line in lines)
+    assert set(trained) - {"time", "level", "logger", "message"} == {"run", "round"}
+    refused = next(line for line in lines if "mask was refused" in line["message"])
+    assert refused["level"] == "warning"
+    assert refused["message"].startswith(trained["message"].partition(": ")[0])
     for text in ("What is", "times 2", bench.site.identity.public_key_text):
         assert text not in done.result.stderr
 

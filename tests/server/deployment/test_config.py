@@ -15,6 +15,8 @@ from sealora_server.deployment.errors import DeploymentError
         ("hosts: [a]\nlisten: here", "listen: 'here' is no address and port, such as 0.0.0.0:9443"),
         ("hosts: [a]\nlimits: {body_bytes: 5}", "limits.body_bytes: "),
         ("hosts: [a]\nfront: apache", "front: 'apache' will not do: input should be 'embedded', 'nginx' or 'none'"),
+        ("hosts: [a, 'https://x:9443']", "hosts: ['a', 'https://x:9443'] will not do: 'https://x:9443' is no"),
+        ("hosts: ['[::1]']", "hosts: ['[::1]'] will not do: '[::1]' is no host name and no address: write '::1'"),
         ("hosts: [a", "cannot be read ("),
         ("[]", "server: "),
         ("", "server: "),

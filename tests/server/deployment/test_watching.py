@@ -64,19 +64,47 @@ def test_a_certificate_that_is_not_there_is_reported_and_the_old_one_stays(serve
     assert "cannot be read (No such file or directory)" in caplog.text
 
 
-def test_expiry_is_warned_of_early(server, watch, monkeypatch):
+class Clock:
+    """A time that a test sets."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta(0)
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+
+def test_expiry_is_warned_of_early(server):
+    clock = Clock()
+    watch = CertificateWatch(server, lambda: None, clock)
     assert watch.warnings == ()
-
-    class Later(datetime):
-        @classmethod
-        def now(cls, zone=None):
-            return datetime.now(zone) + timedelta(days=340)
-
-    monkeypatch.setattr("sealora_server.deployment.tls.certificate_watch.datetime", Later)
+    clock.ahead = timedelta(days=340)
     [warning] = watch.warnings
     assert warning.startswith(f"{server.certificate} expires in 2")
     assert f"on {datetime.now(UTC) + timedelta(days=365):%Y-%m}" in warning
     assert warning.endswith(": renew it (`sealora server certificate renew`)")
+    assert watch.expired == ()
+
+
+@pytest.mark.parametrize(("days", "files"), [(365.01, ["server.pem"]), (3651, ["server.pem", "ca.pem"])])
+def test_what_has_expired_is_called_so_in_the_moment_it_does_and_once_a_day(server, caplog, days, files):
+    clock = Clock()
+    watch = CertificateWatch(server, lambda: None, clock)
+    watch.remind()
+    assert caplog.records == []
+    clock.ahead = timedelta(days=364.9)
+    watch.remind()  # the daily look is over: it is told at the next, or when it expires
+    clock.ahead = timedelta(days=days)
+    for _ in range(3):
+        watch.remind()
+    told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert told == list(watch.expired)
+    assert [line.partition(" ")[0].rpartition("/")[2] for line in told] == files
+    for line in told:
+        assert " expired on 20" in line
+        assert "so sites refuse this server: renew it (`sealora server certificate renew`)" in line
+    assert set(watch.expired) <= set(watch.warnings)
+    assert not any("expires in 0 days" in line or "expires in -" in line for line in watch.warnings)
 
 
 def test_a_server_does_not_start_with_a_certificate_it_cannot_use(server):

@@ -25,15 +25,24 @@ class CertificateWatch:
     Args:
         server: the server's directory.
         replaced: called when the certificate or its key is another than before, and the new pair is in order.
+        clock: the time (UTC).
 
     Raises:
         DeploymentError: the certificates cannot be used now.
     """
 
-    def __init__(self, server: ServerDirectory, replaced: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        server: ServerDirectory,
+        replaced: Callable[[], None],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._server = server
+        self._clock = clock
         self._replaced = replaced
         self._seen = self._signature()
+        self._told: tuple[str, ...] = ()
+        self._reminded = -_REMIND_SECONDS
         self.statuses = self._check()
 
     @property
@@ -42,26 +51,42 @@ class CertificateWatch:
         return min(status.expires for status in self.statuses)
 
     @property
-    def warnings(self) -> tuple[str, ...]:
-        """A sentence for each certificate that expires soon."""
-        now, soon = datetime.now(UTC), self._server.config.tls.warn_days
+    def expired(self) -> tuple[str, ...]:
+        """A sentence for each certificate that is in use and has expired: no site connects any more."""
+        now = self._clock()
         return tuple(
-            f"{status.path} expires in {max(0.0, status.days_left(now)):.0f} days, on {status.expires:%Y-%m-%d}: "
-            "renew it (`sealora server certificate renew`)"
+            f"{status.path} expired on {status.expires:%Y-%m-%d at %H:%M} UTC, so sites refuse this server: renew it "
+            "(`sealora server certificate renew`)"
             for status in self.statuses
-            if status.days_left(now) < soon
+            if status.days_left(now) <= 0
+        )
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """A sentence for each certificate that has expired, or expires soon."""
+        now, soon = self._clock(), self._server.config.tls.warn_days
+        return self.expired + tuple(
+            f"{status.path} expires in {status.days_left(now):.0f} days, on {status.expires:%Y-%m-%d}: renew it "
+            "(`sealora server certificate renew`)"
+            for status in self.statuses
+            if 0 < status.days_left(now) < soon
         )
 
     async def watch(self) -> None:
-        """Looks at the files from time to time, until this is cancelled."""
-        reminded = -_REMIND_SECONDS
+        """Looks at the files and at the clock from time to time, until this is cancelled."""
         while True:
-            if time.monotonic() - reminded >= _REMIND_SECONDS:
-                reminded = time.monotonic()
-                for warning in self.warnings:
-                    log.warning("%s", warning)
+            self.remind()
             await asyncio.sleep(_LOOK_SECONDS)
             self.look()
+
+    def remind(self) -> None:
+        """Says in the log what is to be said of the certificates: when one expires, and once a day."""
+        expired = self.expired
+        if expired == self._told and time.monotonic() - self._reminded < _REMIND_SECONDS:
+            return
+        self._told, self._reminded = expired, time.monotonic()
+        for warning in self.warnings:
+            log.log(logging.ERROR if warning in expired else logging.WARNING, "%s", warning)
 
     def look(self) -> None:
         """Takes a replaced certificate into use; one that is not in order is reported once, and the old one stays."""
@@ -78,7 +103,7 @@ class CertificateWatch:
 
     def _check(self) -> list[CertificateStatus]:
         server = self._server
-        return check_certificate(server.certificate, server.key, server.config.hosts, server.ca, datetime.now(UTC))
+        return check_certificate(server.certificate, server.key, server.config.hosts, server.ca, self._clock())
 
     def _signature(self) -> tuple[object, ...]:
         return tuple(_stamp(path) for path in (self._server.certificate, self._server.key))
