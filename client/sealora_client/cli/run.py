@@ -20,10 +20,10 @@ def run(
         "site.yaml"
     ),
     grace: Annotated[
-        float, typer.Option("--grace", min=0, help="Seconds that the message in hand has on SIGTERM or SIGINT.")
+        float, typer.Option("--grace", min=0, help="Seconds that the message in hand has on SIGTERM, SIGINT or SIGHUP.")
     ] = 8.0,
 ) -> None:
-    """Run this site: connect to the server and take part in its rounds, until SIGTERM or SIGINT.
+    """Run this site: connect to the server and take part in its rounds, until SIGTERM, SIGINT or SIGHUP.
 
     It reconnects by itself, whatever happens to the server, the network or this machine.
     """

@@ -121,8 +121,8 @@ class FleetConnection:
                 raise SessionRefusedError("unknown", _UNKNOWN) from None
             raise SessionRefusedError(
                 "busy",
-                "the server still holds this site's last session, which ended without a goodbye; it lasts up to "
-                f"{2 * ANNOUNCED_SECONDS:.0f} s",
+                "the server still holds this site's last session, which ended without a goodbye and lasts up to "
+                f"{2 * ANNOUNCED_SECONDS:.0f} s, or one of another process that runs with this site's keys",
             ) from None
         return self._node_id
 

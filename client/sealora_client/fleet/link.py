@@ -5,12 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 
 from sealora_client.fleet.errors import LostConnectionError, SessionRefusedError
 from sealora_common.health.status import Health
 
 PART = "server"
 """Name of the connection among the parts of a site's health."""
+
+_BUSY_SECONDS = 90.0
+"""So long a session of this site's own that ended without a goodbye does not last."""
 
 log = logging.getLogger(__name__)
 
@@ -22,13 +26,15 @@ class Link:
         busy: whether the loop is at work on a message and therefore silent; the heartbeats then speak for the link.
     """
 
-    def __init__(self, server: str, health: Health) -> None:
+    def __init__(self, server: str, health: Health, clock: Callable[[], float] = time.monotonic) -> None:
         self.busy = False
+        self._clock = clock
         self._server = server
         self._health = health
         self._lock = threading.Lock()
         self._state: str | None = None
-        self._since = time.monotonic()
+        self._since = self._clock()
+        self._told_taken = False
 
     @property
     def connected(self) -> bool:
@@ -49,7 +55,15 @@ class Link:
         """An exchange went wrong."""
         state = error.reason if isinstance(error, SessionRefusedError) else "lost"
         with self._lock:
-            former, _ = self._change(state)
+            former, waited = self._change(state)
+            is_taken = state == "busy" == former and not self._told_taken and waited > _BUSY_SECONDS
+            self._told_taken = is_taken or (self._told_taken and state == "busy")
+        if is_taken:
+            log.error(
+                "for %.0f s the server has held a session of this site that is not this process's: another one runs "
+                "with this site's keys, in a copy of this directory for example: stop that one, or this one",
+                waited,
+            )
         if former != state and state == "ended":
             log.info("%s", error)  # nothing is wrong, and nobody need act
         elif former != state:
@@ -57,10 +71,10 @@ class Link:
         self._health.report(PART, False, str(error))
 
     def _change(self, state: str) -> tuple[str | None, float]:
-        """The former state, and the seconds since the connection was last there (or since the start)."""
-        former, waited = self._state, time.monotonic() - self._since
+        """The former state, and the seconds since the connection was last there, or is busy (or since the start)."""
+        former, waited = self._state, self._clock() - self._since
         if former != state:
             self._state = state
-            if former == "connected" or state == "connected":
-                self._since = time.monotonic()
+            if "connected" in (former, state) or state == "busy":
+                self._since = self._clock()
         return former, waited

@@ -30,10 +30,20 @@ class _Entry(BaseModel):
 
     server: str
     host: str
+    place: str = ""
+    """Which directory of the host's it was written in: a copy of it is another, and does not own the session."""
     node_id: int | None = None
     """The node of the session that is open, or was when the site died."""
     handled: tuple[str, ...] = ()
     in_hand: Base64Bytes | None = None
+
+
+def _place(directory: Path) -> str:
+    """Names a directory so that a copy has another name, on this machine and in all that it has mounted."""
+    try:
+        return f"{directory.resolve()} {directory.stat().st_ino}"
+    except OSError:  # whoever writes to it says what is wrong
+        return ""
 
 
 class SessionRecord:
@@ -48,10 +58,10 @@ class SessionRecord:
     def __init__(self, directory: Path, server: str, host: str | None = None) -> None:
         self._path = directory / SESSION_RECORD
         read = self._read()
-        here = host or socket.gethostname()
-        self._entry = read if read is not None and read.server == server else _Entry(server=server, host=here)
-        if self._entry.host != here:  # the session may be alive there
-            self._entry = self._entry.model_copy(update={"host": here, "node_id": None, "in_hand": None})
+        here = {"host": host or socket.gethostname(), "place": _place(directory)}
+        self._entry = read if read is not None and read.server == server else _Entry(server=server, **here)
+        if (self._entry.host, self._entry.place) != (here["host"], here["place"]):  # the session may be alive there
+            self._entry = self._entry.model_copy(update={**here, "node_id": None, "in_hand": None})
 
     @property
     def open_node(self) -> int | None:

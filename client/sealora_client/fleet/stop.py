@@ -55,7 +55,9 @@ class StopNow(BaseException):
 
 @contextmanager
 def stop_on_signals(grace: float) -> Iterator[StopFlag]:
-    """SIGTERM and SIGINT stop the loop after the message in hand; what is not done in `grace` seconds is given up."""
+    """SIGTERM, SIGINT and SIGHUP, which comes when a terminal is closed, stop the loop after the message in hand; what
+    is not done in `grace` seconds is given up. A SIGHUP that is ignored, as under nohup(1), stays so.
+    """
     wish = StopFlag()
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -67,6 +69,8 @@ def stop_on_signals(grace: float) -> Iterator[StopFlag]:
         raise StopNow
 
     handlers = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGALRM: give_up}
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        handlers[signal.SIGHUP] = stop
     former = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield wish

@@ -34,9 +34,30 @@ _LINES_PER_SECOND = 10
 _LINES_AT_ONCE = 200
 
 
+def _same_file(one: os.stat_result, path: Path) -> bool:
+    try:
+        other = path.stat()
+    except FileNotFoundError:
+        return False
+    return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+
+
 class _OwnFiles(logging.handlers.RotatingFileHandler):
     def _open(self) -> io.TextIOWrapper:
         return open_to_append(Path(self.baseFilename))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes to the file that has the name now: whoever rotates logs by moving them need not tell anybody."""
+        self._take_new_file()
+        super().emit(record)
+
+    def _take_new_file(self) -> None:
+        stream = self.stream
+        with contextlib.suppress(OSError, ValueError):
+            if stream is None or _same_file(os.fstat(stream.fileno()), Path(self.baseFilename)):
+                return
+            self.stream = self._open()
+            stream.close()
 
 
 class LogFile(io.TextIOBase):

@@ -230,7 +230,7 @@ class Supervisor:
             warnings=tuple(warnings),
             processes=self.processes,
             sites=self._sites,
-            runs=tuple(run.status(offline) for run in self._operations.runs.values()),
+            runs=self._operations.statuses(offline),
         )
 
     def _serve_health(self) -> None:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from sealora_common.adapter import AdapterLayout, Tensors, adapter_kind
-from sealora_common.config import LINE, LONGEST_TENSORS, SMALL, from_json, read_file
+from sealora_common.config import LINE, LONGEST_TENSORS, SMALL, from_json, read_file, why_not
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import ModelError, PolicyError, ReceiptError, StorageError, UnreadableError
 from sealora_common.identity import Identity
@@ -148,10 +148,15 @@ class RunStore:
         Raises:
             StorageError: there is none, or its files do not belong together.
         """
+        path = directory / "run.json"
         try:
-            identity = from_json(RunIdentity, read_file(directory / "run.json", SMALL.longest), SMALL)
-        except (OSError, UnreadableError):
+            identity = from_json(RunIdentity, read_file(path, SMALL.longest), SMALL)
+        except (FileNotFoundError, NotADirectoryError):
             raise StorageError(f"{directory} holds no run to resume: leave --resume out to start one") from None
+        except (OSError, UnreadableError) as error:
+            raise StorageError(
+                f"{path}: cannot be read ({why_not(error)}): restore it from a backup, or delete the run's directory"
+            ) from None
         recipe = load_recipe(directory / "recipe.yaml")
         if recipe.hash != identity.recipe_hash:
             raise StorageError(f"{directory / 'recipe.yaml'} was changed since the run began: restore it or start anew")

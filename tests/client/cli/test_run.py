@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 from sealora_client.cli import cli
 from sealora_client.fleet.node_key import load_node_key
 from sealora_client.fleet.session_record import SESSION_RECORD
+from sealora_client.fleet.stop import stop_on_signals
 from sealora_client.site.process_lock import only_process
 from sealora_common.identity.card import create_node_key
 from sealora_common.round.hello import Hello
@@ -87,6 +88,7 @@ class Run:
 
         # Should the command end before the driver does, the signal must not end the tests.
         former = {each: signal.signal(each, signal.SIG_IGN) for each in (signal.SIGTERM, signal.SIGINT)}
+        former[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda *_: None)  # ignored, it would stay so
         driver = threading.Thread(target=drive)
         driver.start()
         try:
@@ -256,6 +258,32 @@ def test_what_is_wrong_with_a_site_is_one_sentence_at_the_start(bench: Bench, se
     assert re.search(said, told), told
     assert "Traceback" not in told
     assert server.asked == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_whatever_ends_it_it_says_goodbye(bench: Bench, server: FleetServer, number: int) -> None:
+    directory = settle_in(bench, server)
+    key, seen = load_node_key(directory / "node.key"), []
+
+    def work() -> None:
+        wait_until(lambda: server.node_of(key) is not None and server.status_of(server.node_of(key)) == "online", 60)
+        seen.append(server.node_of(key))
+
+    done = Run(directory, work, number=number)
+    assert done.result.exit_code == 0
+    assert done.lines[-1].endswith("said goodbye to the server: the session is ended")
+    assert server.status_of(seen[0]) == "offline"
+
+
+def test_a_hangup_that_is_ignored_stays_so() -> None:
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_on_signals(1.0) as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop.is_set
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, former)
 
 
 def test_a_proxy_that_cannot_be_used_is_named_with_its_variable(bench: Bench, server: FleetServer, monkeypatch) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
 from fleet_site import delivery
@@ -55,6 +56,25 @@ def test_one_of_another_machine_says_nothing_of_sessions(tmp_path):
     again = SessionRecord(tmp_path, SERVER, host="elsewhere")
     assert (again.open_node, again.in_hand) == (None, None)
     assert again.handled(delivery(1).metadata.message_id)
+
+
+def test_a_copy_of_a_directory_does_not_own_the_session_and_a_directory_that_is_opened_otherwise_does(tmp_path):
+    original = tmp_path / "site"
+    original.mkdir()
+    first = SessionRecord(original, SERVER)
+    first.opened(1)
+    first.take(delivery(1).metadata)
+    shutil.copytree(original, tmp_path / "copy")
+    copy = SessionRecord(tmp_path / "copy", SERVER)
+    assert (copy.open_node, copy.in_hand) == (None, None)
+    assert copy.handled(delivery(1).metadata.message_id)
+    (tmp_path / "link").symlink_to(original)
+    for path in (tmp_path / "link", tmp_path / "copy" / ".." / "site"):
+        assert SessionRecord(path, SERVER).open_node == 1
+    # What takes the place of the original is another directory, too.
+    original.rename(tmp_path / "former")
+    shutil.copytree(tmp_path / "former", original)
+    assert SessionRecord(original, SERVER).open_node is None
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b'{"server": 1}', b"null"])

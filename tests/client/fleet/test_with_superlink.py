@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+import shutil
 import time
 from datetime import UTC, datetime
 from itertools import count
@@ -171,6 +172,20 @@ def test_a_server_without_memory_of_the_node_is_joined_anew_and_no_key_is_blamed
         assert node != former
     said = [record.getMessage() for record in caplog.records]
     assert not any("does not know this site's node key" in line for line in said)
+
+
+def test_a_copy_of_a_site_s_directory_does_not_take_its_session_and_says_why(tmp_path):
+    (tmp_path / "site").mkdir()
+    with FleetServer() as server, FleetSite(tmp_path / "site", server.address) as site:
+        node = joined(server, site)
+        shutil.copytree(tmp_path / "site", tmp_path / "copy")
+        with FleetSite(tmp_path / "copy", server.address, key=site.key) as copy:
+            why = "another process that runs with this site's keys"
+            wait_until(lambda: why in copy.health.state.parts["server"].said)
+            run = server.start_run()
+            server.reply(run, server.order(run, node, HELLO, content()))
+            assert site.health.ready
+            assert not copy.health.ready
 
 
 # Refusals

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import socket
+import stat
 from datetime import UTC, datetime, timedelta
 
+import psutil
 import pytest
 
 from sealora_server.deployment.directory import ServerDirectory
@@ -171,3 +173,36 @@ def test_without_systemd_nothing_is_told_and_nothing_fails(tmp_path, monkeypatch
     notify("READY=1")
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "none"))
     notify("READY=1")
+
+
+def moved(path):
+    path.rename(path.with_suffix(".1"))
+
+
+def truncated(path):
+    path.with_suffix(".1").write_bytes(path.read_bytes())
+    path.write_bytes(b"")
+
+
+def replaced(path):
+    moved(path)
+    path.write_text("made by logrotate\n")
+
+
+def deleted(path):
+    path.unlink()
+
+
+@pytest.mark.parametrize("rotate", [moved, truncated, replaced, deleted])
+def test_a_log_that_is_rotated_from_outside_goes_on_under_its_name_and_the_old_file_is_let_go(tmp_path, rotate):
+    path = tmp_path / "server.log"
+    log = LogFile(path)
+    for number in range(3):
+        log.write(f"line {number}\n")
+        rotate(path)
+        log.write(f"after {number}\n")
+        assert path.read_text().endswith(f"after {number}\n")
+        assert f"line {number}" not in path.read_text()
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0 or rotate is replaced
+        assert [file.path for file in psutil.Process().open_files() if str(tmp_path) in file.path] == [str(path)]
+    log.close()

@@ -10,12 +10,12 @@ from sealora_common.records.event_log import EventTail
 from sealora_common.records.events import SitesReady
 from sealora_common.records.names import EVENTS
 from sealora_server.deployment.errors import DeploymentError
-from sealora_server.deployment.operator.messages import RunCondition, RunStatus, Status
+from sealora_server.deployment.operator.messages import RunStatus, Status
 
 START_SECONDS = 60.0
 """What a run takes at most, besides the sites' own time, until it greets them: a process and its libraries."""
 _POLL_SECONDS = 0.5
-_ENDED: dict[RunCondition, str] = {"failed": "has failed", "stopped": "was stopped", "finished": "is finished"}
+_ENDED = {"failed": "has failed", "stopped": "was stopped", "finished": "is finished", "damaged": "is damaged"}
 
 
 def wait_for_sites(directory: Path, status: Callable[[], Status], seconds: float) -> SitesReady | None:

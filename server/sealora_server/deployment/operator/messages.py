@@ -129,7 +129,8 @@ class RunStatus(Message):
     """One run."""
 
     name: str
-    condition: RunCondition
+    condition: RunCondition | Literal["damaged"]
+    """`damaged`: a file of its directory is missing or cannot be read, so that nothing can be done with it."""
     said: str
     """A sentence on where it is, or why it ended."""
     finished_rounds: int

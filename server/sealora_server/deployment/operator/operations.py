@@ -10,6 +10,10 @@ from pathlib import Path
 from sealora_common.config import from_json
 from sealora_common.errors import SealoraError, UnreadableError
 from sealora_common.recipe.load import parse_recipe
+from sealora_common.records.event_log import read_events
+from sealora_common.records.fold import fold
+from sealora_common.records.names import EVENTS
+from sealora_common.records.run_state import RunState
 from sealora_common.roster import Roster
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.nodes import NodeList, nodes_of, reconcile
@@ -18,6 +22,7 @@ from sealora_server.deployment.operator.messages import (
     Register,
     Request,
     Resume,
+    RunStatus,
     SiteStatus,
     Stop,
     Submit,
@@ -29,6 +34,9 @@ from sealora_server.deployment.runs.submission import check_submission, create_r
 from sealora_server.run.starting_adapter import agreed_start
 
 log = logging.getLogger(__name__)
+
+_FILES = ("operation.json", "run.json", "recipe.yaml", EVENTS)
+"""A directory with one of these is a run's."""
 
 
 class Operations:
@@ -46,7 +54,9 @@ class Operations:
         self.runs: dict[str, ManagedRun] = {}
         self.node_problem: str | None = None
         """Why the SuperLink is not in line with `nodes.json`."""
-        self._load_runs()
+        self._damaged: dict[str, str] = {}
+        """Runs of which nothing can be made, and why."""
+        self._look_for_runs()
 
     async def handle(self, request: Request, account: str) -> Done:
         """Does what `account`, of this machine, asks.
@@ -70,6 +80,15 @@ class Operations:
             case _:
                 raise DeploymentError(f"{request.action}: not an operation")
         return Done()
+
+    def statuses(self, offline: frozenset[str]) -> tuple[RunStatus, ...]:
+        """Every run that has a directory, also one that cannot be read; `offline` as for `ManagedRun.status`."""
+        for run in self._look_for_runs():
+            log.info("run %s can be read again", run.name)
+            run.start()
+        known = [run.status(offline) for run in self.runs.values()]
+        known += [_damaged_status(self._host.server.runs / name, said) for name, said in self._damaged.items()]
+        return tuple(sorted(known, key=lambda status: status.name))
 
     def start_runs(self) -> None:
         """Goes on with every run that is wanted to run."""
@@ -140,18 +159,50 @@ class Operations:
         return NodeList.load(self._host.server.nodes)
 
     def _run(self, name: str) -> ManagedRun:
+        if name in self._damaged:
+            raise DeploymentError(f"run {name!r} is damaged: {self._damaged[name]}")
         if name not in self.runs:
             raise DeploymentError(f"there is no run {name!r}: see `sealora server status` for those there are")
         return self.runs[name]
 
-    def _load_runs(self) -> None:
-        for directory in sorted(self._host.server.runs.glob("*/operation.json")):
+    def _look_for_runs(self) -> list[ManagedRun]:
+        """Takes in the runs whose directories are there and that are not known yet; returns those."""
+        found = []
+        for directory in sorted(self._host.server.runs.glob("*")):
+            name = directory.name
+            if name in self.runs or not any((directory / file).exists() for file in _FILES):
+                continue
             try:
-                run = ManagedRun(self._host, directory.parent)
+                run = ManagedRun(self._host, directory)
             except SealoraError as error:
-                log.error("run %s is left alone: %s", directory.parent.name, error)
+                said = _why_damaged(directory, error)
+                if self._damaged.get(name) != said:
+                    log.error("run %s is damaged: %s", name, said)
+                self._damaged[name] = said
             else:
-                self.runs[run.name] = run
+                self._damaged.pop(name, None)
+                self.runs[name] = run
+                found.append(run)
+        for name in [name for name in self._damaged if not (self._host.server.runs / name).is_dir()]:
+            del self._damaged[name]
+        return found
+
+
+def _why_damaged(directory: Path, error: SealoraError) -> str:
+    path = directory / "run.json"
+    return str(error) if path.exists() else f"{path} is missing: restore it from a backup, or delete {directory}"
+
+
+def _damaged_status(directory: Path, said: str) -> RunStatus:
+    """What can be told of a run that cannot be read: where it was stands in its events."""
+    state = fold(RunState(), read_events(directory / EVENTS))
+    return RunStatus(
+        name=directory.name,
+        condition="damaged",
+        said=said,
+        finished_rounds=state.rounds_finished,
+        rounds=state.planned_rounds,
+    )
 
 
 def _usable_roster(text: str, at: datetime) -> Roster:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 
 import pytest
 from fleet_sites import FleetFederation
@@ -12,11 +13,13 @@ from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import RecipeError
 from sealora_common.identity import Identity
 from sealora_server.deployment.errors import DeploymentError
+from sealora_server.deployment.operator.messages import Resume
 from sealora_server.export.peft_directory import PeftDirectory
 from sealora_server.run.starting_adapter import digest_of_adapter
 from sealora_server.run.store import RunStore
 
 from pure_sites import LAYOUT, pure_recipe
+from run_fixture import write_run
 from run_host import RECIPE
 
 
@@ -145,5 +148,73 @@ def test_a_run_with_a_damaged_recipe_does_not_keep_the_others_from_starting(benc
         await operations.pause_runs()
         (bench.server.runs / "bad" / "recipe.yaml").write_text("rounds: many")
         assert list(bench.operations().runs) == ["good"]
+
+    asyncio.run(run())
+
+
+DAMAGE = {
+    "missing": lambda path: path.unlink(),
+    "empty": lambda path: path.write_bytes(b""),
+    "cut short": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "garbage": lambda path: path.write_bytes(b"\xff\x00[[[["),
+    "of another kind": lambda path: path.write_text('{"a": 1}'),
+    "a directory": lambda path: (path.unlink(), path.mkdir()),
+}
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+@pytest.mark.parametrize("file", ["run.json", "recipe.yaml", "roster.json", "operation.json", "events.jsonl"])
+def test_a_run_is_shown_whichever_of_its_files_is_damaged_and_however_and_again_once_it_is_mended(
+    bench, caplog, file, how
+):
+    async def run() -> None:
+        operations = bench.operations()
+        for name in ("bad", "good"):
+            await operations.handle(bench.submission(name=name), "ada")
+        await bench.process(2)
+        await operations.pause_runs()
+        path = bench.server.runs / "bad" / file
+        whole = path.read_bytes()
+        DAMAGE[how](path)
+        again = bench.operations()
+        bad, good = again.statuses(frozenset())
+        assert (bad.name, good.name) == ("bad", "good")
+        assert good.condition == "running"
+        if bad.condition == "damaged":
+            assert file in bad.said
+            assert "leave --resume out" not in bad.said
+            assert f"run bad is damaged: {bad.said}" in caplog.text
+            with pytest.raises(DeploymentError, match="run 'bad' is damaged: "):
+                await again.handle(Resume(run="bad"), "ada")
+        else:
+            assert file in ("operation.json", "events.jsonl")
+        caplog.clear()
+        again.statuses(frozenset())
+        assert caplog.records == []  # it is told once
+        if path.is_dir():
+            path.rmdir()
+        path.write_bytes(whole)
+        if bad.condition == "damaged":
+            assert [status.condition for status in again.statuses(frozenset())] == ["running", "running"]
+        await again.pause_runs()
+
+    with caplog.at_level("INFO"):
+        asyncio.run(run())
+
+
+def test_where_a_damaged_run_was_is_told_of_its_events_and_one_that_is_deleted_is_gone(bench):
+    async def run() -> None:
+        await bench.operations().handle(bench.submission(), "ada")
+        directory = bench.server.runs / "r1"
+        write_run(directory, stop_after=2)
+        (directory / "run.json").unlink()
+        again = bench.operations()
+        (status,) = again.statuses(frozenset())
+        assert (status.condition, status.finished_rounds, status.rounds) == ("damaged", 2, 4)
+        assert status.said == f"{directory / 'run.json'} is missing: restore it from a backup, or delete {directory}"
+        shutil.rmtree(directory)
+        assert again.statuses(frozenset()) == ()
+        (bench.server.runs / "notes").mkdir()
+        assert again.statuses(frozenset()) == ()
 
     asyncio.run(run())
