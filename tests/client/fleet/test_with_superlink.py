@@ -174,12 +174,12 @@ def test_a_server_without_memory_of_the_node_is_joined_anew_and_no_key_is_blamed
     assert not any("does not know this site's node key" in line for line in said)
 
 
-def test_a_copy_of_a_site_s_directory_does_not_take_its_session_and_says_why(tmp_path):
+def test_a_copy_of_a_site_s_directory_does_not_take_its_session_and_says_why(server, key, tmp_path):
     (tmp_path / "site").mkdir()
-    with FleetServer() as server, FleetSite(tmp_path / "site", server.address) as site:
+    with FleetSite(tmp_path / "site", server.address, key=key) as site:
         node = joined(server, site)
         shutil.copytree(tmp_path / "site", tmp_path / "copy")
-        with FleetSite(tmp_path / "copy", server.address, key=site.key) as copy:
+        with FleetSite(tmp_path / "copy", server.address, key=key) as copy:
             why = "another process that runs with this site's keys"
             wait_until(lambda: why in copy.health.state.parts["server"].said)
             run = server.start_run()
