@@ -30,11 +30,12 @@ from sealora_client.demo_data.choice import DemoTask, build_demo
 from sealora_common.errors import SealoraError
 from sealora_common.health.logs import set_up_command_logs
 from sealora_common.recipe.sections.model import ModelSection
+from sealora_common.show.command_line import Version, command_line
 from sealora_common.show.console import tell_error
 from sealora_common.show.say import say
 from sealora_common.storage.own_files import keep_to_this_account
 
-cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+cli = command_line()
 model = typer.Typer(no_args_is_help=True, help="The base model.")
 cli.add_typer(model, name="model")
 cli.add_typer(receipts_cli, name="receipts")
@@ -51,7 +52,7 @@ Base = Annotated[str, typer.Argument(help="smollm2-135m-instruct, a Hugging Face
 
 
 @cli.callback()
-def sealora_site() -> None:
+def sealora_site(version: Version = False) -> None:
     """A site of a federation: its base model and its data."""
 
 

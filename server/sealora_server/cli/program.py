@@ -23,6 +23,7 @@ from rich.logging import RichHandler
 from sealora_common.errors import SealoraError
 from sealora_common.health.logs import set_up_command_logs
 from sealora_common.recipe import load_recipe
+from sealora_common.show.command_line import Version, command_line
 from sealora_common.show.console import SafeConsole, tell_error
 from sealora_common.storage.own_files import keep_to_this_account
 from sealora_server.cli.audit import audit
@@ -32,7 +33,7 @@ from sealora_server.cli.roster import roster_cli
 from sealora_server.cli.server import server_cli
 from sealora_server.simulation.engine import Engine
 
-cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+cli = command_line(rich_markup_mode="rich")
 
 cli.add_typer(roster_cli, name="roster")
 cli.add_typer(server_cli, name="server")
@@ -42,7 +43,7 @@ cli.command()(fault)
 
 
 @cli.callback()
-def sealora() -> None:
+def sealora(version: Version = False) -> None:
     """Federated, private fine-tuning of language models across institutions."""
 
 

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from sealora_server.deployment.operator.messages import Status
 
 
+_PIPED_WIDTH = 2**16
+"""Columns of what is no terminal: what a program reads is one line a row."""
+
+
 def show_status(status: Status, console: Console) -> None:
     """Shows all of it: lines, then tables of processes, sites and runs."""
 
@@ -28,16 +32,18 @@ def show_status(status: Status, console: Console) -> None:
     line("health", status.health or "not served")
     for warning in status.warnings:
         line("WARNING", warning)
-    processes = Table("process", "pid", "up for", "restarts")
+    if not console.is_terminal:
+        console.width = _PIPED_WIDTH
+    processes = _table("process", "pid", "up for", "restarts")
     for process in status.processes:
         pid = str(process.pid) if process.pid else "down"
         processes.add_row(process.name, pid, f"{process.seconds:.0f} s", str(process.restarts))
     console.print(processes)
-    sites = Table("site", "connected")
+    sites = _table("site", "connected")
     for site in status.sites:
         sites.add_row(site.name, "yes" if site.online else "no")
     console.print(sites)
-    runs = Table("run", "condition", "rounds", "", "waits for")
+    runs = _table("run", "condition", "rounds", "", "waits for")
     for run in status.runs:
         rounds = f"{run.finished_rounds} of {run.rounds}"
         runs.add_row(run.name, run.condition, rounds, run.said, ", ".join(run.waiting_for))
@@ -45,3 +51,11 @@ def show_status(status: Status, console: Console) -> None:
     for run in status.runs:
         for away in run.turned_away:
             line("no part", f"{safe_text(away.name)} in run {run.name}: {safe_text(away.reason)}")
+
+
+def _table(*headings: str) -> Table:
+    """A table of which nothing is cut off, however narrow the terminal: names and figures are there to be compared."""
+    table = Table()
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    return table

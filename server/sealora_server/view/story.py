@@ -129,11 +129,12 @@ def _beside(event: Event, state: RunState) -> str:
         return f"{again}{sizes}; in it: {names_text(event.survivors)}"
     if isinstance(event, RunStarted):
         figure, named = event.heldout, f"; the sites' logs name it {safe_text(event.run_id[:_SHOWN_ID])}"
-        noise = (
-            f"; noise on a site's {figure.name}: standard deviation {event.heldout_noise:.3g} {figure.unit}, divided "
-            "by its held-out records"
+        if not event.heldout_noise:
+            return named
+        return (
+            f"{named}; noise on a site's {figure.name}: standard deviation {event.heldout_noise:.3g} {figure.unit}, "
+            "divided by its held-out records"
         )
-        return named + noise if event.heldout_noise else named
     return ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import re
 import sys
@@ -19,9 +20,11 @@ from sealora_common.errors import PolicyError, RecipeError, SealoraError
 from sealora_common.identity import Identity
 from sealora_common.records.event_log import EventLog
 from sealora_common.records.events import SitesReady, TooFewSites, TurnedAway
+from sealora_common.show.console import SafeConsole
 from sealora_common.show.say import say
 from sealora_server.cli import cli, main
 from sealora_server.cli import server as server_cli
+from sealora_server.cli.server_status import show_status
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.log_file import log_lines
 from sealora_server.deployment.operator import admission
@@ -262,6 +265,37 @@ def test_the_status_shows_everything_an_operator_must_see(files, asked):
         assert each in said
     assert "no part      rome in run r1: no budget [2J" in said
     assert "tls          TLSv1.3, key exchange of the test\n" in said
+
+
+LONG = "site-" + "abcdefgh-" * 6 + "z"
+
+
+def shown_status(width: int | None) -> str:
+    """On a terminal of so many columns; None: through a pipe."""
+    run = STATUS.runs[0].model_copy(update={"said": "word " * 40 + "end", "waiting_for": (LONG, LONG + "2")})
+    status = STATUS.model_copy(update={"sites": (SiteStatus(name=LONG, online=True),), "runs": (run,)})
+    out = io.StringIO()
+    show_status(status, SafeConsole(file=out, force_terminal=width is not None, width=width, color_system=None))
+    return out.getvalue()
+
+
+def test_a_status_that_is_piped_has_one_line_a_row_and_nothing_is_cut_off(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    shown = shown_status(None)
+    (row,) = [line for line in shown.splitlines() if "word word" in line]
+    assert "word " * 40 + "end" in row
+    assert f"{LONG}, {LONG}2" in row
+    assert sum(LONG in line for line in shown.splitlines()) == 2
+    assert f"signed by the key {KEY}" in shown
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_on_a_terminal_a_status_is_folded_and_nothing_is_cut_off_either(width):
+    shown = shown_status(width)
+    assert "…" not in shown
+    cells = [cell.strip() for line in shown.splitlines() for cell in line.split("│")]
+    assert LONG + "2" in "".join(cells)
+    assert "".join(cells).count("word") == 40
 
 
 def test_the_status_as_json_is_one_object(files, asked):

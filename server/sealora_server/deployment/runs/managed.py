@@ -89,9 +89,13 @@ class ManagedRun:
 
     def look(self) -> RunState:
         """The state after what its events have told since the last look; they are told in the server's log, too."""
-        for line in story(self._tail.steps()):
-            extra = fields(run=self.name, round=line.round, reason=line.reason)
-            log.log(line.level, "run %s: %s", self.name, line.text, extra=extra)
+        steps = self._tail.steps()
+        try:
+            for line in story(steps):
+                extra = fields(run=self.name, round=line.round, reason=line.reason)
+                log.log(line.level, "run %s: %s", self.name, line.text, extra=extra)
+        except Exception:  # what is wrong in a story never reaches the run, nor the server
+            log.exception("run %s: its story could not be told", self.name)
         return self.state
 
     def acted(self, action: OperatorAction, account: str) -> None:
