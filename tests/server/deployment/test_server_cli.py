@@ -293,9 +293,10 @@ def test_a_status_that_is_piped_has_one_line_a_row_and_nothing_is_cut_off(monkey
 def test_on_a_terminal_a_status_is_folded_and_nothing_is_cut_off_either(width):
     shown = shown_status(width)
     assert "…" not in shown
-    cells = [cell.strip() for line in shown.splitlines() for cell in line.split("│")]
-    assert LONG + "2" in "".join(cells)
-    assert "".join(cells).count("word") == 40
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines() if line.startswith("│")]
+    run = list(zip(*[row for row in rows if len(row) == 5], strict=True))
+    assert "".join(run[-1]) == f"{LONG},{LONG}2"
+    assert "".join(run[-2]).count("word") == 40
 
 
 def test_the_status_as_json_is_one_object(files, asked):
