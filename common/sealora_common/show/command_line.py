@@ -26,7 +26,7 @@ class _ExplainedArgument(TyperArgument):
         self.help = options.get("help")
 
 
-typer.main.TyperArgument = _ExplainedArgument  # type: ignore[misc]
+typer.main.TyperArgument = _ExplainedArgument  # type: ignore[attr-defined]
 
 
 def command_line(**options: Any) -> typer.Typer:
