@@ -29,6 +29,26 @@ def host_and_port(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def host_and_maybe_port(text: str) -> tuple[str, str | None]:
+    """Host, its brackets kept, and `:port`, which may be missing and is empty then; None for a port that is none.
+
+    Example:
+        >>> host_and_maybe_port("[::1]"), host_and_maybe_port("proxy:3128"), host_and_maybe_port("proxy:x")
+        (('[::1]', ''), ('proxy', ':3128'), ('proxy', None))
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]"):
+        return text, ""
+    is_port = port.isascii() and port.isdecimal() and len(port) <= 5 and 0 < int(port) <= _LARGEST_PORT
+    return host, f":{port}" if is_port else None
+
+
+def place_of(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port of what `server_url` has taken; without a port its scheme's."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+
 def certified_host(text: str) -> str:
     """A host as a certificate names it (RFC 5280, RFC 6125): a DNS name, which may begin with `*.`, or an IP address.
 

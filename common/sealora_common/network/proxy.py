@@ -14,12 +14,12 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx
 
 from sealora_common.errors import SealoraError
-from sealora_common.network.address import is_loopback
+from sealora_common.network.address import host_and_maybe_port, is_loopback, place_of
 from sealora_common.show.safe_text import safe_text
 
 _HOST = re.compile(r"\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253}")
@@ -65,9 +65,8 @@ def proxy_for(address: str, environment: Mapping[str, str] | None = None) -> Pro
         ProxyError: the variable that counts holds what is no HTTP proxy.
     """
     given = os.environ if environment is None else environment
-    parts = urlsplit(address)
-    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-    if parts.scheme != "https" or is_loopback(host):  # plain HTTP is for this machine, a proxy for the world outside
+    scheme, host, port = place_of(address)
+    if scheme != "https" or is_loopback(host):  # plain HTTP is for this machine, a proxy for the world outside
         return None
     found = _named(given, "https_proxy") or _named(given, "all_proxy")
     if found is None:
@@ -100,7 +99,7 @@ def _proxy(variable: str, value: str) -> Proxy:
     shown = f"{scheme}://{_shown(place)}" if mark and scheme in _KINDS else _shown(place)
     if scheme in _OTHER_KINDS:
         raise _wrong(variable, shown, f"sites speak no {scheme} to a proxy")
-    host, port = _split(place)
+    host, port = host_and_maybe_port(place)
     if scheme not in _KINDS or not _HOST.fullmatch(host) or port is None or len(value) > _LONGEST:
         raise _wrong(variable, shown, "this is no address")
     url = f"{scheme}://{quote(user, safe=_USER)}{at}{host}{port}"
@@ -111,18 +110,9 @@ def _proxy(variable: str, value: str) -> Proxy:
     return Proxy(url, shown, variable)
 
 
-def _split(place: str) -> tuple[str, str | None]:
-    """Host and `:port`, which may be empty; None for a port that is none."""
-    host, colon, port = place.rpartition(":")
-    if not colon or place.endswith("]"):
-        return place, ""
-    is_port = port.isascii() and port.isdecimal() and len(port) <= 5 and 0 < int(port) < 65536
-    return host, f":{port}" if is_port else None
-
-
 def _shown(place: str) -> str:
     """Of a proxy's place what can be no password: a host, and a port that is one."""
-    host, port = _split(place)
+    host, port = host_and_maybe_port(place)
     if _HOST.fullmatch(host) and port is not None:
         return host + port
     found = re.match(r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*", place)
@@ -151,7 +141,7 @@ def _is_meant(entry: str, host: str, port: int) -> bool:
         pass
     else:
         return _is_in(network, host)
-    name, named_port = _split(entry)
+    name, named_port = host_and_maybe_port(entry)
     if named_port is None or (named_port and named_port != f":{port}"):
         return False
     name = name.removeprefix("[").removesuffix("]")

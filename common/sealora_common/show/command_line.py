@@ -8,7 +8,7 @@ def sealora_site(version: Version = False) -> None: ...
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 import typer.main
@@ -29,9 +29,14 @@ class _ExplainedArgument(TyperArgument):
 typer.main.TyperArgument = _ExplainedArgument  # type: ignore[attr-defined]
 
 
-def command_line(**options: Any) -> typer.Typer:
-    """A program of several commands; without one it shows its help."""
-    return typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, **options)
+def command_line(*, marked_up: bool = False) -> typer.Typer:
+    """A program of several commands; without one it shows its help.
+
+    Args:
+        marked_up: whether the help's texts are Rich's markup.
+    """
+    mode: Literal["rich"] | None = "rich" if marked_up else None
+    return typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=mode)
 
 
 def _tell_version(wanted: bool) -> None:
