@@ -1,6 +1,6 @@
 """What the commands of both sides have in common: every argument is explained, `--version`, completion by the shell.
 
-cli = command_line("sealora-site")
+cli = command_line()
 
 @cli.callback()
 def sealora_site(version: Version = False) -> None: ...
@@ -8,7 +8,7 @@ def sealora_site(version: Version = False) -> None: ...
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 import typer.main
@@ -29,14 +29,9 @@ class _ExplainedArgument(TyperArgument):
 typer.main.TyperArgument = _ExplainedArgument  # type: ignore[attr-defined]
 
 
-def command_line(*, marked_up: bool = False) -> typer.Typer:
-    """A program of several commands; without one it shows its help.
-
-    Args:
-        marked_up: whether the help's texts are Rich's markup.
-    """
-    mode: Literal["rich"] | None = "rich" if marked_up else None
-    return typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=mode)
+def command_line() -> typer.Typer:
+    """A program of several commands; without one it shows its help."""
+    return typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
 
 def _tell_version(wanted: bool) -> None:

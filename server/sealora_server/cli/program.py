@@ -33,7 +33,7 @@ from sealora_server.cli.roster import roster_cli
 from sealora_server.cli.server import server_cli
 from sealora_server.simulation.engine import Engine
 
-cli = command_line(marked_up=True)
+cli = command_line()
 
 cli.add_typer(roster_cli, name="roster")
 cli.add_typer(server_cli, name="server")
