@@ -31,6 +31,7 @@ from sealora_server.cli.plan import plan
 from sealora_server.cli.roster import roster_cli
 from sealora_server.cli.server import server_cli
 from sealora_server.simulation.engine import Engine
+from sealora_server.simulation.ray_cluster import check_ray_address
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
@@ -69,8 +70,10 @@ def simulate(
     """Run a whole federation on this machine: every site, the server and the sealing between them."""
     from sealora_server.simulation.simulate import Simulation
 
-    if ray_address is not None and engine is not Engine.RAY:
-        raise SealoraError("--ray-address says where Ray is, and the sites run without it: add --engine ray")
+    if ray_address is not None:
+        if engine is not Engine.RAY:
+            raise SealoraError("--ray-address says where Ray is, and the sites run without it: add --engine ray")
+        check_ray_address(ray_address)
     parsed = load_recipe(recipe, overrides or [])
     directory = out or Path("runs") / parsed.name
     try:

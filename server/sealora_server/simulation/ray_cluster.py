@@ -15,6 +15,19 @@ _PASSED_ON = ("SEALORA_CACHE", "SEALORA_INSECURE_SEED")
 """Of this process's environment; a cluster's workers have that of whoever started the cluster."""
 
 
+def check_ray_address(address: str) -> None:
+    """Refuses what is no address of a cluster that this machine is a node of.
+
+    Raises:
+        SealoraError: it is that of a cluster's client server.
+    """
+    if "://" in address:
+        raise SealoraError(
+            f"--ray-address {address}: a simulation is no client of a cluster, but runs on one of its machines: give "
+            "HOST:PORT as `ray start` prints it, or auto, and run the command there"
+        )
+
+
 @contextmanager
 def ray_cluster(address: str | None, environment: Mapping[str, str]) -> Iterator[float]:
     """Connects this process to Ray, which Flower's engine then uses, and gives how many GPUs it has.
@@ -29,11 +42,6 @@ def ray_cluster(address: str | None, environment: Mapping[str, str]) -> Iterator
     """
     import ray
 
-    if address is not None and "://" in address:
-        raise SealoraError(
-            f"--ray-address {address}: a simulation is no client of a cluster, but runs on one of its machines: give "
-            "HOST:PORT as `ray start` prints it, or auto, and run the command there"
-        )
     passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     # As Flower's engine does it, which leaves a Ray that is connected already as it is.
     places = os.pathsep.join([*sys.path, *filter(None, [os.environ.get("PYTHONPATH")])])
