@@ -8,6 +8,7 @@ seen-rosters.json  which rosters it has used
 identity.pem       the site's signing key, mode 0600; it never leaves the site
 ledger.sqlite      privacy spent, across all runs
 history.jsonl      this site's own figures, round by round
+round-aside        in a simulation, the round between two stages, mode 0600
 """
 
 from __future__ import annotations

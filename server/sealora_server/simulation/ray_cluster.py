@@ -53,7 +53,7 @@ def ray_cluster(address: str | None, environment: Mapping[str, str]) -> Iterator
             logging_level="error",
             runtime_env={"env_vars": {**passed_on, **environment, "PYTHONPATH": places}},
         )
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray raises that itself, where a node of it does not start in time
         if address is None:
             raise SealoraError(f"Ray cannot be started on this machine: {_first_line(error)}") from error
         raise SealoraError(
