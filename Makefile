@@ -75,6 +75,7 @@ bench: install
 	$(BIN)/sealora-site demo-data .cache/demo
 	$(BIN)/python tests/benchmarks/seal.py --json
 	$(BIN)/python tests/benchmarks/round_trip.py --json
+	$(BIN)/python tests/benchmarks/many_sites.py --json
 	$(BIN)/python tests/benchmarks/dp_step.py --json
 	$(BIN)/python tests/benchmarks/coupling.py --json
 	$(BIN)/python tests/benchmarks/robust.py --json

@@ -12,6 +12,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordD
 from flwr.clientapp import ClientApp
 
 from sealora_client.budget.admission import admit
+from sealora_client.round.between_stages import Remembered, recall, remember
 from sealora_client.round.course import Course, run_text
 from sealora_client.round.history import History, Told
 from sealora_client.round.participation import Participation, RoundState
@@ -19,7 +20,7 @@ from sealora_client.site.directory import Site, open_site
 from sealora_common.adapter import adapter_kind
 from sealora_common.config import LARGE, SMALL, from_json
 from sealora_common.errors import OrderRefusedError, SealoraError
-from sealora_common.records.names import SITE_DIRECTORY
+from sealora_common.records.names import PARTITION, SITE_DIRECTORY
 from sealora_common.round.hello import Hello
 from sealora_common.round.order import RoundOrder
 from sealora_common.round.wire_format import (
@@ -41,7 +42,6 @@ from sealora_common.round.wire_format import (
 )
 from sealora_common.simulated_sites import simulated_sites_directory
 
-_STATE = "sealora"
 _COURSE = "sealora-course"
 _GREETED = "sealora-greeted"
 _RUN_ID = re.compile(r"[0-9a-f]{32}")  # a run names a file here
@@ -155,30 +155,30 @@ def _begin(message: Message, context: Context, site: Site) -> RecordDict:
     _note(context, course)
     part, advertisement = Participation.begin(site, order, adapter.astype(np.float32), told)
     course.worked()
-    return _keep(context, part, message, _payload(advertisement))
+    content = _payload(advertisement)
+    _remember(context, site, part, content_bytes(content), content_bytes(message.content))
+    return content
 
 
 def _stage(work: Callable[[Participation, bytes], RecordDict], *, leaves: bool = False, last: bool = False) -> Handler:
     def handle(message: Message, context: Context, site: Site) -> RecordDict:
-        kept = context.state.config_records.get(_STATE)
+        # Forgotten before the work: a stage that fails half-way is not tried again with the same secrets.
+        kept = recall(context, site.directory)
         if kept is None:
             raise OrderRefusedError(
                 "this site is in no round: it was restarted or the order came twice; order the round anew"
             )
-        # Forgotten before the work: a stage that fails half-way is not tried again with the same secrets.
-        del context.state[_STATE]
-        state = from_json(RoundState, bytes(kept["round"]), LARGE)  # type: ignore[arg-type]
-        part = Participation(site, state, bytes(kept["encoded"]))  # type: ignore[arg-type]
+        part = Participation(site, from_json(RoundState, kept.round, LARGE), kept.encoded)
         content = work(part, _bytes(message, PAYLOAD))
-        up = int(kept["bytes-up"]) + content_bytes(content)  # type: ignore[arg-type]
-        down = int(kept["bytes-down"]) + content_bytes(message.content)  # type: ignore[arg-type]
+        up = kept.bytes_up + content_bytes(content)
+        down = kept.bytes_down + content_bytes(message.content)
         course = _course(context)
         if last:
             part.finish(bytes_up=up, bytes_down=down)
             if course is not None:
                 course.finished(up, down)
         else:
-            _remember(context, part, up, down)
+            _remember(context, site, part, up, down)
             if course is not None and leaves:
                 _note(context, course.leaves(site, content_bytes(content)))
         return content
@@ -186,15 +186,9 @@ def _stage(work: Callable[[Participation, bytes], RecordDict], *, leaves: bool =
     return handle
 
 
-def _keep(context: Context, part: Participation, message: Message, content: RecordDict) -> RecordDict:
-    _remember(context, part, content_bytes(content), content_bytes(message.content))
-    return content
-
-
-def _remember(context: Context, part: Participation, up: int, down: int) -> None:
+def _remember(context: Context, site: Site, part: Participation, up: int, down: int) -> None:
     round_state = part.state.model_dump_json().encode()
-    kept = {"round": round_state, "encoded": part.encoded, "bytes-up": up, "bytes-down": down}
-    context.state[_STATE] = ConfigRecord(kept)  # type: ignore[arg-type]
+    remember(context, site.directory, Remembered(round_state, part.encoded, bytes_up=up, bytes_down=down))
 
 
 def _course(context: Context) -> Course | None:
@@ -233,7 +227,7 @@ def _site_directory(context: Context) -> Path:
     named = context.node_config.get(SITE_DIRECTORY)
     if named is not None:
         return Path(str(named))
-    partition = context.node_config.get("partition-id")
+    partition = context.node_config.get(PARTITION)
     if partition is None:
         raise OrderRefusedError(
             f"this node's configuration has no {SITE_DIRECTORY!r}: start it with the site's directory"

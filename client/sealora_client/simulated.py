@@ -12,7 +12,6 @@ from sealora_client.check.site_times import site_times
 from sealora_client.data.load import examples_of, load_data, read_records_of
 from sealora_client.data.record import Record
 from sealora_client.model.adapted import AdaptedModel, adapted_model
-from sealora_client.model.device import gpu_count
 from sealora_client.model.fetch import locate_base
 from sealora_client.model.generate import complete
 from sealora_client.model.model_files import digest_of
@@ -133,11 +132,6 @@ class SimulatedSites:
         for name, data in sites.items():
             _write_site(directory / name, name, Path(data).resolve(), recipe, roster)
         return roster
-
-    @staticmethod
-    def gpus() -> int:
-        """How many GPUs the sites of this machine have between them."""
-        return gpu_count()
 
     @staticmethod
     def epsilon_at_two_sites(recipe: Recipe) -> float | None:

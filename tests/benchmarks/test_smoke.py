@@ -65,6 +65,13 @@ def test_coupling() -> None:
     assert set(refused) == {"rwkv", "recurrent_gemma"}
 
 
+def test_many_sites() -> None:
+    figures = printed("many_sites.py", "--sites", "2", "4", "--engines", "inline")
+    assert 0.5 < float(str(figures["inline_ratio"])) < 1.2
+    assert int(str(figures["inline_mib_4_sites"])) > 100
+    assert int(str(figures["inline_seconds_4_sites"])) > 0
+
+
 @pytest.mark.skipif(not HAS_DEMO, reason="needs the demo's model and data: `make demo`")
 def test_utility(tmp_path: Path) -> None:
     figures = printed("utility.py", "--out", str(tmp_path), "--quick", "--seeds", "1", "--only", "none", "local_eps8")

@@ -8,16 +8,21 @@ seen-rosters.json  which rosters it has used
 identity.pem       the site's signing key, mode 0600; it never leaves the site
 ledger.sqlite      privacy spent, across all runs
 history.jsonl      this site's own figures, round by round
+round-aside        in a simulation, the round between two stages, mode 0600
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import threading
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakValueDictionary
+
+from pydantic import BaseModel
 
 from sealora_client.data.load import SiteData, SiteRecords, load_data, read_records_of
 from sealora_client.data.source.rows import files_of
@@ -37,6 +42,8 @@ from sealora_common.storage.durable import append_line
 if TYPE_CHECKING:
     from sealora_client.training.devices.group import DeviceGroup
 
+Agreed = TypeVar("Agreed", bound=BaseModel)
+
 log = logging.getLogger(__name__)
 
 
@@ -53,8 +60,8 @@ class Site:
         self.directory = directory
         self.config = SiteConfig.load(directory / "site.yaml")
         self.policy = SitePolicy.load(directory / "policy.yaml")
-        self.recipe: Recipe = load_recipe(directory / "recipe.yaml")
-        self.roster = Roster.load(directory / "roster.json", coordinator=self.config.coordinator)
+        self.recipe: Recipe = _one_of(load_recipe(directory / "recipe.yaml"))
+        self.roster = _one_of(Roster.load(directory / "roster.json", coordinator=self.config.coordinator))
         check_roster(directory, self.roster, at or datetime.now(UTC))
         self.identity = _identity(self.config.name, directory / "identity.pem", _stamp(directory / "identity.pem"))
         index = self.roster.index(self.name)
@@ -175,6 +182,19 @@ class Site:
             StorageError: it could not be written.
         """
         append_line(self.directory / HISTORY, figures.to_line())
+
+
+_agreed: WeakValueDictionary[bytes, BaseModel] = WeakValueDictionary()
+
+
+def _one_of(value: Agreed) -> Agreed:
+    """The same object for all sites of this process that have agreed to the same, for as long as one of them is open.
+
+    A roster of hundreds has half a megabyte: a simulation of as many sites would hold it once for each of them.
+    """
+    content = f"{type(value).__name__} {value.model_dump_json()}".encode()
+    same = _agreed.setdefault(hashlib.sha256(content).digest(), value)
+    return same if isinstance(same, type(value)) else value
 
 
 Stamps = tuple[tuple[int, int], ...]

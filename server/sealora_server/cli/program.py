@@ -32,6 +32,7 @@ from sealora_server.cli.plan import plan
 from sealora_server.cli.roster import roster_cli
 from sealora_server.cli.server import server_cli
 from sealora_server.simulation.engine import Engine
+from sealora_server.simulation.ray_cluster import check_ray_address
 
 cli = command_line()
 
@@ -59,17 +60,29 @@ def simulate(
     continue_from: Annotated[
         Path | None, typer.Option(help="Begin with the adapter of this earlier run, or in this directory.")
     ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT|auto",
+            help="With --engine ray: the cluster whose machines the sites run on. [default: Ray on this machine alone]",
+        ),
+    ] = None,
 ) -> None:
     """Run a whole federation on this machine: every site, the server and the sealing between them."""
     from sealora_server.simulation.simulate import Simulation
 
+    if ray_address is not None:
+        if engine is not Engine.RAY:
+            raise SealoraError("--ray-address says where Ray is, and the sites run without it: add --engine ray")
+        check_ray_address(ray_address)
     parsed = load_recipe(recipe, overrides or [])
     directory = out or Path("runs") / parsed.name
     try:
-        Simulation(parsed, directory, engine, resume, continue_from).run(SafeConsole())
+        Simulation(parsed, directory, engine, resume, continue_from, ray_address).run(SafeConsole())
     except KeyboardInterrupt:
         again = ["sealora", "simulate", str(recipe), *(overrides or []), "--out", str(directory)]
         again += ["--engine", engine.value] if engine is not Engine.INLINE else []
+        again += ["--ray-address", ray_address] if ray_address is not None else []
         again += ["--continue-from", str(continue_from)] if continue_from is not None else []
         again += ["--resume"] if (directory / "run.json").exists() else []
         SafeConsole(stderr=True).print(

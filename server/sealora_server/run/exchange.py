@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol, runtime_checkable
 
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.common.constant import ErrorCode
@@ -22,6 +24,16 @@ _EXPIRY_SECONDS = 5.0
 
 LONGEST_REASON = 400
 """Characters of a site's sentence that are kept: it is told to people and written into the run's events."""
+
+
+@runtime_checkable
+class NarrowGrid(Protocol):
+    """A grid in whose memory all messages lie that were not yet answered, so that few are sent at a time."""
+
+    @property
+    def most_pending(self) -> int:
+        """How many messages may wait for their answers at once; the next is sent as one of them is answered."""
+        ...
 
 
 def exchange(
@@ -53,15 +65,21 @@ def exchange(
     # An answer is that of the node that was asked: who it says it is from is not looked at, and what Flower answers
     # in place of a node it signs with its own number.
     pending: dict[str, int] = {}
-    nodes = list(requests)
-    for first in range(0, len(nodes), _SENT_TOGETHER):
-        messages = [
-            Message(requests[node_id], dst_node_id=node_id, message_type=action.value, ttl=timeout)
-            for node_id in nodes[first : first + _SENT_TOGETHER]
-        ]
-        accepted = set(grid.push_messages(messages))
-        sent = {message.metadata.message_id: message.metadata.dst_node_id for message in messages}
-        pending |= {message_id: node_id for message_id, node_id in sent.items() if message_id in accepted}
+    unsent = deque(requests)
+    most_pending = grid.most_pending if isinstance(grid, NarrowGrid) else len(unsent)
+
+    def send() -> None:
+        while unsent and len(pending) < most_pending:
+            together = min(_SENT_TOGETHER, most_pending - len(pending), len(unsent))
+            messages = [
+                Message(requests[node_id], dst_node_id=node_id, message_type=action.value, ttl=timeout)
+                for node_id in [unsent.popleft() for _ in range(together)]
+            ]
+            accepted = set(grid.push_messages(messages))
+            sent = {message.metadata.message_id: message.metadata.dst_node_id for message in messages}
+            pending.update({message_id: node_id for message_id, node_id in sent.items() if message_id in accepted})
+
+    send()
     deadline = now() + timeout
     pause = _FIRST_POLL_SECONDS
     while pending and now() < deadline:
@@ -77,6 +95,7 @@ def exchange(
                 on_reply(node_id, reply.content)
             else:
                 on_error(node_id, reason)
+        send()
         pause = _FIRST_POLL_SECONDS if replies else min(_LONGEST_POLL_SECONDS, pause * 1.5)
         if pending and not replies:
             # A grid that has waited for an answer itself need not be left alone besides.

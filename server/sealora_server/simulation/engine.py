@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 
@@ -14,11 +12,12 @@ from flwr.clientapp import ClientApp
 from flwr.supercore.object_ref import load_app
 
 from sealora_common.errors import SealoraError
-from sealora_common.records.names import RUN_DIRECTORY, SITE_DIRECTORY, SITES
+from sealora_common.records.names import PARTITION, ROUND_ASIDE, RUN_DIRECTORY, SITE_DIRECTORY, SITES
 from sealora_common.simulated_sites import VARIABLE
 from sealora_server.app import app, serve
 from sealora_server.simulation.inline import InlineGrid
-from sealora_server.simulation.sites import CLIENT_APP, simulated_sites
+from sealora_server.simulation.ray_cluster import ray_cluster
+from sealora_server.simulation.sites import CLIENT_APP
 
 
 class Engine(StrEnum):
@@ -30,23 +29,41 @@ class Engine(StrEnum):
     """Flower's simulation engine: in parallel, for several GPUs or machines; a base model for each worker."""
 
 
-def run_engine(engine: Engine, run_directory: Path, sites: list[str]) -> None:
+def run_engine(engine: Engine, run_directory: Path, sites: list[str], ray_address: str | None = None) -> None:
     """Runs the ServerApp on the run in `run_directory` and the ClientApp for each of `sites`.
+
+    Args:
+        engine: where the sites run.
+        run_directory: the run's.
+        sites: their names.
+        ray_address: of the cluster that `ray` uses, see `ray_cluster`; None for one of its own.
 
     Raises:
         SealoraError: the run could not be completed; it can be resumed.
     """
     client_app: ClientApp = load_app(CLIENT_APP, SealoraError)
-    if engine is Engine.INLINE:
-        directories = [str(run_directory / SITES / name) for name in sites]
-        grid = InlineGrid(client_app, [{SITE_DIRECTORY: directory} for directory in directories])
-        config: UserConfig = {RUN_DIRECTORY: str(run_directory)}
-        app(grid, Context(run_id=1, node_id=1, node_config={}, state=RecordDict(), run_config=config))
-        return
-    _run_ray(client_app, run_directory, len(sites))
+    directories = [run_directory / SITES / name for name in sites]
+    try:
+        if engine is Engine.INLINE:
+            _run_inline(client_app, run_directory, directories)
+        else:
+            _run_ray(client_app, run_directory, len(sites), ray_address)
+    finally:
+        for directory in directories:  # of a round that was not finished
+            with suppress(OSError):
+                (directory / ROUND_ASIDE).unlink()
 
 
-def _run_ray(client_app: ClientApp, run_directory: Path, count: int) -> None:
+def _run_inline(client_app: ClientApp, run_directory: Path, directories: list[Path]) -> None:
+    nodes: list[UserConfig] = [
+        {SITE_DIRECTORY: str(directory), PARTITION: number} for number, directory in enumerate(directories)
+    ]
+    config: UserConfig = {RUN_DIRECTORY: str(run_directory)}
+    context = Context(run_id=1, node_id=1, node_config={}, state=RecordDict(), run_config=config)
+    app(InlineGrid(client_app, nodes), context)
+
+
+def _run_ray(client_app: ClientApp, run_directory: Path, count: int, address: str | None) -> None:
     from flwr.serverapp import Grid, ServerApp
     from flwr.simulation import run_simulation
 
@@ -61,27 +78,8 @@ def _run_ray(client_app: ClientApp, run_directory: Path, count: int) -> None:
         except SealoraError as error:
             failures.append(error)
 
-    gpus = simulated_sites().gpus()
-    resources: dict[str, ConfigRecordValues] = {"num_cpus": 1, "num_gpus": min(1.0, gpus / count) if gpus else 0.0}
-    with _environment(VARIABLE, str(run_directory / SITES)):
-        run_simulation(
-            server_app,
-            client_app,
-            num_supernodes=count,
-            backend_config={"client_resources": resources, "init_args": {"log_to_driver": False}},
-        )
+    with ray_cluster(address, {VARIABLE: str((run_directory / SITES).resolve())}) as gpus:
+        resources: dict[str, ConfigRecordValues] = {"num_cpus": 1, "num_gpus": min(1.0, gpus / count)}
+        run_simulation(server_app, client_app, num_supernodes=count, backend_config={"client_resources": resources})
     if failures:
         raise failures[0]
-
-
-@contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before

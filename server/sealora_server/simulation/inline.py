@@ -24,6 +24,9 @@ class InlineGrid(Grid):
     A message is delivered when its reply is pulled, one a pull, so that the caller sees replies as they come.
     """
 
+    most_pending = 16
+    """See `run.exchange.NarrowGrid`: what a stage sends to hundreds of sites does not lie here all at once."""
+
     def __init__(self, client_app: ClientApp, node_configs: list[UserConfig]) -> None:
         self._client_app = client_app
         self._contexts = {

@@ -42,6 +42,7 @@ class Simulation:
         engine: where the sites run.
         resume: go on with the run that is in the directory.
         continue_from: a run's directory, or an adapter's, whose adapter the run begins with.
+        ray_address: of the Ray cluster that the sites run on, see `ray_cluster`; None for one of its own.
     """
 
     recipe: Recipe
@@ -49,6 +50,7 @@ class Simulation:
     engine: Engine = Engine.INLINE
     resume: bool = False
     continue_from: Path | None = None
+    ray_address: str | None = None
 
     def run(self, console: Console) -> None:
         """Runs it to the end, showing progress on `console`.
@@ -67,7 +69,7 @@ class Simulation:
         sites_log = store.directory / "sites.log"
         try:
             with _logged(sites_log), RunDisplay(store.directory, console_face(console)):
-                run_engine(self.engine, store.directory, list(roster.names))
+                run_engine(self.engine, store.directory, list(roster.names), self.ray_address)
         except SealoraError as error:
             _note(store, RunFailed(reason=str(error)))
             if sites_log.exists():

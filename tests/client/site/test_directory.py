@@ -355,3 +355,14 @@ def test_a_site_asks_its_model_whether_examples_meet_before_it_takes_part(direct
     with pytest.raises(ModelError, match="does not fit this machine's memory: use a larger GPU") as caught:
         site.prepare()
     assert "\n" not in str(caught.value)
+
+
+def test_sites_that_agreed_to_the_same_hold_it_once(directory):
+    first, second = open_site(directory), open_site(directory.with_name("site-2"))
+    assert first.roster is second.roster
+    assert first.recipe is second.recipe
+    recipe = yaml.safe_load((directory / "recipe.yaml").read_text())
+    recipe["rounds"] += 1
+    (directory / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    assert open_site(directory).recipe.rounds == second.recipe.rounds + 1
+    assert open_site(directory).roster is second.roster

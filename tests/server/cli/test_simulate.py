@@ -233,6 +233,14 @@ BAD = {
     "an override that is not YAML": (lambda directory: ["rounds=["], "override 'rounds=[': the value is not YAML"),
     "an override into a value": (lambda directory: ["rounds.x=1"], "'rounds' is a value, not a section"),
     "a number that is text": (lambda directory: ["rounds=many"], "recipe.yaml: rounds: 'many' will not do"),
+    "a cluster for an engine without one": (
+        lambda directory: ["--ray-address", "head:6379"],
+        "the sites run without it: add --engine ray",
+    ),
+    "a cluster's client server": (
+        lambda directory: ["--engine", "ray", "--ray-address", "ray://head:10001"],
+        "a simulation is no client of a cluster, but runs on one of its machines",
+    ),
     "a recipe that is not YAML": (spoil_the_yaml, "recipe.yaml, line 2"),
 }
 

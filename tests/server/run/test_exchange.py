@@ -231,3 +231,29 @@ def test_a_sentence_is_kept_word_for_word_if_it_is_one():
     assert one_line("a\n  b\tc\x00") == "a b c"
     assert one_line("x" * (LONGEST_REASON + 1)) == "x" * (LONGEST_REASON - 3) + "..."
     assert one_line("a" + " " * 10_000 + "b") == "a..."
+
+
+def test_a_narrow_grid_is_sent_no_more_than_it_holds_and_all_in_the_end(grid):
+    push, pull, held, most = grid.push_messages, grid.pull_messages, set(), []
+
+    def pushed(messages):
+        ids = push(messages)
+        held.update(ids)
+        most.append(len(held))
+        return ids
+
+    def pulled(message_ids):
+        replies = list(pull(list(message_ids)[:1]))
+        held.difference_update(reply.metadata.reply_to_message_id for reply in replies)
+        return replies
+
+    grid.push_messages, grid.pull_messages, grid.most_pending = pushed, pulled, 2
+    assert ask(grid) == ({11: b"site-0", 12: b"site-1", 13: b"site-2"}, {}, set())
+    assert max(most) == 2
+
+
+def test_who_was_not_sent_to_in_time_did_not_answer(grid):
+    clock = Clock()
+    grid.most_pending = 1
+    grid.tamper = lambda site, action, reply: None
+    assert ask_at(clock, grid, 60.0) == [11, 12, 13]
