@@ -161,6 +161,7 @@ def _bench(aggregation: str, *, quick: bool) -> Any:
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     overrides = [f"lora.aggregation={aggregation}", "lora.rank=8", f"training.steps_per_round={STEPS}"]
+    overrides += ["training.optimizer=adamw", "training.learning_rate=1.0e-2", "server.optimizer=fedavg"]
     if quick:
         overrides += [f"model.base={_tiny_model()}", "model.compute_dtype=float32", "training.micro_batch_size=4"]
     recipe = load_recipe(ROOT / "configs" / "demo-icd10.yaml", overrides)

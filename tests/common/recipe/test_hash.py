@@ -28,6 +28,21 @@ KNOWN = {
     "hospital-8b.yaml": "d77a33d287ecec88f8aad7436cc4451d7879bbf968cd3ae690aed8d1d9ed7327",
 }
 SINCE_CHANGED = {
+    "demo-icd10-distributed.yaml": ("privacy.clip_norm=1.0", "server.learning_rate=1.2e-2", "server.momentum=0.9"),
+    "demo-icd10.yaml": (
+        "rounds=5",
+        "training.steps_per_round=2",
+        "training.optimizer=adamw",
+        "training.learning_rate=1.0e-2",
+        "training.evaluate_every=1",
+        "privacy.clip_norm=1.0",
+        "sealing.ring_bits=16",
+        "server.optimizer=fedavg",
+        "server.learning_rate=1.0",
+        "server.momentum=0.9",
+        "server.beta_2=0.99",
+        "server.tau=1.0e-3",
+    ),
     "hospital-8b.yaml": (
         "training.sample_rate=0.02",
         "training.steps_per_round=4",
