@@ -1,7 +1,7 @@
-"""What privacy costs in usefulness: held-out loss of the demo federation without noise, distributed and local.
+"""What privacy costs in usefulness: held-out loss of the demo federation without noise, distributed, local, by person.
 
     sealora-site model fetch smollm2-135m-instruct && sealora-site demo-data .cache/demo
-    python tests/benchmarks/utility.py --out runs/utility --json     # about an hour on two cores
+    python tests/benchmarks/utility.py --out runs/utility --json     # two hours on two cores
     python tests/benchmarks/utility.py --out runs/quick --quick --json
 
 Every run is a whole simulated federation, sealed, with its noise and sampling seeded so that it can be repeated (the
@@ -9,9 +9,9 @@ seed is the run's number: SEALORA_INSECURE_SEED). A run whose summary is in the 
 the command can be stopped and taken up.
 
 `recovered_*` is the share of the non-private fall in held-out loss that a private run of the same seed reaches, mean
-over seeds. The non-private run has the same rounds, batches and server optimiser as the distributed one. Loss is the
-mean over sites of nats a response token; exact match (`--exact-match`) is over greedy completions of held-out prompts;
-bytes are what one site sends in the whole run.
+over seeds. The non-private run has the same rounds, batches and server optimiser as the distributed one; all take as
+many records in all. Loss is the mean over sites of nats a response token; exact match (`--exact-match`) is over greedy
+completions of held-out prompts; bytes are what one site sends in the whole run.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from typing import Any
 
 DISTRIBUTED = "configs/demo-icd10-distributed.yaml"
 LOCAL = "configs/demo-icd10.yaml"
+NORMS = "configs/demo-icd10-norms.yaml"
 
 NO_NOISE = [
     "privacy.mechanism=none",
@@ -44,8 +45,10 @@ RUNS: dict[str, tuple[str, list[str]]] = {
     "distributed_eps2": (DISTRIBUTED, ["privacy.epsilon=2"]),
     "local_eps8": (LOCAL, ["privacy.epsilon=8", *AS_MANY_STEPS]),
     "local_eps2": (LOCAL, ["privacy.epsilon=2", *AS_MANY_STEPS]),
+    "norms_eps8": (NORMS, ["privacy.epsilon=8"]),
+    "norms_eps2": (NORMS, ["privacy.epsilon=2"]),
 }
-BY_PERSON = "distributed_eps8_person"
+BY_PERSON = "norms_eps8_person"
 EXACT_MATCH_PROMPTS = 16  # a site
 SITES = 3
 
@@ -101,7 +104,7 @@ def _figures(directory: Path, name: str, seed: int, *, quick: bool) -> dict[str,
 
 def _simulate(directory: Path, name: str, seed: int, *, quick: bool) -> None:
     if name == BY_PERSON:
-        recipe, overrides = DISTRIBUTED, ["data.person_field=person", "privacy.delta=5e-4", *_persons(directory.parent)]
+        recipe, overrides = NORMS, ["data.person_field=person", "privacy.delta=5e-4", *_persons(directory.parent)]
     else:
         recipe, overrides = RUNS[name]
     if quick:
