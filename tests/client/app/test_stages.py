@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from flwr.app import RecordDict
+
+from sealora_client.round.course import Course
 
 from site_bench import payload_of, refusal_of
 
@@ -74,7 +78,9 @@ def test_garbage_at_any_stage_is_refused_in_one_sentence(bench, stage, payload):
 
 def test_nothing_is_left_of_the_round_s_secrets_when_it_is_over(bench):
     bench.play(bench.order())
-    assert bench.contexts["site-0"].state.config_records == {}
+    left = bench.contexts["site-0"].state.config_records
+    assert list(left) == ["sealora-course"]  # what its log tells of the next round's time and cost
+    assert set(json.loads(left["sealora-course"]["sealora-course"])) == set(Course.model_fields)
 
 
 def test_once_masked_the_plain_contribution_is_gone(bench):

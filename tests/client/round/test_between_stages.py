@@ -37,7 +37,7 @@ def test_a_simulated_site_plays_a_round_and_nothing_of_it_is_left(bench):
     assert len(session.open().survivors) == 3
     assert len(bench.receipts) == 1
     for name, context in bench.contexts.items():
-        assert not context.state.config_records
+        assert list(context.state.config_records) == ["sealora-course"]  # no secret: what its log told
         assert not aside(bench, name).exists()
 
 
