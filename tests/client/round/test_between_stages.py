@@ -9,7 +9,9 @@ import stat
 import pytest
 from flwr.app import RecordDict
 
+from sealora_common.errors import SealoraError
 from sealora_common.records.names import ROUND_ASIDE
+from sealora_server.simulation import engine
 
 from site_bench import Bench, payload_of, refusal_of
 from tiny_federation import PRIVATE
@@ -84,3 +86,18 @@ def test_what_a_killed_simulation_left_is_not_gone_on_with(bench):
     assert "this site is in no round" in refusal_of(bench.stage("site-0", "mask", requests["site-0"]))
     bench.begin("site-0", bench.order(attempt=2))
     assert b'"attempt":2' in aside(bench).read_bytes()
+
+
+def test_an_engine_leaves_nothing_of_a_round_that_was_not_finished(tmp_path, monkeypatch):
+    left = [tmp_path / "sites" / name / ROUND_ASIDE for name in ("a", "b")]
+
+    def broken(*_):
+        for file in left:
+            file.parent.mkdir(parents=True)
+            file.write_bytes(b"a site's part in a round")
+        raise SealoraError("stopped in the middle of a round")
+
+    monkeypatch.setattr(engine, "_run_inline", broken)
+    with pytest.raises(SealoraError, match="in the middle"):
+        engine.run_engine(engine.Engine.INLINE, tmp_path, ["a", "b", "c"])
+    assert not any(file.exists() for file in left)
