@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -141,16 +142,22 @@ class SimulatedSites:
 
     @staticmethod
     def completions(
-        recipe: Recipe, directory: Path, final: Tensors, count: int, start: Tensors | None = None
+        recipe: Recipe, directory: Path, final: Tensors, count: int, start: Tensors | None = None, *, lot: str = ""
     ) -> list[Completion]:
         """Held-out prompts completed by the adapter that the run began with and by the final one, site after site.
 
-        It began with `start`, or, where that is None, with the untrained one.
-
         A site whose held-out records all cannot be shown to the model has none.
+
+        Args:
+            recipe: of the run.
+            directory: of the sites.
+            final: the adapter that it ended with.
+            count: how many prompts.
+            start: the adapter that it began with; None for the untrained one.
+            lot: decides which prompts: by chance, as it is another for each run, and the same ones whenever asked.
         """
         model = adapted_model(recipe)
-        usable = {name: _usable(Site(directory / name), model) for name in sorted(recipe.sites.simulated)}
+        usable = {name: _by_lot(_usable(Site(directory / name), model), lot) for name in sorted(recipe.sites.simulated)}
         names = [name for name, records in usable.items() if records]
         chosen = []
         for position in range(count if names else 0):
@@ -178,6 +185,13 @@ def _usable(site: Site, model: AdaptedModel) -> list[Record]:
         for record, example in zip(records, examples, strict=True)
         if example.unusable is None and record.prompt and not record.earlier and record.wanted is not False
     ]
+
+
+def _by_lot(records: list[Record], lot: str) -> list[Record]:
+    def drawn(place: int) -> bytes:
+        return hashlib.sha256(f"{lot} {place}".encode()).digest()
+
+    return [records[place] for place in sorted(range(len(records)), key=drawn)]
 
 
 def _require_units(site: str, recipe: Recipe, units: int) -> None:

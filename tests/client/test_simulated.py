@@ -150,3 +150,15 @@ def test_no_unwanted_response_is_shown_as_the_reference_of_a_completion(tiny_bas
     made = SimulatedSites.completions(recipe, tmp_path / "run" / "sites", initial, 12)
     assert len(made) == 12
     assert all(completion.reference.startswith("It is") for completion in made)
+
+
+def test_completions_are_of_prompts_drawn_by_lot(tiny_base, tmp_path):
+    prepare_run(write_objective_federation(tmp_path, tiny_base(), "templated prompts", rounds=1), tmp_path / "run")
+    recipe, sites = recipe_of(tmp_path / "run"), tmp_path / "run" / "sites"
+    initial = adapter_kind(recipe).initial(adapted_model(recipe).layout)
+
+    def drawn(lot: str) -> list[str]:
+        return [made.prompt for made in SimulatedSites.completions(recipe, sites, initial, 3, lot=lot)]
+
+    assert drawn("a") == drawn("a")
+    assert len({tuple(drawn(lot)) for lot in "abcdef"}) > 1

@@ -1,4 +1,4 @@
-"""How often the model says the right class: what a classification is judged by."""
+"""How often the model is right, and for classes: what a classification is judged by."""
 
 from __future__ import annotations
 
@@ -20,25 +20,28 @@ from sealora_common.records.heldout_figure import HeldoutFigure
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracy(Measurement):
-    """Hits among held-out records. LOCAL: it is not noisy and stays at the site.
+    """Hits among what held-out records ask. LOCAL: it is not noisy and stays at the site.
 
     Attributes:
-        hits: records whose class is the one that the model finds likeliest.
-        records: those that could be shown to it.
+        hits: what the model says right.
+        terms: what it was asked: records that could be shown to it, or tokens of them.
         by_unit: float64, shape (N,): each unit's share of hits among its records; one that could not be shown is none.
     """
 
     hits: float
-    records: int
+    terms: int
 
     @property
     def mean(self) -> float:
-        """The share of hits; nan if there is no record."""
-        return self.hits / self.records if self.records else math.nan
+        """The share of hits; nan if nothing was asked."""
+        return self.hits / self.terms if self.terms else math.nan
 
 
 class AccuracyMetric(ReleasedMetric):
-    """The share of hits, from 0 to 1. A unit changes the sum by 1 at the most, so no clipping takes anything away."""
+    """The share of records whose class the model finds likeliest, from 0 to 1.
+
+    A unit changes the sum by 1 at the most, so no clipping takes anything away.
+    """
 
     def public_range(self, recipe: Recipe) -> PublicRange:
         """All of it."""
@@ -53,4 +56,4 @@ class AccuracyMetric(ReleasedMetric):
             return hits.sums, hits.counts
 
         found = values_by_unit(model, population, size, rows)
-        return Accuracy(hits=found.total, records=found.terms, by_unit=found.by_unit)
+        return Accuracy(hits=found.total, terms=found.terms, by_unit=found.by_unit)

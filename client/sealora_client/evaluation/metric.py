@@ -54,8 +54,8 @@ class Measurement:
         raise NotImplementedError
 
     def released_mean(self, public: PublicRange, plan: HeldoutPlan, entropy: Entropy) -> float:
-        """What leaves the site: `noisy_mean`, or `clipped_mean` if the plan adds no noise."""
-        return self.noisy_mean(public, plan, entropy) if plan.protects else self.clipped_mean(public)
+        """What leaves the site: `noisy_mean`, or `plain_mean` if the plan adds no noise that clipping would be for."""
+        return self.noisy_mean(public, plan, entropy) if plan.protects else self.plain_mean(public)
 
     def noisy_mean(self, public: PublicRange, plan: HeldoutPlan, entropy: Entropy) -> float:
         """The mean over units of their values clipped to `public`, with Gaussian noise on the sum.
@@ -73,6 +73,10 @@ class Measurement:
         steps = np.trunc((public.clip(self.by_unit) - public.low) * (GRID_STEPS / width))
         noise = rounded_gaussian(entropy, 1, plan.event.noise_multiplier * GRID_STEPS)
         return public.low + (int(steps.sum()) + int(noise[0])) * width / GRID_STEPS / len(self.by_unit)
+
+    def plain_mean(self, public: PublicRange) -> float:
+        """The mean over units, unclipped; of them a value that is no number counts as `public.worst`."""
+        return float(np.where(np.isfinite(self.by_unit), self.by_unit, public.worst).mean())
 
     def clipped_mean(self, public: PublicRange) -> float:
         """What `noisy_mean` is a noisy version of."""

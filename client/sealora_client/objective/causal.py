@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import torch
 from transformers import PreTrainedTokenizerBase
 
 from sealora_client.data.example import Example
 from sealora_client.data.examples import to_examples
 from sealora_client.data.record import Record
-from sealora_client.model.loss import Batch, response_losses
+from sealora_client.model.loss import Batch, response_losses, sum_of_responses
 from sealora_client.objective.objective import Losses, Objective
 from sealora_common.recipe.sections.data import DataSection
 from sealora_common.recipe.sections.objective import LossOn
@@ -48,7 +49,22 @@ class CausalLanguageModelling(Objective):
         """Of what is learned, see `response_losses`."""
         return Losses(*response_losses(model.model, batch))
 
+    def hits(self, model: AdaptedModel, batch: Batch) -> Losses:
+        """Of each example how many of its learned tokens the model finds likeliest, given all before them.
+
+        Where that is all of them, greedy decoding answers the prompt with this response, its end included.
+
+        Args:
+            model: computes where the batch lies; left as it is.
+            batch: from `batch`.
+        """
+        return Losses(sum_of_responses(model.model, batch, _hit), batch.token_count)
+
     def _learned(self, example: Example) -> Example:
         if self.loss_on == "responses" or example.unusable is not None or example.prompt_length < 2:
             return example
         return replace(example, earlier=((1, example.prompt_length),))
+
+
+def _hit(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return (logits.argmax(dim=1) == targets).float()

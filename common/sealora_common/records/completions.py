@@ -24,6 +24,11 @@ class Completion(WrittenRecord):
     before: str
     after: str
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether the answer after the run is the reference to the letter, as exact match counts it."""
+        return self.after.strip() == self.reference.strip()
+
 
 _completions: TypeAdapter[tuple[Completion, ...]] = TypeAdapter(tuple[Completion, ...])
 

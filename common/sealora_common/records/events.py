@@ -37,6 +37,10 @@ class RunStarted(WrittenRecord):
     heldout_noise: FiniteOrNone = None
     """Standard deviation of the noise on a site's held-out figure, times its held-out units, how many of which only the
     site knows; null where there is none, and in the logs of older versions."""
+    heldout_limit: int | None = None
+    """The most held-out units that a site evaluates; null in the logs of older versions."""
+    heldout_clip: FiniteOrNone = None
+    """What a unit's loss is clipped to before it is told; null where nothing is taken away by that."""
     insecure: bool = False
     """Noise or masks came from a fixed seed, for a test: nothing of this run is private."""
 

@@ -8,6 +8,7 @@ from sealora_common.records.record import WrittenRecord
 
 if TYPE_CHECKING:
     from sealora_common.recipe import Recipe
+    from sealora_common.recipe.sections.evaluation import MetricName
     from sealora_common.recipe.sections.objective import ObjectiveName
 
 _UNITS: Final[dict[ObjectiveName, str]] = {
@@ -17,6 +18,13 @@ _UNITS: Final[dict[ObjectiveName, str]] = {
     "orpo": "nats a pair",
     "kto_zero": "from 0 to 1 a record",
 }
+
+_SHARES: Final[dict[MetricName, tuple[str, str]]] = {
+    "accuracy": ("held-out accuracy", "share of records"),
+    "exact_match": ("held-out exact match", "share of records"),
+    "token_accuracy": ("held-out token accuracy", "share of tokens"),
+}
+"""Names and units of metrics that are no losses."""
 
 _LARGEST: Final[dict[ObjectiveName, float]] = {"kto_zero": 1.0}
 """Of the losses that have an upper bound."""
@@ -32,8 +40,9 @@ class HeldoutFigure(WrittenRecord):
     @classmethod
     def of(cls, recipe: Recipe) -> HeldoutFigure:
         """What the recipe's evaluations tell."""
-        if recipe.evaluation.metric == "accuracy":
-            return cls(name="held-out accuracy", unit="share of records", better="higher")
+        metric = recipe.evaluation.metric
+        if metric != "loss":
+            return cls(name=_SHARES[metric][0], unit=_SHARES[metric][1], better="higher")
         kind, loss = recipe.objective.kind, recipe.objective.loss
         return cls(unit="squared, a pair" if kind == "dpo" and loss == "ipo" else _UNITS[kind])
 
@@ -41,6 +50,11 @@ class HeldoutFigure(WrittenRecord):
     def is_loss(self) -> bool:
         """Whether it is a loss, whose relative change says something; a share's would be taken for points."""
         return self.better == "lower"
+
+    @property
+    def judges_answers(self) -> bool:
+        """Whether it counts answers that are right to the letter, so that an example is right or wrong."""
+        return self.name == _SHARES["exact_match"][0]
 
     def range_width(self, recipe: Recipe) -> float:
         """Of the range to which one unit's value is clipped, from 0 on: noise grows with it."""
@@ -55,4 +69,14 @@ class HeldoutFigure(WrittenRecord):
     @property
     def short(self) -> str:
         """The name in a narrow column: `loss`."""
-        return self.name.rpartition(" ")[2]
+        return self.name.removeprefix("held-out ")
+
+    def text(self, value: float | None) -> str:
+        """A value as every page writes it: `74.2 %` of a share, `3.214` of a loss, a dash for one not measured."""
+        if value is None:
+            return "-"
+        return f"{value:.3f}" if self.is_loss else f"{value * 100:.1f} %"
+
+    def range_text(self, low: float, high: float) -> str:
+        """`68.1 to 79.5 %`."""
+        return f"{self.text(low).removesuffix(' %')} to {self.text(high)}"

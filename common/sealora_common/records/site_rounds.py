@@ -137,6 +137,12 @@ class SiteHistory:
         """Epsilon spent by rounds trained."""
         return curve_of({line.round: line.epsilon for line in self.rounds if line.kind == "train"})
 
+    @property
+    def heldout_units(self) -> int | None:
+        """Held-out persons where the recipe names them, else records; None where no line tells."""
+        persons = self.latest(lambda line: line.heldout_persons)
+        return self.latest(lambda line: line.heldout_records) if persons is None else persons
+
     def latest(self, figure: Callable[[SiteRound], Figure | None]) -> Figure | None:
         """The newest value of `figure` that is not missing."""
         values = (figure(line) for line in reversed(self.rounds))

@@ -206,6 +206,8 @@ class _Run:
                 first_round=first_round,
                 heldout=figure,
                 heldout_noise=None if noise is None else noise * figure.range_width(self._recipe),
+                heldout_limit=self._recipe.data.heldout_limit,
+                heldout_clip=figure.range_width(self._recipe) if private and figure.is_loss else None,
                 insecure=insecure_seed_in_use(),
             )
         )

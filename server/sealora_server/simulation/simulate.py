@@ -29,7 +29,7 @@ from sealora_server.view.report import write_report
 from sealora_server.view.results import print_results
 from sealora_server.view.summary import write_summary
 
-_COMPLETIONS = 3
+_COMPLETIONS = 6
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,8 @@ class Simulation:
 
     def _conclude(self, sites: SimulatedSitesLike, store: RunStore, console: Console) -> None:
         final = read_tensors(store.directory / "adapter")
-        completions = sites.completions(store.recipe, store.directory / SITES, final, _COMPLETIONS, store.start)
+        directory = store.directory / SITES
+        completions = sites.completions(store.recipe, directory, final, _COMPLETIONS, store.start, lot=store.run_id)
         write_completions(store.directory, completions)
         at_two_sites = sites.epsilon_at_two_sites(store.recipe)
         summary = write_summary(store.directory, at_two_sites)

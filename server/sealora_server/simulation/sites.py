@@ -38,7 +38,7 @@ class SimulatedSitesLike(Protocol):
     def epsilon_at_two_sites(recipe: Recipe) -> float | None: ...
     @staticmethod
     def completions(
-        recipe: Recipe, directory: Path, final: Tensors, count: int, start: Tensors | None = None
+        recipe: Recipe, directory: Path, final: Tensors, count: int, start: Tensors | None = None, *, lot: str = ""
     ) -> list[Completion]: ...
 
 

@@ -12,11 +12,6 @@ MISSING = "-"
 _BARS = "▁▂▃▄▅▆▇█"
 
 
-def loss_text(loss: float | None) -> str:
-    """`3.214`; a dash for a loss nobody measured."""
-    return MISSING if loss is None else f"{loss:.3f}"
-
-
 def epsilon_text(epsilon: float | None) -> str:
     """Rounded UP to two decimals, so that no reader is told of less than was spent."""
     if epsilon is None:

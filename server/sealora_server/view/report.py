@@ -87,7 +87,6 @@ _WRITERS = (
     "epochs_text",
     "time_text",
     "epsilon_text",
-    "loss_text",
     "names_text",
     "target_text",
 )
@@ -121,8 +120,8 @@ def _loss_chart(summary: Summary, histories: Mapping[str, SiteHistory], curve: C
     description = f"{summary.heldout.title} by rounds trained; {summary.heldout.better} is better."
     if len(curve) > 1:
         description += (
-            f" The federation's mean goes from {quantities.loss_text(curve[0][1])} after "
-            f"{quantities.count_text(curve[0][0], 'round')} to {quantities.loss_text(curve[-1][1])} after "
+            f" The federation's mean goes from {summary.heldout.text(curve[0][1])} after "
+            f"{quantities.count_text(curve[0][0], 'round')} to {summary.heldout.text(curve[-1][1])} after "
             f"{quantities.count_text(curve[-1][0], 'round')}."
         )
     return line_chart(
@@ -131,7 +130,7 @@ def _loss_chart(summary: Summary, histories: Mapping[str, SiteHistory], curve: C
         description=description,
         series=series,
         rounds=summary.rounds,
-        label=quantities.loss_text,
+        label=summary.heldout.text,
     )
 
 
@@ -198,7 +197,7 @@ def _loss_table(summary: Summary, histories: Mapping[str, SiteHistory], curve: C
     rows = [(name, histories[name].losses) for name in _site_styles(summary) if name in histories]
     rows.append((_FEDERATION, curve))
     trained = range(summary.rounds + 1)
-    return [(name, [quantities.loss_text(dict(points).get(n)) for n in trained]) for name, points in rows]
+    return [(name, [summary.heldout.text(dict(points).get(n)) for n in trained]) for name, points in rows]
 
 
 def _factor_text(epsilon: float | None) -> str:

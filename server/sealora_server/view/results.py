@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sealora_common.records.completions import Completion
+from sealora_common.records.heldout_figure import HeldoutFigure
 from sealora_common.records.names import SUMMARY
 from sealora_common.show.safe_text import safe_text
 from sealora_server.view.quantities import (
@@ -19,7 +20,6 @@ from sealora_server.view.quantities import (
     count_text,
     epochs_text,
     epsilon_text,
-    loss_text,
     names_text,
     target_text,
     time_text,
@@ -61,7 +61,7 @@ def print_results(summary: Summary, completions: Sequence[Completion], run_dir: 
     _print_trouble(summary, console)
     for completion in completions:
         console.print()
-        console.print(_completion(completion, console))
+        console.print(_completion(completion, console, marked=summary.heldout.judges_answers))
     console.print()
     console.print(_files(run_dir), soft_wrap=True)
 
@@ -73,35 +73,37 @@ def _headline(summary: Summary) -> Text:
         line.append(f" ({epochs_text(summary.expected_epochs)} expected)")
     line.append(f" in {time_text(summary.seconds)}")
     if summary.heldout_loss_before is not None and summary.heldout_loss_after is not None:
-        line.append(f", {summary.heldout.name} {loss_text(summary.heldout_loss_before)} -> ")
-        line.append(loss_text(summary.heldout_loss_after), style="bold")
+        line.append(f", {summary.heldout.name} {summary.heldout.text(summary.heldout_loss_before)} -> ")
+        line.append(summary.heldout.text(summary.heldout_loss_after), style="bold")
         if summary.heldout.is_loss:
             line.append(f" ({change_text(summary.heldout_loss_change)})")
+        if summary.score_interval is not None:
+            line.append(f" (95 % interval {summary.heldout.range_text(*summary.score_interval)})")
     return line
 
 
 def _site_table(summary: Summary) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_footer=True)
-    before, name = loss_text(summary.heldout_loss_before), summary.heldout.short
+    before, name = summary.heldout.text(summary.heldout_loss_before), summary.heldout.short
     table.add_column("site", "federation")
     table.add_column(f"{name}\nbefore", before, justify="right")
-    table.add_column(f"{name}\nafter", loss_text(summary.heldout_loss_after), justify="right")
+    table.add_column(f"{name}\nafter", summary.heldout.text(summary.heldout_loss_after), justify="right")
     table.add_column("epsilon\nspent", f"<= {target_text(summary.epsilon)}", justify="right")
     table.add_column("\ndelta", f"<= {target_text(summary.delta)}", justify="right")
     table.add_column("\nsent", bytes_text(summary.bytes_up), justify="right")
     table.add_column("\nreceived", bytes_text(summary.bytes_down), justify="right")
     for site in summary.sites[:_MOST_SITES_LISTED]:
-        table.add_row(*_site_row(site))
+        table.add_row(*_site_row(site, summary.heldout))
     if len(summary.sites) > _MOST_SITES_LISTED:
         table.add_row(Text(f"and {len(summary.sites) - _MOST_SITES_LISTED} more: see summary.json", style="dim"))
     return table
 
 
-def _site_row(site: SiteSummary) -> tuple[Text | str, ...]:
+def _site_row(site: SiteSummary, figure: HeldoutFigure) -> tuple[Text | str, ...]:
     return (
         Text(safe_text(site.name)),
-        loss_text(site.heldout_loss_before),
-        loss_text(site.heldout_loss_after),
+        figure.text(site.heldout_loss_before),
+        figure.text(site.heldout_loss_after),
         epsilon_text(site.epsilon),
         target_text(site.delta),
         bytes_text(site.bytes_up),
@@ -130,7 +132,7 @@ def _print_trouble(summary: Summary, console: Console) -> None:
         console.print(Text(f"{attempt}: {safe_text(aborted.reason)}", "yellow"))
 
 
-def _completion(completion: Completion, console: Console) -> Table:
+def _completion(completion: Completion, console: Console, *, marked: bool) -> Table:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(max_width=max(20, min(console.width, 80) - 12))
@@ -138,6 +140,8 @@ def _completion(completion: Completion, console: Console) -> Table:
     grid.add_row("before", _model_text(completion.before, console))
     after = _model_text(completion.after, console)
     after.stylize("bold")
+    if marked:
+        after.append("  right" if completion.is_exact else "  wrong", style="green" if completion.is_exact else "red")
     grid.add_row("after", after)
     grid.add_row("reference", _model_text(completion.reference, console))
     return grid

@@ -20,6 +20,7 @@ from sealora_common.records.fold import fold
 from sealora_common.records.heldout_figure import HeldoutFigure
 from sealora_common.records.names import EVENTS, SUMMARY
 from sealora_common.records.run_state import Ending, RunState
+from sealora_common.records.share_interval import share_interval
 from sealora_common.records.site_rounds import SiteHistory
 from sealora_common.storage.durable import write_atomically
 from sealora_server.view.histories import federation_curve, read_histories
@@ -105,6 +106,14 @@ class Summary(BaseModel):
     """Of the final adapter, whichever round it is of."""
     heldout_loss_change: float | None
     """after / before - 1: -0.25 is a fall by a quarter; null where the figure is no loss."""
+    score_metric: str | None = None
+    """Name of the figure where it is a share of what was asked, so that it says how good the adapter is; null if it is
+    a loss. A score is the federation's `heldout_loss_*` under its own name."""
+    score_before: float | None = None
+    """From 0 to 1."""
+    score_after: float | None = None
+    score_interval: tuple[float, float] | None = None
+    """95 % of `score_after`, by how many held-out units it was counted on; null where only the sites know that."""
     mechanism: str
     is_private: bool = Field(exclude=True)
     """Whether the mechanism protects anything; not written, the mechanism's name is."""
@@ -168,6 +177,7 @@ def summary_of(state: RunState, histories: Mapping[str, SiteHistory]) -> Summary
     names = dict.fromkeys((*state.taking_part, *histories))
     sites = tuple(_site_summary(name, histories.get(name), state) for name in names)
     before, after = _heldout_losses(sites, state, histories)
+    is_score = not started.heldout.is_loss
     up, down = _bytes(sites, state)
     return Summary(
         name=started.name,
@@ -182,7 +192,11 @@ def summary_of(state: RunState, histories: Mapping[str, SiteHistory]) -> Summary
         heldout_loss_before=before,
         heldout_loss_after=after,
         heldout=started.heldout,
-        heldout_loss_change=after / before - 1 if before and after is not None and started.heldout.is_loss else None,
+        heldout_loss_change=after / before - 1 if before and after is not None and not is_score else None,
+        score_metric=started.heldout.name if is_score else None,
+        score_before=before if is_score else None,
+        score_after=after if is_score else None,
+        score_interval=_score_interval(sites, histories) if is_score else None,
         mechanism=started.mechanism,
         is_private=state.is_private,
         epsilon=started.epsilon,
@@ -255,6 +269,15 @@ def _heldout_losses(
         return fmean(before for before, _ in both), fmean(after for _, after in both)
     curve = dict(federation_curve(state, histories))
     return curve.get(0), curve.get(state.final_round)
+
+
+def _score_interval(sites: Sequence[SiteSummary], histories: Mapping[str, SiteHistory]) -> tuple[float, float] | None:
+    """Of the sites whose own figures are here, if all of them are: then they make `heldout_loss_after`."""
+    measured = [(site.heldout_loss_after, histories[site.name]) for site in sites if site.name in histories]
+    counted = [(share, history.heldout_units) for share, history in measured if share is not None]
+    if not counted or not all(units for _, units in counted):
+        return None
+    return share_interval([share for share, _ in counted], [units or 0 for _, units in counted])
 
 
 def _bytes(sites: Sequence[SiteSummary], state: RunState) -> tuple[int, int]:

@@ -144,8 +144,8 @@ def evaluation(noise: float) -> HeldoutPlan:
 
 
 def test_only_a_plan_without_noise_lets_the_mean_leave_as_it_is() -> None:
-    loss, public = losses_of(1.0, 2.5), loss_range(8.0)
-    assert loss.released_mean(public, evaluation(0.0), SeededEntropy("e")) == loss.clipped_mean(public)
+    loss, public = losses_of(1.0, 2.5, 11.5), loss_range(8.0)
+    assert loss.released_mean(public, evaluation(0.0), SeededEntropy("e")) == 5.0
     noisy = loss.noisy_mean(public, evaluation(2.0), SeededEntropy("e"))
     assert loss.released_mean(public, evaluation(2.0), SeededEntropy("e")) == noisy != loss.clipped_mean(public)
 
@@ -190,6 +190,12 @@ def test_a_loss_that_is_not_finite_counts_as_the_largest(broken: float) -> None:
     loss = losses_of(1.0, broken, 3.0)
     assert loss.clipped_mean(loss_range(8.0)) == 4.0
     assert loss.noisy_mean(loss_range(8.0), evaluation(0.0), SystemEntropy()) == pytest.approx(4.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("broken", [math.inf, -math.inf, math.nan])
+def test_nothing_that_leaves_is_not_a_number(broken: float) -> None:
+    told = losses_of(1.0, broken, 9.0).released_mean(loss_range(8.0), evaluation(0.0), SeededEntropy("e"))
+    assert told == 6.0
 
 
 @given(st.lists(st.floats(0, 10), min_size=1, max_size=20), clips)

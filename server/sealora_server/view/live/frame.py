@@ -21,7 +21,6 @@ from sealora_server.view.quantities import (
     bytes_text,
     change_text,
     epsilon_text,
-    loss_text,
     sparkline,
     target_text,
     time_text,
@@ -203,9 +202,9 @@ def _epsilon_cell(history: SiteHistory | None, state: RunState) -> RenderableTyp
 def _site_summary(snapshot: Snapshot) -> Table:
     """Many sites: how many are where, and the range of their figures."""
     conditions = snapshot.state.conditions
-    counts = Counter(conditions.values())
+    counts, figure = Counter(conditions.values()), snapshot.state.heldout
     table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", width=max(14, len(snapshot.state.heldout.title)))
+    table.add_column(style="dim", width=max(14, len(figure.title)))
     table.add_column()
     answered, working = f"{counts['answered']} answered", f"{counts['working']} at work"
     away = f", {counts['away']} not taking part" if counts["away"] else ""
@@ -217,9 +216,7 @@ def _site_summary(snapshot: Snapshot) -> Table:
     histories = snapshot.histories.values()
     losses = [history.losses[-1][1] for history in histories if history.losses]
     if losses:
-        table.add_row(
-            snapshot.state.heldout.title, f"{loss_text(min(losses))} to {loss_text(max(losses))} across the sites"
-        )
+        table.add_row(figure.title, f"{figure.text(min(losses))} to {figure.text(max(losses))} across the sites")
     spent = [epsilon for history in histories if (epsilon := _epsilon(history)) is not None]
     started = snapshot.state.started
     if spent and started:
@@ -234,10 +231,10 @@ def _curve_line(curve: Curve, figure: HeldoutFigure, width: int) -> Text:
     if not curve:
         return line.append(f"{figure.name}: first figures come with round 1", style="dim")
     losses = [loss for _, loss in curve]
-    line.append(f"{figure.name} {loss_text(losses[0])} ")
+    line.append(f"{figure.name} {figure.text(losses[0])} ")
     if len(losses) > 1:
         line.append(sparkline(losses, max(4, width - 50)), style="cyan")
-        line.append(f" {loss_text(losses[-1])}", style="bold")
+        line.append(f" {figure.text(losses[-1])}", style="bold")
         change = change_text(losses[-1] / losses[0] - 1) if losses[0] and figure.is_loss else ""
         line.append(f"  {change}", style="dim")
     return line

@@ -24,14 +24,13 @@ from sealora_common.records.run_state import RunState
 from sealora_common.records.site_rounds import SiteHistory
 from sealora_common.show.safe_text import safe_text
 from sealora_server.view.quantities import (
-    change_text,
     count_text,
     epsilon_text,
-    loss_text,
     names_text,
     target_text,
     time_text,
 )
+from sealora_server.view.told_figure_text import noise_of_mean, told_change_text, told_name, told_text
 
 
 def plain_line(event: Event, state: RunState, histories: Mapping[str, SiteHistory]) -> str | None:
@@ -54,9 +53,10 @@ def plain_line(event: Event, state: RunState, histories: Mapping[str, SiteHistor
         case RoundFinished():
             return f"{where}: {_round_words(event, state, histories)}"
         case EvaluationFinished() if event.heldout_loss is not None:
-            return f"final adapter: {_loss_name(state)} {loss_text(event.heldout_loss)}"
+            noise = noise_of_mean(state, histories, len(state.survivors))
+            return f"final adapter: {told_name(state)} {told_text(event.heldout_loss, noise, state)}"
         case _:
-            return _trouble_line(event, where) or _end_line(event, state)
+            return _trouble_line(event, where) or _end_line(event, state, histories)
 
 
 _OfARound = Stage | SiteFailed | SiteBlamed | SumSpoilt | RoundAborted | RoundFinished
@@ -81,13 +81,13 @@ def _trouble_line(event: Event, where: str) -> str | None:
             return None
 
 
-def _end_line(event: Event, state: RunState) -> str | None:
+def _end_line(event: Event, state: RunState, histories: Mapping[str, SiteHistory]) -> str | None:
     match event:
         case StoppedEarly():
-            best = f"{_loss_name(state)} {loss_text(event.best_heldout_loss)} after {event.best_round}"
+            best = f"{told_name(state)} {state.heldout.text(event.best_heldout_loss)} after {event.best_round}"
             return f"no more rounds after {event.round}: no improvement on the {best}"
         case RunFinished():
-            return _finished_line(event, state)
+            return _finished_line(event, state, histories)
         case RunFailed():
             return f"run failed: {safe_text(event.reason)}"
         case RunInterrupted():
@@ -100,17 +100,14 @@ def _round_words(event: RoundFinished, state: RunState, histories: Mapping[str, 
     parts = [f"sealed sum of {count_text(len(event.survivors), 'site')} opened"]
     if event.heldout_loss is not None:
         moment = "before training" if event.round == 1 else "at its start"
-        parts.append(f"{_loss_name(state)} {moment} {loss_text(event.heldout_loss)}")
+        told = told_text(event.heldout_loss, noise_of_mean(state, histories, len(event.survivors)), state)
+        parts.append(f"{told_name(state)} {moment} {told}")
     curves = (dict(history.epsilons) for history in histories.values())
     spent = [curve[event.round] for curve in curves if event.round in curve]
     if spent and state.started:
         parts.append(f"epsilon {epsilon_text(max(spent))} of {target_text(state.started.epsilon)}")
     parts.append(time_text(event.seconds))
     return ", ".join(parts)
-
-
-def _loss_name(state: RunState) -> str:
-    return f"noisy {state.heldout.name}" if state.is_private else state.heldout.name
 
 
 def where_text(number: int, state: RunState) -> str:
@@ -136,12 +133,13 @@ def _ready_line(event: SitesReady) -> str:
     return f"{line}; missing: {names_text(event.missing)}" if event.missing else line
 
 
-def _finished_line(event: RunFinished, state: RunState) -> str:
+def _finished_line(event: RunFinished, state: RunState, histories: Mapping[str, SiteHistory]) -> str:
     line = f"finished in {time_text(event.seconds)}"
     if event.kept_round is not None and event.kept_round != state.rounds:
         line += f", kept the adapter of round {event.kept_round}"
     before, after = event.heldout_loss_before, event.heldout_loss_after
-    if before is None or after is None or before == 0:
+    if before is None or after is None:
         return line
-    line = f"{line}: {_loss_name(state)} {loss_text(before)} -> {loss_text(after)}"
-    return f"{line} ({change_text(after / before - 1)})" if state.heldout.is_loss else line
+    noise, figure = noise_of_mean(state, histories, len(state.survivors)), state.heldout
+    line = f"{line}: {told_name(state)} {figure.text(before)} -> {told_text(after, noise, state)}"
+    return line + told_change_text(before, after, noise, state)
