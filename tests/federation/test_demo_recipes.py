@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sealora_client.demo_data.choice import DemoTask, build_demo
+from sealora_client.demo_data.choice import build_demo
 from sealora_common.recipe import load_recipe
 
 from demo_recipes import CONFIGS, RECIPES, need_the_package_of
@@ -40,18 +40,19 @@ def tiny(recipe: dict, base: Path) -> dict:
     recipe["privacy"] |= {"epsilon": 100.0, "delta": 1e-3}
     if "labels" in recipe["data"]:  # words that begin with different bytes
         recipe["data"]["labels"] = {
-            label: f"{letter}-ward" for letter, label in zip("abcdefghi", recipe["data"]["labels"], strict=True)
+            label: f"{letter}-ward" for letter, label in zip("abcdefghijkl", recipe["data"]["labels"], strict=True)
         }
     return recipe
 
 
 @pytest.fixture
 def run_of(tiny_base, tmp_path):
-    """`run_of(task)`: the directory of its run with the tiny model."""
+    """`run_of(name)`: the directory of that recipe's run with the tiny model."""
 
-    def run(task: DemoTask) -> Path:
+    def run(name: str) -> Path:
+        task = RECIPES[name]
         need_the_package_of(task)
-        recipe = tiny(yaml.safe_load((CONFIGS / RECIPES[task]).read_text(encoding="utf-8")), tiny_base())
+        recipe = tiny(yaml.safe_load((CONFIGS / name).read_text(encoding="utf-8")), tiny_base())
         recipe["sites"]["simulated"] = {
             site.name: few(site.path, tmp_path / f"few-{site.name}.jsonl")
             for site in build_demo(tmp_path / "data", task)
@@ -63,10 +64,10 @@ def run_of(tiny_base, tmp_path):
     return run
 
 
-@pytest.mark.parametrize("task", DemoTask)
-def test_a_round_of_it_is_trained_and_measured(run_of, task):
-    run = run_of(task)
-    original = load_recipe(CONFIGS / RECIPES[task])
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_round_of_it_is_trained_and_measured(run_of, name):
+    run = run_of(name)
+    original = load_recipe(CONFIGS / name)
     assert recipe_of(run).objective.kind == original.objective.kind
     for site in original.sites.simulated:
         history = history_of(run, site)
@@ -74,11 +75,11 @@ def test_a_round_of_it_is_trained_and_measured(run_of, task):
         losses = [line["heldout_loss"] for line in history if line["heldout_loss"] is not None]
         assert len(losses) == 2
         assert all(math.isfinite(loss) for loss in losses)
-        assert losses[0] != losses[1] or original.evaluation.metric == "accuracy"
+        assert losses[0] != losses[1] or original.evaluation.metric != "loss"
 
 
 def test_a_run_is_told_by_language(run_of, monkeypatch, capsys):
-    run = run_of(DemoTask.CURRENCIES)
+    run = run_of("currencies.yaml")
     monkeypatch.setattr("sys.argv", ["by_task.py", str(run), "--json"])
     runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "by_task.py"), run_name="__main__")
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])

@@ -14,6 +14,7 @@ from sealora_client.demo_data.departments import department_lines
 from sealora_client.demo_data.files import DemoSite, SiteLines, write_sites
 from sealora_client.demo_data.handbooks import handbook_lines
 from sealora_client.demo_data.near_codes import near_code_lines
+from sealora_client.demo_data.support import support_lines
 
 
 class DemoTask(StrEnum):
@@ -25,6 +26,7 @@ class DemoTask(StrEnum):
     CONVERSATIONS = "conversations"
     HANDBOOKS = "handbooks"
     CURRENCIES = "currencies"
+    SUPPORT = "support"
 
 
 _LINES: Final[Mapping[DemoTask, Callable[[], SiteLines]]] = {
@@ -34,6 +36,7 @@ _LINES: Final[Mapping[DemoTask, Callable[[], SiteLines]]] = {
     DemoTask.CONVERSATIONS: conversation_lines,
     DemoTask.HANDBOOKS: handbook_lines,
     DemoTask.CURRENCIES: currency_lines,
+    DemoTask.SUPPORT: support_lines,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import hashlib
 import json
+import string
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from sealora_client.data.load import against_recipe
 from sealora_client.data.records import read_records
 from sealora_client.demo_data.choice import DemoTask, build_demo
 from sealora_client.demo_data.files import DemoSite
+from sealora_client.demo_data.support_phrasings import PHRASINGS
 from sealora_common.errors import DataError
 from sealora_common.recipe import load_recipe
 
@@ -20,11 +22,12 @@ from demo_recipes import CONFIGS, RECIPES, need_the_package_of
 
 DIGESTS = {
     DemoTask.CODING: "8bd7db7a02cf368c20d7c6247249110b3ecd6f91e910c158d06fdcd31b841960",
-    DemoTask.DEPARTMENTS: "c88c49b154e026ba4720d6fd1a86bf6e61b5083793032da6fdfcc8bf3d6c458e",
+    DemoTask.DEPARTMENTS: "de89b2653797d7763cb5ca329f4c484a41dec294f6f6a750883525b51adc8724",
     DemoTask.NEAR_CODES: "88bb46b6028199d768f7e21eef74e5606cc8ff4aa5ffdf5ead3e348f26047373",
     DemoTask.CONVERSATIONS: "bdd79ef0bfbfed239f93d6938232fd326f07d3efbb3f4f43371b6554c362c2e7",
     DemoTask.HANDBOOKS: "5cf6f096fb9ae767e864f5edd66f0ea36f55f0c28ecf3aae41b30c92dc228bbc",
     DemoTask.CURRENCIES: "ee6508f7c860fb2ae788497dd83825179e05a1fdc219c060ff067866ec59bad6",
+    DemoTask.SUPPORT: "4eba5eb49b2135ed04a547939ae56578dd58af83b9d9b240fe7b66aa2424e1da",
 }
 """SHA-256 of each task's files, one after another in the order of their names."""
 
@@ -55,20 +58,20 @@ def test_the_files_are_the_same_every_time(built, task):
     assert hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest() == DIGESTS[task]
 
 
-@TASKS
-def test_the_recipe_opens_with_the_commands_that_run_it(task):
-    opening = (CONFIGS / RECIPES[task]).read_text(encoding="utf-8").partition("name: ")[0]
+@pytest.mark.parametrize(("recipe", "task"), RECIPES.items())
+def test_the_recipe_opens_with_the_commands_that_run_it(recipe, task):
+    opening = (CONFIGS / recipe).read_text(encoding="utf-8").partition("name: ")[0]
     option = "" if task is DemoTask.CODING else f" --task {task}"
     directory = ".cache/demo" if task is DemoTask.CODING else f".cache/{task}"
     assert f"sealora-site demo-data {directory}{option}\n" in opening
-    assert f"sealora simulate configs/{RECIPES[task]} --out runs/" in opening
-    paths = load_recipe(CONFIGS / RECIPES[task]).sites.simulated.values()
+    assert f"sealora simulate configs/{recipe} --out runs/" in opening
+    paths = load_recipe(CONFIGS / recipe).sites.simulated.values()
     assert {Path(path).parent for path in paths} == {Path(directory)}
 
 
-@TASKS
-def test_the_recipe_reads_every_record(built, task):
-    recipe = load_recipe(CONFIGS / RECIPES[task])
+@pytest.mark.parametrize(("name", "task"), RECIPES.items())
+def test_the_recipe_reads_every_record(built, name, task):
+    recipe = load_recipe(CONFIGS / name)
     sites = built(task)
     assert {site.path.name for site in sites} == {Path(path).name for path in recipe.sites.simulated.values()}
     for site in sites:
@@ -92,13 +95,14 @@ def test_nothing_that_is_held_out_is_trained_on_anywhere(built, task):
 
 
 def test_hospitals_see_all_departments_and_their_own_most(built):
-    labels = load_recipe(CONFIGS / RECIPES[DemoTask.DEPARTMENTS]).data.labels
+    labels = load_recipe(CONFIGS / "departments.yaml").data.labels
     for site in built(DemoTask.DEPARTMENTS):
+        assert {(line["label"], line["department"]) for line in lines(site)} == set(labels.items())
         shares = {label: sum(line["label"] == label for line in lines(site)) / len(lines(site)) for label in labels}
-        assert len(shares) == 9
+        assert len(shares) == 12
         ranked = sorted(shares.values())
-        assert ranked[0] > 0.03
-        assert sum(ranked[-3:]) > 0.6
+        assert ranked[0] > 0.01
+        assert sum(ranked[-4:]) > 0.7
 
 
 def test_preferences_are_between_names_of_one_category(built):
@@ -135,3 +139,23 @@ def test_without_babel_the_sentence_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(DataError, match=r"babel, which is not installed: run pip install"):
         build_demo(tmp_path, DemoTask.CURRENCIES)
+
+
+def test_banks_hear_of_all_matters_and_of_their_own_most(built):
+    for site in built(DemoTask.SUPPORT):
+        for part in ("train", "heldout"):
+            assert {line["desk"] for line in lines(site) if line["split"] == part} == set(PHRASINGS)
+        counts = sorted(sum(line["desk"] == desk for line in lines(site)) for desk in PHRASINGS)
+        assert sum(counts[-4:]) > 0.7 * sum(counts)
+
+
+def test_a_phrasing_is_in_one_part_with_its_places_filled(built):
+    every = [line for site in built(DemoTask.SUPPORT) for line in lines(site)]
+    assert len(every) == len({line["message"] for line in every}) == 12 * 15 * 60
+    assert not any(set("{}") & set(line["message"]) or line["message"][0].islower() for line in every)
+    for desk, phrasings in PHRASINGS.items():
+        assert len(set(phrasings)) == 15
+        for phrasing in phrasings:
+            literal = max((text for text, *_ in string.Formatter().parse(phrasing)), key=len)
+            parts = {line["split"] for line in every if line["desk"] == desk and literal in line["message"]}
+            assert len(parts) == 1, phrasing
