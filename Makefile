@@ -39,8 +39,8 @@ $(VENV)/.installed: pyproject.toml $(REQUIREMENTS)/build.txt $(REQUIREMENTS)/dev
 
 demo: install
 	$(BIN)/sealora-site model fetch smollm2-135m-instruct
-	$(BIN)/sealora-site demo-data .cache/demo
-	$(BIN)/sealora simulate configs/demo-icd10.yaml --out $(DEMO_OUT)
+	$(BIN)/sealora-site demo-data .cache/departments --task departments
+	$(BIN)/sealora simulate configs/triage.yaml --out $(DEMO_OUT)
 
 # Two processes with one thread each: tiny models gain nothing from threads, and threads on shared cores wait.
 test: install
