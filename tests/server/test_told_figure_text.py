@@ -34,7 +34,7 @@ def history(units: int, persons: int | None = None) -> SiteHistory:
 
 
 def test_where_sites_tell_their_units_the_noise_is_exact() -> None:
-    state = state_of(heldout_noise=3.0, heldout_limit=80)
+    state = state_of(heldout_noise=3.0, heldout_noise_least=3 / 80)
     noise = noise_of_mean(state, {"a": history(60), "b": history(80)}, 2)
     assert noise == FigureNoise(pytest.approx(math.sqrt((3 / 60) ** 2 + (3 / 80) ** 2) / 2), is_least=False)
     assert told_text(0.712, noise, state) == "71.2 % (noise +-3.1 %)"
@@ -46,13 +46,13 @@ def test_persons_count_where_there_are_any() -> None:
 
 
 def test_a_server_alone_knows_the_least_that_it_can_be() -> None:
-    state = state_of(HeldoutFigure(), heldout_noise=24.0, heldout_limit=50)
+    state = state_of(HeldoutFigure(), heldout_noise=24.0, heldout_noise_least=24 / 50)
     noise = noise_of_mean(state, {}, 4)
     assert noise == FigureNoise(pytest.approx(24 / 50 / 2), is_least=True)
-    assert told_text(2.664, noise, state) == "2.664 (noise +-0.240 or more)"
+    assert told_text(2.664, noise, state) == "2.664 (noise +-0.24 or more)"
 
 
-@pytest.mark.parametrize("fields", [{}, {"heldout_noise": 0.0, "heldout_limit": 9}, {"heldout_noise": 3.0}])
+@pytest.mark.parametrize("fields", [{}, {"heldout_noise": 0.0, "heldout_noise_least": 0.1}, {"heldout_noise": 3.0}])
 def test_without_noise_or_knowledge_of_it_the_figure_stands_alone(fields: dict[str, float]) -> None:
     state = state_of(**fields)
     assert noise_of_mean(state, {}, 3) is None
@@ -60,7 +60,7 @@ def test_without_noise_or_knowledge_of_it_the_figure_stands_alone(fields: dict[s
 
 
 def test_no_sites_have_no_noise() -> None:
-    assert noise_of_mean(state_of(heldout_noise=3.0, heldout_limit=9), {}, 0) is None
+    assert noise_of_mean(state_of(heldout_noise=3.0, heldout_noise_least=0.3), {}, 0) is None
 
 
 @pytest.mark.parametrize(

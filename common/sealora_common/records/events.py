@@ -37,8 +37,8 @@ class RunStarted(WrittenRecord):
     heldout_noise: FiniteOrNone = None
     """Standard deviation of the noise on a site's held-out figure, times its held-out units, how many of which only the
     site knows; null where there is none, and in the logs of older versions."""
-    heldout_limit: int | None = None
-    """The most held-out units that a site evaluates; null in the logs of older versions."""
+    heldout_noise_least: FiniteOrNone = None
+    """That of a site with as many held-out units as are evaluated at most: the least there can be, and public."""
     heldout_clip: FiniteOrNone = None
     """What a unit's loss is clipped to before it is told; null where nothing is taken away by that."""
     insecure: bool = False
@@ -197,6 +197,21 @@ class RunFinished(WrittenRecord):
     """Rounds that the adapter which was kept had been trained; null in the logs of older versions: all."""
 
 
+class AdapterDelivered(WrittenRecord):
+    """A site has the final adapter, checked against its receipts. May come long after the run's end."""
+
+    event: Literal["adapter_delivered"] = "adapter_delivered"
+    site: str
+
+
+class DeliveryFailed(WrittenRecord):
+    """A site was offered the final adapter and has not taken it; it is offered it again."""
+
+    event: Literal["delivery_failed"] = "delivery_failed"
+    site: str
+    reason: str
+
+
 class RunFailed(WrittenRecord):
     """The run stopped by itself; every finished round is kept."""
 
@@ -241,6 +256,8 @@ Event = (
     | StoppedEarly
     | EvaluationFinished
     | RunFinished
+    | AdapterDelivered
+    | DeliveryFailed
     | RunFailed
     | RunInterrupted
     | OperatorActed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final, Literal
 
 from sealora_common.records.record import WrittenRecord
@@ -76,6 +77,13 @@ class HeldoutFigure(WrittenRecord):
         if value is None:
             return "-"
         return f"{value:.3f}" if self.is_loss else f"{value * 100:.1f} %"
+
+    def noise_text(self, deviation: float) -> str:
+        """A standard deviation of it, in points of a share and else with two digits, rounded UP: `0.013`, `2.4`."""
+        if not self.is_loss or deviation <= 0:
+            return self.text(deviation)
+        unit = 10.0 ** (math.floor(math.log10(deviation)) - 1)
+        return f"{math.ceil(deviation / unit - 1e-9) * unit:.3g}"
 
     def range_text(self, low: float, high: float) -> str:
         """`68.1 to 79.5 %`."""

@@ -12,17 +12,20 @@ from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
 from sealora_common.adapter import AdapterLayout, adapter_kind
+from sealora_common.canonical import canonical_json
 from sealora_common.entropy import insecure_seed_in_use
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.receipts.receipt import Receipt
 from sealora_common.records.event_log import read_events
 from sealora_common.records.events import EvaluationFinished, RoundFinished, RunFinished, RunStarted, StoppedEarly
 from sealora_common.records.heldout_figure import HeldoutFigure
+from sealora_common.records.names import LAYOUT
 from sealora_common.roster import Roster
 from sealora_common.round.clip_norm import next_clip_norm
 from sealora_common.round.clip_range import initial_range, next_range
 from sealora_common.round.learning_rate import growth_of_steps
 from sealora_common.round.order import vector_digest
+from sealora_common.storage.durable import write_atomically
 from sealora_server.run.attempts import Attempts, RoundRequest
 from sealora_server.run.best_round import ToldFigure, best_figure, stops
 from sealora_server.run.sealed_round import SealedSum
@@ -86,6 +89,7 @@ class _Run:
         # One that is stored is not held again: it would cost the sites again.
         evaluation = self._store.evaluation or self._evaluate(replace(request, purpose="evaluate"), optimizer)
         last_figure = ToldFigure(trained, evaluation.heldout_loss, len(evaluation.survivors))
+        write_atomically(self._store.directory / LAYOUT, canonical_json(layout.to_json()))
         keeps_best = self._recipe.server.keep == "best"
         kept = best_figure(self._recipe, [*figures, last_figure]) if keeps_best else last_figure
         result = RunResult(
@@ -191,7 +195,10 @@ class _Run:
     def _announce(self, *, first_round: int) -> None:
         private = mechanism_of(self._recipe).protects
         figure = HeldoutFigure.of(self._recipe)
-        noise = mechanism_of(self._recipe).heldout_plan(self._recipe).event.noise_multiplier if private else None
+        noise = None
+        if private:
+            multiplier = mechanism_of(self._recipe).heldout_plan(self._recipe).event.noise_multiplier
+            noise = multiplier * figure.range_width(self._recipe)
         self._store.events.write(
             RunStarted(
                 name=self._recipe.name,
@@ -205,8 +212,8 @@ class _Run:
                 expected_epochs=self._recipe.expected_epochs,
                 first_round=first_round,
                 heldout=figure,
-                heldout_noise=None if noise is None else noise * figure.range_width(self._recipe),
-                heldout_limit=self._recipe.data.heldout_limit,
+                heldout_noise=noise,
+                heldout_noise_least=None if noise is None else noise / self._recipe.data.heldout_limit,
                 heldout_clip=figure.range_width(self._recipe) if private and figure.is_loss else None,
                 insecure=insecure_seed_in_use(),
             )

@@ -18,6 +18,8 @@ from sealora_common.adapter import AdapterLayout, Tensors, adapter_kind
 from sealora_common.config import LINE, LONGEST_TENSORS, SMALL, from_json, read_file, why_not
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import ModelError, PolicyError, ReceiptError, StorageError, UnreadableError
+from sealora_common.export.choice import exporter_of
+from sealora_common.export.peft_directory import PeftDirectory, read_adapter, read_held
 from sealora_common.identity import Identity
 from sealora_common.receipts.file import ReceiptFile
 from sealora_common.receipts.receipt import Receipt
@@ -28,8 +30,6 @@ from sealora_common.records.names import EVENTS
 from sealora_common.roster.book import RosterBook
 from sealora_common.storage.durable import rename_durably, write_atomically
 from sealora_common.storage.own_files import make_directory
-from sealora_server.export.choice import exporter_of
-from sealora_server.export.peft_directory import PeftDirectory, read_adapter, read_held
 from sealora_server.run.kept_receipts import KeptReceipts
 from sealora_server.run.strategy import State
 
@@ -340,6 +340,21 @@ class RunStore:
         if (self.directory / _RESULT).exists():
             return True
         return any(isinstance(entry.event, RunFinished) for entry in read_events(self.events.path))
+
+    @property
+    def result(self) -> RunResult | None:
+        """What came of the run; None before its end, and where an older version wrote its directory.
+
+        Raises:
+            StorageError: its file is damaged.
+        """
+        path = self.directory / _RESULT
+        try:
+            return from_json(RunResult, read_file(path, SMALL.longest), SMALL)
+        except FileNotFoundError:
+            return None
+        except (OSError, UnreadableError):
+            raise StorageError(f"{path}: cannot be read: restore it from a backup") from None
 
     def finish(self, result: RunResult) -> None:
         """Stores that the run has come to its end, and with what.

@@ -12,22 +12,21 @@ from pathlib import Path
 from rich.console import Console
 
 from sealora_common.errors import RecipeError, SealoraError, StorageError
+from sealora_common.export.peft_directory import read_tensors
 from sealora_common.health.logs import SafeFormatter
 from sealora_common.recipe import Recipe
 from sealora_common.records.completions import write_completions
 from sealora_common.records.events import RunFailed, RunInterrupted
 from sealora_common.records.names import SITES
 from sealora_common.storage.durable import open_to_append
-from sealora_server.export.peft_directory import read_tensors
 from sealora_server.run.starting_adapter import agreed_start, digest_of_adapter, read_starting_adapter
 from sealora_server.run.store import RunStore
 from sealora_server.simulation.engine import Engine, run_engine
 from sealora_server.simulation.sites import SimulatedSitesLike, prepare_sites, simulated_sites
 from sealora_server.view.live.console_faces import console_face
 from sealora_server.view.live.display import RunDisplay
-from sealora_server.view.report import write_report
+from sealora_server.view.outcome import write_outcome
 from sealora_server.view.results import print_results
-from sealora_server.view.summary import write_summary
 
 _COMPLETIONS = 6
 
@@ -101,8 +100,7 @@ class Simulation:
         completions = sites.completions(store.recipe, directory, final, _COMPLETIONS, store.start, lot=store.run_id)
         write_completions(store.directory, completions)
         at_two_sites = sites.epsilon_at_two_sites(store.recipe)
-        summary = write_summary(store.directory, at_two_sites)
-        write_report(store.directory, at_two_sites)
+        summary = write_outcome(store.directory, at_two_sites)
         print_results(summary, completions, store.directory, console)
 
 

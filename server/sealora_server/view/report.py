@@ -8,17 +8,18 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from sealora_common.config import CONFIGURATION, read_file
 from sealora_common.errors import RecipeError, UnreadableError
 from sealora_common.recipe import Recipe, parse_recipe
 from sealora_common.records.completions import read_completions
+from sealora_common.records.names import REPORT
 from sealora_common.records.run_state import RunState
 from sealora_common.records.site_rounds import Curve, SiteHistory
+from sealora_common.show import quantities
+from sealora_common.show.chart import Chart, Series, bar_chart, line_chart
+from sealora_common.show.pages import page_templates
+from sealora_common.show.safe_text import safe_text
 from sealora_common.storage.durable import write_atomically
-from sealora_server.view import quantities
-from sealora_server.view.chart import Chart, Series, bar_chart, line_chart
 from sealora_server.view.histories import federation_curve, read_histories
 from sealora_server.view.summary import Summary, read_state, summary_of
 
@@ -36,7 +37,7 @@ def write_report(run_dir: Path, epsilon_at_two_sites: float | None = None) -> Pa
     Raises:
         StorageError: there is no run there, or the file could not be written.
     """
-    path = run_dir / "report.html"
+    path = run_dir / REPORT
     write_atomically(path, render_report(run_dir, epsilon_at_two_sites).encode())
     return path
 
@@ -52,14 +53,7 @@ def render_report(run_dir: Path, epsilon_at_two_sites: float | None = None) -> s
     curve = federation_curve(state, histories)
     recipe_text, recipe = _read_recipe(run_dir / "recipe.yaml")
     spent = max((site.epsilon for site in summary.sites if site.epsilon is not None), default=None)
-    # Autoescape: completions, site names and reasons are text others wrote.
-    pages = Environment(
-        loader=PackageLoader("sealora_server.view", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    pages = page_templates("sealora_server.view")
     pages.globals.update({name: getattr(quantities, name) for name in _WRITERS})
     return pages.get_template("report.html.j2").render(
         summary=summary,
@@ -70,6 +64,7 @@ def render_report(run_dir: Path, epsilon_at_two_sites: float | None = None) -> s
         simulated=bool(histories),
         epsilon_spent=spent,
         epsilon_at_two_sites=epsilon_at_two_sites,
+        failure=safe_text(state.failure),
         unit=recipe.data.unit if recipe is not None else "record",
         factor=_factor_text(spent if spent is not None else summary.epsilon),
         curve=curve,

@@ -24,6 +24,7 @@ from sealora_common.records.share_interval import share_interval
 from sealora_common.records.site_rounds import SiteHistory
 from sealora_common.storage.durable import write_atomically
 from sealora_server.view.histories import federation_curve, read_histories
+from sealora_server.view.told_figure_text import noise_of_mean
 
 Status = Literal["running"] | Ending
 
@@ -114,6 +115,10 @@ class Summary(BaseModel):
     score_after: float | None = None
     score_interval: tuple[float, float] | None = None
     """95 % of `score_after`, by how many held-out units it was counted on; null where only the sites know that."""
+    heldout_noise: float | None = None
+    """Least standard deviation of the noise in each of the two figures, in their unit: that of sites which all have as
+    many held-out units as are evaluated at most, as nobody but a site knows its own. Null where the figures are the
+    means of the sites' own files, which are exact, or where there is no noise."""
     mechanism: str
     is_private: bool = Field(exclude=True)
     """Whether the mechanism protects anything; not written, the mechanism's name is."""
@@ -197,6 +202,7 @@ def summary_of(state: RunState, histories: Mapping[str, SiteHistory]) -> Summary
         score_before=before if is_score else None,
         score_after=after if is_score else None,
         score_interval=_score_interval(sites, histories) if is_score else None,
+        heldout_noise=None if histories else _heldout_noise(state),
         mechanism=started.mechanism,
         is_private=state.is_private,
         epsilon=started.epsilon,
@@ -214,6 +220,11 @@ def summary_of(state: RunState, histories: Mapping[str, SiteHistory]) -> Summary
         aborted_rounds=tuple(AbortedRound.model_validate(event.model_dump()) for event in state.aborted),
         insecure=state.is_insecure,
     )
+
+
+def _heldout_noise(state: RunState) -> float | None:
+    found = noise_of_mean(state, {}, len(state.survivors or state.taking_part))
+    return None if found is None else found.deviation
 
 
 def _expected_epochs(state: RunState, started: RunStarted) -> float | None:

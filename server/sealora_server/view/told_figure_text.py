@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sealora_common.records.run_state import RunState
 from sealora_common.records.site_rounds import SiteHistory
-from sealora_server.view.quantities import change_text
+from sealora_common.show.quantities import change_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,9 @@ def noise_of_mean(state: RunState, histories: Mapping[str, SiteHistory], sites: 
     if len(units) == sites and all(units):
         squares = sum((1 / (count or 1)) ** 2 for count in units)
         return FigureNoise(started.heldout_noise * math.sqrt(squares) / sites, is_least=False)
-    if not started.heldout_limit:
+    if not started.heldout_noise_least:
         return None
-    return FigureNoise(started.heldout_noise / started.heldout_limit / math.sqrt(sites), is_least=True)
+    return FigureNoise(started.heldout_noise_least / math.sqrt(sites), is_least=True)
 
 
 def told_text(value: float, noise: FigureNoise | None, state: RunState) -> str:
@@ -51,7 +51,7 @@ def told_text(value: float, noise: FigureNoise | None, state: RunState) -> str:
     if noise is None:
         return figure.text(value)
     more = " or more" if noise.is_least else ""
-    return f"{figure.text(value)} (noise +-{figure.text(noise.deviation)}{more})"
+    return f"{figure.text(value)} (noise +-{figure.noise_text(noise.deviation)}{more})"
 
 
 def told_change_text(before: float, after: float, noise: FigureNoise | None, state: RunState) -> str:

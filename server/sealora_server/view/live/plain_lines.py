@@ -22,14 +22,14 @@ from sealora_common.records.events import (
 )
 from sealora_common.records.run_state import RunState
 from sealora_common.records.site_rounds import SiteHistory
-from sealora_common.show.safe_text import safe_text
-from sealora_server.view.quantities import (
+from sealora_common.show.quantities import (
     count_text,
     epsilon_text,
     names_text,
     target_text,
     time_text,
 )
+from sealora_common.show.safe_text import safe_text
 from sealora_server.view.told_figure_text import noise_of_mean, told_change_text, told_name, told_text
 
 
