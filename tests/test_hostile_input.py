@@ -26,6 +26,7 @@ from sealora_client.ledger.export import read_export
 from sealora_client.ledger.head import Head, read_head
 from sealora_client.round.confirmed import ConfirmedRounds
 from sealora_client.round.outbox import Kept, Outbox
+from sealora_client.site.careful_policy import careful_policy
 from sealora_client.site.config import SiteConfig
 from sealora_client.site.initial_files import begin_policy_file, begin_site_file
 from sealora_client.site.policy import SitePolicy
@@ -167,7 +168,7 @@ READERS = {
     "recipe": of_file("recipe.yaml", RECIPE, load_recipe),
     "recipe of a report": of_file("recipe.yaml", RECIPE, _read_recipe),
     "override": of_bytes(b"privacy.epsilon=4", lambda text: parse_recipe(RECIPE, overrides=[text.decode("latin-1")])),
-    "policy": of_file("policy.yaml", begun(begin_policy_file), SitePolicy.load),
+    "policy": of_file("policy.yaml", begun(begin_policy_file, careful_policy(None), "as it is"), SitePolicy.load),
     "site": of_file("site.yaml", SITE_FILE, SiteConfig.load),
     "server": of_file("server.yaml", b"listen: 0.0.0.0:9443\nhosts: [a.example]\nlog: json\n", ServerConfig.load),
     "roster": of_file("roster.json", dumped(CONSORTIUM.roster), lambda path: Roster.load(path, draft=True)),

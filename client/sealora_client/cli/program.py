@@ -21,6 +21,8 @@ from sealora_client.cli.budget import budget_cli
 from sealora_client.cli.check import check
 from sealora_client.cli.data import data_cli
 from sealora_client.cli.enrol import init
+from sealora_client.cli.join import join
+from sealora_client.cli.pin import pin
 from sealora_client.cli.policy import policy_cli
 from sealora_client.cli.receipts import receipts_cli
 from sealora_client.cli.roster import roster_cli
@@ -38,11 +40,13 @@ from sealora_common.storage.own_files import keep_to_this_account
 cli = command_line()
 model = typer.Typer(no_args_is_help=True, help="The base model.")
 cli.add_typer(model, name="model")
+model.command()(pin)
 cli.add_typer(receipts_cli, name="receipts")
 cli.add_typer(budget_cli, name="budget")
 cli.add_typer(policy_cli, name="policy")
 cli.add_typer(data_cli, name="data")
 cli.command()(init)
+cli.command()(join)
 cli.add_typer(roster_cli, name="roster")
 cli.command()(check)
 cli.command()(run)

@@ -11,7 +11,14 @@ from rich.table import Table
 
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import PolicyError
-from sealora_common.identity import Identity, key_fingerprint, key_from_text, key_to_text, read_public_key
+from sealora_common.identity import (
+    Identity,
+    key_fingerprint,
+    key_from_text,
+    key_to_text,
+    read_public_key,
+    write_public_key,
+)
 from sealora_common.identity.card import SiteCard
 from sealora_common.roster import TERM, Cosignature, Member, Roster, check_consortium
 from sealora_common.show.console import SafeConsole
@@ -46,6 +53,8 @@ def create(
         coordinator = Identity.create("coordinator", SystemEntropy())
         coordinator.save(key, _new_passphrase() if lock else None)
         say(f"{key}: new private key; keep it off the server, and keep a backup")
+        write_public_key(key.with_suffix(".pub"), coordinator.public_key)
+        say(f"{key.with_suffix('.pub')}: its public half; with it the server's operator can invite sites")
     Roster(
         consortium=consortium,
         coordinator=coordinator.public_key_text,
@@ -129,6 +138,12 @@ def show(roster: RosterFile) -> None:
         console.print(f"{name:<12} {value}", highlight=False, markup=False, soft_wrap=True)
     if not shown.is_signed or expired:
         raise typer.Exit(1)
+
+
+@roster_cli.command("coordinator")
+def show_coordinator(roster: RosterFile) -> None:
+    """Print the fingerprint of the coordinator's key alone: what the coordinator reads out to every site."""
+    say(key_fingerprint(key_from_text(Roster.load(roster, draft=True).coordinator)))
 
 
 def _on_signature(roster: Roster) -> str:
