@@ -102,11 +102,11 @@ class SitePolicy(BaseModel):
     """Most numbers that a run may train and send in all, of whatever kind its adapter is; null for any, as for all
     that follow."""
     rank: Range | None = None
-    """Range of the adapter's rank (`lora.rank`), where its kind has one."""
+    """Least and most of the adapter's rank (`lora.rank`), where its kind has one: `[1, 64]`."""
     rounds: Range | None = None
-    """Range of the recipe's number of rounds (`rounds`)."""
+    """Least and most of the recipe's rounds (`rounds`)."""
     learning_rate: Range | None = None
-    """Range of the sites' learning rate (`training.learning_rate`)."""
+    """Least and most of the sites' learning rate (`training.learning_rate`)."""
     target_modules: tuple[str, ...] | None = None
     """Names that the adapter's `target_modules` may hold, where its kind has them; `all-linear` is one."""
     objectives: tuple[ObjectiveName, ...] | None = None
