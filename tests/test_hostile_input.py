@@ -33,8 +33,9 @@ from sealora_client.site.policy import SitePolicy
 from sealora_client.site.seen_rosters import SEEN, read_seen
 from sealora_common.config import json_value, yaml_value
 from sealora_common.errors import SealoraError
-from sealora_common.identity import Identity, read_public_key, write_public_key
+from sealora_common.identity import Identity, key_from_text, read_public_key, write_public_key
 from sealora_common.identity.card import SiteCard, create_node_key
+from sealora_common.invitation import Invitation
 from sealora_common.receipts.file import ReceiptFile
 from sealora_common.receipts.receipt import Receipt, chain_from_bytes, chain_to_bytes
 from sealora_common.recipe import load_recipe, parse_recipe
@@ -100,6 +101,22 @@ def begun(begin: Callable[..., Path], *arguments: object) -> bytes:
 def card() -> bytes:
     with tempfile.TemporaryDirectory() as directory:
         return dumped(SiteCard.create(SITE, create_node_key(Path(directory) / "node.key")))
+
+
+def invitation() -> bytes:
+    text = RECIPE.decode().partition("sites:")[0]
+    return dumped(
+        Invitation.create(
+            "site-0",
+            server="https://localhost:9443",
+            ca=None,
+            coordinator=key_from_text(CONSORTIUM.roster.coordinator),
+            recipe=text,
+            recipe_hash=parse_recipe(text).hash,
+            roster=CONSORTIUM.roster,
+            signer=SITE,
+        )
+    )
 
 
 def public_key() -> bytes:
@@ -175,6 +192,7 @@ READERS = {
     "rosters of a peer": of_bytes(
         rosters_to_bytes([CONSORTIUM.roster]), lambda content: rosters_from_bytes(content, coordinator=PIN)
     ),
+    "invitation": of_file("a.invitation.json", invitation(), Invitation.load),
     "card": of_file("a.card.json", card(), SiteCard.load),
     "co-signature": of_file("a.json", dumped(COSIGNATURE), Cosignature.load),
     "public key": of_file("key.pub", public_key(), read_public_key),

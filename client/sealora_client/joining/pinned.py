@@ -11,7 +11,7 @@ from sealora_common.config import CONFIGURATION, read_file, why_not
 from sealora_common.errors import RecipeError, UnreadableError
 from sealora_common.recipe import Recipe, parse_recipe
 
-_MODEL = re.compile(r"^model:[ \t]*(?:#[^\n]*)?\n((?:[ \t]*(?:#[^\n]*)?\n)*)([ ]+)", re.MULTILINE)
+_MODEL = re.compile(r"^model:[ \t\r]*(?:#[^\n]*)?\n((?:[ \t\r]*(?:#[^\n]*)?\n)*)([ ]+)", re.MULTILINE)
 _DIGEST = re.compile(r"^([ ]+digest:[ \t]*)[^\n#]*?([ \t]*(?:#[^\n]*)?)$", re.MULTILINE)
 
 
@@ -41,5 +41,5 @@ def pinned_recipe(path: Path) -> tuple[str, Recipe]:
     except RecipeError:
         pass
     raise RecipeError(
-        f"{path}: its section model is written on one line or oddly: add `digest: {digest}` to it by hand"
+        f"{path}: its section model is written so that no line can be added: add `digest: {digest}` to it by hand"
     )
