@@ -51,7 +51,7 @@ def join(
 
     opened = Invitation.load(invitation)
     if has_begun(directory):
-        _go_on(opened, invitation, directory, coordinator_fingerprint, accept or [])
+        _go_on(opened, invitation, directory, data, coordinator_fingerprint, accept or [])
         return
     if data is None:
         raise PolicyError(f"{directory}: no site has begun here: name this site's records with --data to begin")
@@ -102,12 +102,23 @@ def _show(offered: Offer, directory: Path) -> None:
     )
 
 
-def _go_on(opened: Invitation, source: Path, directory: Path, fingerprint: str | None, accepted: list[str]) -> None:
+def _go_on(
+    opened: Invitation,
+    source: Path,
+    directory: Path,
+    data: Path | None,
+    fingerprint: str | None,
+    accepted: list[str],
+) -> None:
     from sealora_client.joining.in_place import agree_to, has_agreed
     from sealora_client.joining.steps import complete, require_accepted, require_fingerprint, require_same_site
     from sealora_common.identity.card import SiteCard
 
     config = require_same_site(opened, source, directory)
+    if data is not None and data.absolute() != (directory / config.data).absolute():
+        raise PolicyError(
+            f"--data {data}: {directory / 'site.yaml'} names {config.data}: correct it there, and leave the option out"
+        )
     if fingerprint is not None:
         require_fingerprint(opened, fingerprint)
     require_accepted(opened, source, directory, accepted)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from sealora_client.standing.standing import RunStanding, SiteStanding
 
 _SHOWN_ID = 12
+_PARTS = {"site": "model, data"}
+"""How the parts of a site's process are called here, where `site` is the whole."""
 
 
 def status(
@@ -41,7 +43,7 @@ def status(
 def _lines(standing: SiteStanding) -> Iterator[tuple[str, str]]:
     yield "site", f"{standing.site}, {'running' if standing.running else 'not running'}"
     for name, part in standing.parts.items():
-        yield name, f"{'well' if part.ok else 'NOT WELL'}: {part.said}"
+        yield _PARTS.get(name, name), f"{'well' if part.ok else 'NOT WELL'}: {part.said}"
     if standing.running and not standing.parts:
         yield "server", "not known: the site's probes (`health` in site.yaml) do not answer here"
     yield "run", "none yet" if standing.run is None else _on_run(standing.run)

@@ -276,8 +276,6 @@ def _require_sound(roster: Roster, invitation: Invitation, where: str) -> None:
         raise PolicyError(
             f"{where}the coordinator's signature of the roster does not hold: do not use it, and ask for it again"
         )
-    if roster.coordinator_pin != invitation.coordinator_pin:
-        raise PolicyError(f"{where}the roster is another coordinator's than the invitation: do not use it")
     if roster.server != invitation.server_key:
         raise PolicyError(
             f"{where}not written by the server that the coordinator put on the roster, so its address and recipe may "

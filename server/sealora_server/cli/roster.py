@@ -21,7 +21,7 @@ from sealora_common.identity import (
 )
 from sealora_common.identity.card import SiteCard
 from sealora_common.roster import TERM, Cosignature, Member, Roster, check_consortium
-from sealora_common.show.console import SafeConsole
+from sealora_common.show.console import SafeConsole, keep_rows_whole
 from sealora_common.show.say import say
 
 roster_cli = typer.Typer(no_args_is_help=True, help="Create, change, sign and show the federation's roster.")
@@ -118,11 +118,14 @@ def show(roster: RosterFile) -> None:
     """Show the members, the fingerprints, who co-signed, and whether the signature holds and the term lasts."""
     shown = Roster.load(roster, draft=True)
     cosigners, expired = shown.cosigners, shown.has_expired(datetime.now(UTC))
-    table = Table("site", "fingerprint of its key", "node key", "co-signed")
+    table = Table()
+    for heading in ("site", "fingerprint of its key", "node key", "co-signed"):
+        table.add_column(heading, overflow="fold")
     for member in shown.members:
         marks = ("yes" if member.node_key else "no", "yes" if member.name in cosigners else "no")
         table.add_row(member.name, member.fingerprint, *marks)
     console = SafeConsole()
+    keep_rows_whole(console)
     console.print(table)
     server = key_fingerprint(shown.server_key) if shown.server else "none: orders and receipts cannot be signed"
     lines = {

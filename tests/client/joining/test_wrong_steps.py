@@ -196,6 +196,11 @@ SECOND: dict[str, tuple[Callable[[Joining], object], Mistake, str]] = {
         lambda it: it.join("berlin", "--accept", "epsilon_limit"),
         r"--accept epsilon_limit: this site has its policy\.yaml, which stays as it is: edit the line there",
     ),
+    "other data": (
+        signed,
+        lambda it: it.join("berlin", "--data", it.records("lyon")),
+        r"lyon\.jsonl: .*site\.yaml names .*berlin\.jsonl: correct it there, and leave the option out",
+    ),
     "a server that has moved": (
         lambda it: (signed(it), it.invite("berlin", url="https://other.example:9443")),
         lambda it: it.join("berlin"),
@@ -219,6 +224,11 @@ OPERATOR: dict[str, tuple[Callable[[Joining], object], Mistake, str]] = {
         lambda it: None,
         lambda it: it.invite("berlin", roster=it.path / "rooster.json"),
         r"rooster\.json: the roster cannot be read",
+    ),
+    "a roster that was changed by hand": (
+        lambda it: (signed(it), it.roster.write_text(it.roster.read_text().replace("three towns", "four towns"))),
+        lambda it: it.invite("berlin"),
+        r"roster\.json: the coordinator's signature does not hold: ask the coordinator for it again",
     ),
     "another server's roster": (
         lambda it: (signed(it), it.other_server()),

@@ -83,6 +83,7 @@ def test_a_site_at_work_tells_of_itself_and_leaves_nothing_to_do(site, at_work):
     code, words = told(site)
     assert (code, words["site"], words["to do"]) == (0, ["berlin, running"], ["nothing"])
     assert words["server"] == ["well: connected to https://localhost:9443"]
+    assert words["model, data"] == ["well: model and records are loaded"]
 
 
 def test_what_is_not_well_is_to_do(site, at_work):
