@@ -62,6 +62,8 @@ check: install
 
 reference: install
 	$(BIN)/python -m sealora_common.recipe.reference > docs/recipe.md
+	{ $(BIN)/python -m sealora_server.deployment.reference; $(BIN)/python -m sealora_client.site.reference; } \
+		> docs/settings.md
 
 style: install
 	$(BIN)/ruff check --fix

@@ -26,14 +26,16 @@ from sealora_client.ledger.export import read_export
 from sealora_client.ledger.head import Head, read_head
 from sealora_client.round.confirmed import ConfirmedRounds
 from sealora_client.round.outbox import Kept, Outbox
+from sealora_client.site.careful_policy import careful_policy
 from sealora_client.site.config import SiteConfig
 from sealora_client.site.initial_files import begin_policy_file, begin_site_file
 from sealora_client.site.policy import SitePolicy
 from sealora_client.site.seen_rosters import SEEN, read_seen
 from sealora_common.config import json_value, yaml_value
 from sealora_common.errors import SealoraError
-from sealora_common.identity import Identity, read_public_key, write_public_key
+from sealora_common.identity import Identity, key_from_text, read_public_key, write_public_key
 from sealora_common.identity.card import SiteCard, create_node_key
+from sealora_common.invitation import Invitation
 from sealora_common.receipts.file import ReceiptFile
 from sealora_common.receipts.receipt import Receipt, chain_from_bytes, chain_to_bytes
 from sealora_common.recipe import load_recipe, parse_recipe
@@ -99,6 +101,22 @@ def begun(begin: Callable[..., Path], *arguments: object) -> bytes:
 def card() -> bytes:
     with tempfile.TemporaryDirectory() as directory:
         return dumped(SiteCard.create(SITE, create_node_key(Path(directory) / "node.key")))
+
+
+def invitation() -> bytes:
+    text = RECIPE.decode().partition("sites:")[0]
+    return dumped(
+        Invitation.create(
+            "site-0",
+            server="https://localhost:9443",
+            ca=None,
+            coordinator=key_from_text(CONSORTIUM.roster.coordinator),
+            recipe=text,
+            recipe_hash=parse_recipe(text).hash,
+            roster=CONSORTIUM.roster,
+            signer=SITE,
+        )
+    )
 
 
 def public_key() -> bytes:
@@ -167,13 +185,14 @@ READERS = {
     "recipe": of_file("recipe.yaml", RECIPE, load_recipe),
     "recipe of a report": of_file("recipe.yaml", RECIPE, _read_recipe),
     "override": of_bytes(b"privacy.epsilon=4", lambda text: parse_recipe(RECIPE, overrides=[text.decode("latin-1")])),
-    "policy": of_file("policy.yaml", begun(begin_policy_file), SitePolicy.load),
+    "policy": of_file("policy.yaml", begun(begin_policy_file, careful_policy(None), "as it is"), SitePolicy.load),
     "site": of_file("site.yaml", SITE_FILE, SiteConfig.load),
     "server": of_file("server.yaml", b"listen: 0.0.0.0:9443\nhosts: [a.example]\nlog: json\n", ServerConfig.load),
     "roster": of_file("roster.json", dumped(CONSORTIUM.roster), lambda path: Roster.load(path, draft=True)),
     "rosters of a peer": of_bytes(
         rosters_to_bytes([CONSORTIUM.roster]), lambda content: rosters_from_bytes(content, coordinator=PIN)
     ),
+    "invitation": of_file("a.invitation.json", invitation(), Invitation.load),
     "card": of_file("a.card.json", card(), SiteCard.load),
     "co-signature": of_file("a.json", dumped(COSIGNATURE), Cosignature.load),
     "public key": of_file("key.pub", public_key(), read_public_key),

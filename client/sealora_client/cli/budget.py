@@ -13,7 +13,7 @@ from rich.table import Table
 from sealora_client.site.config import SiteConfig
 from sealora_common.errors import PolicyError
 from sealora_common.identity import Identity
-from sealora_common.show.console import SafeConsole
+from sealora_common.show.console import SafeConsole, keep_rows_whole
 from sealora_common.show.say import say, say_json
 
 if TYPE_CHECKING:
@@ -176,6 +176,7 @@ def _say(found: Verified) -> None:
 
 def _show(report: BudgetReport, every: bool) -> None:
     console = SafeConsole()
+    keep_rows_whole(console)
     if report.datasets:
         console.print(_datasets(report))
         console.print(_history(report, every))

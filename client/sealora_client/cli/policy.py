@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sealora_client.site.policy import SitePolicy, Verdict
-from sealora_common.privacy.mechanisms import mechanism_of
-from sealora_common.recipe import Recipe, load_recipe
+from sealora_client.site.policy import SitePolicy
+from sealora_common.recipe import load_recipe
 from sealora_common.roster import Roster
 from sealora_common.show.say import say
 
@@ -37,7 +35,7 @@ def explain(
     asked = load_recipe(recipe)
     roster_file = directory / "roster.json"
     roster = Roster.load(roster_file) if roster_file.exists() else None
-    verdicts = [*own.verdicts(asked, roster), *over_the_run(own, asked)]
+    verdicts = [*own.verdicts(asked, roster), *own.verdicts_over_the_run(asked)]
     for verdict in verdicts:
         say(f"{'allowed' if verdict.allowed else 'REFUSED'}  {verdict}")
     size = asked.sites.minimum if roster is None else len(roster)
@@ -47,13 +45,3 @@ def explain(
         say(f"note     hours are {', '.join(own.hours)} ({own.time_zone}): orders at other times are refused")
     if not all(verdict.allowed for verdict in verdicts):
         raise typer.Exit(1)
-
-
-def over_the_run(policy: SitePolicy, recipe: Recipe) -> Iterator[Verdict]:
-    """What the limits over a data set's lifetime say to a whole run: its first rounds may fit and its last not."""
-    if mechanism_of(recipe).protects:
-        yield Verdict(
-            f"epsilon_limit is {policy.epsilon_limit:g}",
-            f"the recipe's privacy.epsilon is {recipe.privacy.epsilon:g} over all its rounds",
-            recipe.privacy.epsilon <= policy.epsilon_limit,
-        )

@@ -21,11 +21,14 @@ from sealora_client.cli.budget import budget_cli
 from sealora_client.cli.check import check
 from sealora_client.cli.data import data_cli
 from sealora_client.cli.enrol import init
+from sealora_client.cli.join import join
+from sealora_client.cli.pin import pin
 from sealora_client.cli.policy import policy_cli
 from sealora_client.cli.receipts import receipts_cli
 from sealora_client.cli.roster import roster_cli
 from sealora_client.cli.rotate import rotate
 from sealora_client.cli.run import run
+from sealora_client.cli.status import status
 from sealora_client.demo_data.choice import DemoTask, build_demo
 from sealora_common.errors import SealoraError
 from sealora_common.health.logs import set_up_command_logs
@@ -38,14 +41,17 @@ from sealora_common.storage.own_files import keep_to_this_account
 cli = command_line()
 model = typer.Typer(no_args_is_help=True, help="The base model.")
 cli.add_typer(model, name="model")
+model.command()(pin)
 cli.add_typer(receipts_cli, name="receipts")
 cli.add_typer(budget_cli, name="budget")
 cli.add_typer(policy_cli, name="policy")
 cli.add_typer(data_cli, name="data")
 cli.command()(init)
+cli.command()(join)
 cli.add_typer(roster_cli, name="roster")
 cli.command()(check)
 cli.command()(run)
+cli.command()(status)
 cli.command()(rotate)
 
 Base = Annotated[str, typer.Argument(help="smollm2-135m-instruct, a Hugging Face id, or a local directory.")]

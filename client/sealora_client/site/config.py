@@ -25,6 +25,7 @@ class SiteConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     name: str
+    """The site's name, as it stands on the roster."""
     data: Path
     """The site's records: a file, a saved data set's directory, or a description (`*.yaml`), see docs/data.md."""
     coordinator: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sealora_client.site.careful_policy import careful_policy, count_rows, why_delta
 from sealora_client.site.config import SiteConfig
 from sealora_client.site.initial_files import begin_policy_file, begin_site_file
+from sealora_client.site.policy import SitePolicy
 from sealora_common.config import checked
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import PolicyError, UnreadableError
@@ -43,7 +45,15 @@ class Enrolled:
 
 
 def enrol(
-    directory: Path, name: str, data: Path, *, server: str | None, coordinator: str | None, passphrase: Passphrase
+    directory: Path,
+    name: str,
+    data: Path,
+    *,
+    server: str | None,
+    coordinator: str | None,
+    passphrase: Passphrase,
+    pins_ca: bool = True,
+    policy: tuple[SitePolicy, str] | None = None,
 ) -> Enrolled:
     """Begins the site `name` in `directory`. Files that are there already stay as they are.
 
@@ -54,6 +64,9 @@ def enrol(
         server: the address of the server's front, if it is known.
         coordinator: the pin of the coordinator's key, if it is known.
         passphrase: locks the private keys.
+        pins_ca: whether the server's certificate is signed by an authority of its own.
+        policy: what policy.yaml says if there is none yet, and why its delta is that; None: what is careful for the
+            number of records that are there.
 
     Raises:
         PolicyError: there are keys already, or site.yaml would not take one of the values; nothing was written.
@@ -67,8 +80,12 @@ def enrol(
     locked_by = passphrase()
     make_directory(directory)
     card, card_file = make_keys(name, directory, locked_by)
-    site_file = begin_site_file(directory, name, data, coordinator, server)
-    return Enrolled(card, card_file, site_file, begin_policy_file(directory))
+    site_file = begin_site_file(directory, name, data, coordinator, server, pins_ca=pins_ca)
+    if policy is None:
+        records = count_rows(directory / data)
+        policy = careful_policy(records), why_delta(records)
+    policy_file = begin_policy_file(directory, *policy)
+    return Enrolled(card, card_file, site_file, policy_file)
 
 
 def make_keys(name: str, directory: Path, passphrase: bytes | None) -> tuple[SiteCard, Path]:

@@ -58,6 +58,11 @@ class Verdict:
     found: str
     allowed: bool
 
+    @property
+    def field(self) -> str:
+        """The line's name."""
+        return self.line.partition(" is ")[0]
+
     def __str__(self) -> str:
         return f"{self.line}, {'and' if self.allowed else 'but'} {self.found}"
 
@@ -70,7 +75,8 @@ class SitePolicy(BaseModel):
     epsilon_limit: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
     """Most that a data set may spend over its lifetime, all runs and recipes together."""
     delta_limit: Annotated[float, Field(gt=0, lt=1)]
-    """The delta at which the limit is meant; a recipe's delta may not be larger."""
+    """The delta at which the limit is meant; a recipe's delta may not be larger. Best a power of ten below half of
+    1 / (number of training records, or persons), see docs/privacy.md."""
     minimum_sites: int = Field(default=3, ge=2)
     """Smallest roster this site takes part in; where a recipe seals in groups, smallest group."""
     roster_cosignatures: int = Field(default=0, ge=0)
@@ -96,9 +102,11 @@ class SitePolicy(BaseModel):
     """Most numbers that a run may train and send in all, of whatever kind its adapter is; null for any, as for all
     that follow."""
     rank: Range | None = None
-    """Range of the adapter's rank (`lora.rank`), where its kind has one."""
+    """Least and most of the adapter's rank (`lora.rank`), where its kind has one: `[1, 64]`."""
     rounds: Range | None = None
+    """Least and most of the recipe's rounds (`rounds`)."""
     learning_rate: Range | None = None
+    """Least and most of the sites' learning rate (`training.learning_rate`)."""
     target_modules: tuple[str, ...] | None = None
     """Names that the adapter's `target_modules` may hold, where its kind has them; `all-linear` is one."""
     objectives: tuple[ObjectiveName, ...] | None = None
@@ -180,6 +188,15 @@ class SitePolicy(BaseModel):
         yield from self._on_privacy(recipe)
         yield from self._on_others(recipe, roster)
         yield from self._on_the_adapter(recipe)
+
+    def verdicts_over_the_run(self, recipe: Recipe) -> Iterator[Verdict]:
+        """What the limit over a data set's lifetime says to a whole run: its first rounds may fit and its last not."""
+        if mechanism_of(recipe).protects:
+            yield Verdict(
+                f"epsilon_limit is {self.epsilon_limit:g}",
+                f"the recipe's privacy.epsilon is {recipe.privacy.epsilon:g} over all its rounds",
+                recipe.privacy.epsilon <= self.epsilon_limit,
+            )
 
     def _on_privacy(self, recipe: Recipe) -> Iterator[Verdict]:
         privacy = recipe.privacy

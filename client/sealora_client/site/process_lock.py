@@ -11,6 +11,8 @@ from sealora_common.storage.lock import LockedError, locked
 
 LOCK = "site.lock"
 """Held by the one process that runs a site."""
+_LOOKED_AT = 0.1
+"""Seconds after which it is tried once more: `sealora-site status` holds it for an instant, to see if it is free."""
 
 
 @contextmanager
@@ -23,7 +25,7 @@ def only_process(directory: Path) -> Iterator[None]:
     """
     with ExitStack() as stack:
         try:
-            stack.enter_context(locked(directory / LOCK))
+            stack.enter_context(locked(directory / LOCK, seconds=_LOOKED_AT))
         except LockedError:
             raise PolicyError(
                 f"{directory}: another process runs this site already: stop it first, or leave it at work"

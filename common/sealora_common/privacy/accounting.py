@@ -24,7 +24,7 @@ Neighbouring data sets differ by one record added or removed. SciPy and Opacus, 
 when a cost is first asked for: the aggregation server, which never asks, needs neither.
 """
 
-from sealora_common.privacy.calibration import HEADROOM, Accountant, calibrate_noise, check_delta
+from sealora_common.privacy.calibration import HEADROOM, Accountant, calibrate_noise, check_delta, sound_delta
 from sealora_common.privacy.composition import epsilon_pld, epsilon_rdp
 from sealora_common.privacy.event import Noise, PrivacyEvent
 from sealora_common.privacy.renyi import ORDERS
@@ -39,4 +39,5 @@ __all__ = [
     "check_delta",
     "epsilon_pld",
     "epsilon_rdp",
+    "sound_delta",
 ]

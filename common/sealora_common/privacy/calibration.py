@@ -98,5 +98,14 @@ def check_delta(delta: float, records: int) -> None:
     if delta * records >= 1:
         raise BudgetError(
             f"privacy.delta is {delta} but must be below 1 / {records} = {1 / records:.3g} for {records} training "
-            f"records: set it to {10 ** math.floor(math.log10(0.5 / records)):g} or less"
+            f"records: set it to {sound_delta(records):g} or less"
         )
+
+
+def sound_delta(records: int) -> float:
+    """The largest power of ten that is no more than half of 1 / `records`: as a delta it publishes nobody outright.
+
+    Args:
+        records: units of privacy, at least one.
+    """
+    return float(f"1e{math.floor(math.log10(0.5 / records))}")

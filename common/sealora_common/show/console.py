@@ -12,6 +12,8 @@ from sealora_common.errors import SealoraError
 from sealora_common.show.safe_text import safe_text
 
 _LONGEST = 2**20
+_PIPED_WIDTH = 2**16
+"""Columns of what is no terminal: what a program reads is one line a row."""
 
 
 class SafeConsole(Console):
@@ -24,6 +26,15 @@ class SafeConsole(Console):
         """As Rich has it, with safe text."""
         for text, style, control in super().render(renderable, options):
             yield Segment(text if control else safe_text(text, _LONGEST, lines=True), style, control)
+
+
+def keep_rows_whole(console: Console) -> None:
+    """Has each row of a table, and each line, printed as one line and whole where the output is no terminal.
+
+    For what is there to be compared or read by a program; a terminal has its own width.
+    """
+    if not console.is_terminal:
+        console.width = _PIPED_WIDTH
 
 
 def tell_error(error: SealoraError, to: IO[str] | None = None) -> None:

@@ -28,6 +28,7 @@ from sealora_common.show.console import SafeConsole, tell_error
 from sealora_common.storage.own_files import keep_to_this_account
 from sealora_server.cli.audit import audit
 from sealora_server.cli.fault import fault
+from sealora_server.cli.invite import invite
 from sealora_server.cli.plan import plan
 from sealora_server.cli.roster import roster_cli
 from sealora_server.cli.server import server_cli
@@ -38,6 +39,7 @@ cli = command_line()
 
 cli.add_typer(roster_cli, name="roster")
 cli.add_typer(server_cli, name="server")
+server_cli.command()(invite)
 cli.command()(plan)
 cli.command()(audit)
 cli.command()(fault)

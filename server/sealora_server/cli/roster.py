@@ -11,10 +11,17 @@ from rich.table import Table
 
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import PolicyError
-from sealora_common.identity import Identity, key_fingerprint, key_from_text, key_to_text, read_public_key
+from sealora_common.identity import (
+    Identity,
+    key_fingerprint,
+    key_from_text,
+    key_to_text,
+    read_public_key,
+    write_public_key,
+)
 from sealora_common.identity.card import SiteCard
 from sealora_common.roster import TERM, Cosignature, Member, Roster, check_consortium
-from sealora_common.show.console import SafeConsole
+from sealora_common.show.console import SafeConsole, keep_rows_whole
 from sealora_common.show.say import say
 
 roster_cli = typer.Typer(no_args_is_help=True, help="Create, change, sign and show the federation's roster.")
@@ -46,6 +53,8 @@ def create(
         coordinator = Identity.create("coordinator", SystemEntropy())
         coordinator.save(key, _new_passphrase() if lock else None)
         say(f"{key}: new private key; keep it off the server, and keep a backup")
+        write_public_key(key.with_suffix(".pub"), coordinator.public_key)
+        say(f"{key.with_suffix('.pub')}: its public half; with it the server's operator can invite sites")
     Roster(
         consortium=consortium,
         coordinator=coordinator.public_key_text,
@@ -109,11 +118,14 @@ def show(roster: RosterFile) -> None:
     """Show the members, the fingerprints, who co-signed, and whether the signature holds and the term lasts."""
     shown = Roster.load(roster, draft=True)
     cosigners, expired = shown.cosigners, shown.has_expired(datetime.now(UTC))
-    table = Table("site", "fingerprint of its key", "node key", "co-signed")
+    table = Table()
+    for heading in ("site", "fingerprint of its key", "node key", "co-signed"):
+        table.add_column(heading, overflow="fold")
     for member in shown.members:
         marks = ("yes" if member.node_key else "no", "yes" if member.name in cosigners else "no")
         table.add_row(member.name, member.fingerprint, *marks)
     console = SafeConsole()
+    keep_rows_whole(console)
     console.print(table)
     server = key_fingerprint(shown.server_key) if shown.server else "none: orders and receipts cannot be signed"
     lines = {
@@ -129,6 +141,12 @@ def show(roster: RosterFile) -> None:
         console.print(f"{name:<12} {value}", highlight=False, markup=False, soft_wrap=True)
     if not shown.is_signed or expired:
         raise typer.Exit(1)
+
+
+@roster_cli.command("coordinator")
+def show_coordinator(roster: RosterFile) -> None:
+    """Print the fingerprint of the coordinator's key alone: what the coordinator reads out to every site."""
+    say(key_fingerprint(key_from_text(Roster.load(roster, draft=True).coordinator)))
 
 
 def _on_signature(roster: Roster) -> str:

@@ -13,7 +13,7 @@ from sealora_common.recipe import load_recipe
 from sealora_common.roster import Roster
 from sealora_common.show.console import SafeConsole
 from sealora_common.show.say import say, say_json
-from sealora_server.cli.server_status import show_status
+from sealora_server.cli.server_status import show_status, watch_status
 from sealora_server.deployment.directory import ServerDirectory, run_name
 from sealora_server.deployment.errors import DeploymentError
 
@@ -125,8 +125,11 @@ def submit(
 def status(
     config: ConfigFile = CONFIG,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on showing it, on a terminal, until Ctrl-C.")] = False,
 ) -> None:
     """Show the server's processes, the sites that are connected, and where each run is."""
+    if watch:
+        watch_status(lambda: _status(config), SafeConsole())
     answer = _status(config)
     if as_json:
         say_json(json.dumps(answer.model_dump(mode="json")))

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
 from rich.table import Table
 
+from sealora_common.show.console import keep_rows_whole
 from sealora_common.show.safe_text import safe_text
+from sealora_server.deployment.errors import DeploymentError
 
 if TYPE_CHECKING:
     from sealora_server.deployment.operator.messages import Status
-
-
-_PIPED_WIDTH = 2**16
-"""Columns of what is no terminal: what a program reads is one line a row."""
 
 
 def show_status(status: Status, console: Console) -> None:
@@ -32,8 +32,7 @@ def show_status(status: Status, console: Console) -> None:
     line("health", status.health or "not served")
     for warning in status.warnings:
         line("WARNING", warning)
-    if not console.is_terminal:
-        console.width = _PIPED_WIDTH
+    keep_rows_whole(console)
     processes = _table("process", "pid", "up for", "restarts")
     for process in status.processes:
         pid = str(process.pid) if process.pid else "down"
@@ -51,6 +50,26 @@ def show_status(status: Status, console: Console) -> None:
     for run in status.runs:
         for away in run.turned_away:
             line("no part", f"{safe_text(away.name)} in run {run.name}: {safe_text(away.reason)}")
+
+
+def watch_status(ask: Callable[[], Status], console: Console, seconds: float = 2.0) -> NoReturn:
+    """Shows the status anew every so many seconds until Ctrl-C, which ends the watching and nothing else.
+
+    Raises:
+        DeploymentError: there is no terminal to show it on, or the server does not answer.
+        SystemExit: Ctrl-C.
+    """
+    if not console.is_terminal:
+        raise DeploymentError("--watch needs a terminal: leave it out, and ask again as often as you like")
+    try:
+        while True:
+            status = ask()
+            console.clear()
+            show_status(status, console)
+            console.print("Ctrl-C ends the watching; the server goes on.", highlight=False)
+            time.sleep(seconds)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
 
 
 def _table(*headings: str) -> Table:

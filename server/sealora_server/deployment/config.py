@@ -29,6 +29,7 @@ class TlsSection(SettingsSection):
     certificate: Path = Path("tls/server.pem")
     """The server's certificate and any intermediate ones (PEM)."""
     key: Path = Path("tls/server-key.pem")
+    """Its private key (PEM), without a passphrase."""
     ca: Path | None = Path("tls/ca.pem")
     """What sites pin; null where they trust a public authority."""
     warn_days: int = Field(default=30, ge=1, le=3650)

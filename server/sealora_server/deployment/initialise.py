@@ -25,7 +25,7 @@ CONFIG = "server.yaml"
 
 _OPENING = """\
 # A Sealora server. Start it with:  sealora server run --config {path}
-# Every field and its default: docs/operations.md.
+# Every field and its default: docs/settings.md.
 """
 
 

@@ -57,7 +57,7 @@ def test_the_history_has_every_charge_and_what_became_of_it(site: Path) -> None:
 
 
 def test_the_tables_show_it_to_a_person(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("COLUMNS", "40")
     spend(site, 3)
     said = run("--directory", site)
     for part in (
@@ -72,7 +72,7 @@ def test_the_tables_show_it_to_a_person(site: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_long_history_is_cut_unless_all_is_asked_for(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("COLUMNS", "40")
     with Ledger(site / "ledger.sqlite", SITE) as ledger:
         for number in range(1, 26):
             ledger.charge(

@@ -38,7 +38,7 @@ def new_card(path: Path, name: str, identity: Identity | None = None) -> Path:
 @pytest.fixture
 def coordinator(tmp_path, monkeypatch) -> Coordinator:
     monkeypatch.delenv(PASSPHRASE_FILE, raising=False)
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "40")
     (tmp_path / "office").mkdir()
     return Coordinator(tmp_path / "office")
 
