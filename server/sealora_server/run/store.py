@@ -30,6 +30,7 @@ from sealora_common.storage.durable import rename_durably, write_atomically
 from sealora_common.storage.own_files import make_directory
 from sealora_server.export.choice import exporter_of
 from sealora_server.export.peft_directory import PeftDirectory, read_adapter, read_held
+from sealora_server.run.best_round import ToldFigure
 from sealora_server.run.kept_receipts import KeptReceipts
 from sealora_server.run.strategy import State
 
@@ -71,6 +72,13 @@ class RoundRecord(BaseModel):
     """Clipping norm of the next round."""
     adapter_sha256: str
     seconds: float
+
+    @property
+    def told(self) -> list[ToldFigure]:
+        """Its figure of the adapter that came into it; none if it did not evaluate."""
+        if self.heldout_loss is None:
+            return []
+        return [ToldFigure(self.round_number - 1, self.heldout_loss, len(self.survivors))]
 
 
 class EvaluationRecord(BaseModel):
@@ -166,7 +174,7 @@ class RunStore:
     def finished_rounds(self) -> int:
         """How many rounds are finished: the longest unbroken sequence 1, 2, ..."""
         count = 0
-        while (self._round(count + 1) / _RECORD).exists():
+        while (self.round_directory(count + 1) / _RECORD).exists():
             count += 1
         return count
 
@@ -176,11 +184,19 @@ class RunStore:
         Raises:
             StorageError: its file is damaged.
         """
-        path = self._round(round_number) / _RECORD
+        path = self.round_directory(round_number) / _RECORD
         try:
             return from_json(RoundRecord, read_file(path, LINE.longest))
         except (OSError, UnreadableError):
             raise _damaged(path) from None
+
+    def told_figures(self, rounds: int) -> list[ToldFigure]:
+        """What the first so many rounds told of the adapters that came into them, in their order.
+
+        Raises:
+            StorageError: a round's file is damaged.
+        """
+        return [figure for number in range(1, rounds + 1) for figure in self.record(number).told]
 
     def server_identity(self) -> Identity:
         """The key that signs this run's orders and receipts."""
@@ -200,7 +216,7 @@ class RunStore:
         Raises:
             StorageError: it is damaged.
         """
-        path = self._round(round_number) / _RECEIPT
+        path = self.round_directory(round_number) / _RECEIPT
         try:
             return Receipt.from_line(read_file(path, LINE.longest))
         except (OSError, UnreadableError, ReceiptError):
@@ -228,7 +244,13 @@ class RunStore:
             ModelError: its file is missing, damaged, or of another layout.
         """
         if round_number > 0:
-            return read_adapter(self._round(round_number) / "adapter", layout)
+            directory = self.round_directory(round_number) / "adapter"
+            if not directory.exists() and (directory.parent / _RECORD).exists():
+                raise ModelError(
+                    f"{directory}: is not kept any more, see `adapters` in server.yaml: take a later round's, or the "
+                    "final one"
+                )
+            return read_adapter(directory, layout)
         start = self.start
         if start is None:
             return adapter_kind(self.recipe).initial(layout)
@@ -254,7 +276,7 @@ class RunStore:
         Raises:
             StorageError: its file is damaged.
         """
-        path = self._round(round_number) / _OPTIMIZER
+        path = self.round_directory(round_number) / _OPTIMIZER
         try:
             return dict(load(read_file(path, LONGEST_TENSORS))) if path.exists() else {}
         except (OSError, UnreadableError, SafetensorError):
@@ -280,7 +302,7 @@ class RunStore:
         Raises:
             StorageError: it could not be written; the run can be resumed at this round.
         """
-        final = self._round(round_number)
+        final = self.round_directory(round_number)
         aside = final.with_name(f".{final.name}.unfinished")
         shutil.rmtree(aside, ignore_errors=True)
         record = RoundRecord(
@@ -353,12 +375,13 @@ class RunStore:
         """Writes the run's final adapter to `adapter/`; returns the SHA-256 (hex) of its weights."""
         return exporter_of(self.recipe).export(self.directory / "adapter", tensors, self.recipe)
 
+    def round_directory(self, round_number: int) -> Path:
+        """Where a round is kept, once it is finished."""
+        return self.directory / "rounds" / f"{round_number:04d}"
+
     @property
     def _start(self) -> Path:
         return self.directory / _START
-
-    def _round(self, round_number: int) -> Path:
-        return self.directory / "rounds" / f"{round_number:04d}"
 
 
 def _damaged(path: Path) -> StorageError:

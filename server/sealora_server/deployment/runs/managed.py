@@ -274,6 +274,7 @@ class ManagedRun:
             token=token,
             run_directory=self.directory,
             log=self._host.server.config.log,
+            adapters=self._host.server.config.adapters,
         )
         return ProcessSpec(
             name=f"run {self.name}",
