@@ -38,8 +38,8 @@ _OPTIMIZER = "optimizer.safetensors"
 _RECEIPT = "receipt.json"
 _RECEIPTS = "receipts.jsonl"
 _RECORD = "round.json"
-_EVALUATION = "evaluation.json"
-_RESULT = "result.json"
+EVALUATION = "evaluation.json"
+RESULT = "result.json"
 _SERVER_KEY = "server.pem"
 _START = "start"
 
@@ -334,7 +334,7 @@ class RunStore:
         Raises:
             StorageError: its file is damaged.
         """
-        path = self.directory / _EVALUATION
+        path = self.directory / EVALUATION
         if not path.exists():
             told = (entry.event for entry in reversed(read_events(self.events.path)))
             last = next((event for event in told if isinstance(event, EvaluationFinished)), None)
@@ -354,12 +354,12 @@ class RunStore:
         Raises:
             StorageError: it could not be written.
         """
-        write_atomically(self.directory / _EVALUATION, record.model_dump_json(indent=2).encode())
+        write_atomically(self.directory / EVALUATION, record.model_dump_json(indent=2).encode())
 
     @property
     def is_finished(self) -> bool:
         """Whether the run has come to its end. Where an older version wrote its directory, the log alone says so."""
-        if (self.directory / _RESULT).exists():
+        if (self.directory / RESULT).exists():
             return True
         return any(isinstance(entry.event, RunFinished) for entry in read_events(self.events.path))
 
@@ -369,7 +369,7 @@ class RunStore:
         Raises:
             StorageError: it could not be written.
         """
-        write_atomically(self.directory / _RESULT, result.model_dump_json(indent=2).encode())
+        write_atomically(self.directory / RESULT, result.model_dump_json(indent=2).encode())
 
     def publish(self, tensors: Tensors) -> str:
         """Writes the run's final adapter to `adapter/`; returns the SHA-256 (hex) of its weights."""
