@@ -24,8 +24,6 @@ from sealora_server.deployment.initialise import AUTHORITY_KEY, CONFIG
 from sealora_server.run.store import RunStore
 from sealora_server.upkeep.run_files import add_run
 
-_OTHERS_READ = stat.S_IROTH
-
 
 @dataclass(frozen=True)
 class ServerBackup:
@@ -110,7 +108,7 @@ def _add(writer: ArchiveWriter, server: ServerDirectory, path: Path, *, locked: 
         return [f"{path}, which lies outside of the server's directory"]
     try:
         content = read_file(path, SMALL.longest if locked else 2**24)
-        public = bool(path.stat().st_mode & _OTHERS_READ) and not locked
+        public = bool(path.stat().st_mode & stat.S_IROTH) and not locked
     except (OSError, UnreadableError) as error:
         raise StorageError(f"{path}: cannot be read ({why_not(error)}): give this account the right to") from None
     writer.add(name or path.relative_to(server.path).as_posix(), content, locked=locked, public=public)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from pathlib import Path
 
 from sealora_common.archive.write import ArchiveWriter
@@ -66,10 +67,11 @@ def _add_tree(writer: ArchiveWriter, directory: Path, path: Path, prefix: str) -
 def _add_if_there(writer: ArchiveWriter, directory: Path, path: Path, prefix: str) -> None:
     try:
         with (directory / path).open("rb") as file:
-            length = os.fstat(file.fileno()).st_size
+            found = os.fstat(file.fileno())
+            length, public = found.st_size, bool(found.st_mode & stat.S_IROTH)
             if path.name in _GROW:
                 length = _whole_lines(file, length)
-            writer.add_file(f"{prefix}{path.as_posix()}", file, length)
+            writer.add_file(f"{prefix}{path.as_posix()}", file, length, public=public)
     except FileNotFoundError:  # replaced by something else meanwhile, or not reached yet
         return
 
