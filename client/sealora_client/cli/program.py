@@ -26,6 +26,7 @@ from sealora_client.cli.receipts import receipts_cli
 from sealora_client.cli.roster import roster_cli
 from sealora_client.cli.rotate import rotate
 from sealora_client.cli.run import run
+from sealora_client.cli.upkeep import backup, restore
 from sealora_client.demo_data.choice import DemoTask, build_demo
 from sealora_common.errors import SealoraError
 from sealora_common.health.logs import set_up_command_logs
@@ -47,6 +48,8 @@ cli.add_typer(roster_cli, name="roster")
 cli.command()(check)
 cli.command()(run)
 cli.command()(rotate)
+cli.command()(backup)
+cli.command()(restore)
 
 Base = Annotated[str, typer.Argument(help="smollm2-135m-instruct, a Hugging Face id, or a local directory.")]
 
