@@ -14,6 +14,7 @@ from sealora_client.budget.admission import admit
 from sealora_client.delivery.kept_run import RUN_ID
 from sealora_client.delivery.take import Delivered, holding, take_delivery
 from sealora_client.round.between_stages import Remembered, recall, remember
+from sealora_client.round.closed_runs import require_open
 from sealora_client.round.course import Course, run_text
 from sealora_client.round.history import History, Told
 from sealora_client.round.participation import Participation, RoundState
@@ -68,6 +69,7 @@ def hello(message: Message, context: Context) -> Message:
         # A server that runs another recipe is told so by the answer; this site's budget is judged for its own alone.
         is_agreed = asked in (None, site.recipe.hash.encode())
         if is_agreed:
+            require_open(site.directory, run or "")
             admit(site, run)
         layout = site.model().layout
         site.policy.check_size(adapter_kind(site.recipe).shared(layout).size)

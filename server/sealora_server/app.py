@@ -7,6 +7,7 @@ simulated sites, from the recipe that `[tool.flwr.app.config]` names.
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 from flwr.app import Context
@@ -22,6 +23,7 @@ from sealora_server.delivery.deliver import deliver
 from sealora_server.node_keys import KeyedGrid
 from sealora_server.run.rounds import run_rounds
 from sealora_server.run.store import RunStore
+from sealora_server.upkeep.retention import AdapterRetention, prune
 
 RECIPE = "recipe"
 """Key of the run configuration that names a recipe to simulate."""
@@ -37,10 +39,15 @@ def main(grid: Grid, context: Context) -> None:
     serve(grid, directory)
 
 
-def serve(grid: Grid, run_directory: Path) -> None:
+def serve(grid: Grid, run_directory: Path, retention: AdapterRetention | None = None) -> None:
     """Runs or resumes the run in `run_directory` over `grid`, then gives its adapter to the sites that are there.
 
     Of a run that is over it does the second alone, where nodes have keys.
+
+    Args:
+        grid: where the sites' nodes are.
+        run_directory: the run's.
+        retention: which rounds' adapters are kept; None: all, as in a simulation.
 
     Raises:
         LockedError: another process is at work on the run.
@@ -49,7 +56,11 @@ def serve(grid: Grid, run_directory: Path) -> None:
     store = RunStore.open(run_directory)
     with DirectoryLock(run_directory, "this run"):
         if not (isinstance(grid, KeyedGrid) and store.is_finished):
-            run_rounds(grid, store, Roster.load(run_directory / "roster.json"))
+            roster = Roster.load(run_directory / "roster.json")
+            if retention is None:
+                run_rounds(grid, store, roster)
+            else:
+                run_rounds(grid, store, roster, after_round=partial(prune, store, retention))
         # Anew: it may have come to be another meanwhile.
         deliver(grid, store, Roster.load(run_directory / "roster.json"))
 

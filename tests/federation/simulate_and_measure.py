@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 def main(recipe: Path, run: Path, engine: str) -> None:
     from sealora_client.model import adapted
     from sealora_server.run import rounds
-    from sealora_server.run.store import EvaluationRecord
+    from sealora_server.run.stored.records import EvaluationRecord
     from sealora_server.simulation.engine import Engine, run_engine
 
     from tiny_federation import prepare_run

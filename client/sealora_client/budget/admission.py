@@ -260,6 +260,8 @@ def _reserved(rows: Sequence[ChargeRow], now: datetime) -> Iterator[PrivacyEvent
     """
     for run in {row.run for row in rows if row.released is not None}:
         own = [row for row in rows if row.run == run]
+        if any(row.is_rest_of_run for row in own):
+            continue  # all that it may take is charged
         if now - datetime.fromisoformat(own[-1].created) < _SILENT:
             for event in {row.event for row in own}:
                 of_kind = [row for row in own if row.event == event]

@@ -23,6 +23,12 @@ from sealora_common.recipe import Recipe
 from sealora_common.recipe.sections.data import Unit
 from sealora_common.roster import Roster
 
+_SINCE = {
+    "": "restored from an export",
+    "nothing": "restored from an export, as nothing had left since",
+    "known-runs": "restored from an export, with all that runs could yet take written off",
+}
+
 
 class _Figures(BaseModel):
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
@@ -281,7 +287,7 @@ def _cost(part: PlannedPart) -> PlannedCost:
 def _notes(ledger: Ledger, charges: Sequence[ChargeRow]) -> list[str]:
     notes = []
     for mark in ledger.marks():
-        what = "restored from an export" if mark.kind == "restore" else f"accepted as it was ({mark.reason})"
+        what = _SINCE[mark.since] if mark.kind == "restore" else f"accepted as it was ({mark.reason})"
         notes.append(f"entry {mark.number}, {mark.created}: the ledger was {what}")
     if backwards := ledger.backwards():
         numbers = ", ".join(str(number) for number in backwards[:10]) + (", ..." if len(backwards) > 10 else "")

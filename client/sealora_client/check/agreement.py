@@ -10,12 +10,12 @@ from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
-from sealora_client.check.finding import Finding, failed, passed, warned
 from sealora_client.fleet.node_key import load_node_key, public_half
 from sealora_client.site.config import SiteConfig
 from sealora_client.site.policy import SitePolicy
 from sealora_client.site.seen_rosters import check_roster
 from sealora_common.errors import SealoraError
+from sealora_common.health.finding import Finding, failed, passed, warned
 from sealora_common.identity import Identity
 from sealora_common.recipe import Recipe, load_recipe
 from sealora_common.roster import Roster

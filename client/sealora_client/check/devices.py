@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from sealora_client.check.finding import Finding, failed, passed
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.site.config import Devices
 from sealora_client.training.devices.choice import device_group
 from sealora_common.errors import SealoraError
+from sealora_common.health.finding import Finding, failed, passed
 from sealora_common.recipe import Recipe
 
 

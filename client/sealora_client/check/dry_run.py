@@ -14,7 +14,6 @@ from itertools import islice
 
 import torch
 
-from sealora_client.check.finding import Finding, failed, passed, warned
 from sealora_client.check.machine import free_memory
 from sealora_client.check.workload import Workload
 from sealora_client.data.population import Population
@@ -28,6 +27,7 @@ from sealora_client.training.gradients.batch_invariance import require_batch_inv
 from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import SealoraError
+from sealora_common.health.finding import Finding, failed, passed, warned
 from sealora_common.privacy.plan import privacy_plan
 from sealora_common.privacy.releases import TrainingPlan
 from sealora_common.recipe import Recipe

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import psutil
 
-from sealora_client.check.finding import Finding, failed, passed, warned
 from sealora_client.site.config import Devices
 from sealora_common.config import SMALL, read_file
 from sealora_common.errors import ModelError, UnreadableError
+from sealora_common.health.finding import Finding, failed, passed, warned
 from sealora_common.recipe import Recipe
 from sealora_common.show.size_text import size_text
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sealora_client.check.finding import Finding, warned
 from sealora_client.check.workload import Workload
 from sealora_client.model.adapted import AdaptedModel
 from sealora_common.errors import SealoraError
+from sealora_common.health.finding import Finding, warned
 from sealora_common.privacy.noise_law import drowned, trained_parameters
 from sealora_common.recipe import Recipe
 

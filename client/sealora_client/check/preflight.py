@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sealora_client.check.agreement import Agreement, check_agreement
-from sealora_client.check.finding import Finding, failed, passed, warned
 from sealora_client.data.source.problems import sentences_of
 from sealora_client.site.config import SiteConfig
 from sealora_common.adapter import adapter_kind
 from sealora_common.errors import DataError, SealoraError
+from sealora_common.health.finding import Finding, failed, passed, warned
 from sealora_common.recipe import Recipe
 
 

@@ -12,12 +12,12 @@ import httpx
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
-from sealora_client.check.finding import Finding, failed, passed, warned
 from sealora_client.fleet.connection import FleetConnection, clock_ahead, clock_sentence
 from sealora_client.fleet.errors import LostConnectionError, SessionRefusedError
 from sealora_client.fleet.flower import CLOCK_AHEAD_SECONDS, CLOCK_BEHIND_SECONDS
 from sealora_common.config import SMALL, read_file
 from sealora_common.errors import StorageError, UnreadableError
+from sealora_common.health.finding import Finding, failed, passed, warned
 from sealora_common.network.bounded_http import AnswerBounds, BoundedClient
 from sealora_common.network.proxy import Proxy, ProxyError, proxy_for
 from sealora_common.network.tls import client_context

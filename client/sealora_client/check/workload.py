@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sealora_client.check.finding import Finding, failed, passed, warned
 from sealora_client.data.load import load_data
 from sealora_client.data.population import Population
 from sealora_client.model.adapted import AdaptedModel
@@ -16,6 +15,7 @@ from sealora_client.model.fetch import is_here, locate_base
 from sealora_client.model.model_files import digest_of
 from sealora_common.config import Bounds, JsonValue, json_value
 from sealora_common.errors import BudgetError, ModelError, UnreadableError
+from sealora_common.health.finding import Finding, failed, passed, warned
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.recipe import Recipe
 

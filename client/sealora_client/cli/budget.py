@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from sealora_client.cli.upkeep import SpentSinceOption, since_of
 from sealora_client.site.config import SiteConfig
 from sealora_common.errors import PolicyError
 from sealora_common.identity import Identity
@@ -89,12 +90,18 @@ def restore_command(
     file: Annotated[Path, typer.Argument(help="The newest export.")],
     directory: Directory = None,
     signed_by: SignedBy = None,
+    spent_since: SpentSinceOption = None,
 ) -> None:
     """Put a lost ledger back from an export. Never replaces a ledger, and never forgets entries."""
+    from sealora_client.ledger.head import head_path
     from sealora_client.ledger.recovery import restore_ledger
+    from sealora_client.upkeep.restore import HOW_TO_SAY
 
     site = _site(context, directory)
-    _say(restore_ledger(file, site / LEDGER, _identity(site), signed_by=_pin(signed_by)))
+    if spent_since is None and file.exists() and not head_path(site / LEDGER).exists():
+        raise PolicyError(f"ledger.head is lost too, so nothing tells whether this is the newest export: {HOW_TO_SAY}")
+    since = since_of(spent_since)
+    _say(restore_ledger(file, site / LEDGER, _identity(site), signed_by=_pin(signed_by), since=since))
 
 
 @budget_cli.command("verify")
@@ -128,6 +135,19 @@ def accept_command(
 
     site = _site(context, directory)
     _say(accept_ledger(site / LEDGER, _identity(site), signed_by=_pin(signed_by), export=export))
+
+
+@budget_cli.command("write-off")
+def write_off_command(context: typer.Context, directory: Directory = None) -> None:
+    """Count all that runs in the ledger may yet take as spent: for one that was put back to an earlier state."""
+    from sealora_client.ledger.recovery import write_off_known_runs
+
+    site = _site(context, directory)
+    runs = write_off_known_runs(site / LEDGER, _identity(site))
+    for run in runs:
+        say(f"run {run[:12]}: all that it could yet take is spent")
+    if not runs:
+        say("no run in the ledger can take anything more: there is nothing to write off")
 
 
 @budget_cli.command("settle")
@@ -216,7 +236,7 @@ def _history(report: BudgetReport, every: bool) -> Table:
             row.created[:10],
             row.dataset[:_NAME],
             row.run[:_NAME],
-            str(row.round),
+            str(row.round or "rest"),
             f"{row.noise_multiplier:.4g}" + ("" if row.noise == "gaussian" else f" {row.noise}"),
             f"{row.sample_rate:.3g}",
             str(row.steps),

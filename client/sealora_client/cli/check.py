@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from sealora_client.check.finding import Finding
+from sealora_common.health.finding import Finding
 from sealora_common.show.console import SafeConsole
 from sealora_common.show.say import say_json
 

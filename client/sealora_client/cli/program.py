@@ -29,6 +29,7 @@ from sealora_client.cli.roster import roster_cli
 from sealora_client.cli.rotate import rotate
 from sealora_client.cli.run import run
 from sealora_client.cli.status import status
+from sealora_client.cli.upkeep import backup, restore
 from sealora_client.demo_data.choice import DemoTask, build_demo
 from sealora_common.errors import SealoraError
 from sealora_common.health.logs import set_up_command_logs
@@ -53,6 +54,8 @@ cli.command()(check)
 cli.command()(run)
 cli.command()(status)
 cli.command()(rotate)
+cli.command()(backup)
+cli.command()(restore)
 
 Base = Annotated[str, typer.Argument(help="smollm2-135m-instruct, a Hugging Face id, or a local directory.")]
 

@@ -145,12 +145,20 @@ class Accepted(_Fields):
     reason: Literal["key replaced", "head lost", "key replaced, head lost"]
 
 
+Since = Literal["nothing", "known-runs"]
+"""What a person says of the time since a copy of the ledger was made: the site took part in nothing; or in runs that
+had begun by then, and in no other."""
+
+
 class Restored(_Fields):
-    """A person put the ledger back from an export that ended with the entry before this one."""
+    """A person put the ledger back from an export that ended before this entry, and before what it wrote off."""
 
     kind: Literal["restore"] = "restore"
     public_key: PublicKey
     """Signs from this entry on."""
+    since: Since | Literal[""] = ""
+    """What that person said of the time since; empty: nothing, and the head beside the ledger told that none is
+    missing, or an earlier version did not ask."""
 
 
 Entry = Annotated[

@@ -91,6 +91,17 @@ def export_ledger(path: Path, identity: Identity, file: Path) -> int:
     """
     if file.exists():
         raise StorageError(f"{file} exists: an export replaces no file, so name another one")
+    content, entries = exported(path, identity)
+    write_atomically(file, content, mode=0o600)
+    return entries
+
+
+def exported(path: Path, identity: Identity) -> tuple[bytes, int]:
+    """Verifies the ledger at `path`; the bytes of its export, and how many entries it has.
+
+    Raises:
+        StorageError: the ledger is damaged or not this site's.
+    """
     with Journal(path, identity) as journal:
         journal.verify()
         with journal.reading() as state:
@@ -98,8 +109,7 @@ def export_ledger(path: Path, identity: Identity, file: Path) -> int:
             made = _Made(created=now(), entries=state.number, hash=state.hash.hex())
     signature = identity.sign(_LastLine(export=made, signature="").signed_bytes)
     lines.append(canonical_json({"export": made.model_dump(mode="json"), "signature": signature_to_text(signature)}))
-    write_atomically(file, b"\n".join(lines) + b"\n", mode=0o600)
-    return made.entries
+    return b"\n".join(lines) + b"\n", made.entries
 
 
 def read_export(file: Path) -> Export:

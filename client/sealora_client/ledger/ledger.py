@@ -14,7 +14,8 @@ again; that is for the site's own rules to exclude.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -266,6 +267,12 @@ class Ledger:
             StorageError: names the first entry that is wrong, and what to do.
         """
         return self._journal.verify()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """While it is entered nobody can charge or release anything: whoever copies a site needs that."""
+        with self._journal.writing():
+            yield
 
     def backwards(self) -> list[int]:
         """Numbers of entries whose time is before an earlier entry's: the clock was set back. Order is by number."""

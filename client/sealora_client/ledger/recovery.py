@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from sealora_client.ledger.entries import Accepted, DamageError, Restored, SealedEntry, now
+from sealora_client.ledger.entries import Accepted, DamageError, Entry, Restored, SealedEntry, Since, now
 from sealora_client.ledger.export import Export, read_export, require_continues
 from sealora_client.ledger.head import head_path, read_head
 from sealora_client.ledger.journal import Journal, Verified, require_head
@@ -15,12 +17,15 @@ from sealora_client.ledger.store import (
     write_entry,
     write_members,
 )
+from sealora_client.ledger.write_off import write_off
 from sealora_common.errors import StorageError, storage_error
 from sealora_common.identity import Identity, key_pin
 from sealora_common.storage.durable import rename_durably
 
 
-def restore_ledger(file: Path, path: Path, identity: Identity, *, signed_by: str | None = None) -> Verified:
+def restore_ledger(
+    file: Path, path: Path, identity: Identity, *, signed_by: str | None = None, since: Since | None = None
+) -> Verified:
     """Puts the ledger back at `path` from an export, and notes that in it.
 
     Args:
@@ -29,6 +34,8 @@ def restore_ledger(file: Path, path: Path, identity: Identity, *, signed_by: str
         identity: the site's, which signs from here on.
         signed_by: pin (`key_pin`) of the key that the export must be signed by, or empty for none, if the site's was
             replaced since.
+        since: what a person says of the time since the export. With "known-runs" all that the runs in it may yet take
+            counts as spent (`write_off`). None: nobody said; what was open counts as spent, and no more.
 
     Raises:
         StorageError: there is a ledger or a part of one, the head beside it tells of more entries or of another
@@ -47,7 +54,7 @@ def restore_ledger(file: Path, path: Path, identity: Identity, *, signed_by: str
     try:
         for left in files_of(aside):
             left.unlink(missing_ok=True)
-        _build(aside, export, identity)
+        _build(aside, export, identity, since)
         rename_durably(aside, path)
     except OSError as error:
         raise storage_error(path, error) from error
@@ -104,6 +111,21 @@ def verify_against(file: Path, path: Path, identity: Identity) -> None:
         require_continues(state, export, file)
 
 
+def write_off_known_runs(path: Path, identity: Identity) -> list[str]:
+    """Counts all that the runs in the ledger may yet take as spent; returns their names.
+
+    For a ledger that was put back to an earlier state otherwise than by `restore_ledger`.
+
+    Raises:
+        StorageError: the ledger is damaged, or does not say how long a run may go on.
+    """
+    require_ledger(path)
+    with Journal(path, identity) as journal:
+        journal.verify()
+        with journal.writing() as state:
+            return write_off(state, journal.append)
+
+
 def require_ledger(path: Path) -> None:
     """Checks that there is, or was, a ledger at `path`: looking for one must not begin one.
 
@@ -140,8 +162,9 @@ def _require_signer(what: str, key: bytes, identity: Identity, signed_by: str | 
         )
 
 
-def _build(aside: Path, export: Export, identity: Identity) -> None:
-    """Writes a whole ledger: the export's entries, and the one that says that they were restored."""
+def _build(aside: Path, export: Export, identity: Identity, since: Since | None) -> None:
+    """Writes a whole ledger: the export's entries, what is written off, and that they were restored."""
+    state = export.state
     connection = open_store(aside)
     try:
         with immediate(connection, aside):
@@ -149,9 +172,18 @@ def _build(aside: Path, export: Export, identity: Identity) -> None:
                 write_entry(connection, number, sealed)
             for dataset, (members, records) in export.members.items():
                 write_members(connection, dataset, members, records)
-            number = export.state.number + 1
-            restored = Restored(number=number, created=now(), public_key=identity.public_key_text)
-            write_entry(connection, number, SealedEntry.seal(restored, export.state.hash, identity))
+
+            def append(kind: Callable[..., Entry], **fields: Any) -> int:
+                entry = kind(number=state.number + 1, created=now(), **fields)
+                sealed = SealedEntry.seal(entry, state.hash, identity)
+                write_entry(connection, entry.number, sealed)
+                state.take(sealed)
+                return entry.number
+
+            if since == "known-runs":
+                write_off(state, append)
+            # Last: a ledger without a head is taken only if it ends with such an entry.
+            append(Restored, public_key=identity.public_key_text, since=since or "")
         connection.execute("PRAGMA journal_mode=DELETE")  # all of it into the one file that is moved into place
     finally:
         connection.close()

@@ -25,6 +25,9 @@ from sealora_common.identity import key_from_text
 from sealora_common.privacy.accounting import PrivacyEvent
 from sealora_common.recipe.sections.data import Unit
 
+REST_OF_RUN = 0
+"""Round of a charge for all that a run may have spent and the ledger does not know (`write_off`)."""
+
 
 @dataclass(frozen=True)
 class DataSetRow:
@@ -100,6 +103,11 @@ class ChargeRow:
     def is_of_kind(self, event: PrivacyEvent) -> bool:
         """Whether it pays for the same as `event` but for the noise, of which an earlier version added more."""
         return replace(self.event, noise_multiplier=event.noise_multiplier) == event
+
+    @property
+    def is_rest_of_run(self) -> bool:
+        """Whether it stands for all that its run may have taken besides the other charges."""
+        return self.round_number == REST_OF_RUN
 
     @property
     def is_unused(self) -> bool:
@@ -196,7 +204,7 @@ class LedgerState:
             case Accepted() | Restored():
                 self._keys.append((entry.number, _key(entry)))
                 self.marks.append(entry)
-                if isinstance(entry, Restored) or "head lost" in entry.reason:
+                if may_lack_entries(entry):
                     self.charges = {number: replace(row, uncertain=row.is_open) for number, row in self.charges.items()}
         if entry.created < self._latest:
             self.backwards.append(entry.number)
@@ -262,6 +270,13 @@ class LedgerState:
         if row is None or not row.is_open:
             raise DamageError(number, f"it speaks of charge {charge}, which is not open")
         return row
+
+
+def may_lack_entries(entry: Accepted | Restored) -> bool:
+    """Whether something may have left under a charge that seems open before this entry."""
+    if isinstance(entry, Restored):
+        return entry.since != "nothing"
+    return "head lost" in entry.reason
 
 
 def _key(entry: Begun | Accepted | Restored) -> bytes:

@@ -17,9 +17,9 @@ from sealora_client.ledger.entries import SealedEntry
 from sealora_common.errors import StorageError, storage_error
 from sealora_common.storage.own_files import directory_for, open_own, sync_directory
 
-SCHEMA_VERSION = 3
-_READ_AS_IT_IS = 2
-"""The version before: its tables are the same, and its entries are among those of today."""
+SCHEMA_VERSION = 4
+_READ_AS_THEY_ARE = (2, 3)
+"""The versions before: their tables are the same, and their entries are among those of today."""
 _APPLICATION_ID = 0x5EA10A01  # marks the file as a Sealora ledger, for `file` and for us
 _BUSY_SECONDS = 30.0
 
@@ -178,7 +178,7 @@ def _agree_on_schema(connection: sqlite3.Connection, path: Path) -> None:
                 connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
     if number("application_id") != _APPLICATION_ID:
         raise StorageError(f"{path} is a database of something else: name another file for the ledger")
-    if number("user_version") == _READ_AS_IT_IS:
+    if number("user_version") in _READ_AS_THEY_ARE:
         with immediate(connection, path):
             # From now on it may get entries that the version before cannot read, and would call damaged.
             connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")

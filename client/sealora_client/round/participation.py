@@ -15,9 +15,11 @@ from pydantic import BaseModel, ConfigDict
 from sealora_client.budget.admission import admit_unless_begun
 from sealora_client.delivery.kept_run import KeptRun
 from sealora_client.ledger import PaidRelease
+from sealora_client.round.closed_runs import require_open
 from sealora_client.round.history import History, Told
 from sealora_client.round.order_check import check_order
 from sealora_client.round.outbox import Outbox
+from sealora_client.round.paid_receipts import require_paid
 from sealora_client.round.work import RoundWork, second_vector
 from sealora_client.site.directory import Site
 from sealora_client.training.entropy import training_entropy
@@ -75,9 +77,11 @@ class Participation:
         """
         started = time.monotonic()
         recipe = site.recipe
+        require_open(site.directory, order.run)
         check_order(site, order, adapter, site.model().layout)
         history = History(site.directory, order.run)
         checked = history.check(told, order, recipe, site.roster)
+        require_paid(site, order.run, checked.receipts)
         group = group_of(order, site.roster, site.name)
         contributions = layout_of(order, recipe, group, site.model().layout)
         work = RoundWork(site, order)

@@ -31,7 +31,9 @@ from sealora_server.cli.fault import fault
 from sealora_server.cli.invite import invite
 from sealora_server.cli.plan import plan
 from sealora_server.cli.roster import roster_cli
+from sealora_server.cli.run_life import archive, delete, unarchive
 from sealora_server.cli.server import server_cli
+from sealora_server.cli.upkeep import backup, check, restore, verify_archive
 from sealora_server.simulation.engine import Engine
 from sealora_server.simulation.ray_cluster import check_ray_address
 
@@ -39,7 +41,8 @@ cli = command_line()
 
 cli.add_typer(roster_cli, name="roster")
 cli.add_typer(server_cli, name="server")
-server_cli.command()(invite)
+for command in (invite, archive, unarchive, delete, check, backup, restore, verify_archive):
+    server_cli.command()(command)
 cli.command()(plan)
 cli.command()(audit)
 cli.command()(fault)

@@ -14,6 +14,7 @@ from sealora_common.roster import Roster
 from sealora_common.show.console import SafeConsole
 from sealora_common.show.say import say, say_json
 from sealora_server.cli.server_status import show_status, watch_status
+from sealora_server.cli.submitted import show_submitted
 from sealora_server.deployment.directory import ServerDirectory, run_name
 from sealora_server.deployment.errors import DeploymentError
 
@@ -100,10 +101,20 @@ def submit(
     continue_from: Annotated[
         Path | None, typer.Option(help="Begin with the adapter of this earlier run, or in this directory.")
     ] = None,
-    wait: Annotated[bool, typer.Option(help="Wait until it is known which sites take part.")] = True,
+    wait: Annotated[
+        bool | None,
+        typer.Option(
+            "--wait/--no-wait",
+            help="Until the run has ended: exit status 0 if it is finished, 1 if not. Or not at all.",
+            show_default="until it is known which sites take part",
+        ),
+    ] = None,
     config: ConfigFile = CONFIG,
 ) -> None:
-    """Start a run of a recipe among the sites of a roster, let these sites connect, and show which take part."""
+    """Start a run of a recipe among the sites of a roster, let these sites connect, and show which take part.
+
+    While another run with one of its sites goes on, it is put in line and begins when its turn has come.
+    """
     import yaml
 
     from sealora_server.deployment.operator.messages import Submit
@@ -115,10 +126,9 @@ def submit(
     start = None if continue_from is None else str(continue_from.resolve())
     signed = Roster.load(roster).model_dump_json()
     _ask(config, Submit(name=named, recipe=text, roster=signed, continue_from=start))
-    say(f"run {named}: started. Its recipe hash, which every site must have: {parsed.hash}")
+    say(f"run {named}: submitted. Its recipe hash, which every site must have: {parsed.hash}")
     say(f"Follow it with:  sealora server logs {named} --follow --config {config}")
-    if wait:
-        _show_sites(config, named, parsed.sites.stage_timeout)
+    show_submitted(config, named, parsed.sites.stage_timeout, lambda: _status(config), wait)
 
 
 @server_cli.command()
@@ -139,7 +149,7 @@ def status(
 
 @server_cli.command()
 def stop(run: RunArgument, config: ConfigFile = CONFIG) -> None:
-    """Stop a run. Its finished rounds are kept; it can be resumed."""
+    """Stop a run, or take it out of the line. Its finished rounds are kept; it can be resumed."""
     from sealora_server.deployment.operator.messages import Stop
 
     _ask(config, Stop(run=run_name(run)))
@@ -152,7 +162,7 @@ def resume(run: RunArgument, config: ConfigFile = CONFIG) -> None:
     from sealora_server.deployment.operator.messages import Resume
 
     _ask(config, Resume(run=run_name(run)))
-    say(f"run {run}: goes on")
+    say(f"run {run}: goes on, when its turn has come: see `sealora server status`")
 
 
 @server_cli.command("use-roster")
@@ -220,24 +230,6 @@ def logs(
             say(line)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
-
-
-def _show_sites(config: Path, run: str, stage_timeout: float) -> None:
-    """Waits until the run's sites are known and shows them; Ctrl-C ends the waiting and not the run."""
-    from sealora_server.deployment.operator.admission import START_SECONDS, wait_for_sites
-    from sealora_server.view.story import attendance_lines
-
-    seconds = stage_timeout + START_SECONDS
-    say(f"Waiting for its sites, {seconds:.0f} s at most. Ctrl-C ends the waiting, not the run.")
-    try:
-        told = wait_for_sites(ServerDirectory(config).runs / run, lambda: _status(config), seconds)
-    except KeyboardInterrupt:
-        say(f"run {run}: goes on")
-        raise SystemExit(130) from None
-    if told is None:
-        say(f"run {run}: not all of its sites have answered yet; it goes on, see `sealora server status`")
-    for line in attendance_lines(told) if told else ():
-        say(f"run {run}: {line}")
 
 
 def _status(config: Path) -> Status:

@@ -36,8 +36,8 @@ from sealora_server.delivery.final_adapter import FinalAdapter
 from sealora_server.node_keys import KeyedGrid, sites_by_node_key
 from sealora_server.run.catching_up import lacking
 from sealora_server.run.exchange import broadcast, exchange
-from sealora_server.run.kept_receipts import KeptReceipts
 from sealora_server.run.store import RunStore
+from sealora_server.run.stored.receipts import KeptReceipts
 
 _LONGEST_SECONDS = 120.0
 """A site that is at work in another run answers when it is done; who has not by then is offered it again later."""

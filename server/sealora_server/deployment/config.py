@@ -12,6 +12,7 @@ from sealora_common.errors import UnreadableError
 from sealora_common.health.logs import LogFormat
 from sealora_common.network.address import certified_host, host_and_port
 from sealora_server.deployment.errors import DeploymentError
+from sealora_server.upkeep.retention import AdapterRetention
 
 FrontKind = Literal["embedded", "nginx", "none"]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -98,6 +99,7 @@ class ServerConfig(SettingsSection):
     tls: TlsSection = TlsSection()
     limits: LimitsSection = LimitsSection()
     health: HealthSection = HealthSection()
+    adapters: AdapterRetention = AdapterRetention()
     log: LogFormat = "text"
     """`json`: one object a line."""
 

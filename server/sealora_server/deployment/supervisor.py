@@ -193,6 +193,8 @@ class Supervisor:
             for run in self._operations.runs.values():
                 if run.condition == "running":
                     run.look()
+            if self._is_up:
+                self._operations.begin_those_whose_turn_it_is()
             for service in self._services:
                 up = service.status.pid is not None and self._is_up
                 self._health.report(service.name, up, "up" if up else "down")

@@ -66,7 +66,9 @@ class Attempts:
         self._roster = roster
         self._server = store.server_identity()
         self._blame = Blame(store.directory, store.events)
-        self._enrolment = Enrolment(grid, store.recipe, roster, store.run_id, self._blame.sites)
+        self._enrolment = Enrolment(
+            grid, store.recipe, roster, store.run_id, self._blame.sites, lambda: store.finished_rounds
+        )
         self._suspects = Suspects()
         self._told_away: tuple[TurnedAway, ...] | None = None
         store.rosters.keep(roster)

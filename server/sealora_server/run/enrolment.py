@@ -35,6 +35,7 @@ class Enrolment:
         run_id: the run's identifier, which every greeting carries: a site judges the run as a whole when it is
             greeted, and must not count twice what this run has been charged before.
         blamed: names the sites that take no part any more, since they broke the sealing protocol.
+        finished_rounds: how many of the run's rounds are finished.
         sites: node id -> site name. A name is what the node says; only its signature in a round proves it.
         layout: the adapter's layout, once the first sites have come: what most of them say.
         refusals: node id -> who takes no part, and why.
@@ -46,6 +47,7 @@ class Enrolment:
     roster: Roster
     run_id: str
     blamed: Callable[[], tuple[str, ...]] = tuple
+    finished_rounds: Callable[[], int] | None = None
     sites: dict[int, str] = field(default_factory=dict)
     layout: AdapterLayout | None = None
     refusals: dict[int, TurnedAway] = field(default_factory=dict)
@@ -200,6 +202,14 @@ class Enrolment:
             raise left_out(hello.site)
         if (hello.recipe_hash, hello.roster_hash) != (self.recipe.hash, self.roster.hash.hex()):
             raise FederationError("it has another recipe or roster: give it this run's")
+        finished = self.recipe.rounds if self.finished_rounds is None else self.finished_rounds()
+        # More than the recipe has rounds is a lie, which does no harm (`catching_up`).
+        if finished < hello.receipts <= self.recipe.rounds:
+            raise FederationError(
+                f"it has receipts of {hello.receipts} rounds of this run, and this server of {finished}: the "
+                "server was put back to an older state: restore a newer backup, or start a new run that goes on "
+                "with this one's adapter (--continue-from)"
+            )
         if self.layout is not None and hello.adapter_layout != self.layout:
             raise FederationError(_OTHER_LAYOUT)
 

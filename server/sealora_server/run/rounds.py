@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -30,22 +30,32 @@ from sealora_server.run.attempts import Attempts, RoundRequest
 from sealora_server.run.best_round import ToldFigure, best_figure, stops
 from sealora_server.run.sealed_round import SealedSum
 from sealora_server.run.server_optimizer import ServerOptimizer
-from sealora_server.run.store import EvaluationRecord, RoundRecord, RunResult, RunStore
+from sealora_server.run.store import RunStore
+from sealora_server.run.stored.records import EvaluationRecord, RoundRecord, RunResult
 
 
-def run_rounds(grid: Grid, store: RunStore, roster: Roster) -> None:
+def run_rounds(
+    grid: Grid, store: RunStore, roster: Roster, *, after_round: Callable[[], object] = lambda: None
+) -> None:
     """Runs the store's recipe over `grid` from the first round that is not finished.
+
+    Args:
+        grid: where the sites' nodes are.
+        store: the run's.
+        roster: among whom.
+        after_round: called before the first round and whenever one is stored and told, for what need not be kept.
 
     Raises:
         FederationError: a round failed as often as the recipe allows; the run can be resumed.
         StorageError: a result could not be written; the run can be resumed.
     """
-    _Run(grid, store, roster).run()
+    _Run(grid, store, roster, after_round).run()
 
 
 class _Run:
-    def __init__(self, grid: Grid, store: RunStore, roster: Roster) -> None:
+    def __init__(self, grid: Grid, store: RunStore, roster: Roster, after_round: Callable[[], object]) -> None:
         self._store = store
+        self._after_round = after_round
         self._recipe = store.recipe
         self._attempts = Attempts(grid, store, roster)
         self._server = store.server_identity()
@@ -71,11 +81,13 @@ class _Run:
             clip_norm=last.next_clip_norm if last else self._recipe.privacy.clip_norm,
         )
         figures = self._figures(done)
+        self._after_round()
         while request.round_number <= self._recipe.rounds and not stops(self._recipe, figures):
             stepped, receipt, record = self._train(request, optimizer, layout)
             receipts.append(receipt)
             self._report(record)
-            figures += _told(record)
+            self._after_round()
+            figures += record.told
             request = replace(
                 request,
                 round_number=record.round_number + 1,
@@ -114,7 +126,7 @@ class _Run:
         """What the first so many rounds told, in their order; nothing where nobody asks."""
         if not self._recipe.server.compares_rounds:
             return []
-        return [figure for number in range(1, done + 1) for figure in _told(self._store.record(number))]
+        return self._store.told_figures(done)
 
     def _report_stop(self, trained: int, figures: Sequence[ToldFigure]) -> None:
         best = best_figure(self._recipe, figures)
@@ -218,10 +230,3 @@ class _Run:
                 insecure=insecure_seed_in_use(),
             )
         )
-
-
-def _told(record: RoundRecord) -> list[ToldFigure]:
-    """The round's figure of the adapter that came into it, if it evaluated."""
-    if record.heldout_loss is None:
-        return []
-    return [ToldFigure(record.round_number - 1, record.heldout_loss, len(record.survivors))]

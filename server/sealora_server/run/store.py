@@ -5,12 +5,10 @@ from __future__ import annotations
 import secrets
 import shutil
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -30,70 +28,24 @@ from sealora_common.records.names import EVENTS
 from sealora_common.roster.book import RosterBook
 from sealora_common.storage.durable import rename_durably, write_atomically
 from sealora_common.storage.own_files import make_directory
-from sealora_server.run.kept_receipts import KeptReceipts
+from sealora_server.run.best_round import ToldFigure
+from sealora_server.run.stored.receipts import KeptReceipts
+from sealora_server.run.stored.records import (
+    EVALUATION,
+    RESULT,
+    SERVER_KEY,
+    EvaluationRecord,
+    RoundRecord,
+    RunIdentity,
+    RunResult,
+)
 from sealora_server.run.strategy import State
 
 _OPTIMIZER = "optimizer.safetensors"
 _RECEIPT = "receipt.json"
 _RECEIPTS = "receipts.jsonl"
 _RECORD = "round.json"
-_EVALUATION = "evaluation.json"
-_RESULT = "result.json"
-_SERVER_KEY = "server.pem"
 _START = "start"
-
-
-class RunIdentity(BaseModel):
-    """`run.json`: what makes this run this run."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    run_id: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-    recipe_hash: str
-    server_key: str = _SERVER_KEY
-    """Path of the key that signs orders and receipts, from the run's directory: a server keeps one for all its runs."""
-
-
-class RoundRecord(BaseModel):
-    """`rounds/NNNN/round.json`: what came of a round. Written last, so that it marks the round as finished."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    round_number: int
-    attempt: int
-    survivors: tuple[str, ...]
-    heldout_loss: float | None
-    """Noisy mean of the sites' held-out losses before the round; None if it evaluated nothing."""
-    clipped_fraction: float
-    next_clip_range: float
-    """Public range of a coordinate that follows from this round's sum."""
-    next_clip_norm: float
-    """Clipping norm of the next round."""
-    adapter_sha256: str
-    seconds: float
-
-
-class EvaluationRecord(BaseModel):
-    """`evaluation.json`: what came of the final evaluation. It is there once the sites were charged for one."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    heldout_loss: float
-    """Noisy mean of the sites' held-out losses under the final adapter."""
-    survivors: tuple[str, ...]
-
-
-class RunResult(BaseModel):
-    """`result.json`: what came of the run. It is there once the run has come to its end."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    adapter_sha256: str
-    heldout_loss_before: float | None
-    heldout_loss_after: float
-    """Of the adapter that was kept."""
-    kept_round: int | None = None
-    """Rounds that the adapter which was kept had been trained; null in those of older versions: all."""
 
 
 class RunStore:
@@ -129,7 +81,7 @@ class RunStore:
                 "or delete the directory"
             )
         identity = RunIdentity(
-            run_id=secrets.token_hex(16), recipe_hash=recipe.hash, server_key=server_key or _SERVER_KEY
+            run_id=secrets.token_hex(16), recipe_hash=recipe.hash, server_key=server_key or SERVER_KEY
         )
         make_directory(directory)
         text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -137,7 +89,7 @@ class RunStore:
         if start is not None:
             PeftDirectory().export(directory / _START, start, recipe)
         if server_key is None:
-            Identity.create("server", SystemEntropy()).save(directory / _SERVER_KEY)
+            Identity.create("server", SystemEntropy()).save(directory / SERVER_KEY)
         write_atomically(directory / "run.json", identity.model_dump_json(indent=2).encode())
         return cls(directory, identity, recipe)
 
@@ -166,7 +118,7 @@ class RunStore:
     def finished_rounds(self) -> int:
         """How many rounds are finished: the longest unbroken sequence 1, 2, ..."""
         count = 0
-        while (self._round(count + 1) / _RECORD).exists():
+        while (self.round_directory(count + 1) / _RECORD).exists():
             count += 1
         return count
 
@@ -176,11 +128,19 @@ class RunStore:
         Raises:
             StorageError: its file is damaged.
         """
-        path = self._round(round_number) / _RECORD
+        path = self.round_directory(round_number) / _RECORD
         try:
             return from_json(RoundRecord, read_file(path, LINE.longest))
         except (OSError, UnreadableError):
             raise _damaged(path) from None
+
+    def told_figures(self, rounds: int) -> list[ToldFigure]:
+        """What the first so many rounds told of the adapters that came into them, in their order.
+
+        Raises:
+            StorageError: a round's file is damaged.
+        """
+        return [figure for number in range(1, rounds + 1) for figure in self.record(number).told]
 
     def server_identity(self) -> Identity:
         """The key that signs this run's orders and receipts."""
@@ -200,7 +160,7 @@ class RunStore:
         Raises:
             StorageError: it is damaged.
         """
-        path = self._round(round_number) / _RECEIPT
+        path = self.round_directory(round_number) / _RECEIPT
         try:
             return Receipt.from_line(read_file(path, LINE.longest))
         except (OSError, UnreadableError, ReceiptError):
@@ -228,7 +188,13 @@ class RunStore:
             ModelError: its file is missing, damaged, or of another layout.
         """
         if round_number > 0:
-            return read_adapter(self._round(round_number) / "adapter", layout)
+            directory = self.round_directory(round_number) / "adapter"
+            if not directory.exists() and (directory.parent / _RECORD).exists():
+                raise ModelError(
+                    f"{directory}: is not kept any more, see `adapters` in server.yaml: take a later round's, or the "
+                    "final one"
+                )
+            return read_adapter(directory, layout)
         start = self.start
         if start is None:
             return adapter_kind(self.recipe).initial(layout)
@@ -254,7 +220,7 @@ class RunStore:
         Raises:
             StorageError: its file is damaged.
         """
-        path = self._round(round_number) / _OPTIMIZER
+        path = self.round_directory(round_number) / _OPTIMIZER
         try:
             return dict(load(read_file(path, LONGEST_TENSORS))) if path.exists() else {}
         except (OSError, UnreadableError, SafetensorError):
@@ -280,7 +246,7 @@ class RunStore:
         Raises:
             StorageError: it could not be written; the run can be resumed at this round.
         """
-        final = self._round(round_number)
+        final = self.round_directory(round_number)
         aside = final.with_name(f".{final.name}.unfinished")
         shutil.rmtree(aside, ignore_errors=True)
         record = RoundRecord(
@@ -312,7 +278,7 @@ class RunStore:
         Raises:
             StorageError: its file is damaged.
         """
-        path = self.directory / _EVALUATION
+        path = self.directory / EVALUATION
         if not path.exists():
             told = (entry.event for entry in reversed(read_events(self.events.path)))
             last = next((event for event in told if isinstance(event, EvaluationFinished)), None)
@@ -332,12 +298,12 @@ class RunStore:
         Raises:
             StorageError: it could not be written.
         """
-        write_atomically(self.directory / _EVALUATION, record.model_dump_json(indent=2).encode())
+        write_atomically(self.directory / EVALUATION, record.model_dump_json(indent=2).encode())
 
     @property
     def is_finished(self) -> bool:
         """Whether the run has come to its end. Where an older version wrote its directory, the log alone says so."""
-        if (self.directory / _RESULT).exists():
+        if (self.directory / RESULT).exists():
             return True
         return any(isinstance(entry.event, RunFinished) for entry in read_events(self.events.path))
 
@@ -348,7 +314,7 @@ class RunStore:
         Raises:
             StorageError: its file is damaged.
         """
-        path = self.directory / _RESULT
+        path = self.directory / RESULT
         try:
             return from_json(RunResult, read_file(path, SMALL.longest), SMALL)
         except FileNotFoundError:
@@ -362,18 +328,19 @@ class RunStore:
         Raises:
             StorageError: it could not be written.
         """
-        write_atomically(self.directory / _RESULT, result.model_dump_json(indent=2).encode())
+        write_atomically(self.directory / RESULT, result.model_dump_json(indent=2).encode())
 
     def publish(self, tensors: Tensors) -> str:
         """Writes the run's final adapter to `adapter/`; returns the SHA-256 (hex) of its weights."""
         return exporter_of(self.recipe).export(self.directory / "adapter", tensors, self.recipe)
 
+    def round_directory(self, round_number: int) -> Path:
+        """Where a round is kept, once it is finished."""
+        return self.directory / "rounds" / f"{round_number:04d}"
+
     @property
     def _start(self) -> Path:
         return self.directory / _START
-
-    def _round(self, round_number: int) -> Path:
-        return self.directory / "rounds" / f"{round_number:04d}"
 
 
 def _damaged(path: Path) -> StorageError:

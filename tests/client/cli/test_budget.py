@@ -10,6 +10,7 @@ import pytest
 from sealora_client.ledger import Ledger, journal
 from sealora_client.ledger.head import head_path
 from sealora_common.entropy import SEED_VARIABLE
+from sealora_common.errors import PolicyError
 from sealora_common.privacy.accounting import epsilon_pld, epsilon_rdp
 
 from budget_site import DELTA, ROUND, refused, report, run, spend, training_set, write_site
@@ -124,6 +125,10 @@ def test_export_verify_restore(site: Path, tmp_path: Path) -> None:
     assert "6 entries, each bound to the one before and signed; none is missing" in said
     assert f"signed by   {SITE.pin}" in said
     (site / "ledger.sqlite").unlink()
+    head = (site / "ledger.head").rename(site / "head.aside")
+    with pytest.raises(PolicyError, match="nothing tells whether this is the newest export: say what this site has"):
+        run("restore", tmp_path / "export.jsonl", "--directory", site)
+    head.rename(site / "ledger.head")
     assert "7 entries" in run("restore", tmp_path / "export.jsonl", "--directory", site)
     assert report(site)["history"] == before
 

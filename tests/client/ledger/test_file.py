@@ -78,7 +78,7 @@ def test_a_ledger_of_another_version_is_refused(path: Path, version: int) -> Non
     Ledger(path, SITE).close()
     with sqlite3.connect(path) as later:
         later.execute(f"PRAGMA user_version={version}")
-    with pytest.raises(StorageError, match=f"has version {version} where this Sealora reads version 3: use the"):
+    with pytest.raises(StorageError, match=f"has version {version} where this Sealora reads version 4: use the"):
         Ledger(path, SITE)
 
 

@@ -206,15 +206,16 @@ def test_a_charge_says_what_it_pays_for(path: Path) -> None:
     assert (made.event, made.delta) == (ROUND, DELTA)
 
 
-def test_a_ledger_of_the_version_before_goes_on(path: Path) -> None:
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_ledger_of_a_version_before_goes_on(path: Path, version: int) -> None:
     with Ledger(path, SITE) as ledger:
         made = charge(ledger, 1)
     with sqlite3.connect(path) as earlier:
-        earlier.execute("PRAGMA user_version=2")
+        earlier.execute(f"PRAGMA user_version={version}")
     with Ledger(path, SITE) as ledger:
         ledger.mark_released(made.id, CONTENT)
         ledger.verify()
-    assert sqlite3.connect(path).execute("PRAGMA user_version").fetchone() == (3,)
+    assert sqlite3.connect(path).execute("PRAGMA user_version").fetchone() == (4,)
 
 
 @pytest.mark.parametrize(

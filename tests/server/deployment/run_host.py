@@ -13,6 +13,7 @@ import yaml
 from fleet_sites import FleetFederation
 
 from sealora_common.identity import Identity
+from sealora_common.roster import Roster
 from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.operator.messages import Submit
@@ -110,6 +111,16 @@ class Bench:
         recipe = yaml.safe_dump(changes.pop("recipe", RECIPE).model_dump(mode="json"))
         roster = changes.pop("roster", self.federation.roster).model_dump_json()
         return Submit(**{"name": "r1", "recipe": recipe, "roster": roster, **changes})
+
+    def elsewhere(self, prefix: str = "other") -> Roster:
+        """A roster of three sites of their own, whose runs wait for nobody here."""
+        federation = FleetFederation(RECIPE, 3, self.identity.public_key)
+        members = tuple(
+            member.model_copy(update={"name": member.name.replace("site", prefix)})
+            for member in federation.roster.members
+        )
+        unsigned = federation.roster.model_copy(update={"members": members, "signature": ""})
+        return unsigned.signed(federation.coordinator)
 
     async def process(self, number: int) -> FakeProcess:
         """The ServerApp number 1, 2, ..."""

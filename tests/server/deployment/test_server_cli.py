@@ -142,7 +142,7 @@ def test_a_submission_carries_the_recipe_with_its_overrides_and_the_roster(files
     assert (request.name, yaml.safe_load(request.recipe)["rounds"]) == ("mine", 9)
     assert json.loads(request.roster) == json.loads((files / "roster.json").read_text())
     recipe = pure_recipe(rounds=9, model={"base": "none", "digest": "0" * 64})
-    assert f"run mine: started. Its recipe hash, which every site must have: {recipe.hash}" in said
+    assert f"run mine: submitted. Its recipe hash, which every site must have: {recipe.hash}" in said
 
 
 def test_a_run_is_called_like_its_recipe_unless_it_is_named(files, asked):

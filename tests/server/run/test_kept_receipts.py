@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sealora_common.receipts.receipt import Receipt
-from sealora_server.run.kept_receipts import KeptReceipts
+from sealora_server.run.stored.receipts import KeptReceipts
 
 from quorum import Consortium
 

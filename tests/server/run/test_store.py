@@ -10,7 +10,8 @@ from safetensors import safe_open
 from sealora_common.errors import ModelError, StorageError
 from sealora_common.receipts.receipt import Receipt, chain_to_bytes
 from sealora_common.records.events import EvaluationFinished, RunFinished
-from sealora_server.run.store import EvaluationRecord, RunResult, RunStore
+from sealora_server.run.store import RunStore
+from sealora_server.run.stored.records import EvaluationRecord, RunResult
 
 from lora_kinds import lora
 from pure_sites import LAYOUT, pure_recipe

@@ -1,4 +1,4 @@
-"""After a submission: which sites take part in the run, which do not and why, known before its first round."""
+"""After a submission: when the run's turn has come, which sites take part and which do not, and how it has ended."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from sealora_server.deployment.operator.messages import RunStatus, Status
 START_SECONDS = 60.0
 """What a run takes at most, besides the sites' own time, until it greets them: a process and its libraries."""
 _POLL_SECONDS = 0.5
+_TURN_SECONDS = 2.0
+_AWAY_SECONDS = 300.0
 _ENDED = {"failed": "has failed", "stopped": "was stopped", "finished": "is finished", "damaged": "is damaged"}
 
 
@@ -35,19 +37,67 @@ def wait_for_sites(directory: Path, status: Callable[[], Status], seconds: float
     tail = EventTail(directory / EVENTS)
     deadline = time.monotonic() + seconds
     while True:
-        run = _run(status(), directory.name)  # before the events are read: a run that is over has written them all
+        run = status_of_run(
+            status(), directory.name
+        )  # before the events are read: a run that is over has written them all
         told = next((entry.event for entry in tail.read() if isinstance(entry.event, SitesReady)), None)
         if told is not None:
             return told
-        if run.condition != "running":
-            how = _ENDED[run.condition]
-            raise DeploymentError(f"run {run.name} {how}: {run.said or 'resume it to see which sites take part'}")
+        _require_going_on(run)
         if time.monotonic() >= deadline:
             return None
         time.sleep(_POLL_SECONDS)
 
 
-def _run(status: Status, name: str) -> RunStatus:
+def wait_for_turn(run: str, status: Callable[[], Status]) -> None:
+    """Waits until a run in line has begun, however long that takes.
+
+    Raises:
+        DeploymentError: it was taken out of the line, or no server runs any more.
+    """
+    while (told := status_of_run(status(), run)).condition == "queued":
+        time.sleep(_TURN_SECONDS)
+    if told.condition != "finished":
+        _require_going_on(told)
+
+
+def wait_for_end(run: str, status: Callable[[], Status]) -> str:
+    """Waits until a run has ended, however long that takes; says how it was finished.
+
+    A server that is started anew meanwhile goes on with the run, and so does the waiting.
+
+    Raises:
+        DeploymentError: it has failed, or was stopped; or the server has been away for too long.
+    """
+    away = 0.0
+    while True:
+        try:
+            told = status_of_run(status(), run)
+            away = 0.0
+        except DeploymentError:
+            away += _TURN_SECONDS
+            if away > _AWAY_SECONDS:
+                raise
+        else:
+            if told.condition == "finished":
+                return told.said
+            if told.condition != "queued":
+                _require_going_on(told)
+        time.sleep(_TURN_SECONDS)
+
+
+def _require_going_on(run: RunStatus) -> None:
+    if run.condition not in {"running", "queued"}:
+        how = _ENDED[run.condition]
+        raise DeploymentError(f"run {run.name} {how}: {run.said or 'resume it to see which sites take part'}")
+
+
+def status_of_run(status: Status, name: str) -> RunStatus:
+    """What the server tells of one run.
+
+    Raises:
+        DeploymentError: it does not know it.
+    """
     for run in status.runs:
         if run.name == name:
             return run

@@ -17,7 +17,7 @@ from sealora_common.show.safe_text import safe_text
 from sealora_server.deployment.errors import DeploymentError
 
 _SHOWN = 100
-RunCondition = Literal["running", "stopped", "failed", "finished"]
+RunCondition = Literal["queued", "running", "stopped", "failed", "finished"]
 
 
 class Message(BaseModel):
@@ -50,6 +50,13 @@ class Resume(Message):
     """Go on with a run that was stopped or has failed."""
 
     action: Literal["resume"] = "resume"
+    run: Name
+
+
+class Delete(Message):
+    """Delete a run that does not go on, with all that its directory holds."""
+
+    action: Literal["delete"] = "delete"
     run: Name
 
 
@@ -92,7 +99,7 @@ def act_text(request: Request) -> str | None:
             return None
         case Submit():
             return f"submit run {request.name}"
-        case Stop() | Resume() | UseRoster():
+        case Stop() | Resume() | UseRoster() | Delete():
             return f"{request.action.replace('_', '-')} of run {request.run}"
         case Register():
             return f"register {count_text(len(request.nodes), 'site')}"
@@ -100,7 +107,7 @@ def act_text(request: Request) -> str | None:
             return f"unregister {safe_text(request.site, _SHOWN)}"
 
 
-Request = Submit | Stop | Resume | UseRoster | Register | Unregister | AskStatus
+Request = Submit | Stop | Resume | UseRoster | Delete | Register | Unregister | AskStatus
 
 REQUEST = Bounds(longest=32 * 2**20)
 """Of a line each way: a roster travels as a text in it, with its quotes escaped."""

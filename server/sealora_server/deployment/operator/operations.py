@@ -19,6 +19,7 @@ from sealora_common.roster import Roster
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.nodes import NodeList, nodes_of, reconcile
 from sealora_server.deployment.operator.messages import (
+    Delete,
     Done,
     Register,
     Request,
@@ -31,9 +32,11 @@ from sealora_server.deployment.operator.messages import (
     UseRoster,
 )
 from sealora_server.deployment.runs.managed import ManagedRun, RunHost
+from sealora_server.deployment.runs.queue import Wanted, ahead_of, next_place, ready_to_begin
 from sealora_server.deployment.runs.submission import check_submission, create_run
 from sealora_server.deployment.superlink.client import Node
 from sealora_server.run.starting_adapter import agreed_start
+from sealora_server.upkeep.deletion import delete_run, finish_deletions
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +61,7 @@ class Operations:
         """Why the SuperLink is not in line with `nodes.json`."""
         self._damaged: dict[str, str] = {}
         """Runs of which nothing can be made, and why."""
+        finish_deletions(host.server.runs)
         self._look_for_runs()
 
     async def handle(self, request: Request, account: str) -> Done:
@@ -72,7 +76,9 @@ class Operations:
             case Stop():
                 await self._run(request.run).stop(account)
             case Resume():
-                await self._run(request.run).resume(account)
+                await self._resume(request, account)
+            case Delete():
+                await self._delete(request.run)
             case UseRoster():
                 await self._use_roster(request, account)
             case Register():
@@ -81,14 +87,25 @@ class Operations:
                 await self._change_nodes(self._nodes().without(request.site))
             case _:
                 raise DeploymentError(f"{request.action}: not an operation")
+        self.begin_those_whose_turn_it_is()
         return Done()
+
+    def begin_those_whose_turn_it_is(self) -> None:
+        """Starts the runs in line that wait for no other any more."""
+        for name in ready_to_begin(self._wanted()):
+            try:
+                self.runs[name].begin()
+            except SealoraError as error:  # a full disk, say: it stays in line
+                log.error("run %s: its turn has come, but %s", name, error)
 
     def statuses(self, offline: frozenset[str]) -> tuple[RunStatus, ...]:
         """Every run that has a directory, also one that cannot be read; `offline` as for `ManagedRun.status`."""
         for run in self._look_for_runs():
             log.info("run %s can be read again", run.name)
             run.start()
-        known = [run.status(offline) for run in self.runs.values()]
+        wanted = self._wanted()
+        ahead = {run.name: ahead_of(run.sites, wanted, run.place) for run in wanted}
+        known = [run.status(offline, ahead.get(run.name, ())) for run in self.runs.values()]
         known += [_damaged_status(self._host.server.runs / name, said) for name, said in self._damaged.items()]
         return tuple(sorted(known, key=lambda status: status.name))
 
@@ -96,6 +113,7 @@ class Operations:
         """Goes on with every run that is wanted to run."""
         for run in self.runs.values():
             run.start()
+        self.begin_those_whose_turn_it_is()
 
     def offer_adapters(self, nodes: Iterable[Node]) -> None:
         """Offers the adapters of finished runs to connected sites that lack them, of one run at a time."""
@@ -143,11 +161,36 @@ class Operations:
         named = None if request.continue_from is None else Path(request.continue_from)
         start = await asyncio.to_thread(agreed_start, named, recipe)
         await self._change_nodes(nodes)
-        create_run(directory, recipe, roster, start)
+        create_run(directory, recipe, roster, start, place=self._place_for(frozenset(roster.names)))
         run = ManagedRun(self._host, directory)
         self.runs[run.name] = run
         run.acted("submit", account)
         run.start()
+
+    async def _resume(self, request: Resume, account: str) -> None:
+        run = self._run(request.run)
+        await run.resume(account, self._place_for(frozenset(run.state.roster)))
+
+    async def _delete(self, name: str) -> None:
+        """Deletes a run; one that is damaged, too. What was begun and not done is done at the next start."""
+        run = self.runs.get(name)
+        if run is None and name not in self._damaged:
+            self._run(name)
+        if run is not None:
+            if run.wanted is not None:
+                raise DeploymentError(f"run {name!r} is {run.condition}: stop it first")
+            await run.pause()
+        await asyncio.to_thread(delete_run, self._host.server.runs / name)
+        self.runs.pop(name, None)
+        self._damaged.pop(name, None)
+
+    def _wanted(self) -> list[Wanted]:
+        return [run.wanted for run in self.runs.values() if run.wanted is not None]
+
+    def _place_for(self, sites: frozenset[str]) -> int:
+        """Where a run among these sites goes: to the end of the line, or, if it waits for nobody, nowhere (0)."""
+        wanted = self._wanted()
+        return next_place(wanted) if ahead_of(sites, wanted) else 0
 
     async def _use_roster(self, request: UseRoster, account: str) -> None:
         run = self._run(request.run)
@@ -181,7 +224,7 @@ class Operations:
         found = []
         for directory in sorted(self._host.server.runs.glob("*")):
             name = directory.name
-            if name in self.runs or not any((directory / file).exists() for file in _FILES):
+            if name.startswith(".") or name in self.runs or not any((directory / file).exists() for file in _FILES):
                 continue
             try:
                 run = ManagedRun(self._host, directory)

@@ -18,6 +18,7 @@ from sealora_common.records.fold import StateTail
 from sealora_common.records.names import EVENTS, REPORT, RUN_DIRECTORY, SUMMARY
 from sealora_common.records.run_state import RunState
 from sealora_common.roster import Roster, require_succession
+from sealora_common.show.quantities import names_text
 from sealora_common.storage.durable import open_to_append
 from sealora_server.deployment.directory import PRINTED, ServerDirectory
 from sealora_server.deployment.errors import DeploymentError
@@ -27,6 +28,7 @@ from sealora_server.deployment.processes.restarts import RestartPolicy
 from sealora_server.deployment.runs.bundle import build_bundle
 from sealora_server.deployment.runs.offers import Offers
 from sealora_server.deployment.runs.progress import progress_text
+from sealora_server.deployment.runs.queue import Wanted
 from sealora_server.deployment.runs.serverapp_process import Outcome, ServerAppSettings
 from sealora_server.deployment.runs.submission import Operation
 from sealora_server.deployment.superlink.client import SuperLinkClient
@@ -84,6 +86,13 @@ class ManagedRun:
     @property
     def condition(self) -> RunCondition:
         return self._operation.condition
+
+    @property
+    def wanted(self) -> Wanted | None:
+        """Where it stands among the runs that are under way or in line; None if it is neither."""
+        if self.condition not in {"running", "queued"}:
+            return None
+        return Wanted(self.name, frozenset(self.state.roster), self._operation.place)
 
     @property
     def state(self) -> RunState:
@@ -144,12 +153,12 @@ class ManagedRun:
         await self._end_flower_run()
 
     async def stop(self, account: str) -> None:
-        """Stops the run until it is resumed, as `account` asks.
+        """Stops the run, or takes it out of the line, until it is resumed, as `account` asks.
 
         Raises:
-            DeploymentError: it does not run.
+            DeploymentError: it does not run, and is not in line.
         """
-        if self.condition != "running":
+        if self.wanted is None:
             raise DeploymentError(f"run {self.name!r} does not run: it is {self.condition}")
         self._want("stopped")
         self.acted("stop", account)
@@ -157,20 +166,30 @@ class ManagedRun:
         self.look()
         await self._write_outcome()
 
-    async def resume(self, account: str) -> None:
-        """Goes on with the run, as `account` asks.
+    async def resume(self, account: str, place: int = 0) -> None:
+        """Goes on with the run, as `account` asks, or puts it in line at `place`.
 
         Raises:
-            DeploymentError: it runs, or has come to its end.
+            DeploymentError: it runs, is in line, or has come to its end.
         """
-        if self.condition in {"running", "finished"}:
+        if self.condition in {"queued", "running", "finished"}:
             raise DeploymentError(f"run {self.name!r} cannot be resumed: it is {self.condition}")
         await self.pause()
         for page in (SUMMARY, REPORT):  # of how it ended then
             with contextlib.suppress(OSError):
                 (self.directory / page).unlink()
-        self._want("running")
+        self._want("queued" if place else "running", place=place)
         self.acted("resume", account)
+        self.start()
+
+    def begin(self) -> None:
+        """Takes the run out of the line and starts it: its turn has come.
+
+        Raises:
+            StorageError: that could not be written; it stays in line.
+        """
+        self._want("running")
+        log.info("run %s: its turn has come", self.name, extra=fields(run=self.name))
         self.start()
 
     def check_roster(self, roster: Roster) -> None:
@@ -201,8 +220,13 @@ class ManagedRun:
         self._tail.enrol(roster.names)
         self.acted("use_roster", account)
 
-    def status(self, offline: frozenset[str] = frozenset()) -> RunStatus:
-        """What an operator is told of it; `offline` are the registered sites that are not connected."""
+    def status(self, offline: frozenset[str] = frozenset(), ahead: tuple[str, ...] = ()) -> RunStatus:
+        """What an operator is told of it.
+
+        Args:
+            offline: the registered sites that are not connected.
+            ahead: the runs that it waits for, if it is in line.
+        """
         state = self.look()
         waiting: tuple[str, ...] = ()
         said = self._operation.said
@@ -211,6 +235,8 @@ class ManagedRun:
             waiting = state.waiting_for or tuple(sorted(offline & set(state.roster)))
         elif self.condition == "finished":
             said = progress_text(state)
+        elif self.condition == "queued":
+            said = f"in line behind {names_text(ahead)}" if ahead else "its turn has come"
         return RunStatus(
             name=self.name,
             condition=self.condition,
@@ -301,8 +327,8 @@ class ManagedRun:
         except Exception:
             log.exception("run %s: its report could not be made", self.name)
 
-    def _want(self, condition: RunCondition, said: str = "") -> None:
-        operation = Operation(condition=condition, said=said)
+    def _want(self, condition: RunCondition, said: str = "", *, place: int = 0) -> None:
+        operation = Operation(condition=condition, said=said, place=place)
         operation.save(self.directory)
         self._operation = operation
 
@@ -334,6 +360,7 @@ class ManagedRun:
             token=token,
             run_directory=self.directory,
             log=self._host.server.config.log,
+            adapters=self._host.server.config.adapters,
         )
         return ProcessSpec(
             name=f"run {self.name}",

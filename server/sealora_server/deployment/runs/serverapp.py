@@ -53,7 +53,7 @@ def run_task(settings: ServerAppSettings) -> Outcome:
         TaskIdentity.task_id, TaskIdentity.run_id = task.task_id, task.run.run_id
         TaskIdentity.node_id = task.context.node_id
         grid.set_run(run_from_proto(task.run))
-        outcome = _serve(grid, settings.run_directory)
+        outcome = _serve(grid, settings)
     except (httpx.HTTPError, RunNotRunningException, KeyboardInterrupt) as error:
         # Flower's client raises the interrupt itself when the SuperLink no longer takes the token.
         log.error("the SuperLink lost this run (%s): it goes on in a new process", type(error).__name__)
@@ -66,9 +66,10 @@ def run_task(settings: ServerAppSettings) -> Outcome:
     return outcome
 
 
-def _serve(grid: SocketGrid, run_directory: Path) -> Outcome:
+def _serve(grid: SocketGrid, settings: ServerAppSettings) -> Outcome:
+    run_directory = settings.run_directory
     try:
-        serve(grid, run_directory)
+        serve(grid, run_directory, settings.adapters)
     except LockedError as error:
         log.error("%s", error)
         return Outcome.LOST

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from sealora_common.health.logs import LogFormat
+from sealora_server.upkeep.retention import AdapterRetention
 
 
 class Outcome(IntEnum):
@@ -35,3 +36,4 @@ class ServerAppSettings(BaseModel):
     """Of the run's task."""
     run_directory: Path
     log: LogFormat
+    adapters: AdapterRetention

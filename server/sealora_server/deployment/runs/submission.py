@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from sealora_common.adapter import Tensors
 from sealora_common.config import SMALL, from_json, read_file
@@ -30,6 +30,8 @@ class Operation(BaseModel):
     condition: RunCondition
     said: str = ""
     """Why it failed."""
+    place: int = Field(default=0, ge=0)
+    """In line, the smallest first; 0 if the run is not in line."""
 
     @classmethod
     def load(cls, directory: Path) -> Operation:
@@ -48,7 +50,9 @@ class Operation(BaseModel):
         write_atomically(directory / _WANTED, self.model_dump_json(indent=2).encode() + b"\n")
 
 
-def create_run(directory: Path, recipe: Recipe, roster: Roster, start: Tensors | None = None) -> None:
+def create_run(
+    directory: Path, recipe: Recipe, roster: Roster, start: Tensors | None = None, *, place: int = 0
+) -> None:
     """Makes the directory of a run that is wanted to run, once `check_submission` has accepted it.
 
     Args:
@@ -56,6 +60,7 @@ def create_run(directory: Path, recipe: Recipe, roster: Roster, start: Tensors |
         recipe: what is run.
         roster: among whom.
         start: the adapter that it begins with, if that is an earlier run's.
+        place: in line, if it has to wait; 0 to begin.
 
     Raises:
         StorageError: there is a run in the directory, or it cannot be written.
@@ -63,7 +68,7 @@ def create_run(directory: Path, recipe: Recipe, roster: Roster, start: Tensors |
     RunStore.create(directory, recipe, server_key=_IDENTITY_FROM_RUN, start=start)
     roster.save(directory / "roster.json")
     # Last: a directory without it was cut short, and is left alone at the next start.
-    Operation(condition="running").save(directory)
+    Operation(condition="queued" if place else "running", place=place).save(directory)
 
 
 def check_submission(directory: Path, recipe: Recipe, roster: Roster, server_key: bytes) -> None:

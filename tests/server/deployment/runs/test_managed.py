@@ -13,7 +13,8 @@ from sealora_common.roster import Roster
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.operator.messages import Resume, Stop
 from sealora_server.deployment.runs.serverapp_process import Outcome
-from sealora_server.run.store import RunResult, RunStore
+from sealora_server.run.store import RunStore
+from sealora_server.run.stored.records import RunResult
 
 from run_host import RECIPE
 

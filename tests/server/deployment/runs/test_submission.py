@@ -144,7 +144,7 @@ def test_a_run_with_a_damaged_recipe_does_not_keep_the_others_from_starting(benc
     async def run() -> None:
         operations = bench.operations()
         for name in ("bad", "good"):
-            await operations.handle(bench.submission(name=name), "ada")
+            await operations.handle(bench.submission(name=name, roster=bench.elsewhere(name)), "ada")
         await operations.pause_runs()
         (bench.server.runs / "bad" / "recipe.yaml").write_text("rounds: many")
         assert list(bench.operations().runs) == ["good"]
@@ -170,7 +170,7 @@ def test_a_run_is_shown_whichever_of_its_files_is_damaged_and_however_and_again_
     async def run() -> None:
         operations = bench.operations()
         for name in ("bad", "good"):
-            await operations.handle(bench.submission(name=name), "ada")
+            await operations.handle(bench.submission(name=name, roster=bench.elsewhere(name)), "ada")
         await bench.process(2)
         await operations.pause_runs()
         path = bench.server.runs / "bad" / file
