@@ -1,0 +1,40 @@
+"""How well a share is known that was counted at several sites."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+_NORMAL_QUANTILE: Final = 1.959963984540054
+"""Of 0.975: the interval is of 95 %."""
+
+
+def share_interval(shares: Sequence[float], counts: Sequence[int]) -> tuple[float, float]:
+    """The 95 % score interval of a mean of shares that were each counted on so many units.
+
+    Of one share, or of equal counts, it is Wilson's interval of all units together ("Probable inference", Journal of
+    the American Statistical Association 22, 1927). Of unequal counts it is that of as many units as would leave the
+    mean's variance what it is, 1 / (sum of w^2 / n) with w = 1 / sites. It is about other units of the same kind; noise
+    that was added to a share is no part of it.
+
+    Args:
+        shares: each site's, from 0 to 1.
+        counts: what each was counted on, above 0.
+
+    Returns:
+        Its ends, from 0 to 1.
+
+    Raises:
+        ValueError: there is none, or a share or count is out of range.
+    """
+    if not shares or len(shares) != len(counts):
+        raise ValueError("a share interval needs as many counts as shares, and at least one")
+    if min(counts) < 1 or not all(0 <= share <= 1 for share in shares):
+        raise ValueError("shares lie between 0 and 1, counts above 0")
+    mean = sum(shares) / len(shares)
+    units = len(shares) ** 2 / sum(1 / count for count in counts)
+    squared = _NORMAL_QUANTILE**2
+    centre = (mean + squared / (2 * units)) / (1 + squared / units)
+    reach = _NORMAL_QUANTILE / (1 + squared / units) * math.sqrt(mean * (1 - mean) / units + squared / (4 * units**2))
+    return max(0.0, centre - reach), min(1.0, centre + reach)
