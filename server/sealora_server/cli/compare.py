@@ -46,7 +46,7 @@ def compare(
     if first.is_dir():
         if seeds is not None or out is not None or only:
             raise SealoraError(
-                f"--seeds, --out and --only are for a recipe, and {first} is a directory: leave them out to compare runs"
+                f"--seeds, --out and --only are for a recipe, and {first} is a directory: leave them out"
             )
         _runs([first, *map(Path, others or [])], as_json=as_json)
     else:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
+from sealora_common.records.heldout_figure import HeldoutFigure
 from sealora_server.comparison.arms import ArmKind
 from sealora_server.comparison.comparison import ArmFigures, Comparison
 from sealora_server.comparison.figure_text import figure_text, range_text
@@ -48,7 +49,7 @@ def forest_plot(comparison: Comparison) -> Chart | None:
         title=f"{heldout.title} of all sites' records, {heldout.better} is better",
         description=f"{heldout.title} in {heldout.unit}, mean over the seeds: {told}.",
         x_title=f"{heldout.name}, {heldout.unit}; {heldout.better} is better",
-        x_ticks=tuple(Mark(across(tick), bottom + 16, figure_text(heldout, tick)) for tick in ticks),
+        x_ticks=tuple(Mark(across(tick), bottom + 16, _tick_text(heldout, tick)) for tick in ticks),
         y_ticks=tuple(Mark(_LEFT - 10, y, _short(arm.title)) for arm, y in zip(arms, heights, strict=True)),
         lines=tuple(_line(arm, comparison, y, across) for arm, y in zip(arms, heights, strict=True)),
         width=_WIDTH,
@@ -85,6 +86,10 @@ def _ticks(low: float, high: float) -> list[float]:
     step = next(nice for nice in (1, 2, 5, 10) if nice * power >= span / 5 * 0.999) * power
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [round(number * step, 10) for number in range(first, max(last, first + 1) + 1)]
+
+
+def _tick_text(heldout: HeldoutFigure, tick: float) -> str:
+    return f"{tick:g}" if heldout.is_loss else f"{100 * tick:g} %"
 
 
 def _short(name: str) -> str:

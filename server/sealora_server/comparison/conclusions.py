@@ -12,7 +12,7 @@ from sealora_common.records.heldout_figure import HeldoutFigure
 from sealora_common.records.share_interval import share_interval
 from sealora_server.comparison.arms import WHAT_IT_IS, Arm, ArmKind
 from sealora_server.comparison.comparison import ArmFigures, ComparedSite, Comparison, Margin, ShareOfWay
-from sealora_server.comparison.figure_text import difference_text, figure_text, share_of_way_text
+from sealora_server.comparison.figure_text import difference_text, figure_text, reach_text, share_of_way_text
 from sealora_server.comparison.outcome import Outcome
 from sealora_server.comparison.uncertainty import difference
 from sealora_server.simulation.sites import UnsealedSitesLike
@@ -113,15 +113,20 @@ def _margin(heldout: HeldoutFigure, federated: ArmOutcomes | None, alone: Sequen
         return None
     best = max(ranked, key=lambda pair: pair[0])[1]
     gap = difference(federated.outcomes, best.outcomes)
-    told = f"Federated minus the best site alone ({best.arm.title}) is {difference_text(heldout, gap.value)}"
+    told = f"Federated minus the best site alone ({best.arm.title}) is"
     if gap.uncertainty is None:
-        sentence = f"{told}; how sure that is cannot be told from one seed and so few held-out records."
+        sentence = (
+            f"{told} {difference_text(heldout, gap.value)}; how sure that is cannot be told from one seed and so few "
+            "held-out records."
+        )
+    elif gap.is_told_apart:
+        better = "better" if sign * gap.value > 0 else "worse"
+        sentence = f"{told} {reach_text(heldout, gap.uncertainty, gap.value)} (95 %): federating is {better}."
     else:
-        reach = difference_text(heldout, gap.uncertainty, signed=False)
-        if gap.is_told_apart:
-            sentence = f"{told}, ± {reach}: federating is {'better' if sign * gap.value > 0 else 'worse'}."
-        else:
-            sentence = f"{told}, which is within its uncertainty of ± {reach}: the two are not told apart."
+        sentence = (
+            f"{told} {difference_text(heldout, gap.value)}, which is within its uncertainty of "
+            f"{reach_text(heldout, gap.uncertainty)} (95 %): the two are not told apart."
+        )
     return Margin(
         best_alone=best.arm.key,
         value=gap.value,

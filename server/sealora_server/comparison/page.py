@@ -11,7 +11,7 @@ from rich.text import Text
 
 from sealora_server.comparison.comparing import JSON, PAGE
 from sealora_server.comparison.comparison import ArmFigures, Comparison
-from sealora_server.comparison.figure_text import difference_text, figure_text, range_text
+from sealora_server.comparison.figure_text import figure_text, range_text, spread_text
 from sealora_server.view.quantities import MISSING, count_text, target_text, time_text
 
 
@@ -63,11 +63,10 @@ def _table(found: Comparison) -> Table:
 
 def _row(arm: ArmFigures, found: Comparison) -> tuple[str, ...]:
     heldout = found.heldout
-    spread = MISSING if arm.spread is None else f"± {difference_text(heldout, arm.spread, signed=False).split()[0]}"
     promised = "none" if arm.sample_rate is not None else MISSING
     return (
         "diverged" if arm.mean is None else figure_text(heldout, arm.mean),
-        spread,
+        spread_text(heldout, arm.spread),
         *(() if heldout.is_loss else (range_text(heldout, arm.interval),)),
         f"{arm.drawn:,.0f}" if arm.sample_rate is not None else MISSING,
         promised if arm.epsilon is None else target_text(arm.epsilon),

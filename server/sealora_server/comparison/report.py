@@ -10,7 +10,7 @@ from sealora_server.comparison.comparison import Comparison
 from sealora_server.view import quantities
 
 _QUANTITIES = ("count_text", "time_text", "target_text")
-_FIGURES = ("figure_text", "difference_text", "range_text", "share_of_way_text")
+_FIGURES = ("figure_text", "difference_text", "reach_text", "spread_text", "range_text", "share_of_way_text")
 
 
 def render_comparison(comparison: Comparison, recipe_text: str) -> str:

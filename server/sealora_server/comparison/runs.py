@@ -15,7 +15,7 @@ from sealora_common.errors import SealoraError
 from sealora_common.recipe import Recipe, load_recipe
 from sealora_common.records.heldout_figure import HeldoutFigure
 from sealora_common.records.run_state import RunState
-from sealora_server.comparison.figure_text import difference_text
+from sealora_server.comparison.figure_text import difference_text, reach_text
 from sealora_server.view.histories import read_histories
 from sealora_server.view.summary import Summary, read_state, summary_of
 
@@ -178,8 +178,8 @@ def _notes(read: Sequence[_Read], runs: Sequence[ComparedRun]) -> list[str]:
         if reach and gap <= reach:
             notes.append(
                 f"{ranked[0].directory} and {other.directory} differ by {difference_text(heldout, gap, signed=False)}, "
-                f"which is within the noise of their figures (± {difference_text(heldout, reach, signed=False)} at the "
-                "least): the two are not told apart."
+                f"which is within the noise of their figures ({reach_text(heldout, reach)} at the least): the two are "
+                "not told apart."
             )
     if any(each.summary.continue_from != read[0].summary.continue_from for each in read):
         notes.append("They began with different adapters (continue_from): figures before are of those.")

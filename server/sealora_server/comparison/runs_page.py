@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sealora_server.comparison.figure_text import difference_text, figure_text
+from sealora_server.comparison.figure_text import figure_text, spread_text
 from sealora_server.comparison.runs import ComparedRun, RunsComparison
 from sealora_server.view.quantities import MISSING, bytes_text, epsilon_text, target_text, time_text
 
@@ -33,7 +33,7 @@ def print_runs(found: RunsComparison, console: Console) -> None:
 
 def _column(run: ComparedRun, found: RunsComparison) -> dict[str, str]:
     heldout = found.heldout
-    noise = "exact" if not run.noise else f"± {difference_text(heldout, run.noise, signed=False).split()[0]} or more"
+    noise = "exact" if not run.noise else f"{spread_text(heldout, run.noise)} or more"
     kept = "" if run.kept_round in (None, run.rounds_finished) else f", kept {run.kept_round}"
     return {
         "recipe": run.name,
