@@ -20,6 +20,7 @@ from sealora_client.model.outline import outlined_layout
 from sealora_client.site.directory import Site
 from sealora_client.site.policy import SitePolicy
 from sealora_client.training.gradients.batch_invariance import require_batch_invariant
+from sealora_client.unsealed_sites import UnsealedSites
 from sealora_common.adapter import AdapterLayout, Tensors, adapter_kind
 from sealora_common.config import CONFIGURATION, read_file, why_not, yaml_value
 from sealora_common.entropy import site_entropy
@@ -37,7 +38,7 @@ from sealora_common.storage.durable import write_atomically
 
 
 class SimulatedSites:
-    """What `sealora simulate` and `sealora plan` ask of the installed site package."""
+    """What `sealora simulate`, `sealora plan` and `sealora compare` ask of the installed site package."""
 
     @staticmethod
     def check(recipe: Recipe) -> None:
@@ -107,6 +108,19 @@ class SimulatedSites:
             if not data.teaches:
                 raise DataError(data.warning or path)
         return bound
+
+    @staticmethod
+    def unsealed(recipe: Recipe) -> UnsealedSites:
+        """All sites' records and the model in this process, for rounds without messages.
+
+        Args:
+            recipe: as `resolve` bound it.
+
+        Raises:
+            DataError: a site's records cannot be used, or none of its held-out ones can be measured.
+            ModelError: the model cannot be, with this recipe.
+        """
+        return UnsealedSites(recipe)
 
     @staticmethod
     def prepare(recipe: Recipe, directory: Path, server_key: bytes) -> Roster:

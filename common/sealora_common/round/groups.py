@@ -18,6 +18,7 @@ signatures of one group are nothing in another.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 from sealora_common.errors import FederationError, OrderRefusedError, RecipeError
 from sealora_common.privacy.mechanisms import mechanism_of
@@ -44,9 +45,21 @@ def groups_of(order: RoundOrder, roster: Roster) -> tuple[Roster, ...]:
         raise OrderRefusedError(
             f"{len(roster)} sites cannot be dealt into {order.groups} groups: the order was refused"
         )
-    nonce = bytes.fromhex(order.nonce)
-    shuffled = sorted(roster.names, key=lambda name: hashlib.sha256(_DEALT_AS + nonce + name.encode()).digest())
-    return tuple(roster.subset(shuffled[first :: order.groups]) for first in range(order.groups))
+    dealt = deal(roster.names, order.groups, order.nonce)
+    return tuple(roster.subset(names) for names in dealt)
+
+
+def deal(names: Sequence[str], groups: int, nonce: str) -> tuple[tuple[str, ...], ...]:
+    """The names in so many groups, as `groups_of` puts it.
+
+    Args:
+        names: of the whole roster.
+        groups: at most as many as there are names.
+        nonce: 16 bytes, hexadecimal.
+    """
+    salt = _DEALT_AS + bytes.fromhex(nonce)
+    shuffled = sorted(names, key=lambda name: hashlib.sha256(salt + name.encode()).digest())
+    return tuple(tuple(shuffled[first::groups]) for first in range(groups))
 
 
 def group_of(order: RoundOrder, roster: Roster, site: str) -> Roster:

@@ -27,6 +27,7 @@ from sealora_common.show.command_line import Version, command_line
 from sealora_common.show.console import SafeConsole, tell_error
 from sealora_common.storage.own_files import keep_to_this_account
 from sealora_server.cli.audit import audit
+from sealora_server.cli.compare import compare
 from sealora_server.cli.fault import fault
 from sealora_server.cli.invite import invite
 from sealora_server.cli.plan import plan
@@ -44,6 +45,7 @@ cli.add_typer(server_cli, name="server")
 for command in (invite, archive, unarchive, delete, check, backup, restore, verify_archive):
     server_cli.command()(command)
 cli.command()(plan)
+cli.command()(compare)
 cli.command()(audit)
 cli.command()(fault)
 

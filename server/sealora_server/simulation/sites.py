@@ -7,6 +7,9 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sealora_common.adapter import AdapterLayout, Tensors
 from sealora_common.errors import SealoraError
 from sealora_common.recipe import Recipe
@@ -14,9 +17,26 @@ from sealora_common.records.completions import Completion
 from sealora_common.records.names import SITES
 from sealora_common.records.site_time import SiteTime
 from sealora_common.roster import Roster
+from sealora_common.round.unsealed import Party, SiteHeldout, UnsealedAnswer, UnsealedOrder
 from sealora_server.run.store import RunStore
 
 CLIENT_APP = "sealora_client.app:app"
+
+
+class UnsealedSitesLike(Protocol):
+    """See `sealora_client.unsealed_sites.UnsealedSites`."""
+
+    names: tuple[str, ...]
+    layout: AdapterLayout
+
+    @property
+    def digest(self) -> str: ...
+    @property
+    def trained_elsewhere(self) -> int: ...
+    def units(self, party: Party) -> int: ...
+    def heldout_units(self, site: str) -> int: ...
+    def answer(self, party: Party, order: UnsealedOrder, adapter: NDArray[np.float32]) -> UnsealedAnswer: ...
+    def heldout(self, adapter: NDArray[np.float32]) -> tuple[SiteHeldout, ...]: ...
 
 
 class SimulatedSitesLike(Protocol):
@@ -32,6 +52,8 @@ class SimulatedSitesLike(Protocol):
     def times(recipe: Recipe, units: Mapping[str, int]) -> list[SiteTime] | None: ...
     @staticmethod
     def resolve(recipe: Recipe) -> Recipe: ...
+    @staticmethod
+    def unsealed(recipe: Recipe) -> UnsealedSitesLike: ...
     @staticmethod
     def prepare(recipe: Recipe, directory: Path, server_key: bytes) -> Roster: ...
     @staticmethod

@@ -1,0 +1,109 @@
+"""What came of one arm under one seed, and the files that keep it, so that it is computed once.
+
+LOCAL: the figures are exact. They are for whoever holds the records of all sites, and are no release.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import fmean
+
+from sealora_common import __version__
+from sealora_common.canonical import canonical_json, digest
+from sealora_common.config import LARGE, from_json, read_file, why_not
+from sealora_common.errors import StorageError, UnreadableError
+from sealora_common.recipe import Recipe
+from sealora_common.records.record import FiniteOrNone, WrittenRecord
+from sealora_common.round.unsealed import SiteHeldout
+from sealora_common.storage.durable import write_atomically
+from sealora_server.simulation.sites import UnsealedSitesLike
+
+_OUTCOMES = "outcomes"
+
+
+class SiteOutcome(WrittenRecord):
+    """The held-out records of one site under the arm's adapter."""
+
+    site: str
+    figure: FiniteOrNone
+    """The recipe's held-out figure; null where the model has diverged."""
+    by_unit: tuple[FiniteOrNone, ...]
+    """Of each held-out record (person), in the order of the site's file: arms are compared record by record."""
+
+    @classmethod
+    def of(cls, found: SiteHeldout) -> SiteOutcome:
+        """Of what a site measured."""
+        return cls(site=found.site, figure=found.mean, by_unit=tuple(found.by_unit.tolist()))
+
+
+class Outcome(WrittenRecord):
+    """One arm under one seed."""
+
+    subject: str
+    """What was compared, see `subject_of`."""
+    arm: str
+    seed: int
+    rounds: int
+    """That were trained."""
+    kept_round: int
+    norms: tuple[FiniteOrNone, ...]
+    """Median norm of a gradient before clipping, mean over the parties, of each round."""
+    seconds: float
+    sites: tuple[SiteOutcome, ...]
+
+    @property
+    def figure(self) -> float | None:
+        """The mean over the sites; None where the model has diverged."""
+        found = [each.figure for each in self.sites]
+        return None if None in found else fmean(figure for figure in found if figure is not None)
+
+
+def subject_of(recipe: Recipe, sites: UnsealedSitesLike) -> str:
+    """SHA-256 (hex) of all that outcomes depend on beside the arm and the seed: recipe, records, version."""
+    return digest(canonical_json([__version__, recipe.hash, sites.digest]))
+
+
+class Outcomes:
+    """Those that are in a comparison's directory.
+
+    Args:
+        directory: the comparison's.
+        subject: of the comparison, see `subject_of`; those of another are refused.
+    """
+
+    def __init__(self, directory: Path, subject: str) -> None:
+        self._directory = directory
+        self.subject = subject
+
+    def find(self, arm: str, seed: int) -> Outcome | None:
+        """What was computed of this arm and seed; None if nothing was.
+
+        Raises:
+            StorageError: it cannot be read, or is of another comparison.
+        """
+        path = self._path(arm, seed)
+        try:
+            found = from_json(Outcome, read_file(path, LARGE.longest), LARGE)
+        except FileNotFoundError:
+            return None
+        except (OSError, UnreadableError) as error:
+            raise StorageError(
+                f"{path}: cannot be read ({why_not(error)}): delete it, and it is computed again"
+            ) from None
+        if found.subject != self.subject:
+            raise StorageError(
+                f"{self._directory} holds a comparison of another recipe, of other records or by another version: "
+                "choose another --out, or delete that directory"
+            )
+        return found
+
+    def keep(self, outcome: Outcome) -> None:
+        """Writes it down, whole or not at all.
+
+        Raises:
+            StorageError: it could not be written.
+        """
+        write_atomically(self._path(outcome.arm, outcome.seed), outcome.model_dump_json().encode() + b"\n")
+
+    def _path(self, arm: str, seed: int) -> Path:
+        return self._directory / _OUTCOMES / f"{arm}-seed-{seed}.json"

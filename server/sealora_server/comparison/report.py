@@ -1,0 +1,34 @@
+"""A comparison as one HTML page that needs nothing but itself, in the run report's style."""
+
+from __future__ import annotations
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from sealora_server.comparison import figure_text
+from sealora_server.comparison.chart import STYLES, forest_plot
+from sealora_server.comparison.comparison import Comparison
+from sealora_server.view import quantities
+
+_QUANTITIES = ("count_text", "time_text", "target_text")
+_FIGURES = ("figure_text", "difference_text", "reach_text", "spread_text", "range_text", "share_of_way_text")
+
+
+def render_comparison(comparison: Comparison, recipe_text: str) -> str:
+    """The page.
+
+    Args:
+        comparison: what it tells.
+        recipe_text: the recipe as YAML.
+    """
+    pages = Environment(
+        loader=PackageLoader("sealora_server.view", "templates"),
+        autoescape=True,  # names of sites and recipes are text others wrote
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pages.globals.update({name: getattr(quantities, name) for name in _QUANTITIES})
+    pages.globals.update({name: getattr(figure_text, name) for name in _FIGURES})
+    return pages.get_template("comparison.html.j2").render(
+        found=comparison, chart=forest_plot(comparison), styles=STYLES, recipe_text=recipe_text
+    )

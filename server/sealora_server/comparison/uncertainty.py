@@ -1,0 +1,99 @@
+"""How sure the difference of two arms is: by seeds, and by the held-out records that it was measured on.
+
+Arms are compared in pairs, under the same seed and on the same records, so that what both share cancels. The two
+sources are independent and add in quadrature, each at 95 %: of the seeds' differences Student's t for their mean, of
+the records' the normal approximation for the mean over the sites of the sites' means. The second is of unweighted means
+over records (persons): a loss that is a mean over tokens is taken for one over records there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev, variance
+from typing import Final
+
+from sealora_server.comparison.outcome import Outcome
+
+_NORMAL: Final = 1.959964  # of 0.975
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One arm's figure minus another's.
+
+    Attributes:
+        value: mean over the seeds.
+        by_seeds: half of the 95 % interval that seeds leave; None with one seed.
+        by_records: half of the one that records leave; None where a site holds out one alone, or a value is no number.
+    """
+
+    value: float
+    by_seeds: float | None
+    by_records: float | None
+
+    @property
+    def uncertainty(self) -> float | None:
+        """Half of the 95 % interval, as far as it is known; None if nothing of it is."""
+        known = [part for part in (self.by_seeds, self.by_records) if part is not None]
+        return math.hypot(*known) if known else None
+
+    @property
+    def is_told_apart(self) -> bool:
+        """Whether it is larger than its uncertainty."""
+        return self.uncertainty is not None and abs(self.value) > self.uncertainty
+
+
+def difference(one: Sequence[Outcome], other: Sequence[Outcome]) -> Difference:
+    """Of two arms that were measured under the same seeds.
+
+    Args:
+        one: by seed, or one outcome for all of them.
+        other: likewise, of the same sites and records.
+
+    Raises:
+        ValueError: an arm has diverged, or there are other seeds.
+    """
+    count = max(len(one), len(other))
+    pairs = list(zip(_repeated(one, count), _repeated(other, count), strict=True))
+    gaps = [_number(first.figure) - _number(second.figure) for first, second in pairs]
+    return Difference(fmean(gaps), _by_seeds(gaps), _by_records(pairs))
+
+
+def _by_seeds(gaps: Sequence[float]) -> float | None:
+    from scipy.special import stdtrit  # late: of the site package, which computed them
+
+    if len(gaps) < 2:
+        return None
+    return float(stdtrit(len(gaps) - 1, 0.975)) * stdev(gaps) / math.sqrt(len(gaps))
+
+
+def _by_records(pairs: Sequence[tuple[Outcome, Outcome]]) -> float | None:
+    """From each record's difference, mean over the seeds."""
+    of_sites = []
+    for place in range(len(pairs[0][0].sites)):
+        gaps = []
+        for values in zip(*(zip(*_of_site(pair, place), strict=True) for pair in pairs), strict=True):
+            known = [a - b for a, b in values if a is not None and b is not None]
+            if len(known) < len(values):
+                return None
+            gaps.append(fmean(known))
+        if len(gaps) < 2:
+            return None
+        of_sites.append(variance(gaps) / len(gaps))
+    return _NORMAL * math.sqrt(sum(of_sites)) / len(of_sites)
+
+
+def _of_site(pair: tuple[Outcome, Outcome], place: int) -> tuple[tuple[float | None, ...], tuple[float | None, ...]]:
+    return pair[0].sites[place].by_unit, pair[1].sites[place].by_unit
+
+
+def _repeated(outcomes: Sequence[Outcome], count: int) -> Sequence[Outcome]:
+    return list(outcomes) * count if len(outcomes) == 1 else outcomes
+
+
+def _number(figure: float | None) -> float:
+    if figure is None:
+        raise ValueError("an arm that has diverged has no difference to another")
+    return figure
