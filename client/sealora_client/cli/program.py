@@ -20,6 +20,7 @@ import typer
 from sealora_client.cli.budget import budget_cli
 from sealora_client.cli.check import check
 from sealora_client.cli.data import data_cli
+from sealora_client.cli.dossier import dossier
 from sealora_client.cli.enrol import init
 from sealora_client.cli.policy import policy_cli
 from sealora_client.cli.receipts import receipts_cli
@@ -47,6 +48,7 @@ cli.add_typer(roster_cli, name="roster")
 cli.command()(check)
 cli.command()(run)
 cli.command()(rotate)
+cli.command()(dossier)
 
 Base = Annotated[str, typer.Argument(help="smollm2-135m-instruct, a Hugging Face id, or a local directory.")]
 
