@@ -5,7 +5,7 @@ from __future__ import annotations
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sealora_common.dossier.site_part import SitePart
-from sealora_common.dossier.writing import value_text
+from sealora_common.dossier.writing import figure_text
 
 
 def part_page(part: SitePart, statement: str, fingerprint: str) -> str:
@@ -23,5 +23,5 @@ def part_page(part: SitePart, statement: str, fingerprint: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pages.globals["value_text"] = value_text
+    pages.globals["figure_text"] = figure_text
     return pages.get_template("part.html.j2").render(part=part, statement=statement, fingerprint=fingerprint)

@@ -11,6 +11,8 @@ Value = Scalar | tuple[Scalar, ...]
 """What a figure can be: text, a number, yes or no, or several of them."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+MOMENT = "seconds since 1970, UTC"
+"""The unit of a figure that is a time, which people are shown as a date."""
 EVIDENCE = "evidence"
 """The folder of a part in which copies of the files lie that its figures come from."""
 

@@ -13,7 +13,6 @@ import base64
 import hashlib
 import html
 import json
-import os
 import re
 import sys
 from pathlib import Path
@@ -86,20 +85,20 @@ def _check_part(directory: Path, kind: str) -> tuple[dict[str, Any], bytes]:
     signed = _is_signed(key, signature, b"sealora dossier manifest v1\n" + content)
     _require(signed, f"{directory}: the manifest's signature does not hold")
     paths = [file["path"] for file in manifest["files"]]
-    sound = paths == sorted(set(paths)) and all(PATH.fullmatch(path) for path in paths)
-    _require(sound, f"{directory}/manifest.json names a file twice, or a path that leads out")
+    _require(paths == sorted(set(paths)) and all(map(PATH.fullmatch, paths)), f"{directory}: a path leads out")
     own = {*paths, "manifest.json", "manifest.sig"}
     folders = {parent.as_posix() for path in own for parent in Path(path).parents}
-    for folder, inner, names in os.walk(directory):
-        here = Path(folder).relative_to(directory)
-        if kind == "server" and here == Path():
-            inner[:] = [name for name in inner if name != "sites"]  # each site's part has a manifest of its own
-        _require(here.as_posix() in folders, f"{folder} is a folder that no manifest knows")
-        for name in (*names, *(each for each in inner if (Path(folder) / each).is_symlink())):
-            _require((here / name).as_posix() in own, f"{Path(folder) / name} is in no manifest")
+    for path in directory.rglob("*"):
+        name = path.relative_to(directory)
+        if kind == "server" and name.parts[0] == "sites" and (directory / "sites").is_dir():
+            continue  # each site's part has a manifest of its own
+        known = folders if path.is_dir() and not path.is_symlink() else own
+        _require(name.as_posix() in known, f"{path} is in no manifest")
     for file in manifest["files"]:
-        same = _sha256(_content(directory / file["path"])) == file["sha256"]
-        _require(same, f"{directory / file['path']} was changed after it was signed")
+        path = directory / file["path"]
+        _require(_sha256(_content(path)) == file["sha256"], f"{path} was changed after it was signed")
+    agreed = _sha256(_content(directory / "evidence" / "recipe.json")) == manifest["recipe_hash"]
+    _require(agreed, f"{directory}/evidence/recipe.json is not the recipe whose hash the manifest and receipts name")
     return manifest, key
 
 

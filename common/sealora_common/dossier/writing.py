@@ -1,19 +1,24 @@
-"""How a figure is written for people: its value in words, never rounded away from what the file says."""
+"""How a figure is written for people: never rounded away from what the file says."""
 
 from __future__ import annotations
 
-from sealora_common.dossier.figure import Scalar, Value
+from datetime import UTC, datetime
+
+from sealora_common.dossier.figure import MOMENT, Figure, Scalar
 from sealora_common.show.safe_text import safe_text
 
 MISSING = "none told"
 _LONGEST = 300
 
 
-def value_text(value: Value) -> str:
-    """One line: the number as the file has it, yes or no, the names one after the other."""
-    if isinstance(value, tuple):
-        return ", ".join(_scalar_text(each) for each in value) or "none"
-    return _scalar_text(value)
+def figure_text(figure: Figure) -> str:
+    """Value and unit in one line: the number as the file has it, yes or no, names one after the other, a date."""
+    value = figure.value
+    if isinstance(value, int | float) and figure.unit == MOMENT:
+        return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    several = value if isinstance(value, tuple) else (value,)
+    text = ", ".join(map(_scalar_text, several)) or "none"
+    return f"{text} {figure.unit}" if figure.unit and value is not None else text
 
 
 def _scalar_text(value: Scalar) -> str:

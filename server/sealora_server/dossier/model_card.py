@@ -13,7 +13,7 @@ import yaml
 
 from sealora_common.dossier.figure import Figure, Section
 from sealora_common.dossier.server_part import Dossier
-from sealora_common.dossier.writing import value_text
+from sealora_common.dossier.writing import figure_text
 
 _IN_CARD = ("run", "data", "model", "method", "privacy", "measured")
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -74,8 +74,7 @@ def _table(figures: Sequence[Figure]) -> str:
     if not figures:
         return ""
     rows = [
-        f"| {_quoted(figure.name)} | {_quoted(f'{value_text(figure.value)} {figure.unit}')} | {_quoted(figure.noise)} |"
-        for figure in figures
+        f"| {_quoted(figure.name)} | {_quoted(figure_text(figure))} | {_quoted(figure.noise)} |" for figure in figures
     ]
     return "\n".join(["| what | value | noise |", "|---|---|---|", *rows])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from sealora_common.dossier.server_part import Dossier
-from sealora_common.dossier.writing import value_text
+from sealora_common.dossier.writing import figure_text
 
 
 def dossier_page(dossier: Dossier, fingerprint: str, coordinator: str) -> str:
@@ -26,7 +26,7 @@ def dossier_page(dossier: Dossier, fingerprint: str, coordinator: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pages.globals["value_text"] = value_text
+    pages.globals["figure_text"] = figure_text
     titles = {section.identifier: section.title for section in dossier.sections}
     titles |= {"parts": "The sites' parts", "sbom": "What was installed (sbom.cdx.json)"}
     return pages.get_template("dossier.html.j2").render(

@@ -172,7 +172,8 @@ def _adapter(
         return weights, "no receipt tells of the round whose adapter was kept"
     try:
         tensors = read_held(directory / "adapter", recipe)
-        shared = adapter_kind(recipe).shared(AdapterLayout.of(tensors))
+        by_name = {name: tensors[name] for name in sorted(tensors)}  # as the sites' layouts are
+        shared = adapter_kind(recipe).shared(AdapterLayout.of(by_name))
         digest = vector_digest(shared.flatten(tensors))
     except ModelError:
         return weights, "the weights in the directory cannot be read as this recipe's adapter"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sealora_common.dossier.figure import Figure, Section
+from sealora_common.dossier.figure import MOMENT, Figure, Section
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_server.dossier.run_evidence import RunEvidence
 
@@ -26,7 +26,7 @@ def run_section(run: RunEvidence) -> Section:
         events.line("name of the run", starts[-1], "/name"),
         run.run.field("identity of the run", "/run_id"),
         run.run.field("hash of its recipe", "/recipe_hash"),
-        events.line("began", first, "/time", unit="seconds since 1970, UTC"),
+        events.line("began", first, "/time", unit=MOMENT),
         events.line("rounds of the recipe", starts[-1], "/rounds", unit="rounds"),
         run.chain.worked_out("rounds finished", len(run.receipts), "its lines, one a round", unit="rounds"),
         *(events.line("seeded for a test", number, "/insecure") for number in starts[-1:]),
@@ -37,7 +37,7 @@ def run_section(run: RunEvidence) -> Section:
         )
     for number in run.event_lines(*_ENDINGS)[-1:]:
         figures.append(events.line("last end of the run", number, "/event"))
-        figures.append(events.line("at", number, "/time", unit="seconds since 1970, UTC"))
+        figures.append(events.line("at", number, "/time", unit=MOMENT))
     for number in run.event_lines("run_finished")[-1:]:
         figures.append(events.line("SHA-256 of the adapter's weights, as the run ended", number, "/adapter_sha256"))
         figures.append(events.line("rounds that it was trained", number, "/kept_round", unit="rounds"))
@@ -189,7 +189,10 @@ def measured_section(run: RunEvidence) -> Section:
     figures: list[Figure] = []
     starts = run.event_lines("run_started")
     if run.state.is_private:
-        noise = "carries Gaussian noise at each site, charged to the held-out records; see below for its size"
+        noise = (
+            f"Gaussian, added at each site and charged to its held-out {run.recipe.data.unit}s, each counted as no "
+            "more than the range under the privacy promise; its size stands below"
+        )
         figures.append(
             events.line(
                 f"standard deviation of that noise, times a site's held-out {run.recipe.data.unit}s",
