@@ -12,6 +12,8 @@ import yaml
 from sealora_client.check.site_times import site_times
 from sealora_client.data.load import examples_of, load_data, read_records_of
 from sealora_client.data.record import Record
+from sealora_client.dossier.part import HandedIn, write_part
+from sealora_client.dossier.run_at_site import runs_of
 from sealora_client.model.adapted import AdaptedModel, adapted_model
 from sealora_client.model.fetch import locate_base
 from sealora_client.model.generate import complete
@@ -153,6 +155,22 @@ class SimulatedSites:
         """What a run promises a record (person) that two of the simulated sites hold; None without privacy."""
         promised = at_several_sites(recipe, len(recipe.sites.simulated), 2)
         return None if promised is None else promised.epsilon
+
+    @staticmethod
+    def dossier_part(directory: Path, run: str, out: Path, audit: Path | None) -> bool:
+        """Writes the part of a dossier that the site in `directory` signs, with its exact figures.
+
+        Returns:
+            Whether the site knows of the run; if not, nothing was written.
+
+        Raises:
+            PolicyError: the run is not known there, or the audit is of another site or recipe.
+            StorageError: a file of the site's is damaged, or `out` cannot be written.
+        """
+        if run not in runs_of(directory, Identity.load(directory.name, directory / "identity.pem")):
+            return False
+        write_part(directory, run, out, HandedIn(audit=audit))
+        return True
 
     @staticmethod
     def completions(

@@ -20,6 +20,7 @@ import typer
 from sealora_client.cli.budget import budget_cli
 from sealora_client.cli.check import check
 from sealora_client.cli.data import data_cli
+from sealora_client.cli.dossier import dossier
 from sealora_client.cli.enrol import init
 from sealora_client.cli.join import join
 from sealora_client.cli.pin import pin
@@ -56,6 +57,7 @@ cli.command()(status)
 cli.command()(rotate)
 cli.command()(backup)
 cli.command()(restore)
+cli.command()(dossier)
 
 Base = Annotated[str, typer.Argument(help="smollm2-135m-instruct, a Hugging Face id, or a local directory.")]
 

@@ -55,7 +55,16 @@ def agreed_hash(recipe: BaseModel) -> str:
     Raises:
         ValueError: a value is NaN or infinite.
     """
-    return digest(canonical_json(_agreed(recipe, recipe.model_dump(mode="json"))))
+    return digest(agreed_bytes(recipe))
+
+
+def agreed_bytes(recipe: BaseModel) -> bytes:
+    """What is hashed: canonical JSON of what the parties agree on, for whoever wants to see it.
+
+    Raises:
+        ValueError: a value is NaN or infinite.
+    """
+    return canonical_json(_agreed(recipe, recipe.model_dump(mode="json")))
 
 
 def _agreed(value: object, dumped: JsonValue) -> JsonValue:

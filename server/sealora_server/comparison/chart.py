@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from sealora_common.records.heldout_figure import HeldoutFigure
+from sealora_common.show.chart import Chart, Line, Mark, Scale
 from sealora_server.comparison.arms import ArmKind
 from sealora_server.comparison.comparison import ArmFigures, Comparison
 from sealora_server.comparison.figure_text import figure_text, range_text
-from sealora_server.view.chart import Chart, Line, Mark, Scale
 
 STYLES: Final[Mapping[ArmKind, str]] = {
     "base": "site-7",

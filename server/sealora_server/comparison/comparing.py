@@ -13,6 +13,7 @@ from sealora_common.errors import RecipeError
 from sealora_common.recipe import Recipe
 from sealora_common.records.heldout_figure import HeldoutFigure
 from sealora_common.round.groups import require_dealable
+from sealora_common.show.quantities import count_text, time_text
 from sealora_common.storage.durable import write_atomically
 from sealora_server.comparison.arms import Arm, arms_of
 from sealora_server.comparison.comparison import Comparison
@@ -22,7 +23,6 @@ from sealora_server.comparison.outcome import Outcome, Outcomes, SiteOutcome, su
 from sealora_server.comparison.report import render_comparison
 from sealora_server.comparison.unsealed_run import run_unsealed
 from sealora_server.simulation.sites import UnsealedSitesLike, simulated_sites
-from sealora_server.view.quantities import count_text, time_text
 
 ALL_ALONE = "alone"
 """What `--only` calls the arms of all sites alone."""

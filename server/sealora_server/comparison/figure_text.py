@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sealora_common.records.heldout_figure import HeldoutFigure
-from sealora_server.view.quantities import MISSING
+from sealora_common.show.quantities import MISSING
 
 
 def figure_text(heldout: HeldoutFigure, value: float | None) -> str:

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sealora_common.show.quantities import MISSING, count_text, target_text, time_text
 from sealora_server.comparison.comparing import JSON, PAGE
 from sealora_server.comparison.comparison import ArmFigures, Comparison
 from sealora_server.comparison.figure_text import figure_text, range_text, spread_text
-from sealora_server.view.quantities import MISSING, count_text, target_text, time_text
 
 
 def print_comparison(found: Comparison, directory: Path, console: Console) -> None:

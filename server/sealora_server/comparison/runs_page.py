@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sealora_common.show.quantities import MISSING, bytes_text, epsilon_text, target_text, time_text
 from sealora_server.comparison.figure_text import figure_text, spread_text
 from sealora_server.comparison.runs import ComparedRun, RunsComparison
-from sealora_server.view.quantities import MISSING, bytes_text, epsilon_text, target_text, time_text
 
 _LONGEST_VALUE = 60
 

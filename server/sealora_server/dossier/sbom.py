@@ -1,0 +1,62 @@
+"""What was installed where the dossier was written, as CycloneDX 1.6 in JSON (ECMA-424).
+
+By hand, as it is a list: the library that writes such lists is no part of an installation. A test holds it to the
+library's schema.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib.metadata import Distribution, distributions
+from urllib.parse import quote
+
+from sealora_common import __version__
+
+
+def sbom(created: str, serial: str) -> bytes:
+    """The installed distributions.
+
+    Args:
+        created: when the dossier was written, UTC, ISO 8601.
+        serial: a UUID of its own.
+    """
+    found = {_name(each): each for each in distributions() if each.metadata["Name"]}
+    document = {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "serialNumber": f"urn:uuid:{serial}",
+        "version": 1,
+        "metadata": {
+            "timestamp": created,
+            "component": {
+                "type": "application",
+                "bom-ref": "sealora",
+                "name": "sealora",
+                "version": __version__,
+                "purl": f"pkg:pypi/sealora@{__version__}",
+            },
+        },
+        "components": [_component(name, found[name]) for name in sorted(found) if name != "sealora"],
+    }
+    return json.dumps(document, indent=2).encode() + b"\n"
+
+
+def _name(distribution: Distribution) -> str:
+    """As the registry compares names."""
+    return re.sub(r"[-_.]+", "-", str(distribution.metadata["Name"])).lower()
+
+
+def _component(name: str, distribution: Distribution) -> dict[str, object]:
+    purl = f"pkg:pypi/{name}@{quote(distribution.version, safe='')}"
+    component: dict[str, object] = {
+        "type": "library",
+        "bom-ref": purl,
+        "name": name,
+        "version": distribution.version,
+        "purl": purl,
+    }
+    stated = distribution.metadata.get("License-Expression")
+    if stated:
+        component["licenses"] = [{"expression": str(stated)}]
+    return component

@@ -1,0 +1,106 @@
+"""A run's dossier as a directory that the server signs."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+from sealora_common import __version__
+from sealora_common.dossier.directory import now, require_new, write_signed
+from sealora_common.dossier.manifest import Manifest
+from sealora_common.dossier.server_part import DOSSIER, DOSSIER_PAGE, MODEL_CARD, SBOM, Dossier
+from sealora_common.errors import PolicyError
+from sealora_common.identity import key_fingerprint, key_from_text
+from sealora_server.dossier.demands.answers import answered, what_it_has
+from sealora_server.dossier.judgement import judged
+from sealora_server.dossier.limits import limits_section
+from sealora_server.dossier.model_card import model_card
+from sealora_server.dossier.page import dossier_page
+from sealora_server.dossier.run_evidence import RunEvidence
+from sealora_server.dossier.sbom import sbom
+from sealora_server.dossier.sections import (
+    data_section,
+    measured_section,
+    method_section,
+    model_section,
+    privacy_section,
+    receipts_section,
+    run_section,
+    trouble_section,
+)
+from sealora_server.dossier.site_parts import attached, read_parts, simulated_parts
+
+_SPDX = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}")
+
+
+def write_dossier(
+    directory: Path,
+    out: Path,
+    *,
+    parts: Sequence[Path] = (),
+    audits: Sequence[Path] = (),
+    licence: str | None = None,
+) -> tuple[Dossier, Manifest]:
+    """Writes the dossier of the run in `directory` to `out`.
+
+    Args:
+        directory: of the run.
+        out: a directory, new or empty.
+        parts: directories that sites wrote; those of a simulation's sites are made beside them.
+        audits: `audit.json` files of a simulation's sites.
+        licence: of the base model, a SPDX identifier; None if it is not known.
+
+    Raises:
+        StorageError: there is no run, one of its files is damaged, or `out` holds something or cannot be written.
+        PolicyError: a part or an audit is of another run, site or recipe, or was changed.
+    """
+    require_new(out)
+    if licence is not None and not _SPDX.fullmatch(licence):
+        raise PolicyError(f"--base-licence: {licence!r} is no SPDX identifier: give one, as apache-2.0")
+    run = RunEvidence.read(directory)
+    given = read_parts(run, parts)
+    made = {} if given and not audits else simulated_parts(run, audits, out.with_name(f".{out.name}.parts"))
+    by_site = {**made, **given}
+    shown = attached(run, by_site)
+    dossier = Dossier(
+        clearance=judged(run, shown, licence),
+        name=run.recipe.name,
+        run=run.run_id,
+        recipe_hash=run.recipe.hash,
+        created=now(),
+        release=__version__,
+        sections=(
+            run_section(run),
+            data_section(run),
+            model_section(run, licence),
+            method_section(run),
+            privacy_section(run),
+            receipts_section(run),
+            measured_section(run),
+            trouble_section(run),
+            limits_section(),
+        ),
+        frameworks=answered(what_it_has(run, shown, licence)),
+        parts=shown,
+    )
+    coordinator = key_fingerprint(key_from_text(run.roster.coordinator))
+    content = {
+        DOSSIER: dossier.model_dump_json(indent=2).encode() + b"\n",
+        DOSSIER_PAGE: dossier_page(dossier, run.identity.fingerprint, coordinator).encode(),
+        MODEL_CARD: model_card(dossier, run.recipe.model.base, licence),
+        SBOM: sbom(dossier.created, str(uuid.uuid4())),
+        **run.evidence.files,
+    }
+    manifest = write_signed(
+        out,
+        content,
+        run.identity,
+        kind="server",
+        name=run.recipe.name,
+        run=run.run_id,
+        recipe_hash=run.recipe.hash,
+        parts=by_site,
+    )
+    return dossier, manifest
