@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
+from sealora_common.show import quantities
+from sealora_common.show.pages import page_templates
 from sealora_server.comparison import figure_text
 from sealora_server.comparison.chart import STYLES, forest_plot
 from sealora_server.comparison.comparison import Comparison
-from sealora_server.view import quantities
 
 _QUANTITIES = ("count_text", "time_text", "target_text")
 _FIGURES = ("figure_text", "difference_text", "reach_text", "spread_text", "range_text", "share_of_way_text")
@@ -20,13 +19,7 @@ def render_comparison(comparison: Comparison, recipe_text: str) -> str:
         comparison: what it tells.
         recipe_text: the recipe as YAML.
     """
-    pages = Environment(
-        loader=PackageLoader("sealora_server.view", "templates"),
-        autoescape=True,  # names of sites and recipes are text others wrote
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    pages = page_templates("sealora_server.view")
     pages.globals.update({name: getattr(quantities, name) for name in _QUANTITIES})
     pages.globals.update({name: getattr(figure_text, name) for name in _FIGURES})
     return pages.get_template("comparison.html.j2").render(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-
 from sealora_common.dossier.server_part import Dossier
 from sealora_common.dossier.writing import figure_text
+from sealora_common.show.pages import page_templates
 
 
 def dossier_page(dossier: Dossier, fingerprint: str, coordinator: str) -> str:
@@ -16,16 +15,7 @@ def dossier_page(dossier: Dossier, fingerprint: str, coordinator: str) -> str:
         fingerprint: of the server's key, which signs it.
         coordinator: the fingerprint of the key that signs the roster.
     """
-    # Autoescape: names, reasons and paths are text that others wrote.
-    pages = Environment(
-        loader=ChoiceLoader(
-            [PackageLoader("sealora_server.dossier", "templates"), PackageLoader("sealora_server.view", "templates")]
-        ),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    pages = page_templates("sealora_server.dossier")
     pages.globals["figure_text"] = figure_text
     titles = {section.identifier: section.title for section in dossier.sections}
     titles |= {"parts": "The sites' parts", "sbom": "What was installed (sbom.cdx.json)"}

@@ -56,7 +56,7 @@ def _component(name: str, distribution: Distribution) -> dict[str, object]:
         "version": distribution.version,
         "purl": purl,
     }
-    stated = distribution.metadata.get("License-Expression")
-    if stated:
+    if "License-Expression" in distribution.metadata:
+        stated = distribution.metadata["License-Expression"]
         component["licenses"] = [{"expression": str(stated)}]
     return component
