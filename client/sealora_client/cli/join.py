@@ -110,7 +110,7 @@ def _go_on(
     fingerprint: str | None,
     accepted: list[str],
 ) -> None:
-    from sealora_client.joining.in_place import agree_to, has_agreed
+    from sealora_client.joining.in_place import agree_to, agreed_recipe
     from sealora_client.joining.steps import complete, require_accepted, require_fingerprint, require_same_site
     from sealora_common.identity.card import SiteCard
 
@@ -122,7 +122,7 @@ def _go_on(
     if fingerprint is not None:
         require_fingerprint(opened, fingerprint)
     require_accepted(opened, source, directory, accepted)
-    if not has_agreed(directory) or accepted:
+    if agreed_recipe(directory) is None or accepted:
         _show_agreed(opened, directory, config)
     if opened.roster is None:
         agree_to(directory, opened)

@@ -7,39 +7,35 @@ from pathlib import Path
 from sealora_common.config import CONFIGURATION, LINE, read_file
 from sealora_common.errors import PolicyError, UnreadableError
 from sealora_common.invitation import Invitation
+from sealora_common.recipe import Recipe, load_recipe
 from sealora_common.roster import Roster
 from sealora_common.storage.durable import write_atomically
 from sealora_common.storage.own_files import PUBLIC_FILE
 
-AGREED = "invitation.json"
-"""The invitation that the site began with, in its directory: what its person agreed to."""
+AGREED = "agreed-recipe.yaml"
+"""The recipe that the site's person agreed to, in its directory until all is in place."""
 _RECIPE, _ROSTER, _CA = "recipe.yaml", "roster.json", "ca.pem"
 
 
-def agreed_invitation(directory: Path) -> Invitation | None:
-    """The invitation that the site began with; None if it began otherwise.
+def agreed_recipe(directory: Path) -> Recipe | None:
+    """The recipe in place, or else the one that the site's person agreed to; None if there is neither.
 
     Raises:
-        PolicyError: the file was damaged.
+        RecipeError: the file was damaged.
     """
-    path = directory / AGREED
-    return Invitation.load(path) if path.exists() else None
+    found = (directory / name for name in (_RECIPE, AGREED) if (directory / name).exists())
+    return next(map(load_recipe, found), None)
 
 
 def agree_to(directory: Path, invitation: Invitation) -> None:
-    """Notes what the site's person agreed to, unless that is what the note says.
+    """Notes what the site's person agreed to.
 
     Raises:
         StorageError: it could not be written.
     """
-    path = directory / AGREED
-    if not path.exists() or agreed_invitation(directory) != invitation:
-        invitation.save(path)
-
-
-def has_agreed(directory: Path) -> bool:
-    """Whether the site has agreed to a recipe before."""
-    return (directory / AGREED).exists() or (directory / _RECIPE).exists()
+    content = invitation.recipe.encode()
+    if _content_of(directory / AGREED) != content:
+        write_atomically(directory / AGREED, content)
 
 
 def put_in_place(directory: Path, invitation: Invitation, roster: Roster) -> None:
@@ -54,6 +50,7 @@ def put_in_place(directory: Path, invitation: Invitation, roster: Roster) -> Non
         if _content_of(directory / name) != content:
             write_atomically(directory / name, content, mode=PUBLIC_FILE if name == _CA else 0o600)
     roster.save(directory / _ROSTER)
+    (directory / AGREED).unlink(missing_ok=True)
 
 
 def is_in_place(directory: Path, invitation: Invitation, roster: Roster) -> bool:

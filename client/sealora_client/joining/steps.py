@@ -19,7 +19,7 @@ from sealora_client.data.load import read_records_of
 from sealora_client.fleet.node_key import load_node_key, public_half
 from sealora_client.joining.agreement import differences
 from sealora_client.joining.fitting_policy import FittingPolicy, fitting_policy, refused
-from sealora_client.joining.in_place import agree_to, agreed_invitation, is_in_place, put_in_place
+from sealora_client.joining.in_place import agree_to, agreed_recipe, is_in_place, put_in_place
 from sealora_client.site.config import SiteConfig
 from sealora_client.site.enrolment import IDENTITY, Enrolled, Passphrase, enrol
 from sealora_client.site.policy import SitePolicy
@@ -27,7 +27,6 @@ from sealora_client.site.seen_rosters import check_roster, remember_roster
 from sealora_common.errors import PolicyError
 from sealora_common.identity import Identity
 from sealora_common.invitation import Invitation
-from sealora_common.recipe import Recipe, load_recipe
 from sealora_common.roster import Roster
 
 RECIPE = "recipe"
@@ -187,11 +186,7 @@ def require_same_site(invitation: Invitation, source: Path, directory: Path) -> 
 
 def changed_recipe(invitation: Invitation, directory: Path) -> list[str]:
     """Where the recipe differs from the one in place, or else from the one agreed to; empty if it does not."""
-    agreed: Recipe | None = None
-    if (directory / "recipe.yaml").exists():
-        agreed = load_recipe(directory / "recipe.yaml")
-    elif (began := agreed_invitation(directory)) is not None:
-        agreed = began.parsed_recipe
+    agreed = agreed_recipe(directory)
     if agreed is None or agreed.hash == invitation.recipe_hash:
         return []
     return differences(agreed, invitation.parsed_recipe)

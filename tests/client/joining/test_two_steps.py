@@ -27,7 +27,7 @@ def test_the_first_step_makes_a_card_and_says_what_is_agreed_to_and_what_to_do_n
     said = joining.begin("berlin")
     directory = joining.directory("berlin")
     assert sorted(contents(directory)) == [
-        "berlin.card.json", "identity.pem", "invitation.json", "node.key", "policy.yaml", "site.yaml",
+        "agreed-recipe.yaml", "berlin.card.json", "identity.pem", "node.key", "policy.yaml", "site.yaml",
     ]  # fmt: skip
     card = SiteCard.load(directory / "berlin.card.json")
     card_file = directory / "berlin.card.json"
