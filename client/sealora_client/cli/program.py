@@ -31,6 +31,9 @@ from sealora_client.cli.rotate import rotate
 from sealora_client.cli.run import run
 from sealora_client.cli.status import status
 from sealora_client.cli.upkeep import backup, restore
+from sealora_client.cli.trained.chat import chat
+from sealora_client.cli.trained.export import export
+from sealora_client.cli.trained.report import report
 from sealora_client.demo_data.choice import DemoTask, build_demo
 from sealora_common.errors import SealoraError
 from sealora_common.health.logs import set_up_command_logs
@@ -58,6 +61,9 @@ cli.command()(rotate)
 cli.command()(backup)
 cli.command()(restore)
 cli.command()(dossier)
+cli.command()(report)
+cli.command()(chat)
+cli.command()(export)
 
 Base = Annotated[str, typer.Argument(help="smollm2-135m-instruct, a Hugging Face id, or a local directory.")]
 

@@ -29,6 +29,7 @@ from sealora_common.storage.own_files import keep_to_this_account
 from sealora_server.cli.audit import audit
 from sealora_server.cli.compare import compare
 from sealora_server.cli.dossier import dossier
+from sealora_server.cli.export import export
 from sealora_server.cli.fault import fault
 from sealora_server.cli.invite import invite
 from sealora_server.cli.plan import plan
@@ -50,6 +51,7 @@ cli.command()(compare)
 cli.command()(audit)
 cli.command()(fault)
 cli.command()(dossier)
+cli.command()(export)
 
 
 @cli.callback()
