@@ -107,5 +107,5 @@ def test_a_server_is_put_back_in_the_midst_of_a_round_and_its_run_goes_on(federa
             check=False,
         )
         assert checked.returncode == 0, checked.stdout
-        assert "pass reach        localhost:" in checked.stdout
-        assert "pass sites        all 3 are connected" in checked.stdout
+        assert "pass  reach        localhost:" in checked.stdout
+        assert "pass  sites        all 3 are connected" in checked.stdout
