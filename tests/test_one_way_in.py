@@ -38,6 +38,7 @@ INPUTS = {
 }
 OUTPUTS = {
     "server/sealora_server/cli/roster.py: prompt": "its own word",
+    "server/sealora_server/cli/run_life.py: prompt": "its own word",
     "client/sealora_client/cli/passphrase.py: prompt": "its own word",
     "client/sealora_client/cli/join.py: prompt": "its own words",
 }

@@ -36,6 +36,7 @@ ALLOWED = {
     ("common/sealora_common/storage/durable.py", "fchmod"): "of that file, before anything is in it",
     ("common/sealora_common/storage/durable.py", "os.replace"): "to its final name, in the same directory",
     ("common/sealora_common/storage/durable.py", "io.FileIO"): "over a descriptor of `open_own`",
+    ("common/sealora_common/storage/new_file.py", "fchmod"): "of a file that `open_own` made, before it has its name",
     ("server/sealora_server/deployment/processes/sockets.py", "umask"): "a Unix socket has its mode from it alone",
     ("server/sealora_server/deployment/log_file.py", "RotatingFileHandler"): "opens its files by `open_to_append`",
     ("server/sealora_server/simulation/simulate.py", "FileHandler"): "opens its file by `open_to_append`",

@@ -30,10 +30,10 @@ from sealora_client.cli.roster import roster_cli
 from sealora_client.cli.rotate import rotate
 from sealora_client.cli.run import run
 from sealora_client.cli.status import status
-from sealora_client.cli.upkeep import backup, restore
 from sealora_client.cli.trained.chat import chat
 from sealora_client.cli.trained.export import export
 from sealora_client.cli.trained.report import report
+from sealora_client.cli.upkeep import backup, restore
 from sealora_client.demo_data.choice import DemoTask, build_demo
 from sealora_common.errors import SealoraError
 from sealora_common.health.logs import set_up_command_logs

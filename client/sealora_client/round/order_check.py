@@ -15,7 +15,7 @@ from sealora_common.recipe import Recipe
 from sealora_common.round.clip_norm import is_allowed
 from sealora_common.round.clip_range import is_allowed_range
 from sealora_common.round.groups import may_regroup
-from sealora_common.round.order import RoundOrder, most_attempts, vector_digest
+from sealora_common.round.order import RoundOrder, most_attempts, of_another_release, vector_digest
 
 
 def check_order(
@@ -40,9 +40,7 @@ def check_order(
     recipe = site.recipe
     _check_time(site, datetime.now(UTC) if at is None else at)
     if order.release != __version__:
-        raise OrderRefusedError(
-            f"the order is of Sealora {order.release}, this site runs {__version__}: install the same version at both"
-        )
+        raise of_another_release(order.release)
     if order.recipe_hash != recipe.hash:
         raise OrderRefusedError(
             f"the order is for recipe {order.recipe_hash[:12]}, this site agreed to {recipe.hash[:12]} "

@@ -6,8 +6,9 @@ differ by more than the survivors in them, and each would cost privacy. So what 
 is protected by the seal alone is never kept: a sum of `distributed` carries a share of the noise only, and without
 privacy there is none.
 
-One file a run: `outbox/<run>`, a line of JSON and the bytes of the delta. The next round's takes its place. That a
-vector has left is an empty file beside it, made once and never rewritten.
+One file a run: `outbox/<run>`, a line of JSON and the bytes of the delta. The next round's takes its place, and of many
+runs the oldest one's is deleted. That a vector has left is an empty file beside it, made once and never rewritten nor
+deleted: without the other, the site sits a repeat of that round out.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from sealora_common.round.order import Purpose, RoundOrder
 from sealora_common.storage.durable import create_once, write_atomically
 
 _RUNS_KEPT = 8
-"""Runs of which nothing has left and whose last round is kept. A server that invents runs fills no disk, and does not
-have a site forget what it has sent: a run of which something left is kept."""
+"""Runs whose last round is kept: so many of which something has left, and as many of which nothing has. A server that
+invents runs fills no disk, and does not have a site forget what it has sent: nothing leaves of those."""
 _FLOAT32 = np.dtype("<f4")
 
 
@@ -89,7 +90,6 @@ class Kept:
         values: float32, shape (P,), the noised delta; None where only the seal protects it.
         charge: what paid for `values`; None if nothing did.
         unclipped: noisy share of unclipped gradients; covered by the same charge.
-        sent: whether a vector of this round has left the site.
     """
 
     purpose: Purpose
@@ -103,7 +103,6 @@ class Kept:
     values: NDArray[np.float32] | None = None
     charge: ChargeReference | None = None
     unclipped: float = 0.0
-    sent: bool = False
 
     def require_of(self, order: RoundOrder) -> None:
         """Refuses an order for the same round that asks for something else.
@@ -176,7 +175,6 @@ class Outbox:
             values=np.frombuffer(body, dtype=_FLOAT32).astype(np.float32) if head.values else None,
             charge=head.charge,
             unclipped=head.unclipped,
-            sent=self._mark(order).exists(),
         )
 
     def keep(self, kept: Kept) -> None:
@@ -210,15 +208,21 @@ class Outbox:
         """
         return create_once(self._mark(order))
 
+    def was_sent(self, order: RoundOrder) -> bool:
+        """Whether a vector of the order's round has left, or was about to."""
+        return self._mark(order).exists()
+
     def _mark(self, order: RoundOrder) -> Path:
         return self._directory / f"{self._file.name}.{order.purpose}-{order.round_number}.sent"
 
     def _forget_oldest(self) -> None:
         files = [path for path in self._directory.iterdir() if not path.name.startswith(".")]
         sent = {path.name.partition(".")[0] for path in files if path.suffix == ".sent"}
-        unsent = [path for path in files if path.suffix != ".sent" and path.name not in sent and path != self._file]
-        for path in sorted(unsent, key=lambda path: path.stat().st_mtime_ns)[: 1 - _RUNS_KEPT]:
-            path.unlink(missing_ok=True)
+        others = [path for path in files if path.suffix != ".sent" and path != self._file]
+        for left in (True, False):
+            of_kind = [path for path in others if (path.name in sent) == left]
+            for path in sorted(of_kind, key=lambda path: path.stat().st_mtime_ns)[: 1 - _RUNS_KEPT]:
+                path.unlink(missing_ok=True)
 
     def _damaged(self) -> StorageError:
         return StorageError(

@@ -68,11 +68,9 @@ class RoundWork:
         kept = outbox.find(order)
         if kept is not None:
             kept.require_of(order)
-            if mechanism_of(recipe).repeat == "refused" and kept.sent:
-                raise second_vector(order)
-            kept = self._without_what_is_void(kept)
-        else:
-            kept = self._nothing_yet()
+        if mechanism_of(recipe).repeat == "refused" and outbox.was_sent(order):
+            raise second_vector(order)
+        kept = self._without_what_is_void(kept) if kept is not None else self._nothing_yet()
         self.figures = kept.figures
         model = site.model()
         values: NDArray[np.float32] | NDArray[np.int64] | None = kept.values

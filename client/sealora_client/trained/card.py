@@ -15,7 +15,7 @@ from sealora_client.trained.trained_adapter import TrainedAdapter
 from sealora_common import __version__
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.records.heldout_figure import HeldoutFigure
-from sealora_common.show.quantities import count_text, loss_text, noise_text, target_text
+from sealora_common.show.quantities import count_text, target_text
 from sealora_common.show.safe_text import safe_text
 
 
@@ -137,18 +137,18 @@ def _ran(subject: CardSubject) -> list[tuple[str, str]]:
         rows.append(("began with", f"the adapter `{recipe.continue_from}` of an earlier run"))
     if told.after is not None:
         figure = HeldoutFigure.of(recipe)
-        rows.append((f"{figure.name} ({figure.unit}, {figure.better} is better)", _figures(subject)))
+        rows.append((f"{figure.name} ({figure.unit}, {figure.better} is better)", _figures(subject, figure)))
     return rows
 
 
-def _figures(subject: CardSubject) -> str:
+def _figures(subject: CardSubject, figure: HeldoutFigure) -> str:
     told = subject.trained.told
-    from_to = f"{loss_text(told.before)} before, {loss_text(told.after)} after"
+    from_to = f"{figure.text(told.before)} before, {figure.text(told.after)} after"
     if told.is_exact:
         return f"{from_to}: exact means over the sites of a simulation, which nothing protects"
     if told.noise is None:
         return from_to
-    return f"{from_to}, each with noise of a standard deviation of {noise_text(told.noise)} at least"
+    return f"{from_to}, each with noise of a standard deviation of {figure.noise_text(told.noise)} at least"
 
 
 def _privacy(subject: CardSubject) -> str:

@@ -73,7 +73,7 @@ def back_up_site(directory: Path, file: Path, passphrase: bytes | None) -> SiteB
             content, entries = exported(ledger, identity)
             writer.add(EXPORTED_LEDGER, content, locked=True)
         for path in _own_files(directory, config):
-            if not path.is_relative_to(directory):
+            if not path.is_relative_to(directory) or ".." in path.parts:
                 left_out.append(f"{path}, which lies outside of the site's directory")
             elif path.exists():
                 writer.add(path.relative_to(directory).as_posix(), _content(path), locked=True)

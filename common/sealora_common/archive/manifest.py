@@ -51,7 +51,7 @@ class Manifest(BaseModel):
 
     version: Literal[1] = 1
     kind: ArchiveKind
-    name: Annotated[str, Field(max_length=64)]
+    name: Annotated[str, Field(max_length=255)]
     """Of the run, the site, or the server's first host."""
     release: Annotated[str, Field(max_length=64)]
     """The Sealora that made it."""

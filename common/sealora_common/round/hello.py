@@ -10,6 +10,7 @@ from sealora_common import __version__
 from sealora_common.adapter import AdapterLayout
 from sealora_common.config import LINE, adapted_from_json, from_json
 from sealora_common.errors import FederationError, ModelError, UnreadableError
+from sealora_common.round.release import other_release
 
 Shape = Annotated[list[Annotated[int, Field(ge=1, lt=2**32)]], Field(min_length=1, max_length=2)]
 SentLayout = list[tuple[str, Shape] | tuple[str, Shape, str]]
@@ -54,8 +55,12 @@ class Hello(BaseModel):
         """Reads a site's answer.
 
         Raises:
-            FederationError: it is malformed.
+            FederationError: it is of another release of Sealora, or malformed.
         """
+        if (release := other_release(content, "version")) is not None:
+            raise FederationError(
+                f"it runs Sealora {release}, this server {__version__}: install the same at both (docs/upkeep.md)"
+            )
         try:
             hello = from_json(cls, content if isinstance(content, bytes) else b"")
             _ = hello.adapter_layout

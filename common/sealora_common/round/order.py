@@ -20,6 +20,7 @@ from sealora_common.recipe import Recipe
 from sealora_common.roster import Roster
 from sealora_common.round.clip_range import initial_range
 from sealora_common.round.contribution import ContributionLayout
+from sealora_common.round.release import other_release
 from sealora_common.secagg import RoundTerms, threshold_for
 
 GENESIS = "0" * 64
@@ -105,11 +106,13 @@ class RoundOrder(BaseModel):
         """Reads an order, refusing any but its canonical bytes.
 
         Raises:
-            OrderRefusedError: it is not a well-formed order.
+            OrderRefusedError: it is of another release of Sealora, or not a well-formed order.
         """
         try:
             order = from_json(cls, content, SMALL)
         except UnreadableError as error:
+            if (release := other_release(content, "release")) is not None:
+                raise of_another_release(release) from None
             raise OrderRefusedError(
                 f"the server's order is malformed ({error}): "
                 "the server and this site must run the same version of Sealora"
@@ -208,3 +211,10 @@ def terms_of(order: RoundOrder, recipe: Recipe, roster: Roster, layout: Contribu
 def vector_digest(vector: NDArray[np.float32]) -> str:
     """SHA-256 (hex) of a float32 vector's little-endian bytes."""
     return hashlib.sha256(np.ascontiguousarray(vector, dtype="<f4").tobytes()).hexdigest()
+
+
+def of_another_release(release: str) -> OrderRefusedError:
+    """The refusal of an order of this other release of Sealora."""
+    return OrderRefusedError(
+        f"the order is of Sealora {release}, this site runs {__version__}: install the same version at both"
+    )

@@ -32,6 +32,7 @@ from sealora_server.run.best_round import ToldFigure
 from sealora_server.run.stored.receipts import KeptReceipts
 from sealora_server.run.stored.records import (
     EVALUATION,
+    RECORD,
     RESULT,
     SERVER_KEY,
     EvaluationRecord,
@@ -44,7 +45,6 @@ from sealora_server.run.strategy import State
 _OPTIMIZER = "optimizer.safetensors"
 _RECEIPT = "receipt.json"
 _RECEIPTS = "receipts.jsonl"
-_RECORD = "round.json"
 _START = "start"
 
 
@@ -118,7 +118,7 @@ class RunStore:
     def finished_rounds(self) -> int:
         """How many rounds are finished: the longest unbroken sequence 1, 2, ..."""
         count = 0
-        while (self.round_directory(count + 1) / _RECORD).exists():
+        while (self.round_directory(count + 1) / RECORD).exists():
             count += 1
         return count
 
@@ -128,7 +128,7 @@ class RunStore:
         Raises:
             StorageError: its file is damaged.
         """
-        path = self.round_directory(round_number) / _RECORD
+        path = self.round_directory(round_number) / RECORD
         try:
             return from_json(RoundRecord, read_file(path, LINE.longest))
         except (OSError, UnreadableError):
@@ -189,7 +189,7 @@ class RunStore:
         """
         if round_number > 0:
             directory = self.round_directory(round_number) / "adapter"
-            if not directory.exists() and (directory.parent / _RECORD).exists():
+            if not directory.exists() and (directory.parent / RECORD).exists():
                 raise ModelError(
                     f"{directory}: is not kept any more, see `adapters` in server.yaml: take a later round's, or the "
                     "final one"
@@ -263,7 +263,7 @@ class RunStore:
         if optimizer:
             write_atomically(aside / _OPTIMIZER, save(_contiguous(optimizer)))
         write_atomically(aside / _RECEIPT, receipt.to_line())
-        write_atomically(aside / _RECORD, record.model_dump_json(indent=2).encode())
+        write_atomically(aside / RECORD, record.model_dump_json(indent=2).encode())
         rename_durably(aside, final)
         # Not before: the round counts, and its receipt with it, when its directory is there.
         ReceiptFile(self.directory / _RECEIPTS).append([receipt])

@@ -8,6 +8,7 @@ from pathlib import Path
 from sealora_common.archive.manifest import Manifest
 from sealora_common.archive.read import Archive, opened_archive
 from sealora_common.archive.write import new_archive
+from sealora_common.errors import SealoraError
 from sealora_common.identity import Identity, key_to_text
 from sealora_common.storage.lock import DirectoryLock
 from sealora_server.deployment.errors import DeploymentError
@@ -76,7 +77,7 @@ def unarchive_run(file: Path, directory: Path, signed_by: bytes) -> Manifest:
         signed_by: the public key of the server whose runs this one goes among.
 
     Raises:
-        DeploymentError: it is another server's.
+        DeploymentError: it is another server's, or the same run is there under another name.
         StorageError: the archive was changed or cut short, or the directory cannot be made.
     """
     with opened_archive(file, "run") as archive:
@@ -86,7 +87,12 @@ def unarchive_run(file: Path, directory: Path, signed_by: bytes) -> Manifest:
                 f"{file} was made by the server with the key {archive.manifest.fingerprint}, not by this one: put it "
                 "into a directory of its own with --to"
             )
-        archive.extract(directory, finish=_settle)
+
+        def settle(made: Path) -> None:
+            _require_new(RunStore.open(made), directory.parent)
+            _settle(made)
+
+        archive.extract(directory, finish=settle)
         return archive.manifest
 
 
@@ -106,6 +112,23 @@ def _require_run(archive: Archive) -> None:
     there = {each.path for each in archive.files}
     if missing := [name for name in _NEEDED if name not in there]:
         raise DeploymentError(f"{archive.file}: holds no {missing[0]}, so no run comes of it: take another copy of it")
+
+
+def _require_new(store: RunStore, runs: Path) -> None:
+    """One run is to be there once: twice, both could order its next round."""
+    for other in sorted(runs.glob("*/run.json")):
+        if other.parent.name.startswith("."):
+            continue
+        if _run_id(other.parent) == store.run_id:
+            raise DeploymentError(f"the same run is here as {other.parent.name!r}: delete that one first, or use --to")
+
+
+def _run_id(directory: Path) -> str | None:
+    """Of the run there; None if it is damaged, and so goes nowhere."""
+    try:
+        return RunStore.open(directory).run_id
+    except SealoraError:
+        return None
 
 
 def _settle(directory: Path) -> None:

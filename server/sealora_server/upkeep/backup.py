@@ -104,7 +104,7 @@ def _require_server(manifest: Manifest, file: Path) -> Callable[[Path], None]:
 def _add(writer: ArchiveWriter, server: ServerDirectory, path: Path, *, locked: bool) -> list[str]:
     """Adds one file; a sentence if it lies elsewhere."""
     name = CONFIG if path == server.config_file else None
-    if name is None and not path.is_relative_to(server.path):
+    if name is None and (not path.is_relative_to(server.path) or ".." in path.parts):
         return [f"{path}, which lies outside of the server's directory"]
     try:
         content = read_file(path, SMALL.longest if locked else 2**24)

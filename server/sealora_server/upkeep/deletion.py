@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sealora_common.errors import storage_error
 from sealora_common.storage.durable import rename_durably
+from sealora_common.storage.lock import DirectoryLock
 
 log = logging.getLogger(__name__)
 
@@ -18,13 +19,15 @@ def delete_run(directory: Path) -> None:
     """Deletes the directory of a run, durably: once this has begun there is no such run any more.
 
     Raises:
+        LockedError: somebody is at work on it: copies it, say.
         StorageError: it could not be deleted; nothing is, or what is left is deleted at the next start.
     """
     going = directory.with_name(f".{directory.name}{_DELETED}")
     try:
         if going.exists():
             shutil.rmtree(going)
-        rename_durably(directory, going)
+        with DirectoryLock(directory, "this run"):
+            rename_durably(directory, going)
         shutil.rmtree(going)
     except OSError as error:
         raise storage_error(going, error) from error

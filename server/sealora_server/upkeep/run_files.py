@@ -16,7 +16,7 @@ from sealora_common.archive.write import ArchiveWriter
 from sealora_common.errors import StorageError
 from sealora_common.records.names import EVENTS
 from sealora_server.run.store import RunStore
-from sealora_server.run.stored.records import EVALUATION, RESULT
+from sealora_server.run.stored.records import EVALUATION, RECORD, RESULT
 from sealora_server.upkeep.retention import adapters_held
 
 _OPERATION = "operation.json"
@@ -43,7 +43,10 @@ def add_run(writer: ArchiveWriter, store: RunStore, prefix: str = "") -> int:
         _add_if_there(writer, directory, Path(EVALUATION), prefix)
         rounds = store.finished_rounds
         for number in range(1, rounds + 1):
-            _add_tree(writer, directory, store.round_directory(number).relative_to(directory), prefix)
+            place = store.round_directory(number).relative_to(directory)
+            _add_tree(writer, directory, place, prefix)
+            if f"{prefix}{place.as_posix()}/{RECORD}" not in writer.paths:
+                raise StorageError(f"{directory / place}: went away while the run was copied: run the command again")
         for path in sorted(directory.iterdir()):
             name = path.name
             if name.startswith(".") or name in {_OPERATION, EVENTS, RESULT, EVALUATION, _ADAPTER, _ROUNDS}:
@@ -58,14 +61,16 @@ def _add_tree(writer: ArchiveWriter, directory: Path, path: Path, prefix: str) -
     if whole.is_symlink():
         raise StorageError(f"{whole}: is a symbolic link, through which nothing is copied: put the file in its place")
     if not whole.is_dir():
-        _add_if_there(writer, directory, path, prefix)
+        if not _add_if_there(writer, directory, path, prefix):
+            raise StorageError(f"{whole}: went away while the run was copied: run the same command again")
         return
     for each in sorted(whole.iterdir()):
         if not each.name.startswith("."):
             _add_tree(writer, directory, path / each.name, prefix)
 
 
-def _add_if_there(writer: ArchiveWriter, directory: Path, path: Path, prefix: str) -> None:
+def _add_if_there(writer: ArchiveWriter, directory: Path, path: Path, prefix: str) -> bool:
+    """Adds a file that the run need not have reached yet; whether it was there."""
     try:
         with (directory / path).open("rb") as file:
             found = os.fstat(file.fileno())
@@ -73,8 +78,9 @@ def _add_if_there(writer: ArchiveWriter, directory: Path, path: Path, prefix: st
             if path.name in _GROW:
                 length = _whole_lines(file, length)
             writer.add_file(f"{prefix}{path.as_posix()}", file, length, public=public)
-    except FileNotFoundError:  # replaced by something else meanwhile, or not reached yet
-        return
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _whole_lines(file: io.BufferedReader, length: int) -> int:

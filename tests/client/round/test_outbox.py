@@ -127,24 +127,39 @@ def test_a_round_ordered_again_must_be_the_same_but_for_the_attempt() -> None:
 
 def test_a_vector_is_marked_sent_once_and_that_lasts(tmp_path: Path, outbox: Outbox) -> None:
     assert outbox.mark_sent(order())
-    found = Outbox(tmp_path, RUN).find(order())
-    assert found is not None
-    assert found.sent
+    assert Outbox(tmp_path, RUN).was_sent(order())
+    assert not outbox.was_sent(order(round_number=3))
     assert not outbox.mark_sent(order(attempt=2))
     outbox.keep(KEPT)  # as a round does that began before the mark was made
     assert not outbox.mark_sent(order(attempt=3))
     assert outbox.mark_sent(order(round_number=3))
 
 
-def test_a_run_of_which_something_left_is_never_forgotten(tmp_path: Path, outbox: Outbox) -> None:
+def test_a_server_that_invents_runs_does_not_have_one_forgotten_of_which_something_left(
+    tmp_path: Path, outbox: Outbox
+) -> None:
     outbox.mark_sent(order())
     os.utime(tmp_path / "outbox" / RUN, ns=(0, 0))
     for number in range(30):
         Outbox(tmp_path, f"{number:032x}").keep(KEPT)
     found = Outbox(tmp_path, RUN).find(order())
     assert found is not None
-    assert found.sent
+    assert Outbox(tmp_path, RUN).was_sent(order())
     assert len(list((tmp_path / "outbox").iterdir())) == 2 + 8
+
+
+def test_of_many_runs_that_sent_something_the_latest_deltas_are_kept_and_that_they_were_sent_of_all(
+    tmp_path: Path,
+) -> None:
+    runs = [f"{number:032x}" for number in range(30)]
+    for number, run in enumerate(runs):
+        Outbox(tmp_path, run).keep(KEPT)
+        Outbox(tmp_path, run).mark_sent(order())
+        os.utime(tmp_path / "outbox" / run, ns=(number, number))
+    Outbox(tmp_path, runs[-1]).keep(KEPT)
+    kept = {path.name for path in (tmp_path / "outbox").iterdir() if path.suffix != ".sent"}
+    assert kept == set(runs[-8:])
+    assert all(Outbox(tmp_path, run).was_sent(order()) for run in runs)
 
 
 def test_of_many_runs_the_latest_are_kept_and_the_one_under_way(tmp_path: Path) -> None:

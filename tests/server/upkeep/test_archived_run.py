@@ -8,6 +8,7 @@ import pytest
 from old_server import ROUNDS, files_of, identity_of
 from typer.testing import CliRunner
 
+from sealora_common.archive.write import ArchiveWriter
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import SealoraError, StorageError
 from sealora_common.identity import Identity
@@ -19,6 +20,7 @@ from sealora_server.deployment.log_file import shown_log
 from sealora_server.deployment.runs.submission import Operation
 from sealora_server.run.store import RunStore
 from sealora_server.upkeep.archived_run import archive_run, unarchive_run, verified
+from sealora_server.upkeep.deletion import delete_run
 
 
 def types(*words) -> str:
@@ -47,6 +49,10 @@ def test_a_run_comes_back_as_it_was_tells_its_story_and_proves_who_took_part(ser
 def test_one_that_was_not_finished_waits_for_its_operator(server, tmp_path):
     file = tmp_path / "half.tar"
     assert archive_run(server.runs / "half", file, identity_of(server)).rounds == 1
+    with pytest.raises(DeploymentError, match="the same run is here as 'half': delete that one first"):
+        unarchive_run(file, server.runs / "again", identity_of(server).public_key)
+    assert not (server.runs / "again").exists()
+    shutil.rmtree(server.runs / "half")
     unarchive_run(file, server.runs / "again", identity_of(server).public_key)
     operation = Operation.load(server.runs / "again")
     assert (operation.condition, operation.said) == ("stopped", "it was taken out of an archive: resume it")
@@ -122,3 +128,23 @@ def test_whoever_deletes_a_run_is_told_what_goes_with_it_and_asked_for_its_name(
     assert "receipts, by which anybody can check who took part" in result.output
     assert "evidence against 1 of its sites" in result.output
     assert (server.runs / "done").is_dir()
+
+
+def test_a_run_that_goes_away_while_it_is_put_away_leaves_no_archive_and_is_not_deleted_meanwhile(
+    server, tmp_path, monkeypatch
+):
+    real, taken = ArchiveWriter.add_file, []
+
+    def add_file(writer, path, *arguments, **options):
+        real(writer, path, *arguments, **options)
+        if path.endswith("0002/receipt.json"):
+            with pytest.raises(LockedError, match="is at work on this run already"):
+                delete_run(server.runs / "done")
+            taken.append(path)
+            (server.runs / "done" / "rounds" / "0003" / "round.json").rename(tmp_path / "aside")
+
+    monkeypatch.setattr(ArchiveWriter, "add_file", add_file)
+    with pytest.raises(StorageError, match=r"exists|went away|cannot write"):
+        archive_run(server.runs / "done", tmp_path / "done.tar", identity_of(server))
+    assert taken
+    assert not (tmp_path / "done.tar").exists()

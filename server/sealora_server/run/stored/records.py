@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sealora_server.run.best_round import ToldFigure
 
 EVALUATION: Final = "evaluation.json"
+RECORD: Final = "round.json"
 RESULT: Final = "result.json"
 SERVER_KEY: Final = "server.pem"
 
