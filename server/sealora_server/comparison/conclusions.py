@@ -13,14 +13,14 @@ from sealora_common.records.share_interval import share_interval
 from sealora_server.comparison.arms import WHAT_IT_IS, Arm, ArmKind
 from sealora_server.comparison.comparison import ArmFigures, ComparedSite, Comparison, Margin, ShareOfWay
 from sealora_server.comparison.figure_text import difference_text, figure_text, reach_text, share_of_way_text
-from sealora_server.comparison.outcome import Outcome
+from sealora_server.comparison.outcome import ArmOutcome
 from sealora_server.comparison.uncertainty import difference
 from sealora_server.simulation.sites import UnsealedSitesLike
 from sealora_server.view.quantities import count_text
 
 
 @dataclass(frozen=True)
-class ArmOutcomes:
+class JudgedArm:
     """An arm, and what came of it.
 
     Attributes:
@@ -29,7 +29,7 @@ class ArmOutcomes:
     """
 
     arm: Arm
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[ArmOutcome, ...]
 
     @property
     def figures(self) -> list[float]:
@@ -43,7 +43,7 @@ class ArmOutcomes:
 
 
 def comparison_of(
-    recipe: Recipe, sites: UnsealedSitesLike, seeds: Sequence[int], found: Sequence[ArmOutcomes]
+    recipe: Recipe, sites: UnsealedSitesLike, seeds: Sequence[int], found: Sequence[JudgedArm]
 ) -> Comparison:
     """Sums up what was computed.
 
@@ -76,7 +76,7 @@ def comparison_of(
     )
 
 
-def _figures(found: ArmOutcomes, recipe: Recipe, heldout: HeldoutFigure, sites: UnsealedSitesLike) -> ArmFigures:
+def _figures(found: JudgedArm, recipe: Recipe, heldout: HeldoutFigure, sites: UnsealedSitesLike) -> ArmFigures:
     arm, outcomes, mean = found.arm, found.outcomes, found.mean
     by_site = {name: _mean([each.sites[place].figure for each in outcomes]) for place, name in enumerate(sites.names)}
     promised = arm.kind == "federated" and mechanism_of(recipe).protects
@@ -106,7 +106,7 @@ def _mean(figures: Sequence[float | None]) -> float | None:
     return fmean(numbers) if len(numbers) == len(figures) else None
 
 
-def _margin(heldout: HeldoutFigure, federated: ArmOutcomes | None, alone: Sequence[ArmOutcomes]) -> Margin | None:
+def _margin(heldout: HeldoutFigure, federated: JudgedArm | None, alone: Sequence[JudgedArm]) -> Margin | None:
     sign = 1.0 if heldout.better == "higher" else -1.0
     ranked = [(sign * each.mean, each) for each in alone if each.mean is not None]
     if federated is None or federated.mean is None or not ranked:
@@ -136,7 +136,7 @@ def _margin(heldout: HeldoutFigure, federated: ArmOutcomes | None, alone: Sequen
     )
 
 
-def _share_of_way(heldout: HeldoutFigure, found: Mapping[ArmKind, ArmOutcomes]) -> ShareOfWay | None:
+def _share_of_way(heldout: HeldoutFigure, found: Mapping[ArmKind, JudgedArm]) -> ShareOfWay | None:
     base, federated, pooled = (found.get(kind) for kind in ("base", "federated", "pooled"))
     if base is None or federated is None or pooled is None or federated.mean is None or pooled.mean is None:
         return None
@@ -164,7 +164,7 @@ def _share_of_way(heldout: HeldoutFigure, found: Mapping[ArmKind, ArmOutcomes]) 
     )
 
 
-def _notes(recipe: Recipe, sites: UnsealedSitesLike, seeds: Sequence[int], found: Sequence[ArmOutcomes]) -> list[str]:
+def _notes(recipe: Recipe, sites: UnsealedSitesLike, seeds: Sequence[int], found: Sequence[JudgedArm]) -> list[str]:
     """What a reader should know of these figures beside what they are."""
     notes, federated = list[str](), recipe.expected_epochs * sum(sites.units((name,)) for name in sites.names)
     if len(seeds) == 1:

@@ -36,7 +36,7 @@ class SiteOutcome(WrittenRecord):
         return cls(site=found.site, figure=found.mean, by_unit=tuple(found.by_unit.tolist()))
 
 
-class Outcome(WrittenRecord):
+class ArmOutcome(WrittenRecord):
     """One arm under one seed."""
 
     subject: str
@@ -63,7 +63,7 @@ def subject_of(recipe: Recipe, sites: UnsealedSitesLike) -> str:
     return digest(canonical_json([__version__, recipe.hash, sites.digest]))
 
 
-class Outcomes:
+class OutcomeStore:
     """Those that are in a comparison's directory.
 
     Args:
@@ -75,7 +75,7 @@ class Outcomes:
         self._directory = directory
         self.subject = subject
 
-    def find(self, arm: str, seed: int) -> Outcome | None:
+    def find(self, arm: str, seed: int) -> ArmOutcome | None:
         """What was computed of this arm and seed; None if nothing was.
 
         Raises:
@@ -83,7 +83,7 @@ class Outcomes:
         """
         path = self._path(arm, seed)
         try:
-            found = from_json(Outcome, read_file(path, LARGE.longest), LARGE)
+            found = from_json(ArmOutcome, read_file(path, LARGE.longest), LARGE)
         except FileNotFoundError:
             return None
         except (OSError, UnreadableError) as error:
@@ -97,7 +97,7 @@ class Outcomes:
             )
         return found
 
-    def keep(self, outcome: Outcome) -> None:
+    def keep(self, outcome: ArmOutcome) -> None:
         """Writes it down, whole or not at all.
 
         Raises:

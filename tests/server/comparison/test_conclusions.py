@@ -12,19 +12,19 @@ from linear_sites import HELDOUT, UNITS, LinearSites, recipe_of
 from sealora_common.recipe import Recipe
 from sealora_common.records.heldout_figure import HeldoutFigure
 from sealora_server.comparison.arms import arms_of
-from sealora_server.comparison.conclusions import ArmOutcomes, comparison_of
-from sealora_server.comparison.outcome import Outcome, SiteOutcome
+from sealora_server.comparison.conclusions import JudgedArm, comparison_of
+from sealora_server.comparison.outcome import ArmOutcome, SiteOutcome
 from sealora_server.comparison.uncertainty import difference
 
 
-def outcome(arm: str, seed: int, figures: list[float | None], values: list[list[float]] | None = None) -> Outcome:
+def outcome(arm: str, seed: int, figures: list[float | None], values: list[list[float]] | None = None) -> ArmOutcome:
     """Of sites a, b and c; every record has its site's figure unless values are given."""
     values = values or [[figure or 0.0] * count for figure, count in zip(figures, HELDOUT.values(), strict=True)]
     sites = tuple(
         SiteOutcome(site=name, figure=figure, by_unit=tuple(own))
         for name, figure, own in zip(HELDOUT, figures, values, strict=True)
     )
-    return Outcome(subject="s", arm=arm, seed=seed, rounds=3, kept_round=3, norms=(), seconds=1.0, sites=sites)
+    return ArmOutcome(subject="s", arm=arm, seed=seed, rounds=3, kept_round=3, norms=(), seconds=1.0, sites=sites)
 
 
 def compared(recipe: Recipe, seeds: int = 1, sites: LinearSites | None = None, **figures: list[float | None] | float):
@@ -36,7 +36,7 @@ def compared(recipe: Recipe, seeds: int = 1, sites: LinearSites | None = None, *
             continue
         count = seeds if arm.is_seeded else 1
         told = own if isinstance(own, list) else [own] * count
-        found.append(ArmOutcomes(arm, tuple(outcome(arm.key, n, [figure] * 3) for n, figure in enumerate(told))))
+        found.append(JudgedArm(arm, tuple(outcome(arm.key, n, [figure] * 3) for n, figure in enumerate(told))))
     return comparison_of(recipe, sites or LinearSites(), range(seeds), found)
 
 
