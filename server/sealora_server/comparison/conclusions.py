@@ -70,7 +70,8 @@ def comparison_of(
         ),
         seeds=tuple(seeds),
         arms=tuple(_figures(each, recipe, heldout, sites) for each in found),
-        margin=_margin(heldout, by_kind.get("federated"), alone),
+        # Of some of the sites, the best is not the best site.
+        margin=_margin(heldout, by_kind.get("federated"), alone) if len(alone) == len(sites.names) else None,
         share_of_way=_share_of_way(heldout, by_kind),
         notes=tuple(_notes(recipe, sites, seeds, found)),
     )

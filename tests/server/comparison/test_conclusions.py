@@ -159,6 +159,7 @@ def test_there_is_no_way_where_pooled_records_are_no_better_than_the_base_model(
 def test_arms_that_were_left_out_leave_out_what_follows_from_them():
     found = compared(recipe_of(), 1, federated=2.0, pooled=1.0)
     assert (found.margin, found.share_of_way) == (None, None)
+    assert compared(recipe_of(), 1, federated=2.0, alone_a=3.0, alone_c=2.5).margin is None
 
 
 def test_an_arm_that_diverged_has_no_figure_and_is_told():
