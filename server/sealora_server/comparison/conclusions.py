@@ -16,7 +16,7 @@ from sealora_server.comparison.figure_text import difference_text, figure_text, 
 from sealora_server.comparison.outcome import ArmOutcome
 from sealora_server.comparison.uncertainty import difference
 from sealora_server.simulation.sites import UnsealedSitesLike
-from sealora_server.view.quantities import count_text
+from sealora_server.view.quantities import count_text, names_text
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def comparison_of(
         # Of some of the sites, the best is not the best site.
         margin=_margin(heldout, by_kind.get("federated"), alone) if len(alone) == len(sites.names) else None,
         share_of_way=_share_of_way(heldout, by_kind),
-        notes=tuple(_notes(recipe, sites, seeds, found)),
+        notes=tuple(filter(None, (*_notes(recipe, sites, seeds, found), _held_back(heldout, by_kind)))),
     )
 
 
@@ -143,8 +143,7 @@ def _share_of_way(heldout: HeldoutFigure, found: Mapping[ArmKind, JudgedArm]) ->
         return None
     if base.mean is None:
         return None
-    way = difference(pooled.outcomes, base.outcomes)
-    if not way.is_told_apart or (way.value > 0) != (heldout.better == "higher"):
+    if not _is_better(heldout, pooled, base):
         return ShareOfWay(
             share=None,
             spread=None,
@@ -152,9 +151,9 @@ def _share_of_way(heldout: HeldoutFigure, found: Mapping[ArmKind, JudgedArm]) ->
             sentence="Pooled records are no better than the base model beyond the uncertainty, so there is no way of "
             "which the federation could go a share.",
         )
-    shares = [(figure - base.mean) / way.value for figure in federated.figures]
-    plain = found.get("no-privacy")
-    without = (plain.mean - base.mean) / way.value if plain is not None and plain.mean is not None else None
+    way, plain = pooled.mean - base.mean, found.get("no-privacy")
+    shares = [(figure - base.mean) / way for figure in federated.figures]
+    without = (plain.mean - base.mean) / way if plain is not None and plain.mean is not None else None
     return ShareOfWay(
         share=fmean(shares),
         spread=stdev(shares) if len(shares) > 1 else None,
@@ -163,6 +162,30 @@ def _share_of_way(heldout: HeldoutFigure, found: Mapping[ArmKind, JudgedArm]) ->
         f"({figure_text(heldout, base.mean)}) to pooled records ({figure_text(heldout, pooled.mean)})"
         + (f"; without privacy it would go {share_of_way_text(without)}." if without is not None else "."),
     )
+
+
+def _held_back(heldout: HeldoutFigure, found: Mapping[ArmKind, JudgedArm]) -> str | None:
+    """What to say where arms that nothing protects do worse than the one that is protected."""
+    federated = found.get("federated")
+    if federated is None or not mechanism_of(federated.arm.recipe).protects:
+        return None
+    others = (found.get("no-privacy"), found.get("pooled"))
+    worse = [each.arm.title for each in others if each is not None and _is_better(heldout, federated, each)]
+    if not worse:
+        return None
+    return (
+        f"Worse than the federation, which is clipped and noised: {' and '.join(worse)}. The recipe's learning rates "
+        "are for gradients that are clipped; where nothing clips them, sites alone may be held back, too, and pooled "
+        "records are no upper bound."
+    )
+
+
+def _is_better(heldout: HeldoutFigure, one: JudgedArm, other: JudgedArm) -> bool:
+    """Whether it is, beyond the uncertainty."""
+    if one.mean is None or other.mean is None:
+        return False
+    gap = difference(one.outcomes, other.outcomes)
+    return gap.is_told_apart and (gap.value > 0) == (heldout.better == "higher")
 
 
 def _notes(recipe: Recipe, sites: UnsealedSitesLike, seeds: Sequence[int], found: Sequence[JudgedArm]) -> list[str]:
@@ -177,11 +200,12 @@ def _notes(recipe: Recipe, sites: UnsealedSitesLike, seeds: Sequence[int], found
                 f"{each.arm.title} has diverged (seed {', '.join(diverged)}): its held-out figure is no number; take a "
                 "lower learning rate to compare it."
             )
-        if each.arm.kind == "alone" and each.arm.drawn < 0.999 * federated:
-            notes.append(
-                f"{each.arm.title} draws all its records in every step, and yet {each.arm.drawn / federated:.0%} of "
-                "what the federation draws."
-            )
+    few = [each.arm for each in found if each.arm.kind == "alone" and each.arm.drawn < 0.999 * federated]
+    if few:
+        notes.append(
+            f"Of {names_text([arm.title for arm in few])} every record is drawn in every step, which is "
+            f"{max(arm.drawn for arm in few) / federated:.0%} of what the federation draws, or less."
+        )
     if not mechanism_of(recipe).protects:
         notes.append("The recipe is without privacy, so there is no arm that shows what privacy costs.")
     if sites.trained_elsewhere:

@@ -176,14 +176,32 @@ def test_an_arm_that_diverged_has_no_figure_and_is_told():
 def test_what_limits_the_figures_is_remarked():
     sites = LinearSites()
     sites.trained_elsewhere = 2
-    notes = compared(recipe_of(training={"sample_rate": 0.5}), 1, sites, federated=2.0, **ALONE).notes
+    notes = compared(
+        recipe_of(training={"sample_rate": 0.5}), 1, sites, federated=2.0, **ALONE
+    ).notes  # c draws as many
     assert any("One seed" in note for note in notes)
-    assert any(note.startswith("a alone draws all its records in every step, and yet 33%") for note in notes)
+    said = (
+        "Of a alone, b alone every record is drawn in every step, which is 67% of what the federation draws, or less."
+    )
+    assert said in notes
     assert any(note.startswith("2 held-out records can be found") for note in notes)
     assert compared(recipe_of(), 3, federated=2.0, **ALONE).notes == ()
     plain = compared(recipe_of(privacy={"mechanism": "none"}), 3, federated=2.0)
     assert any("without privacy" in note for note in plain.notes)
     assert plain.arms[0].epsilon is None
+
+
+def test_that_arms_without_privacy_do_worse_is_remarked_as_it_flatters_the_federation():
+    found = compared(recipe_of(), 1, base=5.0, federated=2.0, no_privacy=2.5, pooled=3.0, **ALONE)
+    (note,) = (note for note in found.notes if note.startswith("Worse than the federation"))
+    assert "federated, no privacy and pooled records." in note
+    assert "sites alone may be held back, too" in note
+    shares = compared(recipe_of(**SHARES), 1, base=0.1, federated=0.7, no_privacy=0.8, pooled=0.6)
+    assert any("noised: pooled records." in note for note in shares.notes)
+    better = compared(recipe_of(), 3, base=5.0, federated=2.0, no_privacy=1.5, pooled=1.0, **ALONE)
+    assert better.notes == ()
+    plain = compared(recipe_of(privacy={"mechanism": "none"}), 3, base=5.0, federated=2.0, pooled=3.0)
+    assert not any("clipped and noised" in note for note in plain.notes)
 
 
 def test_the_whole_says_what_it_is_of():
