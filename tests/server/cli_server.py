@@ -19,6 +19,7 @@ _LIBRARIES = (
     "sealora_server.simulation.simulate",
     "sealora_client.app",
     "sealora_client.simulated",
+    "sealora_server.comparison.comparing",
     "opacus.accountants",
     "transformers.models.llama",
 )

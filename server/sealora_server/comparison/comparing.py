@@ -17,9 +17,9 @@ from sealora_common.show.quantities import count_text, time_text
 from sealora_common.storage.durable import write_atomically
 from sealora_server.comparison.arms import Arm, arms_of
 from sealora_server.comparison.comparison import Comparison
-from sealora_server.comparison.conclusions import ArmOutcomes, comparison_of
+from sealora_server.comparison.conclusions import JudgedArm, comparison_of
 from sealora_server.comparison.figure_text import figure_text
-from sealora_server.comparison.outcome import Outcome, Outcomes, SiteOutcome, subject_of
+from sealora_server.comparison.outcome import ArmOutcome, OutcomeStore, SiteOutcome, subject_of
 from sealora_server.comparison.report import render_comparison
 from sealora_server.comparison.unsealed_run import run_unsealed
 from sealora_server.simulation.sites import UnsealedSitesLike, simulated_sites
@@ -61,7 +61,7 @@ class Comparing:
         with console.status("reading the sites' records"):
             bound = sites.resolve(self.recipe)
             records = sites.unsealed(bound)
-        outcomes = Outcomes(self.directory, subject_of(bound, records))
+        outcomes = OutcomeStore(self.directory, subject_of(bound, records))
         arms = [arm for arm in arms_of(bound, _units(records)) if self._wants(arm.key, arm.kind)]
         found = self._outcomes(arms, records, outcomes, console)
         told = comparison_of(bound, records, range(self.seeds), found)
@@ -93,8 +93,8 @@ class Comparing:
         return not self.only or key in self.only or kind in self.only
 
     def _outcomes(
-        self, arms: list[Arm], sites: UnsealedSitesLike, outcomes: Outcomes, console: Console
-    ) -> list[ArmOutcomes]:
+        self, arms: list[Arm], sites: UnsealedSitesLike, outcomes: OutcomeStore, console: Console
+    ) -> list[JudgedArm]:
         """All that is wanted; every arm under one seed before any under the next."""
         wanted = [(arm, seed) for seed in range(self.seeds) for arm in arms if seed == 0 or arm.is_seeded]
         found = {(arm.key, seed): outcomes.find(arm.key, seed) for arm, seed in wanted}
@@ -112,11 +112,11 @@ class Comparing:
                 found[arm.key, seed] = outcome
                 console.print(_line(arm, outcome, HeldoutFigure.of(self.recipe)), soft_wrap=True)
         return [
-            ArmOutcomes(arm, tuple(each for (key, _), each in found.items() if key == arm.key and each is not None))
+            JudgedArm(arm, tuple(each for (key, _), each in found.items() if key == arm.key and each is not None))
             for arm in arms
         ]
 
-    def _computed(self, arm: Arm, seed: int, sites: UnsealedSitesLike, subject: str, console: Console) -> Outcome:
+    def _computed(self, arm: Arm, seed: int, sites: UnsealedSitesLike, subject: str, console: Console) -> ArmOutcome:
         with console.status(arm.title) as status:
 
             def on_round(number: int) -> None:
@@ -125,7 +125,7 @@ class Comparing:
             result = run_unsealed(sites, arm, seed, on_round)
             status.update(f"{arm.title}, seed {seed}: held-out records of all sites")
             measured = sites.heldout(result.adapter)
-        return Outcome(
+        return ArmOutcome(
             subject=subject,
             arm=arm.key,
             seed=seed,
@@ -137,7 +137,7 @@ class Comparing:
         )
 
 
-def _line(arm: Arm, outcome: Outcome, heldout: HeldoutFigure) -> Text:
+def _line(arm: Arm, outcome: ArmOutcome, heldout: HeldoutFigure) -> Text:
     line = Text(f"{arm.title}{f', seed {outcome.seed}' if arm.is_seeded else ''}: {heldout.name} ")
     line.append("has diverged" if outcome.figure is None else figure_text(heldout, outcome.figure), style="bold")
     return line.append(f", {time_text(outcome.seconds)}" if arm.is_seeded else "")

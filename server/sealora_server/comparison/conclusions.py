@@ -14,13 +14,13 @@ from sealora_common.show.quantities import count_text
 from sealora_server.comparison.arms import WHAT_IT_IS, Arm, ArmKind
 from sealora_server.comparison.comparison import ArmFigures, ComparedSite, Comparison, Margin, ShareOfWay
 from sealora_server.comparison.figure_text import difference_text, figure_text, reach_text, share_of_way_text
-from sealora_server.comparison.outcome import Outcome
+from sealora_server.comparison.outcome import ArmOutcome
 from sealora_server.comparison.uncertainty import difference
 from sealora_server.simulation.sites import UnsealedSitesLike
 
 
 @dataclass(frozen=True)
-class ArmOutcomes:
+class JudgedArm:
     """An arm, and what came of it.
 
     Attributes:
@@ -29,7 +29,7 @@ class ArmOutcomes:
     """
 
     arm: Arm
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[ArmOutcome, ...]
 
     @property
     def figures(self) -> list[float]:
@@ -43,7 +43,7 @@ class ArmOutcomes:
 
 
 def comparison_of(
-    recipe: Recipe, sites: UnsealedSitesLike, seeds: Sequence[int], found: Sequence[ArmOutcomes]
+    recipe: Recipe, sites: UnsealedSitesLike, seeds: Sequence[int], found: Sequence[JudgedArm]
 ) -> Comparison:
     """Sums up what was computed.
 
@@ -70,13 +70,14 @@ def comparison_of(
         ),
         seeds=tuple(seeds),
         arms=tuple(_figures(each, recipe, heldout, sites) for each in found),
-        margin=_margin(heldout, by_kind.get("federated"), alone),
+        # Of some of the sites, the best is not the best site.
+        margin=_margin(heldout, by_kind.get("federated"), alone) if len(alone) == len(sites.names) else None,
         share_of_way=_share_of_way(heldout, by_kind),
-        notes=tuple(_notes(recipe, sites, seeds, found)),
+        notes=tuple(filter(None, (*_notes(recipe, sites, seeds, found), _held_back(heldout, by_kind)))),
     )
 
 
-def _figures(found: ArmOutcomes, recipe: Recipe, heldout: HeldoutFigure, sites: UnsealedSitesLike) -> ArmFigures:
+def _figures(found: JudgedArm, recipe: Recipe, heldout: HeldoutFigure, sites: UnsealedSitesLike) -> ArmFigures:
     arm, outcomes, mean = found.arm, found.outcomes, found.mean
     by_site = {name: _mean([each.sites[place].figure for each in outcomes]) for place, name in enumerate(sites.names)}
     promised = arm.kind == "federated" and mechanism_of(recipe).protects
@@ -106,7 +107,7 @@ def _mean(figures: Sequence[float | None]) -> float | None:
     return fmean(numbers) if len(numbers) == len(figures) else None
 
 
-def _margin(heldout: HeldoutFigure, federated: ArmOutcomes | None, alone: Sequence[ArmOutcomes]) -> Margin | None:
+def _margin(heldout: HeldoutFigure, federated: JudgedArm | None, alone: Sequence[JudgedArm]) -> Margin | None:
     sign = 1.0 if heldout.better == "higher" else -1.0
     ranked = [(sign * each.mean, each) for each in alone if each.mean is not None]
     if federated is None or federated.mean is None or not ranked:
@@ -136,14 +137,13 @@ def _margin(heldout: HeldoutFigure, federated: ArmOutcomes | None, alone: Sequen
     )
 
 
-def _share_of_way(heldout: HeldoutFigure, found: Mapping[ArmKind, ArmOutcomes]) -> ShareOfWay | None:
+def _share_of_way(heldout: HeldoutFigure, found: Mapping[ArmKind, JudgedArm]) -> ShareOfWay | None:
     base, federated, pooled = (found.get(kind) for kind in ("base", "federated", "pooled"))
     if base is None or federated is None or pooled is None or federated.mean is None or pooled.mean is None:
         return None
     if base.mean is None:
         return None
-    way = difference(pooled.outcomes, base.outcomes)
-    if not way.is_told_apart or (way.value > 0) != (heldout.better == "higher"):
+    if not _is_better(heldout, pooled, base):
         return ShareOfWay(
             share=None,
             spread=None,
@@ -151,9 +151,9 @@ def _share_of_way(heldout: HeldoutFigure, found: Mapping[ArmKind, ArmOutcomes]) 
             sentence="Pooled records are no better than the base model beyond the uncertainty, so there is no way of "
             "which the federation could go a share.",
         )
-    shares = [(figure - base.mean) / way.value for figure in federated.figures]
-    plain = found.get("no-privacy")
-    without = (plain.mean - base.mean) / way.value if plain is not None and plain.mean is not None else None
+    way, plain = pooled.mean - base.mean, found.get("no-privacy")
+    shares = [(figure - base.mean) / way for figure in federated.figures]
+    without = (plain.mean - base.mean) / way if plain is not None and plain.mean is not None else None
     return ShareOfWay(
         share=fmean(shares),
         spread=stdev(shares) if len(shares) > 1 else None,
@@ -164,7 +164,31 @@ def _share_of_way(heldout: HeldoutFigure, found: Mapping[ArmKind, ArmOutcomes]) 
     )
 
 
-def _notes(recipe: Recipe, sites: UnsealedSitesLike, seeds: Sequence[int], found: Sequence[ArmOutcomes]) -> list[str]:
+def _held_back(heldout: HeldoutFigure, found: Mapping[ArmKind, JudgedArm]) -> str | None:
+    """What to say where arms that nothing protects do worse than the one that is protected."""
+    federated = found.get("federated")
+    if federated is None or not mechanism_of(federated.arm.recipe).protects:
+        return None
+    others = (found.get("no-privacy"), found.get("pooled"))
+    worse = [each.arm.title for each in others if each is not None and _is_better(heldout, federated, each)]
+    if not worse:
+        return None
+    return (
+        f"Worse than the federation, which is clipped and noised: {' and '.join(worse)}. The recipe's learning rates "
+        "are for gradients that are clipped; where nothing clips them, sites alone may be held back, too, and pooled "
+        "records are no upper bound."
+    )
+
+
+def _is_better(heldout: HeldoutFigure, one: JudgedArm, other: JudgedArm) -> bool:
+    """Whether it is, beyond the uncertainty."""
+    if one.mean is None or other.mean is None:
+        return False
+    gap = difference(one.outcomes, other.outcomes)
+    return gap.is_told_apart and (gap.value > 0) == (heldout.better == "higher")
+
+
+def _notes(recipe: Recipe, sites: UnsealedSitesLike, seeds: Sequence[int], found: Sequence[JudgedArm]) -> list[str]:
     """What a reader should know of these figures beside what they are."""
     notes, federated = list[str](), recipe.expected_epochs * sum(sites.units((name,)) for name in sites.names)
     if len(seeds) == 1:
@@ -176,11 +200,12 @@ def _notes(recipe: Recipe, sites: UnsealedSitesLike, seeds: Sequence[int], found
                 f"{each.arm.title} has diverged (seed {', '.join(diverged)}): its held-out figure is no number; take a "
                 "lower learning rate to compare it."
             )
-        if each.arm.kind == "alone" and each.arm.drawn < 0.999 * federated:
-            notes.append(
-                f"{each.arm.title} draws all its records in every step, and yet {each.arm.drawn / federated:.0%} of "
-                "what the federation draws."
-            )
+    few = [each.arm for each in found if each.arm.kind == "alone" and each.arm.drawn < 0.999 * federated]
+    if few:
+        notes.append(
+            f"Of {names_text([arm.title for arm in few])} every record is drawn in every step, which is "
+            f"{max(arm.drawn for arm in few) / federated:.0%} of what the federation draws, or less."
+        )
     if not mechanism_of(recipe).protects:
         notes.append("The recipe is without privacy, so there is no arm that shows what privacy costs.")
     if sites.trained_elsewhere:

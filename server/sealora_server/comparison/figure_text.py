@@ -38,8 +38,11 @@ def _unit(heldout: HeldoutFigure) -> str:
 
 
 def range_text(heldout: HeldoutFigure, interval: tuple[float, float] | None) -> str:
-    """`68.1 % to 79.5 %`."""
-    return MISSING if interval is None else " to ".join(figure_text(heldout, end) for end in interval)
+    """`68.1 to 79.5 %`."""
+    if interval is None:
+        return MISSING
+    low, high = (figure_text(heldout, end) for end in interval)
+    return f"{low.removesuffix(' %')} to {high}"
 
 
 def share_of_way_text(share: float) -> str:

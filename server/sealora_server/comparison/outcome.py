@@ -36,7 +36,7 @@ class SiteOutcome(WrittenRecord):
         return cls(site=found.site, figure=found.mean, by_unit=tuple(found.by_unit.tolist()))
 
 
-class Outcome(WrittenRecord):
+class ArmOutcome(WrittenRecord):
     """One arm under one seed."""
 
     subject: str
@@ -63,29 +63,42 @@ def subject_of(recipe: Recipe, sites: UnsealedSitesLike) -> str:
     return digest(canonical_json([__version__, recipe.hash, sites.digest]))
 
 
-class Outcomes:
+class OutcomeStore:
     """Those that are in a comparison's directory.
 
     Args:
         directory: the comparison's.
         subject: of the comparison, see `subject_of`; those of another are refused.
+
+    Raises:
+        StorageError: one that is there cannot be read, or is of another comparison; or a run is there.
     """
 
     def __init__(self, directory: Path, subject: str) -> None:
         self._directory = directory
         self.subject = subject
+        if (directory / "run.json").exists():
+            raise StorageError(f"{directory} holds a run, whose recipe would be overwritten: choose another --out")
+        # All of them, whichever are wanted: a directory never holds two comparisons.
+        found = [self._read(path) for path in sorted((directory / _OUTCOMES).glob("*.json"))]
+        self._found = {(outcome.arm, outcome.seed): outcome for outcome in found}
 
-    def find(self, arm: str, seed: int) -> Outcome | None:
-        """What was computed of this arm and seed; None if nothing was.
+    def find(self, arm: str, seed: int) -> ArmOutcome | None:
+        """What was computed of this arm and seed; None if nothing was."""
+        return self._found.get((arm, seed))
+
+    def keep(self, outcome: ArmOutcome) -> None:
+        """Writes it down, whole or not at all.
 
         Raises:
-            StorageError: it cannot be read, or is of another comparison.
+            StorageError: it could not be written.
         """
-        path = self._path(arm, seed)
+        path = self._directory / _OUTCOMES / f"{outcome.arm}-seed-{outcome.seed}.json"
+        write_atomically(path, outcome.model_dump_json().encode() + b"\n")
+
+    def _read(self, path: Path) -> ArmOutcome:
         try:
-            found = from_json(Outcome, read_file(path, LARGE.longest), LARGE)
-        except FileNotFoundError:
-            return None
+            found = from_json(ArmOutcome, read_file(path, LARGE.longest), LARGE)
         except (OSError, UnreadableError) as error:
             raise StorageError(
                 f"{path}: cannot be read ({why_not(error)}): delete it, and it is computed again"
@@ -96,14 +109,3 @@ class Outcomes:
                 "choose another --out, or delete that directory"
             )
         return found
-
-    def keep(self, outcome: Outcome) -> None:
-        """Writes it down, whole or not at all.
-
-        Raises:
-            StorageError: it could not be written.
-        """
-        write_atomically(self._path(outcome.arm, outcome.seed), outcome.model_dump_json().encode() + b"\n")
-
-    def _path(self, arm: str, seed: int) -> Path:
-        return self._directory / _OUTCOMES / f"{arm}-seed-{seed}.json"

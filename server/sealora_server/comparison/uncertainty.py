@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev, variance
 from typing import Final
 
-from sealora_server.comparison.outcome import Outcome
+from sealora_server.comparison.outcome import ArmOutcome, SiteOutcome
 
 _NORMAL: Final = 1.959964  # of 0.975
 
@@ -45,7 +45,7 @@ class Difference:
         return self.uncertainty is not None and abs(self.value) > self.uncertainty
 
 
-def difference(one: Sequence[Outcome], other: Sequence[Outcome]) -> Difference:
+def difference(one: Sequence[ArmOutcome], other: Sequence[ArmOutcome]) -> Difference:
     """Of two arms that were measured under the same seeds.
 
     Args:
@@ -69,27 +69,25 @@ def _by_seeds(gaps: Sequence[float]) -> float | None:
     return float(stdtrit(len(gaps) - 1, 0.975)) * stdev(gaps) / math.sqrt(len(gaps))
 
 
-def _by_records(pairs: Sequence[tuple[Outcome, Outcome]]) -> float | None:
+def _by_records(pairs: Sequence[tuple[ArmOutcome, ArmOutcome]]) -> float | None:
     """From each record's difference, mean over the seeds."""
     of_sites = []
     for place in range(len(pairs[0][0].sites)):
-        gaps = []
-        for values in zip(*(zip(*_of_site(pair, place), strict=True) for pair in pairs), strict=True):
-            known = [a - b for a, b in values if a is not None and b is not None]
-            if len(known) < len(values):
-                return None
-            gaps.append(fmean(known))
-        if len(gaps) < 2:
+        gaps = [_gaps(one.sites[place], other.sites[place]) for one, other in pairs]
+        if None in gaps or len(gaps[0] or ()) < 2:
             return None
-        of_sites.append(variance(gaps) / len(gaps))
+        by_record = [fmean(seeds) for seeds in zip(*filter(None, gaps), strict=True)]
+        of_sites.append(variance(by_record) / len(by_record))
     return _NORMAL * math.sqrt(sum(of_sites)) / len(of_sites)
 
 
-def _of_site(pair: tuple[Outcome, Outcome], place: int) -> tuple[tuple[float | None, ...], tuple[float | None, ...]]:
-    return pair[0].sites[place].by_unit, pair[1].sites[place].by_unit
+def _gaps(one: SiteOutcome, other: SiteOutcome) -> list[float] | None:
+    """Record by record; None if one of them is no number."""
+    gaps = [a - b for a, b in zip(one.by_unit, other.by_unit, strict=True) if a is not None and b is not None]
+    return gaps if len(gaps) == len(one.by_unit) else None
 
 
-def _repeated(outcomes: Sequence[Outcome], count: int) -> Sequence[Outcome]:
+def _repeated(outcomes: Sequence[ArmOutcome], count: int) -> Sequence[ArmOutcome]:
     return list(outcomes) * count if len(outcomes) == 1 else outcomes
 
 

@@ -84,6 +84,19 @@ def test_outcomes_of_anything_else_are_refused_and_left_as_they_are(compare, tmp
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_a_directory_never_holds_two_comparisons_nor_overwrites_a_run(compare, tmp_path):
+    compare(LinearSites(), only=("alone",))
+    with pytest.raises(StorageError, match="holds a comparison of another recipe"):
+        compare(LinearSites(), recipe_of(rounds=4), only=("pooled",))
+    (tmp_path / "out").rename(tmp_path / "former")
+    (tmp_path / "out").mkdir()
+    for name in ("run.json", "recipe.yaml"):
+        (tmp_path / "out" / name).write_text("of the run")
+    with pytest.raises(StorageError, match="out holds a run, whose recipe would be overwritten: choose another --out"):
+        compare(LinearSites())
+    assert (tmp_path / "out" / "recipe.yaml").read_text() == "of the run"
+
+
 def test_a_damaged_outcome_is_told_by_its_name(compare, tmp_path):
     compare(LinearSites(), seeds=1)
     (tmp_path / "out" / "outcomes" / "pooled-seed-0.json").write_text("{")

@@ -12,19 +12,19 @@ from linear_sites import HELDOUT, UNITS, LinearSites, recipe_of
 from sealora_common.recipe import Recipe
 from sealora_common.records.heldout_figure import HeldoutFigure
 from sealora_server.comparison.arms import arms_of
-from sealora_server.comparison.conclusions import ArmOutcomes, comparison_of
-from sealora_server.comparison.outcome import Outcome, SiteOutcome
+from sealora_server.comparison.conclusions import JudgedArm, comparison_of
+from sealora_server.comparison.outcome import ArmOutcome, SiteOutcome
 from sealora_server.comparison.uncertainty import difference
 
 
-def outcome(arm: str, seed: int, figures: list[float | None], values: list[list[float]] | None = None) -> Outcome:
+def outcome(arm: str, seed: int, figures: list[float | None], values: list[list[float]] | None = None) -> ArmOutcome:
     """Of sites a, b and c; every record has its site's figure unless values are given."""
     values = values or [[figure or 0.0] * count for figure, count in zip(figures, HELDOUT.values(), strict=True)]
     sites = tuple(
         SiteOutcome(site=name, figure=figure, by_unit=tuple(own))
         for name, figure, own in zip(HELDOUT, figures, values, strict=True)
     )
-    return Outcome(subject="s", arm=arm, seed=seed, rounds=3, kept_round=3, norms=(), seconds=1.0, sites=sites)
+    return ArmOutcome(subject="s", arm=arm, seed=seed, rounds=3, kept_round=3, norms=(), seconds=1.0, sites=sites)
 
 
 def compared(recipe: Recipe, seeds: int = 1, sites: LinearSites | None = None, **figures: list[float | None] | float):
@@ -36,7 +36,7 @@ def compared(recipe: Recipe, seeds: int = 1, sites: LinearSites | None = None, *
             continue
         count = seeds if arm.is_seeded else 1
         told = own if isinstance(own, list) else [own] * count
-        found.append(ArmOutcomes(arm, tuple(outcome(arm.key, n, [figure] * 3) for n, figure in enumerate(told))))
+        found.append(JudgedArm(arm, tuple(outcome(arm.key, n, [figure] * 3) for n, figure in enumerate(told))))
     return comparison_of(recipe, sites or LinearSites(), range(seeds), found)
 
 
@@ -159,6 +159,7 @@ def test_there_is_no_way_where_pooled_records_are_no_better_than_the_base_model(
 def test_arms_that_were_left_out_leave_out_what_follows_from_them():
     found = compared(recipe_of(), 1, federated=2.0, pooled=1.0)
     assert (found.margin, found.share_of_way) == (None, None)
+    assert compared(recipe_of(), 1, federated=2.0, alone_a=3.0, alone_c=2.5).margin is None
 
 
 def test_an_arm_that_diverged_has_no_figure_and_is_told():
@@ -175,14 +176,32 @@ def test_an_arm_that_diverged_has_no_figure_and_is_told():
 def test_what_limits_the_figures_is_remarked():
     sites = LinearSites()
     sites.trained_elsewhere = 2
-    notes = compared(recipe_of(training={"sample_rate": 0.5}), 1, sites, federated=2.0, **ALONE).notes
+    notes = compared(
+        recipe_of(training={"sample_rate": 0.5}), 1, sites, federated=2.0, **ALONE
+    ).notes  # c draws as many
     assert any("One seed" in note for note in notes)
-    assert any(note.startswith("a alone draws all its records in every step, and yet 33%") for note in notes)
+    said = (
+        "Of a alone, b alone every record is drawn in every step, which is 67% of what the federation draws, or less."
+    )
+    assert said in notes
     assert any(note.startswith("2 held-out records can be found") for note in notes)
     assert compared(recipe_of(), 3, federated=2.0, **ALONE).notes == ()
     plain = compared(recipe_of(privacy={"mechanism": "none"}), 3, federated=2.0)
     assert any("without privacy" in note for note in plain.notes)
     assert plain.arms[0].epsilon is None
+
+
+def test_that_arms_without_privacy_do_worse_is_remarked_as_it_flatters_the_federation():
+    found = compared(recipe_of(), 1, base=5.0, federated=2.0, no_privacy=2.5, pooled=3.0, **ALONE)
+    (note,) = (note for note in found.notes if note.startswith("Worse than the federation"))
+    assert "federated, no privacy and pooled records." in note
+    assert "sites alone may be held back, too" in note
+    shares = compared(recipe_of(**SHARES), 1, base=0.1, federated=0.7, no_privacy=0.8, pooled=0.6)
+    assert any("noised: pooled records." in note for note in shares.notes)
+    better = compared(recipe_of(), 3, base=5.0, federated=2.0, no_privacy=1.5, pooled=1.0, **ALONE)
+    assert better.notes == ()
+    plain = compared(recipe_of(privacy={"mechanism": "none"}), 3, base=5.0, federated=2.0, pooled=3.0)
+    assert not any("clipped and noised" in note for note in plain.notes)
 
 
 def test_the_whole_says_what_it_is_of():

@@ -61,4 +61,5 @@ def test_a_federation_s_arm_is_the_sealed_run_to_the_bit(tiny_base, tmp_path: Pa
         assert [each.mean for each in sites.heldout(result.adapter)] == told
     else:
         assert "best" in case
-    assert not np.array_equal(run_unsealed(sites, arms["federated"], 8).adapter, sealed) or "none" in case
+    if case == "distributed":
+        assert not np.array_equal(run_unsealed(sites, arms["federated"], 8).adapter, sealed)
