@@ -56,7 +56,6 @@ def _component(name: str, distribution: Distribution) -> dict[str, object]:
         "version": distribution.version,
         "purl": purl,
     }
-    stated = distribution.metadata.get("License-Expression")
-    if stated:
-        component["licenses"] = [{"expression": str(stated)}]
+    if "License-Expression" in distribution.metadata:
+        component["licenses"] = [{"expression": str(distribution.metadata["License-Expression"])}]
     return component
