@@ -27,6 +27,8 @@ WHOLE = {"read_text", "read_bytes", "readlines"}
 INPUTS = {
     "common/sealora_common/entropy.py: read_text": "metadata of this installation, parsed by `json_value`",
     "server/sealora_server/deployment/superlink/client.py: FlowerError.from_json": "after `json_value`, same text",
+    "common/sealora_common/dossier/verify_dossier.py: loads": "runs where nothing of Sealora is installed",
+    "common/sealora_common/dossier/verify_dossier.py: read": "likewise",
     "client/sealora_client/data/spool.py: HIGHEST_PROTOCOL": "of what it puts aside itself",
     "client/sealora_client/data/spool.py: loads": "what it put aside itself, in a file that has no name",
     "client/sealora_client/data/templates/control.py: loads": "what the tokenizer's library writes of a loaded one",
@@ -37,6 +39,7 @@ INPUTS = {
     "client/sealora_client/fleet/connection.py: FlowerError.from_json": "after `json_value`, same text",
 }
 OUTPUTS = {
+    "common/sealora_common/dossier/verify_dossier.py: print": "runs where nothing of Sealora is installed",
     "server/sealora_server/cli/roster.py: prompt": "its own word",
     "server/sealora_server/cli/run_life.py: prompt": "its own word",
     "client/sealora_client/cli/passphrase.py: prompt": "its own word",

@@ -24,6 +24,7 @@ from sealora_common.dossier.clearance import Clearance
 from sealora_common.dossier.directory import now, require_new, write_signed
 from sealora_common.dossier.evidence import Evidence, EvidenceFile
 from sealora_common.dossier.manifest import Manifest
+from sealora_common.dossier.sbom import SBOM, sbom
 from sealora_common.dossier.site_part import PART, PART_PAGE, SitePart
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import PolicyError, StorageError, UnreadableError
@@ -82,6 +83,7 @@ def write_part(directory: Path, run: str, out: Path, handed_in: HandedIn) -> tup
     content = {
         PART: part.model_dump_json(indent=2).encode() + b"\n",
         PART_PAGE: part_page(part, statement, at_site.identity.fingerprint).encode(),
+        SBOM: sbom(part.created),
         **evidence.files,
     }
     manifest = write_signed(

@@ -9,7 +9,7 @@ from sealora_client.dossier.base_licence import licence_figures
 from sealora_client.dossier.ledger_extract import LedgerExtract
 from sealora_client.dossier.run_at_site import RunAtSite
 from sealora_common.dossier.evidence import Evidence, EvidenceFile
-from sealora_common.dossier.figure import Figure, Section
+from sealora_common.dossier.figure import DossierSection, Figure
 from sealora_common.privacy.several_sites import at_several_sites
 from sealora_common.records.heldout_figure import HeldoutFigure
 
@@ -42,7 +42,7 @@ class Files:
     statement: EvidenceFile | None
 
 
-def data_section(run: RunAtSite, files: Files) -> Section:
+def data_section(run: RunAtSite, files: Files) -> DossierSection:
     """What the site says of its records."""
     unit = f"{run.recipe.data.unit}s"
     figures: list[Figure] = []
@@ -71,10 +71,10 @@ def data_section(run: RunAtSite, files: Files) -> Section:
         for name, field in (("persons trained on", "persons"), ("persons held out", "heldout_persons")):
             figures += _latest(files.history, name, field, "persons")
         figures += _latest(files.history, "records cut to the most tokens", "truncated", "records")
-    return Section(identifier="data", title="The site's data", text=tuple(text), figures=tuple(figures))
+    return DossierSection(identifier="data", title="The site's data", text=tuple(text), figures=tuple(figures))
 
 
-def privacy_section(run: RunAtSite, files: Files) -> Section:
+def privacy_section(run: RunAtSite, files: Files) -> DossierSection:
     """What the ledger charged, for this run and for all."""
     figures: list[Figure] = []
     text = []
@@ -111,14 +111,14 @@ def privacy_section(run: RunAtSite, files: Files) -> Section:
         )
     figures.append(files.policy.field("most epsilon that the site's policy allows, for good", "/epsilon_limit"))
     figures.append(files.policy.field("at delta", "/delta_limit"))
-    return Section(identifier="privacy", title="Privacy spent", text=tuple(text), figures=tuple(figures))
+    return DossierSection(identifier="privacy", title="Privacy spent", text=tuple(text), figures=tuple(figures))
 
 
-def receipts_section(run: RunAtSite, files: Files) -> Section:
+def receipts_section(run: RunAtSite, files: Files) -> DossierSection:
     """The chain of receipts as this site has it."""
     if files.receipts is None:
         text = "This site has no receipt of this run: no round was finished and followed by another one's order."
-        return Section(identifier="receipts", title="Receipts", text=(text,))
+        return DossierSection(identifier="receipts", title="Receipts", text=(text,))
     count = len(run.proofs)
     text = run.broken or (
         "Every receipt that this site has holds: ordered by the roster's server, confirmed by enough of the roster's "
@@ -133,10 +133,10 @@ def receipts_section(run: RunAtSite, files: Files) -> Section:
             f"lines whose survivors name {run.name}",
         ),
     )
-    return Section(identifier="receipts", title="Receipts", text=(text,), figures=figures)
+    return DossierSection(identifier="receipts", title="Receipts", text=(text,), figures=figures)
 
 
-def measured_section(run: RunAtSite, files: Files) -> Section:
+def measured_section(run: RunAtSite, files: Files) -> DossierSection:
     """What the site measured on its own held-out records."""
     heldout = HeldoutFigure.of(run.recipe)
     figures: list[Figure] = []
@@ -147,7 +147,7 @@ def measured_section(run: RunAtSite, files: Files) -> Section:
                 name = f"{heldout.name}, {which} evaluation"
                 figures.append(files.history.line(name, line, "/heldout_loss", unit=heldout.unit, noise=EXACT))
     said = f"Of the site's own held-out data; {heldout.better} is better."
-    return Section(
+    return DossierSection(
         identifier="measured",
         title="Measured at this site",
         text=(said if figures else "Nothing that was measured at this site is told here.",),
@@ -155,7 +155,7 @@ def measured_section(run: RunAtSite, files: Files) -> Section:
     )
 
 
-def audit_section(files: Files) -> Section:
+def audit_section(files: Files) -> DossierSection:
     """The audit, if one was handed in."""
     memorisation = (
         "Memorisation: nobody has tried to make the model repeat this site's texts. Sealora has no such test; the "
@@ -164,7 +164,7 @@ def audit_section(files: Files) -> Section:
     subgroups = "Subgroups: nothing was measured apart for groups of people, so nothing here says whom it serves worse."
     if files.audit is None:
         none = "Audit: none was handed in. That what the accountant proves is what the engine does was not tried here."
-        return Section(identifier="audit", title="Audit", text=(none, memorisation, subgroups))
+        return DossierSection(identifier="audit", title="Audit", text=(none, memorisation, subgroups))
     rows = (
         ("epsilon claimed", "/trial/claim", "", _ACCOUNTED),
         ("epsilon proved at least", "/trial/lower_bound", "at 95 % confidence", EXACT),
@@ -177,17 +177,17 @@ def audit_section(files: Files) -> Section:
     )
     figures = tuple(files.audit.field(name, at, unit=unit, noise=noise) for name, at, unit, noise in rows)
     said = "The audit trained anew with the same recipe at this site; what it trained was thrown away."
-    return Section(identifier="audit", title="Audit", text=(said, memorisation, subgroups), figures=figures)
+    return DossierSection(identifier="audit", title="Audit", text=(said, memorisation, subgroups), figures=figures)
 
 
-def base_section(run: RunAtSite, files: Files, evidence: Evidence) -> Section:
+def base_section(run: RunAtSite, files: Files, evidence: Evidence) -> DossierSection:
     """The base model as this site has it."""
     found = licence_figures(run.recipe.model, evidence)
     text = () if found else ("Nothing on this machine says under what licence the base model is.",)
     figures = [files.recipe.field("base model", "/model/base")]
     if files.recipe.has("/model/digest"):
         figures.append(files.recipe.field("SHA-256 over its files", "/model/digest"))
-    return Section(identifier="base", title="Base model", text=text, figures=(*figures, *found))
+    return DossierSection(identifier="base", title="Base model", text=text, figures=(*figures, *found))
 
 
 def _latest(history: EvidenceFile, name: str, field: str, unit: str) -> list[Figure]:

@@ -4,6 +4,7 @@
 `clearance`        whether anything speaks against letting the model go
 `evidence`         the run's files that figures come from, copied beside them
 `site_part`        what one site says of its own data, in its own part
+`sbom`             what was installed, as CycloneDX
 `manifest`         every file of a part by its SHA-256, signed
 `directory`        a signed directory: written, and read back
 `verify_dossier`   a script that checks one where nothing of Sealora is installed

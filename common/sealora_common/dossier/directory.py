@@ -63,6 +63,7 @@ def write_signed(
     Raises:
         StorageError: it could not be written, or the directory holds something.
     """
+    out = out.absolute()  # so that it has a name, and one beside it
     require_new(out)
     whole = {**content, VERIFIER: _read(Path(__file__).with_name(VERIFIER))}
     given = parts or {}

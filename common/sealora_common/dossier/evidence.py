@@ -64,6 +64,14 @@ class EvidenceFile:
         except StorageError:
             return False
 
+    def has_line(self, number: int, pointer: str) -> bool:
+        """Whether there is a value, perhaps null, at a pointer in a line; older versions wrote fewer fields."""
+        try:
+            self._at(self.lines[number - 1], pointer)
+        except StorageError:
+            return False
+        return True
+
     @cached_property
     def lines(self) -> tuple[JsonValue, ...]:
         """Its lines of JSON; null for one that is none (a kill cut it short)."""

@@ -45,7 +45,7 @@ class Figure(DossierModel):
     source: Source
 
 
-class Section(DossierModel):
+class DossierSection(DossierModel):
     """One subject of the dossier."""
 
     identifier: Annotated[str, Field(pattern=r"^[a-z]+$")]

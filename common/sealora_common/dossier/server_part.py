@@ -8,12 +8,11 @@ from pydantic import Field
 
 from sealora_common.config import Name
 from sealora_common.dossier.clearance import Clearance, Standing
-from sealora_common.dossier.figure import DossierModel, Section, Sha256
+from sealora_common.dossier.figure import DossierModel, DossierSection, Sha256
 
 DOSSIER = "dossier.json"
 DOSSIER_PAGE = "dossier.html"
 MODEL_CARD = "model-card/README.md"
-SBOM = "sbom.cdx.json"
 
 Status = Literal["met", "in part", "not met"]
 
@@ -64,6 +63,6 @@ class Dossier(DossierModel):
     """UTC, ISO 8601."""
     release: str
     """Of Sealora, which wrote it."""
-    sections: tuple[Section, ...]
+    sections: tuple[DossierSection, ...]
     frameworks: tuple[Framework, ...]
     parts: tuple[AttachedPart, ...]

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from sealora_common.config import Name
 from sealora_common.dossier.clearance import Clearance
-from sealora_common.dossier.figure import DossierModel, Section, Sha256
+from sealora_common.dossier.figure import DossierModel, DossierSection, Sha256
 
 PART = "part.json"
 PART_PAGE = "part.html"
@@ -33,4 +33,4 @@ class SitePart(DossierModel):
     """UTC, ISO 8601."""
     release: str
     """Of Sealora, which wrote it."""
-    sections: tuple[Section, ...]
+    sections: tuple[DossierSection, ...]

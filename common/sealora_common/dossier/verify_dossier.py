@@ -110,7 +110,7 @@ def _figures(value: Any) -> list[dict[str, Any]]:
 
 def _check_figures(directory: Path, name: str, manifest: dict[str, Any]) -> str:
     """Reads every figure again from the field of the file that it names."""
-    known, read = {file["path"]: file["sha256"] for file in manifest["files"]}, 0
+    known, left = {file["path"]: file["sha256"] for file in manifest["files"]}, []
     figures = _figures(json.loads(_content(directory / name)))
     for figure in figures:
         source, what = figure["source"], f"the figure {figure['name']!r} of {directory / name}"
@@ -118,6 +118,7 @@ def _check_figures(directory: Path, name: str, manifest: dict[str, Any]) -> str:
         _require(here, f"{what} names a file that is not here, or another")
         found = re.fullmatch(r"(?:(\d+):)?(/.*)", source["field"], re.DOTALL)
         if found is None:
+            left.append(figure["name"])
             continue
         content = _content(directory / source["file"])
         value = json.loads(content.split(b"\n")[int(found[1]) - 1] if found[1] else content)
@@ -125,8 +126,7 @@ def _check_figures(directory: Path, name: str, manifest: dict[str, Any]) -> str:
             value = value[int(part)] if isinstance(value, list) else value[part.replace("~1", "/").replace("~0", "~")]
         same = value == figure["value"] and type(value) is type(figure["value"])
         _require(same, f"{what} is not what {source['file']} says at {source['field']}")
-        read += 1
-    return f"{read} of {len(figures)} figures were read again, the others are worked out or from YAML"
+    return f"{len(figures) - len(left)} figures were read again, and {len(left)} were not: {', '.join(left)}"
 
 
 def _rosters(evidence: Path, coordinator: str | None) -> dict[str, dict[str, Any]]:

@@ -6,7 +6,6 @@
 `demands`       laws, guidelines and templates, line by line, and how far a dossier goes
 `site_parts`    the parts that sites wrote and signed, checked
 `model_card`    the card that travels with the adapter, in Hugging Face's format
-`sbom`          what was installed, as CycloneDX
 `page`          all of it as one HTML page
 `write`         all of it as a directory, signed by the server
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sealora_common.dossier.figure import Section
+from sealora_common.dossier.figure import DossierSection
 
 _LIMITS = (
     "The promise is each site's, to its own data: somebody in the data of several sites is promised less.",
@@ -18,6 +18,6 @@ _LIMITS = (
 )
 
 
-def limits_section() -> Section:
+def limits_section() -> DossierSection:
     """The known limits."""
-    return Section(identifier="limits", title="Known limits", text=_LIMITS)
+    return DossierSection(identifier="limits", title="Known limits", text=_LIMITS)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import yaml
 
-from sealora_common.dossier.figure import Figure, Section
+from sealora_common.dossier.figure import DossierSection, Figure
 from sealora_common.dossier.server_part import Dossier
 from sealora_common.dossier.writing import figure_text
 
@@ -62,7 +62,7 @@ model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(BASE), AD
 ```"""
 
 
-def _named(sections: Sequence[Section], identifier: str) -> list[Section]:
+def _named(sections: Sequence[DossierSection], identifier: str) -> list[DossierSection]:
     return [section for section in sections if section.identifier == identifier]
 
 

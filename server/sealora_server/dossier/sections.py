@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from sealora_common.dossier.figure import MOMENT, Figure, Section
+from sealora_common.dossier.figure import MOMENT, DossierSection, Figure
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_server.dossier.run_evidence import RunEvidence
 
-_SHOWN_ROUNDS = 100
+_SHOWN = 100
 _ENDINGS = ("run_finished", "run_failed", "run_interrupted")
 _TROUBLE = (
     ("site_failed", "site lost in a stage", "/site"),
@@ -18,7 +18,7 @@ _TROUBLE = (
 )
 
 
-def run_section(run: RunEvidence) -> Section:
+def run_section(run: RunEvidence) -> DossierSection:
     """What ran, and how it ended."""
     events = run.events
     first, starts = 1, run.event_lines("run_started")
@@ -29,7 +29,7 @@ def run_section(run: RunEvidence) -> Section:
         events.line("began", first, "/time", unit=MOMENT),
         events.line("rounds of the recipe", starts[-1], "/rounds", unit="rounds"),
         run.chain.worked_out("rounds finished", len(run.receipts), "its lines, one a round", unit="rounds"),
-        *(events.line("seeded for a test", number, "/insecure") for number in starts[-1:]),
+        *(events.line("seeded for a test", number, "/insecure") for number in _seeded(run)),
     ]
     if run.receipts:
         figures.append(
@@ -40,7 +40,8 @@ def run_section(run: RunEvidence) -> Section:
         figures.append(events.line("at", number, "/time", unit=MOMENT))
     for number in run.event_lines("run_finished")[-1:]:
         figures.append(events.line("SHA-256 of the adapter's weights, as the run ended", number, "/adapter_sha256"))
-        figures.append(events.line("rounds that it was trained", number, "/kept_round", unit="rounds"))
+        if events.has_line(number, "/kept_round"):
+            figures.append(events.line("rounds that it was trained", number, "/kept_round", unit="rounds"))
     if run.adapter is not None:
         figures.append(
             run.adapter.worked_out("SHA-256 of the file with the weights", run.adapter.sha256, "of the whole file")
@@ -48,10 +49,17 @@ def run_section(run: RunEvidence) -> Section:
     text = "" if run.adapter is not None else "There is no adapter: nothing is here that could leave."
     if run.recipe.continue_from is not None:
         figures.append(run.setting("SHA-256 of the values of the earlier adapter that it began with", "continue_from"))
-    return Section(identifier="run", title="What ran", text=(text,) if text else (), figures=tuple(figures))
+    return DossierSection(identifier="run", title="What ran", text=(text,) if text else (), figures=tuple(figures))
 
 
-def data_section(run: RunEvidence) -> Section:
+def _seeded(run: RunEvidence) -> list[int]:
+    """Lines of the starts that were seeded, or of the last start: one that was is enough, and is to be seen."""
+    starts = [number for number in run.event_lines("run_started") if run.events.has_line(number, "/insecure")]
+    seeded = [number for number in starts if run.events.line("seeded", number, "/insecure").value is True]
+    return seeded or starts[-1:]
+
+
+def data_section(run: RunEvidence) -> DossierSection:
     """Whose data, as far as a server knows: the rest is in the sites' parts."""
     figures = [
         run.members.field("consortium", "/consortium"),
@@ -64,10 +72,10 @@ def data_section(run: RunEvidence) -> Section:
         "The records stayed at the sites, and so did every number that describes them. What a site says of its data, "
         "in its own words and figures, is in its part under sites/, signed by the site; the server has no say in it.",
     )
-    return Section(identifier="data", title="On whose data", text=text, figures=tuple(figures))
+    return DossierSection(identifier="data", title="On whose data", text=text, figures=tuple(figures))
 
 
-def model_section(run: RunEvidence, licence: str | None) -> Section:
+def model_section(run: RunEvidence, licence: str | None) -> DossierSection:
     """The base model, its licence, and what was trained on it."""
     figures = [
         run.setting("base model", "model.base"),
@@ -87,10 +95,10 @@ def model_section(run: RunEvidence, licence: str | None) -> Section:
         )
     else:
         said = f"The operator states the base model's licence as {licence}. No file of the run says so."
-    return Section(identifier="model", title="Base model and licence", text=(said,), figures=tuple(figures))
+    return DossierSection(identifier="model", title="Base model and licence", text=(said,), figures=tuple(figures))
 
 
-def method_section(run: RunEvidence) -> Section:
+def method_section(run: RunEvidence) -> DossierSection:
     """How it was trained and aggregated."""
     rows = (
         ("objective", "objective.kind", ""),
@@ -109,10 +117,10 @@ def method_section(run: RunEvidence) -> Section:
         "sites and nothing of one site by itself. The base model was not changed.",
     )
     figures = tuple(run.setting(name, dotted, unit=unit) for name, dotted, unit in rows)
-    return Section(identifier="method", title="Method", text=text, figures=figures)
+    return DossierSection(identifier="method", title="Method", text=text, figures=figures)
 
 
-def privacy_section(run: RunEvidence) -> Section:
+def privacy_section(run: RunEvidence) -> DossierSection:
     """The promise: epsilon and delta, for whom, against whom, and how it composes."""
     figures = [
         run.setting("mechanism", "privacy.mechanism"),
@@ -129,7 +137,7 @@ def privacy_section(run: RunEvidence) -> Section:
             "There is no differential privacy: the mechanism is none, and the epsilon and delta of the recipe were not "
             "used. Nothing bounds what the adapter tells of a single record.",
         )
-        return Section(identifier="privacy", title="The privacy promise", text=text, figures=tuple(figures[:1]))
+        return DossierSection(identifier="privacy", title="The privacy promise", text=text, figures=tuple(figures[:1]))
     unit = run.recipe.data.unit
     text = (
         f"Unit: one {unit}. Whether it is in a site's data or blank changes the probability of anything that leaves "
@@ -142,7 +150,7 @@ def privacy_section(run: RunEvidence) -> Section:
         "told in its part. Who is in the data of several sites is promised less than the figure says: see the sites' "
         "parts for two sites.",
     )
-    return Section(identifier="privacy", title="The privacy promise", text=text, figures=tuple(figures))
+    return DossierSection(identifier="privacy", title="The privacy promise", text=text, figures=tuple(figures))
 
 
 def _adversary(run: RunEvidence) -> str:
@@ -157,7 +165,7 @@ def _adversary(run: RunEvidence) -> str:
     )
 
 
-def receipts_section(run: RunEvidence) -> Section:
+def receipts_section(run: RunEvidence) -> DossierSection:
     """The receipts and what they prove."""
     figures: list[Figure] = [
         run.chain.worked_out(
@@ -167,7 +175,7 @@ def receipts_section(run: RunEvidence) -> Section:
             unit="rounds",
         )
     ]
-    for number, receipt in enumerate(run.receipts[:_SHOWN_ROUNDS], start=1):
+    for number, receipt in enumerate(run.receipts[:_SHOWN], start=1):
         figures.append(run.chain.line(f"sites in the sum of round {receipt.round_number}", number, "/survivors"))
     text = [
         run.broken
@@ -175,40 +183,31 @@ def receipts_section(run: RunEvidence) -> Section:
         "one set of survivors, and each order follows from the receipt before.",
         "Receipts do not prove that the adapter was computed from the opened sums: nobody but the server saw that.",
     ]
-    if len(run.receipts) > _SHOWN_ROUNDS:
+    if len(run.receipts) > _SHOWN:
         text.append("Of so many rounds the first are shown; all are in evidence/receipts.jsonl.")
-    return Section(
+    return DossierSection(
         identifier="receipts", title="Receipts and their verification", text=tuple(text), figures=tuple(figures)
     )
 
 
-def measured_section(run: RunEvidence) -> Section:
+def measured_section(run: RunEvidence) -> DossierSection:
     """The federation's held-out figures, as opened from sealed sums."""
     heldout, events = run.state.heldout, run.events
     noise = "mean over sites and their records, without noise"
-    figures: list[Figure] = []
-    starts = run.event_lines("run_started")
     if run.state.is_private:
         noise = (
             f"Gaussian, added at each site and charged to its held-out {run.recipe.data.unit}s, each counted as no "
-            "more than the range under the privacy promise; its size stands below"
+            "more than the range under the privacy promise; its size stands below, where the log has it"
         )
-        figures.append(
-            events.line(
-                f"standard deviation of that noise, times a site's held-out {run.recipe.data.unit}s",
-                starts[-1],
-                "/heldout_noise",
-                unit=heldout.unit,
-            )
-        )
-    for number in run.event_lines("run_finished")[-1:]:
-        for name, field in (("before", "before"), ("of the adapter that was kept", "after")):
-            figures.insert(
-                0 if field == "before" else 1,
-                events.line(
-                    f"{heldout.name}, {name}", number, f"/heldout_loss_{field}", unit=heldout.unit, noise=noise
-                ),
-            )
+    figures = [
+        events.line(f"{heldout.name}, {name}", number, f"/heldout_loss_{field}", unit=heldout.unit, noise=noise)
+        for number in run.event_lines("run_finished")[-1:]
+        for name, field in (("before", "before"), ("of the adapter that was kept", "after"))
+    ]
+    start = run.event_lines("run_started")[-1]
+    if run.state.is_private and events.has_line(start, "/heldout_noise"):
+        name = f"standard deviation of that noise, times a site's held-out {run.recipe.data.unit}s"
+        figures.append(events.line(name, start, "/heldout_noise", unit=heldout.unit))
     text = (
         f"The federation's {heldout.name} on records that nobody trained on; {heldout.better} is better. It says how "
         "well the model fits data like the sites' and nothing of whether it is fit for a purpose.",
@@ -217,15 +216,19 @@ def measured_section(run: RunEvidence) -> Section:
         "Memorisation: nobody has tried to make the model repeat a site's texts. Sealora has no such test.",
         "Subgroups: nothing was measured apart for groups of people. Nothing here says whom the model serves worse.",
     )
-    return Section(identifier="measured", title="What was measured", text=text, figures=tuple(figures))
+    return DossierSection(identifier="measured", title="What was measured", text=text, figures=tuple(figures))
 
 
-def trouble_section(run: RunEvidence) -> Section:
+def trouble_section(run: RunEvidence) -> DossierSection:
     """What went wrong on the way, and who acted."""
     figures = [
         run.events.line(f"{name}, event {number}", number, field)
         for kind, name, field in _TROUBLE
-        for number in run.event_lines(kind)[:_SHOWN_ROUNDS]
+        for number in run.event_lines(kind)[:_SHOWN]
     ]
-    text = "Nothing went wrong, and nobody acted on the run." if not figures else "As the server's log tells it."
-    return Section(identifier="trouble", title="What happened on the way", text=(text,), figures=tuple(figures))
+    text = ["Nothing went wrong, and nobody acted on the run." if not figures else "As the server's log tells it."]
+    if any(len(run.event_lines(kind)) > _SHOWN for kind, _, _ in _TROUBLE):
+        text.append("Of events of one kind the first are shown; all are in evidence/events.jsonl.")
+    return DossierSection(
+        identifier="trouble", title="What happened on the way", text=tuple(text), figures=tuple(figures)
+    )

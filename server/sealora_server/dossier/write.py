@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
 from sealora_common import __version__
 from sealora_common.dossier.directory import now, require_new, write_signed
 from sealora_common.dossier.manifest import Manifest
-from sealora_common.dossier.server_part import DOSSIER, DOSSIER_PAGE, MODEL_CARD, SBOM, Dossier
+from sealora_common.dossier.sbom import SBOM, sbom
+from sealora_common.dossier.server_part import DOSSIER, DOSSIER_PAGE, MODEL_CARD, Dossier
 from sealora_common.errors import PolicyError
 from sealora_common.identity import key_fingerprint, key_from_text
 from sealora_server.dossier.demands.answers import answered, what_it_has
@@ -19,7 +19,6 @@ from sealora_server.dossier.limits import limits_section
 from sealora_server.dossier.model_card import model_card
 from sealora_server.dossier.page import dossier_page
 from sealora_server.dossier.run_evidence import RunEvidence
-from sealora_server.dossier.sbom import sbom
 from sealora_server.dossier.sections import (
     data_section,
     measured_section,
@@ -56,6 +55,7 @@ def write_dossier(
         StorageError: there is no run, one of its files is damaged, or `out` holds something or cannot be written.
         PolicyError: a part or an audit is of another run, site or recipe, or was changed.
     """
+    out = out.absolute()  # so that it has a name
     require_new(out)
     if licence is not None and not _SPDX.fullmatch(licence):
         raise PolicyError(f"--base-licence: {licence!r} is no SPDX identifier: give one, as apache-2.0")
@@ -90,7 +90,7 @@ def write_dossier(
         DOSSIER: dossier.model_dump_json(indent=2).encode() + b"\n",
         DOSSIER_PAGE: dossier_page(dossier, run.identity.fingerprint, coordinator).encode(),
         MODEL_CARD: model_card(dossier, run.recipe.model.base, licence),
-        SBOM: sbom(dossier.created, str(uuid.uuid4())),
+        SBOM: sbom(dossier.created),
         **run.evidence.files,
     }
     manifest = write_signed(

@@ -142,6 +142,10 @@ def test_what_was_installed_is_a_sound_sbom(written):
     text = (written / "sbom.cdx.json").read_text()
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     names = {component["name"] for component in json.loads(text)["components"]}
+    assert (
+        JsonStrictValidator(SchemaVersion.V1_6).validate_str((written / "sites/site-0/sbom.cdx.json").read_text())
+        is None
+    )
     assert {"cryptography", "pydantic", "flwr"} <= names
 
 

@@ -139,6 +139,17 @@ def test_a_figure_that_the_server_itself_edits_is_not_what_its_file_says(dossier
     assert "is not what evidence/recipe.json says at /privacy/epsilon" in wrong(dossier, key)
 
 
+def test_a_figure_that_is_said_to_be_worked_out_is_named_as_not_read_again(dossier, key, server):
+    assert "epsilon, of the whole run" not in check(dossier, key)[1]
+    told = dossier / "dossier.json"
+    text = told.read_text().replace('"field": "/privacy/epsilon"', '"field": "worked out: by us"')
+    told.write_text(text.replace('"value": 8.0', '"value": 0.5', 1))
+    signed_again(dossier, server)
+    status, said = check(dossier, key)
+    assert status == 0
+    assert "epsilon, of the whole run, for each site's data" in said.splitlines()[0].partition("were not:")[2]
+
+
 def test_a_recipe_that_the_server_edits_with_the_figure_is_not_what_the_sites_confirmed(dossier, key, server):
     """Epsilon in the recipe's copy, the figure and its source: the hash is in receipts that sites signed."""
     evidence, told = dossier / "evidence" / "recipe.json", dossier / "dossier.json"

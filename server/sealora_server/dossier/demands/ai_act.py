@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sealora_server.dossier.demands.demand import Demand, Document
+from sealora_server.dossier.demands.demand import Demand, DemandDocument
 
-AI_ACT = Document(
+AI_ACT = DemandDocument(
     title="EU AI Act, Annex IV (technical documentation, Article 11(1))",
     about="Written for whole systems. What is here is an adapter of a language model, a part that such a system may "
     "use; whether a system is high-risk follows from its use.",

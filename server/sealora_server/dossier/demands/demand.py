@@ -39,7 +39,7 @@ class Demand:
 
 
 @dataclass(frozen=True)
-class Document:
+class DemandDocument:
     """A document and its demands.
 
     Attributes:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sealora_server.dossier.demands.demand import Demand, Document
+from sealora_server.dossier.demands.demand import Demand, DemandDocument
 
-DPIA = Document(
+DPIA = DemandDocument(
     title="Impact assessment under Article 35 GDPR",
     about="What templates of authorities ask for. The dossier is material for one, and is none.",
     demands=(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sealora_server.dossier.demands.demand import Demand, Document
+from sealora_server.dossier.demands.demand import Demand, DemandDocument
 
-EDPB = Document(
+EDPB = DemandDocument(
     title="EDPB Opinion 28/2024 on certain data protection aspects of AI models",
     about="What a supervisory authority may look at when a model is claimed to be anonymous, and legitimate interest. "
     "This dossier does not claim that the model is anonymous.",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sealora_server.dossier.demands.demand import Demand, Document
+from sealora_server.dossier.demands.demand import Demand, DemandDocument
 
-NIST = Document(
+NIST = DemandDocument(
     title="NIST SP 800-226, Guidelines for Evaluating Differential Privacy Guarantees (2025)",
     about="Its pyramid, from epsilon down to how data are collected. It sets no epsilon that would be small enough.",
     demands=(

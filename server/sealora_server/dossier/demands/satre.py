@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sealora_server.dossier.demands.demand import Demand, Document
+from sealora_server.dossier.demands.demand import Demand, DemandDocument
 
-SATRE = Document(
+SATRE = DemandDocument(
     title="SATRE: egress and output management (3.1 and 3.3 of the specification)",
     about="It asks this of whoever runs the environment; the dossier is what an output checker there can be given.",
     demands=(

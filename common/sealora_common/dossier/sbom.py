@@ -1,4 +1,4 @@
-"""What was installed where the dossier was written, as CycloneDX 1.6 in JSON (ECMA-424).
+"""What was installed where a part was written, as CycloneDX 1.6 in JSON (ECMA-424).
 
 By hand, as it is a list: the library that writes such lists is no part of an installation. A test holds it to the
 library's schema.
@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import json
 import re
+import uuid
 from importlib.metadata import Distribution, distributions
 from urllib.parse import quote
 
 from sealora_common import __version__
 
+SBOM = "sbom.cdx.json"
 
-def sbom(created: str, serial: str) -> bytes:
-    """The installed distributions.
 
-    Args:
-        created: when the dossier was written, UTC, ISO 8601.
-        serial: a UUID of its own.
-    """
+def sbom(created: str) -> bytes:
+    """The installed distributions, as they were at `created` (UTC, ISO 8601)."""
     found = {_name(each): each for each in distributions() if each.metadata["Name"]}
     document = {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
-        "serialNumber": f"urn:uuid:{serial}",
+        "serialNumber": f"urn:uuid:{uuid.uuid4()}",
         "version": 1,
         "metadata": {
             "timestamp": created,
@@ -57,6 +55,5 @@ def _component(name: str, distribution: Distribution) -> dict[str, object]:
         "purl": purl,
     }
     if "License-Expression" in distribution.metadata:
-        stated = distribution.metadata["License-Expression"]
-        component["licenses"] = [{"expression": str(stated)}]
+        component["licenses"] = [{"expression": str(distribution.metadata["License-Expression"])}]
     return component
