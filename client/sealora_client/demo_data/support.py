@@ -32,8 +32,8 @@ _FILLINGS: Final[Mapping[str, tuple[str, ...]]] = {
 _OPENINGS: Final = ("", "Hello, ", "Good morning, ", "Dear team, ", "Hi, ")
 _ENDINGS: Final = ("", " Thank you.", " Please answer soon.", " Best wishes.")
 _AT_HOME = 0.8
-_A_PHRASING = 60  # messages
-_HELD_OUT = 4  # phrasings of each desk
+_A_PHRASING = 40  # messages
+_HELD_OUT = 5  # phrasings of each desk
 
 
 def support_lines() -> SiteLines:

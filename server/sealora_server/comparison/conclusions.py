@@ -10,7 +10,7 @@ from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.recipe import Recipe
 from sealora_common.records.heldout_figure import HeldoutFigure
 from sealora_common.records.share_interval import share_interval
-from sealora_common.show.quantities import count_text
+from sealora_common.show.quantities import count_text, names_text
 from sealora_server.comparison.arms import WHAT_IT_IS, Arm, ArmKind
 from sealora_server.comparison.comparison import ArmFigures, ComparedSite, Comparison, Margin, ShareOfWay
 from sealora_server.comparison.figure_text import difference_text, figure_text, reach_text, share_of_way_text
