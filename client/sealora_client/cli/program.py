@@ -21,9 +21,9 @@ from sealora_client.cli.budget import budget_cli
 from sealora_client.cli.check import check
 from sealora_client.cli.data import data_cli
 from sealora_client.cli.dossier import dossier
-from sealora_client.cli.enrol import init
-from sealora_client.cli.join import join
-from sealora_client.cli.pin import pin
+from sealora_client.cli.joining.enrol import init
+from sealora_client.cli.joining.join import join
+from sealora_client.cli.joining.pin import pin
 from sealora_client.cli.policy import policy_cli
 from sealora_client.cli.receipts import receipts_cli
 from sealora_client.cli.roster import roster_cli

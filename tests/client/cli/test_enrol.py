@@ -155,6 +155,18 @@ def test_the_policy_it_begins_is_careful_and_says_what_else_there_is(tmp_path):
     assert set(SitePolicy.model_fields) - without_privacy <= named
 
 
+@pytest.mark.parametrize(("rows", "delta"), [(100, 1e-4), (6000, 1e-5)])
+def test_the_delta_it_begins_with_follows_from_the_number_of_records(tmp_path, rows, delta):
+    (tmp_path / "own.jsonl").write_text('{"note": "a"}\n' * rows)
+    init(tmp_path / "site", "--data", str(tmp_path / "own.jsonl"))
+    policy = SitePolicy.load(tmp_path / "site" / "policy.yaml")
+    assert policy == SitePolicy(epsilon_limit=8.0, delta_limit=delta)
+    assert (
+        "# Delta: a power of ten below half of 1 / the number of records here."
+        in (tmp_path / "site" / "policy.yaml").read_text()
+    )
+
+
 def test_every_line_of_the_policy_it_begins_is_one_that_can_be_used(tmp_path):
     init(tmp_path)
     text = (tmp_path / "policy.yaml").read_text()
