@@ -76,7 +76,7 @@ def parse_layout(content: bytes) -> AdapterLayout:
         UnreadableError: it is none, or beyond the bounds of a greeting.
     """
     try:
-        layout = adapted_from_json(_LAYOUT, content)
-        return AdapterLayout.from_json(layout)
+        sent: SentLayout = adapted_from_json(_LAYOUT, content)
+        return AdapterLayout.from_json(sent)
     except ModelError as error:
         raise UnreadableError(str(error)) from None
