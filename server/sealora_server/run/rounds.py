@@ -30,7 +30,9 @@ from sealora_server.run.server_optimizer import ServerOptimizer
 from sealora_server.run.store import EvaluationRecord, RoundRecord, RunResult, RunStore
 
 
-def run_rounds(grid: Grid, store: RunStore, roster: Roster, *, after_round: Callable[[], None] = lambda: None) -> None:
+def run_rounds(
+    grid: Grid, store: RunStore, roster: Roster, *, after_round: Callable[[], object] = lambda: None
+) -> None:
     """Runs the store's recipe over `grid` from the first round that is not finished.
 
     Args:
@@ -47,7 +49,7 @@ def run_rounds(grid: Grid, store: RunStore, roster: Roster, *, after_round: Call
 
 
 class _Run:
-    def __init__(self, grid: Grid, store: RunStore, roster: Roster, after_round: Callable[[], None]) -> None:
+    def __init__(self, grid: Grid, store: RunStore, roster: Roster, after_round: Callable[[], object]) -> None:
         self._store = store
         self._after_round = after_round
         self._recipe = store.recipe
