@@ -23,6 +23,7 @@ from sealora_server.run.stored.records import EVALUATION, RESULT
 from sealora_server.upkeep import run_files
 from sealora_server.upkeep.archived_run import verified
 from sealora_server.upkeep.backup import back_up_server, restore_server
+from sealora_server.upkeep.retention import AdapterRetention, prune
 
 WORD = b"correct horse"
 MADE_ANEW = {"logs", "sockets", "state"}
@@ -154,6 +155,16 @@ def test_a_run_that_ends_while_it_is_copied_is_in_it_as_one_that_goes_on(server,
         assert (Operation.load(store.directory).condition == "finished") <= (RESULT in names)
         assert (RESULT in names) == (store.directory / "adapter" / "adapter_model.safetensors").exists()
         assert len(store.mended_receipts()) == rounds
+
+
+def test_no_adapter_is_deleted_of_a_run_that_is_being_copied(server, tmp_path, monkeypatch):
+    store, deleted = RunStore.open(server.runs / "done"), []
+    retention = AdapterRetention(keep_last=1, keep_best=False)
+    prunes = [lambda: deleted.append(prune(store, retention))] * 5
+    Moving(monkeypatch, *prunes)
+    back_up_server(server, tmp_path / "a.tar", None)
+    assert deleted == [[]] * 5
+    assert prune(store, retention) == [1, 2]
 
 
 def test_a_line_that_is_being_written_is_left_out(server, tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.operator.messages import (
     REQUEST,
     AskStatus,
+    Delete,
     Done,
     Register,
     Request,
@@ -131,6 +132,7 @@ ACTS: dict[type[Request], Request] = {
     Submit: Submit(name="r1", recipe="secret", roster="{}"),
     Stop: Stop(run="r1"),
     Resume: Resume(run="r1"),
+    Delete: Delete(run="r1"),
     UseRoster: UseRoster(run="r1", roster="{}"),
     Register: Register(nodes={"oslo": "ecdsa-sha2-nistp384 AAAA"}),
     Unregister: Unregister(site="oslo\x1b[2J\nERROR forged"),
