@@ -214,6 +214,7 @@ def test_the_whole_says_what_it_is_of():
     assert found.heldout == HeldoutFigure()
     arm = found.arms[0]
     assert (arm.epsilon, arm.delta, arm.seeds, arm.drawn) == (8.0, 1e-5, (0, 1), pytest.approx(180))
+    assert arm.rounds == (3, 3)
     assert arm.spread == pytest.approx(stdev([2.0, 2.2]))
     assert arm.by_site == {"a": pytest.approx(2.1), "b": pytest.approx(2.1), "c": pytest.approx(2.1)}
     assert "nothing of it is a release" in found.simulated
