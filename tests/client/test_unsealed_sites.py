@@ -92,11 +92,11 @@ def test_held_out_records_that_some_site_trains_on_are_counted(tiny_base, tmp_pa
 
 
 def test_a_site_whose_held_out_records_cannot_be_shown_is_refused_by_its_file(tiny_base, tmp_path):
-    path = write_federation(tmp_path, tiny_base())
+    path = write_federation(tmp_path, tiny_base(), data={"prompt_template": "{{ prompt }}"})
 
     def spoil(rows):
-        return [row | ({"response": " "} if row["split"] == "heldout" else {}) for row in rows]
+        return [{"promt" if key == "prompt" else key: row[key] for key in row} for row in rows[:4]] + rows[4:]
 
     change_records(tmp_path / "site-1.jsonl", spoil)
-    with pytest.raises(DataError, match=r"site-1\.jsonl"):
+    with pytest.raises(DataError, match=r"site-1\.jsonl: none of its held-out records can be shown to the model"):
         sites_of(path)

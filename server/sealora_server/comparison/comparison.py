@@ -38,7 +38,9 @@ class ArmFigures(_Told):
     what: str
     sample_rate: float | None
     drawn: float
-    """Records (persons) that its steps are expected to draw, all together."""
+    """Records (persons) that its steps are expected to draw, all together, if all rounds come."""
+    rounds: tuple[int, ...]
+    """That were trained, by seed: fewer than the recipe's where early stopping ended it."""
     seeds: tuple[int, ...]
     """Empty where a seed makes no difference: there is one figure then."""
     figures: tuple[float | None, ...]

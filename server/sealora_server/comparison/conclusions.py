@@ -90,6 +90,7 @@ def _figures(found: JudgedArm, recipe: Recipe, heldout: HeldoutFigure, sites: Un
         what=WHAT_IT_IS[arm.kind],
         sample_rate=arm.rate if arm.parties else None,
         drawn=arm.drawn,
+        rounds=tuple(each.rounds for each in outcomes),
         seeds=tuple(each.seed for each in outcomes) if arm.is_seeded else (),
         figures=tuple(each.figure for each in outcomes),
         mean=mean,

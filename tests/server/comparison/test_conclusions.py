@@ -88,8 +88,10 @@ def test_one_outcome_stands_for_all_seeds():
 def test_records_say_nothing_of_uncertainty_where_a_site_holds_out_one_or_a_value_is_no_number():
     single = [outcome("x", 0, [1.0] * 3, [[1.0], [1.0, 1.0], [1.0, 1.0]])]
     assert difference(single, single).uncertainty is None
-    broken = [outcome("x", 0, [1.0] * 3, [[1.0, math.inf], [1.0, 1.0], [1.0, 1.0]])]
-    assert difference(broken, broken).by_records is None
+    whole = outcome("x", 0, [1.0] * 3, [[1.0, 2.0]] * 3)
+    broken = outcome("x", 1, [1.0] * 3, [[1.0, math.inf], [1.0, 2.0], [1.0, 2.0]])
+    assert difference([whole], [whole]).by_records == 0.0
+    assert difference([whole, broken], [whole, whole]).by_records is None
     with pytest.raises(ValueError, match="diverged"):
         difference([outcome("x", 0, [None, 1.0, 1.0])], single)
 
@@ -214,6 +216,7 @@ def test_the_whole_says_what_it_is_of():
     assert found.heldout == HeldoutFigure()
     arm = found.arms[0]
     assert (arm.epsilon, arm.delta, arm.seeds, arm.drawn) == (8.0, 1e-5, (0, 1), pytest.approx(180))
+    assert arm.rounds == (3, 3)
     assert arm.spread == pytest.approx(stdev([2.0, 2.2]))
     assert arm.by_site == {"a": pytest.approx(2.1), "b": pytest.approx(2.1), "c": pytest.approx(2.1)}
     assert "nothing of it is a release" in found.simulated
