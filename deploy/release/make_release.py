@@ -22,6 +22,8 @@ NAMESPACE = "sealora-release"
 SUMS = "SHA256SUMS"
 INSTALLATIONS = {"server": ("server",), "site": ("site", "torch-cuda")}
 """Which lock files an installation is made of, each described by one SBOM. torch-cpu stands for torch-cuda alone."""
+VERIFIER = Path("common/sealora_common/dossier/verify_dossier.py")
+"""What checks a dossier where nothing of Sealora is installed: to be had from elsewhere than the dossier."""
 LOCKS = ("server", "site", "torch-cpu", "torch-cuda")
 
 
@@ -58,11 +60,12 @@ def export(commit: str, scratch: Path) -> Path:
 
 
 def build(source: Path, out: Path, epoch: str) -> None:
-    """Writes sdist, wheel (built from the sdist), locked requirements, SBOMs and checksums into `out`."""
+    """Writes sdist, wheel (built from the sdist), locked requirements, SBOMs, verifier and checksums into `out`."""
     python, requirements = sys.executable, source / "deploy" / "requirements"
     run(python, "-m", "build", "--no-isolation", "--outdir", out, source, epoch=epoch)
     for name in LOCKS:
         shutil.copyfile(requirements / f"{name}.txt", out / f"requirements-{name}.txt")
+    shutil.copyfile(source / VERIFIER, out / VERIFIER.name)
     for installation, locks in INSTALLATIONS.items():
         described = out / f"sealora-{installation}.cdx.json"
         words: list[str | Path] = [

@@ -95,7 +95,7 @@ def check(directory: Path, key: Path) -> list[int]:
 def test_a_release_holds_what_the_guide_says_and_leaves_nothing_else(signed: Path) -> None:
     locks = {f"requirements-{name}.txt" for name in ("server", "site", "torch-cpu", "torch-cuda")}
     built = {f"{DIRECTORY}-py3-none-any.whl", f"{DIRECTORY}.tar.gz"}
-    described = {"sealora-server.cdx.json", "sealora-site.cdx.json"}
+    described = {"sealora-server.cdx.json", "sealora-site.cdx.json", "verify_dossier.py"}
     assert {path.name for path in signed.iterdir()} == locks | built | described | {"SHA256SUMS", "SHA256SUMS.sig"}
     assert [path.name for path in signed.parent.iterdir()] == [DIRECTORY]
     for name in locks:

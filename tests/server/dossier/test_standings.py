@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from sealora_common.errors import FederationError, PolicyError
 from sealora_common.records.event_log import EventLog
 from sealora_common.records.events import OperatorActed, RunFailed, RunInterrupted, SiteFailed
 from sealora_server.cli import cli
+from sealora_server.dossier.judgement import judged
+from sealora_server.dossier.run_evidence import RunEvidence
+from sealora_server.dossier.site_parts import attached
 from sealora_server.dossier.write import write_dossier
 
 from dossier_runs import check, fingerprint_of
@@ -192,3 +196,11 @@ def test_a_run_that_nobody_finished_has_no_parts_of_sites_that_do_not_know_it(ti
     assert (manifest.parts, [part.attached for part in told.parts]) == ((), [False] * 3)
     assert "No round has a receipt: nothing shows who took part." in told.clearance.against
     assert first_lines(tmp_path / "d")
+
+
+def test_a_run_that_went_on_from_an_earlier_one_needs_that_one_s_dossier_too(private_run):
+    run = RunEvidence.read(private_run)
+    later = replace(run, recipe=run.recipe.model_copy(update={"continue_from": "0" * 64}))
+    needed = "The run began with an earlier run's adapter: that run's dossier is needed beside this one."
+    assert needed in judged(later, attached(later, {}), "apache-2.0").open_points
+    assert needed not in judged(run, attached(run, {}), "apache-2.0").open_points

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from sealora_common.dossier import verify_dossier
 from sealora_common.dossier.manifest import MANIFEST, SIGNATURE, ManifestFile
 from sealora_common.entropy import SystemEntropy
 from sealora_common.identity import Identity, key_fingerprint, key_from_text
+from sealora_common.receipts.receipt import Receipt, chain_from_bytes, chain_to_bytes
 
 from dossier_runs import check, files_of, fingerprint_of, manifest_of, signed_again
 
@@ -212,6 +214,14 @@ def test_a_part_of_another_run_is_found(dossier, key, server, private_run):
     assert "another site or run" in wrong(dossier, key)
 
 
+@pytest.mark.parametrize("change", [{"kind": "server"}, {"version": 2}])
+def test_a_part_of_another_kind_or_version_is_found(dossier, key, server, private_run, change):
+    site = Identity.load("site-0", private_run / "sites" / "site-0" / "identity.pem")
+    signed_again(dossier / "sites" / "site-0", site, **change)
+    signed_again(dossier, server)
+    assert "site-0 is no site's part" in wrong(dossier, key)
+
+
 def test_a_part_that_is_missing_is_found_unless_it_was_left_out(dossier, key):
     shutil.rmtree(dossier / "sites" / "site-1")
     assert "site-1/manifest.json is missing" in wrong(dossier, key)
@@ -234,37 +244,50 @@ def test_a_round_that_is_taken_out_of_the_receipts_is_found(dossier, key, server
     assert "does not follow as the next round" in wrong(dossier, key)
 
 
-def test_a_confirmation_that_no_site_signed_is_found(dossier, key, server):
-    """The server signs the receipt anew, as it can; the sites' signatures it cannot."""
-    from sealora_common.receipts.receipt import chain_from_bytes, chain_to_bytes
-
-    chain = dossier / "evidence" / "receipts.jsonl"
-    *earlier, last = chain_from_bytes(chain.read_bytes())
-    forged = bytearray(last.openings[0].confirmations[0])
-    forged[-1] ^= 1
-    opening = last.openings[0].model_copy(
-        update={"confirmations": (bytes(forged), *last.openings[0].confirmations[1:])}
-    )
+def last_receipt_changed(dossier: Path, server: Identity, change: Callable[[Receipt, Receipt], Receipt]) -> None:
+    """Puts what `change` makes of the last receipt, given the first, in its place, and signs the dossier anew."""
+    chain, told = dossier / "evidence" / "receipts.jsonl", dossier / "dossier.json"
+    first, last = chain_from_bytes(chain.read_bytes())
     old = verify_dossier._sha256(chain.read_bytes())
-    chain.write_bytes(chain_to_bytes([*earlier, last.model_copy(update={"openings": (opening,)}).signed_by(server)]))
-    told = dossier / "dossier.json"
+    chain.write_bytes(chain_to_bytes([first, change(first, last)]))
     told.write_text(told.read_text().replace(old, verify_dossier._sha256(chain.read_bytes())))
     signed_again(dossier, server)
+
+
+def test_a_confirmation_that_no_site_signed_is_found(dossier, key, server):
+    """The server signs the receipt anew, as it can; the sites' signatures it cannot."""
+
+    def forged(first: Receipt, last: Receipt) -> Receipt:
+        (opening,) = last.openings
+        message = bytearray(opening.confirmations[0])
+        message[-1] ^= 1
+        opening = opening.model_copy(update={"confirmations": (bytes(message), *opening.confirmations[1:])})
+        return last.model_copy(update={"openings": (opening,)}).signed_by(server)
+
+    last_receipt_changed(dossier, server, forged)
     assert "a confirmation does not hold" in wrong(dossier, key)
 
 
 def test_too_few_confirmations_are_found(dossier, key, server):
-    from sealora_common.receipts.receipt import chain_from_bytes, chain_to_bytes
+    def fewer(first: Receipt, last: Receipt) -> Receipt:
+        (opening,) = last.openings
+        opening = opening.model_copy(update={"confirmations": opening.confirmations[:1]})
+        return last.model_copy(update={"openings": (opening,)}).signed_by(server)
 
-    chain = dossier / "evidence" / "receipts.jsonl"
-    *earlier, last = chain_from_bytes(chain.read_bytes())
-    opening = last.openings[0].model_copy(update={"confirmations": last.openings[0].confirmations[:1]})
-    old = verify_dossier._sha256(chain.read_bytes())
-    chain.write_bytes(chain_to_bytes([*earlier, last.model_copy(update={"openings": (opening,)}).signed_by(server)]))
-    told = dossier / "dossier.json"
-    told.write_text(told.read_text().replace(old, verify_dossier._sha256(chain.read_bytes())))
-    signed_again(dossier, server)
+    last_receipt_changed(dossier, server, fewer)
     assert "too few sites confirmed" in wrong(dossier, key)
+
+
+def test_confirmations_of_another_round_are_found(dossier, key, server):
+    last_receipt_changed(
+        dossier, server, lambda first, last: last.model_copy(update={"openings": first.openings}).signed_by(server)
+    )
+    assert "its terms are of another order" in wrong(dossier, key)
+
+
+def test_a_receipt_that_the_server_did_not_sign_is_found(dossier, key, server):
+    last_receipt_changed(dossier, server, lambda first, last: last.model_copy(update={"adapter_digest": "0" * 64}))
+    assert "line 2: is not signed by the server" in wrong(dossier, key)
 
 
 def test_a_page_that_hides_the_first_line_is_found(dossier, key, server):
