@@ -24,9 +24,9 @@ from sealora_client.cli.dossier import dossier
 from sealora_client.cli.joining.enrol import init
 from sealora_client.cli.joining.join import join
 from sealora_client.cli.joining.pin import pin
+from sealora_client.cli.joining.roster import roster_cli
 from sealora_client.cli.policy import policy_cli
 from sealora_client.cli.receipts import receipts_cli
-from sealora_client.cli.roster import roster_cli
 from sealora_client.cli.rotate import rotate
 from sealora_client.cli.run import run
 from sealora_client.cli.status import status

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sealora_client.cli.passphrase import new_passphrase, no_passphrase
+from sealora_client.cli.joining.passphrase import new_passphrase, no_passphrase
 from sealora_client.site.config import SiteConfig
 from sealora_client.site.rotation import FORMER, begin_rotation, finish_rotation
 from sealora_common.show.say import say

@@ -12,7 +12,7 @@ from typing import Literal
 from sealora_common import __version__
 from sealora_common.canonical import digest
 from sealora_common.config import LARGE, read_file, why_not
-from sealora_common.dossier.manifest import MANIFEST, SIGNATURE, SITES, Manifest, ManifestFile, ManifestPart
+from sealora_common.dossier.manifest import MANIFEST, SIGNATURE, SITES, DossierManifest, ManifestFile, ManifestPart
 from sealora_common.errors import PolicyError, StorageError, UnreadableError
 from sealora_common.identity import Identity
 from sealora_common.storage.durable import rename_durably, write_atomically
@@ -47,7 +47,7 @@ def write_signed(
     run: str,
     recipe_hash: str,
     parts: Mapping[str, Mapping[str, bytes]] | None = None,
-) -> Manifest:
+) -> DossierManifest:
     """Writes a part with its manifest, signed by `identity`, and the sites' parts that belong to it.
 
     Args:
@@ -67,7 +67,7 @@ def write_signed(
     require_new(out)
     whole = {**content, VERIFIER: _read(Path(__file__).with_name(VERIFIER))}
     given = parts or {}
-    manifest = Manifest(
+    manifest = DossierManifest(
         kind=kind,
         name=name,
         run=run,
@@ -93,7 +93,7 @@ def write_signed(
     return manifest
 
 
-def read_signed(directory: Path) -> tuple[Manifest, dict[str, bytes]]:
+def read_signed(directory: Path) -> tuple[DossierManifest, dict[str, bytes]]:
     """A part without parts of its own, every file of it checked against the manifest. Whose key signed it is not.
 
     Returns:
@@ -104,7 +104,7 @@ def read_signed(directory: Path) -> tuple[Manifest, dict[str, bytes]]:
         StorageError: it cannot be read.
     """
     content, signature = _read(directory / MANIFEST), _read(directory / SIGNATURE)
-    manifest = Manifest.read(content, signature, str(directory / MANIFEST))
+    manifest = DossierManifest.read(content, signature, str(directory / MANIFEST))
     found = _names_in(directory)
     expected = {MANIFEST, SIGNATURE, *(file.path for file in manifest.files)}
     if different := sorted(found ^ expected):

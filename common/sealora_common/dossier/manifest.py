@@ -54,7 +54,7 @@ class ManifestPart(DossierModel):
     manifest_sha256: Sha256
 
 
-class Manifest(DossierModel):
+class DossierManifest(DossierModel):
     """`manifest.json`."""
 
     version: Literal[1] = 1
@@ -93,7 +93,7 @@ class Manifest(DossierModel):
         return key_fingerprint(key_from_text(self.public_key))
 
     @classmethod
-    def read(cls, content: bytes, signature: bytes, where: str) -> Manifest:
+    def read(cls, content: bytes, signature: bytes, where: str) -> DossierManifest:
         """Reads a manifest and checks that the key in it signed it. Whose key that is, is for the caller to judge.
 
         Args:

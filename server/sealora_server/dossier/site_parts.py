@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sealora_common.config import CONFIGURATION, LARGE, from_json, json_value, read_file, why_not
 from sealora_common.dossier.directory import read_signed
-from sealora_common.dossier.manifest import Manifest
+from sealora_common.dossier.manifest import DossierManifest
 from sealora_common.dossier.server_part import AttachedPart
 from sealora_common.dossier.site_part import PART, SitePart
 from sealora_common.errors import PolicyError, UnreadableError
@@ -99,7 +99,7 @@ def _part(files: PartFiles, where: object) -> SitePart:
         raise PolicyError(f"{where}: its {PART} cannot be read ({error}): ask the site for its part again") from None
 
 
-def _require_of_run(run: RunEvidence, manifest: Manifest, files: PartFiles, where: Path) -> None:
+def _require_of_run(run: RunEvidence, manifest: DossierManifest, files: PartFiles, where: Path) -> None:
     if manifest.kind != "site":
         raise PolicyError(f"{where}: is the server's part of a dossier: give parts of sites")
     if manifest.run != run.run_id or manifest.recipe_hash != run.recipe.hash:

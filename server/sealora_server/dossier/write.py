@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sealora_common import __version__
 from sealora_common.dossier.directory import now, require_new, write_signed
-from sealora_common.dossier.manifest import Manifest
+from sealora_common.dossier.manifest import DossierManifest
 from sealora_common.dossier.sbom import SBOM, sbom
 from sealora_common.dossier.server_part import DOSSIER, DOSSIER_PAGE, MODEL_CARD, Dossier
 from sealora_common.errors import PolicyError
@@ -41,7 +41,7 @@ def write_dossier(
     parts: Sequence[Path] = (),
     audits: Sequence[Path] = (),
     licence: str | None = None,
-) -> tuple[Dossier, Manifest]:
+) -> tuple[Dossier, DossierManifest]:
     """Writes the dossier of the run in `directory` to `out`.
 
     Args:

@@ -13,7 +13,7 @@ from sealora_common.dossier.clearance import Clearance
 from sealora_common.dossier.directory import read_signed, write_signed
 from sealora_common.dossier.evidence import Evidence, EvidenceFile
 from sealora_common.dossier.figure import MOMENT, Figure, Source
-from sealora_common.dossier.manifest import MANIFEST, SIGNATURE, Manifest, ManifestFile, ManifestPart
+from sealora_common.dossier.manifest import MANIFEST, SIGNATURE, DossierManifest, ManifestFile, ManifestPart
 from sealora_common.dossier.writing import figure_text
 from sealora_common.entropy import SeededEntropy
 from sealora_common.errors import PolicyError, StorageError, UnreadableError
@@ -122,9 +122,9 @@ def files(*paths: str) -> tuple[ManifestFile, ...]:
 def test_a_manifest_names_each_file_once_in_order_and_not_itself(named):
     fields = {**WHOSE, "created": "", "release": "", "public_key": SITE.public_key_text}
     with pytest.raises(ValidationError):
-        Manifest(**fields, files=files(*named))
+        DossierManifest(**fields, files=files(*named))
     with pytest.raises(ValidationError):
-        Manifest(**{**fields, "kind": "server"}, files=files("sites/site-0/part.json"))
+        DossierManifest(**{**fields, "kind": "server"}, files=files("sites/site-0/part.json"))
 
 
 def written(out: Path) -> Path:

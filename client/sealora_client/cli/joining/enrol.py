@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sealora_client.cli.passphrase import new_passphrase, no_passphrase
+from sealora_client.cli.joining.passphrase import new_passphrase, no_passphrase
 from sealora_client.site.enrolment import IDENTITY, NODE_KEY, enrol
 from sealora_common.identity import short_form
 from sealora_common.show.say import say

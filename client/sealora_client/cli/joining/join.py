@@ -10,7 +10,7 @@ import click
 import typer
 
 from sealora_client.cli.check import check
-from sealora_client.cli.passphrase import new_passphrase, no_passphrase
+from sealora_client.cli.joining.passphrase import new_passphrase, no_passphrase
 from sealora_common.errors import PolicyError
 from sealora_common.invitation import Invitation
 from sealora_common.show.say import say
