@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sealora_client.dossier.ledger_extract import EXTRACT, LedgerExtract
 from sealora_client.dossier.page import part_page
-from sealora_client.dossier.run_at_site import LEDGER, RunEvidence
+from sealora_client.dossier.run_evidence import LEDGER, RunEvidence
 from sealora_client.dossier.sections import (
     Files,
     audit_section,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sealora_client.dossier.base_licence import licence_figures
 from sealora_client.dossier.ledger_extract import LedgerExtract
-from sealora_client.dossier.run_at_site import RunEvidence
+from sealora_client.dossier.run_evidence import RunEvidence
 from sealora_common.dossier.evidence import Evidence, EvidenceFile
 from sealora_common.dossier.figure import DossierSection, Figure
 from sealora_common.privacy.several_sites import at_several_sites

@@ -12,7 +12,7 @@ import yaml
 from sealora_client.cli import cli
 from sealora_client.data.fingerprint import DataSet
 from sealora_client.dossier.part import HandedIn, write_part
-from sealora_client.dossier.run_at_site import RunEvidence
+from sealora_client.dossier.run_evidence import RunEvidence
 from sealora_client.ledger import Ledger
 from sealora_common.dossier.directory import read_signed
 from sealora_common.dossier.site_part import SitePart
