@@ -12,8 +12,8 @@ import yaml
 from sealora_client.check.site_times import site_times
 from sealora_client.data.load import examples_of, load_data, read_records_of
 from sealora_client.data.record import Record
+from sealora_client.dossier.lived_run import runs_of
 from sealora_client.dossier.part import HandedIn, write_part
-from sealora_client.dossier.run_evidence import runs_of
 from sealora_client.model.adapted import AdaptedModel, adapted_model
 from sealora_client.model.fetch import locate_base
 from sealora_client.model.generate import complete

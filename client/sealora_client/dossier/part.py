@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sealora_client.dossier.ledger_extract import EXTRACT, LedgerExtract
+from sealora_client.dossier.lived_run import LEDGER, LivedRun
 from sealora_client.dossier.page import part_page
-from sealora_client.dossier.run_evidence import LEDGER, RunEvidence
 from sealora_client.dossier.sections import (
     Files,
     audit_section,
@@ -59,7 +59,7 @@ def write_part(directory: Path, run: str, out: Path, handed_in: HandedIn) -> tup
         StorageError: a file of the site's is damaged, or `out` holds something or cannot be written.
     """
     require_new(out)
-    at_site = RunEvidence.open(directory, run, handed_in.recipe)
+    at_site = LivedRun.open(directory, run, handed_in.recipe)
     evidence = Evidence(directory)
     files = _files(at_site, evidence, handed_in)
     part = SitePart(
@@ -98,7 +98,7 @@ def write_part(directory: Path, run: str, out: Path, handed_in: HandedIn) -> tup
     return part, manifest
 
 
-def _files(run: RunEvidence, evidence: Evidence, handed_in: HandedIn) -> Files:
+def _files(run: LivedRun, evidence: Evidence, handed_in: HandedIn) -> Files:
     limits = run.policy.model_dump_json(indent=2, include={"epsilon_limit", "delta_limit"})
     policy = evidence.add("policy.json", limits.encode() + b"\n")
     receipts = evidence.copy(f"receipts/{run.run}.jsonl", as_name="receipts.jsonl") if run.receipts else None
@@ -119,7 +119,7 @@ def _files(run: RunEvidence, evidence: Evidence, handed_in: HandedIn) -> Files:
     )
 
 
-def _extract(run: RunEvidence) -> LedgerExtract | None:
+def _extract(run: LivedRun) -> LedgerExtract | None:
     if not (run.directory / LEDGER).exists():
         return None
     plan = privacy_plan(run.recipe, len(run.roster))
@@ -140,7 +140,7 @@ def _statement(evidence: Evidence, path: Path | None) -> EvidenceFile | None:
     return evidence.add("statement.txt", content)
 
 
-def _audit(run: RunEvidence, evidence: Evidence, path: Path | None) -> EvidenceFile | None:
+def _audit(run: LivedRun, evidence: Evidence, path: Path | None) -> EvidenceFile | None:
     if path is None:
         return None
     file = evidence.add("audit.json", _read(path))
@@ -164,11 +164,11 @@ def _read(path: Path) -> bytes:
         raise PolicyError(f"{path}: cannot be read ({why_not(error)}): give a file that can be") from None
 
 
-def _clearance(run: RunEvidence, files: Files) -> Clearance:
+def _clearance(run: LivedRun, files: Files) -> Clearance:
     return Clearance.of(_against(run, files), _open_points(run, files))
 
 
-def _against(run: RunEvidence, files: Files) -> list[str]:
+def _against(run: LivedRun, files: Files) -> list[str]:
     found = []
     datasets = () if files.extract is None else files.extract.datasets
     if not mechanism_of(run.recipe).protects:
@@ -188,7 +188,7 @@ def _against(run: RunEvidence, files: Files) -> list[str]:
     return found
 
 
-def _open_points(run: RunEvidence, files: Files) -> list[str]:
+def _open_points(run: LivedRun, files: Files) -> list[str]:
     found = []
     if files.statement is None:
         found.append("The site has not described its data in its own words.")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sealora_client.dossier.base_licence import licence_figures
 from sealora_client.dossier.ledger_extract import LedgerExtract
-from sealora_client.dossier.run_evidence import RunEvidence
+from sealora_client.dossier.lived_run import LivedRun
 from sealora_common.dossier.evidence import Evidence, EvidenceFile
 from sealora_common.dossier.figure import DossierSection, Figure
 from sealora_common.privacy.several_sites import at_several_sites
@@ -42,7 +42,7 @@ class Files:
     statement: EvidenceFile | None
 
 
-def data_section(run: RunEvidence, files: Files) -> DossierSection:
+def data_section(run: LivedRun, files: Files) -> DossierSection:
     """What the site says of its records."""
     unit = f"{run.recipe.data.unit}s"
     figures: list[Figure] = []
@@ -74,7 +74,7 @@ def data_section(run: RunEvidence, files: Files) -> DossierSection:
     return DossierSection(identifier="data", title="The site's data", text=tuple(text), figures=tuple(figures))
 
 
-def privacy_section(run: RunEvidence, files: Files) -> DossierSection:
+def privacy_section(run: LivedRun, files: Files) -> DossierSection:
     """What the ledger charged, for this run and for all."""
     figures: list[Figure] = []
     text = []
@@ -114,7 +114,7 @@ def privacy_section(run: RunEvidence, files: Files) -> DossierSection:
     return DossierSection(identifier="privacy", title="Privacy spent", text=tuple(text), figures=tuple(figures))
 
 
-def receipts_section(run: RunEvidence, files: Files) -> DossierSection:
+def receipts_section(run: LivedRun, files: Files) -> DossierSection:
     """The chain of receipts as this site has it."""
     if files.receipts is None:
         text = "This site has no receipt of this run: no round was finished and followed by another one's order."
@@ -136,7 +136,7 @@ def receipts_section(run: RunEvidence, files: Files) -> DossierSection:
     return DossierSection(identifier="receipts", title="Receipts", text=(text,), figures=figures)
 
 
-def measured_section(run: RunEvidence, files: Files) -> DossierSection:
+def measured_section(run: LivedRun, files: Files) -> DossierSection:
     """What the site measured on its own held-out records."""
     heldout = HeldoutFigure.of(run.recipe)
     figures: list[Figure] = []
@@ -180,7 +180,7 @@ def audit_section(files: Files) -> DossierSection:
     return DossierSection(identifier="audit", title="Audit", text=(said, memorisation, subgroups), figures=figures)
 
 
-def base_section(run: RunEvidence, files: Files, evidence: Evidence) -> DossierSection:
+def base_section(run: LivedRun, files: Files, evidence: Evidence) -> DossierSection:
     """The base model as this site has it."""
     found = licence_figures(run.recipe.model, evidence)
     text = () if found else ("Nothing on this machine says under what licence the base model is.",)

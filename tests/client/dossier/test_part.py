@@ -11,8 +11,8 @@ import yaml
 
 from sealora_client.cli import cli
 from sealora_client.data.fingerprint import DataSet
+from sealora_client.dossier.lived_run import LivedRun
 from sealora_client.dossier.part import HandedIn, write_part
-from sealora_client.dossier.run_evidence import RunEvidence
 from sealora_client.ledger import Ledger
 from sealora_common.dossier.directory import read_signed
 from sealora_common.dossier.site_part import SitePart
@@ -132,7 +132,7 @@ def test_an_audit_of_something_else_is_refused(site, run_id, tmp_path, content, 
 
 def test_what_other_runs_spent_on_the_same_records_is_composed(site, run_id, tmp_path):
     alone = values(part_of(site, run_id, tmp_path / "before"))
-    at_site = RunEvidence.open(site, run_id)
+    at_site = LivedRun.open(site, run_id)
     from sealora_client.data.load import read_records_of
     from sealora_client.site.config import SiteConfig
 

@@ -24,7 +24,7 @@ _RUN = re.compile(r"[0-9a-f]{6,32}")
 
 
 @dataclass(frozen=True)
-class RunEvidence:
+class LivedRun:
     """What a site has of one run.
 
     Attributes:
@@ -52,7 +52,7 @@ class RunEvidence:
     is_only_run: bool
 
     @classmethod
-    def open(cls, directory: Path, run: str, recipe: Path | None = None) -> RunEvidence:
+    def open(cls, directory: Path, run: str, recipe: Path | None = None) -> LivedRun:
         """Reads a run from a site's directory. Whether the roster has expired since is no matter here.
 
         Args:
