@@ -32,7 +32,7 @@ def did(tiny_base, tmp_path_factory) -> tuple[Path, str]:
         run = federation.submit("first")
         assert run.until_over().condition == "finished"
     site = federation.directory("site-0")
-    (directory / "heart-hospital").symlink_to(site)
+    site = site.rename(directory / "heart-hospital")
     site_file = site / "site.yaml"
     (directory / "word").write_text("correct horse\n")
     with running(federation.server):
