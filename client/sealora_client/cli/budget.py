@@ -191,7 +191,8 @@ def _say(found: Verified) -> None:
     say(f"signed by   {found.signed_by}")
     say(f"last entry  {found.hash}")
     for mark in found.marks:
-        say(f"entry {mark.number}, {mark.created}: a person had the ledger {mark.kind}ed")
+        done = mark.kind.removesuffix("e") + "ed"
+        say(f"entry {mark.number}, {mark.created}: a person had the ledger {done}")
 
 
 def _show(report: BudgetReport, every: bool) -> None:
