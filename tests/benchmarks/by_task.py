@@ -20,8 +20,8 @@ from sealora_client.evaluation.heldout_loss import heldout_loss
 from sealora_client.model.adapted import AdaptedModel, adapted_model
 from sealora_client.objective.choice import objective_of
 from sealora_common.adapter import adapter_kind
+from sealora_common.export.peft_directory import read_tensors
 from sealora_common.recipe import Recipe, load_recipe
-from sealora_server.export.peft_directory import read_tensors
 
 
 def main() -> None:

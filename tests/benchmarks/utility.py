@@ -140,8 +140,8 @@ def _exact_match(directory: Path) -> float:
     from sealora_client.model.generate import complete
     from sealora_client.site.directory import Site
     from sealora_common.adapter import adapter_kind
+    from sealora_common.export.peft_directory import read_tensors
     from sealora_common.recipe import load_recipe
-    from sealora_server.export.peft_directory import read_tensors
 
     recipe = load_recipe(directory / "recipe.yaml")
     model = adapted_model(recipe)

@@ -10,8 +10,8 @@ import yaml
 from rich.console import Console
 
 from sealora_common.errors import RecipeError, SealoraError
+from sealora_common.export.peft_directory import WEIGHTS, PeftDirectory, read_tensors
 from sealora_common.recipe import load_recipe
-from sealora_server.export.peft_directory import WEIGHTS, PeftDirectory, read_tensors
 from sealora_server.run.starting_adapter import digest_of_adapter
 from sealora_server.run.store import RunStore
 from sealora_server.simulation.simulate import Simulation

@@ -164,7 +164,7 @@ def test_a_server_killed_while_it_stores_a_round_stores_it_again(federation, mon
 
     with monkeypatch.context() as patch:
         patch.setattr("sealora_server.run.store.write_atomically", killed)
-        patch.setattr("sealora_server.export.peft_directory.write_atomically", killed)
+        patch.setattr("sealora_common.export.peft_directory.write_atomically", killed)
         with pytest.raises(KeyboardInterrupt):
             run_inline(recipe, run)
     assert RunStore.open(run).finished_rounds == 1
@@ -180,7 +180,7 @@ def test_a_disk_that_fills_up_ends_the_run_in_one_sentence_and_the_round_can_be_
         raise storage_error(path, OSError(28, "No space left on device"))
 
     with monkeypatch.context() as patch:
-        patch.setattr("sealora_server.export.peft_directory.write_atomically", full)
+        patch.setattr("sealora_common.export.peft_directory.write_atomically", full)
         with pytest.raises(StorageError, match="the disk is full: free some space, then run the same command again"):
             run_inline(recipe, run)
     run_inline(recipe, run, resume=True)

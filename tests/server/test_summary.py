@@ -12,8 +12,8 @@ from sealora_common.records.event_log import EventLog, read_events
 from sealora_common.records.events import RoundFinished, RunStarted, TooFewSites, TurnedAway
 from sealora_common.records.fold import fold
 from sealora_common.records.run_state import RunState
+from sealora_common.show.quantities import bytes_text, duration_text, epsilon_text, sparkline, target_text
 from sealora_server.view.histories import HistoryTails, federation_curve, read_histories
-from sealora_server.view.quantities import bytes_text, duration_text, epsilon_text, sparkline, target_text
 from sealora_server.view.summary import summarize, write_summary
 
 from run_fixture import SITES, epsilon_at, history_line, loss_at, write_history_line, write_run

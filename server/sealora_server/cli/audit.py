@@ -13,10 +13,10 @@ from rich.text import Text
 from sealora_common.recipe import Recipe, load_recipe
 from sealora_common.records.audits import RocSummary
 from sealora_common.show.console import SafeConsole
+from sealora_common.show.quantities import MISSING, count_text, epsilon_text, target_text, time_text
 from sealora_common.show.say import say_json
 from sealora_common.storage.durable import write_atomically
 from sealora_server.view.audit_summary import AuditSummary, SelfCheckSummary
-from sealora_server.view.quantities import MISSING, count_text, epsilon_text, target_text, time_text
 
 _CANARIES = 400
 _SELF_CHECK_CANARIES = 1000

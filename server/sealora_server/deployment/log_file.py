@@ -15,13 +15,13 @@ from typing import BinaryIO
 from sealora_common.errors import storage_error
 from sealora_common.health.logs import SafeFormatter
 from sealora_common.records.names import EVENTS
+from sealora_common.show.quantities import names_text
 from sealora_common.show.safe_text import safe_text
 from sealora_common.show.say import say
 from sealora_common.storage.durable import open_to_append
 from sealora_server.deployment.directory import PRINTED, ServerDirectory, run_name
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.front.rules import RateLimit
-from sealora_server.view.quantities import names_text
 from sealora_server.view.story import told_lines
 
 _BYTES = 10 * 2**20

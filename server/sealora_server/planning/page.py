@@ -10,8 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sealora_common.privacy.noise_law import AGREEMENT, Choice, Outlook
-from sealora_server.planning.planning import PlannedRun
-from sealora_server.view.quantities import (
+from sealora_common.show.quantities import (
     MISSING,
     bytes_text,
     count_text,
@@ -20,6 +19,7 @@ from sealora_server.view.quantities import (
     target_text,
     time_text,
 )
+from sealora_server.planning.planning import PlannedRun
 
 _MOST_SITES_LISTED = 24
 

@@ -14,10 +14,10 @@ import numpy as np
 from sealora_common.adapter import AdapterLayout, Tensors, TensorSpec, adapter_kind
 from sealora_common.config import CONFIGURATION, json_value, read_file
 from sealora_common.errors import RecipeError, UnreadableError
+from sealora_common.export.peft_directory import CONFIGURATION as PEFT_CONFIGURATION
+from sealora_common.export.peft_directory import read_held
 from sealora_common.recipe import Recipe, load_recipe
 from sealora_common.round.order import vector_digest
-from sealora_server.export.peft_directory import CONFIGURATION as PEFT_CONFIGURATION
-from sealora_server.export.peft_directory import read_held
 
 _NOT_OF_THE_VALUES = {
     "base_model_name_or_path",

@@ -18,6 +18,8 @@ from sealora_common.adapter import AdapterLayout, Tensors, adapter_kind
 from sealora_common.config import LINE, LONGEST_TENSORS, SMALL, from_json, read_file, why_not
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import ModelError, PolicyError, ReceiptError, StorageError, UnreadableError
+from sealora_common.export.choice import exporter_of
+from sealora_common.export.peft_directory import PeftDirectory, read_adapter, read_held
 from sealora_common.identity import Identity
 from sealora_common.receipts.file import ReceiptFile
 from sealora_common.receipts.receipt import Receipt
@@ -28,8 +30,6 @@ from sealora_common.records.names import EVENTS
 from sealora_common.roster.book import RosterBook
 from sealora_common.storage.durable import rename_durably, write_atomically
 from sealora_common.storage.own_files import make_directory
-from sealora_server.export.choice import exporter_of
-from sealora_server.export.peft_directory import PeftDirectory, read_adapter, read_held
 from sealora_server.run.kept_receipts import KeptReceipts
 from sealora_server.run.strategy import State
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from rich.console import Console
 
 from sealora_common.errors import RecipeError, SealoraError, StorageError
+from sealora_common.export.peft_directory import read_tensors
 from sealora_common.health.logs import SafeFormatter
 from sealora_common.recipe import Recipe
 from sealora_common.records.completions import write_completions
 from sealora_common.records.events import RunFailed, RunInterrupted
 from sealora_common.records.names import SITES
 from sealora_common.storage.durable import open_to_append
-from sealora_server.export.peft_directory import read_tensors
 from sealora_server.run.starting_adapter import agreed_start, digest_of_adapter, read_starting_adapter
 from sealora_server.run.store import RunStore
 from sealora_server.simulation.engine import Engine, run_engine

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 
 from sealora_common.records.audits import RocSummary
+from sealora_common.show.chart import HEIGHT, WIDTH, Bar, Chart, Line, Mark
+from sealora_common.show.quantities import epsilon_text
 from sealora_server.view.audit_summary import AuditSummary, allowed_rate
-from sealora_server.view.chart import HEIGHT, WIDTH, Bar, Chart, Line, Mark
-from sealora_server.view.quantities import epsilon_text
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, WIDTH - 24, 18, HEIGHT - 40
 _DECADES = 3  # the curves' axes begin at one in a thousand

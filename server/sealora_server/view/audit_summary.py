@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from sealora_common.recipe import Recipe
 from sealora_common.records.audits import CheckSummary, RocSummary, SiteAudit, TrialSummary
-from sealora_server.view.quantities import epsilon_text
+from sealora_common.show.quantities import epsilon_text
 
 
 class _Figures(BaseModel):

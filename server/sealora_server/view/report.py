@@ -8,17 +8,16 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from sealora_common.config import CONFIGURATION, read_file
 from sealora_common.errors import RecipeError, UnreadableError
 from sealora_common.recipe import Recipe, parse_recipe
 from sealora_common.records.completions import read_completions
 from sealora_common.records.run_state import RunState
 from sealora_common.records.site_rounds import Curve, SiteHistory
+from sealora_common.show import quantities
+from sealora_common.show.chart import Chart, Series, bar_chart, line_chart
+from sealora_common.show.pages import page_templates
 from sealora_common.storage.durable import write_atomically
-from sealora_server.view import quantities
-from sealora_server.view.chart import Chart, Series, bar_chart, line_chart
 from sealora_server.view.histories import federation_curve, read_histories
 from sealora_server.view.summary import Summary, read_state, summary_of
 
@@ -52,14 +51,7 @@ def render_report(run_dir: Path, epsilon_at_two_sites: float | None = None) -> s
     curve = federation_curve(state, histories)
     recipe_text, recipe = _read_recipe(run_dir / "recipe.yaml")
     spent = max((site.epsilon for site in summary.sites if site.epsilon is not None), default=None)
-    # Autoescape: completions, site names and reasons are text others wrote.
-    pages = Environment(
-        loader=PackageLoader("sealora_server.view", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    pages = page_templates("sealora_server.view")
     pages.globals.update({name: getattr(quantities, name) for name in _WRITERS})
     return pages.get_template("report.html.j2").render(
         summary=summary,

@@ -12,8 +12,7 @@ from rich.text import Text
 
 from sealora_common.records.completions import Completion
 from sealora_common.records.names import SUMMARY
-from sealora_common.show.safe_text import safe_text
-from sealora_server.view.quantities import (
+from sealora_common.show.quantities import (
     bytes_text,
     change_text,
     count_text,
@@ -24,6 +23,7 @@ from sealora_server.view.quantities import (
     target_text,
     time_text,
 )
+from sealora_common.show.safe_text import safe_text
 from sealora_server.view.summary import SiteSummary, Summary
 
 _MOST_SITES_LISTED = 24

@@ -33,9 +33,9 @@ from sealora_common.records.names import EVENTS
 from sealora_common.records.run_state import RunState, StageState
 from sealora_common.roster import Roster
 from sealora_common.show.moment_text import moment_text
+from sealora_common.show.quantities import bytes_text, count_text, names_text, time_text
 from sealora_common.show.safe_text import safe_text
 from sealora_server.view.live.plain_lines import plain_line, where_text
-from sealora_server.view.quantities import bytes_text, count_text, names_text, time_text
 
 _ACTED: Mapping[OperatorAction, str] = {
     "submit": "submitted",

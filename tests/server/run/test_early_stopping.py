@@ -9,13 +9,13 @@ import pytest
 
 from sealora_common.entropy import SeededEntropy
 from sealora_common.errors import StorageError
+from sealora_common.export.peft_directory import read_tensors
 from sealora_common.identity import Identity
 from sealora_common.records.event_log import read_events
 from sealora_common.records.events import RoundFinished, RunFinished, StoppedEarly
 from sealora_common.records.fold import fold
 from sealora_common.records.run_state import RunState
 from sealora_server.deployment.runs.progress import progress_text
-from sealora_server.export.peft_directory import read_tensors
 from sealora_server.run.rounds import run_rounds
 from sealora_server.run.store import RunStore
 from sealora_server.view.live.plain_lines import plain_line

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from sealora_common.adapter import AdapterLayout, TensorSpec, adapter_kind
 from sealora_common.errors import ModelError, RecipeError
-from sealora_server.export.peft_directory import CONFIGURATION, WEIGHTS, PeftDirectory
+from sealora_common.export.peft_directory import CONFIGURATION, WEIGHTS, PeftDirectory
 from sealora_server.run.starting_adapter import agreed_start, digest_of_adapter, read_starting_adapter
 from sealora_server.run.store import RunStore
 

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from sealora_common.config import Bounds, Name, adapted_from_json
 from sealora_common.errors import UnreadableError
 from sealora_common.records.events import TurnedAway
+from sealora_common.show.quantities import count_text
 from sealora_common.show.safe_text import safe_text
 from sealora_server.deployment.errors import DeploymentError
-from sealora_server.view.quantities import count_text
 
 _SHOWN = 100
 RunCondition = Literal["running", "stopped", "failed", "finished"]

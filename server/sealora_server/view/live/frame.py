@@ -15,9 +15,7 @@ from sealora_common.records.events import StageName
 from sealora_common.records.heldout_figure import HeldoutFigure
 from sealora_common.records.run_state import Bytes, RunState, SiteCondition
 from sealora_common.records.site_rounds import Curve, SiteHistory
-from sealora_common.show.safe_text import safe_text
-from sealora_server.view.live.progress import rounds_done, seconds_left, shown_round, shown_stage
-from sealora_server.view.quantities import (
+from sealora_common.show.quantities import (
     bytes_text,
     change_text,
     epsilon_text,
@@ -26,6 +24,8 @@ from sealora_server.view.quantities import (
     target_text,
     time_text,
 )
+from sealora_common.show.safe_text import safe_text
+from sealora_server.view.live.progress import rounds_done, seconds_left, shown_round, shown_stage
 
 _WORKING: dict[StageName, str] = {
     "train": "training",

@@ -22,8 +22,7 @@ from sealora_common.records.events import (
 )
 from sealora_common.records.run_state import RunState
 from sealora_common.records.site_rounds import SiteHistory
-from sealora_common.show.safe_text import safe_text
-from sealora_server.view.quantities import (
+from sealora_common.show.quantities import (
     change_text,
     count_text,
     epsilon_text,
@@ -32,6 +31,7 @@ from sealora_server.view.quantities import (
     target_text,
     time_text,
 )
+from sealora_common.show.safe_text import safe_text
 
 
 def plain_line(event: Event, state: RunState, histories: Mapping[str, SiteHistory]) -> str | None:

@@ -10,7 +10,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from sealora_client.model.adapted import AdaptedModel
-from sealora_server.export.choice import exporter_of
+from sealora_common.export.choice import exporter_of
 
 from adapter_kinds import made_up_adapter
 from single_examples import recipe_for

@@ -15,8 +15,8 @@ from transformers import AutoModelForCausalLM
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.loss import collate, response_losses
 from sealora_common.adapter import adapter_kind
-from sealora_server.export.choice import exporter_of
-from sealora_server.export.peft_directory import read_tensors
+from sealora_common.export.choice import exporter_of
+from sealora_common.export.peft_directory import read_tensors
 
 from adapter_kinds import KINDS, ON_BASES, made_up_adapter
 from single_examples import random_examples, recipe_for

@@ -11,10 +11,10 @@ from fleet_sites import FleetFederation
 from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import RecipeError
+from sealora_common.export.peft_directory import PeftDirectory
 from sealora_common.identity import Identity
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.operator.messages import Resume
-from sealora_server.export.peft_directory import PeftDirectory
 from sealora_server.run.starting_adapter import digest_of_adapter
 from sealora_server.run.store import RunStore
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sealora_common.errors import ModelError
-from sealora_server.export.choice import exporter_of
-from sealora_server.export.peft_directory import read_adapter, read_tensors
+from sealora_common.export.choice import exporter_of
+from sealora_common.export.peft_directory import read_adapter, read_tensors
 
 from lora_kinds import lora
 from pure_sites import LAYOUT, pure_recipe

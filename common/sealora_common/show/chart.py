@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sealora_common.records.site_rounds import Curve
-from sealora_server.view.quantities import count_text
+from sealora_common.show.quantities import count_text
 
 WIDTH, HEIGHT = 460, 270
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 18, 40

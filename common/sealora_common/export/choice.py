@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from sealora_common.export.exporter import Exporter
+from sealora_common.export.peft_directory import PeftDirectory
 from sealora_common.recipe import Recipe
-from sealora_server.export.exporter import Exporter
-from sealora_server.export.peft_directory import PeftDirectory
 
 
 def exporter_of(recipe: Recipe) -> Exporter:  # recipes know one as yet

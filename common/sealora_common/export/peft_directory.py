@@ -6,15 +6,12 @@ import hashlib
 import json
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
-
 from sealora_common.adapter import AdapterLayout, Tensors, adapter_kind
 from sealora_common.config import LONGEST_TENSORS, read_file
 from sealora_common.errors import ModelError, UnreadableError
+from sealora_common.export.exporter import Exporter
 from sealora_common.recipe import Recipe
 from sealora_common.storage.durable import write_atomically
-from sealora_server.export.exporter import Exporter
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIGURATION = "adapter_config.json"
@@ -25,6 +22,8 @@ class PeftDirectory(Exporter):
 
     def export(self, directory: Path, tensors: Tensors, recipe: Recipe) -> str:
         """Weights and PEFT's configuration; the digest is that of the weights' file."""
+        from safetensors.numpy import save  # here: who makes no adapter reads this package without the library
+
         kind = adapter_kind(recipe)
         weights = save(kind.published(tensors), metadata={"format": "pt"})
         peft = kind.peft_configuration(recipe.model, AdapterLayout.of(tensors))
@@ -40,6 +39,9 @@ def read_tensors(directory: Path) -> Tensors:
     Raises:
         ModelError: the file is missing or damaged.
     """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
     try:
         return dict(load(read_file(directory / WEIGHTS, LONGEST_TENSORS)))
     except (OSError, UnreadableError, SafetensorError) as error:

@@ -1,0 +1,25 @@
+"""Pages of HTML that need nothing but themselves: from whose templates they are made, and how."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+def page_templates(package: str) -> Environment:
+    """The templates in the folder `templates` of a package, and those that pages share: style, and charts as SVG.
+
+    What a page shows is text that others wrote (names, reasons, answers of a model): all of it is escaped.
+    """
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
+    own, shared = (PackageLoader(each, "templates") for each in (package, "sealora_common.show"))
+    return Environment(
+        loader=ChoiceLoader([own, shared]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
