@@ -37,6 +37,8 @@ class RunStarted(WrittenRecord):
     heldout_noise: FiniteOrNone = None
     """Standard deviation of the noise on a site's held-out figure, times its held-out units, how many of which only the
     site knows; null where there is none, and in the logs of older versions."""
+    heldout_noise_least: FiniteOrNone = None
+    """That of a site with as many held-out units as are evaluated at most: the least there can be, and public."""
     insecure: bool = False
     """Noise or masks came from a fixed seed, for a test: nothing of this run is private."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from sealora_common.show.duration_text import duration_text
@@ -15,6 +16,14 @@ _BARS = "▁▂▃▄▅▆▇█"
 def loss_text(loss: float | None) -> str:
     """`3.214`; a dash for a loss nobody measured."""
     return MISSING if loss is None else f"{loss:.3f}"
+
+
+def noise_text(deviation: float) -> str:
+    """A standard deviation with two digits, rounded UP: `0.013`, `2.4`."""
+    if deviation <= 0:
+        return f"{deviation:g}"
+    unit = 10.0 ** (math.floor(math.log10(deviation)) - 1)
+    return f"{math.ceil(deviation / unit - 1e-9) * unit:.3g}"
 
 
 def epsilon_text(epsilon: float | None) -> str:

@@ -191,7 +191,10 @@ class _Run:
     def _announce(self, *, first_round: int) -> None:
         private = mechanism_of(self._recipe).protects
         figure = HeldoutFigure.of(self._recipe)
-        noise = mechanism_of(self._recipe).heldout_plan(self._recipe).event.noise_multiplier if private else None
+        noise = None
+        if private:
+            multiplier = mechanism_of(self._recipe).heldout_plan(self._recipe).event.noise_multiplier
+            noise = multiplier * figure.range_width(self._recipe)
         self._store.events.write(
             RunStarted(
                 name=self._recipe.name,
@@ -205,7 +208,8 @@ class _Run:
                 expected_epochs=self._recipe.expected_epochs,
                 first_round=first_round,
                 heldout=figure,
-                heldout_noise=None if noise is None else noise * figure.range_width(self._recipe),
+                heldout_noise=noise,
+                heldout_noise_least=None if noise is None else noise / self._recipe.data.heldout_limit,
                 insecure=insecure_seed_in_use(),
             )
         )

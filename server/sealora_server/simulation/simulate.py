@@ -25,9 +25,8 @@ from sealora_server.simulation.engine import Engine, run_engine
 from sealora_server.simulation.sites import SimulatedSitesLike, prepare_sites, simulated_sites
 from sealora_server.view.live.console_faces import console_face
 from sealora_server.view.live.display import RunDisplay
-from sealora_server.view.report import write_report
+from sealora_server.view.outcome import write_outcome
 from sealora_server.view.results import print_results
-from sealora_server.view.summary import write_summary
 
 _COMPLETIONS = 3
 
@@ -100,8 +99,7 @@ class Simulation:
         completions = sites.completions(store.recipe, store.directory / SITES, final, _COMPLETIONS, store.start)
         write_completions(store.directory, completions)
         at_two_sites = sites.epsilon_at_two_sites(store.recipe)
-        summary = write_summary(store.directory, at_two_sites)
-        write_report(store.directory, at_two_sites)
+        summary = write_outcome(store.directory, at_two_sites)
         print_results(summary, completions, store.directory, console)
 
 

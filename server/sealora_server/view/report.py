@@ -12,11 +12,13 @@ from sealora_common.config import CONFIGURATION, read_file
 from sealora_common.errors import RecipeError, UnreadableError
 from sealora_common.recipe import Recipe, parse_recipe
 from sealora_common.records.completions import read_completions
+from sealora_common.records.names import REPORT
 from sealora_common.records.run_state import RunState
 from sealora_common.records.site_rounds import Curve, SiteHistory
 from sealora_common.show import quantities
 from sealora_common.show.chart import Chart, Series, bar_chart, line_chart
 from sealora_common.show.pages import page_templates
+from sealora_common.show.safe_text import safe_text
 from sealora_common.storage.durable import write_atomically
 from sealora_server.view.histories import federation_curve, read_histories
 from sealora_server.view.summary import Summary, read_state, summary_of
@@ -35,7 +37,7 @@ def write_report(run_dir: Path, epsilon_at_two_sites: float | None = None) -> Pa
     Raises:
         StorageError: there is no run there, or the file could not be written.
     """
-    path = run_dir / "report.html"
+    path = run_dir / REPORT
     write_atomically(path, render_report(run_dir, epsilon_at_two_sites).encode())
     return path
 
@@ -62,6 +64,7 @@ def render_report(run_dir: Path, epsilon_at_two_sites: float | None = None) -> s
         simulated=bool(histories),
         epsilon_spent=spent,
         epsilon_at_two_sites=epsilon_at_two_sites,
+        failure=safe_text(state.failure),
         unit=recipe.data.unit if recipe is not None else "record",
         factor=_factor_text(spent if spent is not None else summary.epsilon),
         curve=curve,
@@ -80,6 +83,7 @@ _WRITERS = (
     "time_text",
     "epsilon_text",
     "loss_text",
+    "noise_text",
     "names_text",
     "target_text",
 )

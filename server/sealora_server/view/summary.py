@@ -6,6 +6,7 @@ summary names the sites, leaves their figures null and gives the federation's fr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -105,6 +106,10 @@ class Summary(BaseModel):
     """Of the final adapter, whichever round it is of."""
     heldout_loss_change: float | None
     """after / before - 1: -0.25 is a fall by a quarter; null where the figure is no loss."""
+    heldout_noise: float | None = None
+    """Least standard deviation of the noise in each of the two figures, in their unit: that of sites which all have as
+    many held-out units as are evaluated at most, as nobody but a site knows its own. Null where the figures are the
+    means of the sites' own files, which are exact, or where there is no noise."""
     mechanism: str
     is_private: bool = Field(exclude=True)
     """Whether the mechanism protects anything; not written, the mechanism's name is."""
@@ -183,6 +188,7 @@ def summary_of(state: RunState, histories: Mapping[str, SiteHistory]) -> Summary
         heldout_loss_after=after,
         heldout=started.heldout,
         heldout_loss_change=after / before - 1 if before and after is not None and started.heldout.is_loss else None,
+        heldout_noise=None if histories else _heldout_noise(state, started),
         mechanism=started.mechanism,
         is_private=state.is_private,
         epsilon=started.epsilon,
@@ -200,6 +206,13 @@ def summary_of(state: RunState, histories: Mapping[str, SiteHistory]) -> Summary
         aborted_rounds=tuple(AbortedRound.model_validate(event.model_dump()) for event in state.aborted),
         insecure=state.is_insecure,
     )
+
+
+def _heldout_noise(state: RunState, started: RunStarted) -> float | None:
+    """Of a mean over the sites, each of which adds noise of its own."""
+    if started.heldout_noise_least is None:
+        return None
+    return started.heldout_noise_least / math.sqrt(max(1, len(state.survivors or state.taking_part)))
 
 
 def _expected_epochs(state: RunState, started: RunStarted) -> float | None:

@@ -15,7 +15,7 @@ from sealora_common.health.logs import fields
 from sealora_common.records.event_log import EventLog
 from sealora_common.records.events import OperatorActed, OperatorAction, ProcessEnded, RunFailed
 from sealora_common.records.fold import StateTail
-from sealora_common.records.names import EVENTS, RUN_DIRECTORY
+from sealora_common.records.names import EVENTS, REPORT, RUN_DIRECTORY, SUMMARY
 from sealora_common.records.run_state import RunState
 from sealora_common.roster import Roster, require_succession
 from sealora_common.storage.durable import open_to_append
@@ -30,6 +30,7 @@ from sealora_server.deployment.runs.serverapp_process import Outcome, ServerAppS
 from sealora_server.deployment.runs.submission import Operation
 from sealora_server.deployment.superlink.client import SuperLinkClient
 from sealora_server.run.store import RunStore
+from sealora_server.view.outcome import write_outcome
 from sealora_server.view.story import story
 
 log = logging.getLogger(__name__)
@@ -103,7 +104,10 @@ class ManagedRun:
         self._note(OperatorActed(action=action, account=account))
 
     def start(self) -> None:
-        """Begins, or goes on, if that is wanted."""
+        """Begins, or goes on, if that is wanted; a run that is over and left no report, since the server was killed
+        before it could, is given one."""
+        if self.condition in {"finished", "failed"} and self._task is None and not (self.directory / SUMMARY).exists():
+            self._task = asyncio.create_task(self._write_outcome(), name=f"outcome of run {self.name}")
         if self.condition == "running" and self._task is None:
             self._task = asyncio.create_task(self._keep_running(), name=f"run {self.name}")
             self._task.add_done_callback(self._ended)
@@ -131,6 +135,7 @@ class ManagedRun:
         self.acted("stop", account)
         await self.pause()
         self.look()
+        await self._write_outcome()
 
     async def resume(self, account: str) -> None:
         """Goes on with the run, as `account` asks.
@@ -141,6 +146,9 @@ class ManagedRun:
         if self.condition in {"running", "finished"}:
             raise DeploymentError(f"run {self.name!r} cannot be resumed: it is {self.condition}")
         await self.pause()
+        for page in (SUMMARY, REPORT):  # of how it ended then
+            with contextlib.suppress(OSError):
+                (self.directory / page).unlink()
         self._want("running")
         self.acted("resume", account)
         self.start()
@@ -211,6 +219,7 @@ class ManagedRun:
                 self._process = None
                 await self._end_flower_run()
                 if self._concluded(status):
+                    await self._write_outcome()
                     return
                 why = f"its process ended with status {status}"
             except DeploymentError as error:
@@ -219,6 +228,7 @@ class ManagedRun:
             delay = policy.delay_after(time.monotonic() - began)
             if delay is None:
                 self._fail(f"it could not be kept running ({why}): mend that, then resume it")
+                await self._write_outcome()
                 return
             self._note(ProcessEnded(reason=why))
             await asyncio.sleep(delay)
@@ -240,6 +250,15 @@ class ManagedRun:
             self._fail(state.failure or self._last_words or "its process failed and said nothing of why")
             return True
         return False
+
+    async def _write_outcome(self) -> None:
+        """Leaves a summary and a report. What is wrong in them never reaches the run, nor the server."""
+        try:
+            await asyncio.to_thread(write_outcome, self.directory)
+        except SealoraError as error:
+            log.warning("run %s: has no report: %s", self.name, error, extra=fields(run=self.name))
+        except Exception:
+            log.exception("run %s: its report could not be made", self.name)
 
     def _want(self, condition: RunCondition, said: str = "") -> None:
         operation = Operation(condition=condition, said=said)
