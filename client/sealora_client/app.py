@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,8 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordD
 from flwr.clientapp import ClientApp
 
 from sealora_client.budget.admission import admit
+from sealora_client.delivery.kept_run import RUN_ID
+from sealora_client.delivery.take import Delivered, holding, take_delivery
 from sealora_client.round.between_stages import Remembered, recall, remember
 from sealora_client.round.course import Course, run_text
 from sealora_client.round.history import History, Told
@@ -20,14 +21,17 @@ from sealora_client.site.directory import Site, open_site
 from sealora_common.adapter import adapter_kind
 from sealora_common.config import LARGE, SMALL, from_json
 from sealora_common.errors import OrderRefusedError, SealoraError
+from sealora_common.receipts.conclusion import Conclusion
 from sealora_common.records.names import PARTITION, SITE_DIRECTORY
 from sealora_common.round.hello import Hello
 from sealora_common.round.order import RoundOrder
 from sealora_common.round.wire_format import (
     ADAPTER,
     ARRAYS,
+    CONCLUSION,
     CONFIG,
     ERROR,
+    LAYOUT,
     MASKED,
     ORDER,
     ORDER_SIGNATURE,
@@ -44,7 +48,6 @@ from sealora_common.simulated_sites import simulated_sites_directory
 
 _COURSE = "sealora-course"
 _GREETED = "sealora-greeted"
-_RUN_ID = re.compile(r"[0-9a-f]{32}")  # a run names a file here
 _NOT_TOLD = "the site takes no part in this; its own log says why"
 """All that the server is told of an error that was not written to travel. Its kind would be a word too."""
 
@@ -73,7 +76,7 @@ def hello(message: Message, context: Context) -> Message:
             recipe_hash=site.recipe.hash,
             roster_hash=site.roster.hash.hex(),
             layout=layout.to_json(),
-            receipts=History(site.directory, run).count if run is not None and _RUN_ID.fullmatch(run) else 0,
+            receipts=History(site.directory, run).count if run is not None and RUN_ID.fullmatch(run) else 0,
         )
         if context.state.get(_GREETED) is None:  # it is asked again in each round
             context.state[_GREETED] = ConfigRecord({})
@@ -132,6 +135,31 @@ def open_sum(message: Message, context: Context) -> Message:
     return _answer(message, context, _stage(lambda part, payload: _payload(part.open(payload)), last=True))
 
 
+@app.query("held")
+def held(message: Message, context: Context) -> Message:
+    """Says what this site has of a run that is over."""
+
+    def handle(message: Message, context: Context, site: Site) -> RecordDict:
+        return _payload(holding(site, _bytes(message, RUN).decode("ascii", "replace")).to_bytes())
+
+    return _answer(message, context, handle)
+
+
+@app.query("deliver")
+def deliver(message: Message, context: Context) -> Message:
+    """Takes the adapter that a run ended with; the answer says what this site has then."""
+
+    def handle(message: Message, context: Context, site: Site) -> RecordDict:
+        adapter = float32_array(message.content, ADAPTER)
+        if adapter is None:
+            raise OrderRefusedError("what was delivered holds no float32 adapter: it was refused")
+        conclusion = Conclusion.parse(_bytes(message, CONCLUSION))
+        delivered = Delivered(conclusion, _bytes(message, LAYOUT), adapter, _told(message, site))
+        return _payload(take_delivery(site, delivered).to_bytes())
+
+    return _answer(message, context, handle)
+
+
 def _begin(message: Message, context: Context, site: Site) -> RecordDict:
     former = _course(context)
     _note(context, None)
@@ -144,12 +172,7 @@ def _begin(message: Message, context: Context, site: Site) -> RecordDict:
     adapter = float32_array(message.content, ADAPTER)
     if adapter is None:
         raise OrderRefusedError("the order carries no float32 adapter: server and site must run the same version")
-    rosters = field(message.content, ROSTERS)
-    told = Told.parse(
-        _bytes(message, RECEIPTS),
-        rosters if isinstance(rosters, bytes) else b"",
-        coordinator=site.roster.coordinator_pin,
-    )
+    told = _told(message, site)
     site.prepare()
     course = Course.begin(site, order, former)
     _note(context, course)
@@ -239,6 +262,15 @@ def _site_directory(context: Context) -> Path:
             "the recipe names sites (num-supernodes)"
         )
     return directories[int(partition)]
+
+
+def _told(message: Message, site: Site) -> Told:
+    rosters = field(message.content, ROSTERS)
+    return Told.parse(
+        _bytes(message, RECEIPTS),
+        rosters if isinstance(rosters, bytes) else b"",
+        coordinator=site.roster.coordinator_pin,
+    )
 
 
 def _bytes(message: Message, key: str) -> bytes:

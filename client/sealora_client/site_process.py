@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from sealora_client.site.config import SiteConfig
 from sealora_common.errors import SealoraError, StorageError
 from sealora_common.privacy.mechanisms import mechanism_of
+from sealora_common.records.names import HISTORY
+from sealora_common.records.site_rounds import SiteRoundsTail
 from sealora_common.storage.own_files import make_directory
 
 if TYPE_CHECKING:
@@ -75,6 +77,8 @@ def run_site(directory: Path, settings: SiteConfig, server: str, stop: StopFlag)
         def after(stage: str) -> None:
             if stage in ("train", "evaluate"):
                 _tell_privacy(directory, metrics)
+            elif stage in ("open", "deliver"):
+                _report_run(directory, stage)
 
         loop = FleetLoop(
             connection,
@@ -116,3 +120,21 @@ def _tell_privacy(directory: Path, metrics: SiteMetrics) -> None:
         log.warning("%s", error)
     else:
         metrics.privacy(spent, site.policy.epsilon_limit)
+
+
+def _report_run(directory: Path, stage: str) -> None:
+    """Writes this site's report of the run that it was in last. What is wrong with it is no reason to stop."""
+    from sealora_client.delivery.kept_run import kept_runs
+    from sealora_client.run_report.page import write_run_report
+
+    try:
+        if stage == "deliver":
+            run = next((kept.run for kept in kept_runs(directory)[-1:]), None)
+        else:
+            run = next((line.run for line in SiteRoundsTail(directory / HISTORY).read()[-1:]), None)
+        if run is not None:
+            write_run_report(directory, run)
+    except SealoraError as error:
+        log.warning("the report of the run could not be written: %s", error)
+    except Exception:
+        log.exception("the report of the run could not be written")

@@ -18,6 +18,8 @@ from sealora_common.roster import Roster
 from sealora_common.show.say import say
 from sealora_common.simulated_sites import simulated_sites_directory
 from sealora_common.storage.lock import DirectoryLock
+from sealora_server.delivery.deliver import deliver
+from sealora_server.node_keys import KeyedGrid
 from sealora_server.run.rounds import run_rounds
 from sealora_server.run.store import RunStore
 
@@ -36,7 +38,9 @@ def main(grid: Grid, context: Context) -> None:
 
 
 def serve(grid: Grid, run_directory: Path) -> None:
-    """Runs or resumes the run in `run_directory` over `grid`.
+    """Runs or resumes the run in `run_directory` over `grid`, then gives its adapter to the sites that are there.
+
+    Of a run that is over it does the second alone, where nodes have keys.
 
     Raises:
         LockedError: another process is at work on the run.
@@ -44,7 +48,10 @@ def serve(grid: Grid, run_directory: Path) -> None:
     """
     store = RunStore.open(run_directory)
     with DirectoryLock(run_directory, "this run"):
-        run_rounds(grid, store, Roster.load(run_directory / "roster.json"))
+        if not (isinstance(grid, KeyedGrid) and store.is_finished):
+            run_rounds(grid, store, Roster.load(run_directory / "roster.json"))
+        # Anew: it may have come to be another meanwhile.
+        deliver(grid, store, Roster.load(run_directory / "roster.json"))
 
 
 def _prepare_simulation(recipe_file: Path) -> Path:

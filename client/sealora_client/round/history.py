@@ -16,6 +16,7 @@ from sealora_client.round.confirmed import ConfirmedRounds, Superseded
 from sealora_client.site.seen_rosters import read_seen
 from sealora_common.errors import OrderRefusedError, PolicyError
 from sealora_common.receipts.check import check_chain
+from sealora_common.receipts.conclusion import Conclusion, check_conclusion
 from sealora_common.receipts.file import ReceiptFile
 from sealora_common.receipts.receipt import Receipt, chain_from_bytes, first_difference, history_of
 from sealora_common.recipe import Recipe
@@ -103,20 +104,56 @@ class History:
                 f"this site has confirmed {self._confirmed.count} sealed sums of this run, which is as many as its "
                 "rounds and their attempts can be: start a new run"
             )
+        checked, last = self._follow(told, order.round_number, order.history, recipe, roster)
+        if history_of([] if last is None else [last]) != order.history:
+            raise OrderRefusedError("the order does not follow from the receipts before it: it was refused")
+        if last is not None and last.adapter_digest != order.adapter_digest:
+            raise OrderRefusedError("the order's adapter is not the one of the last receipt: it was refused")
+        return checked
+
+    def check_end(self, told: Told, conclusion: Conclusion, recipe: Recipe, roster: Roster) -> Checked:
+        """Checks how the run ended, and what came with that, against all this site knows. Writes nothing.
+
+        Args:
+            told: what came with it.
+            conclusion: what the server says of the end.
+            recipe: the run's, as this site agreed to it.
+            roster: this site's, pinned.
+
+        Raises:
+            OrderRefusedError, ReceiptError: as for `check`; or it is not the end that the receipts have, or another
+                adapter than theirs.
+            PolicyError, StorageError: a file of this site's is damaged.
+        """
+        checked, _ = self._follow(told, conclusion.rounds + 1, conclusion.history, recipe, roster)
+        chain = [*self.receipts, *checked.receipts]
+        rosters = {each.hash.hex(): each for each in checked.rosters}
+        if chain and chain[-1].roster_hash not in rosters:
+            found = self._book.find(chain[-1].roster_hash, coordinator=roster.coordinator_pin)
+            if found is None:
+                raise OrderRefusedError(
+                    f"the roster of the last round ({chain[-1].roster_hash[:12]}) is not in this site's "
+                    "receipts/rosters: restore it from a backup"
+                )
+            rosters[chain[-1].roster_hash] = found
+        check_conclusion(conclusion, chain, recipe, rosters)
+        return checked
+
+    def _follow(
+        self, told: Told, following: int, history: str, recipe: Recipe, roster: Roster
+    ) -> tuple[Checked, Receipt | None]:
+        """The new receipts, checked, and the last one of all; `following` is the round after them."""
         count, last = self._file.tail()
-        new = self._new(told.receipts, count, last, order)
+        new = self._new(told.receipts, count, last, following, history)
         rosters = self._rosters(new, told.rosters, roster)
         proofs = check_chain(new, rosters, after=last, run=self._run, recipe=recipe)
-        latest = new[-1:] or ([] if last is None else [last])
-        if history_of(latest) != order.history or order.round_number != count + len(new) + 1:
+        if following != count + len(new) + 1:
             raise OrderRefusedError("the order does not follow from the receipts before it: it was refused")
-        if latest and latest[0].adapter_digest != order.adapter_digest:
-            raise OrderRefusedError("the order's adapter is not the one of the last receipt: it was refused")
         superseded = self._confirmed.check(proofs)
         used = {receipt.roster_hash for receipt in new}
         kept = [roster, *(each for digest, each in rosters.items() if digest in used)]
         self._require_one_face(kept)
-        return Checked(tuple(new), tuple(kept), tuple(superseded))
+        return Checked(tuple(new), tuple(kept), tuple(superseded)), new[-1] if new else last
 
     def take(self, checked: Checked) -> None:
         """Writes down, durably, what was checked.
@@ -137,10 +174,12 @@ class History:
         """
         self._confirmed.add(order, transcript, survivors)
 
-    def _new(self, told: Sequence[Receipt], count: int, last: Receipt | None, order: RoundOrder) -> Sequence[Receipt]:
+    def _new(
+        self, told: Sequence[Receipt], count: int, last: Receipt | None, following: int, history: str
+    ) -> Sequence[Receipt]:
         """Those receipts that this site has not, once the others are known to be the same."""
-        if order.round_number <= count:
-            raise _differs(order.round_number)
+        if following <= count:
+            raise _differs(following)
         old = [receipt for receipt in told if receipt.round_number <= count]
         new = told[len(old) :]
         if old:
@@ -153,7 +192,7 @@ class History:
                 f"this site has {count} receipts of this run and was sent those from round {new[0].round_number} on: "
                 "the order is refused until it is sent what it lacks"
             )
-        follows = new[0].previous if new else order.history
+        follows = new[0].previous if new else history
         if last is not None and follows != last.hash:
             raise OrderRefusedError(
                 f"the server's receipts differ from this site's in round {count} or before: {_REFUSED}"

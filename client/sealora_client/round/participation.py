@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from sealora_client.budget.admission import admit_unless_begun
+from sealora_client.delivery.kept_run import KeptRun
 from sealora_client.ledger import PaidRelease
 from sealora_client.round.history import History, Told
 from sealora_client.round.order_check import check_order
@@ -84,6 +85,7 @@ class Participation:
         rounding = training_entropy(recipe, site.name, order.purpose, order.round_number, "rounding")
         vector = contributions.encode(work.do(adapter), rounding)
         history.take(checked)  # not before: an order that is refused leaves nothing on the disk
+        KeptRun(site.directory, order.run).keep_recipe(recipe)
         terms = terms_of(order, recipe, group, contributions)
         keys = site_entropy(site.name, order.purpose, order.round_number, order.attempt, "keys")
         session, advertisement = SiteSession.begin(terms, group, site.identity, keys)
@@ -149,6 +151,7 @@ class Participation:
         if mechanism_of(site.recipe).repeat == "refused" and not is_first:
             raise second_vector(order)
         self.state.session = session.to_bytes()
+        self.state.figures = self.state.figures.masked(len(answer))
         self.encoded = b""
         return answer
 

@@ -105,6 +105,7 @@ class RoundWork:
         figures = SiteRound(
             round=order.round_number,
             kind=order.purpose,
+            run=order.run,
             records=len(data.train_set.records),
             heldout_records=len(data.heldout_set.records),
             truncated=data.truncated,

@@ -195,6 +195,21 @@ class RunFinished(WrittenRecord):
     """Rounds that the adapter which was kept had been trained; null in the logs of older versions: all."""
 
 
+class AdapterDelivered(WrittenRecord):
+    """A site has the final adapter, checked against its receipts. May come long after the run's end."""
+
+    event: Literal["adapter_delivered"] = "adapter_delivered"
+    site: str
+
+
+class DeliveryFailed(WrittenRecord):
+    """A site was offered the final adapter and has not taken it; it is offered it again."""
+
+    event: Literal["delivery_failed"] = "delivery_failed"
+    site: str
+    reason: str
+
+
 class RunFailed(WrittenRecord):
     """The run stopped by itself; every finished round is kept."""
 
@@ -239,6 +254,8 @@ Event = (
     | StoppedEarly
     | EvaluationFinished
     | RunFinished
+    | AdapterDelivered
+    | DeliveryFailed
     | RunFailed
     | RunInterrupted
     | OperatorActed

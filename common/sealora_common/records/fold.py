@@ -14,7 +14,9 @@ from pathlib import Path
 
 from sealora_common.records.event_log import EventTail, Recorded
 from sealora_common.records.events import (
+    AdapterDelivered,
     Attendance,
+    DeliveryFailed,
     EvaluationFinished,
     OperatorActed,
     RoundAborted,
@@ -31,6 +33,9 @@ from sealora_common.records.events import (
     StoppedEarly,
 )
 from sealora_common.records.run_state import Bytes, RunState, Spent, StageState
+
+_BESIDE = (OperatorActed, AdapterDelivered, DeliveryFailed)
+"""No part of the run's work: the time before them may be a pause, or the run may long be over."""
 
 
 def fold(state: RunState, entries: Iterable[Recorded]) -> RunState:
@@ -100,6 +105,7 @@ class _Draft:
         self._bytes_of_sites, self._bytes_of_rounds = dict(state.bytes_of_sites), dict(state.bytes_of_rounds)
         self._stage_seconds, self._answer_seconds = dict(state.stage_seconds), dict(state.answer_seconds)
         self._failures = list(state.failures)
+        self._delivered = dict.fromkeys(state.delivered)
         self._answered = dict(state.stage.answer_seconds) if state.stage else {}
         self._failed = set(state.stage.failed) if state.stage else set()
 
@@ -116,12 +122,15 @@ class _Draft:
             stage_seconds=self._stage_seconds,
             answer_seconds=self._answer_seconds,
             failures=tuple(self._failures),
+            delivered=tuple(self._delivered),
             stage=self._stage(),
         )
 
     def take(self, entry: Recorded) -> None:
         """Takes one more."""
-        if isinstance(entry.event, OperatorActed):  # no part of the run's work: the time before it may be a pause
+        if isinstance(entry.event, AdapterDelivered):
+            self._delivered[entry.event.site] = None
+        if isinstance(entry.event, _BESIDE):
             return
         if self._last_at is None:
             self._state = replace(self._state, first_at=entry.time)

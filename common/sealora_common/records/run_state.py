@@ -122,6 +122,7 @@ class RunState:
         failures: of sites, oldest first.
         blamed: sites that broke the protocol, oldest first.
         aborted: attempts that were given up, oldest first.
+        delivered: sites that have said that they keep the final adapter.
     """
 
     roster: tuple[str, ...] = ()
@@ -155,6 +156,7 @@ class RunState:
     failures: tuple[SiteFailed, ...] = ()
     blamed: tuple[SiteBlamed, ...] = ()
     aborted: tuple[RoundAborted, ...] = ()
+    delivered: tuple[str, ...] = ()
 
     @property
     def is_private(self) -> bool:

@@ -35,6 +35,8 @@ class SiteRound(WrittenRecord):
 
     round: int
     kind: Purpose
+    run: str | None = None
+    """The run's id; left out by older versions."""
     records: int | None = None
     """Training records."""
     heldout_records: int | None = None
@@ -60,6 +62,8 @@ class SiteRound(WrittenRecord):
     """Gradients that were no number."""
     seconds: FiniteOrNone = None
     """What the site's work took."""
+    vector_bytes: int | None = None
+    """Of the sealed vector, the one message that holds anything of the records."""
     bytes_up: int = 0
     """This round's."""
     bytes_down: int = 0
@@ -105,6 +109,10 @@ class SiteRound(WrittenRecord):
     def timed(self, seconds: float) -> Self:
         """With the time that the work took."""
         return self.model_copy(update={"seconds": seconds})
+
+    def masked(self, size: int) -> Self:
+        """With the size of the vector that leaves."""
+        return self.model_copy(update={"vector_bytes": size})
 
     def sent(self, *, bytes_up: int, bytes_down: int) -> Self:
         """With the bytes of the round's messages."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from sealora_common import __version__
 from sealora_common.adapter import AdapterLayout
-from sealora_common.config import LINE, from_json
+from sealora_common.config import LINE, adapted_from_json, from_json
 from sealora_common.errors import FederationError, ModelError, UnreadableError
 
 Shape = Annotated[list[Annotated[int, Field(ge=1, lt=2**32)]], Field(min_length=1, max_length=2)]
+SentLayout = list[tuple[str, Shape] | tuple[str, Shape, str]]
+"""A layout as it travels, see `AdapterLayout.to_json`."""
+_LAYOUT = TypeAdapter(SentLayout)
 
 
 class Hello(BaseModel):
@@ -23,7 +26,7 @@ class Hello(BaseModel):
     version: str = __version__
     recipe_hash: str
     roster_hash: str
-    layout: list[tuple[str, Shape] | tuple[str, Shape, str]]
+    layout: SentLayout
     receipts: int = Field(default=0, ge=0, lt=2**32)
     """How many receipts of the run that it was asked for it has: the server sends it the later ones alone."""
 
@@ -59,3 +62,15 @@ class Hello(BaseModel):
             return hello
         except (UnreadableError, ModelError):
             raise FederationError("a site's greeting is malformed: it must run the same version of Sealora") from None
+
+
+def parse_layout(content: bytes) -> AdapterLayout:
+    """Reads the JSON of a layout that a peer sent; the inverse of `canonical_json(layout.to_json())`.
+
+    Raises:
+        UnreadableError: it is none, or beyond the bounds of a greeting.
+    """
+    try:
+        return AdapterLayout.from_json(adapted_from_json(_LAYOUT, content))
+    except ModelError as error:
+        raise UnreadableError(str(error)) from None

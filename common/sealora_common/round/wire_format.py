@@ -32,6 +32,10 @@ RECIPE_HASH = "recipe_hash"
 RUN = "run"
 """Key of the run's identifier (32 hexadecimal digits, ASCII) in the greeting's CONFIG: a site that judges the whole run
 when it is greeted leaves out what the same run has been charged already."""
+CONCLUSION = "conclusion"
+"""Key of the canonical bytes of how a run ended, which come with its final adapter in CONFIG."""
+LAYOUT = "layout"
+"""Key of the JSON of that adapter's layout in CONFIG."""
 PULL_ID = "sealora-pull-id"
 """HTTP header of a site's question for messages: the same for every attempt until an answer has come."""
 ERROR = "error"
@@ -39,7 +43,8 @@ ERROR = "error"
 
 
 class Action(StrEnum):
-    """Flower message types; each is one stage of a round."""
+    """Flower message types; each is one stage of a round, but for the first, and the last two, which come when a run is
+    over."""
 
     HELLO = "query.hello"
     TRAIN = "train"
@@ -50,6 +55,8 @@ class Action(StrEnum):
     MASK = "query.mask"
     CONFIRM = "query.confirm"
     OPEN = "query.open"
+    HELD = "query.held"
+    DELIVER = "query.deliver"
 
 
 _NO_ARRAY = (TypeError, ValueError, EOFError, OSError, MemoryError)

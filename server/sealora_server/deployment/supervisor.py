@@ -201,11 +201,13 @@ class Supervisor:
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _watch_sites(self) -> None:
-        """Says which sites come and go."""
+        """Says which sites come and go, and offers those that come what they lack of runs that are over."""
         while True:
             if self._is_up:
                 with contextlib.suppress(SealoraError):  # a SuperLink that is down is told of by whoever starts it
-                    self._site_watch.look(await asyncio.to_thread(self._client.nodes))
+                    nodes = await asyncio.to_thread(self._client.nodes)
+                    self._site_watch.look(nodes)
+                    self._operations.offer_adapters(nodes)
             await asyncio.sleep(_SITES_SECONDS)
 
     async def _status(self) -> Status:

@@ -12,17 +12,20 @@ from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
 from sealora_common.adapter import AdapterLayout, adapter_kind
+from sealora_common.canonical import canonical_json
 from sealora_common.entropy import insecure_seed_in_use
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.receipts.receipt import Receipt
 from sealora_common.records.event_log import read_events
 from sealora_common.records.events import EvaluationFinished, RoundFinished, RunFinished, RunStarted, StoppedEarly
 from sealora_common.records.heldout_figure import HeldoutFigure
+from sealora_common.records.names import LAYOUT
 from sealora_common.roster import Roster
 from sealora_common.round.clip_norm import next_clip_norm
 from sealora_common.round.clip_range import initial_range, next_range
 from sealora_common.round.learning_rate import growth_of_steps
 from sealora_common.round.order import vector_digest
+from sealora_common.storage.durable import write_atomically
 from sealora_server.run.attempts import Attempts, RoundRequest
 from sealora_server.run.best_round import ToldFigure, best_figure, stops
 from sealora_server.run.sealed_round import SealedSum
@@ -86,6 +89,7 @@ class _Run:
         # One that is stored is not held again: it would cost the sites again.
         evaluation = self._store.evaluation or self._evaluate(replace(request, purpose="evaluate"), optimizer)
         last_figure = ToldFigure(trained, evaluation.heldout_loss, len(evaluation.survivors))
+        write_atomically(self._store.directory / LAYOUT, canonical_json(layout.to_json()))
         keeps_best = self._recipe.server.keep == "best"
         kept = best_figure(self._recipe, [*figures, last_figure]) if keeps_best else last_figure
         result = RunResult(

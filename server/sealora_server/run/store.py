@@ -341,6 +341,21 @@ class RunStore:
             return True
         return any(isinstance(entry.event, RunFinished) for entry in read_events(self.events.path))
 
+    @property
+    def result(self) -> RunResult | None:
+        """What came of the run; None before its end, and where an older version wrote its directory.
+
+        Raises:
+            StorageError: its file is damaged.
+        """
+        path = self.directory / _RESULT
+        try:
+            return from_json(RunResult, read_file(path, SMALL.longest), SMALL)
+        except FileNotFoundError:
+            return None
+        except (OSError, UnreadableError):
+            raise StorageError(f"{path}: cannot be read: restore it from a backup") from None
+
     def finish(self, result: RunResult) -> None:
         """Stores that the run has come to its end, and with what.
 

@@ -14,7 +14,9 @@ from pathlib import Path
 
 from sealora_common.errors import SealoraError
 from sealora_common.records.events import (
+    AdapterDelivered,
     Attendance,
+    DeliveryFailed,
     Event,
     OperatorActed,
     OperatorAction,
@@ -109,6 +111,10 @@ def _texts(event: Event, state: RunState) -> Iterator[str]:
     match event:
         case OperatorActed():
             yield f"{_ACTED[event.action]} by {safe_text(event.account)}"
+        case AdapterDelivered():
+            yield f"{safe_text(event.site)} keeps the final adapter"
+        case DeliveryFailed():
+            yield f"{safe_text(event.site)} has not taken the final adapter: {safe_text(event.reason)}"
         case ProcessEnded():
             yield f"{safe_text(event.reason)}; it goes on in a new one"
         case Attendance():
@@ -182,7 +188,15 @@ def _level(event: Event) -> int:
     match event:
         case RunFailed():
             return logging.ERROR
-        case SiteFailed() | SiteBlamed() | SumSpoilt() | RoundAborted() | TooFewSites() | ProcessEnded():
+        case (
+            SiteFailed()
+            | SiteBlamed()
+            | SumSpoilt()
+            | RoundAborted()
+            | TooFewSites()
+            | ProcessEnded()
+            | DeliveryFailed()
+        ):
             return logging.WARNING
         case Attendance() if event.turned_away or event.missing:
             return logging.WARNING

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from sealora_server.deployment.operator.messages import (
 )
 from sealora_server.deployment.runs.managed import ManagedRun, RunHost
 from sealora_server.deployment.runs.submission import check_submission, create_run
+from sealora_server.deployment.superlink.client import Node
 from sealora_server.run.starting_adapter import agreed_start
 
 log = logging.getLogger(__name__)
@@ -94,6 +96,15 @@ class Operations:
         """Goes on with every run that is wanted to run."""
         for run in self.runs.values():
             run.start()
+
+    def offer_adapters(self, nodes: Iterable[Node]) -> None:
+        """Offers the adapters of finished runs to connected sites that lack them, of one run at a time."""
+        if any(run.condition == "finished" and run.is_at_work for run in self.runs.values()):
+            return
+        online = {node.name: node.since for node in nodes if node.registered and node.online}
+        for run in self.runs.values():
+            if run.offer(online):
+                return
 
     async def pause_runs(self) -> None:
         """Ends all runs' processes; they go on when the server is started again."""

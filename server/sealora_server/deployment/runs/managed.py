@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from sealora_server.deployment.operator.messages import RunCondition, RunStatus
 from sealora_server.deployment.processes.process import ProcessSpec, RunningProcess
 from sealora_server.deployment.processes.restarts import RestartPolicy
 from sealora_server.deployment.runs.bundle import build_bundle
+from sealora_server.deployment.runs.offers import Offers
 from sealora_server.deployment.runs.progress import progress_text
 from sealora_server.deployment.runs.serverapp_process import Outcome, ServerAppSettings
 from sealora_server.deployment.runs.submission import Operation
@@ -74,6 +75,7 @@ class ManagedRun:
         self._flower_run: int | None = None
         self._last_words = ""
         self.restarts = 0
+        self._offers = Offers(directory)
         roster = Roster.load(directory / "roster.json")
         self._store = RunStore.open(directory)
         self._tail = StateTail(directory / EVENTS, RunState(roster=roster.names, rounds=self._store.recipe.rounds))
@@ -111,6 +113,24 @@ class ManagedRun:
         if self.condition == "running" and self._task is None:
             self._task = asyncio.create_task(self._keep_running(), name=f"run {self.name}")
             self._task.add_done_callback(self._ended)
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether something is being done for it: its rounds, its report, or a delivery."""
+        return self._task is not None and not self._task.done()
+
+    def offer(self, online: Mapping[str, str]) -> bool:
+        """Offers the adapter of a finished run to sites that lack it, if it is time; whether it does.
+
+        Args:
+            online: connected site -> when its session began.
+        """
+        if self.condition != "finished" or self.is_at_work or not self._offers.is_due(online):
+            return False
+        self._offers.made(online)
+        self._task = asyncio.create_task(self._deliver(), name=f"delivery of run {self.name}")
+        self._task.add_done_callback(self._offered)
+        return True
 
     async def pause(self) -> None:
         """Ends the run's process; what is wanted of the run stays as it is."""
@@ -207,17 +227,7 @@ class ManagedRun:
         while True:
             began = time.monotonic()
             try:
-                async with self._host.starting:
-                    bundle, bundle_hash = build_bundle()
-                    # The name alone: sites are told this configuration.
-                    config = {RUN_DIRECTORY: self.name}
-                    self._flower_run, token = await asyncio.to_thread(
-                        self._host.superlink.start_run, bundle, bundle_hash, config
-                    )
-                self._process = await self._host.start(self._spec(token), self._hear)
-                status = await self._process.wait()
-                self._process = None
-                await self._end_flower_run()
+                status = await self._run_process()
                 if self._concluded(status):
                     await self._write_outcome()
                     return
@@ -232,6 +242,37 @@ class ManagedRun:
                 return
             self._note(ProcessEnded(reason=why))
             await asyncio.sleep(delay)
+
+    async def _deliver(self) -> None:
+        """One process that offers the adapter to who lacks it. What becomes of it changes nothing of the run."""
+        try:
+            await self._run_process()
+        except DeploymentError as error:
+            log.warning("run %s: its adapter could not be offered: %s", self.name, error, extra=fields(run=self.name))
+        self.look()
+
+    def _offered(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            log.error("run %s: offering its adapter failed", self.name, exc_info=task.exception())
+
+    async def _run_process(self) -> int:
+        """Starts the run's process and waits for it; its exit status.
+
+        Raises:
+            DeploymentError: the SuperLink did not take the run.
+        """
+        async with self._host.starting:
+            bundle, bundle_hash = build_bundle()
+            # The name alone: sites are told this configuration.
+            config = {RUN_DIRECTORY: self.name}
+            self._flower_run, token = await asyncio.to_thread(
+                self._host.superlink.start_run, bundle, bundle_hash, config
+            )
+        self._process = await self._host.start(self._spec(token), self._hear)
+        status = await self._process.wait()
+        self._process = None
+        await self._end_flower_run()
+        return status
 
     async def _end_flower_run(self) -> None:
         flower_run, self._flower_run = self._flower_run, None

@@ -77,7 +77,9 @@ def _serve(grid: SocketGrid, run_directory: Path) -> Outcome:
             log.error("%s", error)
         return Outcome.FAILED
     except Stopped:
-        _note(run_directory, RunInterrupted(round=RunStore.open(run_directory).finished_rounds + 1))
+        store = RunStore.open(run_directory)
+        if not store.is_finished:  # else it was a delivery that was interrupted
+            _note(run_directory, RunInterrupted(round=store.finished_rounds + 1))
         raise
     return Outcome.FINISHED
 
