@@ -276,13 +276,15 @@ def test_sites_are_told_noisy_figures_and_none_without_noise(run, delivered, tin
     assert (told.heldout_loss_before, told.heldout_loss_after, told.heldout_noise) == (None, None, None)
 
 
-def test_where_the_recipe_keeps_the_best_any_round_s_adapter_may_be_it_even_the_first(tiny_base, tmp_path):
-    """Steps that ruin the model leave the untrained adapter the best."""
-    best = keyed_run(tmp_path, tiny_base(), server={"keep": "best", "learning_rate": 1000.0})
+def test_where_the_recipe_keeps_the_best_it_may_be_another_round_s_adapter_and_the_run_may_stop_early(
+    tiny_base, tmp_path
+):
+    server = {"early_stopping": {"patience": 1, "min_delta": 100.0}, "keep": "best"}  # never good enough
+    best = keyed_run(tmp_path, tiny_base(), rounds=5, server=server)
     serve(KeyedGridInline.over(best), best)
     conclusion = FinalAdapter(RunStore.open(best)).conclusion()
-    assert conclusion.kept_round < conclusion.rounds
+    assert (conclusion.kept_round, conclusion.rounds) == (0, 2)
     for name in SITES:
         keeps = find_run(best / "sites" / name, None)
-        assert keeps.conclusion.kept_round == conclusion.kept_round
+        assert keeps.conclusion.kept_round == 0
         assert keeps.adapter().keys() == adapter_of(best).keys()
