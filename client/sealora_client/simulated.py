@@ -167,6 +167,20 @@ class SimulatedSites:
             for (name, record), old, new in zip(chosen, before, after, strict=True)
         ]
 
+    @staticmethod
+    def export(run: Path, out: Path, *, merged: bool, base_name: str | None, licence: str) -> str:
+        """Writes the adapter that the run in a directory ended with, for others, into `out`; which one it is.
+
+        Raises:
+            SealoraError: see `hand_on`.
+        """
+        from sealora_client.trained.hand_on import HandOn, hand_on
+        from sealora_client.trained.trained_adapter import find_trained
+
+        trained = find_trained(str(run), Path())
+        hand_on(trained, HandOn(out, merged, base_name, licence))
+        return trained.sentence
+
 
 def _usable(site: Site, model: AdaptedModel) -> list[Record]:
     """The held-out records that can be shown to the model, of those whose prompt is all that is given and whose

@@ -26,6 +26,9 @@ from sealora_client.cli.receipts import receipts_cli
 from sealora_client.cli.roster import roster_cli
 from sealora_client.cli.rotate import rotate
 from sealora_client.cli.run import run
+from sealora_client.cli.trained.chat import chat
+from sealora_client.cli.trained.export import export
+from sealora_client.cli.trained.report import report
 from sealora_client.demo_data.choice import DemoTask, build_demo
 from sealora_common.errors import SealoraError
 from sealora_common.health.logs import set_up_command_logs
@@ -47,6 +50,9 @@ cli.add_typer(roster_cli, name="roster")
 cli.command()(check)
 cli.command()(run)
 cli.command()(rotate)
+cli.command()(report)
+cli.command()(chat)
+cli.command()(export)
 
 Base = Annotated[str, typer.Argument(help="smollm2-135m-instruct, a Hugging Face id, or a local directory.")]
 

@@ -154,12 +154,15 @@ class KeptRun:
 
 
 def kept_runs(site: Path) -> list[KeptRun]:
-    """All runs that a site keeps something of: those without an adapter first, then the one that came last at the end.
-
-    Of those without, the one that the site took part in last is the last.
-    """
+    """All runs that a site keeps something of, the one that it joined, or was given the adapter of, last at the end."""
     found = [KeptRun(site, path.name) for path in (site / RUNS).glob("*") if RUN_ID.fullmatch(path.name)]
-    return sorted(found, key=lambda run: (_when(run.directory / "conclusion.json"), _when(run.directory)))
+    return sorted(
+        found, key=lambda run: max(_when(run.directory / name) for name in ("recipe.yaml", "conclusion.json"))
+    )
+
+
+def _newest(run: KeptRun) -> float:
+    return max(_when(run.directory / name) for name in ("recipe.yaml", "conclusion.json"))
 
 
 def _when(path: Path) -> float:

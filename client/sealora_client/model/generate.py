@@ -1,9 +1,10 @@
-"""Greedy completions, to look at what a model has learned."""
+"""Completions, to look at what a model has learned, and to use it: greedy, or drawn."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from transformers import GenerationConfig
@@ -13,10 +14,30 @@ from sealora_client.model.adapted import AdaptedModel
 from sealora_common.recipe.sections.data import DataSection
 
 
-def complete(model: AdaptedModel, prompts: Sequence[str], section: DataSection, max_new_tokens: int = 48) -> list[str]:
+@dataclass(frozen=True)
+class Sampling:
+    """How answers are drawn.
+
+    Attributes:
+        temperature: above 0; 1 draws from the model's own distribution, less keeps to what is likely.
+        seed: equal seeds, equal answers.
+    """
+
+    temperature: float
+    seed: int
+
+
+def complete(
+    model: AdaptedModel,
+    prompts: Sequence[str],
+    section: DataSection,
+    max_new_tokens: int = 48,
+    sampling: Sampling | None = None,
+) -> list[str]:
     """What the model with its live adapter answers to each prompt, in order.
 
-    Prompts go through the same chat template as in training. Decoding is greedy, stops at the end of the turn or
+    Prompts go through the same chat template as in training. Decoding is greedy unless it is
+    drawn, stops at the end of the turn or
     after `max_new_tokens` tokens, or where the model has no more positions, and leaves the model in the mode (train or
     eval) it was in. A prompt of more than `section.max_tokens` tokens loses its middle.
     """
@@ -27,6 +48,10 @@ def complete(model: AdaptedModel, prompts: Sequence[str], section: DataSection, 
     length = max(map(len, conversations))
     tokens = torch.tensor([[model.pad_id] * (length - len(own)) + own for own in conversations])
     attention_mask = torch.tensor([[0] * (length - len(own)) + [1] * len(own) for own in conversations])
+    drawn: dict[str, bool | float] = {"do_sample": False}
+    if sampling is not None:
+        torch.manual_seed(sampling.seed)
+        drawn = {"do_sample": True, "temperature": sampling.temperature, "top_k": 0}
     was_training = model.model.training
     model.model.eval()
     try:
@@ -35,7 +60,7 @@ def complete(model: AdaptedModel, prompts: Sequence[str], section: DataSection, 
                 input_ids=tokens.to(model.device),
                 attention_mask=attention_mask.to(model.device),
                 generation_config=GenerationConfig(
-                    do_sample=False,
+                    **drawn,
                     max_new_tokens=min(max_new_tokens, _room(model, length)),
                     pad_token_id=model.pad_id,
                     eos_token_id=model.end_ids or None,

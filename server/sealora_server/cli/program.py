@@ -27,6 +27,7 @@ from sealora_common.show.command_line import Version, command_line
 from sealora_common.show.console import SafeConsole, tell_error
 from sealora_common.storage.own_files import keep_to_this_account
 from sealora_server.cli.audit import audit
+from sealora_server.cli.export import export
 from sealora_server.cli.fault import fault
 from sealora_server.cli.plan import plan
 from sealora_server.cli.roster import roster_cli
@@ -41,6 +42,7 @@ cli.add_typer(server_cli, name="server")
 cli.command()(plan)
 cli.command()(audit)
 cli.command()(fault)
+cli.command()(export)
 
 
 @cli.callback()

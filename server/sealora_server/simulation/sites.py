@@ -40,6 +40,8 @@ class SimulatedSitesLike(Protocol):
     def completions(
         recipe: Recipe, directory: Path, final: Tensors, count: int, start: Tensors | None = None
     ) -> list[Completion]: ...
+    @staticmethod
+    def export(run: Path, out: Path, *, merged: bool, base_name: str | None, licence: str) -> str: ...
 
 
 def simulated_sites() -> SimulatedSitesLike:
@@ -51,7 +53,7 @@ def simulated_sites() -> SimulatedSitesLike:
     for point in entry_points(group="sealora.simulated_sites"):
         loaded: SimulatedSitesLike = point.load()
         return loaded
-    raise SealoraError("a simulation needs the site package: pip install 'sealora[sim]'")
+    raise SealoraError("this needs the site package on this machine: pip install 'sealora[sim]'")
 
 
 def prepare_sites(sites: SimulatedSitesLike, store: RunStore) -> Roster:
