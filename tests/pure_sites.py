@@ -22,6 +22,7 @@ from sealora_common.adapter import AdapterLayout, TensorSpec, adapter_kind
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import OrderRefusedError
 from sealora_common.identity import Identity
+from sealora_common.receipts.conclusion import Conclusion
 from sealora_common.receipts.receipt import chain_from_bytes, history_of
 from sealora_common.recipe import Recipe, parse_recipe
 from sealora_common.records.event_log import EventLog
@@ -31,6 +32,7 @@ from sealora_common.round.clip_range import initial_range
 from sealora_common.round.contribution import Contribution, ContributionLayout
 from sealora_common.round.groups import group_of
 from sealora_common.round.hello import Hello
+from sealora_common.round.holding import Holding
 from sealora_common.round.order import Purpose, RoundOrder, evaluates, terms_of
 from sealora_common.secagg import SiteSession
 from sealora_server.run.blame import Blame
@@ -66,6 +68,8 @@ class PureSite:
     """How many receipts of the run it has; a test may make it forget some."""
     told: list[int] = field(default_factory=list)
     """How many receipts came with each order."""
+    final_adapter: str | None = None
+    """Digest of the adapter that it was given at a run's end."""
     session: SiteSession | None = None
     vector: Any = None
 
@@ -88,12 +92,23 @@ class PureSite:
         if action in ("train", "evaluate"):
             self._take_receipts(config["receipts"])  # type: ignore[arg-type]
             return _payload(self._begin(RoundOrder.parse(config["order"])))  # type: ignore[arg-type]
+        if action in ("query.held", "query.deliver"):
+            return _payload(self._hold(config).to_bytes())
         assert self.session is not None
         payload: bytes = config["payload"]  # type: ignore[assignment]
         if action == "query.mask":
             masked = self.session.mask(payload, self.vector)
             return RecordDict({"arrays": ArrayRecord({"masked": Array(np.frombuffer(masked, dtype=np.uint8))})})
         return _payload(getattr(self.session, action.removeprefix("query."))(payload))
+
+    def _hold(self, config: Any) -> Holding:
+        """What it has of a run that is over, once it has taken what came."""
+        if "conclusion" not in config:
+            return Holding(run=config["run"].decode(), receipts=self.receipts, adapter_digest=self.final_adapter)
+        self._take_receipts(config["receipts"])
+        conclusion = Conclusion.parse(config["conclusion"])
+        self.final_adapter = conclusion.adapter_digest
+        return Holding(run=conclusion.run, receipts=self.receipts, adapter_digest=self.final_adapter)
 
     def _take_receipts(self, content: bytes) -> None:
         told = chain_from_bytes(content)
