@@ -123,16 +123,21 @@ def _tell_privacy(directory: Path, metrics: SiteMetrics) -> None:
 
 
 def _report_run(directory: Path, stage: str) -> None:
-    """Writes this site's report of the run that it was in last. What is wrong with it is no reason to stop."""
+    """Writes this site's report of a run that is over: after its last evaluation, and once its adapter is here.
+
+    Not after each round: what it cost is worked out anew, and the next order would wait. What is wrong with a report is
+    no reason to stop.
+    """
     from sealora_client.delivery.kept_run import kept_runs
     from sealora_client.run_report.page import write_run_report
 
     try:
         if stage == "deliver":
-            run = next((kept.run for kept in kept_runs(directory)[-1:]), None)
+            ended = [kept.run for kept in kept_runs(directory)]
         else:
-            run = next((line.run for line in SiteRoundsTail(directory / HISTORY).read()[-1:]), None)
-        if run is not None:
+            last = SiteRoundsTail(directory / HISTORY).read()[-1:]
+            ended = [line.run for line in last if line.kind == "evaluate" and line.run is not None]
+        for run in ended[-1:]:
             write_run_report(directory, run)
     except SealoraError as error:
         log.warning("the report of the run could not be written: %s", error)

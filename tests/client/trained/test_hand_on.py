@@ -149,7 +149,7 @@ def test_what_is_there_is_never_replaced(tiny_base, tmp_path, kind):
 def test_an_export_that_cannot_be_finished_leaves_nothing(tiny_base, tmp_path, monkeypatch):
     trained = trained_on(tiny_base())
 
-    def full(*arguments):
+    def full(*arguments, mode):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("sealora_client.trained.hand_on.settle_file", full)
