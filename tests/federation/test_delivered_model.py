@@ -50,7 +50,7 @@ def test_a_run_ends_with_its_model_at_every_site_and_a_report_on_both_sides(tiny
     with Deployed(tmp_path, tiny_base()) as federation:
         run = federation.submit("first")
         late = federation.sites["site-2"]
-        late.die_at("evaluate", 3, "after")  # so that it is away when the run ends, and has all receipts
+        late.die_at("held", 3, "before")  # so that it is away when the adapter is given out
         assert run.until_over().condition == "finished"
         late.wait_for_death()
         weights = (run.directory / WEIGHTS).read_bytes()

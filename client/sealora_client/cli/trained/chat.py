@@ -43,12 +43,9 @@ def chat(
     from sealora_client.trained.trained_adapter import find_trained
 
     trained = find_trained(run, directory)
-    say(
-        f"{trained.sentence}; answers are {'greedy' if temperature == 0 else f'drawn at {temperature:g}'}",
-        to=sys.stderr,
-    )
+    how = "greedy" if temperature == 0 else f"drawn at temperature {temperature:g}, seed {seed}"
+    say(f"{trained.sentence}; answers are {how}", to=sys.stderr)
     answers = Answers(trained)
-
     sampling = None if temperature == 0 else Sampling(temperature, seed)
     for asked in prompt or _lines():
         (answer,) = answers.to([asked], most_tokens=most_tokens, sampling=sampling)
