@@ -44,6 +44,8 @@ ALLOWED = {
     ("client/sealora_client/model/smollm2.py", "TemporaryDirectory"): "private, in a directory that was judged",
     ("client/sealora_client/model/smollm2.py", "save_pretrained"): "into that; modes are set before anybody sees it",
     ("client/sealora_client/model/smollm2.py", "rename"): "of that, whole",
+    ("client/sealora_client/trained/hand_on.py", "save_pretrained"): "in a directory of `make_directory`, then settled",
+    ("client/sealora_client/trained/merge.py", "save_pretrained"): "the same",
 }
 
 

@@ -17,7 +17,7 @@ from sealora_common.records.events import AdapterDelivered
 from sealora_server.run.store import RunStore
 
 WEIGHTS = "adapter/adapter_model.safetensors"
-SECONDS = 120
+SECONDS = 240
 
 
 def typed(site: DeployedSite, *words: str, piped: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -47,7 +47,8 @@ def kept_by(site: DeployedSite) -> Path:
 
 @pytest.mark.slow
 def test_a_run_ends_with_its_model_at_every_site_and_a_report_on_both_sides(tiny_base, tmp_path):
-    with Deployed(tmp_path, tiny_base()) as federation:
+    patient = {"stage_timeout": 300.0, "training_timeout": 300.0}  # sites take a minute to start on a busy machine
+    with Deployed(tmp_path, tiny_base(), sites=patient) as federation:
         run = federation.submit("first")
         late = federation.sites["site-2"]
         late.die_at("held", 3, "before")  # so that it is away when the adapter is given out

@@ -17,7 +17,8 @@ from sealora_client.model.tokenizer import base_tokenizer
 from sealora_client.trained.card import CardSubject, model_card
 from sealora_client.trained.offline import require_base
 from sealora_client.trained.trained_adapter import TrainedAdapter
-from sealora_common.errors import ModelError, PolicyError, StorageError, storage_error
+from sealora_common.config import CONFIGURATION, read_file
+from sealora_common.errors import ModelError, PolicyError, StorageError, UnreadableError, storage_error
 from sealora_common.export.choice import exporter_of
 from sealora_common.recipe import Recipe
 from sealora_common.storage.durable import rename_durably, settle_file, write_atomically
@@ -95,9 +96,16 @@ def _write(aside: Path, trained: TrainedAdapter, wish: HandOn, name: str, base: 
     for pattern in _LICENCES:
         for file in base.glob(pattern):
             if file.is_file():
-                write_atomically(aside / file.name, file.read_bytes())
+                write_atomically(aside / file.name, _licence(file))
     subject = CardSubject(trained, name, wish.licence, wish.is_merged)
     write_atomically(aside / CARD, model_card(subject).encode())
+
+
+def _licence(file: Path) -> bytes:
+    try:
+        return read_file(file, CONFIGURATION.longest)
+    except UnreadableError as error:
+        raise ModelError(f"{file}: cannot be handed on with the model ({error}): move it away") from None
 
 
 def _quietly(write: Callable[[], object]) -> None:

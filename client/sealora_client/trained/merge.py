@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import shutil
 from pathlib import Path
 
 from peft import PeftModel
@@ -29,9 +29,10 @@ def write_merged(trained: TrainedAdapter, base: Path, out: Path) -> None:
             "without --merged"
         )
     model = load_base(recipe.model.model_copy(update={"quantization": "none"}), base)
-    # PEFT reads it from files, and these are what others are given: what is merged is what was exported.
-    with tempfile.TemporaryDirectory(prefix="sealora-") as aside:
-        exporter_of(recipe).export(Path(aside), trained.tensors, recipe)
-        adapted = PeftModel.from_pretrained(model, aside)
+    # PEFT reads it from files, and these are what others are given: what is merged is what would be exported.
+    aside = out / "adapter"
+    exporter_of(recipe).export(aside, trained.tensors, recipe)
+    adapted = PeftModel.from_pretrained(model, str(aside))
+    shutil.rmtree(aside)
     merged = adapted.merge_and_unload(safe_merge=True)
     merged.save_pretrained(out)

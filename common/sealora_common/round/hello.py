@@ -71,6 +71,7 @@ def parse_layout(content: bytes) -> AdapterLayout:
         UnreadableError: it is none, or beyond the bounds of a greeting.
     """
     try:
-        return AdapterLayout.from_json(adapted_from_json(_LAYOUT, content))
+        sent: SentLayout = adapted_from_json(_LAYOUT, content)
+        return AdapterLayout.from_json(sent)
     except ModelError as error:
         raise UnreadableError(str(error)) from None
