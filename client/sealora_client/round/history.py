@@ -104,12 +104,7 @@ class History:
                 f"this site has confirmed {self._confirmed.count} sealed sums of this run, which is as many as its "
                 "rounds and their attempts can be: start a new run"
             )
-        checked, last = self._follow(told, order.round_number, order.history, recipe, roster)
-        if history_of([] if last is None else [last]) != order.history:
-            raise OrderRefusedError("the order does not follow from the receipts before it: it was refused")
-        if last is not None and last.adapter_digest != order.adapter_digest:
-            raise OrderRefusedError("the order's adapter is not the one of the last receipt: it was refused")
-        return checked
+        return self._follow(told, order.round_number, order.history, order.adapter_digest, recipe, roster)
 
     def check_end(self, told: Told, conclusion: Conclusion, recipe: Recipe, roster: Roster) -> Checked:
         """Checks how the run ended, and what came with that, against all this site knows. Writes nothing.
@@ -125,7 +120,7 @@ class History:
                 adapter than theirs.
             PolicyError, StorageError: a file of this site's is damaged.
         """
-        checked, _ = self._follow(told, conclusion.rounds + 1, conclusion.history, recipe, roster)
+        checked = self._follow(told, conclusion.rounds + 1, conclusion.history, None, recipe, roster)
         chain = [*self.receipts, *checked.receipts]
         rosters = {each.hash.hex(): each for each in checked.rosters}
         if chain and chain[-1].roster_hash not in rosters:
@@ -140,20 +135,32 @@ class History:
         return checked
 
     def _follow(
-        self, told: Told, following: int, history: str, recipe: Recipe, roster: Roster
-    ) -> tuple[Checked, Receipt | None]:
-        """The new receipts, checked, and the last one of all; `following` is the round after them."""
+        self, told: Told, following: int, history: str, adapter: str | None, recipe: Recipe, roster: Roster
+    ) -> Checked:
+        """The new receipts, checked.
+
+        Args:
+            told: what came.
+            following: the round that comes after them.
+            history: hash of the last one.
+            adapter: digest of the last one's adapter; None where it may be an earlier one's.
+            recipe: the run's.
+            roster: this site's, pinned.
+        """
         count, last = self._file.tail()
         new = self._new(told.receipts, count, last, following, history)
         rosters = self._rosters(new, told.rosters, roster)
         proofs = check_chain(new, rosters, after=last, run=self._run, recipe=recipe)
-        if following != count + len(new) + 1:
+        latest = new[-1:] or ([] if last is None else [last])
+        if history_of(latest) != history or following != count + len(new) + 1:
             raise OrderRefusedError("the order does not follow from the receipts before it: it was refused")
+        if latest and adapter not in (None, latest[0].adapter_digest):
+            raise OrderRefusedError("the order's adapter is not the one of the last receipt: it was refused")
         superseded = self._confirmed.check(proofs)
         used = {receipt.roster_hash for receipt in new}
         kept = [roster, *(each for digest, each in rosters.items() if digest in used)]
         self._require_one_face(kept)
-        return Checked(tuple(new), tuple(kept), tuple(superseded)), new[-1] if new else last
+        return Checked(tuple(new), tuple(kept), tuple(superseded))
 
     def take(self, checked: Checked) -> None:
         """Writes down, durably, what was checked.

@@ -27,7 +27,7 @@ from sealora_server.deployment.operator.messages import AskStatus, RunStatus, St
 from sealora_server.deployment.operator.socket import ask
 
 T = TypeVar("T")
-START_SECONDS = 60.0
+START_SECONDS = 240.0
 SEALORA = "from sealora_server.cli import main; main()"
 """The program `sealora`, as `python -c` takes it."""
 
