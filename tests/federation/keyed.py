@@ -31,6 +31,8 @@ from sealora_server.simulation.sites import CLIENT_APP
 
 from tiny_federation import prepare_run, write_federation
 
+COORDINATOR = "coordinator.pem"
+"""In the run's directory: the key that signed its roster."""
 Answer = Callable[[str, str, Message], Message | None]
 """(site, action, message) -> the answer; None lets the site answer."""
 
@@ -49,6 +51,7 @@ def keyed_run(directory: Path, base: Path, **sections: Any) -> Path:
     )
     keys = {"coordinator": coordinator.public_key_text, "server": simulated.server}
     roster = Roster(consortium="keyed", members=members, **keys).signed(coordinator)
+    coordinator.save(run / COORDINATOR)
     for place in (run, *homes.values()):
         roster.save(place / "roster.json")
     for home in homes.values():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from deployed import Deployed, DeployedSite
-from running_server import said, status, until
+from running_server import run_status, said, status, until
 
 from sealora_client.delivery.kept_run import kept_runs
 from sealora_common.records.events import AdapterDelivered
@@ -49,10 +49,10 @@ def kept_by(site: DeployedSite) -> Path:
 def test_a_run_ends_with_its_model_at_every_site_and_a_report_on_both_sides(tiny_base, tmp_path):
     patient = {"stage_timeout": 300.0, "training_timeout": 300.0}  # sites take a minute to start on a busy machine
     with Deployed(tmp_path, tiny_base(), sites=patient) as federation:
-        run = federation.submit("first")
+        run, server = federation.submit("first"), federation.server
         late = federation.sites["site-2"]
         late.die_at("held", 3, "before")  # so that it is away when the adapter is given out
-        assert run.until_over().condition == "finished"
+        until(lambda: run_status(server, "first").condition == "finished", 4 * SECONDS, lambda: said(server))
         late.wait_for_death()
         weights = (run.directory / WEIGHTS).read_bytes()
         for name in ("site-0", "site-1"):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 from flwr.app import ConfigRecord, Message, RecordDict
-from keyed import KeyedGridInline, keyed_run
+from keyed import COORDINATOR, KeyedGridInline, keyed_run
 
 from sealora_client.delivery.kept_run import KeptRun, find_run
 from sealora_client.delivery.take import Delivered, holding, take_delivery
@@ -23,6 +23,7 @@ from sealora_common.errors import ModelError, PolicyError, StorageError
 from sealora_common.identity import Identity
 from sealora_common.receipts.receipt import chain_from_bytes, chain_to_bytes
 from sealora_common.recipe import load_recipe
+from sealora_common.roster import Roster
 from sealora_common.round.order import vector_digest
 from sealora_server.app import serve
 from sealora_server.delivery.final_adapter import FinalAdapter
@@ -118,6 +119,21 @@ def test_a_site_that_agreed_to_another_recipe_since_takes_the_one_it_took_part_i
     shutil.rmtree(kept(site, delivered).directory)
     with pytest.raises(PolicyError, match=r"the adapter is of recipe .*, this site agreed to"):
         take_delivery(changed, delivered)
+
+
+def test_a_roster_that_was_signed_anew_since_is_no_hindrance_if_the_run_s_own_is_kept(run, site, delivered):
+    """As when the coordinator changed the roster after the last round, and a site that was away has it already."""
+    old = Roster.load(site.directory / "roster.json")
+    coordinator = Identity.load("coordinator", run / COORDINATOR)
+    old.draft().signed(coordinator).save(site.directory / "roster.json")
+    changed = Site(site.directory)
+    assert changed.roster.sequence == 2
+    kept_roster = site.directory / "receipts" / "rosters" / f"{old.hash.hex()}.json"
+    aside = kept_roster.rename(site.directory / "aside")
+    with pytest.raises(PolicyError, match=r"the roster of the last round .* is not in this site's receipts/rosters"):
+        take_delivery(changed, delivered)
+    aside.rename(kept_roster)
+    assert take_delivery(changed, delivered).adapter_digest == delivered.conclusion.adapter_digest
 
 
 def signed(home: Path, delivered: Delivered, **changes: object) -> Delivered:

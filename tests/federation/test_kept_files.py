@@ -28,6 +28,8 @@ KEPT = Path(__file__).parent / "kept" / "stopped-in-round-3.tar.xz"
 SITES = ("site-0", "site-1", "site-2")
 HASH = "94a7690489274c7e66f06c313f289c7d032601074883de39f3ca9f328ed00c2b"
 """The recipe's."""
+LATER_FIELDS = {"run", "vector_bytes"}
+"""Of a site's history, which the version that wrote these files did not know."""
 
 
 @pytest.fixture
@@ -75,7 +77,8 @@ def test_the_run_goes_on_to_the_result_it_would_have_had(kept, monkeypatch):
         assert charges[: len(before[site])] == before[site]
         assert len(charges) == 4
     lines = (kept.parent / "uninterrupted" / "history.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [line.keys() for line in history_of(kept, "site-0")] == [json.loads(line).keys() for line in lines]
+    told = [line.keys() - LATER_FIELDS for line in history_of(kept, "site-0")]
+    assert told == [json.loads(line).keys() for line in lines]
 
 
 def _said(*command: str) -> str:

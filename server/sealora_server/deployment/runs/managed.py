@@ -293,7 +293,9 @@ class ManagedRun:
         return False
 
     async def _write_outcome(self) -> None:
-        """Leaves a summary and a report. What is wrong in them never reaches the run, nor the server."""
+        """Leaves a summary and a report of a run that began. What is wrong in them never reaches the run."""
+        if self.state.started is None:
+            return
         try:
             await asyncio.to_thread(write_outcome, self.directory)
         except SealoraError as error:
