@@ -9,7 +9,7 @@ from sealora_server.comparison.chart import STYLES, forest_plot
 from sealora_server.comparison.comparison import Comparison
 
 _QUANTITIES = ("count_text", "time_text", "target_text")
-_FIGURES = ("figure_text", "difference_text", "reach_text", "spread_text", "range_text", "share_of_way_text")
+_FIGURES = ("difference_text", "reach_text", "spread_text", "share_of_way_text")
 
 
 def render_comparison(comparison: Comparison, recipe_text: str) -> str:

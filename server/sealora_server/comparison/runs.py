@@ -95,7 +95,7 @@ def compare_runs(directories: Sequence[Path]) -> RunsComparison:
     for other in read[1:]:
         if other.summary.heldout != first.summary.heldout:
             raise SealoraError(
-                f"{first.path} was judged by {_figure_text(first)}, and {other.path} by {_figure_text(other)}: they "
+                f"{first.path} was judged by {_judged_by(first)}, and {other.path} by {_judged_by(other)}: they "
                 "cannot be compared: name runs with the same objective and evaluation.metric"
             )
     runs = tuple(_run(each) for each in read)
@@ -201,6 +201,6 @@ def _differ(figures: Sequence[float | None]) -> bool:
     return bool(known) and max(known) - min(known) > _SAME * max(1.0, abs(known[0]))
 
 
-def _figure_text(read: _Read) -> str:
+def _judged_by(read: _Read) -> str:
     heldout = read.summary.heldout
     return f"{heldout.name} in {heldout.unit}"

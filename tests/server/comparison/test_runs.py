@@ -113,7 +113,7 @@ def test_figures_of_a_deployment_have_the_least_noise_that_they_can_have(tmp_pat
     assert found.runs[0].noise_is_least
     assert found.runs[0].epsilon_spent is None
     assert f"{runs[0]} and {runs[1]} differ by 1.000 nats a token, which is within the noise" in found.notes[0]
-    assert "± 1.732 or more" in page(*runs)
+    assert "± 1.8 or more" in page(*runs)
 
 
 def test_the_noise_is_what_the_run_s_own_report_says(tmp_path):
