@@ -13,7 +13,7 @@ from sealora_common.records.share_interval import share_interval
 from sealora_common.show.quantities import count_text, names_text
 from sealora_server.comparison.arms import WHAT_IT_IS, Arm, ArmKind
 from sealora_server.comparison.comparison import ArmFigures, ComparedSite, Comparison, Margin, ShareOfWay
-from sealora_server.comparison.figure_text import difference_text, reach_text, share_of_way_text
+from sealora_server.comparison.difference_text import difference_text, reach_text, share_of_way_text
 from sealora_server.comparison.outcome import ArmOutcome
 from sealora_server.comparison.uncertainty import difference
 from sealora_server.simulation.sites import UnsealedSitesLike

@@ -12,7 +12,7 @@ from rich.text import Text
 from sealora_common.show.quantities import MISSING, count_text, target_text, time_text
 from sealora_server.comparison.comparing import JSON, PAGE
 from sealora_server.comparison.comparison import ArmFigures, Comparison
-from sealora_server.comparison.figure_text import spread_text
+from sealora_server.comparison.difference_text import spread_text
 
 
 def print_comparison(found: Comparison, directory: Path, console: Console) -> None:

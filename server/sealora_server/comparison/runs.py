@@ -16,7 +16,7 @@ from sealora_common.recipe import Recipe, load_recipe
 from sealora_common.records.heldout_figure import HeldoutFigure
 from sealora_common.records.run_state import RunState
 from sealora_common.records.share_interval import NORMAL_QUANTILE
-from sealora_server.comparison.figure_text import difference_text, reach_text
+from sealora_server.comparison.difference_text import difference_text, reach_text
 from sealora_server.view.histories import read_histories
 from sealora_server.view.summary import Summary, read_state, summary_of
 
