@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sealora_client.ledger import Ledger
+from sealora_client.ledger import LEDGER, Ledger
 from sealora_client.round.history import History
 from sealora_client.site.config import SiteConfig
 from sealora_client.site.policy import SitePolicy
@@ -19,7 +19,6 @@ from sealora_common.recipe import Recipe, load_recipe
 from sealora_common.roster import Roster
 from sealora_common.roster.book import RosterBook
 
-LEDGER = "ledger.sqlite"
 _RUN = re.compile(r"[0-9a-f]{6,32}")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from sealora_client.delivery.kept_run import KeptRun
-from sealora_client.ledger import ChargeRow, Ledger
+from sealora_client.ledger import LEDGER, ChargeRow, Ledger
 from sealora_client.round.history import History
 from sealora_client.site.config import SiteConfig
 from sealora_client.site.policy import SitePolicy
@@ -228,4 +228,4 @@ def _costs(
 
 
 def _ledger(directory: Path, config: SiteConfig) -> Ledger:
-    return Ledger(directory / "ledger.sqlite", Identity.load(config.name, directory / "identity.pem"))
+    return Ledger(directory / LEDGER, Identity.load(config.name, directory / "identity.pem"))

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from sealora_client.ledger import Ledger
+from sealora_client.ledger import LEDGER, Ledger
 from sealora_client.ledger.export import exported
 from sealora_client.ledger.head import head_path
 from sealora_client.round.closed_runs import CLOSED
@@ -26,7 +26,6 @@ from sealora_common.errors import StorageError, UnreadableError
 from sealora_common.identity import Identity
 from sealora_common.records.names import HISTORY
 
-LEDGER = "ledger.sqlite"
 EXPORTED_LEDGER = "ledger.export.jsonl"
 """The ledger's name in an archive."""
 _FILES = ("site.yaml", "policy.yaml", "recipe.yaml", "roster.json", SEEN, IDENTITY, HISTORY)
