@@ -15,14 +15,14 @@ from pathlib import Path
 
 import yaml
 
-from sealora_common.adapter import AdapterLayout, Tensors, adapter_kind
+from sealora_common.adapter import Tensors
 from sealora_common.config import SMALL, read_file
 from sealora_common.errors import ModelError, PolicyError, ReceiptError, StorageError, UnreadableError
 from sealora_common.export.choice import exporter_of
 from sealora_common.export.peft_directory import read_held
 from sealora_common.receipts.conclusion import Conclusion
 from sealora_common.recipe import Recipe, load_recipe
-from sealora_common.round.order import vector_digest
+from sealora_common.round.order import shared_digest
 from sealora_common.storage.durable import rename_durably, write_atomically
 
 RUNS = "runs"
@@ -127,9 +127,7 @@ class KeptRun:
                 "`sealora-site run` is connected"
             )
         tensors = read_held(self.adapter_directory, recipe)
-        layout = AdapterLayout.of(dict(sorted(tensors.items())))
-        shared = adapter_kind(recipe).shared(layout)
-        if recipe.hash != conclusion.recipe_hash or vector_digest(shared.flatten(tensors)) != conclusion.adapter_digest:
+        if recipe.hash != conclusion.recipe_hash or shared_digest(tensors, recipe) != conclusion.adapter_digest:
             raise ModelError(
                 f"{self.directory}: is not the adapter that the run ended with: delete conclusion.json there, and the "
                 "server sends it again at the next start"
@@ -156,9 +154,7 @@ class KeptRun:
 def kept_runs(site: Path) -> list[KeptRun]:
     """All runs that a site keeps something of, the one that it joined, or was given the adapter of, last at the end."""
     found = [KeptRun(site, path.name) for path in (site / RUNS).glob("*") if RUN_ID.fullmatch(path.name)]
-    return sorted(
-        found, key=lambda run: max(_when(run.directory / name) for name in ("recipe.yaml", "conclusion.json"))
-    )
+    return sorted(found, key=_newest)
 
 
 def _newest(run: KeptRun) -> float:

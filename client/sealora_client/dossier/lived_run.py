@@ -114,11 +114,8 @@ def _named(run: str, known: Iterable[str], directory: Path) -> str:
 def _checked(
     receipts: Sequence[Receipt], roster: Roster, book: RosterBook, run: str, recipe: Recipe
 ) -> tuple[tuple[RoundProof, ...], str]:
-    rosters = {roster.hash.hex(): roster}
-    for digest in {receipt.roster_hash for receipt in receipts} - set(rosters):
-        kept = book.find(digest, coordinator=roster.coordinator_pin)
-        if kept is not None:
-            rosters[digest] = kept
+    digests = {receipt.roster_hash for receipt in receipts}
+    rosters = book.with_kept({roster.hash.hex(): roster}, digests, coordinator=roster.coordinator_pin)
     try:
         return tuple(check_chain(receipts, rosters, run=run, recipe=recipe)), ""
     except ReceiptError as error:

@@ -188,10 +188,8 @@ def _checked(directory: Path, config: SiteConfig, run: str, recipe: Recipe) -> C
     try:
         chain = History(directory, run).receipts
         present = Roster.load(directory / "roster.json", coordinator=config.coordinator)
-        rosters, book = {present.hash.hex(): present}, RosterBook(directory / "receipts" / "rosters")
-        for digest in {receipt.roster_hash for receipt in chain} - set(rosters):
-            found = book.find(digest, coordinator=present.coordinator_pin)
-            rosters |= {} if found is None else {digest: found}
+        book, digests = RosterBook(directory / "receipts" / "rosters"), {receipt.roster_hash for receipt in chain}
+        rosters = book.with_kept({present.hash.hex(): present}, digests, coordinator=present.coordinator_pin)
         check_chain(chain, rosters, run=run, recipe=recipe)
     except SealoraError as error:
         problem = str(error)
