@@ -33,11 +33,6 @@ def write_off(state: LedgerState, append: Append) -> list[str]:
     return sorted(set(written))
 
 
-def runs_going_on(state: LedgerState) -> list[str]:
-    """The runs that may yet take something, as far as the ledger knows."""
-    return sorted(run for run, rows in _runs(state).items() if any(True for _ in _left(rows)))
-
-
 def _runs(state: LedgerState) -> dict[str, list[ChargeRow]]:
     """The charges of each run of which something may have left and that is not written off already."""
     runs: dict[str, list[ChargeRow]] = {}

@@ -29,7 +29,6 @@ WHAT_WORTH_IS = (
     "quarter of the recipe's, and four, is the least that is recommended. It orders choices; what a run learns, noise "
     "does not tell."
 )
-_HEADS = ("compute", "rounds", "steps of\neach", "q", "a step\ndraws", "noise,\nC/N", "worth\nat best", "as a\nrule")
 
 
 def print_plan(planned: PlannedRun, console: Console) -> None:
