@@ -34,5 +34,5 @@ def init(
     say(f"{begun.policy_file}: what no server can override; read it and decide")
     if server is None or coordinator is None:
         say(f"{begun.site_file}: complete it with the server's address and the pin of the coordinator's key")
-    say("Then: `sealora-site join` with the invitation that has the signed roster, or, by hand, roster.json, recipe.yaml and")
-    say(f"  ca.pem go to {directory}; then `sealora-site check`, `sealora-site run`")
+    say("Then: `sealora-site join` with the invitation that has the signed roster; or, by hand:")
+    say(f"  roster.json, recipe.yaml and ca.pem go to {directory}; then `sealora-site check`, `sealora-site run`")
