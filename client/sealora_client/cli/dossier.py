@@ -19,7 +19,7 @@ def dossier(
     ] = None,
     audit: Annotated[Path | None, typer.Option(help="`audit.json` of the run's recipe at this site.")] = None,
     recipe: Annotated[
-        Path | None, typer.Option(help="The run's recipe.", show_default="the site's recipe.yaml")
+        Path | None, typer.Option(help="The run's recipe.", show_default="the one kept with the run, or the site's")
     ] = None,
 ) -> None:
     """Write this site's part of a run's dossier: its own exact figures, signed by the site."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sealora_client.delivery.kept_run import KeptRun
 from sealora_client.ledger import Ledger
 from sealora_client.round.history import History
 from sealora_client.site.config import SiteConfig
@@ -37,7 +38,8 @@ class LivedRun:
         receipts: the chain, as far as the site has it.
         proofs: what each receipt proves; as many as hold.
         broken: why the chain does not hold; empty if it does.
-        is_only_run: whether the directory knows of no other run, so that `history.jsonl` is of this one alone.
+        is_only_run: whether the directory knows of no other run, so that `history.jsonl` is of this one alone, even
+            where its lines, of an older version, do not say so.
     """
 
     directory: Path
@@ -58,7 +60,7 @@ class LivedRun:
         Args:
             directory: the site's.
             run: the run's identity, or its first digits, six or more.
-            recipe: the file of its recipe; None: the site's `recipe.yaml`.
+            recipe: the file of its recipe; None: the one kept with the run's adapter, or else the site's `recipe.yaml`.
 
         Raises:
             PolicyError: no such run is known there, or the recipe is another one than the run's.
@@ -69,11 +71,13 @@ class LivedRun:
         roster = Roster.load(directory / "roster.json", coordinator=config.coordinator)
         known = runs_of(directory, identity)
         named = _named(run, known, directory)
-        parsed = load_recipe(recipe or directory / "recipe.yaml")
+        kept = KeptRun(directory, named).directory / "recipe.yaml"
+        file = recipe or (kept if kept.exists() else directory / "recipe.yaml")
+        parsed = load_recipe(file)
         receipts = tuple(History(directory, named).receipts)
         if receipts and receipts[0].recipe_hash != parsed.hash:
             raise PolicyError(
-                f"{recipe or directory / 'recipe.yaml'}: is recipe {parsed.hash[:12]}, and run {named[:12]} is of "
+                f"{file}: is recipe {parsed.hash[:12]}, and run {named[:12]} is of "
                 f"{receipts[0].recipe_hash[:12]}: give the run's with --recipe"
             )
         proofs, broken = _checked(receipts, roster, RosterBook(directory / "receipts" / "rosters"), named, parsed)
