@@ -11,7 +11,7 @@ from sealora_common.show.say import say
 
 
 def dossier(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's identity, or its first six digits or more.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or its first six digits or more.")],
     out: Annotated[Path, typer.Option(help="Where to write the part; a new directory.")],
     directory: Annotated[Path | None, typer.Option(help="The site's directory.", show_default=".")] = None,
     statement: Annotated[
