@@ -11,13 +11,13 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordD
 from flwr.clientapp import ClientApp
 
 from sealora_client.budget.admission import admit
-from sealora_client.delivery.kept_run import RUN_ID
 from sealora_client.delivery.take import Delivered, holding, take_delivery
 from sealora_client.round.between_stages import Remembered, recall, remember
 from sealora_client.round.closed_runs import require_open
 from sealora_client.round.course import Course, run_text
 from sealora_client.round.history import History, Told
 from sealora_client.round.participation import Participation, RoundState
+from sealora_client.round.run_id import RUN_ID
 from sealora_client.site.directory import Site, open_site
 from sealora_common.adapter import adapter_kind
 from sealora_common.config import LARGE, SMALL, from_json

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -13,6 +12,7 @@ from sealora_client.budget.admission import PlannedPart, admission, runs_in_life
 from sealora_client.data.fingerprint import DataSet
 from sealora_client.data.load import read_records_of
 from sealora_client.ledger import ChargeRow, DataSetRow, Ledger
+from sealora_client.ledger.state import ChargeState
 from sealora_client.site.config import SiteConfig
 from sealora_client.site.policy import SitePolicy
 from sealora_common.errors import PolicyError
@@ -68,7 +68,7 @@ class ChargeLine(_Figures):
     units: int
     delta: float
     epsilon_limit: float | None
-    state: Literal["open", "released", "settled", "voided"]
+    state: ChargeState
     """A voided charge costs nothing: nothing left under it, and nothing can."""
     since: str
     """When it came into that state."""
@@ -223,8 +223,6 @@ def _spent_on(
 
 
 def _line(row: ChargeRow) -> ChargeLine:
-    ends = {"released": row.released, "settled": row.settled, "voided": row.voided}
-    state, since = next(((end, when) for end, when in ends.items() if when is not None), ("open", row.created))
     return ChargeLine(
         entry=row.id,
         created=row.created,
@@ -238,8 +236,8 @@ def _line(row: ChargeRow) -> ChargeLine:
         units=row.event.grid_steps,
         delta=row.delta,
         epsilon_limit=row.epsilon_limit,
-        state=state,
-        since=since,
+        state=row.state,
+        since=row.since,
         repeats=row.repeats,
         insecure=row.insecure,
     )

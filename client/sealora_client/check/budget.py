@@ -8,15 +8,13 @@ from sealora_client.budget.admission import admission, only_one_run
 from sealora_client.budget.report import RecipeAtSite
 from sealora_client.check.agreement import Agreement
 from sealora_client.data.source.problems import sentences_of
-from sealora_client.ledger import Ledger
+from sealora_client.ledger import LEDGER, Ledger
 from sealora_client.site.policy import SitePolicy
 from sealora_common.errors import DataError, SealoraError
 from sealora_common.health.finding import Finding, failed, passed
 from sealora_common.identity import Identity
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.recipe import Recipe
-
-LEDGER = "ledger.sqlite"
 
 
 def check_budget(agreement: Agreement, policy: SitePolicy, recipe: Recipe, identity: Identity) -> Iterator[Finding]:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 budget_cli = typer.Typer(invoke_without_command=True, help="Privacy spent and left, and care of the privacy ledger.")
 
-LEDGER = "ledger.sqlite"
 _NAME = 8  # digits of a data set's or a run's name in tables
 _SHOWN = 20  # charges in the table of history, unless all are asked for
 
@@ -50,7 +49,7 @@ def budget(
     if context.invoked_subcommand is not None:
         return
     from sealora_client.budget.report import RecipeAtSite, budget_report
-    from sealora_client.ledger import Ledger
+    from sealora_client.ledger import LEDGER, Ledger
     from sealora_client.site.policy import SitePolicy
     from sealora_common.recipe import load_recipe
 
@@ -75,6 +74,7 @@ def export_command(
     directory: Directory = None,
 ) -> None:
     """Write the whole ledger as signed lines of JSON. Keep it elsewhere, as confidential as the data itself."""
+    from sealora_client.ledger import LEDGER
     from sealora_client.ledger.export import export_ledger
     from sealora_client.ledger.recovery import require_ledger
 
@@ -93,6 +93,7 @@ def restore_command(
     spent_since: SpentSinceOption = None,
 ) -> None:
     """Put a lost ledger back from an export. Never replaces a ledger, and never forgets entries."""
+    from sealora_client.ledger import LEDGER
     from sealora_client.ledger.head import head_path
     from sealora_client.ledger.recovery import restore_ledger
     from sealora_client.upkeep.restore import HOW_TO_SAY
@@ -111,7 +112,7 @@ def verify_command(
     export: Annotated[Path | None, typer.Option(help="An earlier export, which the ledger must go on from.")] = None,
 ) -> None:
     """Check every entry's hash and signature, the lists of members, and that the end of the ledger is there."""
-    from sealora_client.ledger import Ledger
+    from sealora_client.ledger import LEDGER, Ledger
     from sealora_client.ledger.recovery import require_ledger, verify_against
 
     site = _site(context, directory)
@@ -131,6 +132,7 @@ def accept_command(
     export: Annotated[Path | None, typer.Option(help="An earlier export, which the ledger must go on from.")] = None,
 ) -> None:
     """Go on with a ledger whose head file was lost, or that was signed by the key this site had before."""
+    from sealora_client.ledger import LEDGER
     from sealora_client.ledger.recovery import accept_ledger
 
     site = _site(context, directory)
@@ -140,6 +142,7 @@ def accept_command(
 @budget_cli.command("write-off")
 def write_off_command(context: typer.Context, directory: Directory = None) -> None:
     """Count all that runs in the ledger may yet take as spent: for one that was put back to an earlier state."""
+    from sealora_client.ledger import LEDGER
     from sealora_client.ledger.recovery import write_off_known_runs
 
     site = _site(context, directory)
@@ -157,7 +160,7 @@ def settle_command(
     directory: Directory = None,
 ) -> None:
     """Close open charges of rounds that are over. They stay spent, and no result can leave under them any more."""
-    from sealora_client.ledger import Ledger
+    from sealora_client.ledger import LEDGER, Ledger
     from sealora_client.ledger.recovery import require_ledger
 
     site = _site(context, directory)

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 from rich.status import Status
 
-from sealora_client.cli.budget import LEDGER
 from sealora_client.data_quality.near import SIMILARITY
 from sealora_client.data_report.report import SAMPLE
 from sealora_common.errors import DataError
@@ -167,6 +166,7 @@ def clean_command(
     from sealora_client.data_cleaning.clean import Steps, cleaned
     from sealora_client.data_cleaning.copies import LEDGER_NOTE, changes_of, require_new, write_copy
     from sealora_client.data_report.chosen import ChosenData
+    from sealora_client.ledger import LEDGER
 
     chosen = ChosenData.at(directory, data_file, recipe)
     require_new(out)

@@ -11,7 +11,7 @@ from sealora_common.show.say import say
 
 
 def dossier(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or its first six digits or more.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's identity, or the beginning of it.")],
     out: Annotated[Path, typer.Option(help="Where to write the part; a new directory.")],
     directory: Annotated[Path | None, typer.Option(help="The site's directory.", show_default=".")] = None,
     statement: Annotated[
@@ -19,7 +19,7 @@ def dossier(
     ] = None,
     audit: Annotated[Path | None, typer.Option(help="`audit.json` of the run's recipe at this site.")] = None,
     recipe: Annotated[
-        Path | None, typer.Option(help="The run's recipe.", show_default="the one kept with the run, or the site's")
+        Path | None, typer.Option(help="The run's recipe.", show_default="the run's, as the site keeps it")
     ] = None,
 ) -> None:
     """Write this site's part of a run's dossier: its own exact figures, signed by the site."""

@@ -132,12 +132,10 @@ def _require_no_two_faces(chain: list[Receipt], file: Path, site: Path, roster: 
 
 
 def _proofs(chain: list[Receipt], file: Path, given: list[Roster], recipe: Recipe | None) -> list[RoundProof]:
-    known = {roster.hash.hex(): roster for roster in given}
-    book = RosterBook(file.parent / "rosters")
-    for digest in {receipt.roster_hash for receipt in chain} - set(known):
-        kept = book.find(digest, coordinator=given[0].coordinator_pin)
-        if kept is not None:
-            known[digest] = kept
+    book, digests = RosterBook(file.parent / "rosters"), {receipt.roster_hash for receipt in chain}
+    known = book.with_kept(
+        {roster.hash.hex(): roster for roster in given}, digests, coordinator=given[0].coordinator_pin
+    )
     try:
         return check_chain(chain, known, recipe=recipe)
     except PolicyError as error:

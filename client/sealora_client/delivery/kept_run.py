@@ -8,28 +8,24 @@ summary.json, report.html   this site's own report of the run
 
 from __future__ import annotations
 
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from sealora_common.adapter import AdapterLayout, Tensors, adapter_kind
+from sealora_client.round.run_id import RUN_ID, run_beginning
+from sealora_common.adapter import Tensors
 from sealora_common.config import SMALL, read_file
 from sealora_common.errors import ModelError, PolicyError, ReceiptError, StorageError, UnreadableError
 from sealora_common.export.choice import exporter_of
 from sealora_common.export.peft_directory import read_held
 from sealora_common.receipts.conclusion import Conclusion
 from sealora_common.recipe import Recipe, load_recipe
-from sealora_common.round.order import vector_digest
+from sealora_common.round.order import shared_digest
 from sealora_common.storage.durable import rename_durably, write_atomically
 
 RUNS = "runs"
-RUN_ID = re.compile(r"[0-9a-f]{32}")
-"""A run names a directory at a site, so it is nothing else."""
-_SHORTEST = 4
-"""Letters of a run's id that a person must type."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +54,20 @@ class KeptRun:
         """Where the adapter lies, as PEFT reads it."""
         return self.directory / "adapter"
 
+    @property
+    def recipe_path(self) -> Path:
+        """Where the recipe lies that the site agreed to, if it took part."""
+        return self.directory / "recipe.yaml"
+
     def keep_recipe(self, recipe: Recipe) -> None:
         """Keeps the recipe that the site takes part under, once.
 
         Raises:
             StorageError: it could not be written.
         """
-        if not self._recipe.exists():
+        if not self.recipe_path.exists():
             text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-            write_atomically(self._recipe, text.encode())
+            write_atomically(self.recipe_path, text.encode())
 
     @property
     def recipe(self) -> Recipe | None:
@@ -75,7 +76,7 @@ class KeptRun:
         Raises:
             RecipeError: the file is damaged.
         """
-        return load_recipe(self._recipe) if self._recipe.exists() else None
+        return load_recipe(self.recipe_path) if self.recipe_path.exists() else None
 
     @property
     def conclusion(self) -> Conclusion | None:
@@ -127,9 +128,7 @@ class KeptRun:
                 "`sealora-site run` is connected"
             )
         tensors = read_held(self.adapter_directory, recipe)
-        layout = AdapterLayout.of(dict(sorted(tensors.items())))
-        shared = adapter_kind(recipe).shared(layout)
-        if recipe.hash != conclusion.recipe_hash or vector_digest(shared.flatten(tensors)) != conclusion.adapter_digest:
+        if recipe.hash != conclusion.recipe_hash or shared_digest(tensors, recipe) != conclusion.adapter_digest:
             raise ModelError(
                 f"{self.directory}: is not the adapter that the run ended with: delete conclusion.json there, and the "
                 "server sends it again at the next start"
@@ -145,10 +144,6 @@ class KeptRun:
             return False
 
     @property
-    def _recipe(self) -> Path:
-        return self.directory / "recipe.yaml"
-
-    @property
     def _conclusion(self) -> Path:
         return self.directory / "conclusion.json"
 
@@ -156,9 +151,7 @@ class KeptRun:
 def kept_runs(site: Path) -> list[KeptRun]:
     """All runs that a site keeps something of, the one that it joined, or was given the adapter of, last at the end."""
     found = [KeptRun(site, path.name) for path in (site / RUNS).glob("*") if RUN_ID.fullmatch(path.name)]
-    return sorted(
-        found, key=lambda run: max(_when(run.directory / name) for name in ("recipe.yaml", "conclusion.json"))
-    )
+    return sorted(found, key=_newest)
 
 
 def _newest(run: KeptRun) -> float:
@@ -192,10 +185,8 @@ def find_run(site: Path, named: str | None, *, with_adapter: bool = True) -> Kep
         )
     if named is None:
         return runs[-1]
-    if len(named) >= _SHORTEST and (found := [run for run in runs if run.run.startswith(named)]):
-        if len(found) > 1:
-            raise PolicyError(f"{named}: is the beginning of {len(found)} runs' ids: give more of it")
-        return found[0]
+    if (run := run_beginning(named, (each.run for each in runs))) is not None:
+        return KeptRun(site, run)
     found = [run for run in runs if (recipe := run.recipe) is not None and recipe.name == named]
     if len(found) != 1:
         known = ", ".join(f"{run.run[:12]} ({recipe.name if (recipe := run.recipe) else '?'})" for run in runs[-5:])

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sealora_client.delivery.kept_run import RUN_ID, KeptRun
+from sealora_client.delivery.kept_run import KeptRun
 from sealora_client.round.course import run_text
 from sealora_client.round.history import History, Told
+from sealora_client.round.run_id import RUN_ID
 from sealora_client.site.directory import Site
 from sealora_common.adapter import AdapterLayout, adapter_kind
 from sealora_common.errors import OrderRefusedError, UnreadableError

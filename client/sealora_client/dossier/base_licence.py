@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from sealora_client.model.fetch import is_here, locate_base
+from sealora_client.model.model_files import licence_files
 from sealora_common.config import CONFIGURATION, read_file, yaml_value
 from sealora_common.dossier.evidence import Evidence, EvidenceFile
 from sealora_common.dossier.figure import Figure
 from sealora_common.errors import SealoraError, UnreadableError
 from sealora_common.recipe.sections.model import ModelSection
 
-_NAMES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "COPYING")
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+"""Of a file that can be in a part."""
 
 
 def licence_figures(section: ModelSection, evidence: Evidence) -> tuple[Figure, ...]:
@@ -23,14 +26,14 @@ def licence_figures(section: ModelSection, evidence: Evidence) -> tuple[Figure, 
     if directory is None:
         return ()
     figures: list[Figure] = []
-    for name in _NAMES:
+    for path in licence_files(directory):
         try:
-            content = read_file(directory / name, CONFIGURATION.longest)
+            content = read_file(path, CONFIGURATION.longest)
         except (OSError, UnreadableError):
             continue
-        file = evidence.add(f"base-{name}", content)
-        figures.append(file.worked_out("licence file of the base model", name, f"its text, in {file.path}"))
-        break
+        if _NAME.fullmatch(path.name):
+            file = evidence.add(f"base-{path.name}", content)
+            figures.append(file.worked_out("licence file of the base model", path.name, f"its text, in {file.path}"))
     stated = _of_the_card(evidence, directory / "README.md")
     return (*figures, stated) if stated is not None else tuple(figures)
 

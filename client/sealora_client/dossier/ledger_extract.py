@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 from sealora_client.ledger import ChargeRow, Ledger
+from sealora_client.ledger.state import ChargeState
 from sealora_common.dossier.figure import DossierModel
 from sealora_common.privacy.accounting import epsilon_pld
 from sealora_common.privacy.plan import Part, PrivacyPlan
@@ -33,7 +33,7 @@ class ExtractedCharge(DossierModel):
     steps: int
     noise: str
     grid_steps: int
-    state: Literal["open", "released", "settled"]
+    state: ChargeState
     insecure: bool
 
 
@@ -120,11 +120,6 @@ def _epsilon(charges: Sequence[ChargeRow], delta: float) -> float | None:
 
 
 def _extracted(row: ChargeRow) -> ExtractedCharge:
-    state: Literal["open", "released", "settled"] = "open"
-    if row.released is not None:
-        state = "released"
-    elif row.settled is not None:
-        state = "settled"
     return ExtractedCharge(
         entry=row.id,
         hash=row.hash,
@@ -137,6 +132,6 @@ def _extracted(row: ChargeRow) -> ExtractedCharge:
         steps=row.event.steps,
         noise=row.event.noise,
         grid_steps=row.event.grid_steps,
-        state=state,
+        state=row.state,
         insecure=row.insecure,
     )

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sealora_client.delivery.kept_run import KeptRun
-from sealora_client.ledger import Ledger
+from sealora_client.ledger import LEDGER, Ledger
 from sealora_client.round.history import History
+from sealora_client.round.run_id import RUN_ID, SHORTEST_BEGINNING, run_beginning
 from sealora_client.site.config import SiteConfig
 from sealora_client.site.policy import SitePolicy
 from sealora_common.errors import PolicyError, ReceiptError
@@ -20,8 +21,7 @@ from sealora_common.recipe import Recipe, load_recipe
 from sealora_common.roster import Roster
 from sealora_common.roster.book import RosterBook
 
-LEDGER = "ledger.sqlite"
-_RUN = re.compile(r"[0-9a-f]{6,32}")
+_BEGINNING = re.compile(f"[0-9a-f]{{{SHORTEST_BEGINNING},32}}")
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,7 @@ class LivedRun:
         receipts: the chain, as far as the site has it.
         proofs: what each receipt proves; as many as hold.
         broken: why the chain does not hold; empty if it does.
-        is_only_run: whether the directory knows of no other run, so that `history.jsonl` is of this one alone, even
-            where its lines, of an older version, do not say so.
+        is_only_run: whether the directory knows of no other run, so that `history.jsonl` is of this one alone.
     """
 
     directory: Path
@@ -59,8 +58,8 @@ class LivedRun:
 
         Args:
             directory: the site's.
-            run: the run's identity, or its first digits, six or more.
-            recipe: the file of its recipe; None: the one kept with the run's adapter, or else the site's `recipe.yaml`.
+            run: the run's identity, or the beginning of it.
+            recipe: the file of its recipe; None: the one that the site keeps of the run, or else its `recipe.yaml`.
 
         Raises:
             PolicyError: no such run is known there, or the recipe is another one than the run's.
@@ -71,13 +70,12 @@ class LivedRun:
         roster = Roster.load(directory / "roster.json", coordinator=config.coordinator)
         known = runs_of(directory, identity)
         named = _named(run, known, directory)
-        kept = KeptRun(directory, named).directory / "recipe.yaml"
-        file = recipe or (kept if kept.exists() else directory / "recipe.yaml")
-        parsed = load_recipe(file)
+        path = recipe or _recipe_of(directory, named)
+        parsed = load_recipe(path)
         receipts = tuple(History(directory, named).receipts)
         if receipts and receipts[0].recipe_hash != parsed.hash:
             raise PolicyError(
-                f"{file}: is recipe {parsed.hash[:12]}, and run {named[:12]} is of "
+                f"{path}: is recipe {parsed.hash[:12]}, and run {named[:12]} is of "
                 f"{receipts[0].recipe_hash[:12]}: give the run's with --recipe"
             )
         proofs, broken = _checked(receipts, roster, RosterBook(directory / "receipts" / "rosters"), named, parsed)
@@ -104,26 +102,31 @@ def runs_of(directory: Path, identity: Identity) -> set[str]:
         return chains | {row.run for row in ledger.charges()}
 
 
+def _recipe_of(directory: Path, run: str) -> Path:
+    kept = KeptRun(directory, run).recipe_path if RUN_ID.fullmatch(run) else directory
+    return kept if kept.is_file() else directory / "recipe.yaml"
+
+
 def _named(run: str, known: Iterable[str], directory: Path) -> str:
-    if not _RUN.fullmatch(run):
+    if not _BEGINNING.fullmatch(run):
         raise PolicyError(
-            f"{run!r} is no run's identity: give its 32 hexadecimal digits, or the first six or more of them"
+            f"{run!r} is no run's identity: give its 32 hexadecimal digits, or the first {SHORTEST_BEGINNING} or more "
+            "of them"
         )
-    found = sorted(each for each in known if each.startswith(run))
-    if len(found) == 1:
-        return found[0]
-    which = f"{len(found)} runs begin so" if found else "no such run left a receipt or a charge"
-    raise PolicyError(f"{directory}: {which} ({run}): `sealora-site budget` and receipts/ name the runs of this site")
+    found = run_beginning(run, known)
+    if found is None:
+        raise PolicyError(
+            f"{directory}: no such run left a receipt or a charge ({run}): `sealora-site budget` and receipts/ name "
+            "the runs of this site"
+        )
+    return found
 
 
 def _checked(
     receipts: Sequence[Receipt], roster: Roster, book: RosterBook, run: str, recipe: Recipe
 ) -> tuple[tuple[RoundProof, ...], str]:
-    rosters = {roster.hash.hex(): roster}
-    for digest in {receipt.roster_hash for receipt in receipts} - set(rosters):
-        kept = book.find(digest, coordinator=roster.coordinator_pin)
-        if kept is not None:
-            rosters[digest] = kept
+    digests = {receipt.roster_hash for receipt in receipts}
+    rosters = book.with_kept({roster.hash.hex(): roster}, digests, coordinator=roster.coordinator_pin)
     try:
         return tuple(check_chain(receipts, rosters, run=run, recipe=recipe)), ""
     except ReceiptError as error:

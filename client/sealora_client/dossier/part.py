@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sealora_client.dossier.ledger_extract import EXTRACT, LedgerExtract
-from sealora_client.dossier.lived_run import LEDGER, LivedRun
+from sealora_client.dossier.lived_run import LivedRun
 from sealora_client.dossier.page import part_page
 from sealora_client.dossier.sections import (
     Files,
@@ -18,7 +18,7 @@ from sealora_client.dossier.sections import (
     privacy_section,
     receipts_section,
 )
-from sealora_client.ledger import Ledger
+from sealora_client.ledger import LEDGER, Ledger
 from sealora_common import __version__
 from sealora_common.config import CONFIGURATION, read_file, why_not
 from sealora_common.dossier.clearance import Clearance

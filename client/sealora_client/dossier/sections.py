@@ -95,7 +95,7 @@ def privacy_section(run: LivedRun, files: Files) -> DossierSection:
         figures.append(files.ledger.field("hash of its last entry", "/last_hash"))
         figures.append(files.ledger.field("entries that a person caused", "/marks"))
         text.append(
-            "Epsilon is an upper bound for one unit of this site's data, a record removed or added, by privacy-loss "
+            "Epsilon is an upper bound for one unit of this site's data, there or blank, by privacy-loss "
             "distributions. Charges of all runs on data that shares anybody with this run's are composed."
         )
     several = at_several_sites(run.recipe, len(run.roster), 2) if len(run.roster) > 1 else None

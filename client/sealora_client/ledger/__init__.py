@@ -37,8 +37,10 @@ from sealora_client.ledger.charge import Charge, ChargeReference, Leave, PaidRel
 from sealora_client.ledger.journal import Verified
 from sealora_client.ledger.ledger import Ledger
 from sealora_client.ledger.state import ChargeRow, DataSetRow
+from sealora_client.ledger.store import LEDGER
 
 __all__ = [
+    "LEDGER",
     "Charge",
     "ChargeReference",
     "ChargeRow",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from sealora_client.ledger.entries import (
     GENESIS,
@@ -24,6 +25,8 @@ from sealora_common.errors import BudgetError
 from sealora_common.identity import key_from_text
 from sealora_common.privacy.accounting import PrivacyEvent
 from sealora_common.recipe.sections.data import Unit
+
+ChargeState = Literal["open", "released", "settled", "voided"]
 
 REST_OF_RUN = 0
 """Round of a charge for all that a run may have spent and the ledger does not know (`write_off`)."""
@@ -98,7 +101,21 @@ class ChargeRow:
     @property
     def is_open(self) -> bool:
         """Whether it is neither released nor settled nor voided."""
-        return self.released is None and self.settled is None and self.voided is None
+        return self.state == "open"
+
+    @property
+    def state(self) -> ChargeState:
+        """What has become of it."""
+        if self.released is not None:
+            return "released"
+        if self.settled is not None:
+            return "settled"
+        return "open" if self.voided is None else "voided"
+
+    @property
+    def since(self) -> str:
+        """When it came into its state, UTC, ISO 8601."""
+        return self.released or self.settled or self.voided or self.created
 
     def is_of_kind(self, event: PrivacyEvent) -> bool:
         """Whether it pays for the same as `event` but for the noise, of which an earlier version added more."""

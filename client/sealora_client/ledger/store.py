@@ -17,6 +17,8 @@ from sealora_client.ledger.entries import SealedEntry
 from sealora_common.errors import StorageError, storage_error
 from sealora_common.storage.own_files import directory_for, open_own, sync_directory
 
+LEDGER = "ledger.sqlite"
+"""Name of the file in a site's directory."""
 SCHEMA_VERSION = 4
 _READ_AS_THEY_ARE = (2, 3)
 """The versions before: their tables are the same, and their entries are among those of today."""

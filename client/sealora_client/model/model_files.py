@@ -19,13 +19,11 @@ TEMPLATES = "additional_chat_templates"
 """The one folder in a model's directory that is read."""
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack", "*.onnx", "*.ot", "*.gguf", "*.npz")
 """Weights in formats that can run code, or that are not read for another reason: never loaded, so not of the model."""
+_LICENCES = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
 HARMLESS = (
     ".git*",
     "README*",
-    "LICENSE*",
-    "LICENCE*",
-    "NOTICE*",
-    "USE_POLICY*",
+    *_LICENCES,
     "*.md",
     "*.png",
     "*.jpg",
@@ -38,6 +36,12 @@ HARMLESS = (
 )
 """For people, or about weights that are not read. Every other file is of the model, whatever reads it."""
 _INDEX = "*.safetensors.index.json"
+
+
+def licence_files(directory: Path) -> list[Path]:
+    """The files beside a base model that say under what licence it is, and what it may not be used for."""
+    patterns = (*_LICENCES, "COPYING*")
+    return [path for pattern in patterns for path in sorted(directory.glob(pattern)) if path.is_file()]
 
 
 def check_directory(directory: Path) -> None:

@@ -3,16 +3,15 @@ not known. Kept as empty files, `closed-runs/RUN`."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from sealora_client.round.run_id import RUN_ID
 from sealora_common.errors import OrderRefusedError
 from sealora_common.storage.durable import create_once
 
 CLOSED = "closed-runs"
 """Their directory, in a site's."""
-_RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def close_runs(directory: Path, runs: Iterable[str]) -> None:
@@ -22,7 +21,7 @@ def close_runs(directory: Path, runs: Iterable[str]) -> None:
         StorageError: that could not be written down.
     """
     for run in runs:
-        if _RUN_ID.fullmatch(run):
+        if RUN_ID.fullmatch(run):
             create_once(directory / CLOSED / run)
 
 
@@ -32,7 +31,7 @@ def require_open(directory: Path, run: str) -> None:
     Raises:
         OrderRefusedError: it is.
     """
-    if _RUN_ID.fullmatch(run) and (directory / CLOSED / run).exists():
+    if RUN_ID.fullmatch(run) and (directory / CLOSED / run).exists():
         raise OrderRefusedError(
             "this site was put back from a backup in the midst of this run, and takes no further part in it: go on "
             "without it"

@@ -219,11 +219,8 @@ class History:
     def _rosters(self, new: Sequence[Receipt], told: Sequence[Roster], roster: Roster) -> dict[str, Roster]:
         """By hash (hex): this site's, and those of the receipts' times as far as it knows or was told them."""
         known = {each.hash.hex(): each for each in told} | {roster.hash.hex(): roster}
-        for digest in {receipt.roster_hash for receipt in new} - set(known):
-            found = self._book.find(digest, coordinator=roster.coordinator_pin)
-            if found is not None:
-                known[digest] = found
-        return known
+        digests = {receipt.roster_hash for receipt in new}
+        return self._book.with_kept(known, digests, coordinator=roster.coordinator_pin)
 
 
 def receipts_file(path: Path) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from sealora_client.delivery.kept_run import KeptRun
-from sealora_client.ledger import ChargeRow, Ledger
+from sealora_client.ledger import LEDGER, ChargeRow, Ledger
 from sealora_client.round.history import History
 from sealora_client.site.config import SiteConfig
 from sealora_client.site.policy import SitePolicy
@@ -188,10 +188,8 @@ def _checked(directory: Path, config: SiteConfig, run: str, recipe: Recipe) -> C
     try:
         chain = History(directory, run).receipts
         present = Roster.load(directory / "roster.json", coordinator=config.coordinator)
-        rosters, book = {present.hash.hex(): present}, RosterBook(directory / "receipts" / "rosters")
-        for digest in {receipt.roster_hash for receipt in chain} - set(rosters):
-            found = book.find(digest, coordinator=present.coordinator_pin)
-            rosters |= {} if found is None else {digest: found}
+        book, digests = RosterBook(directory / "receipts" / "rosters"), {receipt.roster_hash for receipt in chain}
+        rosters = book.with_kept({present.hash.hex(): present}, digests, coordinator=present.coordinator_pin)
         check_chain(chain, rosters, run=run, recipe=recipe)
     except SealoraError as error:
         problem = str(error)
@@ -228,4 +226,4 @@ def _costs(
 
 
 def _ledger(directory: Path, config: SiteConfig) -> Ledger:
-    return Ledger(directory / "ledger.sqlite", Identity.load(config.name, directory / "identity.pem"))
+    return Ledger(directory / LEDGER, Identity.load(config.name, directory / "identity.pem"))

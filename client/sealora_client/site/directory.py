@@ -26,7 +26,7 @@ from pydantic import BaseModel
 
 from sealora_client.data.load import SiteData, SiteRecords, load_data, read_records_of
 from sealora_client.data.source.rows import files_of
-from sealora_client.ledger import Ledger
+from sealora_client.ledger import LEDGER, Ledger
 from sealora_client.model.adapted import AdaptedModel, adapted_model
 from sealora_client.site.config import SiteConfig
 from sealora_client.site.policy import SitePolicy
@@ -173,7 +173,7 @@ class Site:
 
     def ledger(self) -> Ledger:
         """The site's privacy ledger; close it after use."""
-        return Ledger(self.directory / "ledger.sqlite", self.identity)
+        return Ledger(self.directory / LEDGER, self.identity)
 
     def note(self, figures: SiteRound) -> None:
         """Appends a line of this site's own figures. They stay here.

@@ -84,10 +84,10 @@ def finish_rotation(directory: Path, config: SiteConfig, before_change: Callable
 
 def _hand_over_ledger(directory: Path, name: str) -> None:
     """Lets the new identity go on with the ledger that the old one signed."""
-    from sealora_client.ledger import Ledger
+    from sealora_client.ledger import LEDGER, Ledger
     from sealora_client.ledger.recovery import accept_ledger
 
-    path = directory / "ledger.sqlite"
+    path = directory / LEDGER
     if not path.exists() or not (directory / NEXT / IDENTITY).exists():
         return
     old = Identity.load(name, directory / IDENTITY)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from sealora_client.budget.report import BudgetReport, budget_report
 from sealora_client.fleet.session_record import SessionRecord
-from sealora_client.ledger import Ledger
+from sealora_client.ledger import LEDGER, Ledger
 from sealora_client.site.config import SiteConfig
 from sealora_client.site.policy import SitePolicy
 from sealora_client.site.process_lock import LOCK
@@ -27,7 +27,6 @@ from sealora_common.records.site_rounds import SiteRound, SiteRoundsTail
 from sealora_common.roster import Roster
 from sealora_common.storage.lock import is_locked
 
-LEDGER = "ledger.sqlite"
 Read = TypeVar("Read")
 
 

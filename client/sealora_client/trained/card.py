@@ -9,12 +9,18 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-import yaml
-
 from sealora_client.trained.trained_adapter import TrainedAdapter
 from sealora_common import __version__
 from sealora_common.privacy.mechanisms import mechanism_of
+from sealora_common.privacy.promise import (
+    NO_PROMISE,
+    adversary_text,
+    limits_of_promise,
+    neighbours_text,
+    promise_text,
+)
 from sealora_common.records.heldout_figure import HeldoutFigure
+from sealora_common.show.card_head import card_head
 from sealora_common.show.quantities import count_text, target_text
 from sealora_common.show.safe_text import safe_text
 
@@ -40,7 +46,7 @@ def model_card(subject: CardSubject) -> str:
     """The card, as Markdown."""
     recipe = subject.trained.recipe
     sections = [
-        _header(subject),
+        card_head(recipe, subject.base_name, subject.licence, is_merged=subject.is_merged),
         f"# {_code(recipe.name)}\n",
         _what_it_is(subject),
         "## How to use it\n\n" + _use(subject),
@@ -49,22 +55,6 @@ def model_card(subject: CardSubject) -> str:
         "## Limits\n\n" + _limits(subject),
     ]
     return "\n".join(sections)
-
-
-def _header(subject: CardSubject) -> str:
-    fields: dict[str, object] = {
-        "base_model": subject.base_name,
-        "base_model_relation": "merge" if subject.is_merged else "adapter",
-        "library_name": "transformers" if subject.is_merged else "peft",
-        "pipeline_tag": "text-generation",
-        "license": subject.licence,
-        "tags": ["sealora", "federated-learning", subject.trained.recipe.adapter, *_privacy_tag(subject)],
-    }
-    return f"---\n{yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)}---\n"
-
-
-def _privacy_tag(subject: CardSubject) -> list[str]:
-    return ["differential-privacy"] if mechanism_of(subject.trained.recipe).protects else []
 
 
 def _what_it_is(subject: CardSubject) -> str:
@@ -153,48 +143,25 @@ def _figures(subject: CardSubject, figure: HeldoutFigure) -> str:
 
 def _privacy(subject: CardSubject) -> str:
     recipe = subject.trained.recipe
-    privacy, unit = recipe.privacy, recipe.data.unit
+    privacy = recipe.privacy
     if not mechanism_of(recipe).protects:
-        return (
-            "**None.** The run had no differential privacy (`privacy.mechanism: none`): nothing bounds what these "
-            "weights tell of a single record. Do not hand them out unless the records are public.\n"
-        )
+        return f"**{NO_PROMISE}** Do not hand these weights out unless the records are public.\n"
     rows = [
         ("epsilon", f"at most {target_text(privacy.epsilon)}, over all rounds"),
         ("delta", target_text(privacy.delta)),
-        ("unit", f"one {unit}, added or removed, at one site"),
+        ("unit", f"one {recipe.data.unit}, at one site"),
         ("mechanism", f"`{privacy.mechanism}`, clipping norm {target_text(privacy.clip_norm)}"),
-        ("adversary", _adversary(subject)),
+        ("adversary", adversary_text(recipe)),
         ("the seal's adversary", f"a server that is `{recipe.sealing.adversary}`"),
     ]
-    return _table(rows) + (
-        "\nWhoever holds these weights can hardly tell whether one given "
-        f"{unit} was among a site's training records: no outcome is more likely with it by more than a factor of "
-        f"e^epsilon, but for a probability of delta. What is derived from them has the same promise.\n"
-    )
-
-
-def _adversary(subject: CardSubject) -> str:
-    if subject.trained.recipe.privacy.mechanism == "distributed":
-        return (
-            "whoever sees the weights of all rounds, the server included; it rests on the seal, and on as many honest "
-            "sites as the recipe counts on"
-        )
-    return "whoever sees the weights of all rounds and all that a site sent, the server and all other sites included"
+    said = f"{promise_text(recipe)} What is derived from these weights has the same promise."
+    return f"{_table(rows)}\n{said}\n\n{neighbours_text(recipe)}\n"
 
 
 def _limits(subject: CardSubject) -> str:
     recipe = subject.trained.recipe
-    lines = []
-    if mechanism_of(recipe).protects:
-        if recipe.data.unit == "record":
-            lines.append("A person with k records has the weaker promise of a group: k times epsilon.")
-        lines += [
-            "It is each site's promise about its own records; who is in the data of several sites is promised less.",
-            "It counts this run alone. What other runs on the same records spent comes on top.",
-            "What many records have in common can be learned, and that is what training is for.",
-        ]
-    lines += [
+    lines = [
+        *limits_of_promise(recipe),
         "Answers may be wrong, and sound sure. It has not been examined as a medical device: no decision about a "
         "patient may rest on it alone.",
         "Before it is used anywhere, try it on held-out records of that place.",

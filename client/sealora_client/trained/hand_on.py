@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sealora_client.model.fetch import locate_base
-from sealora_client.model.model_files import digest_of
+from sealora_client.model.model_files import digest_of, licence_files
 from sealora_client.model.tokenizer import base_tokenizer
 from sealora_client.trained.card import CardSubject, model_card
 from sealora_client.trained.offline import require_base
@@ -25,7 +25,6 @@ from sealora_common.storage.durable import rename_durably, settle_file, write_at
 from sealora_common.storage.own_files import PRIVATE_FILE, make_directory
 
 CARD = "README.md"
-_LICENCES = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
 
 
 @dataclass(frozen=True)
@@ -93,10 +92,8 @@ def _write(aside: Path, trained: TrainedAdapter, wish: HandOn, name: str, base: 
     else:
         exporter_of(named).export(aside, trained.tensors, named)
     _quietly(lambda: base_tokenizer(base).save_pretrained(aside))
-    for pattern in _LICENCES:
-        for file in base.glob(pattern):
-            if file.is_file():
-                write_atomically(aside / file.name, _licence(file))
+    for file in licence_files(base):
+        write_atomically(aside / file.name, _licence(file))
     subject = CardSubject(trained, name, wish.licence, wish.is_merged)
     write_atomically(aside / CARD, model_card(subject).encode())
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from sealora_client.delivery.kept_run import KeptRun, find_run
 from sealora_client.round.history import History
-from sealora_common.adapter import AdapterLayout, Tensors, adapter_kind
+from sealora_common.adapter import Tensors
 from sealora_common.errors import PolicyError
 from sealora_common.export.peft_directory import read_held
 from sealora_common.recipe import Recipe, load_recipe
 from sealora_common.records.outcome import read_outcome
-from sealora_common.round.order import vector_digest
+from sealora_common.round.order import shared_digest
 
 SHOWN_DIGITS = 12
 
@@ -59,8 +59,7 @@ class TrainedAdapter:
     @property
     def digest(self) -> str:
         """SHA-256 (hex) of its shared part, as the receipt of its round has it."""
-        layout = AdapterLayout.of(dict(sorted(self.tensors.items())))
-        return vector_digest(adapter_kind(self.recipe).shared(layout).flatten(self.tensors))
+        return shared_digest(self.tensors, self.recipe)
 
     @property
     def sentence(self) -> str:

@@ -1,9 +1,9 @@
 """A site's directory in one file, also while the site is at work and in the middle of a round.
 
-In it: settings, policy, recipe, rosters, keys, receipts, the site's own history, what it keeps of rounds, and the
-ledger as an export. All of it is locked by the archive's passphrase: the ledger tells who is in the data. Never in it:
-records, the base model, and anything else that lies in the directory. Charges and releases stand still while files are
-copied, so no vector leaves between the ledger and what goes with it.
+In it: settings, policy, recipe, rosters, keys, receipts, the site's own history, what it keeps of rounds and of runs
+that are over, and the ledger as an export. All of it is locked by the archive's passphrase: the ledger tells who is in
+the data. Never in it: records, the base model, and anything else that lies in the directory. Charges and releases stand
+still while files are copied, so no vector leaves between the ledger and what goes with it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from sealora_client.ledger import Ledger
+from sealora_client.delivery.kept_run import RUNS
+from sealora_client.ledger import LEDGER, Ledger
 from sealora_client.ledger.export import exported
 from sealora_client.ledger.head import head_path
 from sealora_client.round.closed_runs import CLOSED
@@ -23,14 +24,14 @@ from sealora_client.site.seen_rosters import SEEN
 from sealora_common.archive.write import new_archive
 from sealora_common.config import LARGE, LONGEST_TENSORS, read_file, why_not
 from sealora_common.errors import StorageError, UnreadableError
+from sealora_common.export.peft_directory import WEIGHTS
 from sealora_common.identity import Identity
 from sealora_common.records.names import HISTORY
 
-LEDGER = "ledger.sqlite"
 EXPORTED_LEDGER = "ledger.export.jsonl"
 """The ledger's name in an archive."""
 _FILES = ("site.yaml", "policy.yaml", "recipe.yaml", "roster.json", SEEN, IDENTITY, HISTORY)
-_DIRECTORIES = ("receipts", "outbox", CLOSED)
+_DIRECTORIES = ("receipts", "outbox", CLOSED, RUNS)
 
 
 @dataclass(frozen=True)
@@ -89,13 +90,15 @@ def _own_files(directory: Path, config: SiteConfig) -> Iterator[Path]:
         yield directory / config.ca
     yield directory / f"{config.name}.card.json"
     for name in _DIRECTORIES:
-        for path in sorted((directory / name).rglob("*")):
-            if path.is_file() and not path.name.startswith("."):
+        # Backwards by name: of a run that is over its conclusion comes before the adapter that it says is whole.
+        for path in sorted((directory / name).rglob("*"), reverse=True):
+            if path.is_file() and not any(part.startswith(".") for part in path.relative_to(directory).parts):
                 yield path
 
 
 def _content(path: Path) -> bytes:
     try:
-        return read_file(path, LONGEST_TENSORS if path.parent.name == "outbox" else LARGE.longest)
+        is_long = path.parent.name == "outbox" or path.name == WEIGHTS
+        return read_file(path, LONGEST_TENSORS if is_long else LARGE.longest)
     except (OSError, UnreadableError) as error:
         raise StorageError(f"{path}: cannot be read ({why_not(error)}): give this account the right to") from None

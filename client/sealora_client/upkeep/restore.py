@@ -15,13 +15,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sealora_client.ledger import Ledger
+from sealora_client.ledger import LEDGER, Ledger
 from sealora_client.ledger.entries import Since
 from sealora_client.ledger.recovery import restore_ledger
 from sealora_client.round.closed_runs import close_runs
 from sealora_client.site.config import SiteConfig
 from sealora_client.site.enrolment import IDENTITY
-from sealora_client.upkeep.backup import EXPORTED_LEDGER, LEDGER
+from sealora_client.upkeep.backup import EXPORTED_LEDGER
 from sealora_common.archive.manifest import Manifest
 from sealora_common.archive.read import Archive, Passphrase, opened_archive, require_free
 from sealora_common.errors import PolicyError

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-_NORMAL_QUANTILE: Final = 1.959963984540054
+NORMAL_QUANTILE: Final = 1.959963984540054
 """Of 0.975: the interval is of 95 %."""
 
 
@@ -34,7 +34,7 @@ def share_interval(shares: Sequence[float], counts: Sequence[int]) -> tuple[floa
         raise ValueError("shares lie between 0 and 1, counts above 0")
     mean = sum(shares) / len(shares)
     units = len(shares) ** 2 / sum(1 / count for count in counts)
-    squared = _NORMAL_QUANTILE**2
+    squared = NORMAL_QUANTILE**2
     centre = (mean + squared / (2 * units)) / (1 + squared / units)
-    reach = _NORMAL_QUANTILE / (1 + squared / units) * math.sqrt(mean * (1 - mean) / units + squared / (4 * units**2))
+    reach = NORMAL_QUANTILE / (1 + squared / units) * math.sqrt(mean * (1 - mean) / units + squared / (4 * units**2))
     return max(0.0, centre - reach), min(1.0, centre + reach)

@@ -5,7 +5,7 @@ They travel with the receipts of their time. A site takes none that its coordina
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from sealora_common.config import from_json
@@ -42,6 +42,19 @@ class RosterBook:
         if roster.hash.hex() != digest:
             raise PolicyError(f"{path}: is another roster than its name says: restore it from a backup")
         return roster
+
+    def with_kept(self, known: Mapping[str, Roster], digests: Iterable[str], *, coordinator: str) -> dict[str, Roster]:
+        """`known`, and of the rosters with these hashes all that are here. By hash (hex), as `known` is.
+
+        Raises:
+            PolicyError: as for `find`.
+        """
+        rosters = dict(known)
+        for digest in sorted(set(digests) - set(known)):
+            found = self.find(digest, coordinator=coordinator)
+            if found is not None:
+                rosters[digest] = found
+        return rosters
 
     def _path(self, digest: str) -> Path:
         return self._directory / f"{digest}.json"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from sealora_common import __version__
-from sealora_common.adapter import AdapterLayout, adapter_kind
+from sealora_common.adapter import AdapterLayout, Tensors, adapter_kind
 from sealora_common.canonical import canonical_json
 from sealora_common.config import SMALL, from_json
 from sealora_common.errors import OrderRefusedError, UnreadableError
@@ -211,6 +211,17 @@ def terms_of(order: RoundOrder, recipe: Recipe, roster: Roster, layout: Contribu
 def vector_digest(vector: NDArray[np.float32]) -> str:
     """SHA-256 (hex) of a float32 vector's little-endian bytes."""
     return hashlib.sha256(np.ascontiguousarray(vector, dtype="<f4").tobytes()).hexdigest()
+
+
+def shared_digest(tensors: Tensors, recipe: Recipe) -> str:
+    """SHA-256 (hex) of the part of an adapter that travels, as a receipt has it.
+
+    Args:
+        tensors: all of the adapter's as a run holds them, in any order.
+        recipe: the run's.
+    """
+    layout = AdapterLayout.of(dict(sorted(tensors.items())))
+    return vector_digest(adapter_kind(recipe).shared(layout).flatten(tensors))
 
 
 def of_another_release(release: str) -> OrderRefusedError:

@@ -14,7 +14,6 @@ from sealora_common.records.heldout_figure import HeldoutFigure
 from sealora_common.show.chart import Chart, Line, Mark, Scale
 from sealora_server.comparison.arms import ArmKind
 from sealora_server.comparison.comparison import ArmFigures, Comparison
-from sealora_server.comparison.figure_text import figure_text, range_text
 
 STYLES: Final[Mapping[ArmKind, str]] = {
     "base": "site-7",
@@ -43,7 +42,7 @@ def forest_plot(comparison: Comparison) -> Chart | None:
 
     heights = [_TOP + _ROW * (place + 0.5) for place in range(len(arms))]
     heldout = comparison.heldout
-    told = "; ".join(f"{arm.title} {figure_text(heldout, arm.mean)}" for arm in arms)
+    told = "; ".join(f"{arm.title} {heldout.text(arm.mean)}" for arm in arms)
     return Chart(
         identifier="arms",
         title=f"{heldout.title} of all sites' records, {heldout.better} is better",
@@ -66,11 +65,11 @@ def _line(arm: ArmFigures, comparison: Comparison, y: float, across: Scale) -> L
     for figure in arm.figures:
         if figure is not None:
             path += f"M{across(figure):.1f} {y - _TICK:.1f}V{y + _TICK:.1f}"
-    text = f"{arm.title}: {figure_text(comparison.heldout, arm.mean)}"
+    text = f"{arm.title}: {comparison.heldout.text(arm.mean)}"
     if arm.spread is not None:
         text += f", standard deviation over seeds {arm.spread:.3g}"
     if arm.interval is not None:
-        text += f", 95 % {range_text(comparison.heldout, arm.interval)}"
+        text += f", 95 % {comparison.heldout.range_text(*arm.interval)}"
     return Line(arm.title, STYLES[arm.kind], path, (Mark(across(arm.mean or 0.0), y, text),))
 
 

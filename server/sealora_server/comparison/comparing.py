@@ -18,7 +18,6 @@ from sealora_common.storage.durable import write_atomically
 from sealora_server.comparison.arms import Arm, arms_of
 from sealora_server.comparison.comparison import Comparison
 from sealora_server.comparison.conclusions import JudgedArm, comparison_of
-from sealora_server.comparison.figure_text import figure_text
 from sealora_server.comparison.outcome import ArmOutcome, OutcomeStore, SiteOutcome, subject_of
 from sealora_server.comparison.report import render_comparison
 from sealora_server.comparison.unsealed_run import run_unsealed
@@ -139,7 +138,7 @@ class Comparing:
 
 def _line(arm: Arm, outcome: ArmOutcome, heldout: HeldoutFigure) -> Text:
     line = Text(f"{arm.title}{f', seed {outcome.seed}' if arm.is_seeded else ''}: {heldout.name} ")
-    line.append("has diverged" if outcome.figure is None else figure_text(heldout, outcome.figure), style="bold")
+    line.append("has diverged" if outcome.figure is None else heldout.text(outcome.figure), style="bold")
     return line.append(f", {time_text(outcome.seconds)}" if arm.is_seeded else "")
 
 

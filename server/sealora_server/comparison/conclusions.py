@@ -13,7 +13,7 @@ from sealora_common.records.share_interval import share_interval
 from sealora_common.show.quantities import count_text, names_text
 from sealora_server.comparison.arms import WHAT_IT_IS, Arm, ArmKind
 from sealora_server.comparison.comparison import ArmFigures, ComparedSite, Comparison, Margin, ShareOfWay
-from sealora_server.comparison.figure_text import difference_text, figure_text, reach_text, share_of_way_text
+from sealora_server.comparison.difference_text import difference_text, reach_text, share_of_way_text
 from sealora_server.comparison.outcome import ArmOutcome
 from sealora_server.comparison.uncertainty import difference
 from sealora_server.simulation.sites import UnsealedSitesLike
@@ -160,7 +160,7 @@ def _share_of_way(heldout: HeldoutFigure, found: Mapping[ArmKind, JudgedArm]) ->
         spread=stdev(shares) if len(shares) > 1 else None,
         without_privacy=without,
         sentence=f"Federated goes {share_of_way_text(fmean(shares))} of the way from the base model "
-        f"({figure_text(heldout, base.mean)}) to pooled records ({figure_text(heldout, pooled.mean)})"
+        f"({heldout.text(base.mean)}) to pooled records ({heldout.text(pooled.mean)})"
         + (f"; without privacy it would go {share_of_way_text(without)}." if without is not None else "."),
     )
 

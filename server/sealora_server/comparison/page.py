@@ -12,7 +12,7 @@ from rich.text import Text
 from sealora_common.show.quantities import MISSING, count_text, target_text, time_text
 from sealora_server.comparison.comparing import JSON, PAGE
 from sealora_server.comparison.comparison import ArmFigures, Comparison
-from sealora_server.comparison.figure_text import figure_text, range_text, spread_text
+from sealora_server.comparison.difference_text import spread_text
 
 
 def print_comparison(found: Comparison, directory: Path, console: Console) -> None:
@@ -65,9 +65,9 @@ def _row(arm: ArmFigures, found: Comparison) -> tuple[str, ...]:
     heldout = found.heldout
     promised = "none" if arm.sample_rate is not None else MISSING
     return (
-        "diverged" if arm.mean is None else figure_text(heldout, arm.mean),
+        "diverged" if arm.mean is None else heldout.text(arm.mean),
         spread_text(heldout, arm.spread),
-        *(() if heldout.is_loss else (range_text(heldout, arm.interval),)),
+        *(() if heldout.is_loss else (MISSING if arm.interval is None else heldout.range_text(*arm.interval),)),
         f"{arm.drawn:,.0f}" if arm.sample_rate is not None else MISSING,
         promised if arm.epsilon is None else target_text(arm.epsilon),
         time_text(arm.seconds) if arm.sample_rate is not None else MISSING,

@@ -15,11 +15,11 @@ from sealora_common.errors import SealoraError
 from sealora_common.recipe import Recipe, load_recipe
 from sealora_common.records.heldout_figure import HeldoutFigure
 from sealora_common.records.run_state import RunState
-from sealora_server.comparison.figure_text import difference_text, reach_text
+from sealora_common.records.share_interval import NORMAL_QUANTILE
+from sealora_server.comparison.difference_text import difference_text, reach_text
 from sealora_server.view.histories import read_histories
 from sealora_server.view.summary import Summary, read_state, summary_of
 
-_NORMAL = 1.96
 _SAME = 1e-6
 """Figures of one thing that two runs measure exactly are as near as this."""
 
@@ -95,7 +95,7 @@ def compare_runs(directories: Sequence[Path]) -> RunsComparison:
     for other in read[1:]:
         if other.summary.heldout != first.summary.heldout:
             raise SealoraError(
-                f"{first.path} was judged by {_figure_text(first)}, and {other.path} by {_figure_text(other)}: they "
+                f"{first.path} was judged by {_judged_by(first)}, and {other.path} by {_judged_by(other)}: they "
                 "cannot be compared: name runs with the same objective and evaluation.metric"
             )
     runs = tuple(_run(each) for each in read)
@@ -146,12 +146,12 @@ def _run(read: _Read) -> ComparedRun:
 
 
 def _noise(read: _Read) -> float:
-    """Of a mean over the sites whose every site evaluated as many units as the recipe allows."""
-    exact = any(site.heldout_loss_after is not None for site in read.summary.sites)
-    of_sum = read.state.started.heldout_noise if read.state.started is not None else None
-    if exact or not of_sum:
-        return 0.0
-    return of_sum / read.recipe.data.heldout_limit / math.sqrt(max(1, len(read.summary.sites)))
+    """What the run's own pages say. The logs of older versions do not tell it: of them what follows from the recipe."""
+    summary, started = read.summary, read.state.started
+    exact = any(site.heldout_loss_after is not None for site in summary.sites)
+    if exact or summary.heldout_noise is not None or started is None or not started.heldout_noise:
+        return summary.heldout_noise or 0.0
+    return started.heldout_noise / read.recipe.data.heldout_limit / math.sqrt(max(1, len(summary.sites)))
 
 
 def _differences(recipes: Sequence[Recipe]) -> list[RecipeDifference]:
@@ -174,7 +174,7 @@ def _notes(read: Sequence[_Read], runs: Sequence[ComparedRun]) -> list[str]:
     ranked = sorted(whole, key=lambda each: each.heldout_after or 0.0, reverse=heldout.better == "higher")
     for other in ranked[1:]:
         gap = abs((ranked[0].heldout_after or 0.0) - (other.heldout_after or 0.0))
-        reach = _NORMAL * math.hypot(ranked[0].noise, other.noise)
+        reach = NORMAL_QUANTILE * math.hypot(ranked[0].noise, other.noise)
         if reach and gap <= reach:
             notes.append(
                 f"{ranked[0].directory} and {other.directory} differ by {difference_text(heldout, gap, signed=False)}, "
@@ -201,6 +201,6 @@ def _differ(figures: Sequence[float | None]) -> bool:
     return bool(known) and max(known) - min(known) > _SAME * max(1.0, abs(known[0]))
 
 
-def _figure_text(read: _Read) -> str:
+def _judged_by(read: _Read) -> str:
     heldout = read.summary.heldout
     return f"{heldout.name} in {heldout.unit}"

@@ -8,7 +8,6 @@ from rich.table import Table
 from rich.text import Text
 
 from sealora_common.show.quantities import MISSING, bytes_text, epsilon_text, target_text, time_text
-from sealora_server.comparison.figure_text import figure_text, spread_text
 from sealora_server.comparison.runs import ComparedRun, RunsComparison
 
 _LONGEST_VALUE = 60
@@ -33,13 +32,13 @@ def print_runs(found: RunsComparison, console: Console) -> None:
 
 def _column(run: ComparedRun, found: RunsComparison) -> dict[str, str]:
     heldout = found.heldout
-    noise = "exact" if not run.noise else f"{spread_text(heldout, run.noise)} or more"
+    noise = "exact" if not run.noise else f"± {heldout.noise_text(run.noise)} or more"
     kept = "" if run.kept_round in (None, run.rounds_finished) else f", kept {run.kept_round}"
     return {
         "recipe": run.name,
         "rounds": f"{run.rounds_finished}{kept}",
-        f"{heldout.short} before": figure_text(heldout, run.heldout_before),
-        f"{heldout.short} after": figure_text(heldout, run.heldout_after),
+        f"{heldout.short} before": heldout.text(run.heldout_before),
+        f"{heldout.short} after": heldout.text(run.heldout_after),
         "their noise (std)": noise,
         "mechanism": run.mechanism,
         "epsilon, at most": "none" if run.epsilon is None else target_text(run.epsilon),

@@ -12,11 +12,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev, variance
-from typing import Final
 
+from sealora_common.records.share_interval import NORMAL_QUANTILE
 from sealora_server.comparison.outcome import ArmOutcome, SiteOutcome
-
-_NORMAL: Final = 1.959964  # of 0.975
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ def _by_records(pairs: Sequence[tuple[ArmOutcome, ArmOutcome]]) -> float | None:
             return None
         by_record = [fmean(seeds) for seeds in zip(*filter(None, gaps), strict=True)]
         of_sites.append(variance(by_record) / len(by_record))
-    return _NORMAL * math.sqrt(sum(of_sites)) / len(of_sites)
+    return NORMAL_QUANTILE * math.sqrt(sum(of_sites)) / len(of_sites)
 
 
 def _gaps(one: SiteOutcome, other: SiteOutcome) -> list[float] | None:

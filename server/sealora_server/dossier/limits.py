@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from sealora_common.dossier.figure import DossierSection
+from sealora_common.privacy.promise import limits_of_promise
+from sealora_common.recipe import Recipe
 
 _LIMITS = (
-    "The promise is each site's, to its own data: somebody in the data of several sites is promised less.",
     "The base model's own training data are not covered. What it knew before, it still knows.",
     "How many records a site has counts as public. How long a site computes can tell of the lengths of its records.",
     "Recipes that were chosen by looking at results cost privacy that stands in the ledger, not in this run's figure.",
@@ -18,6 +19,6 @@ _LIMITS = (
 )
 
 
-def limits_section() -> DossierSection:
-    """The known limits."""
-    return DossierSection(identifier="limits", title="Known limits", text=_LIMITS)
+def limits_section(recipe: Recipe) -> DossierSection:
+    """The known limits, those of the recipe's promise first."""
+    return DossierSection(identifier="limits", title="Known limits", text=(*limits_of_promise(recipe), *_LIMITS))

@@ -9,34 +9,26 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-import yaml
-
 from sealora_common.dossier.figure import DossierSection, Figure
 from sealora_common.dossier.server_part import Dossier
 from sealora_common.dossier.writing import figure_text
+from sealora_common.recipe import Recipe
+from sealora_common.show.card_head import card_head
 
 _IN_CARD = ("run", "data", "model", "method", "privacy", "measured")
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-def model_card(dossier: Dossier, base: str, licence: str | None) -> bytes:
+def model_card(dossier: Dossier, recipe: Recipe, licence: str | None) -> bytes:
     """The card of a dossier's adapter.
 
     Args:
         dossier: whose figures it shows.
-        base: the base model as the recipe names it.
+        recipe: the run's.
         licence: of the base model, as a SPDX identifier; None if it is not known.
     """
-    front: dict[str, object] = {
-        "library_name": "peft",
-        "tags": ["sealora", "federated-learning", "differential-privacy"],
-        "license": "other" if licence is None else licence.lower(),
-    }
-    if _HUB_ID.fullmatch(base):
-        front["base_model"] = base
-    if licence is None:
-        front["license_name"] = "not-stated"
-    head = yaml.safe_dump(front, sort_keys=False, allow_unicode=True)
+    base = recipe.model.base
+    head = card_head(recipe, base if _HUB_ID.fullmatch(base) else None, licence)
     body = [
         f"**{_quoted(dossier.clearance.first_line)}**",
         f"# {_quoted(dossier.name)}",
@@ -51,7 +43,7 @@ def model_card(dossier: Dossier, base: str, licence: str | None) -> bytes:
             body += [f"## {section.title}", *map(_quoted, section.text), _table(section.figures)]
     body += [f"## {section.title}\n\n{_list(section.text)}" for section in _named(dossier.sections, "limits")]
     text = "\n\n".join(part for part in body if part)
-    return f"---\n{head}---\n\n{text}\n".encode()
+    return f"{head}\n{text}\n".encode()
 
 
 _LOAD = """```python

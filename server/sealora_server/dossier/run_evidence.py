@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sealora_common.adapter import AdapterLayout, adapter_kind
 from sealora_common.config import LONGEST_TENSORS, read_file
 from sealora_common.dossier.evidence import Evidence, EvidenceFile
 from sealora_common.dossier.figure import Figure
@@ -19,7 +18,7 @@ from sealora_common.recipe.hash import agreed_bytes
 from sealora_common.records.names import EVENTS
 from sealora_common.records.run_state import RunState
 from sealora_common.roster import Roster
-from sealora_common.round.order import vector_digest
+from sealora_common.round.order import shared_digest
 from sealora_server.run.store import RunStore
 from sealora_server.view.summary import read_state
 
@@ -84,12 +83,11 @@ class RunEvidence:
         evidence = Evidence(directory)
         roster = Roster.load(directory / "roster.json")
         receipts = tuple(store.receipts())
-        rosters = {roster.hash.hex(): roster}
         members = _required(evidence, "roster.json")
-        for digest in sorted({receipt.roster_hash for receipt in receipts} - set(rosters)):
-            found = store.rosters.find(digest, coordinator=roster.coordinator_pin)
-            if found is not None:
-                rosters[digest] = found
+        newest, digests = roster.hash.hex(), {receipt.roster_hash for receipt in receipts}
+        rosters = store.rosters.with_kept({newest: roster}, digests, coordinator=roster.coordinator_pin)
+        for digest in rosters:
+            if digest != newest:
                 evidence.copy(f"rosters/{digest}.json")
         proofs, broken = _checked(receipts, rosters, store)
         adapter, doubt = _adapter(directory, evidence, store.recipe, state, receipts)
@@ -172,9 +170,7 @@ def _adapter(
         return weights, "no receipt tells of the round whose adapter was kept"
     try:
         tensors = read_held(directory / "adapter", recipe)
-        by_name = {name: tensors[name] for name in sorted(tensors)}  # as the sites' layouts are
-        shared = adapter_kind(recipe).shared(AdapterLayout.of(by_name))
-        digest = vector_digest(shared.flatten(tensors))
+        digest = shared_digest(tensors, recipe)
     except ModelError:
         return weights, "the weights in the directory cannot be read as this recipe's adapter"
     if digest != receipts[kept - 1].adapter_digest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sealora_common.dossier.figure import MOMENT, DossierSection, Figure
 from sealora_common.privacy.mechanisms import mechanism_of
+from sealora_common.privacy.promise import NO_PROMISE, adversary_text, neighbours_text, promise_text
 from sealora_server.dossier.run_evidence import RunEvidence
 
 _SHOWN = 100
@@ -133,36 +134,18 @@ def privacy_section(run: RunEvidence) -> DossierSection:
         run.setting("rounds that noise was calibrated for beyond the recipe's", "privacy.spare_rounds", unit="rounds"),
     ]
     if not mechanism_of(run.recipe).protects:
-        text: tuple[str, ...] = (
-            "There is no differential privacy: the mechanism is none, and the epsilon and delta of the recipe were not "
-            "used. Nothing bounds what the adapter tells of a single record.",
-        )
+        text: tuple[str, ...] = (NO_PROMISE,)
         return DossierSection(identifier="privacy", title="The privacy promise", text=text, figures=tuple(figures[:1]))
-    unit = run.recipe.data.unit
     text = (
-        f"Unit: one {unit}. Whether it is in a site's data or blank changes the probability of anything that leaves "
-        "the site by a factor of at most e to the epsilon, but for a probability of delta.",
-        f"Neighbouring data: the number of a site's {unit}s is public and the same; one of them is blank. For data in "
-        "which one stands in another's place, the promise is that of two blanks.",
-        _adversary(run),
+        promise_text(run.recipe),
+        neighbours_text(run.recipe),
+        f"Adversary: {adversary_text(run.recipe)}",
         "Composition: the figure is for all rounds, evaluations and spare rounds of this run together, by privacy-loss "
         "distributions. What earlier and later runs spent on the same records is composed by each site's ledger and "
         "told in its part. Who is in the data of several sites is promised less than the figure says: see the sites' "
         "parts for two sites.",
     )
     return DossierSection(identifier="privacy", title="The privacy promise", text=text, figures=tuple(figures))
-
-
-def _adversary(run: RunEvidence) -> str:
-    if mechanism_of(run.recipe).sums_on_grid:
-        return (
-            "Adversary: the server and whoever reads the adapter, and the other sites as far as the honest survivors "
-            "carry the noise. It rests on the seal, and on so many survivors of each round adding their noise and not "
-            "telling it."
-        )
-    return (
-        "Adversary: everyone, the server, all other sites and whoever reads the adapter. It rests on the site's code."
-    )
 
 
 def receipts_section(run: RunEvidence) -> DossierSection:

@@ -80,7 +80,7 @@ def write_dossier(
             receipts_section(run),
             measured_section(run),
             trouble_section(run),
-            limits_section(),
+            limits_section(run.recipe),
         ),
         frameworks=answered(what_it_has(run, shown, licence)),
         parts=shown,
@@ -89,7 +89,7 @@ def write_dossier(
     content = {
         DOSSIER: dossier.model_dump_json(indent=2).encode() + b"\n",
         DOSSIER_PAGE: dossier_page(dossier, run.identity.fingerprint, coordinator).encode(),
-        MODEL_CARD: model_card(dossier, run.recipe.model.base, licence),
+        MODEL_CARD: model_card(dossier, run.recipe, licence),
         SBOM: sbom(dossier.created),
         **run.evidence.files,
     }

@@ -11,9 +11,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.recipe import Recipe
 from sealora_common.records.heldout_figure import HeldoutFigure
+from sealora_server.run.heldout_noise import least_noise
 
 _DEVIATIONS = 2.0
 
@@ -55,15 +55,11 @@ def least_improvement(recipe: Recipe, best: ToldFigure, other: ToldFigure) -> fl
     """By how much `other` must be better than `best` to be an improvement, in the figure's unit.
 
     The recipe's `min_delta`; or twice the standard deviation of the difference of the two, as far as that is public.
-    A site with n held-out units adds Gaussian noise of noise_multiplier * (width of the figure's range) / n to its own
-    mean. How many it has is its own business, so n is taken to be `data.heldout_limit`: the least noise there can be.
     """
     stopping = recipe.server.early_stopping
     if stopping is not None and stopping.min_delta is not None:
         return stopping.min_delta
-    multiplier = mechanism_of(recipe).heldout_plan(recipe).event.noise_multiplier
-    of_one_site = multiplier * HeldoutFigure.of(recipe).range_width(recipe) / recipe.data.heldout_limit
-    return _DEVIATIONS * of_one_site * math.sqrt(1 / best.sites + 1 / other.sites)
+    return _DEVIATIONS * least_noise(recipe) * math.sqrt(1 / best.sites + 1 / other.sites)
 
 
 def _best(recipe: Recipe, figures: Sequence[ToldFigure]) -> int:

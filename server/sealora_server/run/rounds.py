@@ -28,6 +28,7 @@ from sealora_common.round.order import vector_digest
 from sealora_common.storage.durable import write_atomically
 from sealora_server.run.attempts import Attempts, RoundRequest
 from sealora_server.run.best_round import ToldFigure, best_figure, stops
+from sealora_server.run.heldout_noise import least_noise, noise_of_sum
 from sealora_server.run.sealed_round import SealedSum
 from sealora_server.run.server_optimizer import ServerOptimizer
 from sealora_server.run.store import RunStore
@@ -207,10 +208,6 @@ class _Run:
     def _announce(self, *, first_round: int) -> None:
         private = mechanism_of(self._recipe).protects
         figure = HeldoutFigure.of(self._recipe)
-        noise = None
-        if private:
-            multiplier = mechanism_of(self._recipe).heldout_plan(self._recipe).event.noise_multiplier
-            noise = multiplier * figure.range_width(self._recipe)
         self._store.events.write(
             RunStarted(
                 name=self._recipe.name,
@@ -224,8 +221,8 @@ class _Run:
                 expected_epochs=self._recipe.expected_epochs,
                 first_round=first_round,
                 heldout=figure,
-                heldout_noise=noise,
-                heldout_noise_least=None if noise is None else noise / self._recipe.data.heldout_limit,
+                heldout_noise=noise_of_sum(self._recipe) if private else None,
+                heldout_noise_least=least_noise(self._recipe) if private else None,
                 heldout_clip=figure.range_width(self._recipe) if private and figure.is_loss else None,
                 insecure=insecure_seed_in_use(),
             )

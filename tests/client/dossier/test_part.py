@@ -233,7 +233,13 @@ def test_a_run_that_is_not_known_is_a_sentence(site, tmp_path, named, said):
         part_of(site, named, tmp_path / "part")
 
 
+def test_the_recipe_that_the_site_keeps_of_the_run_is_the_one_that_is_read(site, run_id, tmp_path):
+    (site / "recipe.yaml").write_text("not of this run, and no recipe")
+    assert part_of(site, run_id, tmp_path / "part").recipe_hash
+
+
 def test_a_recipe_that_is_not_the_run_s_is_a_sentence(site, run_id, tmp_path):
+    shutil.rmtree(site / "runs", ignore_errors=True)
     other = yaml.safe_load((site / "recipe.yaml").read_text())
     other["rounds"] = 3
     (site / "recipe.yaml").rename(tmp_path / "recipe.yaml")

@@ -110,7 +110,7 @@ def test_the_card_says_what_ran_and_no_path_of_this_machine_is_in_what_is_handed
     fields = yaml.safe_load(card.split("---\n")[1])
     assert (fields["base_model"], fields["license"], fields["library_name"]) == (base.name, "apache-2.0", "peft")
     assert "differential-privacy" in fields["tags"]
-    for said in ("at most 3, over all rounds", "1e-4", "one record, added or removed", trained.digest, SYSTEM):
+    for said in ("at most 3, over all rounds", "1e-4", "Unit: one record", trained.digest, SYSTEM):
         assert said in card
     assert json.loads((tmp_path / "out" / "adapter_config.json").read_text())["base_model_name_or_path"] == base.name
     for file in (tmp_path / "out").iterdir():

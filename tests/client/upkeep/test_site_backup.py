@@ -73,6 +73,19 @@ def test_a_site_that_has_sent_nothing_comes_back_without_a_word_on_what_it_spent
     assert not (tmp_path / "back" / "data.jsonl").exists()
 
 
+def test_what_a_site_keeps_of_a_run_that_is_over_comes_back_without_what_is_half_written(site, tmp_path):
+    kept = site / "runs" / RUN
+    for name in ("adapter/adapter_model.safetensors", "conclusion.json", "recipe.yaml", ".adapter.unfinished/half"):
+        (kept / name).parent.mkdir(parents=True, exist_ok=True)
+        (kept / name).write_text(name)
+    back_up_site(site, tmp_path / "a.tar", WORD)
+    restore_site(tmp_path / "a.tar", tmp_path / "back", lambda: WORD, None)
+    back = tmp_path / "back" / "runs" / RUN
+    assert {path.relative_to(back).as_posix() for path in back.rglob("*") if path.is_file()} == {
+        "adapter/adapter_model.safetensors", "conclusion.json", "recipe.yaml",
+    }  # fmt: skip
+
+
 def test_the_ledger_says_for_good_what_a_person_said_of_the_time_since(site, tmp_path):
     charge(site, 1)
     back_up_site(site, tmp_path / "a.tar", WORD)

@@ -17,6 +17,7 @@ from sealora_common.records.heldout_figure import HeldoutFigure
 from sealora_common.show.console import SafeConsole
 from sealora_server.comparison.runs import compare_runs
 from sealora_server.comparison.runs_page import print_runs
+from sealora_server.view.summary import summarize
 
 SITES = tuple(UNITS)
 
@@ -27,6 +28,7 @@ def write_run(
     *,
     before: float = 5.0,
     noise: float | None = 48.0,
+    noise_least: float | None = None,
     heldout: HeldoutFigure | None = None,
     histories: bool = False,
     finished: bool = True,
@@ -51,6 +53,7 @@ def write_run(
             first_round=1,
             heldout=heldout or HeldoutFigure(),
             heldout_noise=noise,
+            heldout_noise_least=noise_least,
             continue_from=continue_from,
             insecure=insecure,
         )
@@ -110,7 +113,12 @@ def test_figures_of_a_deployment_have_the_least_noise_that_they_can_have(tmp_pat
     assert found.runs[0].noise_is_least
     assert found.runs[0].epsilon_spent is None
     assert f"{runs[0]} and {runs[1]} differ by 1.000 nats a token, which is within the noise" in found.notes[0]
-    assert "± 1.732 or more" in page(*runs)
+    assert "± 1.8 or more" in page(*runs)
+
+
+def test_the_noise_is_what_the_run_s_own_report_says(tmp_path):
+    runs = [write_run(tmp_path / name, 3.0, noise_least=2.0) for name in ("a", "b")]
+    assert compare_runs(runs).runs[0].noise == summarize(runs[0]).heldout_noise == pytest.approx(2.0 / 3**0.5)
 
 
 def test_what_is_beyond_the_noise_is_not_said_to_be_within_it(tmp_path):

@@ -287,4 +287,4 @@ def test_what_is_written_is_read_back(written):
 
 def test_front_matter_is_not_broken_by_a_name(written):
     front = (written / "model-card" / "README.md").read_text().split("---\n")[1]
-    assert set(yaml.safe_load(front)) == {"library_name", "tags", "license"}
+    assert set(yaml.safe_load(front)) == {"library_name", "pipeline_tag", "tags", "license"}

@@ -1,16 +1,9 @@
-"""Held-out figures and their differences as every page of a comparison writes them."""
+"""Differences and spreads of held-out figures as every page of a comparison writes them."""
 
 from __future__ import annotations
 
 from sealora_common.records.heldout_figure import HeldoutFigure
 from sealora_common.show.quantities import MISSING
-
-
-def figure_text(heldout: HeldoutFigure, value: float | None) -> str:
-    """`3.214` of a loss, `74.2 %` of a share; a dash where there is none."""
-    if value is None:
-        return MISSING
-    return f"{value:.3f}" if heldout.is_loss else f"{100 * value:.1f} %"
 
 
 def difference_text(heldout: HeldoutFigure, value: float, *, signed: bool = True) -> str:
@@ -35,14 +28,6 @@ def _number(heldout: HeldoutFigure, value: float, sign: str) -> str:
 
 def _unit(heldout: HeldoutFigure) -> str:
     return heldout.unit if heldout.is_loss else "points"
-
-
-def range_text(heldout: HeldoutFigure, interval: tuple[float, float] | None) -> str:
-    """`68.1 to 79.5 %`."""
-    if interval is None:
-        return MISSING
-    low, high = (figure_text(heldout, end) for end in interval)
-    return f"{low.removesuffix(' %')} to {high}"
 
 
 def share_of_way_text(share: float) -> str:
