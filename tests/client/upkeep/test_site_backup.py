@@ -63,14 +63,30 @@ def types(*words):
     return result.output
 
 
-def test_a_site_that_has_sent_nothing_comes_back_without_a_word_on_what_it_spent(site, tmp_path):
+def test_a_site_that_had_sent_nothing_comes_back_by_the_word_that_it_has_not_run_since(site, tmp_path):
     (tmp_path / "word").write_bytes(WORD)
     said = types("backup", tmp_path / "a.tar", "--directory", site, "--passphrase-file", tmp_path / "word")
     assert "0 entries of the ledger, locked" in said
-    types("restore", tmp_path / "a.tar", tmp_path / "back", "--passphrase-file", tmp_path / "word")
+    restore = ("restore", tmp_path / "a.tar", tmp_path / "back", "--passphrase-file", tmp_path / "word")
+    types(*restore, "--spent-since", "nothing")
     for name in ("site.yaml", "policy.yaml", "recipe.yaml", "identity.pem", "roster.json"):
         assert (tmp_path / "back" / name).read_bytes() == (site / name).read_bytes()
     assert not (tmp_path / "back" / "data.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("since", "said"),
+    [
+        (None, r"was made 20.*: say what this site has done since, with --spent-since"),
+        ("known-runs", r"knows of no run, so what the site took part in since is in none that it knows"),
+    ],
+)
+def test_a_backup_from_before_the_first_charge_does_not_forget_what_was_spent_since(site, tmp_path, since, said):
+    back_up_site(site, tmp_path / "a.tar", WORD)
+    charge(site, 1)
+    with pytest.raises(PolicyError, match=said):
+        restore_site(tmp_path / "a.tar", tmp_path / "back", lambda: WORD, since)
+    assert not (tmp_path / "back").exists()
 
 
 def test_the_ledger_says_for_good_what_a_person_said_of_the_time_since(site, tmp_path):
