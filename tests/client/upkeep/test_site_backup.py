@@ -120,6 +120,36 @@ def test_all_that_a_known_run_could_yet_take_is_spent_at_once_and_nothing_leaves
         assert list(_reserved(rows, datetime.now(UTC))) == []
 
 
+def test_a_run_that_was_taken_back_by_then_may_have_begun_anew_since(site, tmp_path):
+    """Two runs for which there was not room together: of the older one nothing had left, and all of it may have since."""
+    charge(site, 1, released=False)
+    with Ledger(site / "ledger.sqlite", SITE) as ledger:
+        limit = epsilon_pld([ROUND], DELTA) * 1.01
+        made = ledger.charge(
+            dataset=training_set(site), run="cd" * 16, round_number=1, event=ROUND, delta=DELTA, epsilon_limit=limit,
+            planned=1,
+        )  # fmt: skip
+        ledger.mark_released(made.id)
+        assert ledger.charges()[0].voided is not None
+    back_up_site(site, tmp_path / "a.tar", WORD)
+    restore_site(tmp_path / "a.tar", tmp_path / "back", lambda: WORD, "known-runs")
+    (site / "data.jsonl").rename(tmp_path / "back" / "data.jsonl")
+    assert spent(tmp_path / "back") == pytest.approx(epsilon_pld([ROUND.repeated(PLANNED + 1)], DELTA))
+
+
+def test_a_backup_from_the_first_evaluation_does_not_know_what_the_run_s_training_has_spent_since(site, tmp_path):
+    """The evaluation is charged first, and takes a while: what the training is planned to take is not there yet."""
+    with Ledger(site / "ledger.sqlite", SITE) as ledger:
+        ledger.charge(
+            dataset=training_set(site), run=RUN, round_number=1, event=replace(ROUND, sample_rate=1.0, steps=1),
+            delta=DELTA, epsilon_limit=1000.0, planned=5,
+        )  # fmt: skip
+    back_up_site(site, tmp_path / "a.tar", WORD)
+    with pytest.raises(StorageError, match=r"run abababababab had been charged for an evaluation alone, so nothing"):
+        restore_site(tmp_path / "a.tar", tmp_path / "back", lambda: WORD, "known-runs")
+    restore_site(tmp_path / "a.tar", tmp_path / "back", lambda: WORD, "nothing")
+
+
 def test_what_a_run_of_an_earlier_version_may_take_is_not_known_so_it_is_not_put_back(site, tmp_path):
     charge(site, 1, planned=0)
     back_up_site(site, tmp_path / "a.tar", WORD)

@@ -45,7 +45,6 @@ def test_it_is_offered_again_when_a_site_comes_and_ever_less_often_to_one_that_s
         assert offers.is_due(ONLINE)
         offers.made(ONLINE)
         assert not offers.is_due(ONLINE)
-        assert offers.is_due({**ONLINE, "site-0": "tuesday"})  # it has come again
         assert offers.is_due({**ONLINE, "site-1": "monday"})
         now = 61.0
         assert offers.is_due(ONLINE)
@@ -58,6 +57,54 @@ def test_it_is_offered_again_when_a_site_comes_and_ever_less_often_to_one_that_s
         offers.made(ONLINE)
         now += 1e6
         assert not offers.is_due(ONLINE)
+
+    asyncio.run(run())
+
+
+def test_a_site_that_comes_again_and_again_has_it_offered_no_more_than_once_a_minute(bench):
+    now = 0.0
+
+    async def run() -> None:
+        nonlocal now
+        _, store = await finished(bench)
+        offers = Offers(store.directory, lambda: now)
+        offers.made(ONLINE)
+        offered = 0
+        for second in range(1, 601):
+            now = float(second)
+            online = {"site-0": f"second {second}"}
+            if offers.is_due(online):
+                offers.made(online)
+                offered += 1
+        assert offered == 10
+
+    asyncio.run(run())
+
+
+def test_one_run_s_sites_that_come_again_and_again_keep_no_other_run_s_from_being_offered(bench):
+    async def run() -> None:
+        operations, _ = await finished(bench)
+        first = operations.runs["r1"]
+        asked = []
+
+        class Other:
+            condition, is_at_work, offered_at = "finished", False, 0.0
+
+            def offer(self, online):
+                asked.append(online)
+                return True
+
+        first.offer({"site-0": "monday"})
+        await bench.process(2)
+        operations.runs["r2"] = other = Other()
+        bench.processes[-1].end(Outcome.CRASHED)
+        await bench.until(lambda: not first.is_at_work)
+        other.offered_at = first.offered_at - 1.0
+        first._offers.is_due = lambda online: True
+        operations.offer_adapters([Node(1, "site-0", b"", online=True, registered=True, since="tuesday")])
+        assert asked == [{"site-0": "tuesday"}]
+        del operations.runs["r2"]
+        await operations.pause_runs()
 
     asyncio.run(run())
 
