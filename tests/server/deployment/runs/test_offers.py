@@ -16,9 +16,13 @@ from pure_sites import LAYOUT
 ONLINE = {"site-0": "monday", "stranger": "monday"}
 
 
-def finish(bench) -> RunStore:
+def at_work(operations) -> bool:
+    return any(run.is_at_work for run in operations.runs.values())
+
+
+def finish(bench, name: str = "r1") -> RunStore:
     """The run has ended; whatever else a delivery needs is not looked at here."""
-    store = RunStore.open(bench.server.runs / "r1")
+    store = RunStore.open(bench.server.runs / name)
     (store.directory / "layout.json").write_bytes(canonical_json(LAYOUT.to_json()))
     store.finish(RunResult(adapter_sha256="0" * 64, heldout_loss_before=None, heldout_loss_after=1.0, kept_round=1))
     return store
@@ -81,30 +85,24 @@ def test_a_site_that_comes_again_and_again_has_it_offered_no_more_than_once_a_mi
     asyncio.run(run())
 
 
-def test_one_run_s_sites_that_come_again_and_again_keep_no_other_run_s_from_being_offered(bench):
+def test_of_runs_that_are_due_again_and_again_none_keeps_another_waiting(bench, monkeypatch):
+    monkeypatch.setattr(Offers, "is_due", lambda offers, online: True)
+
     async def run() -> None:
         operations, _ = await finished(bench)
-        first = operations.runs["r1"]
-        asked = []
-
-        class Other:
-            condition, is_at_work, offered_at = "finished", False, 0.0
-
-            def offer(self, online):
-                asked.append(online)
-                return True
-
-        first.offer({"site-0": "monday"})
-        await bench.process(2)
-        operations.runs["r2"] = other = Other()
-        bench.processes[-1].end(Outcome.CRASHED)
-        await bench.until(lambda: not first.is_at_work)
-        other.offered_at = first.offered_at - 1.0
-        first._offers.is_due = lambda online: True
-        operations.offer_adapters([Node(1, "site-0", b"", online=True, registered=True, since="tuesday")])
-        assert asked == [{"site-0": "tuesday"}]
-        del operations.runs["r2"]
-        await operations.pause_runs()
+        await operations.handle(bench.submission(name="r2", roster=bench.elsewhere()), "ada")
+        process = await bench.process(2)
+        finish(bench, "r2")
+        process.end(Outcome.FINISHED)
+        await bench.until(lambda: operations.runs["r2"].condition == "finished" and not at_work(operations))
+        offered = []
+        for number in (3, 4, 5):
+            operations.offer_adapters([])
+            process = await bench.process(number)
+            offered.append(process.settings.run_directory.name)
+            process.end(Outcome.CRASHED)
+            await bench.until(lambda: not at_work(operations))
+        assert offered == ["r1", "r2", "r1"]
 
     asyncio.run(run())
 
