@@ -14,7 +14,7 @@ from unittest import mock
 from sealora_common.canonical import digest
 from sealora_common.dossier import verify_dossier
 from sealora_common.dossier.directory import now
-from sealora_common.dossier.manifest import MANIFEST, SIGNATURE, Manifest, ManifestFile, ManifestPart
+from sealora_common.dossier.manifest import MANIFEST, SIGNATURE, DossierManifest, ManifestFile, ManifestPart
 from sealora_common.identity import Identity
 
 
@@ -38,7 +38,7 @@ def manifest_of(directory: Path) -> dict[str, Any]:
 
 def fingerprint_of(directory: Path) -> str:
     content, signature = (directory / MANIFEST).read_bytes(), (directory / SIGNATURE).read_bytes()
-    return Manifest.read(content, signature, str(directory)).fingerprint
+    return DossierManifest.read(content, signature, str(directory)).fingerprint
 
 
 def signed_again(directory: Path, identity: Identity, **changes: Any) -> None:
@@ -57,7 +57,7 @@ def signed_again(directory: Path, identity: Identity, **changes: Any) -> None:
         ManifestPart(site=home.name, manifest_sha256=digest((home / MANIFEST).read_bytes()))
         for home in sorted((directory / "sites").glob("*"))
     ]
-    made = Manifest(
+    made = DossierManifest(
         kind=before["kind"],
         name=before["name"],
         run=before["run"],
