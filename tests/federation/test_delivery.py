@@ -190,6 +190,14 @@ LIES = {
         lambda run, of: signed(run, of, recipe_hash="0" * 64),
         "the adapter is of recipe 000000000000",
     ),
+    "less noise than there is": (
+        lambda run, of: signed(run, of, heldout_noise=1e-9),
+        "the noise of its held-out figures is not the one that the recipe gives",
+    ),
+    "figures without noise": (
+        lambda run, of: signed(run, of, heldout_noise=None),
+        "the noise of its held-out figures is not the one that the recipe gives",
+    ),
     "another layout": (other_layout, "the adapter's layout is not the one of the run's orders"),
     "another layout, signed": (lambda run, of: signed(run, of, layout_digest="0" * 64), "layout is not the one of the"),
     "a layout that is none": (lambda run, of: replace(of, layout=b"[[1]]"), "the adapter's layout is malformed"),

@@ -32,8 +32,8 @@ SpentSinceOption = Annotated[
     SpentSince | None,
     typer.Option(
         "--spent-since",
-        help="What the site has done since: nothing, or taken part in runs that the copy knows and in no other, so that "
-        "all they could yet take counts as spent.",
+        help="What the site has done since: nothing, or taken part in runs that the copy knows and in no other, so "
+        "that all they could yet take counts as spent.",
         show_default="it must be said",
     ),
 ]

@@ -8,8 +8,6 @@ The adapter itself is the one that the run has published, and its layout the one
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
@@ -19,8 +17,7 @@ from sealora_common.config import LARGE, LINE, SMALL, from_json, read_file
 from sealora_common.errors import ModelError, ReceiptError, StorageError, UnreadableError
 from sealora_common.export.peft_directory import read_tensors
 from sealora_common.privacy.mechanisms import mechanism_of
-from sealora_common.receipts.conclusion import Conclusion, adapter_of_round
-from sealora_common.records.heldout_figure import HeldoutFigure
+from sealora_common.receipts.conclusion import Conclusion, adapter_of_round, least_heldout_noise
 from sealora_common.records.names import LAYOUT
 from sealora_common.round.hello import parse_layout
 from sealora_common.round.order import vector_digest
@@ -124,12 +121,6 @@ class FinalAdapter:
             raise StorageError(f"{store.directory}: its run has not come to its end: nothing can be delivered")
         kept = len(chain) if result.kept_round is None else result.kept_round
         mechanism = mechanism_of(recipe)
-        noise = None
-        if mechanism.protects:
-            of_one = mechanism.heldout_plan(recipe).event.noise_multiplier * HeldoutFigure.of(recipe).range_width(
-                recipe
-            )
-            noise = of_one / recipe.data.heldout_limit / math.sqrt(len(chain[-1].survivors))
         return Conclusion(
             run=store.run_id,
             recipe_hash=recipe.hash,
@@ -141,5 +132,5 @@ class FinalAdapter:
             # Without noise a mean of few sites would tell each of them of the others.
             heldout_loss_before=result.heldout_loss_before if mechanism.protects else None,
             heldout_loss_after=result.heldout_loss_after if mechanism.protects else None,
-            heldout_noise=noise,
+            heldout_noise=least_heldout_noise(recipe, len(chain[-1].survivors)),
         ).signed_by(store.server_identity())

@@ -121,7 +121,7 @@ def test_all_that_a_known_run_could_yet_take_is_spent_at_once_and_nothing_leaves
 
 
 def test_a_run_that_was_taken_back_by_then_may_have_begun_anew_since(site, tmp_path):
-    """Two runs for which there was not room together: of the older one nothing had left, and all of it may have since."""
+    """Two runs for which there was not room together: nothing of the older had left, all of it may have since."""
     charge(site, 1, released=False)
     with Ledger(site / "ledger.sqlite", SITE) as ledger:
         limit = epsilon_pld([ROUND], DELTA) * 1.01
