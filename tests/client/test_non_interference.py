@@ -40,7 +40,7 @@ def receipts_prove_nothing():
     """The server here invents receipts with all sites' keys; a site that finds its own vector in them, of which its
     ledger does not know, would refuse before it does what is asked about here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(participation, "require_paid", lambda site, run, receipts: None)
+        patch.setattr(participation, "require_paid", lambda site, run, receipts, recipe: None)
         yield
 
 

@@ -190,6 +190,14 @@ LIES = {
         lambda run, of: signed(run, of, recipe_hash="0" * 64),
         "the adapter is of recipe 000000000000",
     ),
+    "less noise than there is": (
+        lambda run, of: signed(run, of, heldout_noise=1e-9),
+        "the noise of its held-out figures is not the one that the recipe gives",
+    ),
+    "figures without noise": (
+        lambda run, of: signed(run, of, heldout_noise=None),
+        "the noise of its held-out figures is not the one that the recipe gives",
+    ),
     "another layout": (other_layout, "the adapter's layout is not the one of the run's orders"),
     "another layout, signed": (lambda run, of: signed(run, of, layout_digest="0" * 64), "layout is not the one of the"),
     "a layout that is none": (lambda run, of: replace(of, layout=b"[[1]]"), "the adapter's layout is malformed"),
@@ -210,6 +218,27 @@ def test_a_lie_is_refused_with_a_sentence_and_leaves_nothing(run, site, delivere
     assert {path for path in site.directory.rglob("*") if path.is_file()} == before
     assert holding(site, delivered.conclusion.run).adapter_digest is None
     assert take_delivery(site, delivered).adapter_digest == delivered.conclusion.adapter_digest
+
+
+def test_receipts_that_come_with_the_adapter_find_out_a_ledger_that_was_put_back(run, site, delivered, caplog):
+    """Otherwise a server ends a run early and goes on with it: its next order brings no receipt that tells of it."""
+    store = RunStore.open(run)
+    receipts = site.directory / "receipts" / f"{store.run_id}.jsonl"
+    for path in (*site.directory.glob("ledger*"), *receipts.parent.glob(f"{store.run_id}.*")):
+        path.unlink()
+    brought = replace(delivered, told=Told(tuple(store.receipts())))
+    with pytest.raises(PolicyError, match=r"vector of round 1 left, and its privacy ledger does not know of it"):
+        take_delivery(site, brought)
+    assert not receipts.exists()  # so that the run's next order finds it out, too
+    assert "the privacy ledger does not know of round 1 of run" in caplog.text
+    assert holding(site, store.run_id).adapter_digest is None
+
+
+def test_receipts_that_were_there_before_the_ledger_was_put_back_find_it_out_as_the_adapter_comes(site, delivered):
+    for path in site.directory.glob("ledger*"):
+        path.unlink()
+    with pytest.raises(PolicyError, match=r"vector of round 1 left, and its privacy ledger does not know of it"):
+        take_delivery(site, delivered)
 
 
 def test_a_second_end_of_one_run_is_two_faces(run, site, delivered):

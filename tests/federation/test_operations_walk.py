@@ -91,6 +91,20 @@ def test_the_operator_was_shown_who_takes_part_before_the_walk_went_on(walked):
     assert f"run first: taking part (3 sites, 3 needed): {', '.join(SITES)}" in said
 
 
+def test_every_site_has_the_adapter_that_the_server_has_and_answers_with_it(walked):
+    delivered = adapter_of(walked / "federation/server/runs/first")
+    for site in SITES:
+        (kept,) = (walked / "federation" / site / "runs").iterdir()
+        ours = adapter_of(kept)
+        assert {name: value.tobytes() for name, value in ours.items()} == {
+            name: value.tobytes() for name, value in delivered.items()
+        }
+        assert "</html>" in (kept / "report.html").read_text(encoding="utf-8")
+    said = (walked / "output").read_text(encoding="utf-8", errors="replace")
+    assert re.search(r"report\.html: run [0-9a-f]+ \(tiny\), 3 rounds with this site", said)
+    assert "; answers are greedy" in said
+
+
 def test_every_round_has_a_receipt_of_the_one_server_key(walked):
     store = RunStore.open(walked / "federation/server/runs/first")
     receipts: list[Receipt] = store.receipts()

@@ -68,7 +68,7 @@ def _on_recipe(recipe: Recipe) -> Finding:
         return warned(
             "recipe",
             f"{recipe.name} names no model.digest, so nothing says which base model is meant: have it added "
-            "(`sealora-site model digest`) and take the new recipe",
+            "(`sealora-site model pin`) and take the new recipe",
         )
     epochs = f"{recipe.expected_epochs:.3g} expected epochs"
     return passed("recipe", f"{recipe.name}, {recipe.rounds} rounds, {epochs}; its hash begins {recipe.hash[:12]}")

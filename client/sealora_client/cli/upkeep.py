@@ -32,7 +32,7 @@ SpentSinceOption = Annotated[
     SpentSince | None,
     typer.Option(
         "--spent-since",
-        help="What the site has done since: nothing, or taken part in runs that had begun by then and in no other, so "
+        help="What the site has done since: nothing, or taken part in runs that the copy knows and in no other, so "
         "that all they could yet take counts as spent.",
         show_default="it must be said",
     ),
@@ -81,6 +81,7 @@ def restore(
         say(f"the ledger has {found.entries} entries and says: {said}")
     if found.closed:
         say(f"takes no further part in {', '.join(run[:12] for run in found.closed)}")
+        say(f"if it took part in any other run since, delete {directory}: what its records have spent is not known")
     say("If the old one still runs anywhere, stop it for good; put the records where site.yaml says; then:")
     say(f"sealora-site check --config {directory / 'site.yaml'}")
 

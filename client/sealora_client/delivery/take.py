@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sealora_client.delivery.kept_run import KeptRun
 from sealora_client.round.course import run_text
 from sealora_client.round.history import History, Told
+from sealora_client.round.paid_receipts import require_paid
 from sealora_client.round.run_id import RUN_ID
 from sealora_client.site.directory import Site
 from sealora_common.adapter import AdapterLayout, adapter_kind
@@ -73,7 +74,8 @@ def take_delivery(site: Site, delivered: Delivered) -> Holding:
     """Checks all of it, then keeps it.
 
     Raises:
-        OrderRefusedError, ReceiptError: it is not what this site's receipts name.
+        OrderRefusedError, ReceiptError: it is not what this site's receipts name, or these name rounds that its ledger
+            does not know.
         PolicyError, StorageError: a file of this site's is damaged, or could not be written.
     """
     conclusion = delivered.conclusion
@@ -97,6 +99,8 @@ def take_delivery(site: Site, delivered: Delivered) -> Holding:
         raise OrderRefusedError(
             f"the adapter that came is not the one that the receipt of round {conclusion.kept_round} names: {_REFUSED}"
         )
+    # Once the receipts are written down no order brings them any more, so none would find out what they tell.
+    require_paid(site, conclusion.run, [*history.receipts, *checked.receipts], recipe)
     history.take(checked)
     if not kept.has(conclusion):
         tensors = kind.initial(layout)

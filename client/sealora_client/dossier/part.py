@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,7 +103,6 @@ def _files(run: LivedRun, evidence: Evidence, handed_in: HandedIn) -> Files:
     limits = run.policy.model_dump_json(indent=2, include={"epsilon_limit", "delta_limit"})
     policy = evidence.add("policy.json", limits.encode() + b"\n")
     receipts = evidence.copy(f"receipts/{run.run}.jsonl", as_name="receipts.jsonl") if run.receipts else None
-    history = evidence.copy(HISTORY) if run.is_only_run else None
     extract = _extract(run)
     ledger = None
     if extract is not None:
@@ -111,12 +111,22 @@ def _files(run: LivedRun, evidence: Evidence, handed_in: HandedIn) -> Files:
         recipe=evidence.add("recipe.json", agreed_bytes(run.recipe)),
         policy=policy,
         receipts=receipts,
-        history=history,
+        history=_history(run, evidence),
         ledger=ledger,
         extract=extract,
         audit=_audit(run, evidence, handed_in.audit),
         statement=_statement(evidence, handed_in.statement),
     )
+
+
+def _history(run: LivedRun, evidence: Evidence) -> EvidenceFile | None:
+    """The run's lines of `history.jsonl`: all, where the site has had no other run, else those that name it."""
+    if run.is_only_run:
+        return evidence.copy(HISTORY)
+    whole = Evidence(run.directory).copy(HISTORY)
+    lines = () if whole is None else whole.lines
+    own = [line for line in lines if isinstance(line, dict) and line.get("run") == run.run]
+    return evidence.add(HISTORY, b"".join(json.dumps(line).encode() + b"\n" for line in own)) if own else None
 
 
 def _extract(run: LivedRun) -> LedgerExtract | None:

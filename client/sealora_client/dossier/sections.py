@@ -25,7 +25,7 @@ class Files:
         recipe: what was agreed on, in canonical JSON; its SHA-256 is the recipe's hash.
         policy: the site's policy, defaults filled in.
         receipts: the chain of the run; None if there is none.
-        history: `history.jsonl`; None if it is not there, or holds several runs.
+        history: the run's lines of `history.jsonl`; None if there are none, or none that name it among several runs'.
         ledger: the extract; None without a ledger.
         extract: the same, read.
         audit: `audit.json`; None if none was handed in.
@@ -62,8 +62,8 @@ def data_section(run: LivedRun, files: Files) -> DossierSection:
         text.append(f"The site's own description of its data is in {files.statement.path}, and below.")
     if files.history is None:
         text.append(
-            "No figure is taken from history.jsonl: it is not there, or holds several runs and does not say which line "
-            "is of which."
+            "No figure is taken from history.jsonl: it is not there, or holds several runs and no line that names this "
+            "one."
         )
     else:
         for name, field in (("training records", "records"), ("held-out records", "heldout_records")):

@@ -3,7 +3,8 @@
 A ledger that is put back as it was at an earlier time does not know what left since. If the site took part meanwhile in
 runs that had begun by then, and in no other, then what left is at most what these runs had yet to take: the ledger
 knows how many charges each planned. That much is charged, in one entry for each run, data set and kind of charge, of
-round 0, and closed at once: it stays spent, and nothing can leave under it.
+round 0, and closed at once: it stays spent, and nothing can leave under it. A run whose charges had been taken back by
+then is no exception: it may have been charged anew since.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ def write_off(state: LedgerState, append: Append) -> list[str]:
     """Charges what is left of every run that the ledger knows; returns their names.
 
     Raises:
-        StorageError: an earlier version made charges of a run, and did not note how many it planned.
+        StorageError: the ledger does not know all that a run planned: an earlier version made its charges, or the copy
+            is from before its first training.
     """
     written = []
     for run, rows in _runs(state).items():
@@ -34,16 +36,21 @@ def write_off(state: LedgerState, append: Append) -> list[str]:
 
 
 def _runs(state: LedgerState) -> dict[str, list[ChargeRow]]:
-    """The charges of each run of which something may have left and that is not written off already."""
+    """The charges of each run that is not written off already, also those that were taken back."""
     runs: dict[str, list[ChargeRow]] = {}
     for row in state.charges.values():
-        if row.voided is None:
-            runs.setdefault(row.run, []).append(row)
+        runs.setdefault(row.run, []).append(row)
     return {run: rows for run, rows in runs.items() if not any(row.is_rest_of_run for row in rows)}
 
 
 def _left(rows: list[ChargeRow]) -> Iterator[tuple[ChargeRow, int]]:
     """For each kind of charge its last one, and how many of it the run may yet take."""
+    # The first evaluation is charged, and done, before the first training is.
+    if all((row.event.sample_rate, row.event.steps) == (1, 1) for row in rows) and _are_of_one_kind(rows):
+        raise StorageError(
+            f"run {rows[0].run[:12]} had been charged for an evaluation alone, so nothing tells what its training has "
+            "spent since: take a newer copy, or these records must not be used for private training again"
+        )
     for event in dict.fromkeys(row.event for row in rows):
         of_kind = [row for row in rows if row.event == event]
         planned = max(row.planned for row in of_kind)
@@ -52,8 +59,13 @@ def _left(rows: list[ChargeRow]) -> Iterator[tuple[ChargeRow, int]]:
                 f"run {rows[0].run[:12]} was charged by an earlier version, which did not note how long it may go on: "
                 "nothing tells what it has spent since, so these records must not be used for private training again"
             )
-        if planned > len(of_kind):
-            yield of_kind[-1], planned - len(of_kind)
+        taken = sum(row.voided is None for row in of_kind)
+        if planned > taken:
+            yield of_kind[-1], planned - taken
+
+
+def _are_of_one_kind(rows: list[ChargeRow]) -> bool:
+    return len({row.event for row in rows}) == 1
 
 
 def _append(state: LedgerState, append: Append, row: ChargeRow, left: int) -> None:

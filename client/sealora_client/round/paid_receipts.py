@@ -2,7 +2,8 @@
 
 A ledger that was put back to an earlier state (from a backup, a copy, a machine's snapshot) is whole by its own hashes
 and signatures. What it cannot have is the charge for what left since; and of that the receipts of the run tell, which
-the sites themselves have signed. So a site that would spend its epsilon twice is found out by the next order.
+the sites themselves have signed. So a site that would spend its epsilon twice is found out by the next order, or by the
+adapter that the run ended with, whichever brings them.
 """
 
 from __future__ import annotations
@@ -15,23 +16,25 @@ from sealora_client.site.directory import Site
 from sealora_common.errors import OrderRefusedError
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.receipts.receipt import Receipt
+from sealora_common.recipe import Recipe
 
 log = logging.getLogger(__name__)
 
 
-def require_paid(site: Site, run: str, receipts: Sequence[Receipt]) -> None:
+def require_paid(site: Site, run: str, receipts: Sequence[Receipt], recipe: Recipe) -> None:
     """Refuses a run in which more of this site left than its ledger knows.
 
     Args:
         site: this site.
         run: the run's identity.
         receipts: of the run, checked.
+        recipe: the run's.
 
     Raises:
         OrderRefusedError: the ledger lacks a round; the site's own log says what to do.
         StorageError: the ledger cannot be read.
     """
-    if not mechanism_of(site.recipe).protects:
+    if not mechanism_of(recipe).protects:
         return
     took_part = [receipt.round_number for receipt in receipts if site.name in receipt.survivors]
     if not took_part:

@@ -81,7 +81,7 @@ class Participation:
         check_order(site, order, adapter, site.model().layout)
         history = History(site.directory, order.run)
         checked = history.check(told, order, recipe, site.roster)
-        require_paid(site, order.run, checked.receipts)
+        require_paid(site, order.run, checked.receipts, recipe)
         group = group_of(order, site.roster, site.name)
         contributions = layout_of(order, recipe, group, site.model().layout)
         work = RoundWork(site, order)
@@ -89,7 +89,6 @@ class Participation:
         rounding = training_entropy(recipe, site.name, order.purpose, order.round_number, "rounding")
         vector = contributions.encode(work.do(adapter), rounding)
         history.take(checked)  # not before: an order that is refused leaves nothing on the disk
-        KeptRun(site.directory, order.run).keep_recipe(recipe)
         terms = terms_of(order, recipe, group, contributions)
         keys = site_entropy(site.name, order.purpose, order.round_number, order.attempt, "keys")
         session, advertisement = SiteSession.begin(terms, group, site.identity, keys)
@@ -149,6 +148,8 @@ class Participation:
         site, order = self._site, self.state.order
         # Judged again: another run may have begun since this one was ordered, and only one of them may fit.
         admit_unless_begun(site, order.run)
+        # Not before: a server that invents runs, of which nothing leaves, would fill the disk.
+        KeptRun(site.directory, order.run).keep_recipe(site.recipe)
         with site.ledger() as ledger:
             ledger.release(self.state.releases)
         is_first = Outbox(site.directory, order.run).mark_sent(order)

@@ -3,9 +3,9 @@
 A backup's ledger does not know what left after it was made, and neither does anybody whom the site could believe: a
 server may tell less than there was. So a person must say what the site did since, in one of two ways, and the ledger
 says for ever which: nothing (it was stopped, or its machine was lost at that time); or that it took part in runs that
-had begun by then, and in no other. In the latter case all that these runs could yet take counts as spent, and the site
+the backup knows, and in no other. In the latter case all that these runs could yet take counts as spent, and the site
 takes no further part in them. If neither is true, nothing tells what its records have spent, and it must not be put
-back.
+back. A backup from before the first charge is no exception: it knows of no run, and forgets all of them.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ from sealora_client.site.config import SiteConfig
 from sealora_client.site.enrolment import IDENTITY
 from sealora_client.upkeep.backup import EXPORTED_LEDGER
 from sealora_common.archive.manifest import Manifest
-from sealora_common.archive.read import Archive, Passphrase, opened_archive, require_free
+from sealora_common.archive.read import Passphrase, opened_archive, require_free
 from sealora_common.errors import PolicyError
 from sealora_common.identity import Identity
 
 HOW_TO_SAY = (
     "say what this site has done since, with --spent-since: `nothing` if it has not run; `known-runs` if it took part "
-    "in runs that had begun by then and in no other, so that all these could yet take counts as spent; if it may have "
-    "taken part in others, nothing tells what its records have spent: do not put it back, they must not be used again"
+    "in runs that it had been charged for or had sent something in by then, and in no other, so that all these could "
+    "yet take counts as spent; if it may have taken part in others, nothing tells what its records have spent: do not "
+    "put it back, they must not be used again"
 )
 
 
@@ -59,13 +60,13 @@ def restore_site(file: Path, directory: Path, passphrase: Passphrase, since: Sin
         since: what a person says of the time since the backup was made; None: nothing is said.
 
     Raises:
-        PolicyError: nothing is said, and the backup holds a ledger or parts of a run; or it is another key's.
+        PolicyError: nothing is said, or of known runs, and the backup knows of none; or it is another key's.
         StorageError: the archive was changed or cut short, the passphrase is wrong, something is there already, or the
             ledger does not say how long a run may go on.
     """
     require_free(directory)
     with opened_archive(file, "site") as archive:
-        if since is None and _remembers(archive):
+        if since is None:
             raise PolicyError(f"{file}: was made {archive.manifest.created}: {HOW_TO_SAY}")
         closed: list[str] = []
         archive.extract(directory, passphrase, finish=_settle(archive.manifest, since, closed))
@@ -74,11 +75,6 @@ def restore_site(file: Path, directory: Path, passphrase: Passphrase, since: Sin
             with Ledger(ledger, Identity.load(archive.manifest.name, directory / IDENTITY)) as opened:
                 entries = opened.verify().entries
         return RestoredSite(archive.manifest, entries, tuple(closed))
-
-
-def _remembers(archive: Archive) -> bool:
-    """Whether the site had been charged, or had sent anything."""
-    return any(each.path == EXPORTED_LEDGER or each.path.startswith("outbox/") for each in archive.files)
 
 
 def _settle(manifest: Manifest, since: Since | None, closed: list[str]) -> Callable[[Path], None]:
@@ -99,6 +95,11 @@ def _settle(manifest: Manifest, since: Since | None, closed: list[str]) -> Calla
                 runs |= {path.name.partition(".")[0] for path in (made / "outbox").iterdir()}
             with suppress(FileNotFoundError):
                 runs |= {path.name.partition(".")[0] for path in (made / "receipts").glob("*.jsonl")}
+            if not runs:
+                raise PolicyError(
+                    f"the backup of {manifest.created} knows of no run, so what the site took part in since is in none "
+                    "that it knows: say `nothing` if it has not run, else do not put it back"
+                )
             close_runs(made, sorted(runs))
             closed.extend(sorted(runs))
 

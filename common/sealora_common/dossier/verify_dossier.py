@@ -180,6 +180,8 @@ def _check_quorum(receipt: dict[str, Any], members: list[dict[str, str]], what: 
         senders.add(sender)
         bodies.add(framed[40:])
     _require(len(bodies) == 1 and len(senders) >= max(threshold, fewest), f"{what}: too few sites confirmed one thing")
+    named = [members[int.from_bytes(framed[at : at + 2], "big")]["name"] for at in range(74, len(framed), 2)]
+    _require(sorted(named) == receipt["survivors"], f"{what}: names other sites than those that its sites confirmed")
 
 
 def _check_site(where: Path, part: dict[str, str], server: dict[str, Any], rosters: dict[str, dict[str, Any]]) -> None:
@@ -188,8 +190,7 @@ def _check_site(where: Path, part: dict[str, str], server: dict[str, Any], roste
     manifest, _ = _check_part(where, "site")
     of_this = [manifest[name] for name in ("name", "run", "recipe_hash")]
     _require(of_this == [part["site"], server["run"], server["recipe_hash"]], f"{where} is of another site or run")
-    members = [member for roster in rosters.values() for member in roster["members"]]
-    keys = {member["public_key"] for member in members if member["name"] == part["site"]}
+    keys = {each["public_key"] for one in rosters.values() for each in one["members"] if each["name"] == part["site"]}
     _require(manifest["public_key"] in keys, f"{where} is signed by a key that the roster does not have for it")
     _say(f"{where}: signed by the site; {_check_figures(where, 'part.json', manifest)}")
 

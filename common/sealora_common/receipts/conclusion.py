@@ -7,6 +7,7 @@ compare what they were told see whether it was the same.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
@@ -16,6 +17,8 @@ from sealora_common.canonical import canonical_json
 from sealora_common.config import SMALL, from_json
 from sealora_common.errors import ReceiptError, UnreadableError
 from sealora_common.identity import SIGNATURE_BYTES, Identity, verify
+from sealora_common.privacy.heldout_noise import least_noise_of_mean
+from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.receipts.receipt import Hex32, Receipt
 from sealora_common.recipe import Recipe
 from sealora_common.roster import Roster
@@ -23,6 +26,9 @@ from sealora_common.round.order import Hex16
 
 _SIGNED_AS = b"sealora conclusion v1\n"
 _REFUSED = "the adapter was refused; tell the consortium's coordinator"
+
+_SAME = 1e-6
+"""Calibration, worked out on another machine, differs by less."""
 
 NoisyFigure = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -90,6 +96,14 @@ class Conclusion(BaseModel):
         return canonical_json(self.model_dump(mode="json", exclude={"signature"}))
 
 
+def least_heldout_noise(recipe: Recipe, survivors: int) -> float | None:
+    """Least standard deviation of the noise in a held-out figure of so many sites; None without privacy.
+
+    It is that of sites which each have `data.heldout_limit` records.
+    """
+    return least_noise_of_mean(recipe, survivors) if mechanism_of(recipe).protects else None
+
+
 def adapter_of_round(chain: Sequence[Receipt], trained: int) -> str:
     """Digest (hex) of the adapter that had been trained for so many rounds of a chain that begins with round 1."""
     return chain[trained - 1].adapter_digest if trained else chain[0].order.adapter_digest
@@ -130,5 +144,10 @@ def check_conclusion(
         )
     if conclusion.adapter_digest != adapter_of_round(chain, kept):
         raise ReceiptError(f"the adapter is not the one that the receipt of round {kept} names: {_REFUSED}")
+    # Else a server makes a site believe that a figure is as exact as it likes to say.
+    least = least_heldout_noise(recipe, len(last.survivors))
+    told = conclusion.heldout_noise
+    if (told is None) != (least is None) or not math.isclose(told or 0.0, least or 0.0, rel_tol=_SAME):
+        raise ReceiptError(f"the noise of its held-out figures is not the one that the recipe gives: {_REFUSED}")
     if conclusion.layout_digest != last.order.layout_digest:
         raise ReceiptError(f"the adapter's layout is not the one of the run's orders: {_REFUSED}")

@@ -13,7 +13,9 @@ from sealora_common.show.say import say
 
 
 def export(
-    run: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="A run's: of a simulation, or of a server.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="The run's directory: of a simulation, or a server's runs/NAME.")
+    ],
     out: Annotated[Path, typer.Option(help="The directory that is made.")],
     merged: Annotated[bool, typer.Option("--merged", help="A whole model, with the adapter merged into it.")] = False,
     base: Annotated[

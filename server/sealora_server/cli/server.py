@@ -52,7 +52,7 @@ def init(
     server, identity = initialise(directory, host, listen=listen, own=own)
     say(f"{server.config_file}: the server's configuration; start it with `sealora server run --config` this")
     if own is None:
-        say(f"{server.ca}: what sites pin; hand it to them")
+        say(f"{server.ca}: what sites pin; each invitation holds it")
         say(f"{server.path / AUTHORITY_KEY}: needed only to renew the certificate; better kept off this machine")
     say(f"{server.identity}: signs the orders and receipts of every run; keep a backup")
     say(f"{server.public_key}: its public half; the coordinator needs it for `sealora roster create --server`")
@@ -105,8 +105,8 @@ def submit(
         bool | None,
         typer.Option(
             "--wait/--no-wait",
-            help="Until the run has ended: exit status 0 if it is finished, 1 if not. Or not at all.",
-            show_default="until it is known which sites take part",
+            help="Wait until the run has ended: exit status 0 if it is finished, 1 if not. Or not at all.",
+            show_default="until it is in line, or it is known which sites take part",
         ),
     ] = None,
     config: ConfigFile = CONFIG,

@@ -17,12 +17,11 @@ from sealora_common.config import LARGE, LINE, SMALL, from_json, read_file
 from sealora_common.errors import ModelError, ReceiptError, StorageError, UnreadableError
 from sealora_common.export.peft_directory import read_tensors
 from sealora_common.privacy.mechanisms import mechanism_of
-from sealora_common.receipts.conclusion import Conclusion, adapter_of_round
+from sealora_common.receipts.conclusion import Conclusion, adapter_of_round, least_heldout_noise
 from sealora_common.records.names import LAYOUT
 from sealora_common.round.hello import parse_layout
 from sealora_common.round.order import vector_digest
 from sealora_common.storage.durable import write_atomically
-from sealora_server.run.heldout_noise import least_noise_of_mean
 from sealora_server.run.store import RunStore
 
 _LONGEST_CONCLUSION = SMALL.longest
@@ -121,7 +120,7 @@ class FinalAdapter:
         if result is None or not chain:
             raise StorageError(f"{store.directory}: its run has not come to its end: nothing can be delivered")
         kept = len(chain) if result.kept_round is None else result.kept_round
-        protects = mechanism_of(recipe).protects
+        mechanism = mechanism_of(recipe)
         return Conclusion(
             run=store.run_id,
             recipe_hash=recipe.hash,
@@ -131,7 +130,7 @@ class FinalAdapter:
             adapter_digest=adapter_of_round(chain, kept),
             layout_digest=chain[-1].order.layout_digest,
             # Without noise a mean of few sites would tell each of them of the others.
-            heldout_loss_before=result.heldout_loss_before if protects else None,
-            heldout_loss_after=result.heldout_loss_after if protects else None,
-            heldout_noise=least_noise_of_mean(recipe, len(chain[-1].survivors)) if protects else None,
+            heldout_loss_before=result.heldout_loss_before if mechanism.protects else None,
+            heldout_loss_after=result.heldout_loss_after if mechanism.protects else None,
+            heldout_noise=least_heldout_noise(recipe, len(chain[-1].survivors)),
         ).signed_by(store.server_identity())

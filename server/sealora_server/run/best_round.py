@@ -11,9 +11,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sealora_common.privacy.heldout_noise import least_noise
 from sealora_common.recipe import Recipe
 from sealora_common.records.heldout_figure import HeldoutFigure
-from sealora_server.run.heldout_noise import least_noise
 
 _DEVIATIONS = 2.0
 

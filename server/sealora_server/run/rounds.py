@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sealora_common.adapter import AdapterLayout, adapter_kind
 from sealora_common.canonical import canonical_json
 from sealora_common.entropy import insecure_seed_in_use
+from sealora_common.privacy.heldout_noise import least_noise, noise_of_sum
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.receipts.receipt import Receipt
 from sealora_common.records.event_log import read_events
@@ -28,7 +29,6 @@ from sealora_common.round.order import vector_digest
 from sealora_common.storage.durable import write_atomically
 from sealora_server.run.attempts import Attempts, RoundRequest
 from sealora_server.run.best_round import ToldFigure, best_figure, stops
-from sealora_server.run.heldout_noise import least_noise, noise_of_sum
 from sealora_server.run.sealed_round import SealedSum
 from sealora_server.run.server_optimizer import ServerOptimizer
 from sealora_server.run.store import RunStore

@@ -30,7 +30,7 @@ _DISPENSABLE = ("adapter", "optimizer.safetensors")
 
 
 class AdapterRetention(BaseModel):
-    """Section `adapters` of server.yaml: which rounds' adapters are kept beside the final one."""
+    """Which rounds' adapters are kept beside the final one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 

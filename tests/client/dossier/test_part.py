@@ -154,8 +154,26 @@ def test_what_other_runs_spent_on_the_same_records_is_composed(site, run_id, tmp
         in part.clearance.open_points
     )
     data_section = next(section for section in part.sections if section.identifier == "data")
-    assert any("holds several runs" in sentence for sentence in data_section.text), "its lines do not say of which run"
-    assert "held-out loss, last evaluation" not in found
+    assert not any("holds several runs" in sentence for sentence in data_section.text)
+    measured = "held-out loss, last evaluation"
+    assert found[measured] == alone[measured]
+
+
+@pytest.mark.parametrize("named", ["f" * 32, None], ids=["another run's", "an older version's"])
+def test_of_several_runs_only_lines_that_name_the_run_are_told(site, run_id, tmp_path, named):
+    measured = "held-out loss, last evaluation"
+    alone = values(part_of(site, run_id, tmp_path / "before"))[measured]
+    (site / "receipts" / f"{'f' * 32}.jsonl").write_bytes(b"")
+    lines = [json.loads(line) for line in (site / "history.jsonl").read_text().splitlines()]
+    others = [{**line, "run": named, "heldout_loss": 99.0} for line in lines]
+    (site / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [*lines, *others]))
+    part = part_of(site, run_id, tmp_path / "part")
+    assert values(part)[measured] == alone
+    assert "99.0" not in (tmp_path / "part" / "evidence" / "history.jsonl").read_text()
+    (site / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in others))
+    part = part_of(site, run_id, tmp_path / "none")
+    assert any("no line that names" in sentence for section in part.sections for sentence in section.text)
+    assert measured not in values(part)
 
 
 def test_a_charge_beyond_what_the_recipe_promises_speaks_against_the_model(site, run_id, tmp_path):
@@ -226,6 +244,8 @@ def test_a_recipe_that_is_not_the_run_s_is_a_sentence(site, run_id, tmp_path):
     other["rounds"] = 3
     (site / "recipe.yaml").rename(tmp_path / "recipe.yaml")
     (site / "recipe.yaml").write_text(yaml.safe_dump(other))
+    part_of(site, run_id, tmp_path / "by-the-kept-one")
+    (site / "runs" / run_id / "recipe.yaml").unlink()
     with pytest.raises(PolicyError, match="give the run's with --recipe"):
         part_of(site, run_id, tmp_path / "part")
     part_of(site, run_id, tmp_path / "part", recipe=tmp_path / "recipe.yaml")

@@ -16,6 +16,7 @@ import yaml
 from flwr.app import ConfigRecord, RecordDict
 
 from sealora_client.budget.admission import admission
+from sealora_client.delivery.kept_run import KeptRun, kept_runs
 from sealora_client.ledger import Ledger, export, journal, recovery
 from sealora_client.round import participation
 from sealora_client.site.directory import open_site
@@ -49,7 +50,7 @@ def bench_of(tiny_base: Callable[..., Path], tmp_path: Path) -> Callable[..., Be
 def receipts_prove_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The servers here have all sites' keys and invent receipts. That a site finds its own vector in them of which its
     ledger does not know (`round.paid_receipts`) would end each attack sooner than the rules that are tried here."""
-    monkeypatch.setattr(participation, "require_paid", lambda site, run, receipts: None)
+    monkeypatch.setattr(participation, "require_paid", lambda site, run, receipts, recipe: None)
 
 
 @pytest.fixture
@@ -109,6 +110,20 @@ def charges(bench: Bench, part: str = "train") -> list[Any]:
     data = bench.site.data
     with Ledger(bench.directory(VICTIM) / "ledger.sqlite") as ledger:
         return ledger.charges(data.train_set if part == "train" else data.heldout_set)
+
+
+# 0: what the site keeps of a run for the day on which its adapter comes.
+
+
+def test_of_invented_runs_nothing_is_kept_and_of_one_that_a_vector_left_for_its_recipe_is(bench_of):
+    bench = bench_of("local")
+    for number in range(3):
+        begin_invented(bench, number, 1)
+    assert not (bench.directory(VICTIM) / "runs").exists()
+    order = bench.order()
+    assert Watch(bench).play(order)
+    assert kept_runs(bench.directory(VICTIM)) == [KeptRun(bench.directory(VICTIM), order.run)]
+    assert KeptRun(bench.directory(VICTIM), order.run).recipe == bench.recipe
 
 
 # 1 and 2: the outbox forgets what eight invented runs push out.

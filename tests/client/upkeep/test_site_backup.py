@@ -63,11 +63,12 @@ def types(*words):
     return result.output
 
 
-def test_a_site_that_has_sent_nothing_comes_back_without_a_word_on_what_it_spent(site, tmp_path):
+def test_a_site_that_had_sent_nothing_comes_back_by_the_word_that_it_has_not_run_since(site, tmp_path):
     (tmp_path / "word").write_bytes(WORD)
     said = types("backup", tmp_path / "a.tar", "--directory", site, "--passphrase-file", tmp_path / "word")
     assert "0 entries of the ledger, locked" in said
-    types("restore", tmp_path / "a.tar", tmp_path / "back", "--passphrase-file", tmp_path / "word")
+    restore = ("restore", tmp_path / "a.tar", tmp_path / "back", "--passphrase-file", tmp_path / "word")
+    types(*restore, "--spent-since", "nothing")
     for name in ("site.yaml", "policy.yaml", "recipe.yaml", "identity.pem", "roster.json"):
         assert (tmp_path / "back" / name).read_bytes() == (site / name).read_bytes()
     assert not (tmp_path / "back" / "data.jsonl").exists()
@@ -84,6 +85,21 @@ def test_what_a_site_keeps_of_a_run_that_is_over_comes_back_without_what_is_half
     assert {path.relative_to(back).as_posix() for path in back.rglob("*") if path.is_file()} == {
         "adapter/adapter_model.safetensors", "conclusion.json", "recipe.yaml",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("since", "said"),
+    [
+        (None, r"was made 20.*: say what this site has done since, with --spent-since"),
+        ("known-runs", r"knows of no run, so what the site took part in since is in none that it knows"),
+    ],
+)
+def test_a_backup_from_before_the_first_charge_does_not_forget_what_was_spent_since(site, tmp_path, since, said):
+    back_up_site(site, tmp_path / "a.tar", WORD)
+    charge(site, 1)
+    with pytest.raises(PolicyError, match=said):
+        restore_site(tmp_path / "a.tar", tmp_path / "back", lambda: WORD, since)
+    assert not (tmp_path / "back").exists()
 
 
 def test_the_ledger_says_for_good_what_a_person_said_of_the_time_since(site, tmp_path):
@@ -115,6 +131,36 @@ def test_all_that_a_known_run_could_yet_take_is_spent_at_once_and_nothing_leaves
                 ledger.mark_released(row.id, "cd" * 32)
         # Of what another run is judged beside, nothing counts twice.
         assert list(_reserved(rows, datetime.now(UTC))) == []
+
+
+def test_a_run_that_was_taken_back_by_then_may_have_begun_anew_since(site, tmp_path):
+    """Two runs for which there was not room together: nothing of the older had left, all of it may have since."""
+    charge(site, 1, released=False)
+    with Ledger(site / "ledger.sqlite", SITE) as ledger:
+        limit = epsilon_pld([ROUND], DELTA) * 1.01
+        made = ledger.charge(
+            dataset=training_set(site), run="cd" * 16, round_number=1, event=ROUND, delta=DELTA, epsilon_limit=limit,
+            planned=1,
+        )  # fmt: skip
+        ledger.mark_released(made.id)
+        assert ledger.charges()[0].voided is not None
+    back_up_site(site, tmp_path / "a.tar", WORD)
+    restore_site(tmp_path / "a.tar", tmp_path / "back", lambda: WORD, "known-runs")
+    (site / "data.jsonl").rename(tmp_path / "back" / "data.jsonl")
+    assert spent(tmp_path / "back") == pytest.approx(epsilon_pld([ROUND.repeated(PLANNED + 1)], DELTA))
+
+
+def test_a_backup_from_the_first_evaluation_does_not_know_what_the_run_s_training_has_spent_since(site, tmp_path):
+    """The evaluation is charged first, and takes a while: what the training is planned to take is not there yet."""
+    with Ledger(site / "ledger.sqlite", SITE) as ledger:
+        ledger.charge(
+            dataset=training_set(site), run=RUN, round_number=1, event=replace(ROUND, sample_rate=1.0, steps=1),
+            delta=DELTA, epsilon_limit=1000.0, planned=5,
+        )  # fmt: skip
+    back_up_site(site, tmp_path / "a.tar", WORD)
+    with pytest.raises(StorageError, match=r"run abababababab had been charged for an evaluation alone, so nothing"):
+        restore_site(tmp_path / "a.tar", tmp_path / "back", lambda: WORD, "known-runs")
+    restore_site(tmp_path / "a.tar", tmp_path / "back", lambda: WORD, "nothing")
 
 
 def test_what_a_run_of_an_earlier_version_may_take_is_not_known_so_it_is_not_put_back(site, tmp_path):

@@ -278,6 +278,22 @@ def test_too_few_confirmations_are_found(dossier, key, server):
     assert "too few sites confirmed" in wrong(dossier, key)
 
 
+def test_a_site_that_the_server_leaves_out_of_a_receipt_is_found_by_what_the_sites_confirmed(dossier, key, server):
+    """The figures that name who took part are edited with the receipt."""
+    chain, told = dossier / "evidence" / "receipts.jsonl", dossier / "dossier.json"
+    last_receipt_changed(
+        dossier, server, lambda first, last: last.model_copy(update={"survivors": last.survivors[1:]}).signed_by(server)
+    )
+    shown = json.loads(told.read_text())
+    for section in shown["sections"]:
+        for figure in section["figures"]:
+            if figure["source"]["field"] == "2:/survivors":
+                figure["value"] = json.loads(chain.read_bytes().splitlines()[1])["survivors"]
+    told.write_text(json.dumps(shown))
+    signed_again(dossier, server)
+    assert "line 2: names other sites than those that its sites confirmed" in wrong(dossier, key)
+
+
 def test_confirmations_of_another_round_are_found(dossier, key, server):
     last_receipt_changed(
         dossier, server, lambda first, last: last.model_copy(update={"openings": first.openings}).signed_by(server)

@@ -32,5 +32,7 @@ def init(
         shown = short_form(bytes.fromhex(coordinator))
         say(f"{begun.site_file}: the coordinator's key is {shown}; have the coordinator read it out")
     say(f"{begun.policy_file}: what no server can override; read it and decide")
-    say(f"{begun.site_file}: complete it once the coordinator and the server's operator have sent their parts:")
+    if server is None or coordinator is None:
+        say(f"{begun.site_file}: complete it with the server's address and the pin of the coordinator's key")
+    say("Then: `sealora-site join` with the invitation that has the signed roster; or, by hand:")
     say(f"  roster.json, recipe.yaml and ca.pem go to {directory}; then `sealora-site check`, `sealora-site run`")

@@ -116,11 +116,14 @@ class Operations:
         self.begin_those_whose_turn_it_is()
 
     def offer_adapters(self, nodes: Iterable[Node]) -> None:
-        """Offers the adapters of finished runs to connected sites that lack them, of one run at a time."""
+        """Offers the adapters of finished runs to connected sites that lack them, of one run at a time.
+
+        The one that has waited longest comes first, so that no run's sites keep the others waiting.
+        """
         if any(run.condition == "finished" and run.is_at_work for run in self.runs.values()):
             return
         online = {node.name: node.since for node in nodes if node.registered and node.online}
-        for run in self.runs.values():
+        for run in sorted(self.runs.values(), key=lambda run: run.offered_at):
             if run.offer(online):
                 return
 

@@ -141,6 +141,11 @@ class ManagedRun:
         self._task.add_done_callback(self._offered)
         return True
 
+    @property
+    def offered_at(self) -> float:
+        """When its adapter was last offered, on a clock that only goes forward; minus infinity if it never was."""
+        return self._offers.made_at
+
     async def pause(self) -> None:
         """Ends the run's process; what is wanted of the run stays as it is."""
         task, self._task = self._task, None

@@ -16,9 +16,13 @@ from pure_sites import LAYOUT
 ONLINE = {"site-0": "monday", "stranger": "monday"}
 
 
-def finish(bench) -> RunStore:
+def at_work(operations) -> bool:
+    return any(run.is_at_work for run in operations.runs.values())
+
+
+def finish(bench, name: str = "r1") -> RunStore:
     """The run has ended; whatever else a delivery needs is not looked at here."""
-    store = RunStore.open(bench.server.runs / "r1")
+    store = RunStore.open(bench.server.runs / name)
     (store.directory / "layout.json").write_bytes(canonical_json(LAYOUT.to_json()))
     store.finish(RunResult(adapter_sha256="0" * 64, heldout_loss_before=None, heldout_loss_after=1.0, kept_round=1))
     return store
@@ -45,7 +49,6 @@ def test_it_is_offered_again_when_a_site_comes_and_ever_less_often_to_one_that_s
         assert offers.is_due(ONLINE)
         offers.made(ONLINE)
         assert not offers.is_due(ONLINE)
-        assert offers.is_due({**ONLINE, "site-0": "tuesday"})  # it has come again
         assert offers.is_due({**ONLINE, "site-1": "monday"})
         now = 61.0
         assert offers.is_due(ONLINE)
@@ -58,6 +61,48 @@ def test_it_is_offered_again_when_a_site_comes_and_ever_less_often_to_one_that_s
         offers.made(ONLINE)
         now += 1e6
         assert not offers.is_due(ONLINE)
+
+    asyncio.run(run())
+
+
+def test_a_site_that_comes_again_and_again_has_it_offered_no_more_than_once_a_minute(bench):
+    now = 0.0
+
+    async def run() -> None:
+        nonlocal now
+        _, store = await finished(bench)
+        offers = Offers(store.directory, lambda: now)
+        offers.made(ONLINE)
+        offered = 0
+        for second in range(1, 601):
+            now = float(second)
+            online = {"site-0": f"second {second}"}
+            if offers.is_due(online):
+                offers.made(online)
+                offered += 1
+        assert offered == 10
+
+    asyncio.run(run())
+
+
+def test_of_runs_that_are_due_again_and_again_none_keeps_another_waiting(bench, monkeypatch):
+    monkeypatch.setattr(Offers, "is_due", lambda offers, online: True)
+
+    async def run() -> None:
+        operations, _ = await finished(bench)
+        await operations.handle(bench.submission(name="r2", roster=bench.elsewhere()), "ada")
+        process = await bench.process(2)
+        finish(bench, "r2")
+        process.end(Outcome.FINISHED)
+        await bench.until(lambda: operations.runs["r2"].condition == "finished" and not at_work(operations))
+        offered = []
+        for number in (3, 4, 5):
+            operations.offer_adapters([])
+            process = await bench.process(number)
+            offered.append(process.settings.run_directory.name)
+            process.end(Outcome.CRASHED)
+            await bench.until(lambda: not at_work(operations))
+        assert offered == ["r1", "r2", "r1"]
 
     asyncio.run(run())
 
