@@ -80,7 +80,7 @@ def test_what_a_site_keeps_of_a_run_that_is_over_comes_back_without_what_is_half
         (kept / name).parent.mkdir(parents=True, exist_ok=True)
         (kept / name).write_text(name)
     back_up_site(site, tmp_path / "a.tar", WORD)
-    restore_site(tmp_path / "a.tar", tmp_path / "back", lambda: WORD, None)
+    restore_site(tmp_path / "a.tar", tmp_path / "back", lambda: WORD, "nothing")
     back = tmp_path / "back" / "runs" / RUN
     assert {path.relative_to(back).as_posix() for path in back.rglob("*") if path.is_file()} == {
         "adapter/adapter_model.safetensors", "conclusion.json", "recipe.yaml",
