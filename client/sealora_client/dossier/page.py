@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from sealora_common.dossier.site_part import SitePart
 from sealora_common.dossier.writing import figure_text
+from sealora_common.show.pages import page_templates
 
 
 def part_page(part: SitePart, statement: str, fingerprint: str) -> str:
@@ -16,12 +15,6 @@ def part_page(part: SitePart, statement: str, fingerprint: str) -> str:
         statement: the site's description of its data; empty if there is none.
         fingerprint: of the site's key.
     """
-    pages = Environment(
-        loader=PackageLoader("sealora_client.dossier", "templates"),
-        autoescape=True,  # statements, audits and names are text that others wrote
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    pages = page_templates("sealora_client.dossier")
     pages.globals["figure_text"] = figure_text
     return pages.get_template("part.html.j2").render(part=part, statement=statement, fingerprint=fingerprint)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft import PeftModel
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from sealora_common.errors import ModelError
@@ -63,6 +64,16 @@ def load_tokenizer(directory: Path, **options: Any) -> PreTrainedTokenizerBase:
     """The tokenizer in `directory`; arguments and errors as for `load_model`."""
     tokenizer: PreTrainedTokenizerBase = _without_code(AutoTokenizer, directory, options)
     return tokenizer
+
+
+def with_adapter(model: PreTrainedModel, directory: Path) -> PeftModel:
+    """`model` with the adapter in `directory`, which this process wrote there itself, as PEFT reads it.
+
+    Raises:
+        Exception: whatever damaged files make the library raise.
+    """
+    adapted: PeftModel = PeftModel.from_pretrained(model, str(directory), local_files_only=True)
+    return adapted
 
 
 def _without_code(loader: Any, directory: Path, options: dict[str, Any]) -> Any:

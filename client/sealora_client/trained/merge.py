@@ -5,9 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from peft import PeftModel
-
 from sealora_client.model.base import load_base
+from sealora_client.model.pretrained import with_adapter
 from sealora_client.trained.trained_adapter import TrainedAdapter
 from sealora_common.errors import ModelError
 from sealora_common.export.choice import exporter_of
@@ -32,7 +31,7 @@ def write_merged(trained: TrainedAdapter, base: Path, out: Path) -> None:
     # PEFT reads it from files, and these are what others are given: what is merged is what would be exported.
     aside = out / "adapter"
     exporter_of(recipe).export(aside, trained.tensors, recipe)
-    adapted = PeftModel.from_pretrained(model, str(aside))
+    adapted = with_adapter(model, aside)
     shutil.rmtree(aside)
     merged = adapted.merge_and_unload(safe_merge=True)
     merged.save_pretrained(out)

@@ -8,7 +8,7 @@ import pytest
 
 from joining_bench import Joining
 from sealora_client.check import preflight
-from sealora_client.check.finding import passed
+from sealora_common.health.finding import passed
 
 
 @pytest.fixture
