@@ -43,7 +43,7 @@ def _require(holds: object, sentence: str) -> None:
 
 
 def _say(text: str) -> None:
-    print("".join(mark if mark.isprintable() else "?" for mark in text))  # noqa: T201: nothing of Sealora is here
+    print("".join(mark if mark.isprintable() else "?" for mark in text))  # noqa: T201
 
 
 def _content(path: Path) -> bytes:
