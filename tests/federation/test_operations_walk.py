@@ -145,7 +145,7 @@ def test_the_server_s_log_tells_the_run_s_story_and_who_did_what(walked):
         r"run first: taking part \(3 sites, 3 needed\): cancer-centre, heart-hospital, maternity-clinic",
         r"run first: round 2/3: training at 3 sites \.\.\.",
         r"run first: round 2/3: trained: (\S+ in [^,]+ s(, )?){{3}}",
-        r"run first: round 3/3: sealed sum of 3 sites opened, noisy held-out loss, clipped to 8, at its .* \(noise .* in it: cancer-c",
+        r"run first: round 3/3: sealed sum of 3 sites opened, noisy held-out loss, .* 8, .*noise.* in it: can",
         r"run first: finished in ",
     ):
         stamp = r"^\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d INFO    "
