@@ -239,7 +239,6 @@ def test_the_recipe_that_the_site_keeps_of_the_run_is_the_one_that_is_read(site,
 
 
 def test_a_recipe_that_is_not_the_run_s_is_a_sentence(site, run_id, tmp_path):
-    shutil.rmtree(site / "runs", ignore_errors=True)
     other = yaml.safe_load((site / "recipe.yaml").read_text())
     other["rounds"] = 3
     (site / "recipe.yaml").rename(tmp_path / "recipe.yaml")
