@@ -134,10 +134,10 @@ def test_there_is_a_report_that_needs_nothing_from_elsewhere(finished):
     assert not re.search(r"""(?:src|href)=["']?(?:https?:)?//""", report)
 
 
-def test_three_examples_before_and_after_are_kept(finished):
+def test_six_examples_before_and_after_are_kept(finished):
     run, _ = finished
     completions = json.loads((run / "completions.json").read_text())
-    assert [sorted(entry) for entry in completions] == [["after", "before", "prompt", "reference", "site"]] * 3
+    assert [sorted(entry) for entry in completions] == [["after", "before", "prompt", "reference", "site"]] * 6
     assert {entry["site"] for entry in completions} == {"site-0", "site-1", "site-2"}
 
 
