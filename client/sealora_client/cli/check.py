@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import warnings
 from collections.abc import Iterator
@@ -11,13 +10,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
-from sealora_common.health.finding import Finding
-from sealora_common.show.console import SafeConsole
-from sealora_common.show.say import say_json
-
-_STYLE = {"pass": "green", "warn": "yellow", "fail": "bold red"}
+from sealora_common.show.findings import show_findings
 
 
 def check(
@@ -33,23 +27,9 @@ def check(
     """
     from sealora_client.check.preflight import preflight
 
-    found: list[Finding] = []
-    console = SafeConsole(highlight=False, soft_wrap=True)
     with quiet_libraries():
-        for finding in preflight(config, trial=not quick):
-            found.append(finding)
-            if not as_json:
-                console.print(
-                    Text(finding.status, style=_STYLE[finding.status]), Text(f" {finding.check:<12} {finding.said}")
-                )
-    failures = sum(finding.status == "fail" for finding in found)
-    if as_json:
-        say_json(json.dumps({"ok": failures == 0, "checks": [finding.model_dump() for finding in found]}, indent=2))
-    elif failures:
-        console.print(f"{failures} of {len(found)} checks failed.")
-    else:
-        console.print("This site can take part.")
-    if failures:
+        ready = show_findings(preflight(config, trial=not quick), as_json=as_json, ready="This site can take part.")
+    if not ready:
         raise typer.Exit(1)
 
 

@@ -70,9 +70,6 @@ def verify_archive(
     say(f"signed by the key {manifest.fingerprint}: compare it")
 
 
-_STYLE = {"pass": "green", "warn": "yellow", "fail": "bold red"}
-
-
 def check(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
     config: ConfigFile = CONFIG,
@@ -81,28 +78,8 @@ def check(
 
     Exit status 1 if anything fails. Nothing is changed, and a server that is at work is not disturbed.
     """
-    import json
-
-    from rich.text import Text
-
-    from sealora_common.show.console import SafeConsole
-    from sealora_common.show.say import say_json
+    from sealora_common.show.findings import show_findings
     from sealora_server.check.preflight import server_preflight
 
-    found = []
-    console = SafeConsole(highlight=False, soft_wrap=True)
-    for finding in server_preflight(ServerDirectory(config)):
-        found.append(finding)
-        if not as_json:
-            console.print(
-                Text(finding.status, style=_STYLE[finding.status]), Text(f" {finding.check:<12} {finding.said}")
-            )
-    failures = sum(finding.status == "fail" for finding in found)
-    if as_json:
-        say_json(json.dumps({"ok": failures == 0, "checks": [finding.model_dump() for finding in found]}, indent=2))
-    elif failures:
-        console.print(f"{failures} of {len(found)} checks failed.")
-    else:
-        console.print("This server is ready.")
-    if failures:
+    if not show_findings(server_preflight(ServerDirectory(config)), as_json=as_json, ready="This server is ready."):
         raise typer.Exit(1)
