@@ -194,8 +194,7 @@ def _say(found: Verified) -> None:
     say(f"signed by   {found.signed_by}")
     say(f"last entry  {found.hash}")
     for mark in found.marks:
-        done = mark.kind.removesuffix("e") + "ed"
-        say(f"entry {mark.number}, {mark.created}: a person had the ledger {done}")
+        say(f"entry {mark.number}, {mark.created}: a person had the ledger {mark.deed}")
 
 
 def _show(report: BudgetReport, every: bool) -> None:

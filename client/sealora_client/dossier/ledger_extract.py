@@ -102,7 +102,7 @@ class LedgerExtract(DossierModel):
             entries=found.entries,
             last_hash=found.hash,
             signed_by=found.signed_by,
-            marks=tuple(f"entry {mark.number}, {mark.created}: {mark.kind}ed by a person" for mark in found.marks),
+            marks=tuple(f"entry {mark.number}, {mark.created}: {mark.deed} by a person" for mark in found.marks),
             datasets=tuple(datasets),
             charges=charges,
             insecure=any(charge.insecure for charge in charges),

@@ -144,6 +144,11 @@ class Accepted(_Fields):
     """Signs from this entry on."""
     reason: Literal["key replaced", "head lost", "key replaced, head lost"]
 
+    @property
+    def deed(self) -> str:
+        """What a person had done to the ledger, in a word."""
+        return "accepted"
+
 
 Since = Literal["nothing", "known-runs"]
 """What a person says of the time since a copy of the ledger was made: the site took part in nothing; or in runs that
@@ -159,6 +164,11 @@ class Restored(_Fields):
     since: Since | Literal[""] = ""
     """What that person said of the time since; empty: nothing, and the head beside the ledger told that none is
     missing, or an earlier version did not ask."""
+
+    @property
+    def deed(self) -> str:
+        """As for `Accepted`."""
+        return "restored"
 
 
 Entry = Annotated[

@@ -16,6 +16,8 @@ from sealora_client.ledger.entries import Charged, Settled
 from sealora_client.ledger.state import REST_OF_RUN, ChargeRow, LedgerState
 from sealora_common.errors import StorageError
 
+_KINDS = 2
+
 Append = Callable[..., int]
 """Adds an entry of a kind with these fields, and returns its number (`Journal.append`)."""
 
@@ -25,7 +27,7 @@ def write_off(state: LedgerState, append: Append) -> list[str]:
 
     Raises:
         StorageError: the ledger does not know all that a run planned: an earlier version made its charges, or the copy
-            is from before its first training.
+            is from before its first training or its first evaluation.
     """
     written = []
     for run, rows in _runs(state).items():
@@ -45,13 +47,16 @@ def _runs(state: LedgerState) -> dict[str, list[ChargeRow]]:
 
 def _left(rows: list[ChargeRow]) -> Iterator[tuple[ChargeRow, int]]:
     """For each kind of charge its last one, and how many of it the run may yet take."""
-    # The first evaluation is charged, and done, before the first training is.
-    if all((row.event.sample_rate, row.event.steps) == (1, 1) for row in rows) and _are_of_one_kind(rows):
+    kinds = list(dict.fromkeys(row.event for row in rows))
+    # A run takes two: evaluations, the first of which is done before the first training is charged, and trainings, the
+    # first of which may come before any evaluation at a site that joined late.
+    if len(kinds) < _KINDS:
         raise StorageError(
-            f"run {rows[0].run[:12]} had been charged for an evaluation alone, so nothing tells what its training has "
-            "spent since: take a newer copy, or these records must not be used for private training again"
+            f"run {rows[0].run[:12]} had been charged for training alone or for evaluation alone, so nothing tells "
+            "what the other has spent since: take a newer copy, or these records must not be used for private training "
+            "again"
         )
-    for event in dict.fromkeys(row.event for row in rows):
+    for event in kinds:
         of_kind = [row for row in rows if row.event == event]
         planned = max(row.planned for row in of_kind)
         if not planned:
@@ -62,10 +67,6 @@ def _left(rows: list[ChargeRow]) -> Iterator[tuple[ChargeRow, int]]:
         taken = sum(row.voided is None for row in of_kind)
         if planned > taken:
             yield of_kind[-1], planned - taken
-
-
-def _are_of_one_kind(rows: list[ChargeRow]) -> bool:
-    return len({row.event for row in rows}) == 1
 
 
 def _append(state: LedgerState, append: Append, row: ChargeRow, left: int) -> None:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from sealora_client.budget.admission import _reserved
 from sealora_client.cli import cli
+from sealora_client.data.fingerprint import DataSet
 from sealora_client.ledger import Ledger
 from sealora_client.ledger.recovery import restore_ledger
 from sealora_client.upkeep.backup import EXPORTED_LEDGER, back_up_site
@@ -28,6 +29,7 @@ from ledger_runs import DELTA, FORGER, SITE
 WORD = b"correct horse"
 RUN = "ab" * 16
 PLANNED = 4
+EVALUATION = replace(ROUND, sample_rate=1.0, steps=1)
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +43,19 @@ def site(tmp_path):
     return write_site(tmp_path / "site")
 
 
+def evaluate(site, run=RUN, planned=3):
+    """What the run is charged for first: an evaluation, of other records than those it trains on."""
+    with Ledger(site / "ledger.sqlite", SITE) as ledger:
+        made = ledger.charge(
+            dataset=DataSet.of_records([("held", "out")]), run=run, round_number=1, event=EVALUATION, delta=DELTA,
+            epsilon_limit=1000.0, planned=planned,
+        )  # fmt: skip
+        ledger.mark_released(made.id)
+
+
 def charge(site, round_number, *, planned=PLANNED, released=True, run=RUN):
+    if round_number == 1:
+        evaluate(site, run)
     with Ledger(site / "ledger.sqlite", SITE) as ledger:
         made = ledger.charge(
             dataset=training_set(site), run=run, round_number=round_number, event=ROUND, delta=DELTA,
@@ -136,6 +150,7 @@ def test_all_that_a_known_run_could_yet_take_is_spent_at_once_and_nothing_leaves
 def test_a_run_that_was_taken_back_by_then_may_have_begun_anew_since(site, tmp_path):
     """Two runs for which there was not room together: nothing of the older had left, all of it may have since."""
     charge(site, 1, released=False)
+    evaluate(site, "cd" * 16)
     with Ledger(site / "ledger.sqlite", SITE) as ledger:
         limit = epsilon_pld([ROUND], DELTA) * 1.01
         made = ledger.charge(
@@ -143,22 +158,22 @@ def test_a_run_that_was_taken_back_by_then_may_have_begun_anew_since(site, tmp_p
             planned=1,
         )  # fmt: skip
         ledger.mark_released(made.id)
-        assert ledger.charges()[0].voided is not None
+        assert [row.run for row in ledger.charges() if row.voided] == [RUN]
     back_up_site(site, tmp_path / "a.tar", WORD)
     restore_site(tmp_path / "a.tar", tmp_path / "back", lambda: WORD, "known-runs")
     (site / "data.jsonl").rename(tmp_path / "back" / "data.jsonl")
     assert spent(tmp_path / "back") == pytest.approx(epsilon_pld([ROUND.repeated(PLANNED + 1)], DELTA))
 
 
-def test_a_backup_from_the_first_evaluation_does_not_know_what_the_run_s_training_has_spent_since(site, tmp_path):
-    """The evaluation is charged first, and takes a while: what the training is planned to take is not there yet."""
-    with Ledger(site / "ledger.sqlite", SITE) as ledger:
-        ledger.charge(
-            dataset=training_set(site), run=RUN, round_number=1, event=replace(ROUND, sample_rate=1.0, steps=1),
-            delta=DELTA, epsilon_limit=1000.0, planned=5,
-        )  # fmt: skip
+@pytest.mark.parametrize("known", ["evaluation", "training"])
+def test_a_backup_that_knows_one_kind_of_charge_does_not_know_what_the_other_has_spent_since(site, tmp_path, known):
+    """The evaluation is charged first, and takes a while; a site that joined late may train before it evaluates."""
+    if known == "evaluation":
+        evaluate(site)
+    else:
+        charge(site, 2)
     back_up_site(site, tmp_path / "a.tar", WORD)
-    with pytest.raises(StorageError, match=r"run abababababab had been charged for an evaluation alone, so nothing"):
+    with pytest.raises(StorageError, match=r"run abababababab had been charged for training alone or for evaluation"):
         restore_site(tmp_path / "a.tar", tmp_path / "back", lambda: WORD, "known-runs")
     restore_site(tmp_path / "a.tar", tmp_path / "back", lambda: WORD, "nothing")
 
@@ -180,20 +195,23 @@ def test_an_open_charge_may_be_taken_up_again_only_if_nothing_left_since(site, t
         path = tmp_path / f"{since}.sqlite"
         restore_ledger(export, path, SITE, since=since)
         with Ledger(path, SITE) as ledger:
-            assert ledger.charges()[0].is_unused == unused
+            (row,) = [row for row in ledger.charges() if row.event == ROUND and row.round_number == 1]
+            assert row.is_unused == unused
 
 
 def test_of_two_kinds_of_charge_and_two_runs_each_is_written_off_for_itself(site, tmp_path):
-    other = replace(ROUND, sample_rate=1.0, steps=1)
+    first, second = RUN, "cd" * 16
     with Ledger(site / "ledger.sqlite", SITE) as ledger:
-        for run, event, planned in ((RUN, ROUND, 4), (RUN, other, 5), ("cd" * 16, ROUND, 2)):
+        for run, event, planned in (
+            (first, ROUND, 4), (first, EVALUATION, 5), (second, ROUND, 2), (second, EVALUATION, 1),
+        ):  # fmt: skip
             made = ledger.charge(
                 dataset=training_set(site), run=run, round_number=1, event=event, delta=DELTA, epsilon_limit=1000.0,
                 planned=planned,
             )  # fmt: skip
             ledger.mark_released(made.id)
     assert types("budget", "--directory", site, "write-off").count("all that it could yet take is spent") == 2
-    whole = [ROUND.repeated(4), other.repeated(5), ROUND.repeated(2)]
+    whole = [ROUND.repeated(4), EVALUATION.repeated(5), ROUND.repeated(2), EVALUATION]
     assert spent(site) == pytest.approx(epsilon_pld(whole, DELTA))
 
 
