@@ -40,6 +40,13 @@ def test_where_sites_tell_their_units_the_noise_is_exact() -> None:
     assert told_text(0.712, noise, state) == "71.2 % (noise +-3.1 %)"
 
 
+def test_of_some_sites_alone_the_noise_of_all_is_not_exact() -> None:
+    state = state_of(heldout_noise=3.0, heldout_noise_least=3 / 80)
+    for histories in ({"a": history(60)}, {"a": history(60), "b": SiteHistory("b", ())}):
+        noise = noise_of_mean(state, histories, 2)
+        assert noise == FigureNoise(pytest.approx(3 / 80 / math.sqrt(2)), is_least=True)
+
+
 def test_persons_count_where_there_are_any() -> None:
     noise = noise_of_mean(state_of(heldout_noise=3.0), {"a": history(60, persons=20)}, 1)
     assert noise == FigureNoise(pytest.approx(3 / 20), is_least=False)

@@ -30,8 +30,8 @@ from sealora_common.identity import Identity
 HOW_TO_SAY = (
     "say what this site has done since, with --spent-since: `nothing` if it has not run; `known-runs` if it took part "
     "in runs that it had been charged for or had sent something in by then, with the records that it had then, and in "
-    "no other, so that all these could yet take counts as spent; if it may have taken part in others, nothing tells what its records have spent: do not "
-    "put it back, they must not be used again"
+    "no other, so that all these could yet take counts as spent; if it may have taken part in others, nothing tells "
+    "what its records have spent: do not put it back, they must not be used again"
 )
 
 

@@ -270,25 +270,29 @@ def _site_summary(name: str, history: SiteHistory | None, state: RunState) -> Si
 def _heldout_losses(
     sites: Sequence[SiteSummary], state: RunState, histories: Mapping[str, SiteHistory]
 ) -> tuple[float | None, float | None]:
-    """Before and after over the same sites, so that a site which left does not look like learning."""
-    both = [
-        (site.heldout_loss_before, site.heldout_loss_after)
-        for site in sites
-        if site.heldout_loss_before is not None and site.heldout_loss_after is not None
-    ]
-    if both:
-        return fmean(before for before, _ in both), fmean(after for _, after in both)
+    measured = _measured(sites)
+    if measured:
+        return fmean(before for _, before, _ in measured), fmean(after for _, _, after in measured)
     curve = dict(federation_curve(state, histories))
     return curve.get(0), curve.get(state.final_round)
 
 
 def _score_interval(sites: Sequence[SiteSummary], histories: Mapping[str, SiteHistory]) -> tuple[float, float] | None:
-    """Of the sites whose own figures are here, if all of them are: then they make `heldout_loss_after`."""
-    measured = [(site.heldout_loss_after, histories[site.name]) for site in sites if site.name in histories]
-    counted = [(share, history.heldout_units) for share, history in measured if share is not None]
-    if not counted or not all(units for _, units in counted):
+    """Of the sites that make the mean, where each tells how many it counted on."""
+    counted = [(after, histories[name].heldout_units) for name, _, after in _measured(sites)]
+    shares = [(after, units) for after, units in counted if units]
+    if not shares or len(shares) < len(counted):
         return None
-    return share_interval([share for share, _ in counted], [units or 0 for _, units in counted])
+    return share_interval([after for after, _ in shares], [units for _, units in shares])
+
+
+def _measured(sites: Sequence[SiteSummary]) -> list[tuple[str, float, float]]:
+    """Names, figures before and after: of the same sites, so that one that left or came does not look like learning."""
+    return [
+        (site.name, site.heldout_loss_before, site.heldout_loss_after)
+        for site in sites
+        if site.heldout_loss_before is not None and site.heldout_loss_after is not None
+    ]
 
 
 def _bytes(sites: Sequence[SiteSummary], state: RunState) -> tuple[int, int]:

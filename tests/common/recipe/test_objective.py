@@ -110,6 +110,18 @@ CLASSES = ["objective.kind=classification", "data.layout=labelled"]
         (["objective.label_weights={a: 2}"], "label_weights is read with kind: classification, and not with causal"),
         (["objective.kind=classification", "data.labels={}"], "learns from the layout labelled"),
         (["evaluation.metric=accuracy"], "accuracy needs objective.kind: classification, not causal"),
+        (
+            [*CLASSES, "data.labels={a: x, b: y}", "evaluation.metric=exact_match"],
+            "exact_match needs objective.kind: causal, not classification",
+        ),
+        (
+            ["objective.kind=dpo", "data.layout=preference", "evaluation.metric=token_accuracy"],
+            "token_accuracy needs objective.kind: causal, not dpo",
+        ),
+        (
+            ["objective.loss_on=all", "evaluation.metric=exact_match"],
+            "exact_match is of responses",
+        ),
         ([*CLASSES, "data.labels={a: x, b: y}", "objective.label_weights={a: 0}"], "label_weights"),
     ],
 )
