@@ -15,12 +15,15 @@ from keyed import COORDINATOR, KeyedGridInline, keyed_run
 
 from sealora_client.delivery.kept_run import KeptRun, find_run
 from sealora_client.delivery.take import Delivered, holding, take_delivery
+from sealora_client.ledger import LEDGER
+from sealora_client.ledger.recovery import write_off_known_runs
 from sealora_client.round.history import Told
 from sealora_client.site.directory import Site
 from sealora_common.canonical import canonical_json
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import ModelError, PolicyError, StorageError
 from sealora_common.identity import Identity
+from sealora_common.privacy.plan import privacy_plan
 from sealora_common.receipts.receipt import chain_from_bytes, chain_to_bytes
 from sealora_common.recipe import load_recipe
 from sealora_common.roster import Roster
@@ -239,6 +242,32 @@ def test_receipts_that_were_there_before_the_ledger_was_put_back_find_it_out_as_
         path.unlink()
     with pytest.raises(PolicyError, match=r"vector of round 1 left, and its privacy ledger does not know of it"):
         take_delivery(site, delivered)
+
+
+def test_once_the_rest_of_the_run_is_written_off_the_adapter_is_taken(site, delivered):
+    run, recipe, data = delivered.conclusion.run, site.recipe, site.data
+    for path in site.directory.glob("ledger*"):
+        path.unlink()
+    with site.ledger() as ledger:  # as it was after round 1
+        for part, dataset in (("heldout", data.heldout_set), ("train", data.train_set)):
+            planned = privacy_plan(recipe, len(site.roster)).charge(part)
+            made = ledger.charge(
+                dataset=dataset, run=run, round_number=1, event=planned.event, delta=recipe.privacy.delta,
+                epsilon_limit=recipe.privacy.epsilon, planned=planned.times,
+            )  # fmt: skip
+            ledger.mark_released(made.id)
+    with pytest.raises(PolicyError, match=r"vector of round 2 left, and its privacy ledger does not know of it"):
+        take_delivery(site, delivered)
+    assert write_off_known_runs(site.directory / LEDGER, site.identity) == [run]
+    assert take_delivery(site, delivered).adapter_digest == delivered.conclusion.adapter_digest
+
+
+def test_an_adapter_of_more_numbers_than_the_policy_allows_by_now_is_refused(site, delivered):
+    policy = site.directory / "policy.yaml"
+    policy.write_text(policy.read_text() + "most_parameters: 3\n")
+    with pytest.raises(PolicyError, match="most_parameters is 3, but the recipe's adapter has"):
+        take_delivery(Site(site.directory), delivered)
+    assert holding(site, delivered.conclusion.run).adapter_digest is None
 
 
 def test_a_second_end_of_one_run_is_two_faces(run, site, delivered):
