@@ -19,6 +19,7 @@ from sealora_client.budget.admission import admission
 from sealora_client.delivery.kept_run import KeptRun, kept_runs
 from sealora_client.ledger import Ledger, export, journal, recovery
 from sealora_client.round import participation
+from sealora_client.round.closed_runs import close_runs
 from sealora_client.site.directory import open_site
 from sealora_client.training.local import LocalTraining
 from sealora_common.errors import StorageError
@@ -299,6 +300,14 @@ def test_what_a_run_that_has_begun_may_yet_take_is_no_other_run_s(bench_of):
 
 
 # 8: a refused order fills the disk.
+
+
+def test_a_run_that_the_site_left_for_good_orders_nothing_of_it_without_a_greeting(bench_of):
+    bench = bench_of("local")
+    order = bench.order()
+    close_runs(bench.directory(VICTIM), [order.run])
+    assert "takes no further part in it" in refusal_of(bench.begin(VICTIM, order))
+    assert charges(bench) == charges(bench, "heldout") == []
 
 
 def test_an_order_that_is_refused_leaves_nothing_on_the_disk(bench_of):
