@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -45,3 +46,12 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return made[kind]
 
     return directory
+
+
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """pytest's, by a number instead of the test's name: a Unix socket's path may have no more than 107 bytes."""
+    return tmp_path_factory.mktemp(str(next(_NUMBERS)), numbered=False)

@@ -60,17 +60,17 @@ def _size(recipe: Recipe) -> str:
 
 
 def _budget(recipe: Recipe, policy: SitePolicy) -> str:
-    privacy = recipe.privacy
-    if not mechanism_of(recipe).protects:
+    privacy, mechanism = recipe.privacy, mechanism_of(recipe)
+    if not mechanism.protects:
         return "none: no differential privacy; the sums, which others see, may tell of single records"
-    noise = {
-        "local": "this site adds all of the noise itself, so it holds against everybody",
-        "distributed": "each site adds a share of the noise, so it holds as long as enough of the others are honest",
-    }
+    noise = (
+        "this site adds all of the noise itself, so it holds against everybody"
+        if mechanism.may_regroup
+        else "each site adds a share of the noise, so it holds as long as enough of the others are honest"
+    )
     return (
         f"epsilon {privacy.epsilon:g} at delta {privacy.delta:g} for every {recipe.data.unit} over the whole run, of "
-        f"{policy.epsilon_limit:g} that this site's policy lets its data spend in all; {privacy.mechanism}: "
-        f"{noise[privacy.mechanism]}"
+        f"{policy.epsilon_limit:g} that this site's policy lets its data spend in all; {privacy.mechanism}: {noise}"
     )
 
 
