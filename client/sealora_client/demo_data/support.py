@@ -1,4 +1,4 @@
-"""Which desk of a bank a customer's message is for: three banks that hear of all matters, and of some far more often.
+"""Which desk of a bank a customer's message is for: three banks, each about four and hardly hearing of the others.
 
 The messages are made for this purpose: a phrasing with its places filled in. No customer wrote any of them.
 """
@@ -31,7 +31,7 @@ _FILLINGS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _OPENINGS: Final = ("", "Hello, ", "Good morning, ", "Dear team, ", "Hi, ")
 _ENDINGS: Final = ("", " Thank you.", " Please answer soon.", " Best wishes.")
-_AT_HOME = 0.8
+_AT_HOME = 0.96
 _A_PHRASING = 40  # messages
 _HELD_OUT = 5  # phrasings of each desk
 
@@ -39,7 +39,7 @@ _HELD_OUT = 5  # phrasings of each desk
 def support_lines() -> SiteLines:
     """Each bank's records, with the fields message, desk and split.
 
-    Of each desk's messages the bank that is about it has some 80 %, each other one some 10 %. Whole phrasings are held
+    Of each desk's messages the bank that is about it has some 96 %, each other one some 2 %. Whole phrasings are held
     out, so that no held-out message is a trained one with another amount.
     """
     lines: dict[str, list[DemoLine]] = {site: [] for site in _AT}

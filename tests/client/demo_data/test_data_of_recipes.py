@@ -23,12 +23,12 @@ from demo_recipes import CONFIGS, RECIPES, need_the_package_of
 
 DIGESTS = {
     DemoTask.CODING: "8bd7db7a02cf368c20d7c6247249110b3ecd6f91e910c158d06fdcd31b841960",
-    DemoTask.DEPARTMENTS: "de89b2653797d7763cb5ca329f4c484a41dec294f6f6a750883525b51adc8724",
+    DemoTask.DEPARTMENTS: "e55946afc5ecab228a5d25c1e36346502f0de0171a77886096774e24015ab463",
     DemoTask.NEAR_CODES: "88bb46b6028199d768f7e21eef74e5606cc8ff4aa5ffdf5ead3e348f26047373",
     DemoTask.CONVERSATIONS: "bdd79ef0bfbfed239f93d6938232fd326f07d3efbb3f4f43371b6554c362c2e7",
     DemoTask.HANDBOOKS: "5cf6f096fb9ae767e864f5edd66f0ea36f55f0c28ecf3aae41b30c92dc228bbc",
     DemoTask.CURRENCIES: "ee6508f7c860fb2ae788497dd83825179e05a1fdc219c060ff067866ec59bad6",
-    DemoTask.SUPPORT: "419fea1452a9b63e86d187e54d1a8303db7730063158c7a1fa259fa85fc42a7c",
+    DemoTask.SUPPORT: "a56bb333db055f04c4dbedf347316dd1419420f0dd630553c75e9077b16e2df8",
 }
 """SHA-256 of each task's files, one after another in the order of their names."""
 
@@ -102,8 +102,8 @@ def test_hospitals_see_all_departments_and_their_own_most(built):
         shares = {label: sum(line["label"] == label for line in lines(site)) / len(lines(site)) for label in labels}
         assert len(shares) == 12
         ranked = sorted(shares.values())
-        assert ranked[0] > 0.01
-        assert sum(ranked[-4:]) > 0.7
+        assert ranked[0] > 0.001
+        assert 0.94 < sum(ranked[-4:]) < 0.98
 
 
 def test_preferences_are_between_names_of_one_category(built):
@@ -144,10 +144,9 @@ def test_without_babel_the_sentence_says_what_to_install(tmp_path, monkeypatch):
 
 def test_banks_hear_of_all_matters_and_of_their_own_most(built):
     for site in built(DemoTask.SUPPORT):
-        for part in ("train", "heldout"):
-            assert {line["desk"] for line in lines(site) if line["split"] == part} == set(PHRASINGS)
+        assert {line["desk"] for line in lines(site) if line["split"] == "train"} == set(PHRASINGS)
         counts = sorted(sum(line["desk"] == desk for line in lines(site)) for desk in PHRASINGS)
-        assert sum(counts[-4:]) > 0.7 * sum(counts)
+        assert 0.94 * sum(counts) < sum(counts[-4:]) < 0.98 * sum(counts)
 
 
 def test_a_phrasing_is_in_one_part_with_its_places_filled(built):
