@@ -122,7 +122,7 @@ def load_data(path: Path, recipe: Recipe, model: AdaptedModel) -> SiteData:
     """
     from sealora_client.data.templates.control import control_names  # here, as counting units needs no torch
 
-    beyond = _beyond_positions(model, recipe)
+    beyond = beyond_positions(model, recipe)
     records = read_records_of(path, recipe)
     both = Joined(records.train, records.heldout)
     _require_sound_template(records.places.of(min(records.train[0].line, records.heldout[0].line)), recipe, model)
@@ -211,7 +211,7 @@ def _vocabulary(model: AdaptedModel) -> int:
     return min((size for size in sizes if size is not None), default=len(model.tokenizer))
 
 
-def _beyond_positions(model: AdaptedModel, recipe: Recipe) -> list[str]:
+def beyond_positions(model: AdaptedModel, recipe: Recipe) -> list[str]:
     """What to say of positions that a model was not taught, if it has them.
 
     Raises:
@@ -221,10 +221,11 @@ def _beyond_positions(model: AdaptedModel, recipe: Recipe) -> list[str]:
     config = model.model.get_base_model().config.get_text_config()
     rotary = any(getattr(config, name, None) for name in ("rope_parameters", "rope_scaling", "rope_theta"))
     positions = getattr(config, "max_position_embeddings", None) or getattr(config, "max_seq_len", None)
-    virtual = recipe.virtual_tokens
-    if positions is None or recipe.data.max_tokens + virtual <= positions:
+    virtual, written = recipe.virtual_tokens, recipe.evaluation.decoded_tokens
+    if positions is None or recipe.data.max_tokens + virtual + written <= positions:
         return []
     asked = f"{recipe.data.max_tokens}" + (f" and prompt_tuning.virtual_tokens {virtual}" if virtual else "")
+    asked += f" and evaluation.max_new_tokens {written}" if written else ""
     if rotary:
         return [
             f"data.max_tokens is {asked}, but the base model was taught {positions} positions, and "
