@@ -1,7 +1,8 @@
 """How sure a figure is of which so many records tell: the records are drawn anew, with replacement, and it with them.
 
 The bootstrap's percentile interval at 95 % (Efron, Tibshirani, "An introduction to the bootstrap", 1993), by a fixed
-seed, so that the same records give the same interval. Where the unit is a person, all records of a person are drawn together.
+seed, so that the same records give the same interval. Where the unit is a person, all records of a person are drawn
+together.
 """
 
 from __future__ import annotations

@@ -98,11 +98,10 @@ def _group_lines(found: GroupsOfColumn) -> Iterator[str]:
     yield f"by {found.column}:"
     for group in found.groups:
         figure = headline(group.figures)
-        said = (
-            "no figures, as they are few" if figure is None else f"{figure.title} {figure.text(figure.adapter.value)}"
-        )
-        interval = "" if figure is None else f" [{figure.interval_text(figure.adapter)}]"
-        yield f"  {group.value}  {count_text(group.records, 'record')}: {said}{interval}"
+        said = "too few for figures"
+        if figure is not None:
+            said = f"{figure.title} {figure.text(figure.adapter.value)} [{figure.interval_text(figure.adapter)}]"
+        yield f"  {group.value}  {count_text(group.records, 'record')}: {said}"
     shown = headline(next((group.figures for group in found.groups if group.figures), ()))
     for spread in found.spreads:
         if shown is not None and spread.name == shown.name:

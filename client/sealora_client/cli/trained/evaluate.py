@@ -22,7 +22,7 @@ def evaluate(
     ] = None,
     by: Annotated[
         list[str] | None,
-        typer.Option(metavar="COLUMN", help="The figures for each value of a field; once more for each."),
+        typer.Option(metavar="COLUMN", help="Figures for each value of a field; may be repeated."),
     ] = None,
     examples: Annotated[int, typer.Option(min=0, max=1000, help="So many records, drawn by lot, with answers.")] = 0,
     tokens: Annotated[
