@@ -122,7 +122,7 @@ def load_data(path: Path, recipe: Recipe, model: AdaptedModel) -> SiteData:
     """
     from sealora_client.data.templates.control import control_names  # here, as counting units needs no torch
 
-    beyond = beyond_positions(model, recipe)
+    beyond = _beyond_positions(model, recipe)
     records = read_records_of(path, recipe)
     both = Joined(records.train, records.heldout)
     _require_sound_template(records.places.of(min(records.train[0].line, records.heldout[0].line)), recipe, model)
@@ -211,7 +211,7 @@ def _vocabulary(model: AdaptedModel) -> int:
     return min((size for size in sizes if size is not None), default=len(model.tokenizer))
 
 
-def beyond_positions(model: AdaptedModel, recipe: Recipe) -> list[str]:
+def _beyond_positions(model: AdaptedModel, recipe: Recipe) -> list[str]:
     """What to say of positions that a model was not taught, if it has them.
 
     Raises:

@@ -12,6 +12,8 @@ from sealora_client.data.example import Example
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.fixed_shape import padded_length
 from sealora_client.model.greedy import greedy_tokens
+from sealora_client.training.gradients.decoding_invariance import decoding_rows
+from sealora_common.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -29,19 +31,21 @@ class WrittenAnswer:
     is_cut: bool
 
 
-def written_answers(model: AdaptedModel, examples: Sequence[Example], most: int, rows: int) -> list[WrittenAnswer]:
+def written_answers(model: AdaptedModel, recipe: Recipe, examples: Sequence[Example], most: int) -> list[WrittenAnswer]:
     """The answer to each example's prompt, its response unseen.
 
     Args:
         model: in `eval()` mode, with the adapter whose answers they are.
-        examples: at most `rows`, of one padded length, which is what their prompts are padded to.
+        recipe: its shapes and its kind of adapter are read.
+        examples: 1 or more, of one padded length, which is what their prompts are padded to.
         most: tokens of an answer.
-        rows: of every micro-batch; filled up with the first prompt again.
     """
     prompts = [example.tokens[: example.prompt_length].tolist() for example in examples]
     length = padded_length(max(example.length for example in examples))
-    written, _ = greedy_tokens(model, prompts, most, rows, length)
-    ends = set(model.end_ids)
+    rows, ends = decoding_rows(model, recipe, most), set(model.end_ids)
+    written: list[list[int]] = []
+    for start in range(0, len(prompts), rows):
+        written += greedy_tokens(model, prompts[start : start + rows], most, rows, length)[0]
     return [WrittenAnswer(tuple(own), _text(model.tokenizer, own), is_cut=own[-1] not in ends) for own in written]
 
 

@@ -95,7 +95,7 @@ def measured(model: AdaptedModel, recipe: Recipe, examples: Sequence[Example], m
         examples: one a record, each with what follows it; none a placeholder.
         most: tokens of an answer.
     """
-    objective, on = objective_of(recipe), _On(model, recipe.training.micro_batch_size)
+    objective, on = objective_of(recipe), _On(model, recipe)
     pieces = [piece for example in examples for piece in example.pieces]
     owners = np.repeat(np.arange(len(examples)), [len(example.pieces) for example in examples])
 
@@ -106,7 +106,7 @@ def measured(model: AdaptedModel, recipe: Recipe, examples: Sequence[Example], m
     with torch.no_grad():
         loss, terms = by_record(lambda batch: objective.losses(model, batch))
         if recipe.objective.kind == "classification":
-            return RecordValues(loss, terms, classes=_classes(on, recipe, examples))
+            return RecordValues(loss, terms, classes=_classes(on, examples))
         if not isinstance(objective, CausalLanguageModelling):
             return RecordValues(loss, terms)
         hits, _ = by_record(lambda batch: objective.hits(model, batch))
@@ -115,10 +115,14 @@ def measured(model: AdaptedModel, recipe: Recipe, examples: Sequence[Example], m
 
 @dataclass(frozen=True)
 class _On:
-    """The model, and examples in memory at once."""
+    """The model, and the recipe that says how many examples are in memory at once."""
 
     model: AdaptedModel
-    size: int
+    recipe: Recipe
+
+    @property
+    def size(self) -> int:
+        return self.recipe.training.micro_batch_size
 
     def each(
         self, objective: Objective, examples: Sequence[Example], value: Callable[[Batch], Losses]
@@ -141,7 +145,7 @@ def _answers(on: _On, examples: Sequence[Example], most: int) -> AnswerValues:
     said = list(asked)
     for places in micro_batches(asked, on.size):
         own = [asked[place] for place in places]
-        for place, example, answer in zip(places, own, written_answers(model, own, most, on.size), strict=True):
+        for place, example, answer in zip(places, own, written_answers(model, on.recipe, own, most), strict=True):
             texts[place], cut = answer.text, cut + answer.is_cut
             prompt, response = example.tokens[: example.prompt_length], np.asarray(answer.tokens, dtype=np.int32)
             said[place] = replace(example, tokens=np.concatenate([prompt, response]))
@@ -155,8 +159,8 @@ def _answers(on: _On, examples: Sequence[Example], most: int) -> AnswerValues:
     )
 
 
-def _classes(on: _On, recipe: Recipe, examples: Sequence[Example]) -> ClassValues:
-    model, objective = on.model, classification_of(recipe)
+def _classes(on: _On, examples: Sequence[Example]) -> ClassValues:
+    model, objective = on.model, classification_of(on.recipe)
     numbers = {token: number for number, token in enumerate(objective.tokens(model.tokenizer))}
     likeliest, _ = on.each(objective, examples, lambda batch: objective.likeliest(model, batch))
     probability, _ = on.each(objective, examples, lambda batch: objective.confidence(model, batch))

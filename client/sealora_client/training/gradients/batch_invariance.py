@@ -23,12 +23,10 @@ from weakref import WeakKeyDictionary
 import torch
 
 from sealora_client.data.example import Example
-from sealora_client.data.load import beyond_positions
 from sealora_client.model.adapted import AdaptedModel
-from sealora_client.model.fixed_shape import SHORTEST, padded_lengths
+from sealora_client.model.fixed_shape import padded_lengths
 from sealora_client.objective.choice import objective_of
 from sealora_client.objective.objective import Objective
-from sealora_client.training.gradients.decoding_invariance import require_decoding_apart
 from sealora_client.training.gradients.made_up import (
     checkpointing,
     compute,
@@ -62,8 +60,7 @@ def require_batch_invariant(model: AdaptedModel, recipe: Recipe) -> None:
 
     Args:
         model: the loaded model, on the device it trains on.
-        recipe: its `objective` and kind of adapter, `evaluation`, `data.max_tokens` and `training.micro_batch_size` are
-            read.
+        recipe: its `objective` and kind of adapter, `data.max_tokens` and `training.micro_batch_size` are read.
 
     Raises:
         ModelError: rows depend on each other, on their place or on the padding, or gradients cannot be told apart by
@@ -77,7 +74,6 @@ def require_batch_invariant(model: AdaptedModel, recipe: Recipe) -> None:
         rows,
         lengths[-1],
         recipe.objective.model_dump_json(),
-        recipe.evaluation.decoded_tokens,
         *halves,
         torch.get_num_threads(),
         len(checkpointing(model)),
@@ -93,10 +89,6 @@ def require_batch_invariant(model: AdaptedModel, recipe: Recipe) -> None:
                         model, objective, layout, rows, made_up_examples(model, objective, rows, longest, length)
                     )
             _require_free_of_length(model, objective, rows, lengths)
-            if recipe.evaluation.decoded_tokens:
-                beyond_positions(model, recipe)
-                for longest in (recipe.data.max_tokens + recipe.evaluation.decoded_tokens, SHORTEST - 1):
-                    require_decoding_apart(model, rows, longest)
         _passed[model].add(asked)
 
 

@@ -1,36 +1,56 @@
-"""Asks the loaded model whether rows keep apart while it writes answers, one token at a time from a cache.
+"""Asks the loaded model how many rows it may write answers in at once, so that each is its own to the last bit.
 
 As `batch_invariance` asks of training and of losses: made-up prompts alone, among others, and at other rows over
-another padding token must get the same scores to the last bit, or a record's answer would depend on who else is held
-out. The longest are as long as a prompt is with its answer, for some models choose their positions' encoding by the
-longest row.
+another padding token must get the same scores. Decoding goes one token at a time from a cache, in products of so few
+rows that some kernels round a row by its place, even in float32. Then answers are written one by one, which takes
+longer and needs nothing of the kernel.
 """
 
 from __future__ import annotations
+
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 
 from sealora_client.model.adapted import AdaptedModel
-from sealora_client.model.fixed_shape import padded_length
+from sealora_client.model.fixed_shape import SHORTEST, padded_length
 from sealora_client.model.greedy import greedy_tokens
-from sealora_common.errors import ModelError
+from sealora_client.training.gradients.made_up import undisturbed
+from sealora_common.adapter import adapter_kind
+from sealora_common.recipe import Recipe
 
 _STEPS = 3
 
+_found: WeakKeyDictionary[AdaptedModel, dict[tuple[int, ...], int]] = WeakKeyDictionary()
 
-def require_decoding_apart(model: AdaptedModel, rows: int, longest: int) -> None:
-    """Refuses a model whose rows depend on each other while it decodes. No records are needed.
+
+def decoding_rows(model: AdaptedModel, recipe: Recipe, most: int) -> int:
+    """Rows of a micro-batch of answers: `training.micro_batch_size`, or 1. No records are needed.
+
+    It is asked once a process for the same settings, under a made-up adapter: with one of zeros nothing would show. The
+    longest made-up prompts are as long as a prompt is with its answer, for some models choose their positions' encoding
+    by the longest row.
 
     Args:
-        model: holds some adapter, in `eval()` mode.
-        rows: of a micro-batch.
-        longest: tokens of the longest prompt and what is written after it.
+        model: the loaded model, on the device that it computes on; left as it was.
+        recipe: its kind of adapter, `data.max_tokens` and `training.micro_batch_size` are read.
+        most: tokens of an answer.
 
     Raises:
-        ModelError: they do.
         torch.OutOfMemoryError: it does not fit.
     """
+    rows, longest = recipe.training.micro_batch_size, recipe.data.max_tokens + most
+    asked = (rows, longest, torch.get_num_threads())
+    found = _found.setdefault(model, {})
+    if asked not in found:
+        with model.lock, undisturbed(model, adapter_kind(recipe).initial(model.layout)):
+            are_apart = all(_are_apart(model, rows, length) for length in (longest, SHORTEST - 1))
+        found[asked] = rows if are_apart else 1
+    return found[asked]
+
+
+def _are_apart(model: AdaptedModel, rows: int, longest: int) -> bool:
     generator = np.random.default_rng(0)
     vocabulary = int(model.model.get_input_embeddings().num_embeddings)
     first = max(1, longest - _STEPS)
@@ -41,12 +61,7 @@ def require_decoding_apart(model: AdaptedModel, rows: int, longest: int) -> None
         return greedy_tokens(model, asked, _STEPS, rows, length, to_its_end=False, pad_id=pad_id)[1]
 
     full, alone, moved = scores(prompts), scores(prompts[:1]), scores(prompts[::-1], 1 if model.pad_id == 0 else 0)
-    if not (_same(alone, full[:1]) and _same(moved.flip(0), full)):
-        raise ModelError(
-            f"the model's kernels on {model.device.type} write an answer by its place in the batch or by what else is "
-            "asked, so no record's influence on evaluation.metric is bounded exactly: choose another model.attention "
-            "(eager or sdpa) or model.compute_dtype: float32, or the metric exact_match, which writes no answers"
-        )
+    return _same(alone, full[:1]) and _same(moved.flip(0), full)
 
 
 def _same(mine: torch.Tensor, theirs: torch.Tensor) -> bool:

@@ -72,7 +72,7 @@ AI_ACT = DemandDocument(
             "Capabilities and limits, accuracy for groups of people, risks, oversight, what input it needs.",
             ("limits", "measured", "parts"),
             (),
-            "Limits are named; accuracy for groups is told by the parts of sites that ran `sealora-site evaluate --by`, "
+            "Limits are named; accuracy for groups is told by parts of sites that ran `sealora-site evaluate --by` "
             "and nowhere else; unintended outcomes are not.",
         ),
         Demand("4", "Why the metrics are fit for it.", gap="The metric is named; why it is fit is for people."),
