@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -28,6 +29,7 @@ from sealora_client.site_evaluation.records import records_to_evaluate
 from sealora_client.site_evaluation.subgroups import by_column
 from sealora_client.trained.offline import require_base
 from sealora_client.trained.trained_adapter import find_trained
+from sealora_common.adapter import adapter_kind
 from sealora_common.errors import DataError, PolicyError
 from sealora_common.recipe import Recipe
 from sealora_common.records.heldout_figure import loss_unit
@@ -106,7 +108,7 @@ def evaluate(kept: KeptRun, wish: EvaluationWish) -> Evaluated:
     most = _most_tokens(model, recipe, wish.most_tokens)
     model.write({name: trained.tensors[name] for name in model.layout.names})
     of_adapter = measured(model, recipe, shown, most)
-    with model.model.disable_adapter():
+    with _base_model(model, recipe):
         of_base = measured(model, recipe, shown, most)
     owners = _owners(records)
     unit = loss_unit(recipe)
@@ -139,6 +141,15 @@ def evaluate(kept: KeptRun, wish: EvaluationWish) -> Evaluated:
         packages=dict(_installed()),
     )
     return Evaluated(evaluation, tuple(_drawn(wish.examples, records, of_adapter, of_base)))
+
+
+@contextmanager
+def _base_model(model: AdaptedModel, recipe: Recipe) -> Iterator[None]:
+    """The base model as it is. An adapter as a run begins with it changes nothing, but for virtual tokens, which PEFT
+    leaves out meanwhile; of other kinds it takes out, by its own way, not quite all (IA3)."""
+    model.write(adapter_kind(recipe).initial(model.layout))
+    with model.model.disable_adapter() if recipe.virtual_tokens else nullcontext():
+        yield
 
 
 def _nothing(examples: Sequence[Example]) -> str:

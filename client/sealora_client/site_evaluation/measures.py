@@ -157,7 +157,8 @@ def _rouge_l(answers: AnswerValues, records: Floats) -> Measure:
 def _ratio(sums: Floats, counts: Floats) -> Weighted:
     def of(weights: Floats) -> float:
         over = float(weights @ counts)
-        return float(weights @ sums) / over if over else math.nan
+        with np.errstate(invalid="ignore"):  # a loss may be infinite
+            return float(weights @ sums) / over if over else math.nan
 
     return of
 
