@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
@@ -30,7 +31,7 @@ from sealora_client.site_evaluation.subgroups import by_column
 from sealora_client.trained.offline import require_base
 from sealora_client.trained.trained_adapter import find_trained
 from sealora_common.adapter import adapter_kind
-from sealora_common.errors import DataError, PolicyError
+from sealora_common.errors import DataError, ModelError, PolicyError
 from sealora_common.recipe import Recipe
 from sealora_common.records.heldout_figure import loss_unit
 
@@ -107,9 +108,15 @@ def evaluate(kept: KeptRun, wish: EvaluationWish) -> Evaluated:
     records = [found.records[place] for place in places]
     most = _most_tokens(model, recipe, wish.most_tokens)
     model.write({name: trained.tensors[name] for name in model.layout.names})
-    of_adapter = measured(model, recipe, shown, most)
-    with _base_model(model, recipe):
-        of_base = measured(model, recipe, shown, most)
+    try:
+        of_adapter = measured(model, recipe, shown, most)
+        with _base_model(model, recipe):
+            of_base = measured(model, recipe, shown, most)
+    except (torch.OutOfMemoryError, MemoryError):
+        raise ModelError(
+            f"answers to {recipe.training.micro_batch_size} records at a time do not fit this machine's memory: give "
+            "fewer --tokens, or use a larger GPU"
+        ) from None
     owners = _owners(records)
     unit = loss_unit(recipe)
     of, missing = measures(of_adapter, unit)

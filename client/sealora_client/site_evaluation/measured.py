@@ -101,7 +101,8 @@ def measured(model: AdaptedModel, recipe: Recipe, examples: Sequence[Example], m
 
     def by_record(value: Callable[[Batch], Losses]) -> tuple[Floats, Floats]:
         sums, counts = on.each(objective, pieces, value)
-        return np.bincount(owners, sums, len(examples)), np.bincount(owners, counts, len(examples))
+        first, second = (np.bincount(owners, part, len(examples)).astype(np.float64) for part in (sums, counts))
+        return first, second
 
     with torch.no_grad():
         loss, terms = by_record(lambda batch: objective.losses(model, batch))

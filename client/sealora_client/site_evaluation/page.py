@@ -67,9 +67,9 @@ def remarks(found: SiteEvaluation) -> list[str]:
             "this site trained on: of them the figures measure memory, and are too good."
         )
     if found.unusable:
-        said.append(f"{count_text(found.unusable, 'record')} could not be shown to the model, and is in no figure.")
+        said.append(f"In no figure: {count_text(found.unusable, 'record')} that could not be shown to the model.")
     if found.truncated:
-        said.append(f"{count_text(found.truncated, 'record')} were cut to the recipe's data.max_tokens.")
+        said.append(f"Cut to the recipe's data.max_tokens: {count_text(found.truncated, 'record')}.")
     if found.answers_cut:
         said.append(
             f"{found.answers_cut} of the adapter's answers were not at their end after {found.max_new_tokens} tokens, "

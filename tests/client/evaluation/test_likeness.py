@@ -26,6 +26,7 @@ from sealora_client.evaluation.written import written_answers
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.round.history import Told
 from sealora_client.round.participation import Participation
+from sealora_client.simulated import SimulatedSites
 from sealora_common.errors import ModelError
 from sealora_common.recipe import Recipe
 
@@ -162,6 +163,8 @@ def test_and_is_said_before_anything_is_charged(tiny_base, tmp_path, monkeypatch
             ask()
     with bench.site.ledger() as ledger:
         assert not ledger.charges()
+    with pytest.raises(ModelError, match="BLEU needs the package sacrebleu"):
+        SimulatedSites.resolve(bench.recipe)
     monkeypatch.undo()
     Participation.begin(bench.site, bench.order(), bench.adapter, Told())
     with bench.site.ledger() as ledger:
