@@ -53,5 +53,7 @@ def _chrf() -> LikenessScore:
 
 
 def _rouge_l() -> LikenessScore:
-    scorer = evaluation_package("rouge_score.rouge_scorer", "rouge-score", "ROUGE-L").RougeScorer(["rougeL"])
+    scorers = evaluation_package("rouge_score.rouge_scorer", "rouge-score", "ROUGE-L")
+    own = scorers.tokenizers.DefaultTokenizer(use_stemmer=False)  # which it takes unasked, and says so on the terminal
+    scorer = scorers.RougeScorer(["rougeL"], tokenizer=own)
     return lambda answer, right: float(scorer.score(right, answer)["rougeL"].fmeasure)

@@ -54,7 +54,7 @@ class EvaluatedFigure(_Part):
         """A value as it is shown: in percent where it lies between 0 and 1."""
         if value is None:
             return "-"
-        return f"{value * 100:.1f} %" if self.is_part else f"{value:.3f}"
+        return f"{value * 100:.1f} %" if self.is_part else f"{value:.4g}"
 
     def interval_text(self, estimate: Estimate) -> str:
         """`68.1 to 79.5 %`, or a dash."""
