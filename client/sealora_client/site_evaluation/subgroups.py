@@ -51,8 +51,8 @@ def _spreads(groups: Sequence[GroupResult]) -> list[GroupSpread]:
 
 
 def _spread(found: Sequence[tuple[float, str, EvaluatedFigure]]) -> GroupSpread:
-    # Of equal ones the first and the last, so that they are two.
-    least, most = min(found, key=lambda one: one[0]), max(reversed(found), key=lambda one: one[0])
+    # Of equal groups the first and the last, so that two are named.
+    least, most = min(reversed(found), key=lambda one: one[0]), max(found, key=lambda one: one[0])
     low, high = most[2].adapter.low, least[2].adapter.high
     return GroupSpread(
         name=most[2].name,

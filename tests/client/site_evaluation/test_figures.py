@@ -251,4 +251,4 @@ def test_groups_that_chance_alone_may_tell_apart_are_said_to_be_so(few_samples) 
     assert spread.difference == pytest.approx(1 / 12)
     assert spread.within_intervals
     equal = next(each for each in found.spreads if each.name == "brier_score")
-    assert (equal.largest, equal.smallest, equal.difference) == ("b", "a", 0.0)
+    assert (equal.largest, equal.smallest, equal.difference) == ("a", "b", 0.0)
