@@ -14,6 +14,7 @@ from sealora_client.data.load import examples_of, load_data, read_records_of
 from sealora_client.data.record import Record
 from sealora_client.dossier.lived_run import runs_of
 from sealora_client.dossier.part import HandedIn, write_part
+from sealora_client.evaluation.choice import federation_metric
 from sealora_client.model.adapted import AdaptedModel, adapted_model
 from sealora_client.model.fetch import locate_base
 from sealora_client.model.generate import complete
@@ -99,10 +100,12 @@ class SimulatedSites:
 
         Raises:
             ModelError: the base model cannot be had, does not take the recipe's adapter, lets examples meet in a
-                batch, or shows records otherwise than they are meant.
+                batch, or shows records otherwise than they are meant; or a package is missing that the recipe's metric
+                takes.
             DataError: a site's records cannot be shown to the model: nobody else's are here, whom a refusal would tell.
         """
         bound = recipe.with_model_digest(digest_of(locate_base(recipe.model)))
+        federation_metric(bound)
         model = adapted_model(bound)
         require_batch_invariant(model, bound)
         for path in recipe.sites.simulated.values():

@@ -134,6 +134,9 @@ WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "conversations": ({"layout": "instruction", "fields": {"instruction": "prompt", "output": "response"}}, {}),
     "a template": ({"prompt_template": "Say of {{ prompt }}", "response_field": "response"}, {}),
     "tasks": ({"task_field": "split"}, {"objective": {"task_weights": {"train": 1e308, "heldout": 1e-308}}}),
+    "answers": ({}, {"evaluation": {"metric": "bleu", "max_new_tokens": 4}}),
+    "answers by chrF": ({}, {"evaluation": {"metric": "chrf", "max_new_tokens": 3}}),
+    "answers by ROUGE-L": ({}, {"evaluation": {"metric": "rouge_l", "max_new_tokens": 3}}),
 }
 
 

@@ -47,7 +47,7 @@ def preflight(config_file: Path, *, trial: bool = True) -> Iterator[Finding]:
 def _with_recipe(agreement: Agreement, recipe: Recipe, trial: bool) -> Iterator[Finding]:
     from sealora_client.check.budget import check_budget
     from sealora_client.check.machine import check_device, check_memory
-    from sealora_client.check.workload import check_base_model
+    from sealora_client.check.workload import check_base_model, check_metric
     from sealora_client.model.device import choose_training_device, device_names
 
     readable = True
@@ -55,6 +55,7 @@ def _with_recipe(agreement: Agreement, recipe: Recipe, trial: bool) -> Iterator[
         privacy = list(check_budget(agreement, agreement.policy, recipe, agreement.identity))
         yield from privacy
         readable = all(finding.check != "records" for finding in privacy)
+    yield from check_metric(recipe)
     base, parameters = check_base_model(recipe)
     yield base
     asked = agreement.config.devices

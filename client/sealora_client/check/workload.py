@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sealora_client.data.load import load_data
 from sealora_client.data.population import Population
+from sealora_client.evaluation.choice import federation_metric
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.fetch import is_here, locate_base
 from sealora_client.model.model_files import digest_of
@@ -43,6 +44,19 @@ def check_base_model(recipe: Recipe) -> tuple[Finding, int]:
         )
         return failed("base model", said), parameters
     return passed("base model", f"{base}, {parameters:,} parameters, digest {found[:12]}"), parameters
+
+
+def check_metric(recipe: Recipe) -> Iterator[Finding]:
+    """Whether what `evaluation.metric` takes is installed; nothing to say of a metric that takes nothing."""
+    if recipe.evaluation.answer_metric is None:
+        return
+    try:
+        federation_metric(recipe)
+    except ModelError as error:
+        yield failed("evaluation", str(error))
+    else:
+        section = recipe.evaluation
+        yield passed("evaluation", f"{section.metric} of answers of up to {section.max_new_tokens} tokens")
 
 
 @dataclass(frozen=True)

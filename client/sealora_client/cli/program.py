@@ -31,6 +31,7 @@ from sealora_client.cli.rotate import rotate
 from sealora_client.cli.run import run
 from sealora_client.cli.status import status
 from sealora_client.cli.trained.chat import chat
+from sealora_client.cli.trained.evaluate import evaluate
 from sealora_client.cli.trained.export import export
 from sealora_client.cli.trained.report import report
 from sealora_client.cli.upkeep import backup, restore
@@ -62,6 +63,7 @@ cli.command()(backup)
 cli.command()(restore)
 cli.command()(dossier)
 cli.command()(report)
+cli.command()(evaluate)
 cli.command()(chat)
 cli.command()(export)
 

@@ -221,10 +221,11 @@ def _beyond_positions(model: AdaptedModel, recipe: Recipe) -> list[str]:
     config = model.model.get_base_model().config.get_text_config()
     rotary = any(getattr(config, name, None) for name in ("rope_parameters", "rope_scaling", "rope_theta"))
     positions = getattr(config, "max_position_embeddings", None) or getattr(config, "max_seq_len", None)
-    virtual = recipe.virtual_tokens
-    if positions is None or recipe.data.max_tokens + virtual <= positions:
+    virtual, written = recipe.virtual_tokens, recipe.evaluation.decoded_tokens
+    if positions is None or recipe.data.max_tokens + virtual + written <= positions:
         return []
     asked = f"{recipe.data.max_tokens}" + (f" and prompt_tuning.virtual_tokens {virtual}" if virtual else "")
+    asked += f" and evaluation.max_new_tokens {written}" if written else ""
     if rotary:
         return [
             f"data.max_tokens is {asked}, but the base model was taught {positions} positions, and "

@@ -56,9 +56,37 @@ def read_records(path: Path, section: DataSection) -> Split:
         DataError: a file cannot be read, a line is no good record, a person or a record is in both parts, or one
             of the two parts is empty. All that is wrong is said at once, see `DataProblemsError`.
     """
+    train, heldout, places, unread = _read(path, section, in_parts=True)
+    if not train:
+        raise DataError(
+            f"{path} has no training records, only held-out ones: "
+            f'set "{section.split_field}" to "train" in some, or add records'
+        )
+    if not heldout:
+        raise DataError(
+            f"{path} has no held-out records to measure with: "
+            f'set "{section.split_field}" to "heldout" in some, add records, or raise data.heldout_fraction'
+        )
+    return Split(train, heldout, places, unread)
+
+
+def read_as_one(path: Path, section: DataSection) -> tuple[Sequence[Record], Places]:
+    """Reads all records of a file, whatever part it says they belong to: none is trained on.
+
+    Raises:
+        DataError: a file cannot be read, a line is no good record, or there is none.
+    """
+    _, records, places, _ = _read(path, section, in_parts=False)
+    return records, places
+
+
+def _read(
+    path: Path, section: DataSection, *, in_parts: bool
+) -> tuple[Sequence[Record], Sequence[Record], Places, tuple[str, ...]]:
+    """The training records, the held-out ones (all, if not `in_parts`), their places, and the fields nobody read."""
     places = Places(str(path))
     train, heldout, problems = Spool[Record](), Spool[Record](), Problems(places)
-    reading = _Reading(places, section)
+    reading = _Reading(places, section, in_parts=in_parts)
     for row in source_rows(path, places, problems.tell):
         try:
             record, part = reading.record(row)
@@ -72,24 +100,15 @@ def read_records(path: Path, section: DataSection) -> Split:
     heldout.close()
     if not train and not heldout:
         raise DataError(f"{path} has no records: write one JSON object a line, or see docs/data.md")
-    if not train:
-        raise DataError(
-            f"{path} has no training records, only held-out ones: "
-            f'set "{section.split_field}" to "train" in some, or add records'
-        )
-    if not heldout:
-        raise DataError(
-            f"{path} has no held-out records to measure with: "
-            f'set "{section.split_field}" to "heldout" in some, add records, or raise data.heldout_fraction'
-        )
-    return Split(train, heldout, places, reading.unread())
+    return train, heldout, places, reading.unread()
 
 
 class _Reading:
     """Rows of one site's data that are read one after the other, and held against those before them."""
 
-    def __init__(self, places: Places, section: DataSection) -> None:
+    def __init__(self, places: Places, section: DataSection, *, in_parts: bool) -> None:
         self._places = places
+        self._in_parts = in_parts
         self._section = section
         self._layout = layout_of(section)
         self._persons = Persons(places, section) if section.person_field is not None else None
@@ -114,7 +133,7 @@ class _Reading:
             record = replace(record, person=self._persons.of(row.line, row.fields))
         if self._section.task_field is not None:
             record = replace(record, task=row.text(self._section.task_field, absent("task_field")).strip())
-        part = _part(row, record, self._section)
+        part = _part(row, record, self._section) if self._in_parts else "heldout"
         if record.person is not None:
             before, first = self._of_person.setdefault(record.person, (part, row.line))
             if before != part:

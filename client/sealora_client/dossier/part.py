@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from sealora_client.dossier.evaluated import evaluated_sections, kept_evaluation
 from sealora_client.dossier.ledger_extract import EXTRACT, LedgerExtract
 from sealora_client.dossier.lived_run import LivedRun
 from sealora_client.dossier.page import part_page
@@ -82,6 +83,7 @@ def write_part(
             privacy_section(at_site, files),
             receipts_section(at_site, files),
             measured_section(at_site, files),
+            *evaluated_sections(files.evaluation),
             audit_section(files),
             base_section(at_site, files, evidence),
         ),
@@ -123,6 +125,7 @@ def _files(run: LivedRun, evidence: Evidence, handed_in: HandedIn) -> Files:
         ledger=ledger,
         extract=extract,
         audit=_audit(run, evidence, handed_in.audit),
+        evaluation=kept_evaluation(run, evidence),
         statement=_statement(evidence, handed_in.statement),
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sealora_client.dossier.base_licence import licence_figures
+from sealora_client.dossier.evaluated import EXACT, KeptEvaluation, subgroups_text
 from sealora_client.dossier.ledger_extract import LedgerExtract
 from sealora_client.dossier.lived_run import LivedRun
 from sealora_common.dossier.evidence import Evidence, EvidenceFile
@@ -13,7 +14,6 @@ from sealora_common.dossier.figure import DossierSection, Figure
 from sealora_common.privacy.several_sites import at_several_sites
 from sealora_common.records.heldout_figure import HeldoutFigure
 
-EXACT = "exact: no noise"
 _ACCOUNTED = "no noise: follows from the noise that was added, not from a record"
 
 
@@ -29,6 +29,7 @@ class Files:
         ledger: the extract; None without a ledger.
         extract: the same, read.
         audit: `audit.json`; None if none was handed in.
+        evaluation: the site's own evaluation of the run's adapter; None if it made none.
         statement: the site's own words; None if there are none.
     """
 
@@ -39,6 +40,7 @@ class Files:
     ledger: EvidenceFile | None
     extract: LedgerExtract | None
     audit: EvidenceFile | None
+    evaluation: KeptEvaluation | None
     statement: EvidenceFile | None
 
 
@@ -161,7 +163,7 @@ def audit_section(files: Files) -> DossierSection:
         "Memorisation: nobody has tried to make the model repeat this site's texts. Sealora has no such test; the "
         "nearest to it are the planted records of an audit."
     )
-    subgroups = "Subgroups: nothing was measured apart for groups of people, so nothing here says whom it serves worse."
+    subgroups = subgroups_text(files.evaluation)
     if files.audit is None:
         none = "Audit: none was handed in. That what the accountant proves is what the engine does was not tried here."
         return DossierSection(identifier="audit", title="Audit", text=(none, memorisation, subgroups))

@@ -23,7 +23,7 @@ class Accuracy(Measurement):
     """Hits among what held-out records ask. LOCAL: it is not noisy and stays at the site.
 
     Attributes:
-        hits: what the model says right.
+        hits: what the model says right; where likeness is measured, parts of hits.
         terms: what it was asked: records that could be shown to it, or tokens of them.
         by_unit: float64, shape (N,): each unit's share of hits among its records; one that could not be shown is none.
     """

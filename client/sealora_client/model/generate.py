@@ -61,7 +61,7 @@ def complete(
                 attention_mask=attention_mask.to(model.device),
                 generation_config=GenerationConfig(
                     **drawn,
-                    max_new_tokens=min(max_new_tokens, _room(model, length)),
+                    max_new_tokens=min(max_new_tokens, room_after(model, length)),
                     pad_token_id=model.pad_id,
                     eos_token_id=model.end_ids or None,
                 ),
@@ -75,8 +75,8 @@ def _without_middle(tokens: list[int], most: int) -> list[int]:
     return tokens if len(tokens) <= most else tokens[: most - most // 2] + tokens[len(tokens) - most // 2 :]
 
 
-def _room(model: AdaptedModel, length: int) -> int:
-    """How many tokens may follow so many: the last of them is read no more, so it needs no position."""
+def room_after(model: AdaptedModel, length: int) -> int:
+    """How many tokens may follow `length` of them: the last is read no more, so it needs no position."""
     config = model.model.get_base_model().config.get_text_config()
     positions = getattr(config, "max_position_embeddings", None)
     if positions is None:

@@ -104,6 +104,14 @@ class Classification(Objective):
         """
         return self._of_answers(_hit, model, batch)
 
+    def likeliest(self, model: AdaptedModel, batch: Batch) -> Losses:
+        """Of each example the number, in `words`, of the class that is the likeliest: the one that `hits` compares."""
+        return self._of_answers(_likeliest, model, batch)
+
+    def confidence(self, model: AdaptedModel, batch: Batch) -> Losses:
+        """Of each example the probability, among the classes, of the one that is the likeliest."""
+        return self._of_answers(_confidence, model, batch)
+
     def _of_answers(self, value: _ValueAmong, model: AdaptedModel, batch: Batch) -> Losses:
         among = torch.tensor(self.tokens(model.tokenizer), device=batch.tokens.device)
         return Losses(sum_of_responses(model.model, batch, partial(value, among)), batch.token_count)
@@ -124,6 +132,14 @@ def _cross_entropy(among: torch.Tensor, logits: torch.Tensor, targets: torch.Ten
 
 def _hit(among: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return (among[logits.index_select(1, among).argmax(dim=1)] == targets).float()
+
+
+def _likeliest(among: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return logits.index_select(1, among).argmax(dim=1).float()
+
+
+def _confidence(among: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return functional.softmax(logits.index_select(1, among).float(), dim=1).amax(dim=1)
 
 
 def _classified(example: Example, token: int, weight: float) -> Example:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sealora_client.budget.admission import admit_unless_begun
 from sealora_client.data.fingerprint import DataSet
 from sealora_client.evaluation.choice import federation_metric
+from sealora_client.evaluation.metric import ReleasedMetric
 from sealora_client.ledger import Charge, Ledger, PaidRelease
 from sealora_client.round.outbox import Kept, Noised, Outbox
 from sealora_client.site.directory import Site
@@ -63,6 +64,7 @@ class RoundWork:
             SealoraError: the site's own files cannot be used.
         """
         site, order, recipe = self.site, self.order, self.site.recipe
+        metric = federation_metric(recipe)  # or it is refused, before anything is charged
         admit_unless_begun(site, order.run)
         outbox = Outbox(site.directory, order.run)
         kept = outbox.find(order)
@@ -79,7 +81,7 @@ class RoundWork:
             tensors.update(adapter_kind(recipe).shared(model.layout).unflatten(adapter))
             model.write(tensors)
             if evaluates(order, recipe) and kept.heldout_loss is None:
-                kept = replace(kept, heldout_loss=self._evaluate())
+                kept = replace(kept, heldout_loss=self._evaluate(metric))
             if order.purpose == "train" and values is None:
                 kept, values = self._train(kept)
         if not self.figures.is_charged:
@@ -146,10 +148,9 @@ class RoundWork:
         paid += [None if kept.values is None else kept.release]
         self.releases += [release for release in paid if release is not None]
 
-    def _evaluate(self) -> Noised:
+    def _evaluate(self, metric: ReleasedMetric) -> Noised:
         """The held-out loss that leaves the site; notes the exact one."""
         site, recipe = self.site, self.site.recipe
-        metric = federation_metric(recipe)
         charge = self._charge("heldout")
         loss = metric.measure(site.model(), site.data.heldout, recipe)
         self.figures = self.figures.evaluated(loss.mean)

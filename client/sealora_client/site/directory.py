@@ -107,12 +107,14 @@ class Site:
 
         Raises:
             DataError: the records cannot be used.
-            ModelError: the model cannot, or not with this recipe.
+            ModelError: the model cannot, or not with this recipe, or a package is missing that its metric takes.
         """
         import torch
 
+        from sealora_client.evaluation.choice import federation_metric
         from sealora_client.training.gradients.batch_invariance import require_batch_invariant
 
+        federation_metric(self.recipe)
         try:
             devices = self.devices()
             if devices is None:

@@ -103,7 +103,7 @@ class Recipe(Section):
         self.objective.require_fitting(self.data, self.privacy)
         if self.continue_from is not None:
             self.objective.require_no_reference()
-        self.evaluation.require_fitting(self.objective)
+        self.evaluation.require_fitting(self.objective, self.data)
         # Late, for the mechanisms' grid reads recipes.
         from sealora_common.privacy.mechanisms import mechanism_of
 

@@ -24,6 +24,9 @@ _SHARES: Final[dict[MetricName, tuple[str, str]]] = {
     "accuracy": ("held-out accuracy", "share of records"),
     "exact_match": ("held-out exact match", "share of records"),
     "token_accuracy": ("held-out token accuracy", "share of tokens"),
+    "bleu": ("held-out BLEU", "likeness of answers, mean over records"),
+    "chrf": ("held-out chrF", "likeness of answers, mean over records"),
+    "rouge_l": ("held-out ROUGE-L", "likeness of answers, mean over records"),
 }
 """Names and units of metrics that are no losses."""
 
@@ -44,8 +47,7 @@ class HeldoutFigure(WrittenRecord):
         metric = recipe.evaluation.metric
         if metric != "loss":
             return cls(name=_SHARES[metric][0], unit=_SHARES[metric][1], better="higher")
-        kind, loss = recipe.objective.kind, recipe.objective.loss
-        return cls(unit="squared, a pair" if kind == "dpo" and loss == "ipo" else _UNITS[kind])
+        return cls(unit=loss_unit(recipe))
 
     @property
     def is_loss(self) -> bool:
@@ -88,3 +90,9 @@ class HeldoutFigure(WrittenRecord):
     def range_text(self, low: float, high: float) -> str:
         """`68.1 to 79.5 %`."""
         return f"{self.text(low).removesuffix(' %')} to {self.text(high)}"
+
+
+def loss_unit(recipe: Recipe) -> str:
+    """What the recipe's loss is counted in."""
+    kind, loss = recipe.objective.kind, recipe.objective.loss
+    return "squared, a pair" if kind == "dpo" and loss == "ipo" else _UNITS[kind]

@@ -16,7 +16,8 @@ def share_interval(shares: Sequence[float], counts: Sequence[int]) -> tuple[floa
     Of one share, or of equal counts, it is Wilson's interval of all units together ("Probable inference", Journal of
     the American Statistical Association 22, 1927). Of unequal counts it is that of as many units as would leave the
     mean's variance what it is, 1 / (sum of w^2 / n) with w = 1 / sites. It is about other units of the same kind; noise
-    that was added to a share is no part of it.
+    that was added to a share is no part of it. Of a mean of values between 0 and 1 that are no counts it is wider than
+    it need be: none of the same mean vary more than those that are 0 or 1.
 
     Args:
         shares: each site's, from 0 to 1.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from enrolled_site import EnrolledSite
 
 from sealora_client.check import dry_run as dry_run_module
@@ -19,7 +21,7 @@ from sealora_client.model.adapted import adapted_model
 from sealora_client.site.directory import Site
 from sealora_client.training.gradients import batch_invariance
 
-from check_site import not_passed
+from check_site import check, not_passed
 from pure_sites import pure_recipe
 
 
@@ -40,6 +42,19 @@ def test_a_base_model_that_does_not_fit_is_said_and_not_tried(
     found = not_passed(site)
     assert [entry[:2] for entry in found] == [("fail", "memory"), ("warn", "training")]
     assert "agree on a smaller model or on nf4" in found[0][2]
+
+
+def test_a_package_that_the_metric_takes_and_is_missing_is_said_before_anything_is_tried(
+    site: EnrolledSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = site.directory / "recipe.yaml"
+    evaluation = {"metric": "rouge_l", "max_new_tokens": 4}
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"evaluation": evaluation}))
+    assert "rouge_l of answers of up to 4 tokens" in [each["said"] for each in check(site, "--quick")[1]]
+    monkeypatch.setitem(sys.modules, "rouge_score.rouge_scorer", None)
+    found = [entry for entry in not_passed(site, "--quick") if entry[1] == "evaluation"]
+    missing = 'ROUGE-L needs the package rouge-score, which is not installed: pip install "sealora[evaluation]"'
+    assert found == [("fail", "evaluation", missing)]
 
 
 def test_training_that_does_not_fit_is_said(site: EnrolledSite, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -285,8 +285,14 @@ SOURCES = Path(load_data.__code__.co_filename).parents[1]
         (r"\bfile_kind\(", {"data/formats/choice.py", "data/source/rows.py"}),
         (r"layouts\.choice import", {"data/records.py", "data_cleaning/rows.py"}),  # which makes a copy, and no run
         (
-            r"source_rows\(",  # a policy is made by how many rows there are, and by nothing of them
-            {"data/source/rows.py", "data/records.py", "data_cleaning/rows.py", "site/careful_policy.py"},
+            r"source_rows\(",  # a policy is made by how many rows there are; groups by a column, of records read before
+            {
+                "data/source/rows.py",
+                "data/records.py",
+                "data_cleaning/rows.py",
+                "site/careful_policy.py",
+                "site_evaluation/records.py",
+            },
         ),
         (r"\.shown\(", {"data/examples.py", "data/templates/soundness.py"}),  # which shows a word, and no record
         (

@@ -276,6 +276,7 @@ BASES = {
         "objective": {"kind": "classification"},
         "data": {"layout": "labelled", "labels": {"a": "x", "b": "y"}},
     },
+    ("evaluation", "max_new_tokens"): {"evaluation": {"metric": "bleu"}},
     ("objective", "wanted_weight"): FEEDBACK,
     ("objective", "unwanted_weight"): FEEDBACK,
     ("objective", "label_weights"): {

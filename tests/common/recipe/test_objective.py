@@ -122,6 +122,16 @@ CLASSES = ["objective.kind=classification", "data.layout=labelled"]
             ["objective.loss_on=all", "evaluation.metric=exact_match"],
             "exact_match is of responses",
         ),
+        (["objective.loss_on=all", "evaluation.metric=rouge_l"], "rouge_l is of responses"),
+        (["objective.kind=dpo", "data.layout=preference", "evaluation.metric=bleu"], "bleu needs objective.kind: caus"),
+        ([*CLASSES, "data.labels={a: x, b: y}", "evaluation.metric=chrf"], "chrf needs objective.kind: causal"),
+        (["data.layout=text", "evaluation.metric=bleu"], "records of data.layout: text ask nothing"),
+        (
+            ["evaluation.metric=exact_match", "evaluation.max_new_tokens=8"],
+            "max_new_tokens is read with metric: bleu, chrf or rouge_l, and not with exact_match",
+        ),
+        (["evaluation.metric=bleu", "evaluation.max_new_tokens=0"], "max_new_tokens"),
+        (["evaluation.metric=bleu", "evaluation.max_new_tokens=4097"], "max_new_tokens"),
         ([*CLASSES, "data.labels={a: x, b: y}", "objective.label_weights={a: 0}"], "label_weights"),
     ],
 )
@@ -135,6 +145,15 @@ def test_classes_that_are_agreed_on_are_taken():
     weighed = recipe(*CLASSES, labels, "objective.label_weights={'1': 5}", "evaluation.metric=accuracy")
     assert weighed.objective.label_weights == {"1": 5.0}
     assert weighed.hash != recipe(*CLASSES, labels).hash
+
+
+def test_a_metric_of_answers_says_how_long_they_may_be_and_changes_the_hash():
+    plain, bleu = recipe(), recipe("evaluation.metric=bleu")
+    longer = recipe("evaluation.metric=bleu", "evaluation.max_new_tokens=128")
+    assert (plain.evaluation.decoded_tokens, bleu.evaluation.decoded_tokens) == (0, 64)
+    assert longer.evaluation.decoded_tokens == 128
+    assert len({plain.hash, bleu.hash, longer.hash}) == 3
+    assert plain.hash == recipe("evaluation.max_new_tokens=64").hash
 
 
 FEEDBACK = ["objective.kind=kto_zero", "data.layout=feedback"]

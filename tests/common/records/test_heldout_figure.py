@@ -30,6 +30,9 @@ CLASSES = ["objective.kind=classification", "data.layout=labelled", "data.labels
         ([*CLASSES, "evaluation.metric=accuracy"], "held-out accuracy", "share of records", "higher"),
         (["evaluation.metric=exact_match"], "held-out exact match", "share of records", "higher"),
         (["evaluation.metric=token_accuracy"], "held-out token accuracy", "share of tokens", "higher"),
+        (["evaluation.metric=bleu"], "held-out BLEU", "likeness of answers, mean over records", "higher"),
+        (["evaluation.metric=chrf"], "held-out chrF", "likeness of answers, mean over records", "higher"),
+        (["evaluation.metric=rouge_l"], "held-out ROUGE-L", "likeness of answers, mean over records", "higher"),
     ],
 )
 def test_it_follows_from_the_recipe(overrides, name, unit, better):
@@ -81,6 +84,9 @@ def test_only_exact_match_says_of_one_answer_that_it_is_right(metric):
         ([*CLASSES, "evaluation.metric=accuracy"], 1.0),
         (["evaluation.metric=exact_match", "privacy.heldout_clip=0.5"], 1.0),
         (["evaluation.metric=token_accuracy"], 1.0),
+        (["evaluation.metric=bleu", "privacy.heldout_clip=0.5"], 1.0),
+        (["evaluation.metric=chrf", "privacy.heldout_clip=20"], 1.0),
+        (["evaluation.metric=rouge_l"], 1.0),
         (CLASSES, 8.0),
     ],
 )

@@ -63,15 +63,17 @@ AI_ACT = DemandDocument(
             "Validation and testing: data, metrics, discriminatory effects, dated and signed reports.",
             ("measured", "parts"),
             ("finished", "parts"),
-            "One held-out figure, signed and dated by the dossier's signatures; nothing on discrimination.",
+            "One held-out figure, signed and dated by the dossier's signatures; on discrimination no more than results "
+            "by group in the parts of sites that ran `sealora-site evaluate --by`.",
         ),
         Demand("2(h)", "Cybersecurity.", ("method", "receipts", "sbom"), (), "Of training; none of a deployment."),
         Demand(
             "3",
             "Capabilities and limits, accuracy for groups of people, risks, oversight, what input it needs.",
-            ("limits", "measured"),
+            ("limits", "measured", "parts"),
             (),
-            "Limits are named; accuracy for groups and unintended outcomes are not told.",
+            "Limits are named; accuracy for groups is told by parts of sites that ran `sealora-site evaluate --by` "
+            "and nowhere else; unintended outcomes are not.",
         ),
         Demand("4", "Why the metrics are fit for it.", gap="The metric is named; why it is fit is for people."),
         Demand("5", "The risk management system (Article 9).", gap="Not in here."),

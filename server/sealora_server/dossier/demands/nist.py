@@ -62,9 +62,10 @@ NIST = DemandDocument(
         Demand(
             "",
             "What the noise costs in usefulness, and for whom, is measured: small groups lose most.",
-            ("measured",),
+            ("measured", "parts"),
             ("finished",),
-            "There is one figure over everybody, and none for groups.",
+            "There is one figure over everybody; for groups there are those in the parts of sites that ran "
+            "`sealora-site evaluate --by`.",
         ),
         Demand(
             "",
