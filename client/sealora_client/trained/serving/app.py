@@ -84,7 +84,7 @@ def serving_app(serving: Serving) -> Starlette:
 
     routes = [
         Route("/v1/models", models),
-        Route("/v1/models/{model}", model),
+        Route("/v1/models/{model:path}", model),
         Route("/v1/chat/completions", chat, methods=["POST"]),
         Route("/v1/completions", completions, methods=["POST"]),
     ]
