@@ -28,15 +28,15 @@ from sealora_common.show.console import SafeConsole, tell_error
 from sealora_common.storage.own_files import keep_to_this_account
 from sealora_server.cli.audit import audit
 from sealora_server.cli.compare import compare
-from sealora_server.cli.dossier import dossier
-from sealora_server.cli.export import export
 from sealora_server.cli.fault import fault
 from sealora_server.cli.invite import invite
+from sealora_server.cli.of_a_run.dossier import dossier
+from sealora_server.cli.of_a_run.export import export
+from sealora_server.cli.of_a_run.track import track
 from sealora_server.cli.plan import plan
 from sealora_server.cli.roster import roster_cli
 from sealora_server.cli.run_life import archive, delete, unarchive
 from sealora_server.cli.server import server_cli
-from sealora_server.cli.track import track
 from sealora_server.cli.upkeep import backup, check, restore, verify_archive
 from sealora_server.simulation.engine import Engine
 from sealora_server.simulation.ray_cluster import check_ray_address

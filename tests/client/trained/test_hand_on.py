@@ -76,7 +76,9 @@ def test_every_kind_that_changes_weights_merges_into_a_model_that_answers_alike(
 
 def test_an_adapter_that_is_no_change_of_weights_is_not_merged(tiny_base, tmp_path):
     trained = trained_on(tiny_base(), **KINDS["prompt_tuning"])
-    with pytest.raises(ModelError, match=r"prompt_tuning is text before the prompt .*: export it as PEFT.s files, without"):
+    with pytest.raises(
+        ModelError, match=r"prompt_tuning is text before the prompt .*: export it as PEFT.s files, without"
+    ):
         hand_on(trained, HandOn(tmp_path / "out", form="merged"))
     assert list(tmp_path.iterdir()) == []
 

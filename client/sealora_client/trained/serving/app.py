@@ -18,10 +18,10 @@ from sealora_client.model.generate import Continuation
 from sealora_client.trained.serving.guard import fault
 from sealora_client.trained.serving.queue import AnswerBegun, BusyError, ModelQueue, Said
 from sealora_client.trained.serving.replies import (
+    ApiFault,
+    ApiFaultReply,
+    ApiReplies,
     ApiReply,
-    Fault,
-    FaultReply,
-    Replies,
     ServedModel,
     ServedModels,
 )
@@ -107,11 +107,11 @@ async def _answered(serving: Serving, request: Request, *, is_chat: bool) -> Res
         said = serving.queue.ask(asked.inquiry(serving.section, serving.most_tokens))
     except (DataError, UnreadableError) as error:
         return fault(400, str(error), "invalid_request")
-    return await _told(said, asked, Replies(serving.model, is_chat), request)
+    return await _told(said, asked, ApiReplies(serving.model, is_chat), request)
 
 
 async def _told(
-    said: AsyncGenerator[Said | None], asked: ChatRequest | TextRequest, replies: Replies, request: Request
+    said: AsyncGenerator[Said | None], asked: ChatRequest | TextRequest, replies: ApiReplies, request: Request
 ) -> Response:
     """The answer, or as many of its parts as come before whoever asked goes away."""
     try:
@@ -154,7 +154,7 @@ async def _begun(said: AsyncGenerator[Said | None], request: Request) -> AnswerB
 
 
 async def _events(
-    said: AsyncGenerator[Said | None], begun: AnswerBegun, asked: ChatRequest | TextRequest, replies: Replies
+    said: AsyncGenerator[Said | None], begun: AnswerBegun, asked: ChatRequest | TextRequest, replies: ApiReplies
 ) -> AsyncIterator[str]:
     try:
         if replies.is_chat:
@@ -170,7 +170,7 @@ async def _events(
                 yield ": the model is at work\n\n"  # a comment, so that nobody takes the connection for a dead one
         yield "data: [DONE]\n\n"
     except SealoraError as error:
-        failed = FaultReply(error=Fault(message=str(error), type="server_error", code="model"))
+        failed = ApiFaultReply(error=ApiFault(message=str(error), type="server_error", code="model"))
         yield f"data: {failed.model_dump_json()}\n\n"
     finally:
         await said.aclose()

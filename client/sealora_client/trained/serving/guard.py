@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sealora_client.trained.serving.replies import Fault, FaultReply
+from sealora_client.trained.serving.replies import ApiFault, ApiFaultReply
 from sealora_common.config import SMALL, read_file, why_not
 from sealora_common.errors import PolicyError, UnreadableError
 from sealora_common.network.address import host_and_maybe_port
@@ -76,7 +76,7 @@ class Guard:
 
 def fault(status: int, message: str, code: str, kind: str = "invalid_request_error") -> Response:
     """A refusal as clients read it."""
-    body = FaultReply(error=Fault(message=message, code=code, type=kind))
+    body = ApiFaultReply(error=ApiFault(message=message, code=code, type=kind))
     return Response(body.model_dump_json(), status_code=status, media_type="application/json")
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from sealora_client.model.generate import Continuation
 from sealora_client.trained.answers import Answers
 from sealora_client.trained.serving.requests import Inquiry
-from sealora_client.trained.serving.settled import Settled, before_stop
+from sealora_client.trained.serving.settled import SettledText, before_stop
 from sealora_common.errors import ModelError, SealoraError
 
 log = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ class ModelQueue:
     def _go_on(self, inquiry: Inquiry, unwanted: threading.Event, tell: Callable[[Said | SealoraError], None]) -> None:
         tokens = self._answers.asked(inquiry.turns)
         tell(AnswerBegun(len(tokens)))
-        settled = Settled(inquiry.stops)
+        settled = SettledText(inquiry.stops)
 
         def hear(text: str) -> bool:
             text, is_over = before_stop(text.lstrip(), inquiry.stops)

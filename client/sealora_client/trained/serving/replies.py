@@ -82,7 +82,7 @@ class ServedModels(BaseModel):
     data: list[ServedModel]
 
 
-class Fault(BaseModel):
+class ApiFault(BaseModel):
     """What is wrong with a request."""
 
     message: str
@@ -91,10 +91,10 @@ class Fault(BaseModel):
     code: str | None = None
 
 
-class FaultReply(BaseModel):
+class ApiFaultReply(BaseModel):
     """As it is sent."""
 
-    error: Fault
+    error: ApiFault
 
 
 class _Head(TypedDict):
@@ -104,7 +104,7 @@ class _Head(TypedDict):
 
 
 @dataclass(frozen=True)
-class Replies:
+class ApiReplies:
     """The replies to one request.
 
     Attributes:

@@ -21,7 +21,7 @@ def before_stop(text: str, stops: Sequence[str]) -> tuple[str, bool]:
     return (text, False) if found < 0 else (text[:found], True)
 
 
-class Settled:
+class SettledText:
     """What has been told of a text, which is whole at the end.
 
     Args:

@@ -26,6 +26,7 @@ _KINDS: Final[dict[str, _Kind]] = {
     "tensorboard": _Kind(("tensorboard",), lambda place: TensorboardTracker(Path(place))),
     "wandb": _Kind(("wandb",), lambda place: WandbTracker(Path(place))),
 }
+_NAMED: Final = re.compile(r"(\w+):(.+)", re.DOTALL)
 _BEFORE_HOST: Final = re.compile(r"//[^/\s@]*@")
 TRACKERS: Final = ", ".join(f"{kind}:DIR" for kind in _KINDS)
 
@@ -49,10 +50,11 @@ def without_password(text: str) -> str:
 
 
 def _tracker(words: str) -> Tracker:
-    name, colon, place = words.partition(":")
-    kind = _KINDS.get(name)
-    if kind is None or not colon or not place:
+    said = _NAMED.fullmatch(words)
+    kind = None if said is None else _KINDS.get(said[1])
+    if said is None or kind is None:
         raise PolicyError(f"{without_password(words)!r} names no tracker: write one of {TRACKERS}")
+    name, place = said[1], said[2]
     if "://" in place and not kind.takes_url:
         raise PolicyError(
             f"{name} is written into a directory, and {without_password(place)!r} is none: write {name}:DIR"
