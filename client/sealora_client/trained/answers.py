@@ -13,6 +13,9 @@ from sealora_client.trained.offline import require_base
 from sealora_client.trained.trained_adapter import TrainedAdapter
 from sealora_common.errors import DataError
 
+_LONGEST_TOKEN = 32
+"""Letters, of any text but made-up ones."""
+
 
 class Answers:
     """The base model with the adapter on it, loaded once.
@@ -46,8 +49,13 @@ class Answers:
         Raises:
             DataError: the template fails on it, or it has no token, or more than the recipe shows of a record.
         """
-        tokens = asked(self._template, turns)
         most = self._recipe.data.max_tokens
+        letters = sum(len(turn.text) for turn in turns)
+        if letters > most * _LONGEST_TOKEN:  # to count the tokens of so much would take long, and others wait
+            raise DataError(
+                f"{letters} letters are asked, more than {most} tokens (data.max_tokens) hold: ask for less"
+            )
+        tokens = asked(self._template, turns)
         if not tokens:
             raise DataError("nothing is asked: send a prompt with a word in it")
         if len(tokens) > most:  # a record would lose its middle, and what is asked must not

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from sealora_common.config import SMALL, read_file, why_not
 from sealora_common.errors import PolicyError, UnreadableError
 from sealora_common.network.address import host_and_maybe_port
 
+log = logging.getLogger(__name__)
 _SHORTEST_TOKEN = 16
 
 
@@ -41,7 +43,10 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or the life of the server."""
         refused = self._refusal(Headers(scope=scope)) if scope["type"] == "http" else None
-        await (refused or self._app)(scope, receive, send)
+        try:
+            await (refused or self._app)(scope, receive, send)
+        except Exception as error:  # its text may quote what was asked; whoever asked has been told of a failure
+            log.error("a request failed (%s)", type(error).__name__)
 
     def _refusal(self, headers: Headers) -> Response | None:
         hosts = headers.getlist("host")

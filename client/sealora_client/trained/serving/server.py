@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -61,6 +62,7 @@ def serve_adapter(trained: TrainedAdapter, settings: ServingSettings, tell: Call
         ModelError: as of `Answers`.
         KeyboardInterrupt: SIGINT came; all is closed then.
     """
+    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # tells of its steps, and in full of answers cut off
     token = None if settings.token_file is None else token_of(settings.token_file)
     # Taken first, as loading takes long; nobody can connect before `uvicorn` listens.
     taken = bound_socket(settings.host, settings.port)

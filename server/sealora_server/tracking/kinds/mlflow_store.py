@@ -95,4 +95,5 @@ class MlflowTracker(Tracker):
 
     def _experiment(self) -> str:
         found = self._client.get_experiment_by_name(EXPERIMENT)
-        return found.experiment_id if found is not None else self._client.create_experiment(EXPERIMENT)
+        experiment: str = self._client.create_experiment(EXPERIMENT) if found is None else found.experiment_id
+        return experiment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -60,9 +61,13 @@ class Served:
 
     def post(self, path: str, *, headers: dict[str, str] | None = None, **fields: object) -> httpx.Response:
         """One request with these fields, and this model unless they name one."""
-        return httpx.post(f"{self.url}{path}", json={"model": self.model, **fields}, headers=headers, timeout=60)
+        body = json.dumps({"model": self.model, **fields})  # in ASCII, with whatever no text may hold
+        sent = {"Content-Type": "application/json", **(headers or {})}
+        return httpx.post(f"{self.url}{path}", content=body, headers=sent, timeout=60)
 
-    def chat(self, *messages: tuple[str, str], **fields: object) -> httpx.Response:
+    def chat(
+        self, *messages: tuple[str, str], headers: dict[str, str] | None = None, **fields: object
+    ) -> httpx.Response:
         """One conversation of (role, text)."""
         told = [{"role": role, "content": text} for role, text in messages]
-        return self.post("/chat/completions", messages=told, **fields)
+        return self.post("/chat/completions", headers=headers, messages=told, **fields)

@@ -60,6 +60,8 @@ def test_earlier_turns_count(served):
             {"messages": [{"role": "user", "content": "fever " * 200}]},
             "tokens are asked, and data.max_tokens of the recipe is 64",
         ),
+        ({"messages": [{"role": "user", "content": "a b" * 10**6}]}, "3000000 letters are asked, more than 64 tokens"),
+        ({"messages": [{"role": "user", "content": "\ud800"}]}, "change the text"),
         ({"model": None}, "model"),
     ],
 )
@@ -123,7 +125,8 @@ def test_whoever_asks_must_know_the_token_and_it_is_said_that_texts_go_unencrypt
     file = tmp_path / "token"
     file.write_text("0123456789abcdef\n")
     file.chmod(0o600)
-    with Served(kept, "--token-file", str(file), "--host", EVERYWHERE, "--name", "model.ward.example") as served:
+    words = ("--token-file", str(file), "--host", EVERYWHERE, "--name", "model.ward.example")
+    with Served(kept, *words, "--tokens", "3", "--grace", "0") as served:
         assert "can be reached from other machines, and the token and all texts go unencrypted" in served.said
         served.url = served.url.replace(EVERYWHERE, "127.0.0.1")
         for headers in ({}, {"Authorization": "Bearer 0123456789abcdeF"}, {"Authorization": "Bearer"}):
@@ -132,6 +135,8 @@ def test_whoever_asks_must_know_the_token_and_it_is_said_that_texts_go_unencrypt
         assert httpx.get(f"{served.url}/models", headers=known).status_code == 200
         named = {**known, "Host": "Model.ward.example:8000"}
         assert httpx.get(f"{served.url}/models", headers=named).status_code == 200
+        short = served.chat(("user", "hello"), max_tokens=50, headers=known).json()
+        assert short["usage"]["completion_tokens"] <= 3
         assert served.stop(signal.SIGINT) == 0  # Ctrl-C is no error
         assert "Traceback" not in served.said
         assert "0123456789abcdef" not in served.said
@@ -150,6 +155,19 @@ def test_an_answer_in_hand_is_ended_before_the_server_is(kept):
         assert json.loads(told[-2].removeprefix("data: "))["choices"][0]["finish_reason"] in ("stop", "length")
         assert served.stop(signal.SIGTERM) in (0, -signal.SIGTERM)
         assert "Traceback" not in served.said
+
+
+def test_an_answer_that_takes_longer_than_the_grace_is_cut_off_in_silence(kept):
+    with Served(kept, "--grace", "0") as served:
+        body = {"model": served.model, "prompt": "What is 3?", "stream": True, "max_tokens": 450, "temperature": 3}
+        with httpx.stream("POST", f"{served.url}/completions", json=body, timeout=60) as stream:
+            lines = stream.iter_lines()
+            next(lines)
+            served.process.send_signal(signal.SIGTERM)
+            with pytest.raises(httpx.RemoteProtocolError):
+                list(lines)
+        served.stop(signal.SIGTERM)
+        assert served.said.splitlines()[-1].startswith("model ")
 
 
 def test_a_client_that_goes_away_does_not_hold_the_model(served):
