@@ -51,6 +51,7 @@ ALLOWED = {
     ("client/sealora_client/model/smollm2.py", "rename"): "of that, whole",
     ("client/sealora_client/trained/hand_on.py", "save_pretrained"): "in a directory of `make_directory`, then settled",
     ("client/sealora_client/trained/merge.py", "save_pretrained"): "the same",
+    ("client/sealora_client/trained/onnx_form.py", "save_pretrained"): "the same",
 }
 
 

@@ -220,7 +220,7 @@ class SimulatedSites:
         from sealora_client.trained.trained_adapter import find_trained
 
         trained = find_trained(str(run), Path())
-        hand_on(trained, HandOn(out, merged, base_name, licence))
+        hand_on(trained, HandOn(out, "merged" if merged else "peft", base_name, licence))
         return trained.sentence
 
 

@@ -34,6 +34,7 @@ from sealora_client.cli.trained.chat import chat
 from sealora_client.cli.trained.evaluate import evaluate
 from sealora_client.cli.trained.export import export
 from sealora_client.cli.trained.report import report
+from sealora_client.cli.trained.serve import serve
 from sealora_client.cli.upkeep import backup, restore
 from sealora_client.demo_data.choice import DemoTask, build_demo
 from sealora_common.errors import SealoraError
@@ -65,6 +66,7 @@ cli.command()(dossier)
 cli.command()(report)
 cli.command()(evaluate)
 cli.command()(chat)
+cli.command()(serve)
 cli.command()(export)
 
 Base = Annotated[str, typer.Argument(help="smollm2-135m-instruct, a Hugging Face id, or a local directory.")]

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Final
 
+from sealora_client.trained.form import Form
 from sealora_client.trained.trained_adapter import TrainedAdapter
 from sealora_common import __version__
 from sealora_common.privacy.mechanisms import mechanism_of
@@ -24,6 +26,8 @@ from sealora_common.show.card_head import card_head
 from sealora_common.show.quantities import count_text, target_text
 from sealora_common.show.safe_text import safe_text
 
+LIBRARIES: Final[dict[Form, str]] = {"peft": "peft", "merged": "transformers", "onnx": "onnx"}
+
 
 @dataclass(frozen=True)
 class CardSubject:
@@ -33,20 +37,25 @@ class CardSubject:
         trained: the adapter.
         base_name: under which others know the base model.
         licence: identifier of the licence, as the hub has it.
-        is_merged: whether the weights are those of a whole model.
+        form: that it is handed on in.
     """
 
     trained: TrainedAdapter
     base_name: str
     licence: str
-    is_merged: bool
+    form: Form
+
+    @property
+    def is_merged(self) -> bool:
+        """Whether the weights are those of a whole model."""
+        return self.form != "peft"
 
 
 def model_card(subject: CardSubject) -> str:
     """The card, as Markdown."""
     recipe = subject.trained.recipe
     sections = [
-        card_head(recipe, subject.base_name, subject.licence, is_merged=subject.is_merged),
+        card_head(recipe, subject.base_name, subject.licence, library=LIBRARIES[subject.form]),
         f"# {_code(recipe.name)}\n",
         _what_it_is(subject),
         "## How to use it\n\n" + _use(subject),
@@ -75,6 +84,8 @@ def _use(subject: CardSubject) -> str:
     if recipe.data.system_prompt is not None:
         said.append({"role": "system", "content": recipe.data.system_prompt})
     said.append({"role": "user", "content": "..."})
+    if subject.form == "onnx":
+        return _use_of_onnx(said)
     lines = [f"from {library} import {loader}", "from transformers import AutoTokenizer", ""]
     if subject.is_merged:
         lines[:2] = [f"from {library} import {loader}, AutoTokenizer"]
@@ -98,6 +109,26 @@ def _use(subject: CardSubject) -> str:
         else ""
     )
     return needs + prompt + f"{fence}python\n" + "\n".join(lines) + f"\n{fence}\n"
+
+
+def _use_of_onnx(said: list[dict[str, str]]) -> str:
+    lines = [
+        "import onnxruntime",
+        "from transformers import AutoTokenizer",
+        "",
+        'session = onnxruntime.InferenceSession("DIRECTORY/model.onnx")',
+        'tokenizer = AutoTokenizer.from_pretrained("DIRECTORY")',
+        f"messages = {json.dumps(said, ensure_ascii=True)}",
+        'inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="np", '
+        "return_dict=True)",
+        '(logits,) = session.run(["logits"], {name: inputs[name] for name in ("input_ids", "attention_mask")})',
+        "print(tokenizer.decode(logits[0, -1].argmax()))  # the first token of the answer",
+    ]
+    fence = "```"
+    return (
+        "One forward pass in float32, which keeps nothing of earlier tokens: each token of an answer takes another.\n\n"
+        f"{fence}python\n" + "\n".join(lines) + f"\n{fence}\n"
+    )
 
 
 def _digest(subject: CardSubject) -> str:

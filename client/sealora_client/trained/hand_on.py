@@ -1,7 +1,7 @@
 """Writes a trained adapter for others: a directory that is there whole or not at all.
 
 As PEFT: weights, configuration, tokenizer with its chat template, card, the base model's licence. Merged: a whole model
-in safetensors, which plain transformers opens.
+in safetensors, which plain transformers opens. As ONNX: a whole model for what runs that.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from sealora_client.model.fetch import locate_base
 from sealora_client.model.model_files import digest_of, licence_files
 from sealora_client.model.tokenizer import base_tokenizer
 from sealora_client.trained.card import CardSubject, model_card
+from sealora_client.trained.form import Form
 from sealora_client.trained.offline import require_base
 from sealora_client.trained.trained_adapter import TrainedAdapter
 from sealora_common.config import CONFIGURATION, read_file
@@ -33,13 +34,13 @@ class HandOn:
 
     Attributes:
         out: the directory; it must not exist, or be empty.
-        is_merged: a whole model in place of an adapter.
+        form: the adapter alone, or a whole model.
         base_name: under which others know the base model; None takes the recipe's, of a path its last part.
         licence: its identifier on the card.
     """
 
     out: Path
-    is_merged: bool = False
+    form: Form = "peft"
     base_name: str | None = None
     licence: str = "other"
 
@@ -85,16 +86,20 @@ def portable_name(recipe: Recipe) -> str:
 
 def _write(aside: Path, trained: TrainedAdapter, wish: HandOn, name: str, base: Path) -> None:
     named = trained.recipe.model_copy(update={"model": trained.recipe.model.model_copy(update={"base": name})})
-    if wish.is_merged:
+    if wish.form == "merged":
         from sealora_client.trained.merge import write_merged
 
         _quietly(lambda: write_merged(trained, base, aside))
+    elif wish.form == "onnx":
+        from sealora_client.trained.onnx_form import write_onnx
+
+        _quietly(lambda: write_onnx(trained, base, aside))
     else:
         exporter_of(named).export(aside, trained.tensors, named)
     _quietly(lambda: base_tokenizer(base).save_pretrained(aside))
     for file in licence_files(base):
         write_atomically(aside / file.name, _licence(file))
-    subject = CardSubject(trained, name, wish.licence, wish.is_merged)
+    subject = CardSubject(trained, name, wish.licence, wish.form)
     write_atomically(aside / CARD, model_card(subject).encode())
 
 

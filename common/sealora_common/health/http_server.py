@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sealora_common.errors import StorageError
 from sealora_common.health.status import Health
 from sealora_common.network.address import host_and_port
+from sealora_common.network.bound_socket import bound_socket
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -107,21 +108,6 @@ def listening_place(address: str) -> tuple[str, int]:
 
 
 def _listen(address: str) -> socket.socket:
-    host, port = listening_place(address)
-    try:
-        family, kind, protocol, _, where = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listening = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise StorageError(f"{address}: cannot listen there ({error.strerror}): choose another address") from None
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(where)
-        listening.listen(16)
-    except OSError as error:
-        listening.close()
-        raise StorageError(
-            f"{address}: cannot listen there ({error.strerror}): choose another address or stop what uses it"
-        ) from None
-    return listening
+    bound = bound_socket(*listening_place(address))
+    bound.listen(16)
+    return bound

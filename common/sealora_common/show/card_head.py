@@ -8,20 +8,20 @@ from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.recipe import Recipe
 
 
-def card_head(recipe: Recipe, base: str | None, licence: str | None, *, is_merged: bool = False) -> str:
+def card_head(recipe: Recipe, base: str | None, licence: str | None, *, library: str = "peft") -> str:
     """The front matter with the lines around it.
 
     Args:
         recipe: the run's.
         base: the base model as others know it; None names none.
         licence: its identifier; None if it is not known.
-        is_merged: whether the weights are those of a whole model, not of an adapter.
+        library: that opens it; all but `peft` open a whole model.
     """
     fields: dict[str, object] = {}
     if base is not None:
-        fields |= {"base_model": base, "base_model_relation": "merge" if is_merged else "adapter"}
+        fields |= {"base_model": base, "base_model_relation": "adapter" if library == "peft" else "merge"}
     fields |= {
-        "library_name": "transformers" if is_merged else "peft",
+        "library_name": library,
         "pipeline_tag": "text-generation",
         "license": "other" if licence is None else licence.lower(),
     }

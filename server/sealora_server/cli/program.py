@@ -28,10 +28,11 @@ from sealora_common.show.console import SafeConsole, tell_error
 from sealora_common.storage.own_files import keep_to_this_account
 from sealora_server.cli.audit import audit
 from sealora_server.cli.compare import compare
-from sealora_server.cli.dossier import dossier
-from sealora_server.cli.export import export
 from sealora_server.cli.fault import fault
 from sealora_server.cli.invite import invite
+from sealora_server.cli.of_a_run.dossier import dossier
+from sealora_server.cli.of_a_run.export import export
+from sealora_server.cli.of_a_run.track import track
 from sealora_server.cli.plan import plan
 from sealora_server.cli.roster import roster_cli
 from sealora_server.cli.run_life import archive, delete, unarchive
@@ -52,6 +53,7 @@ cli.command()(audit)
 cli.command()(fault)
 cli.command()(dossier)
 cli.command()(export)
+cli.command()(track)
 
 
 @cli.callback()
@@ -78,9 +80,14 @@ def simulate(
             help="With --engine ray: the cluster whose machines the sites run on. [default: Ray on this machine alone]",
         ),
     ] = None,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND:DIR", help="mlflow:DIR, tensorboard:DIR or wandb:DIR; once more for each."),
+    ] = None,
 ) -> None:
     """Run a whole federation on this machine: every site, the server and the sealing between them."""
     from sealora_server.simulation.simulate import Simulation
+    from sealora_server.tracking.kinds.choice import trackers_of
 
     if ray_address is not None:
         if engine is not Engine.RAY:
@@ -89,12 +96,15 @@ def simulate(
     parsed = load_recipe(recipe, overrides or [])
     directory = out or Path("runs") / parsed.name
     try:
-        Simulation(parsed, directory, engine, resume, continue_from, ray_address).run(SafeConsole())
+        Simulation(parsed, directory, engine, resume, continue_from, ray_address, trackers_of(track or [])).run(
+            SafeConsole()
+        )
     except KeyboardInterrupt:
         again = ["sealora", "simulate", str(recipe), *(overrides or []), "--out", str(directory)]
         again += ["--engine", engine.value] if engine is not Engine.INLINE else []
         again += ["--ray-address", ray_address] if ray_address is not None else []
         again += ["--continue-from", str(continue_from)] if continue_from is not None else []
+        again += [word for tracker in track or [] for word in ("--track", tracker)]
         again += ["--resume"] if (directory / "run.json").exists() else []
         SafeConsole(stderr=True).print(
             f"Stopped. Finished rounds are kept. To go on:  {shlex.join(again)}\n"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
@@ -18,11 +18,14 @@ from sealora_common.recipe import Recipe
 from sealora_common.records.completions import write_completions
 from sealora_common.records.events import RunFailed, RunInterrupted
 from sealora_common.records.names import SITES
+from sealora_common.roster import Roster
 from sealora_common.storage.durable import open_to_append
 from sealora_server.run.starting_adapter import agreed_start, digest_of_adapter, read_starting_adapter
 from sealora_server.run.store import RunStore
 from sealora_server.simulation.engine import Engine, run_engine
 from sealora_server.simulation.sites import SimulatedSitesLike, prepare_sites, simulated_sites
+from sealora_server.tracking.follow import followed
+from sealora_server.tracking.tracker import Tracker
 from sealora_server.view.live.console_faces import console_face
 from sealora_server.view.live.display import RunDisplay
 from sealora_server.view.outcome import write_outcome
@@ -42,6 +45,7 @@ class Simulation:
         resume: go on with the run that is in the directory.
         continue_from: a run's directory, or an adapter's, whose adapter the run begins with.
         ray_address: of the Ray cluster that the sites run on, see `ray_cluster`; None for one of its own.
+        trackers: which follow it, by the words that a person named each with.
     """
 
     recipe: Recipe
@@ -50,6 +54,7 @@ class Simulation:
     resume: bool = False
     continue_from: Path | None = None
     ray_address: str | None = None
+    trackers: Mapping[str, Tracker] = field(default_factory=dict)
 
     def run(self, console: Console) -> None:
         """Runs it to the end, showing progress on `console`.
@@ -65,6 +70,11 @@ class Simulation:
         )
         store = self._store(sites.resolve(self.recipe))
         roster = prepare_sites(sites, store)
+        with followed(store.directory, self.trackers):
+            self._work(store, roster, console)
+        self._conclude(sites, store, console)
+
+    def _work(self, store: RunStore, roster: Roster, console: Console) -> None:
         sites_log = store.directory / "sites.log"
         try:
             with _logged(sites_log), RunDisplay(store.directory, console_face(console)):
@@ -77,7 +87,6 @@ class Simulation:
         except KeyboardInterrupt:
             _note(store, RunInterrupted(round=store.finished_rounds + 1))
             raise
-        self._conclude(sites, store, console)
 
     def _store(self, recipe: Recipe) -> RunStore:
         if self.continue_from is not None and recipe.continue_from is None:

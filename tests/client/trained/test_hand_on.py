@@ -66,7 +66,7 @@ def test_every_kind_opens_with_plain_peft_and_answers_alike(tiny_base, tmp_path,
 def test_every_kind_that_changes_weights_merges_into_a_model_that_answers_alike(tiny_base, tmp_path, kind, base):
     trained = trained_on(tiny_base(base), **KINDS[kind])
     here = Answers(trained).to(PROMPTS, most_tokens=12)
-    hand_on(trained, HandOn(tmp_path / "out", is_merged=True))
+    hand_on(trained, HandOn(tmp_path / "out", form="merged"))
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert plain_answers(model, tmp_path / "out") == here
     assert not (tmp_path / "out" / "adapter_config.json").exists()
@@ -76,14 +76,16 @@ def test_every_kind_that_changes_weights_merges_into_a_model_that_answers_alike(
 
 def test_an_adapter_that_is_no_change_of_weights_is_not_merged(tiny_base, tmp_path):
     trained = trained_on(tiny_base(), **KINDS["prompt_tuning"])
-    with pytest.raises(ModelError, match=r"prompt_tuning is text before the prompt .*: export it without --merged"):
-        hand_on(trained, HandOn(tmp_path / "out", is_merged=True))
+    with pytest.raises(
+        ModelError, match=r"prompt_tuning is text before the prompt .*: export it as PEFT.s files, without"
+    ):
+        hand_on(trained, HandOn(tmp_path / "out", form="merged"))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_merged_model_opens_in_a_process_that_knows_no_network_and_no_peft(tiny_base, tmp_path):
     trained = trained_on(tiny_base())
-    hand_on(trained, HandOn(tmp_path / "out", is_merged=True))
+    hand_on(trained, HandOn(tmp_path / "out", form="merged"))
     code = (
         "import sys; sys.modules['peft'] = None\n"
         "from transformers import AutoModelForCausalLM, AutoTokenizer\n"

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
+from sealora_client.trained.form import Form
+from sealora_common.errors import PolicyError
 from sealora_common.show.say import say
+
+_FORMS: Final[dict[Form, str]] = {
+    "peft": "an adapter for PEFT",
+    "merged": "a whole model for transformers",
+    "onnx": "a whole model for ONNX's runtimes",
+}
 
 
 def export(
@@ -20,12 +28,15 @@ def export(
     ] = None,
     directory: Annotated[Path, typer.Option("--directory", help="The site's directory.", show_default=".")] = Path(),
     merged: Annotated[bool, typer.Option("--merged", help="A whole model, with the adapter merged into it.")] = False,
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="The same as one ONNX file, in float32; needs the extra `onnx`.")
+    ] = False,
     base: Annotated[
         str | None, typer.Option(help="The name under which others know the base model.", show_default="the recipe's")
     ] = None,
     licence: Annotated[str, typer.Option("--license", help="Identifier of the licence, for the card.")] = "other",
 ) -> None:
-    """Write a trained adapter for others: PEFT with tokenizer, card and licence, or, merged, a whole model.
+    """Write a trained adapter for others: PEFT with tokenizer, card and licence, or a whole model, merged or as ONNX.
 
     It leaves nothing of this site in it but what the federation's adapter is. docs/model.md says what may leave.
     """
@@ -35,7 +46,9 @@ def export(
     from sealora_client.trained.hand_on import HandOn, hand_on
     from sealora_client.trained.trained_adapter import find_trained
 
+    if merged and onnx:
+        raise PolicyError("--merged and --onnx are two forms of the model: ask for one, then for the other")
+    form: Form = "onnx" if onnx else "merged" if merged else "peft"
     trained = find_trained(run, directory)
-    hand_on(trained, HandOn(out, merged, base, licence))
-    form = "a whole model for transformers" if merged else "an adapter for PEFT"
-    say(f"{out}: {form}: {trained.sentence}; README.md says what ran and what it promises")
+    hand_on(trained, HandOn(out, form, base, licence))
+    say(f"{out}: {_FORMS[form]}: {trained.sentence}; README.md says what ran and what it promises")
