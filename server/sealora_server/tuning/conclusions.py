@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sealora_common.canonical import canonical_json
-from sealora_common.privacy.heldout_noise import least_noise_of_mean
+from sealora_common.privacy.heldout_noise import noise_of_sum
 from sealora_common.recipe import Recipe
 from sealora_common.records.heldout_figure import HeldoutFigure
 from sealora_common.records.share_interval import NORMAL_QUANTILE
 from sealora_common.show.quantities import count_text
 from sealora_server.comparison.difference_text import difference_text, reach_text
-from sealora_server.comparison.uncertainty import difference
+from sealora_server.comparison.uncertainty import difference, half_interval
 from sealora_server.tuning.field_value import with_values
 from sealora_server.tuning.price import TuningPrice, tuning_price
 from sealora_server.tuning.result import TrialFigures, TuningGain, TuningResult
@@ -30,7 +30,7 @@ class Tuned:
     Attributes:
         recipe: as it was given, bound to its base model.
         space: what was searched.
-        sites: their names.
+        heldout: how many held-out records (persons) each site has that are evaluated, by its name.
         records: what they are.
         records_recognised: whether nobody said so.
         seeds: of each trial.
@@ -40,12 +40,17 @@ class Tuned:
 
     recipe: Recipe
     space: tuple[Searched, ...]
-    sites: tuple[str, ...]
+    heldout: Mapping[str, int]
     records: RecordsKind
     records_recognised: bool
     seeds: int
     prunes: bool
     trials: Sequence[TuningTrial]
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(self.heldout)
 
     @property
     def best(self) -> TuningTrial | None:
@@ -112,7 +117,11 @@ class Tuned:
         )
 
     def _noise(self, trial: TuningTrial) -> float:
-        return least_noise_of_mean(self.recipe_of(trial), len(self.sites)) / math.sqrt(self.seeds)
+        """Of a mean over sites and seeds: how many a site has held out is as public as how many it trains on."""
+        of_sum = noise_of_sum(self.recipe_of(trial))
+        return (
+            math.hypot(*(of_sum / units for units in self.heldout.values())) / len(self.sites) / math.sqrt(self.seeds)
+        )
 
     def _gain(self, best: TuningTrial | None) -> TuningGain | None:
         as_written = next((trial for trial in self.trials if trial.number == AS_WRITTEN), None)
@@ -120,17 +129,15 @@ class Tuned:
             return None
         assert best.figure is not None  # noqa: S101 (it has the best one)
         value, heldout = best.figure - as_written.figure, HeldoutFigure.of(self.recipe)
-        if self.records == "private":
-            reach: float | None = NORMAL_QUANTILE * math.hypot(self._noise(best), self._noise(as_written))
-        else:
-            reach = difference(best.outcomes, as_written.outcomes).uncertainty
+        reach = self._reach(best, as_written)
         apart = reach is not None and abs(value) > reach
         told = difference_text(heldout, value) if reach is None else reach_text(heldout, reach, value)
-        by = "the noise" if self.records == "private" else "seeds and held-out records"
+        by = ("noise" if self.records == "private" else "held-out records", *(("seeds",) if self.seeds > 1 else ()))
+        open_to = f"the uncertainty by {' and '.join(by)} (95 %)"
         within = (
-            f"more than {by} leave open (95 %), but the best of {len(self.trials)} was chosen by this very figure"
+            f"beyond {open_to}, but the best of {len(self.trials)} was chosen by this very figure"
             if apart
-            else f"within what {by} leave open: the values may be no better than the recipe's own"
+            else f"within {open_to}: the values may be no better than the recipe's own"
         )
         return TuningGain(
             value=value,
@@ -138,6 +145,16 @@ class Tuned:
             is_told_apart=apart,
             sentence=f"Trial {best.number} minus the recipe as it is: {told}, which is {within}.",
         )
+
+    def _reach(self, best: TuningTrial, other: TuningTrial) -> float | None:
+        """Half of the 95 % interval of their difference."""
+        if self.records != "private":
+            return difference(best.outcomes, other.outcomes).uncertainty
+        by_noise = NORMAL_QUANTILE * math.hypot(self._noise(best), self._noise(other))
+        if best.spread is None or other.spread is None:
+            return by_noise
+        # What differs between seeds has the noise in it.
+        return max(by_noise, half_interval(math.hypot(best.spread, other.spread), self.seeds))
 
     def _notes(self, best: TuningTrial | None) -> list[str]:
         notes = []

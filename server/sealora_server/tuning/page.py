@@ -34,9 +34,9 @@ def print_tuning(found: TuningResult, directory: Path, console: Console) -> None
         soft_wrap=True,
     )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    table.add_column("trial", vertical="bottom")
+    table.add_column("trial", vertical="bottom", no_wrap=True)
     for name in column_names(found):
-        table.add_column(name.replace(".", ".\n").replace(" ", "\n", 1), justify="right", vertical="bottom")
+        table.add_column(name.replace("_", "_\n").replace(" ", "\n"), justify="right", vertical="bottom")
     for trial in found.trials:
         row = (Text(text) for text in column_texts(trial, found))
         table.add_row(Text(trial.title), *row, style="bold" if trial.number == found.best else "")

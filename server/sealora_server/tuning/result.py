@@ -28,12 +28,12 @@ class TrialFigures(_Told):
     spread: float | None
     """Standard deviation over the seeds; null with one."""
     noise: float | None
-    """Least standard deviation of the noise in `figure`; null where it is exact."""
+    """Standard deviation of the noise in `figure`; null where it is exact."""
 
     @property
     def title(self) -> str:
         """Its name for people."""
-        return "1, as it is" if self.number == AS_WRITTEN else str(self.number)
+        return "1 (as is)" if self.number == AS_WRITTEN else str(self.number)
 
 
 class TuningGain(_Told):
@@ -41,7 +41,7 @@ class TuningGain(_Told):
 
     value: float
     uncertainty: float | None
-    """Half of its 95 % interval: by seeds and held-out records, or by the noise; null if it is not known."""
+    """Half of its 95 % interval, by the held-out records or the noise, and by seeds; null if it is not known."""
     is_told_apart: bool
     sentence: str
 

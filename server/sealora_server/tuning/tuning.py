@@ -90,7 +90,7 @@ class Tuning:
             tuned = Tuned(
                 recipe=bound,
                 space=space,
-                sites=sites.names,
+                heldout={name: sites.heldout_units(name) for name in sites.names},
                 records=records,
                 records_recognised=self.records is None,
                 seeds=self.seeds,

@@ -16,8 +16,10 @@ ENDS: Final = {"done": "", "diverged": "diverged", "pruned": "ended early", "ref
 def column_names(found: TuningResult) -> tuple[str, ...]:
     """Of the table of trials, after the trial's own: searched fields, figure, what is known of how sure it is."""
     sure = ("spread over seeds",) if found.seeds > 1 else ()
-    noise = ("noise at least",) if found.price is not None else ()
-    return (*found.fields, found.heldout.short, *sure, *noise)
+    noise = ("noise",) if found.price is not None else ()
+    lasts = [field.rpartition(".")[2] for field in found.fields]
+    fields = (last if lasts.count(last) == 1 else field for field, last in zip(found.fields, lasts, strict=True))
+    return (*fields, found.heldout.short, *sure, *noise)
 
 
 def column_texts(trial: TrialFigures, found: TuningResult) -> tuple[str, ...]:
