@@ -1,5 +1,5 @@
 """What `sealora tune` does: other values of a recipe's fields, tried by rounds without messages, and what that costs.
 
-The fields that may be searched, the values that are tried, what came of each and the price of having looked belong
-here. The rounds themselves are `comparison`'s.
+Trials at work, what is kept of each, what follows from all of them and the price of having looked belong here; which
+values are tried is `search`'s, and the rounds themselves are `comparison`'s.
 """

@@ -10,8 +10,7 @@ import yaml
 from sealora_common.config import CONFIGURATION, read_file
 from sealora_common.errors import UnreadableError
 from sealora_common.recipe import Recipe
-from sealora_common.recipe.text import recipe_text_with
-from sealora_server.tuning.field_value import FieldValue
+from sealora_common.recipe.text import FieldValue, recipe_text_with
 
 _WHOLE = "# Written out whole: the lines of the recipe that was tuned could not be kept with other values in them.\n"
 

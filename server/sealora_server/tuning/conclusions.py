@@ -14,11 +14,12 @@ from sealora_common.records.share_interval import NORMAL_QUANTILE
 from sealora_common.show.quantities import count_text
 from sealora_server.comparison.difference_text import difference_text, reach_text
 from sealora_server.comparison.uncertainty import difference, half_interval
-from sealora_server.tuning.field_value import with_values
 from sealora_server.tuning.price import TuningPrice, tuning_price
+from sealora_server.tuning.records_kind import RecordsKind
 from sealora_server.tuning.result import TrialFigures, TuningGain, TuningResult
-from sealora_server.tuning.search_space import Searched
-from sealora_server.tuning.trials import AS_WRITTEN, RecordsKind, TuningTrial
+from sealora_server.tuning.search.field_value import with_values
+from sealora_server.tuning.search.search_space import Searched
+from sealora_server.tuning.trials import AS_WRITTEN, TuningTrial
 
 _SAMPLERS = {True: "at random, without a look at any figure", False: "by what the trials before came to (TPE)"}
 
@@ -69,7 +70,7 @@ class Tuned:
 
     def price(self) -> TuningPrice | None:
         """Of private records what all trials cost; None of others."""
-        if self.records != "private":
+        if self.records != RecordsKind.PRIVATE:
             return None
         tried = [self.recipe_of(trial) for trial in self.trials if trial.was_trained]
         return tuning_price(self.recipe, tried, self.seeds, len(self.sites))
@@ -93,7 +94,7 @@ class Tuned:
             records_recognised=self.records_recognised,
             searched=tuple(each.text for each in self.space),
             fields=tuple(each.field for each in self.space),
-            sampler=_SAMPLERS[self.records == "private"],
+            sampler=_SAMPLERS[self.records == RecordsKind.PRIVATE],
             prunes=self.prunes,
             seeds=self.seeds,
             trials=tuple(self._figures(trial) for trial in self.trials),
@@ -113,7 +114,7 @@ class Tuned:
             reason=trial.reason,
             figure=trial.figure,
             spread=trial.spread,
-            noise=None if trial.figure is None or self.records != "private" else self._noise(trial),
+            noise=None if trial.figure is None or self.records != RecordsKind.PRIVATE else self._noise(trial),
         )
 
     def _noise(self, trial: TuningTrial) -> float:
@@ -132,7 +133,10 @@ class Tuned:
         reach = self._reach(best, as_written)
         apart = reach is not None and abs(value) > reach
         told = difference_text(heldout, value) if reach is None else reach_text(heldout, reach, value)
-        by = ("noise" if self.records == "private" else "held-out records", *(("seeds",) if self.seeds > 1 else ()))
+        by = (
+            "noise" if self.records == RecordsKind.PRIVATE else "held-out records",
+            *(("seeds",) if self.seeds > 1 else ()),
+        )
         open_to = f"the uncertainty by {' and '.join(by)} (95 %)"
         within = (
             f"beyond {open_to}, but the best of {len(self.trials)} was chosen by this very figure"
@@ -148,7 +152,7 @@ class Tuned:
 
     def _reach(self, best: TuningTrial, other: TuningTrial) -> float | None:
         """Half of the 95 % interval of their difference."""
-        if self.records != "private":
+        if self.records != RecordsKind.PRIVATE:
             return difference(best.outcomes, other.outcomes).uncertainty
         by_noise = NORMAL_QUANTILE * math.hypot(self._noise(best), self._noise(other))
         if best.spread is None or other.spread is None:
@@ -158,7 +162,7 @@ class Tuned:
 
     def _notes(self, best: TuningTrial | None) -> list[str]:
         notes = []
-        if self.records == "private":
+        if self.records == RecordsKind.PRIVATE:
             notes.append(
                 "The figures carry the noise of the recipe's evaluations, and no exact one was looked at. Values were "
                 "drawn before the first trial: a number of trials that is raised after a look at them is no longer "

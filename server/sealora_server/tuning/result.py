@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+from sealora_common.recipe.text import FieldValue
 from sealora_common.records.heldout_figure import HeldoutFigure
-from sealora_server.tuning.field_value import FieldValue
 from sealora_server.tuning.price import TuningPrice
-from sealora_server.tuning.trials import AS_WRITTEN, RecordsKind, TrialEnd
+from sealora_server.tuning.records_kind import RecordsKind
+from sealora_server.tuning.trials import AS_WRITTEN, TrialEnd
 
 
 class _Told(BaseModel):

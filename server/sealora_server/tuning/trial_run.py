@@ -12,8 +12,9 @@ from sealora_server.comparison.outcome import ArmOutcome, SiteOutcome
 from sealora_server.comparison.unsealed_run import UnsealedResult, run_unsealed
 from sealora_server.run.best_round import ToldFigure
 from sealora_server.simulation.sites import UnsealedSitesLike
-from sealora_server.tuning.suggestion import Hopeless
-from sealora_server.tuning.trials import RecordsKind, RoundFigure, TuningTrial
+from sealora_server.tuning.records_kind import RecordsKind
+from sealora_server.tuning.search.suggestion import Hopeless
+from sealora_server.tuning.trials import RoundFigure, TuningTrial
 
 
 class _PrunedError(Exception):
@@ -53,7 +54,7 @@ class TrialRun:
         figures, on_the_way, outcomes = list[float | None](), list[RoundFigure](), list[ArmOutcome]()
         try:
             for place in range(self.seeds):
-                if self.records == "private":
+                if self.records == RecordsKind.PRIVATE:
                     figures.append(self._noisy_figure(arm, place, on_the_way))
                 else:
                     outcomes.append(self._exact_outcome(arm, place, on_the_way))

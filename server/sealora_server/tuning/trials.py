@@ -8,18 +8,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Literal, get_args
+from typing import Literal
 
 from sealora_common.config import LARGE, from_json, read_file, why_not
 from sealora_common.errors import StorageError, UnreadableError
+from sealora_common.recipe.text import FieldValue
 from sealora_common.records.record import FiniteOrNone, WrittenRecord
 from sealora_common.storage.durable import write_atomically
 from sealora_server.comparison.outcome import ArmOutcome
-from sealora_server.tuning.field_value import FieldValue
-
-RecordsKind = Literal["public", "synthetic", "private"]
-"""What a person says of the records that they tune on."""
-RECORDS_KINDS: tuple[RecordsKind, ...] = get_args(RecordsKind)
 
 TrialEnd = Literal["done", "diverged", "pruned", "refused"]
 """`refused`: the recipe's schema, or the model, takes no such values together, and nothing was trained."""

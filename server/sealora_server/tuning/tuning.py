@@ -16,6 +16,7 @@ from sealora_common.errors import BudgetError, ModelError, RecipeError
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.privacy.plan import privacy_plan
 from sealora_common.recipe import Recipe
+from sealora_common.recipe.text import FieldValue
 from sealora_common.records.heldout_figure import HeldoutFigure
 from sealora_common.round.groups import require_dealable
 from sealora_common.show.quantities import count_text
@@ -25,14 +26,15 @@ from sealora_common.storage.own_files import make_directory
 from sealora_server.simulation.sites import SimulatedSitesLike, UnsealedSitesLike, simulated_sites
 from sealora_server.tuning.best_recipe import best_recipe_text
 from sealora_server.tuning.conclusions import Tuned, overrides_of
-from sealora_server.tuning.field_value import FieldValue, value_of, with_values
+from sealora_server.tuning.records_kind import RecordsKind
 from sealora_server.tuning.report import render_tuning
 from sealora_server.tuning.result import TuningResult
-from sealora_server.tuning.search_space import search_space
-from sealora_server.tuning.searchable import OF_THE_ADAPTER
-from sealora_server.tuning.suggestion import Hopeless, never_hopeless, require_optuna, suggestion
+from sealora_server.tuning.search.field_value import value_of, with_values
+from sealora_server.tuning.search.search_space import search_space
+from sealora_server.tuning.search.searchable import OF_THE_ADAPTER
+from sealora_server.tuning.search.suggestion import Hopeless, never_hopeless, require_optuna, suggestion
 from sealora_server.tuning.trial_run import TrialRun
-from sealora_server.tuning.trials import AS_WRITTEN, RecordsKind, TrialStore, TuningTrial
+from sealora_server.tuning.trials import AS_WRITTEN, TrialStore, TuningTrial
 
 JSON, PAGE, BEST = "tuning.json", "tuning.html", "best.yaml"
 
@@ -116,8 +118,8 @@ class Tuning:
                     "tuning looks at held-out figures, which is free on public or synthetic records alone: say what "
                     "yours are by --records public, synthetic or private"
                 )
-            records = "synthetic"
-        if records == "private" and not mechanism_of(self.recipe).protects:
+            records = RecordsKind.SYNTHETIC
+        if records == RecordsKind.PRIVATE and not mechanism_of(self.recipe).protects:
             raise RecipeError(
                 "privacy.mechanism is none, so nothing bounds what tuning on private records would give away: choose "
                 "another mechanism, or tune on records that are public"
@@ -162,7 +164,7 @@ class _Trials:
         tuned = self.tuned
         yield f"Searching {', '.join(each.text for each in tuned.space)}"
         yield f"{count_text(count, 'trial')} of {count_text(tuned.seeds, 'seed')}, {len(missing)} to run"
-        if tuned.records == "private" and missing:
+        if tuned.records == RecordsKind.PRIVATE and missing:
             # Before the first of them: what they are does not depend on what comes of any.
             begun = [self._begun(number)[0] for number in missing]
             price = replace(tuned, trials=(*self.store.all, *begun)).price()
@@ -171,7 +173,8 @@ class _Trials:
 
     def _begun(self, number: int) -> tuple[TuningTrial, Hopeless]:
         """What a trial is to be: `refused` if there is no such recipe, else as if it had been done."""
-        tuned, hopeless = self.tuned, never_hopeless
+        tuned: Tuned = self.tuned
+        hopeless: Hopeless = never_hopeless
         values: dict[str, FieldValue] = {each.field: value_of(tuned.recipe, each.field) for each in tuned.space}
         if number != AS_WRITTEN:
             better = HeldoutFigure.of(tuned.recipe).better

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from sealora_common.recipe.text import FieldValue
 from sealora_common.records.heldout_figure import HeldoutFigure
 from sealora_common.show.quantities import MISSING
 from sealora_server.comparison.difference_text import spread_text
-from sealora_server.tuning.field_value import FieldValue
 from sealora_server.tuning.result import TrialFigures, TuningResult
 
 ENDS: Final = {"done": "", "diverged": "diverged", "pruned": "ended early", "refused": "refused"}

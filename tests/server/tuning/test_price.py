@@ -15,8 +15,9 @@ from sealora_common.recipe import Recipe
 from sealora_common.show.console import SafeConsole
 from sealora_common.show.quantities import epsilon_text
 from sealora_server.tuning import tuning
-from sealora_server.tuning.field_value import with_values
+from sealora_server.tuning.records_kind import RecordsKind
 from sealora_server.tuning.result import TuningResult
+from sealora_server.tuning.search.field_value import with_values
 from sealora_server.tuning.tuning import Tuning
 
 SEARCH = ("training.learning_rate=0.01..2:log", "training.sample_rate=0.05..0.2")
@@ -29,7 +30,7 @@ def tune(monkeypatch, tmp_path):
         monkeypatch.setattr(tuning, "simulated_sites", lambda: SimulatedLinearSites(sites))
         console = SafeConsole(file=io.StringIO(), width=200)
         path = write_recipe(tmp_path, recipe)
-        found = Tuning(recipe, path, (), tmp_path / out, search, trials, seeds, "private").run(console)
+        found = Tuning(recipe, path, (), tmp_path / out, search, trials, seeds, RecordsKind.PRIVATE).run(console)
         return found, console.file.getvalue()
 
     return run

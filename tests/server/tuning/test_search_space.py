@@ -10,9 +10,9 @@ from pydantic import BaseModel
 
 from sealora_common.errors import RecipeError
 from sealora_common.recipe import Recipe, load_recipe, parse_recipe
-from sealora_server.tuning.field_value import value_of, with_values
-from sealora_server.tuning.search_space import SearchedChoice, SearchedRange, search_space
-from sealora_server.tuning.searchable import SEARCHED, WHY_NOT
+from sealora_server.tuning.search.field_value import value_of, with_values
+from sealora_server.tuning.search.search_space import SearchedChoice, SearchedRange, search_space
+from sealora_server.tuning.search.searchable import SEARCHED, WHY_NOT
 
 from demo_recipes import CONFIGS, RECIPES
 

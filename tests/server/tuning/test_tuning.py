@@ -14,9 +14,10 @@ from sealora_common.errors import RecipeError, SealoraError, StorageError
 from sealora_common.recipe import Recipe, load_recipe
 from sealora_common.show.console import SafeConsole
 from sealora_server.tuning import tuning
-from sealora_server.tuning.field_value import with_values
 from sealora_server.tuning.page import print_tuning
+from sealora_server.tuning.records_kind import RecordsKind
 from sealora_server.tuning.result import TuningResult
+from sealora_server.tuning.search.field_value import with_values
 from sealora_server.tuning.tuning import Tuning
 
 RATE = "training.learning_rate=0.01..2:log"
@@ -43,7 +44,9 @@ def tune(monkeypatch, tmp_path) -> Callable[..., tuple[TuningResult, str]]:
         console = SafeConsole(file=io.StringIO(), width=120)
         recipe = recipe or recipe_of(**OPEN)
         path = write_recipe(tmp_path, recipe)
-        found = Tuning(recipe, path, (), tmp_path / "out", search, trials, seeds, records).run(console)
+        found = Tuning(recipe, path, (), tmp_path / "out", search, trials, seeds, records and RecordsKind(records)).run(
+            console
+        )
         print_tuning(found, tmp_path / "out", console)
         return found, console.file.getvalue()
 
@@ -265,7 +268,7 @@ def test_the_lines_of_the_recipe_are_kept_with_their_comments(monkeypatch, tmp_p
         "privacy: {mechanism: none} # open\nsites:\n  simulated: {a: a.jsonl, b: b.jsonl, c: c.jsonl}\n"
     )
     overrides = ("rounds=4", "server.optimizer=fedavgm")
-    asked = Tuning(load_recipe(path, overrides), path, overrides, tmp_path / "out", (RATE,), 8, 1, "public")
+    asked = Tuning(load_recipe(path, overrides), path, overrides, tmp_path / "out", (RATE,), 8, 1, RecordsKind.PUBLIC)
     found = asked.run(SafeConsole(file=io.StringIO()))
     assert found.best != 1
     text = (tmp_path / "out" / "best.yaml").read_text()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,16 +11,9 @@ import typer
 from sealora_common.recipe import load_recipe
 from sealora_common.show.console import SafeConsole
 from sealora_common.show.say import say_json
+from sealora_server.tuning.records_kind import RecordsKind
 
 _TRIALS = 20
-
-
-class Records(StrEnum):
-    """What a person may say of the records."""
-
-    PUBLIC = "public"
-    SYNTHETIC = "synthetic"
-    PRIVATE = "private"
 
 
 def tune(
@@ -42,7 +34,7 @@ def tune(
     ] = _TRIALS,
     seeds: Annotated[int, typer.Option(min=1, max=100, help="How often each is trained.")] = 1,
     records: Annotated[
-        Records | None,
+        RecordsKind | None,
         typer.Option(
             help="What the sites' records are: on private ones figures are noised and tuning has a price. "
             "Need not be said of the data of sealora-site demo-data.",
@@ -61,15 +53,14 @@ def tune(
     parsed = load_recipe(recipe, overrides or [])
     directory = out or Path("runs") / f"{parsed.name}-tune"
     console = SafeConsole(stderr=as_json)
-    said = None if records is None else records.value
-    asked = Tuning(parsed, recipe, tuple(overrides or ()), directory, tuple(search or ()), trials, seeds, said)
+    asked = Tuning(parsed, recipe, tuple(overrides or ()), directory, tuple(search or ()), trials, seeds, records)
     try:
         found = asked.run(console)
     except KeyboardInterrupt:
         again = ["sealora", "tune", str(recipe), *(overrides or [])]
         again += [word for each in search or [] for word in ("--search", each)]
         again += ["--trials", str(trials), "--seeds", str(seeds), "--out", str(directory)]
-        again += ([] if said is None else ["--records", said]) + ["--json"] * as_json
+        again += ([] if records is None else ["--records", records.value]) + ["--json"] * as_json
         SafeConsole(stderr=True).print(
             f"Stopped. Finished trials are kept. To go on:  {shlex.join(again)}",
             highlight=False,

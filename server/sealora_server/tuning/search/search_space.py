@@ -17,8 +17,9 @@ from sealora_common.config import checked, yaml_value
 from sealora_common.errors import RecipeError, UnreadableError
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.recipe import Recipe
-from sealora_server.tuning.field_value import FieldValue, as_field_value
-from sealora_server.tuning.searchable import field_of
+from sealora_common.recipe.text import FieldValue
+from sealora_server.tuning.search.field_value import as_field_value
+from sealora_server.tuning.search.searchable import field_of
 
 FORMS: Final = "FIELD=LOW..HIGH, FIELD=LOW..HIGH:log or FIELD=a,b,c"
 _RANGE = re.compile(r"(?P<low>.+?)\.\.(?P<high>.+?)(?P<log>:log)?")

@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from sealora_common.config import JsonValue, checked
 from sealora_common.errors import RecipeError, UnreadableError
 from sealora_common.recipe import Recipe
-
-Scalar = bool | int | float | str | None
-FieldValue = Scalar | list[Scalar]
+from sealora_common.recipe.text import FieldValue
 
 
 def with_values(recipe: Recipe, values: Mapping[str, FieldValue]) -> Recipe:

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Literal
 
 from sealora_common.canonical import canonical_json
 from sealora_common.errors import SealoraError
-from sealora_server.tuning.field_value import FieldValue
-from sealora_server.tuning.search_space import Searched, SearchedRange
-from sealora_server.tuning.trials import RecordsKind, TuningTrial
+from sealora_common.recipe.text import FieldValue
+from sealora_server.tuning.records_kind import RecordsKind
+from sealora_server.tuning.search.search_space import Searched, SearchedRange
+from sealora_server.tuning.trials import TuningTrial
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -86,7 +87,7 @@ def never_hopeless(rounds: int, figure: float) -> bool:
 
 def _is_hopeless(asked: Trial, rounds: int, figure: float) -> bool:
     asked.report(figure, rounds)
-    return asked.should_prune()
+    return bool(asked.should_prune())
 
 
 def _study(
@@ -100,7 +101,7 @@ def _study(
 
     seed = int.from_bytes(hashlib.sha256(f"sealora tune {number}".encode()).digest()[:4], "big")
     samplers = optuna.samplers
-    sampler = samplers.RandomSampler(seed=seed) if records == "private" else samplers.TPESampler(seed=seed)
+    sampler = samplers.RandomSampler(seed=seed) if records == RecordsKind.PRIVATE else samplers.TPESampler(seed=seed)
     study = optuna.create_study(
         direction="minimize" if better == "lower" else "maximize", sampler=sampler, pruner=optuna.pruners.MedianPruner()
     )
