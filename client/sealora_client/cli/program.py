@@ -32,6 +32,7 @@ from sealora_client.cli.run import run
 from sealora_client.cli.status import status
 from sealora_client.cli.trained.chat import chat
 from sealora_client.cli.trained.export import export
+from sealora_client.cli.trained.lm_eval import lm_eval
 from sealora_client.cli.trained.report import report
 from sealora_client.cli.upkeep import backup, restore
 from sealora_client.demo_data.choice import DemoTask, build_demo
@@ -64,6 +65,7 @@ cli.command()(dossier)
 cli.command()(report)
 cli.command()(chat)
 cli.command()(export)
+cli.command("lm-eval")(lm_eval)
 
 Base = Annotated[str, typer.Argument(help="smollm2-135m-instruct, a Hugging Face id, or a local directory.")]
 
