@@ -6,6 +6,7 @@ but its values and figures that carry their noise.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Literal
@@ -76,13 +77,15 @@ class TrialStore:
     Args:
         directory: the tuning's.
         subject: of the tuning; trials of another are refused.
+        fields: that are searched.
 
     Raises:
         StorageError: one that is there cannot be read, or is of another tuning; or a run or a comparison is there.
     """
 
-    def __init__(self, directory: Path, subject: str) -> None:
+    def __init__(self, directory: Path, subject: str, fields: Collection[str]) -> None:
         self._directory = directory
+        self._fields = set(fields)
         self.subject = subject
         for name, what in (("run.json", "a run"), ("outcomes", "a comparison")):
             if (directory / name).exists():
@@ -125,6 +128,6 @@ class TrialStore:
                 f"{self._directory} holds a tuning of another recipe, another search, other records, other seeds or by "
                 "another version: choose another --out, or delete that directory"
             )
-        if path != self._path(found.number):
-            raise StorageError(f"{path}: holds trial {found.number}, which is another file's: delete it")
+        if path != self._path(found.number) or found.values.keys() != self._fields:
+            raise StorageError(f"{path}: is not as it was written: delete it, and it is run again")
         return found

@@ -88,7 +88,7 @@ class Tuning:
                     [__version__, bound.hash, sites.digest, [each.text for each in space], self.seeds, records]
                 )
             )
-            store = TrialStore(self.directory, subject)
+            store = TrialStore(self.directory, subject, [each.field for each in space])
             tuned = Tuned(
                 recipe=bound,
                 space=space,

@@ -30,7 +30,7 @@ from single_examples import recipe_for
 pytest.importorskip("lm_eval")
 
 COUNT = 12
-CHOICES = ["fever", "fracture", "cough"]
+CHOICES = ["A", "B", "C"]
 TASK = {
     "task": "own_codes",
     "dataset_path": "json",
@@ -69,7 +69,7 @@ def tasks(tmp_path_factory) -> Path:
         "codes": TASK | files,
         "unsafe": TASK | files | {"task": "own_program", "unsafe_code": True},
         "broken": TASK | files | {"task": "own_broken", "doc_to_text": "{{ text | nothing }}"},
-        "failing": TASK | files | {"task": "own_failing", "doc_to_text": "{{ 1 / (text | length - text | length) }}"},
+        "failing": TASK | files | {"task": "own_failing", "doc_to_text": "{{ 1 / (label - 1) }}"},
         "absent": TASK
         | {"task": "own_absent", "dataset_kwargs": {"data_files": {"test": str(directory / "no.jsonl")}}},
         "elsewhere": TASK | {"task": "own_elsewhere", "dataset_path": "somebody/somewhere"},
@@ -142,7 +142,7 @@ def test_the_table_and_what_is_left_out(run, tasks):
 
 
 BAD = {
-    "no such task": ("own_code", PolicyError, "no task 'own_code', did you mean own_codes"),
+    "no task, of the harness's own either": ("own_code", PolicyError, "no task 'own_code', did you mean own_codes"),
     "none named": (",", PolicyError, "--tasks names none"),
     "code of the model": ("own_program", PolicyError, "own_program runs code that the model has written, which is not"),
     "code of the model, of the harness's own": ("humaneval", PolicyError, "humaneval runs code that the model has"),
