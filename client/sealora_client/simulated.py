@@ -12,6 +12,7 @@ import yaml
 from sealora_client.check.site_times import site_times
 from sealora_client.data.load import examples_of, load_data, read_records_of
 from sealora_client.data.record import Record
+from sealora_client.demo_data.choice import are_demo_files
 from sealora_client.dossier.lived_run import runs_of
 from sealora_client.dossier.part import HandedIn, write_part
 from sealora_client.evaluation.choice import federation_metric
@@ -41,7 +42,7 @@ from sealora_common.storage.durable import write_atomically
 
 
 class SimulatedSites:
-    """What `sealora simulate`, `sealora plan` and `sealora compare` ask of the installed site package."""
+    """What `sealora simulate`, `plan`, `compare` and `tune` ask of the installed site package."""
 
     @staticmethod
     def check(recipe: Recipe) -> None:
@@ -126,6 +127,15 @@ class SimulatedSites:
             ModelError: the model cannot be, with this recipe.
         """
         return UnsealedSites(recipe)
+
+    @staticmethod
+    def holds_demo_data(recipe: Recipe) -> bool:
+        """Whether the sites' records are those of `sealora-site demo-data`, which are made up or public.
+
+        Raises:
+            StorageError: a file cannot be read.
+        """
+        return are_demo_files([Path(path) for path in recipe.sites.simulated.values()])
 
     @staticmethod
     def prepare(recipe: Recipe, directory: Path, server_key: bytes) -> Roster:

@@ -47,7 +47,7 @@ def write_sites(directory: Path, lines: SiteLines) -> list[DemoSite]:
     """
     sites = []
     for name, records in lines.items():
-        content = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
+        content = _content(records)
         path = directory / f"{name}.jsonl"
         if not _holds(path, content):
             write_atomically(path, content)
@@ -55,6 +55,15 @@ def write_sites(directory: Path, lines: SiteLines) -> list[DemoSite]:
         sites.append(DemoSite(name, path, len(records) - heldout, heldout))
         log.info("%s: %d training and %d held-out records in %s", name, len(records) - heldout, heldout, path)
     return sites
+
+
+def is_site_of(path: Path, lines: SiteLines) -> bool:
+    """Whether the file is that of one of these sites, to the last byte and under its name.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    return path.suffix == ".jsonl" and path.stem in lines and _holds(path, _content(lines[path.stem]))
 
 
 def fraction(purpose: str, key: str) -> float:
@@ -66,6 +75,10 @@ def fraction(purpose: str, key: str) -> float:
 def part_of(key: str, heldout_fraction: float = 0.1) -> str:
     """`heldout` or `train`, for all records that share `key`."""
     return "heldout" if fraction("split", key) < heldout_fraction else "train"
+
+
+def _content(records: Sequence[DemoLine]) -> bytes:
+    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
 
 
 def _holds(path: Path, content: bytes) -> bool:

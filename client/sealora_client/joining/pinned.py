@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from sealora_client.model.fetch import locate_base
@@ -10,9 +9,7 @@ from sealora_client.model.model_files import digest_of
 from sealora_common.config import CONFIGURATION, read_file, why_not
 from sealora_common.errors import RecipeError, UnreadableError
 from sealora_common.recipe import Recipe, parse_recipe
-
-_MODEL = re.compile(r"^model:[ \t\r]*(?:#[^\n]*)?\n((?:[ \t\r]*(?:#[^\n]*)?\n)*)([ ]+)", re.MULTILINE)
-_DIGEST = re.compile(r"^([ ]+digest:[ \t]*)[^\n#]*?([ \t]*(?:#[^\n]*)?)$", re.MULTILINE)
+from sealora_common.recipe.text import recipe_text_with
 
 
 def pinned_recipe(path: Path) -> tuple[str, Recipe]:
@@ -31,15 +28,9 @@ def pinned_recipe(path: Path) -> tuple[str, Recipe]:
     recipe = parse_recipe(text, where=str(path))
     digest = digest_of(locate_base(recipe.model))
     wanted = recipe.with_model_digest(digest)
-    if recipe.model.digest is None:
-        pinned = _MODEL.sub(lambda found: f"{found[0]}digest: {digest}\n{found[2]}", text, count=1)
-    else:
-        pinned = _DIGEST.sub(rf"\g<1>{digest}\g<2>", text, count=1)
-    try:
-        if parse_recipe(pinned) == wanted:
-            return pinned, wanted
-    except RecipeError:
-        pass
+    pinned = recipe_text_with(text, wanted, {"model.digest": digest})
+    if pinned is not None:
+        return pinned, wanted
     raise RecipeError(
         f"{path}: its section model is written so that no line can be added: add `digest: {digest}` to it by hand"
     )

@@ -7,10 +7,19 @@ import os
 from sealora_common.errors import ModelError
 from sealora_common.recipe import Recipe
 
+_ASKS_NOBODY = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "HF_EVALUATE_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_UPDATE_DOWNLOAD_COUNTS": "0",
+    "DO_NOT_TRACK": "1",
+}
+
 
 def stay_offline() -> None:
-    """From now on no library of this process asks a model hub; call it before they are loaded."""
-    os.environ["HF_HUB_OFFLINE"] = "1"
+    """From now on no library of this process asks a hub of models or data; call it before they are loaded."""
+    os.environ.update(_ASKS_NOBODY)
 
 
 def require_base(recipe: Recipe) -> None:

@@ -5,6 +5,7 @@ from sealora_common.config.checked import checked
 from sealora_common.config.file import read_file, read_line, read_stream, too_large, why_not
 from sealora_common.config.json_text import JsonValue, adapted_from_json, from_json, json_value
 from sealora_common.config.name import NAME_PATTERN, Name
+from sealora_common.config.yaml_edit import with_value
 from sealora_common.config.yaml_text import YamlValue, load_yaml, yaml_value
 
 __all__ = [
@@ -28,5 +29,6 @@ __all__ = [
     "read_stream",
     "too_large",
     "why_not",
+    "with_value",
     "yaml_value",
 ]

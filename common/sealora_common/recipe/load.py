@@ -52,7 +52,12 @@ def parse_recipe(content: bytes | str, *, where: str = "recipe", overrides: Iter
         raise RecipeError(str(error)) from None
 
 
-def _apply_override(value: dict[str, YamlValue], override: str) -> None:
+def override_of(override: str) -> tuple[list[str], YamlValue]:
+    """The keys and the value of an override, `key.path=value`.
+
+    Raises:
+        RecipeError: it is not of that form.
+    """
     path, equals, text = override.partition("=")
     keys = path.split(".")
     if not equals or not all(keys):
@@ -60,9 +65,13 @@ def _apply_override(value: dict[str, YamlValue], override: str) -> None:
     if len(keys) > CONFIGURATION.depth:
         raise RecipeError(f"override {override!r}: no recipe has sections that deep: shorten the key path")
     try:
-        new = yaml_value(text)
+        return keys, yaml_value(text)
     except UnreadableError as error:
         raise RecipeError(f"override {override!r}: the value is not YAML: quote it ({error.reason})") from None
+
+
+def _apply_override(value: dict[str, YamlValue], override: str) -> None:
+    keys, new = override_of(override)
     section = value
     for key in keys[:-1]:
         inner = section.setdefault(key, {})

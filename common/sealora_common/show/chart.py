@@ -107,9 +107,9 @@ def line_chart(
         from_zero: whether the vertical axis begins at 0.
     """
     values = [value for one in series for _, value in one.points] + ([bound] if bound is not None else [])
-    y_values = _ticks(0.0 if from_zero else min(values, default=0.0), max(values, default=1.0), 6)
-    across = _scale(0, max(rounds, 1), _LEFT, WIDTH - _RIGHT)
-    up = _scale(y_values[0], y_values[-1], HEIGHT - _BOTTOM, _TOP)
+    y_values = ticks_around(0.0 if from_zero else min(values, default=0.0), max(values, default=1.0), 6)
+    across = scale(0, max(rounds, 1), _LEFT, WIDTH - _RIGHT)
+    up = scale(y_values[0], y_values[-1], HEIGHT - _BOTTOM, _TOP)
     lines = [_line(one, across, up, label) for one in series if one.points]
     notes: tuple[Mark, ...] = ()
     if bound is not None:
@@ -148,8 +148,8 @@ def bar_chart(
         label: writes an amount.
     """
     highest = max((amount for _, amounts in groups for amount in amounts), default=1.0)
-    y_values = _ticks(0.0, highest or 1.0, 4)
-    up = _scale(y_values[0], y_values[-1], HEIGHT - _BOTTOM, _TOP)
+    y_values = ticks_around(0.0, highest or 1.0, 4)
+    up = scale(y_values[0], y_values[-1], HEIGHT - _BOTTOM, _TOP)
     slot = (WIDTH - _RIGHT - _LEFT) / max(1, len(groups))
     thickness = min(26.0, slot * 0.7 / len(styles))
     every = math.ceil(len(groups) / 16)
@@ -185,11 +185,12 @@ def _line(series: Series, across: Scale, up: Scale, label: Label) -> Line:
     return Line(series.name, series.style, path, marks if len(marks) <= _MOST_DOTS else ())
 
 
-def _scale(low: float, high: float, begin: float, end: float) -> Scale:
+def scale(low: float, high: float, begin: float, end: float) -> Scale:
+    """From a value to a place: `low` lies at `begin`, `high` at `end`."""
     return lambda value: begin + (value - low) / ((high - low) or 1.0) * (end - begin)
 
 
-def _ticks(low: float, high: float, wanted: int) -> list[float]:
+def ticks_around(low: float, high: float, wanted: int) -> list[float]:
     """Round numbers that enclose [low, high] (Heckbert, Graphics Gems, 1990)."""
     if high - low < 1e-9:
         high = low + max(1.0, abs(low) * 0.1)

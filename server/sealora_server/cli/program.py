@@ -27,13 +27,14 @@ from sealora_common.show.command_line import Version, command_line
 from sealora_common.show.console import SafeConsole, tell_error
 from sealora_common.storage.own_files import keep_to_this_account
 from sealora_server.cli.audit import audit
-from sealora_server.cli.compare import compare
 from sealora_server.cli.fault import fault
 from sealora_server.cli.invite import invite
 from sealora_server.cli.of_a_run.dossier import dossier
 from sealora_server.cli.of_a_run.export import export
 from sealora_server.cli.of_a_run.track import track
-from sealora_server.cli.plan import plan
+from sealora_server.cli.research.compare import compare
+from sealora_server.cli.research.plan import plan
+from sealora_server.cli.research.tune import tune
 from sealora_server.cli.roster import roster_cli
 from sealora_server.cli.run_life import archive, delete, unarchive
 from sealora_server.cli.server import server_cli
@@ -49,6 +50,7 @@ for command in (invite, archive, unarchive, delete, check, backup, restore, veri
     server_cli.command()(command)
 cli.command()(plan)
 cli.command()(compare)
+cli.command()(tune)
 cli.command()(audit)
 cli.command()(fault)
 cli.command()(dossier)

@@ -59,12 +59,20 @@ def difference(one: Sequence[ArmOutcome], other: Sequence[ArmOutcome]) -> Differ
     return Difference(fmean(gaps), _by_seeds(gaps), _by_records(pairs))
 
 
-def _by_seeds(gaps: Sequence[float]) -> float | None:
+def half_interval(deviation: float, count: int) -> float:
+    """Half of the 95 % interval of a mean by Student's t.
+
+    Args:
+        deviation: standard deviation of what it is the mean of.
+        count: how many these are, two or more.
+    """
     from scipy.special import stdtrit  # late: of the site package, which computed them
 
-    if len(gaps) < 2:
-        return None
-    return float(stdtrit(len(gaps) - 1, 0.975)) * stdev(gaps) / math.sqrt(len(gaps))
+    return float(stdtrit(count - 1, 0.975)) * deviation / math.sqrt(count)
+
+
+def _by_seeds(gaps: Sequence[float]) -> float | None:
+    return None if len(gaps) < 2 else half_interval(stdev(gaps), len(gaps))
 
 
 def _by_records(pairs: Sequence[tuple[ArmOutcome, ArmOutcome]]) -> float | None:

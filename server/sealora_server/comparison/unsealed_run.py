@@ -34,6 +34,8 @@ from sealora_server.simulation.sites import UnsealedSitesLike
 
 OnRound = Callable[[int], None]
 """Told before each round which one begins."""
+OnFigure = Callable[[ToldFigure], None]
+"""Told what a round has told of the adapter that came into it, where the recipe compares rounds."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class UnsealedResult:
         rounds: that were trained; fewer than the recipe's where early stopping ended it.
         norms: the median gradient's before clipping, mean over the parties, of each round.
         seconds: that the rounds took.
+        told: the held-out figure of the kept adapter, as a run tells it, with its noise; None if it was not asked for.
     """
 
     adapter: NDArray[np.float32]
@@ -53,9 +56,18 @@ class UnsealedResult:
     rounds: int
     norms: tuple[float, ...]
     seconds: float
+    told: float | None = None
 
 
-def run_unsealed(sites: UnsealedSitesLike, arm: Arm, seed: int, on_round: OnRound | None = None) -> UnsealedResult:
+def run_unsealed(
+    sites: UnsealedSitesLike,
+    arm: Arm,
+    seed: int,
+    on_round: OnRound | None = None,
+    on_figure: OnFigure | None = None,
+    *,
+    tells: bool = False,
+) -> UnsealedResult:
     """Trains an arm from the recipe's first adapter.
 
     Args:
@@ -63,16 +75,25 @@ def run_unsealed(sites: UnsealedSitesLike, arm: Arm, seed: int, on_round: OnRoun
         arm: who trains what; one without parties trains nothing.
         seed: samples, dropout, noise and rounding follow from it.
         on_round: told which round begins.
+        on_figure: told each figure; what it raises ends the rounds.
+        tells: whether the figure of the kept adapter is wanted as a run tells it.
 
     Raises:
         SealoraError: the model cannot be trained as the arm's recipe says.
     """
-    return _UnsealedRun(sites, arm, seed, on_round or (lambda number: None)).run()
+    return _UnsealedRun(sites, arm, seed, on_round or _nothing, on_figure or _nothing, tells=tells).run()
+
+
+def _nothing(told: object) -> None:
+    pass
 
 
 class _UnsealedRun:
-    def __init__(self, sites: UnsealedSitesLike, arm: Arm, seed: int, on_round: OnRound) -> None:
+    def __init__(
+        self, sites: UnsealedSitesLike, arm: Arm, seed: int, on_round: OnRound, on_figure: OnFigure, *, tells: bool
+    ) -> None:
         self._sites, self._arm, self._seed, self._on_round = sites, arm, seed, on_round
+        self._on_figure, self._tells = on_figure, tells
         self._recipe = arm.recipe
         self._clip_range = initial_range(arm.recipe)
         self._clip_norm = arm.recipe.privacy.clip_norm
@@ -94,17 +115,27 @@ class _UnsealedRun:
             if recipe.server.keep == "best":
                 adapters[number] = adapter
             number += 1
-        kept = number - 1
+        kept, told = number - 1, None
+        if recipe.server.keep == "best" or self._tells:
+            last = self._open("evaluate", number, adapter)
+            figures += self._told(kept, last)
+            told = last.heldout_loss
         if recipe.server.keep == "best":
-            figures += self._told(kept, self._open("evaluate", number, adapter))
-            kept = best_figure(recipe, figures).trained
-            adapter = adapters[kept]
-        return UnsealedResult(adapter, kept, number - 1, tuple(self._norms), time.monotonic() - started)
+            best = best_figure(recipe, figures)
+            kept, told, adapter = best.trained, best.loss, adapters[best.trained]
+        seconds = time.monotonic() - started
+        return UnsealedResult(adapter, kept, number - 1, tuple(self._norms), seconds, told if self._tells else None)
 
     def _told(self, trained: int, opened: OpenedRound) -> list[ToldFigure]:
         if opened.heldout_loss is None or not self._recipe.server.compares_rounds:
             return []
-        return [ToldFigure(trained, opened.heldout_loss, len(opened.survivors))]
+        figure = ToldFigure(trained, opened.heldout_loss, len(opened.survivors))
+        self._on_figure(figure)
+        return [figure]
+
+    def _evaluates(self, purpose: Purpose, number: int) -> bool:
+        """Whether a run's sites evaluate then."""
+        return purpose == "evaluate" or self._recipe.evaluates(number)
 
     def _follow(self, number: int, opened: OpenedRound) -> None:
         """What the next round's ranges are, by what everybody may know of this one."""
@@ -122,7 +153,8 @@ class _UnsealedRun:
             number=number,
             clip_norm=self._clip_norm,
             # Where nothing is decided by them, they are not computed: it would take long.
-            evaluates=recipe.server.compares_rounds and recipe.evaluates(number),
+            evaluates=(recipe.server.compares_rounds or (self._tells and purpose == "evaluate"))
+            and self._evaluates(purpose, number),
             seed=self._seed,
         )
         norms = list[float]()
@@ -170,7 +202,7 @@ class _UnsealedRun:
                 self._trained(order) if order.purpose == "train" else None,
                 len(members),
                 # As in a run, also where the figure itself is left out: rounding takes as much from the entropy.
-                evaluates=recipe.evaluates(order.number),
+                evaluates=self._evaluates(order.purpose, order.number),
                 clip_range=self._clip_range,
                 clip_norm=order.clip_norm,
                 rotation_seed=nonce,

@@ -33,9 +33,16 @@ def test_the_digest_comes_in_and_every_other_line_stays(tmp_path, tiny_base, for
     assert len(re.findall("digest:", text)) == 1
 
 
-def test_a_section_on_one_line_is_left_to_a_person(tmp_path, tiny_base):
+def test_a_section_on_one_line_stays_on_one_line(tmp_path, tiny_base):
     path = tmp_path / "a.yaml"
-    path.write_text(f"name: a\nrounds: 1\nmodel: {{base: {tiny_base()}}}\n")
+    path.write_text(f"name: a\nrounds: 1\nmodel: {{base: {tiny_base()}}} # it\n")
+    digest = digest_of(tiny_base())
+    assert pinned_recipe(path)[0] == f"name: a\nrounds: 1\nmodel: {{digest: {digest}, base: {tiny_base()}}} # it\n"
+
+
+def test_a_digest_over_several_lines_is_left_to_a_person(tmp_path, tiny_base):
+    path = tmp_path / "a.yaml"
+    path.write_text(f"name: a\nrounds: 1\nmodel:\n  base: {tiny_base()}\n  digest: >-\n    {'ab' * 32}\n")
     with pytest.raises(RecipeError, match=r"so that no line can be added: add `digest: \w{64}` to it by hand"):
         pinned_recipe(path)
 

@@ -61,6 +61,7 @@ class LinearSites:
         place = sum(PLACES[site] * UNITS[site] for site in party) / self.units(party)
         noise = self.spread * np.frombuffer(order.entropy(party, "training").bytes(8), dtype=np.uint8) / 256
         values = (order.recipe.training.learning_rate * (place + noise - adapter)).astype(np.float32)
+        values = values if order.purpose == "train" else values[:0]
         told = float(np.square(place - adapter).mean())
         return UnsealedAnswer(Contribution(values, site_weight(order.recipe, self.units(party)), told), 1.0)
 
@@ -74,10 +75,14 @@ class LinearSites:
 
 
 class SimulatedLinearSites:
-    """As `SimulatedSites`, of which a comparison asks no more."""
+    """As `SimulatedSites`, of which comparisons and tunings ask no more."""
 
-    def __init__(self, sites: LinearSites) -> None:
+    def __init__(self, sites: LinearSites, *, is_demo: bool = False) -> None:
         self.sites = sites
+        self.is_demo = is_demo
+
+    def holds_demo_data(self, recipe: Recipe) -> bool:
+        return self.is_demo
 
     def check(self, recipe: Recipe) -> None:
         pass

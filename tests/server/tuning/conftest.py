@@ -1,0 +1,8 @@
+"""Lets the tests of tunings import `linear_sites` by name, where the tests of comparisons have it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "comparison"))
