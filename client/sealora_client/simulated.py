@@ -14,6 +14,7 @@ from sealora_client.data.load import examples_of, load_data, read_records_of
 from sealora_client.data.record import Record
 from sealora_client.dossier.lived_run import runs_of
 from sealora_client.dossier.part import HandedIn, write_part
+from sealora_client.memorisation.planted_sites import PlantedSites
 from sealora_client.model.adapted import AdaptedModel, adapted_model
 from sealora_client.model.fetch import locate_base
 from sealora_client.model.generate import complete
@@ -33,6 +34,7 @@ from sealora_common.privacy.plan import privacy_plan
 from sealora_common.privacy.several_sites import at_several_sites
 from sealora_common.recipe import Recipe
 from sealora_common.records.completions import Completion
+from sealora_common.records.memorisation import Planting
 from sealora_common.records.site_time import SiteTime
 from sealora_common.roster import Roster
 from sealora_common.round.groups import smallest_group
@@ -40,7 +42,7 @@ from sealora_common.storage.durable import write_atomically
 
 
 class SimulatedSites:
-    """What `sealora simulate`, `sealora plan` and `sealora compare` ask of the installed site package."""
+    """What `sealora simulate`, `plan`, `compare` and `memorisation` ask of the installed site package."""
 
     @staticmethod
     def check(recipe: Recipe) -> None:
@@ -123,6 +125,21 @@ class SimulatedSites:
             ModelError: the model cannot be, with this recipe.
         """
         return UnsealedSites(recipe)
+
+    @staticmethod
+    def planted(recipe: Recipe, planting: Planting) -> PlantedSites:
+        """As `unsealed`, with made-up records planted among the sites', and attacks on them.
+
+        Args:
+            recipe: as `resolve` bound it.
+            planting: what is planted.
+
+        Raises:
+            RecipeError: records cannot be planted with this recipe, or there are fewer than two sites.
+            DataError: a site's records cannot be used.
+            ModelError: the model cannot be, with this recipe.
+        """
+        return PlantedSites(recipe, planting)
 
     @staticmethod
     def prepare(recipe: Recipe, directory: Path, server_key: bytes) -> Roster:

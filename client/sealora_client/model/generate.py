@@ -41,10 +41,19 @@ def complete(
     after `max_new_tokens` tokens, or where the model has no more positions, and leaves the model in the mode (train or
     eval) it was in. A prompt of more than `section.max_tokens` tokens loses its middle.
     """
-    if not prompts:
+    whole = template_of(model.tokenizer, section).prompts(prompts) if prompts else []
+    return go_on(model, [_without_middle(own, section.max_tokens) for own in whole], max_new_tokens, sampling)
+
+
+def go_on(
+    model: AdaptedModel,
+    conversations: Sequence[list[int]],
+    max_new_tokens: int = 48,
+    sampling: Sampling | None = None,
+) -> list[str]:
+    """What the model with its live adapter puts after each text of tokens, in order; decoded as `complete` does."""
+    if not conversations:
         return []
-    whole = template_of(model.tokenizer, section).prompts(prompts)
-    conversations = [_without_middle(own, section.max_tokens) for own in whole]
     length = max(map(len, conversations))
     tokens = torch.tensor([[model.pad_id] * (length - len(own)) + own for own in conversations])
     attention_mask = torch.tensor([[0] * (length - len(own)) + [1] * len(own) for own in conversations])

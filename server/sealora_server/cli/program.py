@@ -29,6 +29,7 @@ from sealora_common.storage.own_files import keep_to_this_account
 from sealora_server.cli.audit import audit
 from sealora_server.cli.compare import compare
 from sealora_server.cli.dossier import dossier
+from sealora_server.cli.evidence.memorisation import memorisation
 from sealora_server.cli.export import export
 from sealora_server.cli.fault import fault
 from sealora_server.cli.invite import invite
@@ -49,6 +50,7 @@ for command in (invite, archive, unarchive, delete, check, backup, restore, veri
 cli.command()(plan)
 cli.command()(compare)
 cli.command()(audit)
+cli.command()(memorisation)
 cli.command()(fault)
 cli.command()(dossier)
 cli.command()(export)

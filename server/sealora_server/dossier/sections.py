@@ -196,7 +196,6 @@ def measured_section(run: RunEvidence) -> DossierSection:
         "well the model fits data like the sites' and nothing of whether it is fit for a purpose.",
         "Audit: there is none in the server's part, for an audit describes one site's records exactly. Which sites' "
         "parts hold one stands under the parts.",
-        "Memorisation: nobody has tried to make the model repeat a site's texts. Sealora has no such test.",
         "Subgroups: nothing was measured apart for groups of people. Nothing here says whom the model serves worse.",
     )
     return DossierSection(identifier="measured", title="What was measured", text=text, figures=tuple(figures))

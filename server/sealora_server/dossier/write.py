@@ -16,6 +16,7 @@ from sealora_common.identity import key_fingerprint, key_from_text
 from sealora_server.dossier.demands.answers import answered, what_it_has
 from sealora_server.dossier.judgement import judged
 from sealora_server.dossier.limits import limits_section
+from sealora_server.dossier.memorisation import MemorisationEvidence, memorisation_section
 from sealora_server.dossier.model_card import model_card
 from sealora_server.dossier.page import dossier_page
 from sealora_server.dossier.run_evidence import RunEvidence
@@ -40,6 +41,7 @@ def write_dossier(
     *,
     parts: Sequence[Path] = (),
     audits: Sequence[Path] = (),
+    memorisation: Path | None = None,
     licence: str | None = None,
 ) -> tuple[Dossier, DossierManifest]:
     """Writes the dossier of the run in `directory` to `out`.
@@ -49,23 +51,25 @@ def write_dossier(
         out: a directory, new or empty.
         parts: directories that sites wrote; those of a simulation's sites are made beside them.
         audits: `audit.json` files of a simulation's sites.
+        memorisation: `memorisation.json` of the run's recipe; None if there is none.
         licence: of the base model, a SPDX identifier; None if it is not known.
 
     Raises:
         StorageError: there is no run, one of its files is damaged, or `out` holds something or cannot be written.
-        PolicyError: a part or an audit is of another run, site or recipe, or was changed.
+        PolicyError: a part, an audit or a test is of another run, site or recipe, or was changed.
     """
     out = out.absolute()  # so that it has a name
     require_new(out)
     if licence is not None and not _SPDX.fullmatch(licence):
         raise PolicyError(f"--base-licence: {licence!r} is no SPDX identifier: give one, as apache-2.0")
     run = RunEvidence.read(directory)
+    tested = None if memorisation is None else MemorisationEvidence.read(run, memorisation)
     given = read_parts(run, parts)
     made = {} if given and not audits else simulated_parts(run, audits, out.with_name(f".{out.name}.parts"))
     by_site = {**made, **given}
     shown = attached(run, by_site)
     dossier = Dossier(
-        clearance=judged(run, shown, licence),
+        clearance=judged(run, shown, licence, None if tested is None else tested.standing),
         name=run.recipe.name,
         run=run.run_id,
         recipe_hash=run.recipe.hash,
@@ -79,10 +83,11 @@ def write_dossier(
             privacy_section(run),
             receipts_section(run),
             measured_section(run),
+            memorisation_section(tested),
             trouble_section(run),
             limits_section(run.recipe),
         ),
-        frameworks=answered(what_it_has(run, shown, licence)),
+        frameworks=answered(what_it_has(run, shown, licence, is_tested=tested is not None)),
         parts=shown,
     )
     coordinator = key_fingerprint(key_from_text(run.roster.coordinator))
