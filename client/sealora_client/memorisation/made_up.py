@@ -75,7 +75,7 @@ def known_by(kind: DatumKind) -> DatumKind:
 
 
 def drawn(kind: DatumKind, entropy: Entropy, taken: Collection[str]) -> str:
-    """A value that is not in `taken`, uniform but for the 2^-40 or less by which 64 bits are no multiple of the space."""
+    """A value that is not in `taken`, uniform up to 2^-37, as 64 bits are no multiple of the space."""
     while True:
         value = _KINDS[kind].write(int.from_bytes(entropy.bytes(8), "big") % _KINDS[kind].space)
         if value not in taken:

@@ -1,4 +1,4 @@
-"""The sites of a memorisation test: those of a comparison with made-up records planted among theirs, and the attacks."""
+"""The sites of a memorisation test: those of a comparison, made-up records planted among theirs, and the attacks."""
 
 from __future__ import annotations
 

@@ -42,8 +42,8 @@ def _against(run: RunEvidence, parts: Sequence[AttachedPart], leaks: LeakStandin
     for part in parts:
         if part.standing == "not cleared":
             yield f"The part of {part.site} says that the model must not leave."
-    if leaks == "more found":
-        yield "The memorisation test found more of planted records than of ones that nobody trained on."
+    if leaks == "more extracted":
+        yield "The memorisation test got planted personal data out of a model of this recipe."
 
 
 def _open_points(

@@ -18,12 +18,12 @@ from sealora_server.memorisation.testing import JSON
 _EXACT = "none: exact, of made-up records in a simulation"
 _WHAT_IT_IS = (
     "A test of the recipe, not of this adapter: made-up personal records were planted at simulated sites, the recipe "
-    "was trained anew, as it is and without privacy, and the attacks of another participant were made on both. It finds "
+    "was trained anew, as it is and without privacy, and another participant's attacks were made on both. It finds "
     "what these attacks find; that nothing came out is no proof that nothing can."
 )
 NONE = (
-    "Memorisation: nobody has tried to make the model of this recipe repeat planted texts; `sealora memorisation` does, "
-    "and its file can be handed in."
+    "Memorisation: nobody has tried to make the model of this recipe repeat planted texts. `sealora memorisation` "
+    "does, and its file can be handed in."
 )
 
 
@@ -69,18 +69,18 @@ class MemorisationEvidence:
 
     def section(self) -> DossierSection:
         """Its figures, each with its field."""
-        rows = [("verdict", "/verdict", ""), ("what it came to", "/standing", "")]
-        rows += [
+        rows = [
+            ("verdict", "/verdict", ""),
+            ("what it came to", "/standing", ""),
             ("persons planted, under each seed", "/secrets", "persons"),
             ("records of each", "/repeats", "by turns"),
         ]
         for place, arm in enumerate(self._found.arms):
             for number, each in enumerate(arm.extractions):
                 at, what = f"/arms/{place}/extractions/{number}", f"{arm.title}: {ATTACKS[each.attack]}"
-                rows.append((f"{what}, of planted data", f"{at}/planted/share", f"share of {each.planted.of}"))
-                rows.append(
-                    (f"{what}, of data never trained on", f"{at}/held_back/share", f"share of {each.planted.of}")
-                )
+                unit = f"share of {each.planted.of}"
+                rows.append((f"{what}, of planted data", f"{at}/planted/share", unit))
+                rows.append((f"{what}, of data never trained on", f"{at}/held_back/share", unit))
             rows.append((f"{arm.title}: exposure of planted data", f"/arms/{place}/exposure/planted", "bits"))
             if arm.membership is not None:
                 at = f"/arms/{place}/membership/roc/auc"

@@ -38,8 +38,8 @@ STRONGER: Final = (
 )
 _BY: Final = {
     "told": "asking by name",
-    "continued": "the record's true beginning",
-    "ranked first": "its rank among false values",
+    "continued": "giving the record's beginning",
+    "ranked first": "rank among false values",
     "exposure": "exposure",
     "membership": "membership inference",
 }
@@ -98,6 +98,7 @@ def memorisation_of(
         rounds=recipe.rounds,
         standing=standing,
         verdict=_verdict(standing, recipe, of_recipe, control),
+        traces=of_recipe.traced_by,
         notes=tuple(_notes(recipe, of_recipe, control, arms)),
         arms=arms,
     )
@@ -162,55 +163,63 @@ def _membership(
 
 
 def _standing(of_recipe: ArmFindings, control: ArmFindings) -> LeakStanding:
-    if of_recipe.more_by:
-        return "more found"  # whatever the control found
-    return "no more found" if control.told.planted.share >= BITES_FROM else "too weak"
+    if of_recipe.extracted_by:
+        return "more extracted"  # whatever the control says
+    return "no more extracted" if control.told.planted.share >= BITES_FROM else "too weak"
 
 
 def _verdict(standing: LeakStanding, recipe: Recipe, of_recipe: ArmFindings, control: ArmFindings) -> str:
-    promised = mechanism_of(recipe).protects
     without = _percent(control.told.planted.share)
-    if standing == "more found":
-        by = ", ".join(_BY[name] for name in of_recipe.more_by)
+    if standing == "more extracted":
+        by = " and ".join(_BY[name] for name in of_recipe.extracted_by)
         told = (
-            f"More was found of planted records than of ones that nobody trained on, by {by}; "
-            f"{_percent(of_recipe.told.planted.share)} of the planted data was told to whoever asked."
+            f"More planted personal data came out than of data that nobody trained on, by {by}: "
+            f"{_percent(of_recipe.told.planted.share)} of it was told to whoever asked."
         )
-        if not promised:
+        if not mechanism_of(recipe).protects:
             return f"{told} The recipe is without privacy: do not hand the adapter out."
         return f"{told} {_once(of_recipe)}"
     if standing == "too weak":
         return (
             f"This test was too weak to say anything: even without privacy {without} of the planted data was told to "
-            f"whoever asked, and from {_percent(BITES_FROM)} on it counts as one. {STRONGER}."
+            f"whoever asked, and it counts from {_percent(BITES_FROM)} on. {STRONGER}."
         )
     return (
-        "No attack found more of planted records than of ones that nobody trained on, within the 95 % interval. The "
-        f"same attacks on the same records trained without privacy were told {without} of the planted data."
+        "No attack got more planted personal data out than of data that nobody trained on, within the 95 % interval. "
+        f"Trained without privacy, the same model told {without} of it to whoever asked.{_traces(recipe, of_recipe)}"
+    )
+
+
+def _traces(recipe: Recipe, of_recipe: ArmFindings) -> str:
+    """What planted records leave all the same: a promise bounds what is learnt, and does not make it nothing."""
+    if not of_recipe.traced_by:
+        return ""
+    by = " and ".join(_BY[name] for name in of_recipe.traced_by)
+    return (
+        f" Yet planted records can be told from others, by {by}, which epsilon {target_text(recipe.privacy.epsilon)} "
+        "does not exclude."
     )
 
 
 def _once(of_recipe: ArmFindings) -> str:
-    """What to say of those planted once where more was found, as epsilon is about one record."""
+    """What to say of those planted once where some came out, as epsilon is about one unit."""
     once = next((group for group in of_recipe.repeats if group.repeats == 1), None)
     if once is None:
         return "All of it was planted several times, for which the promise is a weaker one: see the table by repeats."
-    if any(each.is_more for each in once.extractions) or once.exposure.is_more:
-        return "That holds of records planted once as well: lower epsilon, or do not hand the adapter out."
+    if any(each.is_more for each in once.extractions if each.attack != "ranked first"):
+        return "That holds of data planted once as well: lower epsilon, and do not hand the adapter out."
     return (
-        "Of records planted once alone it is not told apart; copies weaken the promise (see the table by repeats): "
-        "look for them in the data (sealora-site data check), or let data.person_field protect persons."
+        "Of data planted once alone it is not told apart; copies weaken the promise (see the table by repeats): look "
+        "for them in the data (sealora-site data check), or let data.person_field protect persons."
     )
 
 
 def _notes(recipe: Recipe, of_recipe: ArmFindings, control: ArmFindings, arms: Sequence[ArmFindings]) -> list[str]:
-    notes = []
-    for arm in arms:
-        if arm.membership is None:
-            notes.append(
-                f"{arm.title} has diverged: a loss is no number, so the attacks on it say nothing; take a lower "
-                "learning rate."
-            )
+    notes = [
+        f"{arm.title} has diverged: a loss is no number, so the attacks on it say nothing; take a lower learning rate."
+        for arm in arms
+        if arm.membership is None
+    ]
     weak = [
         group
         for group in control.repeats

@@ -1,4 +1,4 @@
-"""Planted data beside data that nobody trained on: shares and exposures with their intervals, and whether more is found.
+"""Planted data beside data that nobody trained on: shares and exposures with intervals, and whether more is found.
 
 Every "more" is at 95 % by itself, two-sided: where there is nothing to find, one in forty of them says that there is.
 """

@@ -7,11 +7,11 @@ from sealora_common.show.quantities import MISSING
 from sealora_server.memorisation.findings import ExposureFound, ExtractionFound, MembershipFound, ShareFound
 
 ATTACKS = {
-    "told": "told when asked by name",
-    "continued": "record ended to the letter, given its beginning",
-    "ranked first": "true value the likeliest of all candidates",
+    "told": "told by name",
+    "continued": "ended to the letter",
+    "ranked first": "the likeliest",
 }
-"""What each attack is called."""
+"""What each attack is called, as docs/memorisation.md does."""
 
 
 def share_text(found: ShareFound) -> str:
@@ -25,13 +25,13 @@ def share_range_text(found: ShareFound) -> str:
 
 
 def more_text(found: ExtractionFound) -> str:
-    """`+25.0 points (+12.1 to +38.8)`."""
-    return f"{100 * found.more:+.1f} points ({100 * found.more_low:+.1f} to {100 * found.more_high:+.1f})"
+    """`+25.0 (+12.1 to +38.8)`, in points."""
+    return f"{100 * found.more:+.1f} ({100 * found.more_low:+.1f} to {100 * found.more_high:+.1f})"
 
 
 def bits_text(found: ExposureFound) -> str:
-    """`+2.10 bits (+1.70 to +2.50)`."""
-    return f"{found.more:+.2f} bits ({found.more_low:+.2f} to {found.more_high:+.2f})"
+    """`+2.10 (+1.70 to +2.50)`, in bits."""
+    return f"{found.more:+.2f} ({found.more_low:+.2f} to {found.more_high:+.2f})"
 
 
 def auc_text(found: MembershipFound | None) -> str:

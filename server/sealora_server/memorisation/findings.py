@@ -20,8 +20,9 @@ SIMULATED: Final = (
 BITES_FROM: Final = 0.2
 """Share of the planted data that training without privacy must give away for the test to say anything."""
 
-LeakStanding = Literal["no more found", "more found", "too weak"]
+LeakStanding = Literal["no more extracted", "more extracted", "too weak"]
 ExtractionName = Literal["told", "continued", "ranked first"]
+TraceName = Literal["ranked first", "exposure", "membership"]
 
 
 class _Figures(BaseModel):
@@ -131,12 +132,19 @@ class ArmFindings(_Figures):
         return next(each for each in self.extractions if each.attack == "told")
 
     @property
-    def more_by(self) -> tuple[str, ...]:
-        """The attacks that found more of planted data than of others."""
-        found: list[str] = [each.attack for each in self.extractions if each.is_more]
-        found += ["exposure"] if self.exposure.is_more else []
-        found += ["membership"] if self.membership is not None and self.membership.is_more else []
-        return tuple(found)
+    def extracted_by(self) -> tuple[ExtractionName, ...]:
+        """The attacks that got more of planted data out than of others."""
+        return tuple(each.attack for each in self.extractions if each.is_more and each.attack != "ranked first")
+
+    @property
+    def traced_by(self) -> tuple[TraceName, ...]:
+        """The attacks that tell planted data from others without getting them out."""
+        told: dict[TraceName, bool] = {
+            "ranked first": any(each.is_more for each in self.extractions if each.attack == "ranked first"),
+            "exposure": self.exposure.is_more,
+            "membership": self.membership is not None and self.membership.is_more,
+        }
+        return tuple(name for name, is_more in told.items() if is_more)
 
 
 class Memorisation(_Figures):
@@ -165,6 +173,8 @@ class Memorisation(_Figures):
     rounds: int
     standing: LeakStanding
     verdict: str
+    traces: tuple[TraceName, ...]
+    """By what planted records were told from others under the recipe as it is, which epsilon need not exclude."""
     notes: tuple[str, ...]
     arms: tuple[ArmFindings, ...]
     simulated: str = SIMULATED

@@ -30,12 +30,15 @@ def print_memorisation(found: Memorisation, directory: Path, console: Console) -
             (found.recipe, "bold"),
             f": {promised}, {count_text(found.secrets, 'made-up person')} planted "
             f"{', '.join(map(str, found.repeats))} times and as many held back, "
-            f"{count_text(found.rounds, 'round')}, {count_text(len(found.seeds), 'seed')}; attacked by {found.attacker}",
+            f"{count_text(found.rounds, 'round')}, {count_text(len(found.seeds), 'seed')}; "
+            f"attacked by {found.attacker}",
         ),
         soft_wrap=True,
     )
     console.print(_table(found))
-    console.print(Text(found.verdict, style="bold red" if found.standing == "more found" else "bold"), soft_wrap=True)
+    console.print(
+        Text(found.verdict, style="bold red" if found.standing == "more extracted" else "bold"), soft_wrap=True
+    )
     for note in (*found.notes, found.simulated):
         console.print(Text(note, style="dim"), soft_wrap=True)
     console.print()
@@ -48,9 +51,10 @@ def print_memorisation(found: Memorisation, directory: Path, console: Console) -
 def _table(found: Memorisation) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     table.add_column("arm", vertical="top")
-    table.add_column("attack")
-    for name in ("planted", "never\ntrained on", "more\n(95 % interval)"):
+    table.add_column("attack", no_wrap=True)
+    for name in ("planted", "never\ntrained on"):
         table.add_column(name, justify="right", vertical="bottom")
+    table.add_column("more, in points\n(95 % interval)", justify="right", no_wrap=True)
     for arm in found.arms:
         style = "bold" if arm.kind == "federated" else ""
         title = arm.title
@@ -62,7 +66,7 @@ def _table(found: Memorisation) -> Table:
             title = ""
         bits = arm.exposure
         table.add_row(
-            "", "exposure, bits", f"{bits.planted:.2f}", f"{bits.held_back:.2f}", bits_text(bits), style=style
+            "", "exposure (bits)", f"{bits.planted:.2f}", f"{bits.held_back:.2f}", bits_text(bits), style=style
         )
-        table.add_row("", "membership, AUC", "", "", auc_text(arm.membership), style=style)
+        table.add_row("", "membership (AUC)", "", "", auc_text(arm.membership), style=style)
     return table

@@ -1,4 +1,4 @@
-"""A memorisation test at work: what is missing is trained and attacked, arm by arm and seed by seed, and all of it told."""
+"""A memorisation test at work: what is missing is trained and attacked, arm by arm, and all of it told."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def memorisation(
 ) -> None:
     """Plant made-up personal data at simulated sites, train with privacy and without, and try to get it out again.
 
-    Exit code 1: more was found of planted records than of ones that nobody trained on.
+    Exit code 1: more planted data came out than of data that nobody trained on.
     """
     from sealora_server.memorisation.page import print_memorisation
     from sealora_server.memorisation.testing import MemorisationTest
@@ -67,5 +67,5 @@ def memorisation(
         say_json(found.model_dump_json())
     else:
         print_memorisation(found, directory, console)
-    if found.standing == "more found":
+    if found.standing == "more extracted":
         raise typer.Exit(1)
