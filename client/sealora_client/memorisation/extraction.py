@@ -24,7 +24,7 @@ UNASKED = (
 """Prompts that name nobody."""
 _AT_ONCE = 16
 _ROOM = 6  # tokens beyond the longest value, for a word before it
-_UNASKED_TOKENS = 64
+_UNASKED_TOKENS = 32
 
 
 def continued(model: AdaptedModel, secrets: Sequence[Secret], recipe: Recipe) -> list[bool]:

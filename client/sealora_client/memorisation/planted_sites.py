@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,7 +12,6 @@ from sealora_client.memorisation.extraction import UNASKED, continued, told, una
 from sealora_client.memorisation.likelihood import CandidateLosses, ranks
 from sealora_client.memorisation.made_up import WORDINGS, space_of
 from sealora_client.memorisation.planting import (
-    CANDIDATES,
     Secret,
     made_secrets,
     population_of,
@@ -54,19 +55,18 @@ class PlantedSites(UnsealedSites):
         self._planted = len(planted)
         self._losses = CandidateLosses(self._secrets, recipe, model)
         kind = adapter_kind(recipe)
-        with model.lock:
-            self._write(kind.shared(self.layout).flatten(kind.initial(self.layout)))
-            self._before = self._losses.measure()[:, 0]
+        self._start = kind.shared(self.layout).flatten(kind.initial(self.layout))
 
     def attack(self, adapter: NDArray[np.float32]) -> AttackedAdapter:
         """All attacks on an adapter, its shared part, flat."""
         model, recipe, secrets = self._model, self._recipe, self._secrets
         with model.lock:
+            before = self._losses_before
             self._write(adapter)
-            losses = self._losses.measure()
+            losses = before if np.array_equal(adapter, self._start) else self._losses.measure()
             went_on, said = continued(model, secrets, recipe), told(model, secrets, recipe)
             answers = unasked(model, recipe)
-        gains = (self._before - losses[:, 0]) / self._losses.tokens
+        gains = (before - losses)[:, 0] / self._losses.tokens
         found = tuple(
             _found(secret, float(gain), int(rank), ended, answered)
             for secret, gain, rank, ended, answered in zip(secrets, gains, ranks(losses), went_on, said, strict=True)
@@ -74,12 +74,17 @@ class PlantedSites(UnsealedSites):
         return AttackedAdapter(
             planted=found[: self._planted],
             held_back=found[self._planted :],
-            candidates=CANDIDATES,
             wordings=WORDINGS,
             unasked=len(UNASKED),
             unasked_planted=sum(secret.value in answers for secret in secrets[: self._planted]),
             unasked_held_back=sum(secret.value in answers for secret in secrets[self._planted :]),
         )
+
+    @cached_property
+    def _losses_before(self) -> NDArray[np.float64]:
+        """Under the untrained adapter, which is left in the model."""
+        self._write(self._start)
+        return self._losses.measure()
 
     @staticmethod
     def separation(members: NDArray[np.float64], others: NDArray[np.float64]) -> RocSummary:

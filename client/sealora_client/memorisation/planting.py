@@ -20,9 +20,6 @@ from sealora_common.errors import RecipeError
 from sealora_common.recipe import Recipe
 from sealora_common.records.memorisation import DatumKind, Planting
 
-CANDIDATES = 31
-"""False values that each true one is ranked among: an exposure of up to 5 bits can be told."""
-
 
 @dataclass(frozen=True)
 class Secret:
@@ -72,7 +69,7 @@ def made_secrets(planting: Planting, sites: Sequence[str]) -> tuple[tuple[Secret
             return value
 
         known, value = new(known_by(kind)), new(kind)
-        return Secret(kind, known, value, tuple(new(kind) for _ in range(CANDIDATES)), site, repeats)
+        return Secret(kind, known, value, tuple(new(kind) for _ in range(planting.candidates)), site, repeats)
 
     times, kinds = planting.repeats, len(KINDS)
     planted = tuple(

@@ -21,6 +21,8 @@ class Planting(WrittenRecord):
     """Persons who are planted, each with one datum; as many others are held back."""
     repeats: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
     """How many records each has in a site's training set: the persons take these by turns."""
+    candidates: Annotated[int, Field(ge=1)]
+    """False values that each true one is ranked among."""
     seed: int
     """All that is made up follows from it."""
 
@@ -50,8 +52,6 @@ class AttackedAdapter(WrittenRecord):
 
     planted: tuple[SecretFound, ...]
     held_back: tuple[SecretFound, ...]
-    candidates: int
-    """False values that each true one was ranked among."""
     wordings: int
     """In how many ways each datum was asked for."""
     unasked: int

@@ -73,7 +73,7 @@ def memorisation_of(
         found: one for each arm, the recipe's among them.
         separation: of two sorts of scores.
     """
-    arms = tuple(_findings(each, recipe, separation) for each in found)
+    arms = tuple(_findings(each, recipe, planting, separation) for each in found)
     of_recipe = next(arm for arm in arms if arm.kind == "federated")
     control = next((arm for arm in arms if arm.kind == "no-privacy"), of_recipe)
     promised = mechanism_of(recipe).protects
@@ -92,7 +92,7 @@ def memorisation_of(
         attacker=attacker,
         secrets=planting.secrets,
         repeats=planting.repeats,
-        candidates=first.candidates,
+        candidates=planting.candidates,
         wordings=first.wordings,
         seeds=tuple(outcome.seed for outcome in found[0].outcomes),
         rounds=recipe.rounds,
@@ -104,11 +104,10 @@ def memorisation_of(
     )
 
 
-def _findings(each: AttackedArm, recipe: Recipe, separation: Separation) -> ArmFindings:
+def _findings(each: AttackedArm, recipe: Recipe, planting: Planting, separation: Separation) -> ArmFindings:
     found = [outcome.found for outcome in each.outcomes]
     planted = [secret for one in found for secret in one.planted]
     held_back = [secret for one in found for secret in one.held_back]
-    candidates = found[0].candidates
 
     def of_repeats(repeats: int) -> RepeatsFound:
         own = [secret for secret in planted if secret.repeats == repeats]
@@ -118,7 +117,7 @@ def _findings(each: AttackedArm, recipe: Recipe, separation: Separation) -> ArmF
             repeats=repeats,
             drawn=recipe.expected_epochs * repeats if each.arm.parties else 0.0,
             extractions=extractions(own, held_back),
-            exposure=exposure(own, held_back, candidates),
+            exposure=exposure(own, held_back, planting.candidates),
             membership=_membership(own, held_back, separation),
             epsilon=None if promise is None else promise.epsilon,
             delta=None if promise is None else promise.delta,
@@ -133,7 +132,7 @@ def _findings(each: AttackedArm, recipe: Recipe, separation: Separation) -> ArmF
         what=WHAT_IT_IS[each.arm.kind],
         rounds=tuple(outcome.rounds for outcome in each.outcomes),
         extractions=extractions(planted, held_back),
-        exposure=exposure(planted, held_back, candidates),
+        exposure=exposure(planted, held_back, planting.candidates),
         membership=_membership(planted, held_back, separation),
         kinds=tuple(
             KindFound(

@@ -50,10 +50,10 @@ def print_memorisation(found: Memorisation, directory: Path, console: Console) -
 
 def _table(found: Memorisation) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    table.add_column("arm", vertical="top")
+    table.add_column("arm", overflow="fold")
     table.add_column("attack", no_wrap=True)
-    for name in ("planted", "never\ntrained on"):
-        table.add_column(name, justify="right", vertical="bottom")
+    for name in ("planted", "held\nback"):
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("more, in points\n(95 % interval)", justify="right", no_wrap=True)
     for arm in found.arms:
         style = "bold" if arm.kind == "federated" else ""

@@ -40,6 +40,7 @@ class MemorisationTest:
         seeds: how many, from 0 on: each with persons of its own.
         secrets: persons that are planted under each seed.
         repeats: how many records of each are, by turns.
+        candidates: false values that each true one is ranked among.
     """
 
     recipe: Recipe
@@ -47,6 +48,7 @@ class MemorisationTest:
     seeds: int
     secrets: int
     repeats: tuple[int, ...]
+    candidates: int
 
     def run(self, console: Console) -> Memorisation:
         """Computes what is not there yet, showing progress on `console`, and writes the figures and the page.
@@ -64,8 +66,8 @@ class MemorisationTest:
         with console.status("reading the sites' records"):
             bound = sites.resolve(self.recipe)
             first = sites.planted(bound, self._planting(0))
-        subject = subject_of(bound, first, "memorisation", self.secrets, list(self.repeats))
-        what = "memorisation test with other --secrets or --repeats, or one"
+        subject = subject_of(bound, first, "memorisation", self.secrets, list(self.repeats), self.candidates)
+        what = "memorisation test with other --secrets, --repeats or --candidates, or one"
         outcomes = OutcomeStore(self.directory, subject, AttackOutcome, what)
         units = {name: first.units((name,)) for name in first.names}
         arms = [arm for arm in arms_of(bound, units) if arm.kind in _ATTACKED]
@@ -100,7 +102,7 @@ class MemorisationTest:
         require_dealable(recipe, len(recipe.sites.simulated))
 
     def _planting(self, seed: int) -> Planting:
-        return Planting(secrets=self.secrets, repeats=self.repeats, seed=seed)
+        return Planting(secrets=self.secrets, repeats=self.repeats, candidates=self.candidates, seed=seed)
 
     def _outcomes(
         self,

@@ -12,7 +12,7 @@ from sealora_common.recipe import load_recipe
 from sealora_common.show.console import SafeConsole
 from sealora_common.show.say import say_json
 
-_SEEDS, _SECRETS, _REPEATS = 1, 48, (1, 4, 16)
+_SEEDS, _SECRETS, _REPEATS, _CANDIDATES = 1, 48, (1, 4, 16), 31
 
 
 def memorisation(
@@ -32,6 +32,9 @@ def memorisation(
             show_default=", ".join(map(str, _REPEATS)),
         ),
     ] = None,
+    candidates: Annotated[
+        int, typer.Option(min=1, max=1023, help="False values that each true one is ranked among; more take longer.")
+    ] = _CANDIDATES,
     seeds: Annotated[
         int, typer.Option(min=1, max=100, help="Train every arm so often, each time on other made-up persons.")
     ] = _SEEDS,
@@ -51,10 +54,11 @@ def memorisation(
     directory = out or Path("runs") / f"{parsed.name}-memorisation"
     console = SafeConsole(stderr=as_json)
     try:
-        found = MemorisationTest(parsed, directory, seeds, secrets, times).run(console)
+        found = MemorisationTest(parsed, directory, seeds, secrets, times, candidates).run(console)
     except KeyboardInterrupt:
         again = ["sealora", "memorisation", str(recipe), *(overrides or []), "--secrets", str(secrets)]
         again += [word for each in times for word in ("--repeats", str(each))]
+        again += ["--candidates", str(candidates)]
         again += ["--seeds", str(seeds), "--out", str(directory)] + ["--json"] * as_json
         SafeConsole(stderr=True).print(
             f"Stopped. What was computed is kept. To go on:  {shlex.join(again)}",
