@@ -7,10 +7,13 @@ import json
 import re
 
 import pytest
-from linear_sites import recipe_of
+from linear_sites import recipe_of, write_recipe
+from typer.testing import CliRunner
 
 from sealora_common.errors import RecipeError, StorageError
 from sealora_common.recipe import load_recipe
+from sealora_server.cli import cli
+from sealora_server.memorisation import testing
 from sealora_server.memorisation.findings import Memorisation
 
 NONE: dict[int, float] = {}
@@ -150,6 +153,19 @@ def test_the_table_has_every_arm_and_attack_and_the_verdict(run_test, leaking):
     assert re.search(r"told by name +12 of 24 +0 of 24 +\+50\.0 \(\+\d\d\.\d to \+\d\d\.\d\)", said)
     for sentence in (found.verdict, *found.notes, found.simulated):
         assert " ".join(sentence.split()) in flat
+
+
+@pytest.mark.parametrize(("private", "status"), [(NONE, 0), ({1: 0.5, 4: 1.0}, 1)])
+def test_the_command_ends_with_1_where_planted_data_came_out(monkeypatch, leaking, tmp_path, private, status):
+    sites = leaking(NONE, HALF, private)
+    monkeypatch.setattr(testing, "simulated_sites", lambda: sites)
+    path = write_recipe(tmp_path, recipe_of())
+    words = ["memorisation", str(path), "--secrets", "24", "--repeats", "1", "--repeats", "4", "--candidates", "7"]
+    done = CliRunner().invoke(cli, [*words, "--out", str(tmp_path / "out"), "--json"])
+    assert done.exit_code == status
+    told = json.loads((tmp_path / "out" / "memorisation.json").read_text())
+    assert told["standing"] == ("more extracted" if status else "no more extracted")
+    assert json.loads(done.stdout) == told
 
 
 def test_the_page_needs_nothing_but_itself_and_shows_what_the_figures_say(run_test, leaking, tmp_path):
