@@ -12,6 +12,8 @@ REQUIREMENTS := deploy/requirements
 DIST ?= dist
 BANDIT = $(BIN)/bandit --quiet --configfile pyproject.toml --recursive common server client
 LOCKED := --only-binary :all: --require-hashes
+# Libraries that tests alone use, and that come as source: built by the setuptools that is locked.
+FROM_SOURCE := --no-build-isolation --no-binary rouge-score,sqlitedict,word2number
 GPU_REPORT ?= runs/gpu-report
 DEMO_OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
@@ -25,19 +27,26 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 install: $(VENV)/.installed
 
-$(VENV)/.installed: pyproject.toml $(REQUIREMENTS)/build.txt $(REQUIREMENTS)/dev.txt
+# What `make demo` needs, and no more.
+$(VENV)/.demo: pyproject.toml $(REQUIREMENTS)/build.txt $(REQUIREMENTS)/sim.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Error: $(PYTHON) is older than Python 3.11: install it, or name another: make PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || \
 		{ echo "Error: $(PYTHON) cannot make virtual environments: on Debian, apt-get install python3-venv"; exit 1; }
 	$(BIN)/python -m pip install --quiet $(LOCKED) --requirement $(REQUIREMENTS)/build.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(TORCH)
-	$(BIN)/python -m pip install --quiet $(LOCKED) --requirement $(REQUIREMENTS)/dev.txt
+	$(BIN)/python -m pip install --quiet $(LOCKED) --requirement $(REQUIREMENTS)/sim.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m pip check
 	@touch $@
 
-demo: install
+# What tests and checks need beside it.
+$(VENV)/.installed: $(VENV)/.demo $(REQUIREMENTS)/dev.txt
+	$(BIN)/python -m pip install --quiet $(LOCKED) $(FROM_SOURCE) --requirement $(REQUIREMENTS)/dev.txt
+	$(BIN)/python -m pip check
+	@touch $@
+
+demo: $(VENV)/.demo
 	$(BIN)/sealora-site model fetch smollm2-135m-instruct
 	$(BIN)/sealora-site demo-data .cache/departments --task departments
 	$(BIN)/sealora simulate configs/triage.yaml --out $(DEMO_OUT)
@@ -72,7 +81,7 @@ style: install
 # Peers that only the benchmarks need (TenSEAL, Opake) are installed here. Each prints one JSON object on a line; all
 # together an hour and a half, on a machine with nothing else to do. tests/benchmarks/utility.py, some hours, is run by hand.
 bench: install
-	$(BIN)/python -m pip install --quiet $(LOCKED) --requirement $(REQUIREMENTS)/bench.txt
+	$(BIN)/python -m pip install --quiet $(LOCKED) $(FROM_SOURCE) --requirement $(REQUIREMENTS)/bench.txt
 	$(BIN)/sealora-site model fetch smollm2-135m-instruct
 	$(BIN)/sealora-site demo-data .cache/demo
 	$(BIN)/python tests/benchmarks/seal.py --json
@@ -85,17 +94,17 @@ bench: install
 # Hashes of the versions in constraints.txt, for Linux. torch and what it brings for CUDA lie in a file of their own, so
 # that another build of torch can take its place; torch-cpu.txt comes from PyTorch's own index, and is renewed by hand.
 CUDA = $(shell grep -oE '^(torch|triton|cuda-[a-z-]+|nvidia-[a-z0-9-]+)==' constraints.txt | tr -d =)
-ELSEWHERE := colorama httpx2-jsfetch # Windows, browsers
+ELSEWHERE := httpx2-jsfetch # browsers
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --constraint constraints.txt \
 	--no-annotate --custom-compile-command "make lock"
 
 lock: install
-	for extra in server site data dev bench; do \
+	for extra in server site data sim dev bench; do \
 		$(COMPILE) pyproject.toml --extra $$extra $(CUDA:%=--no-emit-package %) $(ELSEWHERE:%=--no-emit-package %) \
 			--output-file $(REQUIREMENTS)/$$extra.txt || exit 1; \
 	done
 	printf '%s\n' $(CUDA) | $(COMPILE) - --no-deps --output-file $(REQUIREMENTS)/torch-cuda.txt
-	printf '%s\n' hatchling pip | $(COMPILE) - --output-file $(REQUIREMENTS)/build.txt
+	printf '%s\n' hatchling pip setuptools | $(COMPILE) - --output-file $(REQUIREMENTS)/build.txt
 
 # Whether a locked version has a known vulnerability: asks the package index's service, and says so where none answers.
 # 1 where one is known. Not part of `check`, which says the same of the same commit on every day.

@@ -42,6 +42,10 @@ ALLOWED = {
     ("server/sealora_server/simulation/simulate.py", "FileHandler"): "opens its file by `open_to_append`",
     ("client/sealora_client/ledger/store.py", "sqlite3.connect"): "`open_own` made the file; SQLite's others follow it",
     ("client/sealora_client/site/rotation.py", "link"): "the same file once more, in a directory of `make_directory`",
+    (
+        "common/sealora_common/show/pdf.py",
+        "TemporaryDirectory",
+    ): "private; a browser prints into it",
     ("client/sealora_client/model/smollm2.py", "TemporaryDirectory"): "private, in a directory that was judged",
     ("client/sealora_client/model/smollm2.py", "save_pretrained"): "into that; modes are set before anybody sees it",
     ("client/sealora_client/model/smollm2.py", "rename"): "of that, whole",

@@ -12,7 +12,7 @@ from packaging.version import Version
 
 LOCKS = PROJECT / "deploy" / "requirements"
 FILES = sorted(LOCKS.glob("*.txt"))
-INSTALLED = ("server", "site", "data", "dev", "bench")
+INSTALLED = ("server", "site", "data", "sim", "dev", "bench")
 """Extras with a lock file; torch lies in files of its own."""
 
 

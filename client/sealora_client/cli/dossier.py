@@ -21,11 +21,12 @@ def dossier(
     recipe: Annotated[
         Path | None, typer.Option(help="The run's recipe.", show_default="the run's, as the site keeps it")
     ] = None,
+    pdf: Annotated[bool, typer.Option("--pdf", help="The page as PDF too; Chromium prints it.")] = False,
 ) -> None:
     """Write this site's part of a run's dossier: its own exact figures, signed by the site."""
     from sealora_client.dossier.part import HandedIn, write_part
 
-    part, manifest = write_part(directory or Path(), run, out, HandedIn(statement, audit, recipe))
+    part, manifest = write_part(directory or Path(), run, out, HandedIn(statement, audit, recipe), pdf=pdf)
     say(part.clearance.first_line)
     for sentence in (*part.clearance.against, *part.clearance.open_points):
         say(f"- {sentence}")

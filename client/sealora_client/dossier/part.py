@@ -26,13 +26,14 @@ from sealora_common.dossier.directory import now, require_new, write_signed
 from sealora_common.dossier.evidence import Evidence, EvidenceFile
 from sealora_common.dossier.manifest import DossierManifest
 from sealora_common.dossier.sbom import SBOM, sbom
-from sealora_common.dossier.site_part import PART, PART_PAGE, SitePart
+from sealora_common.dossier.site_part import PART, PART_PAGE, PART_PDF, SitePart
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import PolicyError, StorageError, UnreadableError
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.privacy.plan import privacy_plan
 from sealora_common.recipe.hash import agreed_bytes
 from sealora_common.records.names import HISTORY
+from sealora_common.show.pdf import find_browser, pdf_of
 
 _ROUNDING = 1e-6
 
@@ -52,14 +53,19 @@ class HandedIn:
     recipe: Path | None = None
 
 
-def write_part(directory: Path, run: str, out: Path, handed_in: HandedIn) -> tuple[SitePart, DossierManifest]:
+def write_part(
+    directory: Path, run: str, out: Path, handed_in: HandedIn, *, pdf: bool = False
+) -> tuple[SitePart, DossierManifest]:
     """Writes the part of the site in `directory` on one run to `out`, signed by the site.
 
     Raises:
         PolicyError: the run is not known there, or what was handed in is of another run, recipe or site.
         StorageError: a file of the site's is damaged, or `out` holds something or cannot be written.
+        SealoraError: the page as PDF is asked for, and no browser is here to print it.
     """
     require_new(out)
+    if pdf:
+        find_browser()
     at_site = LivedRun.open(directory, run, handed_in.recipe)
     evidence = Evidence(directory)
     files = _files(at_site, evidence, handed_in)
@@ -81,9 +87,11 @@ def write_part(directory: Path, run: str, out: Path, handed_in: HandedIn) -> tup
         ),
     )
     statement = "" if files.statement is None else files.statement.content.decode()
+    page = part_page(part, statement, at_site.identity.fingerprint)
     content = {
         PART: part.model_dump_json(indent=2).encode() + b"\n",
-        PART_PAGE: part_page(part, statement, at_site.identity.fingerprint).encode(),
+        PART_PAGE: page.encode(),
+        **({PART_PDF: pdf_of(page)} if pdf else {}),
         SBOM: sbom(part.created),
         **evidence.files,
     }

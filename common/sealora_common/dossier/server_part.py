@@ -12,6 +12,7 @@ from sealora_common.dossier.figure import DossierModel, DossierSection, Sha256
 
 DOSSIER = "dossier.json"
 DOSSIER_PAGE = "dossier.html"
+DOSSIER_PDF = "dossier.pdf"
 MODEL_CARD = "model-card/README.md"
 
 Status = Literal["met", "in part", "not met"]

@@ -16,6 +16,7 @@ from sealora_common.dossier.figure import DossierModel, DossierSection, Sha256
 
 PART = "part.json"
 PART_PAGE = "part.html"
+PART_PDF = "part.pdf"
 
 
 class SitePart(DossierModel):

@@ -25,6 +25,7 @@ def dossier(
     base_licence: Annotated[
         str | None, typer.Option(metavar="SPDX", help="The base model's licence, for example apache-2.0.")
     ] = None,
+    pdf: Annotated[bool, typer.Option("--pdf", help="The page as PDF too; Chromium prints it.")] = False,
 ) -> None:
     """Write what people read and sign before a run's model leaves: what ran, what is promised, what is not known.
 
@@ -33,7 +34,7 @@ def dossier(
     from sealora_server.dossier.write import write_dossier
 
     written, manifest = write_dossier(
-        run, out, parts=part or [], audits=audit or [], memorisation=memorisation, licence=base_licence
+        run, out, parts=part or [], audits=audit or [], memorisation=memorisation, licence=base_licence, pdf=pdf
     )
     say(written.clearance.first_line)
     for sentence in (*written.clearance.against, *written.clearance.open_points):

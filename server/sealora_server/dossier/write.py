@@ -10,9 +10,10 @@ from sealora_common import __version__
 from sealora_common.dossier.directory import now, require_new, write_signed
 from sealora_common.dossier.manifest import DossierManifest
 from sealora_common.dossier.sbom import SBOM, sbom
-from sealora_common.dossier.server_part import DOSSIER, DOSSIER_PAGE, MODEL_CARD, Dossier
+from sealora_common.dossier.server_part import DOSSIER, DOSSIER_PAGE, DOSSIER_PDF, MODEL_CARD, Dossier
 from sealora_common.errors import PolicyError
 from sealora_common.identity import key_fingerprint, key_from_text
+from sealora_common.show.pdf import find_browser, pdf_of
 from sealora_server.dossier.demands.answers import answered, what_it_has
 from sealora_server.dossier.judgement import judged
 from sealora_server.dossier.limits import limits_section
@@ -43,6 +44,7 @@ def write_dossier(
     audits: Sequence[Path] = (),
     memorisation: Path | None = None,
     licence: str | None = None,
+    pdf: bool = False,
 ) -> tuple[Dossier, DossierManifest]:
     """Writes the dossier of the run in `directory` to `out`.
 
@@ -53,15 +55,19 @@ def write_dossier(
         audits: `audit.json` files of a simulation's sites.
         memorisation: `memorisation.json` of the run's recipe; None if there is none.
         licence: of the base model, a SPDX identifier; None if it is not known.
+        pdf: whether the page is there as PDF, too.
 
     Raises:
         StorageError: there is no run, one of its files is damaged, or `out` holds something or cannot be written.
         PolicyError: a part, an audit or a test is of another run, site or recipe, or was changed.
+        SealoraError: a PDF is asked for, and no browser is here to print it.
     """
     out = out.absolute()  # so that it has a name
     require_new(out)
     if licence is not None and not _SPDX.fullmatch(licence):
         raise PolicyError(f"--base-licence: {licence!r} is no SPDX identifier: give one, as apache-2.0")
+    if pdf:
+        find_browser()
     run = RunEvidence.read(directory)
     tested = None if memorisation is None else MemorisationEvidence.read(run, memorisation)
     given = read_parts(run, parts)
@@ -91,9 +97,11 @@ def write_dossier(
         parts=shown,
     )
     coordinator = key_fingerprint(key_from_text(run.roster.coordinator))
+    page = dossier_page(dossier, run.identity.fingerprint, coordinator)
     content = {
         DOSSIER: dossier.model_dump_json(indent=2).encode() + b"\n",
-        DOSSIER_PAGE: dossier_page(dossier, run.identity.fingerprint, coordinator).encode(),
+        DOSSIER_PAGE: page.encode(),
+        **({DOSSIER_PDF: pdf_of(page)} if pdf else {}),
         MODEL_CARD: model_card(dossier, run.recipe, licence),
         SBOM: sbom(dossier.created),
         **run.evidence.files,

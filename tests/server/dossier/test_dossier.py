@@ -19,6 +19,7 @@ from sealora_common.dossier.directory import VERIFIER, read_signed
 from sealora_common.dossier.server_part import Dossier
 from sealora_common.errors import PolicyError, StorageError
 from sealora_common.identity import Identity
+from sealora_common.show.pdf import BROWSERS
 from sealora_server.cli import cli
 from sealora_server.dossier.write import write_dossier
 
@@ -185,6 +186,18 @@ def test_the_command_writes_one_and_says_what_is_open(private_run, tmp_path):
     assert not [path for path in tmp_path.iterdir() if path != out], "nothing is left beside it"
     with pytest.raises(StorageError, match="a dossier replaces nothing"):
         typed(cli, "dossier", private_run, "--out", out)
+
+
+@pytest.mark.skipif(not any(map(shutil.which, BROWSERS)), reason="no chromium: apt-get install chromium")
+def test_the_pages_are_there_as_pdf_and_signed_like_the_rest(private_run, tmp_path):
+    out = tmp_path / "dossier"
+    typed(cli, "dossier", private_run, "--out", out, "--pdf")
+    assert (out / "dossier.pdf").read_bytes().startswith(b"%PDF-")
+    assert check(out, fingerprint_of(out))[0] == 0
+    (out / "dossier.pdf").write_bytes(b"%PDF-another")
+    assert check(out, fingerprint_of(out))[0] == 1
+    write_part(private_run / "sites/site-0", run_id(private_run), tmp_path / "part", HandedIn(), pdf=True)
+    assert "part.pdf" in {each.path for each in read_signed(tmp_path / "part")[0].files}
 
 
 def test_what_is_no_run_is_a_sentence(tmp_path, private_run):
