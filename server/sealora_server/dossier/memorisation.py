@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from sealora_common.config import LARGE, read_file, why_not
+from sealora_common.config import LINE, from_json, read_file, why_not
 from sealora_common.dossier.evidence import EvidenceFile
 from sealora_common.dossier.figure import DossierSection, Figure
 from sealora_common.errors import PolicyError, UnreadableError
@@ -47,13 +45,12 @@ class MemorisationEvidence:
             PolicyError: it cannot be read, is none, or is of another recipe.
         """
         try:
-            content = read_file(path, LARGE.longest)
+            content = read_file(path, LINE.longest)
         except (OSError, UnreadableError) as error:
             raise PolicyError(f"{path}: cannot be read ({why_not(error)}): give a file that can be") from None
         try:
-            found = Memorisation.model_validate_json(content)
-            found.of_recipe  # noqa: B018
-        except (ValidationError, StopIteration):
+            found = from_json(Memorisation, content, LINE)
+        except UnreadableError:
             raise PolicyError(f"{path}: is no {JSON} of `sealora memorisation`: give that file") from None
         # A simulation fills in the model's digest, and a recipe that sites agreed on may have none.
         if run.recipe.hash not in (found.recipe_hash, found.recipe_hash_as_given):
@@ -83,7 +80,7 @@ class MemorisationEvidence:
                 rows.append((f"{what}, of data never trained on", f"{at}/held_back/share", unit))
             rows.append((f"{arm.title}: exposure of planted data", f"/arms/{place}/exposure/planted", "bits"))
             if arm.membership is not None:
-                at = f"/arms/{place}/membership/roc/auc"
+                at = f"/arms/{place}/membership/auc"
                 rows.append((f"{arm.title}: membership, area under the curve", at, "0.5 is chance"))
         figures: list[Figure] = [self._file.field(name, at, unit=unit, noise=_EXACT) for name, at, unit in rows]
         return _section((_WHAT_IT_IS, *self._found.notes), tuple(figures))

@@ -156,15 +156,13 @@ def _membership(
     gains = [[secret.gain for secret in sort if secret.gain is not None] for sort in (planted, held_back)]
     if [len(own) for own in gains] != [len(planted), len(held_back)] or min(map(len, gains)) < 2:
         return None
-    roc = separation(*(np.array(own, dtype=np.float64) for own in gains))
-    # With every gain alike, as of the untrained adapter, no threshold tells anything.
-    return MembershipFound(roc=roc, is_more=roc.auc_interval[0] > 0.5)
+    return MembershipFound.of(separation(*(np.array(own, dtype=np.float64) for own in gains)))
 
 
 def _standing(of_recipe: ArmFindings, control: ArmFindings) -> LeakStanding:
     if of_recipe.extracted_by:
         return "more extracted"  # whatever the control says
-    return "no more extracted" if control.told.planted.share >= BITES_FROM else "too weak"
+    return "no more extracted" if control.told.more >= BITES_FROM else "too weak"
 
 
 def _verdict(standing: LeakStanding, recipe: Recipe, of_recipe: ArmFindings, control: ArmFindings) -> str:
@@ -193,11 +191,10 @@ def _traces(recipe: Recipe, of_recipe: ArmFindings) -> str:
     """What planted records leave all the same: a promise bounds what is learnt, and does not make it nothing."""
     if not of_recipe.traced_by:
         return ""
-    by = " and ".join(_BY[name] for name in of_recipe.traced_by)
-    return (
-        f" Yet planted records can be told from others, by {by}, which epsilon {target_text(recipe.privacy.epsilon)} "
-        "does not exclude."
-    )
+    told = f" Yet planted records can be told from others, by {' and '.join(_BY[by] for by in of_recipe.traced_by)}"
+    if not mechanism_of(recipe).protects:
+        return f"{told}."
+    return f"{told}, which epsilon {target_text(recipe.privacy.epsilon)} does not exclude."
 
 
 def _once(of_recipe: ArmFindings) -> str:
@@ -238,8 +235,8 @@ def _notes(recipe: Recipe, of_recipe: ArmFindings, control: ArmFindings, arms: S
             "records it bounds nothing that such a test could see: what was not found there is measured, not promised."
         )
     members = of_recipe.membership
-    if members is not None and members.roc.true_positive_rate is None:
-        wanted = f"{count_text(members.roc.non_members, 'record')} that nobody trained on"
+    if members is not None and members.true_positive_rate is None:
+        wanted = f"{count_text(members.held_back, 'record')} that nobody trained on"
         notes.append(
             f"With {wanted} no true positive rate at 1 % false positives can be told: take --secrets 100 or --seeds."
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from sealora_common.records.audits import RocSummary
 from sealora_common.show.quantities import MISSING
 from sealora_server.memorisation.findings import ExposureFound, ExtractionFound, MembershipFound, ShareFound
 
@@ -38,16 +37,16 @@ def auc_text(found: MembershipFound | None) -> str:
     """`0.712 (0.604 to 0.820)`."""
     if found is None:
         return MISSING
-    low, high = found.roc.auc_interval
-    return f"{found.roc.auc:.3f} ({low:.3f} to {high:.3f})"
+    low, high = found.auc_interval
+    return f"{found.auc:.3f} ({low:.3f} to {high:.3f})"
 
 
-def true_positives_text(roc: RocSummary) -> str:
+def true_positives_text(found: MembershipFound | None) -> str:
     """`4.0 % (1.1 to 9.9)`; a dash with too few to tell."""
-    if roc.true_positive_rate is None or roc.true_positive_interval is None:
+    if found is None or found.true_positive_rate is None or found.true_positive_interval is None:
         return MISSING
-    low, high = roc.true_positive_interval
-    return f"{100 * roc.true_positive_rate:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+    low, high = found.true_positive_interval
+    return f"{100 * found.true_positive_rate:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def allowed_text(share: float | None) -> str:

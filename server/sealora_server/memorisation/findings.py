@@ -5,9 +5,9 @@ LOCAL: the figures are exact and of adapters that were trained on all sites' rec
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from sealora_common.records.audits import RocSummary
 from sealora_common.records.memorisation import DatumKind
@@ -18,7 +18,8 @@ SIMULATED: Final = (
     "and thrown away. The figures are exact, without noise, and no release: keep them where the records may lie."
 )
 BITES_FROM: Final = 0.2
-"""Share of the planted data that training without privacy must give away for the test to say anything."""
+"""Share of the planted data, above that of the others, that training without privacy must give away for the test to say
+anything."""
 
 LeakStanding = Literal["no more extracted", "more extracted", "too weak"]
 ExtractionName = Literal["told", "continued", "ranked first"]
@@ -72,9 +73,27 @@ class ExposureFound(_Figures):
 class MembershipFound(_Figures):
     """Telling planted records from others by how far their loss fell."""
 
-    roc: RocSummary
+    auc: float
+    """Area under the receiver operating characteristic; 0.5 is chance."""
+    auc_interval: tuple[float, float]
+    true_positive_rate: float | None
+    """At no more than 1 % false positives; null with fewer than 100 records that were held back."""
+    true_positive_interval: tuple[float, float] | None
+    held_back: int
     is_more: bool
-    """Whether the area under the curve lies above 1/2, within its 95 % interval."""
+    """Whether the area lies above 1/2 with all of its 95 % interval."""
+
+    @classmethod
+    def of(cls, roc: RocSummary) -> MembershipFound:
+        """Without the curve, which would be long."""
+        return cls(
+            auc=roc.auc,
+            auc_interval=roc.auc_interval,
+            true_positive_rate=roc.true_positive_rate,
+            true_positive_interval=roc.true_positive_interval,
+            held_back=roc.non_members,
+            is_more=roc.auc_interval[0] > 0.5,
+        )
 
 
 class KindFound(_Figures):
@@ -177,7 +196,14 @@ class Memorisation(_Figures):
     """By what planted records were told from others under the recipe as it is, which epsilon need not exclude."""
     notes: tuple[str, ...]
     arms: tuple[ArmFindings, ...]
+    """The recipe's among them."""
     simulated: str = SIMULATED
+
+    @model_validator(mode="after")
+    def _is_of_the_recipe(self) -> Self:
+        if [arm.kind for arm in self.arms].count("federated") != 1:
+            raise ValueError("arms names the recipe's own once")
+        return self
 
     @property
     def of_recipe(self) -> ArmFindings:

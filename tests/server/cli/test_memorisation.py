@@ -1,4 +1,4 @@
-"""`sealora memorisation` as a person meets it: a tiny model that learns by heart, bad input, Ctrl-C."""
+"""`sealora memorisation` as a person meets it: a recipe, every kind of bad input, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ from cli_server import CliServer, Done
 from tiny_federation import PRIVATE, write_federation
 
 SEALORA = Path(sys.executable).with_name("sealora")
-BY_HEART = {
-    "lora": {"rank": 16, "alpha": 32.0},
+FORM = {
     "data": {"max_tokens": 80},
-    "training": {"sample_rate": 1.0, "learning_rate": 3e-2, "micro_batch_size": 32},
+    "training": {"sample_rate": 1.0, "micro_batch_size": 32},
     "privacy": PRIVATE,
 }
-FEW = ("--secrets", "12", "--repeats", "1", "--repeats", "3", "--candidates", "15")
+FEW = ("--secrets", "12", "--repeats", "1", "--repeats", "3", "--candidates", "3")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +35,7 @@ def cli():
 @pytest.fixture(scope="module")
 def directory(tiny_base, tmp_path_factory) -> Path:
     directory = tmp_path_factory.mktemp("memorised")
-    write_federation(directory, tiny_base(), records=8, rounds=30, **BY_HEART)
+    write_federation(directory, tiny_base(), records=8, rounds=1, **FORM)
     return directory
 
 
@@ -58,21 +57,11 @@ def one_sentence(done: Done) -> str:
     return done.stderr.rstrip()
 
 
-def test_a_fifth_and_more_comes_out_without_privacy_and_at_epsilon_8_no_more_than_of_what_nobody_trained_on(
-    finished, directory
-):
+def test_a_recipe_that_learns_nothing_in_a_round_is_told_to_be_too_weak_a_test(finished, directory):
     told = told_of(directory)
-    base, plain, private = told["arms"]
-    assert (private["kind"], told["epsilon"]) == ("federated", 8.0)
-    for each in plain["extractions"]:
-        assert each["planted"]["share"] >= 0.2
-        assert each["held_back"]["found"] <= 2
-        assert each["is_more"]
-    for arm in (base, private):
-        for each in arm["extractions"][:2]:
-            assert each["more_low"] <= 0
-    assert told["standing"] == "no more extracted"
+    assert told["standing"] == "too weak"
     assert " ".join(told["verdict"].split()) in " ".join(finished.stdout.split())
+    assert "take more rounds (rounds=)" in told["verdict"]
     assert (directory / "found" / "memorisation.html").exists()
 
 
@@ -93,7 +82,7 @@ BAD = {
     "cut": (["recipe.yaml", "data.max_tokens=32", *FEW], "data.max_tokens is 32, which cuts made-up records"),
     "no sites": (["recipe.yaml", "sites.simulated={}"], "sites.simulated names 0 sites"),
     "no data": (["recipe.yaml", "sites.simulated.site-1=x.jsonl"], "x.jsonl does not exist"),
-    "an out that is a file": (["recipe.yaml", "rounds=1", *FEW, "--out", "recipe.yaml"], "recipe.yaml"),
+    "an out that is a file": (["recipe.yaml", *FEW, "--out", "recipe.yaml"], "recipe.yaml"),
 }
 
 
@@ -105,7 +94,7 @@ def test_bad_input_ends_in_one_sentence(cli, finished, directory, case):
 
 def test_ctrl_c_keeps_what_is_computed_and_the_command_it_names_goes_on(tiny_base, tmp_path):
     directory = tmp_path / "a directory"
-    recipe = write_federation(directory, tiny_base(), records=8, rounds=400, **BY_HEART)
+    recipe = write_federation(directory, tiny_base(), records=8, rounds=400, **FORM)
     out = tmp_path / "found"
     command = [SEALORA, "memorisation", recipe, "rounds=3", *FEW, "--out", out]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
