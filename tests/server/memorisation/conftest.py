@@ -39,13 +39,15 @@ def run_test(monkeypatch, tmp_path):
 def leaking() -> Callable[..., SimulatedPlantedSites]:
     """`leaking(base, plain, private)`: sites whose arms, in this order, tell these shares by repeats."""
 
-    def make(*arms: dict[int, float], gain: float | None = None, digest: str = "records") -> SimulatedPlantedSites:
+    def make(
+        *arms: dict[int, float], gain: float | None = None, others: float = 0.0, digest: str = "records"
+    ) -> SimulatedPlantedSites:
         attacked = 0
 
         def attacks(planting: Planting) -> AttackedAdapter:
             nonlocal attacked
             attacked += 1
-            return found_of(planting, arms[(attacked - 1) % len(arms)], gain=gain)
+            return found_of(planting, arms[(attacked - 1) % len(arms)], gain=gain, others=others)
 
         return SimulatedPlantedSites(attacks, digest)
 

@@ -18,8 +18,11 @@ from linear_sites import LinearSites, SimulatedLinearSites
 KINDS = ("name", "birth date", "telephone number", "record number")
 
 
-def found_of(planting: Planting, told: Mapping[int, float], *, gain: float | None = None) -> AttackedAdapter:
-    """Of what is planted so many times the share `told` gives is told, continued and ranked first, gains `gain`."""
+def found_of(
+    planting: Planting, told: Mapping[int, float], *, gain: float | None = None, others: float = 0.0
+) -> AttackedAdapter:
+    """Of what is planted so many times the share `told` gives is told, continued and ranked first, gains `gain`; of what
+    is held back the share `others`."""
 
     def one(place: int, repeats: int, is_told: bool) -> SecretFound:
         return SecretFound(
@@ -39,7 +42,7 @@ def found_of(planting: Planting, told: Mapping[int, float], *, gain: float | Non
         repeats = times[place % len(times)]
         counts[repeats] += 1
         planted.append(one(place, repeats, counts[repeats] <= told.get(repeats, 0.0) * planting.secrets / len(times)))
-    held_back = tuple(one(place, 0, False) for place in range(planting.secrets))
+    held_back = tuple(one(place, 0, place < others * planting.secrets) for place in range(planting.secrets))
     return AttackedAdapter(
         planted=tuple(planted),
         held_back=held_back,

@@ -33,6 +33,12 @@ def test_a_control_that_does_not_bite_says_nothing_and_how_to_do_better(run_test
     assert ("take more rounds" in found.verdict) is (standing == "too weak")
 
 
+def test_a_control_that_tells_as_much_of_data_that_was_held_back_does_not_bite(run_test, leaking):
+    found, _ = run_test(leaking(NONE, HALF, NONE, others=0.4), recipe_of())
+    assert found.of_control.told.planted.share == 0.5
+    assert found.standing == "too weak"
+
+
 def test_what_comes_out_is_told_whatever_the_control_did(run_test, leaking):
     found, _ = run_test(leaking(NONE, NONE, {1: 0.5, 4: 1.0}), recipe_of())
     assert found.standing == "more extracted"

@@ -125,6 +125,7 @@ def test_a_damaged_outcome_is_told_by_its_name(run_test, leaking, tmp_path):
 
 @pytest.mark.parametrize(("recipe", "options", "said"), [
     (recipe_of(continue_from="0" * 64), {}, "continue_from is set"),
+    (recipe_of(sealing={"groups": 3}, sites={"minimum": 9, "simulated": {"a": "a", "b": "b"}}), {}, "sealing.groups"),
     (recipe_of(), {"repeats": (1, 4, 1)}, "--repeats names 1 twice"),
     (recipe_of(), {"secrets": 11}, "--secrets is 11: with 2 numbers of repeats fewer than 12 say nothing"),
     (recipe_of(), {"secrets": 15, "repeats": (1, 2, 3, 4)}, "fewer than 16 say nothing"),
