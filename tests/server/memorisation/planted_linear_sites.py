@@ -21,8 +21,10 @@ KINDS = ("name", "birth date", "telephone number", "record number")
 def found_of(
     planting: Planting, told: Mapping[int, float], *, gain: float | None = None, others: float = 0.0
 ) -> AttackedAdapter:
-    """Of what is planted so many times the share `told` gives is told, continued and ranked first, gains `gain`; of what
-    is held back the share `others`."""
+    """Of what is planted so many times the share `told` gives is told, continued and ranked first, and gains `gain`.
+
+    Of what is held back the share `others` is.
+    """
 
     def one(place: int, repeats: int, is_told: bool) -> SecretFound:
         return SecretFound(
