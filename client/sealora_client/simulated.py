@@ -16,6 +16,7 @@ from sealora_client.demo_data.choice import are_demo_files
 from sealora_client.dossier.lived_run import runs_of
 from sealora_client.dossier.part import HandedIn, write_part
 from sealora_client.evaluation.choice import federation_metric
+from sealora_client.memorisation.planted_sites import PlantedSites
 from sealora_client.model.adapted import AdaptedModel, adapted_model
 from sealora_client.model.fetch import locate_base
 from sealora_client.model.generate import complete
@@ -35,6 +36,7 @@ from sealora_common.privacy.plan import privacy_plan
 from sealora_common.privacy.several_sites import at_several_sites
 from sealora_common.recipe import Recipe
 from sealora_common.records.completions import Completion
+from sealora_common.records.memorisation import Planting
 from sealora_common.records.site_time import SiteTime
 from sealora_common.roster import Roster
 from sealora_common.round.groups import smallest_group
@@ -42,7 +44,7 @@ from sealora_common.storage.durable import write_atomically
 
 
 class SimulatedSites:
-    """What `sealora simulate`, `plan`, `compare` and `tune` ask of the installed site package."""
+    """What `sealora simulate`, `plan`, `compare`, `tune` and `memorisation` ask of the installed site package."""
 
     @staticmethod
     def check(recipe: Recipe) -> None:
@@ -136,6 +138,21 @@ class SimulatedSites:
             StorageError: a file cannot be read.
         """
         return are_demo_files([Path(path) for path in recipe.sites.simulated.values()])
+
+    @staticmethod
+    def planted(recipe: Recipe, planting: Planting) -> PlantedSites:
+        """As `unsealed`, with made-up records planted among the sites', and attacks on them.
+
+        Args:
+            recipe: as `resolve` bound it.
+            planting: what is planted.
+
+        Raises:
+            RecipeError: records cannot be planted with this recipe, or there are fewer than two sites.
+            DataError: a site's records cannot be used.
+            ModelError: the model cannot be, with this recipe.
+        """
+        return PlantedSites(recipe, planting)
 
     @staticmethod
     def prepare(recipe: Recipe, directory: Path, server_key: bytes) -> Roster:

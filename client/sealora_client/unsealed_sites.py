@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
 
@@ -35,6 +36,7 @@ class UnsealedSites:
     Args:
         recipe: bound to its base model, see `SimulatedSites.resolve`. Its records and its model are used whatever an
             order's recipe says of them.
+        planted: units that are put among the training records of some sites; no part of `digest`.
 
     Attributes:
         names: the sites', in order.
@@ -45,8 +47,9 @@ class UnsealedSites:
         ModelError: the model cannot be, with this recipe.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, planted: Mapping[str, Population] | None = None) -> None:
         self._recipe = recipe
+        self._planted_units = planted or {}
         self._model: AdaptedModel = adapted_model(recipe)
         self._data = {name: _loaded(Path(path), recipe, self._model) for name, path in _sites(recipe)}
         self.names: tuple[str, ...] = tuple(self._data)
@@ -126,7 +129,8 @@ class UnsealedSites:
         self._model.write(tensors)
 
     def _train(self, party: Party) -> Population:
-        return reduce(_joined, (self._data[site].train for site in party))
+        own = [self._data[site].train for site in party]
+        return reduce(_joined, [*own, *(self._planted_units[site] for site in party if site in self._planted_units)])
 
 
 def _sites(recipe: Recipe) -> list[tuple[str, str]]:

@@ -160,8 +160,8 @@ def measured_section(run: LivedRun, files: Files) -> DossierSection:
 def audit_section(files: Files) -> DossierSection:
     """The audit, if one was handed in."""
     memorisation = (
-        "Memorisation: nobody has tried to make the model repeat this site's texts. Sealora has no such test; the "
-        "nearest to it are the planted records of an audit."
+        "Memorisation: nobody has tried to make the model repeat this site's texts. A test of the recipe with made-up "
+        "records (`sealora memorisation`) may stand in the server's part."
     )
     subgroups = subgroups_text(files.evaluation)
     if files.audit is None:

@@ -63,10 +63,19 @@ def complete(
     after `max_new_tokens` tokens, or where the model has no more positions, and leaves the model in the mode (train or
     eval) it was in. A prompt of more than `section.max_tokens` tokens loses its middle.
     """
-    if not prompts:
+    whole = template_of(model.tokenizer, section).prompts(prompts) if prompts else []
+    return continued(model, [_without_middle(own, section.max_tokens) for own in whole], max_new_tokens, sampling)
+
+
+def continued(
+    model: AdaptedModel,
+    conversations: Sequence[list[int]],
+    max_new_tokens: int = 48,
+    sampling: Sampling | None = None,
+) -> list[str]:
+    """What the model with its live adapter puts after each text of tokens, in order; decoded as `complete` does."""
+    if not conversations:
         return []
-    whole = template_of(model.tokenizer, section).prompts(prompts)
-    conversations = [_without_middle(own, section.max_tokens) for own in whole]
     output = _generated(model, conversations, max_new_tokens, sampling, StoppingCriteriaList())
     return [text.strip() for text in model.tokenizer.batch_decode(output, skip_special_tokens=True)]
 

@@ -39,3 +39,27 @@ def share_interval(shares: Sequence[float], counts: Sequence[int]) -> tuple[floa
     centre = (mean + squared / (2 * units)) / (1 + squared / units)
     reach = NORMAL_QUANTILE / (1 + squared / units) * math.sqrt(mean * (1 - mean) / units + squared / (4 * units**2))
     return max(0.0, centre - reach), min(1.0, centre + reach)
+
+
+def share_difference_interval(found: tuple[int, int], counts: tuple[int, int]) -> tuple[float, float]:
+    """The 95 % interval of the first share minus the second, of independent units (Newcombe 1998, "Interval estimation
+    for the difference between independent proportions", Statistics in Medicine 17, method 10: of Wilson's intervals).
+
+    Args:
+        found: units that are counted, of each.
+        counts: units in all, of each, above 0.
+
+    Returns:
+        Its ends, from -1 to 1.
+
+    Raises:
+        ValueError: a number is out of range.
+    """
+    (one, other), (one_low, one_high), (other_low, other_high) = (
+        [part / count for part, count in zip(found, counts, strict=True)],
+        *(share_interval([part / count], [count]) for part, count in zip(found, counts, strict=True)),
+    )
+    return (
+        one - other - math.hypot(one - one_low, other_high - other),
+        one - other + math.hypot(one_high - one, other - other_low),
+    )

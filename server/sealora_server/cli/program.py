@@ -33,6 +33,7 @@ from sealora_server.cli.of_a_run.dossier import dossier
 from sealora_server.cli.of_a_run.export import export
 from sealora_server.cli.of_a_run.track import track
 from sealora_server.cli.research.compare import compare
+from sealora_server.cli.research.memorisation import memorisation
 from sealora_server.cli.research.plan import plan
 from sealora_server.cli.research.tune import tune
 from sealora_server.cli.roster import roster_cli
@@ -52,6 +53,7 @@ cli.command()(plan)
 cli.command()(compare)
 cli.command()(tune)
 cli.command()(audit)
+cli.command()(memorisation)
 cli.command()(fault)
 cli.command()(dossier)
 cli.command()(export)

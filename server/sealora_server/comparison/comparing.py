@@ -60,7 +60,7 @@ class Comparing:
         with console.status("reading the sites' records"):
             bound = sites.resolve(self.recipe)
             records = sites.unsealed(bound)
-        outcomes = OutcomeStore(self.directory, subject_of(bound, records))
+        outcomes = OutcomeStore(self.directory, subject_of(bound, records), ArmOutcome)
         arms = [arm for arm in arms_of(bound, _units(records)) if self._wants(arm.key, arm.kind)]
         found = self._outcomes(arms, records, outcomes, console)
         told = comparison_of(bound, records, range(self.seeds), found)
@@ -92,7 +92,7 @@ class Comparing:
         return not self.only or key in self.only or kind in self.only
 
     def _outcomes(
-        self, arms: list[Arm], sites: UnsealedSitesLike, outcomes: OutcomeStore, console: Console
+        self, arms: list[Arm], sites: UnsealedSitesLike, outcomes: OutcomeStore[ArmOutcome], console: Console
     ) -> list[JudgedArm]:
         """All that is wanted; every arm under one seed before any under the next."""
         wanted = [(arm, seed) for seed in range(self.seeds) for arm in arms if seed == 0 or arm.is_seeded]

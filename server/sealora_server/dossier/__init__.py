@@ -4,6 +4,7 @@
 `sections`      what ran, on whose data, by what method, under what promise; `limits` what nothing here covers
 `judgement`     what speaks against release, and what is open
 `demands`       laws, guidelines and templates, line by line, and how far a dossier goes
+`memorisation`  a test of the recipe with planted records, if one was handed in
 `site_parts`    the parts that sites wrote and signed, checked
 `model_card`    the card that travels with the adapter, in Hugging Face's format
 `page`          all of it as one HTML page

@@ -8,6 +8,7 @@ from sealora_common.dossier.clearance import Clearance
 from sealora_common.dossier.server_part import AttachedPart
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_server.dossier.run_evidence import RunEvidence
+from sealora_server.memorisation.findings import LeakStanding
 
 _ENDED = {
     "failed": "The run failed before its end.",
@@ -16,12 +17,14 @@ _ENDED = {
 }
 
 
-def judged(run: RunEvidence, parts: Sequence[AttachedPart], licence: str | None) -> Clearance:
-    """Of a run and of what its sites' parts say in a word."""
-    return Clearance.of(_against(run, parts), _open_points(run, parts, licence))
+def judged(
+    run: RunEvidence, parts: Sequence[AttachedPart], licence: str | None, leaks: LeakStanding | None = None
+) -> Clearance:
+    """Of a run, of what its sites' parts say in a word, and of what a memorisation test came to if there is one."""
+    return Clearance.of(_against(run, parts, leaks), _open_points(run, parts, licence, leaks))
 
 
-def _against(run: RunEvidence, parts: Sequence[AttachedPart]) -> Iterator[str]:
+def _against(run: RunEvidence, parts: Sequence[AttachedPart], leaks: LeakStanding | None) -> Iterator[str]:
     if not mechanism_of(run.recipe).protects:
         yield "It was trained without differential privacy: the adapter may give records away."
     if run.state.is_insecure:
@@ -39,9 +42,13 @@ def _against(run: RunEvidence, parts: Sequence[AttachedPart]) -> Iterator[str]:
     for part in parts:
         if part.standing == "not cleared":
             yield f"The part of {part.site} says that the model must not leave."
+    if leaks == "more extracted":
+        yield "The memorisation test got planted personal data out of a model of this recipe."
 
 
-def _open_points(run: RunEvidence, parts: Sequence[AttachedPart], licence: str | None) -> Iterator[str]:
+def _open_points(
+    run: RunEvidence, parts: Sequence[AttachedPart], licence: str | None, leaks: LeakStanding | None
+) -> Iterator[str]:
     for part in parts:
         if not part.attached:
             yield f"The part of {part.site} is not here: that site has signed nothing."
@@ -49,5 +56,9 @@ def _open_points(run: RunEvidence, parts: Sequence[AttachedPart], licence: str |
             yield f"The part of {part.site} leaves points open."
     if run.recipe.continue_from is not None:
         yield "The run began with an earlier run's adapter: that run's dossier is needed beside this one."
+    if leaks is None:
+        yield "No memorisation test of this recipe was handed in."
+    elif leaks == "too weak":
+        yield "The memorisation test was too weak to say anything."
     if licence is None:
         yield "The licence of the base model is not stated."

@@ -15,7 +15,7 @@ from sealora_common.dossier.writing import figure_text
 from sealora_common.recipe import Recipe
 from sealora_common.show.card_head import card_head
 
-_IN_CARD = ("run", "data", "model", "method", "privacy", "measured")
+_IN_CARD = ("run", "data", "model", "method", "privacy", "measured", "memorisation")
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 
 

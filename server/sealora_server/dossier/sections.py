@@ -196,7 +196,6 @@ def measured_section(run: RunEvidence) -> DossierSection:
         "well the model fits data like the sites' and nothing of whether it is fit for a purpose.",
         "Audit: there is none in the server's part, for an audit describes one site's records exactly. Which sites' "
         "parts hold one stands under the parts.",
-        "Memorisation: nobody has tried to make the model repeat a site's texts. Sealora has no such test.",
         "Subgroups: nothing was measured apart for groups of people in the server's part. Whom the model serves worse "
         "at a site, that site's part says if it ran `sealora-site evaluate --by`.",
     )

@@ -17,6 +17,7 @@ from sealora_common.show.pdf import find_browser, pdf_of
 from sealora_server.dossier.demands.answers import answered, what_it_has
 from sealora_server.dossier.judgement import judged
 from sealora_server.dossier.limits import limits_section
+from sealora_server.dossier.memorisation import MemorisationEvidence, memorisation_section
 from sealora_server.dossier.model_card import model_card
 from sealora_server.dossier.page import dossier_page
 from sealora_server.dossier.run_evidence import RunEvidence
@@ -41,6 +42,7 @@ def write_dossier(
     *,
     parts: Sequence[Path] = (),
     audits: Sequence[Path] = (),
+    memorisation: Path | None = None,
     licence: str | None = None,
     pdf: bool = False,
 ) -> tuple[Dossier, DossierManifest]:
@@ -51,12 +53,13 @@ def write_dossier(
         out: a directory, new or empty.
         parts: directories that sites wrote; those of a simulation's sites are made beside them.
         audits: `audit.json` files of a simulation's sites.
+        memorisation: `memorisation.json` of the run's recipe; None if there is none.
         licence: of the base model, a SPDX identifier; None if it is not known.
         pdf: whether the page is there as PDF, too.
 
     Raises:
         StorageError: there is no run, one of its files is damaged, or `out` holds something or cannot be written.
-        PolicyError: a part or an audit is of another run, site or recipe, or was changed.
+        PolicyError: a part, an audit or a test is of another run, site or recipe, or was changed.
         SealoraError: a PDF is asked for, and no browser is here to print it.
     """
     out = out.absolute()  # so that it has a name
@@ -66,12 +69,13 @@ def write_dossier(
     if pdf:
         find_browser()
     run = RunEvidence.read(directory)
+    tested = None if memorisation is None else MemorisationEvidence.read(run, memorisation)
     given = read_parts(run, parts)
     made = {} if given and not audits else simulated_parts(run, audits, out.with_name(f".{out.name}.parts"))
     by_site = {**made, **given}
     shown = attached(run, by_site)
     dossier = Dossier(
-        clearance=judged(run, shown, licence),
+        clearance=judged(run, shown, licence, None if tested is None else tested.standing),
         name=run.recipe.name,
         run=run.run_id,
         recipe_hash=run.recipe.hash,
@@ -85,10 +89,11 @@ def write_dossier(
             privacy_section(run),
             receipts_section(run),
             measured_section(run),
+            memorisation_section(tested),
             trouble_section(run),
             limits_section(run.recipe),
         ),
-        frameworks=answered(what_it_has(run, shown, licence)),
+        frameworks=answered(what_it_has(run, shown, licence, is_tested=tested is not None)),
         parts=shown,
     )
     coordinator = key_fingerprint(key_from_text(run.roster.coordinator))

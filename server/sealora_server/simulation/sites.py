@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from sealora_common.adapter import AdapterLayout, Tensors
 from sealora_common.errors import SealoraError
 from sealora_common.recipe import Recipe
+from sealora_common.records.audits import RocSummary
 from sealora_common.records.completions import Completion
+from sealora_common.records.memorisation import AttackedAdapter, Planting
 from sealora_common.records.names import SITES
 from sealora_common.records.site_time import SiteTime
 from sealora_common.roster import Roster
@@ -39,6 +41,16 @@ class UnsealedSitesLike(Protocol):
     def heldout(self, adapter: NDArray[np.float32]) -> tuple[SiteHeldout, ...]: ...
 
 
+class PlantedSitesLike(UnsealedSitesLike, Protocol):
+    """See `sealora_client.memorisation.planted_sites.PlantedSites`."""
+
+    attacker: str
+
+    def attack(self, adapter: NDArray[np.float32]) -> AttackedAdapter: ...
+    @staticmethod
+    def separation(members: NDArray[np.float64], others: NDArray[np.float64]) -> RocSummary: ...
+
+
 class SimulatedSitesLike(Protocol):
     """See `sealora_client.simulated.SimulatedSites`."""
 
@@ -56,6 +68,8 @@ class SimulatedSitesLike(Protocol):
     def unsealed(recipe: Recipe) -> UnsealedSitesLike: ...
     @staticmethod
     def holds_demo_data(recipe: Recipe) -> bool: ...
+    @staticmethod
+    def planted(recipe: Recipe, planting: Planting) -> PlantedSitesLike: ...
     @staticmethod
     def prepare(recipe: Recipe, directory: Path, server_key: bytes) -> Roster: ...
     @staticmethod

@@ -19,6 +19,9 @@ def dossier(
     audit: Annotated[
         list[Path] | None, typer.Option(help="Of a simulation: `audit.json` of one of its sites; once for each.")
     ] = None,
+    memorisation: Annotated[
+        Path | None, typer.Option(help="`memorisation.json` of `sealora memorisation`, of the same recipe.")
+    ] = None,
     base_licence: Annotated[
         str | None, typer.Option(metavar="SPDX", help="The base model's licence, for example apache-2.0.")
     ] = None,
@@ -30,7 +33,9 @@ def dossier(
     """
     from sealora_server.dossier.write import write_dossier
 
-    written, manifest = write_dossier(run, out, parts=part or [], audits=audit or [], licence=base_licence, pdf=pdf)
+    written, manifest = write_dossier(
+        run, out, parts=part or [], audits=audit or [], memorisation=memorisation, licence=base_licence, pdf=pdf
+    )
     say(written.clearance.first_line)
     for sentence in (*written.clearance.against, *written.clearance.open_points):
         say(f"- {sentence}")

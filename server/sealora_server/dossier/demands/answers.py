@@ -29,7 +29,9 @@ def answered(has: Mapping[Need, bool]) -> tuple[Framework, ...]:
     )
 
 
-def what_it_has(run: RunEvidence, parts: tuple[AttachedPart, ...], licence: str | None) -> dict[Need, bool]:
+def what_it_has(
+    run: RunEvidence, parts: tuple[AttachedPart, ...], licence: str | None, *, is_tested: bool
+) -> dict[Need, bool]:
     """What the dossier of a run has, of that on which answers depend."""
     return {
         "privacy": mechanism_of(run.recipe).protects and not run.state.is_insecure,
@@ -38,6 +40,7 @@ def what_it_has(run: RunEvidence, parts: tuple[AttachedPart, ...], licence: str 
         "parts": bool(parts) and all(part.attached for part in parts),
         "statements": bool(parts) and all(part.has_statement for part in parts),
         "audits": bool(parts) and all(part.has_audit for part in parts),
+        "memorisation": is_tested,
         "licence": licence is not None,
     }
 

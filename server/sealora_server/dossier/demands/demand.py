@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Need = Literal["privacy", "finished", "receipts", "parts", "statements", "audits", "licence"]
+Need = Literal["privacy", "finished", "receipts", "parts", "statements", "audits", "memorisation", "licence"]
 """What a dossier may or may not have, on which an answer depends."""
 
 LACKING: dict[Need, str] = {
@@ -15,6 +15,7 @@ LACKING: dict[Need, str] = {
     "parts": "Not every site's part is here.",
     "statements": "Not every site has described its data in its own words.",
     "audits": "Not every site's part holds an audit.",
+    "memorisation": "No memorisation test of this recipe is here.",
     "licence": "The base model's licence is not stated.",
 }
 

@@ -45,12 +45,17 @@ EDPB = DemandDocument(
         Demand(
             "",
             "Tests of attribute inference, of model inversion and of reconstruction.",
-            gap="None was made. Differential privacy bounds what such an attack on one unit can gain; that is no test.",
+            ("memorisation",),
+            ("memorisation",),
+            "At most a datum of made-up persons asked for by name; none on real ones, and no inversion. Differential "
+            "privacy bounds what such an attack on one unit can gain; that is no test.",
         ),
         Demand(
             "",
             "Tests of regurgitation: whether training texts can be drawn out of the model.",
-            gap="None was made. Planted records of an audit are the nearest to it.",
+            ("memorisation",),
+            ("memorisation",),
+            "At most of made-up records, planted in a simulation that trains the recipe anew.",
         ),
         Demand(
             "",
