@@ -8,7 +8,7 @@ from sealora_client.data.templates.choice import template_of
 from sealora_client.memorisation.made_up import questions
 from sealora_client.memorisation.planting import Secret, examples_of_secrets
 from sealora_client.model.adapted import AdaptedModel
-from sealora_client.model.generate import complete, continued
+from sealora_client.model.generate import complete, complete_tokens
 from sealora_common.recipe import Recipe
 
 UNASKED = (
@@ -49,7 +49,7 @@ def continued(model: AdaptedModel, secrets: Sequence[Secret], recipe: Recipe) ->
     said = [
         text
         for start in range(0, len(beginnings), _AT_ONCE)
-        for text in continued(model, beginnings[start : start + _AT_ONCE], longest + _ROOM)
+        for text in complete_tokens(model, beginnings[start : start + _AT_ONCE], longest + _ROOM)
     ]
     return [bool(end) and text.startswith(end) for text, end in zip(said, wanted, strict=True)]
 

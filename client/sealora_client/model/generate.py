@@ -64,10 +64,10 @@ def complete(
     eval) it was in. A prompt of more than `section.max_tokens` tokens loses its middle.
     """
     whole = template_of(model.tokenizer, section).prompts(prompts) if prompts else []
-    return continued(model, [_without_middle(own, section.max_tokens) for own in whole], max_new_tokens, sampling)
+    return complete_tokens(model, [_without_middle(own, section.max_tokens) for own in whole], max_new_tokens, sampling)
 
 
-def continued(
+def complete_tokens(
     model: AdaptedModel,
     conversations: Sequence[list[int]],
     max_new_tokens: int = 48,

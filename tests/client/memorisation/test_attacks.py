@@ -91,12 +91,12 @@ def test_a_continuation_counts_if_it_begins_with_the_whole_rest(tiny_recipe, mon
     secrets = [secret for secret in planted if secret.kind == "record number"]
     given: list[str] = []
 
-    def continued(model, beginnings, tokens):
+    def complete_tokens(model, beginnings, tokens):
         given.extend(model.tokenizer.decode(beginning) for beginning in beginnings)
         rests = [secret.value[len(secret.value) - 4 :] for secret in secrets]
         return [rests[0], rests[1][:-1] + "x", f" {rests[2]} and more"]
 
-    monkeypatch.setattr("sealora_client.memorisation.extraction.continued", continued)
+    monkeypatch.setattr("sealora_client.memorisation.extraction.complete_tokens", complete_tokens)
     # Each is a letter and eight digits, one token each in the tiny model: half of the nine is given.
     found = continued(model, secrets, recipe)
     for secret, text in zip(secrets, given, strict=True):
@@ -104,7 +104,7 @@ def test_a_continuation_counts_if_it_begins_with_the_whole_rest(tiny_recipe, mon
         assert secret.value not in text
     assert found == [False, False, False]  # the fifth is wanted, too
     monkeypatch.setattr(
-        "sealora_client.memorisation.extraction.continued",
+        "sealora_client.memorisation.extraction.complete_tokens",
         lambda model, beginnings, tokens: [secret.value[4:] + " and more" for secret in secrets[:2]] + ["0"],
     )
     assert continued(model, secrets, recipe) == [True, True, False]
