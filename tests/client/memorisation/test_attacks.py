@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sealora_client.memorisation.extraction import told
+from sealora_client.memorisation.extraction import continued, told
 from sealora_client.memorisation.likelihood import ranks
 from sealora_client.memorisation.planted_sites import PlantedSites
 from sealora_client.memorisation.planting import made_secrets
