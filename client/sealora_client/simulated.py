@@ -35,8 +35,8 @@ from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.privacy.plan import privacy_plan
 from sealora_common.privacy.several_sites import at_several_sites
 from sealora_common.recipe import Recipe
+from sealora_common.records.attacks.memorisation import Planting
 from sealora_common.records.completions import Completion
-from sealora_common.records.memorisation import Planting
 from sealora_common.records.site_time import SiteTime
 from sealora_common.roster import Roster
 from sealora_common.round.groups import smallest_group

@@ -13,7 +13,7 @@ from itertools import product
 from typing import Final
 
 from sealora_common.entropy import Entropy
-from sealora_common.records.memorisation import DatumKind
+from sealora_common.records.attacks.memorisation import DatumKind
 
 _SYLLABLES: Final = tuple("".join(pair) for pair in product("bdfgklmnprstvz", "aeiou"))
 _FIRST_DAY, _DAYS = date(1930, 1, 1), 80 * 365

@@ -22,8 +22,8 @@ from sealora_client.unsealed_sites import UnsealedSites
 from sealora_common.adapter import adapter_kind
 from sealora_common.errors import RecipeError
 from sealora_common.recipe import Recipe
+from sealora_common.records.attacks.memorisation import AttackedAdapter, Planting, SecretFound
 from sealora_common.records.audits import RocSummary
-from sealora_common.records.memorisation import AttackedAdapter, Planting, SecretFound
 
 
 class PlantedSites(UnsealedSites):

@@ -18,7 +18,7 @@ from sealora_client.model.adapted import AdaptedModel
 from sealora_common.entropy import SeededEntropy
 from sealora_common.errors import RecipeError
 from sealora_common.recipe import Recipe
-from sealora_common.records.memorisation import DatumKind, Planting
+from sealora_common.records.attacks.memorisation import DatumKind, Planting
 
 
 @dataclass(frozen=True)

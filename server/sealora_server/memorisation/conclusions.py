@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.recipe import Recipe
+from sealora_common.records.attacks.memorisation import Planting, SecretFound
 from sealora_common.records.audits import RocSummary
-from sealora_common.records.memorisation import Planting, SecretFound
 from sealora_common.show.quantities import count_text, target_text
 from sealora_server.comparison.arms import WHAT_IT_IS, Arm
 from sealora_server.memorisation.counts import exposure, extractions, share_of

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from statistics import fmean, variance
 
-from sealora_common.records.memorisation import SecretFound
+from sealora_common.records.attacks.memorisation import SecretFound
 from sealora_common.records.share_interval import NORMAL_QUANTILE, share_difference_interval, share_interval
 from sealora_server.memorisation.findings import ExposureFound, ExtractionFound, ExtractionName, ShareFound
 

@@ -9,8 +9,8 @@ from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from sealora_common.records.attacks.memorisation import DatumKind
 from sealora_common.records.audits import RocSummary
-from sealora_common.records.memorisation import DatumKind
 from sealora_server.comparison.arms import ArmKind
 
 SIMULATED: Final = (

@@ -5,7 +5,7 @@ LOCAL: exact figures, for whoever holds the records of all sites.
 
 from __future__ import annotations
 
-from sealora_common.records.memorisation import AttackedAdapter
+from sealora_common.records.attacks.memorisation import AttackedAdapter
 from sealora_server.comparison.outcome import SeededOutcome
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from sealora_common.errors import RecipeError
 from sealora_common.recipe import Recipe
-from sealora_common.records.memorisation import Planting
+from sealora_common.records.attacks.memorisation import Planting
 from sealora_common.round.groups import require_dealable
 from sealora_common.show.quantities import count_text, time_text
 from sealora_common.storage.durable import write_atomically

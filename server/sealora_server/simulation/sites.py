@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from sealora_common.adapter import AdapterLayout, Tensors
 from sealora_common.errors import SealoraError
 from sealora_common.recipe import Recipe
+from sealora_common.records.attacks.memorisation import AttackedAdapter, Planting
 from sealora_common.records.audits import RocSummary
 from sealora_common.records.completions import Completion
-from sealora_common.records.memorisation import AttackedAdapter, Planting
 from sealora_common.records.names import SITES
 from sealora_common.records.site_time import SiteTime
 from sealora_common.roster import Roster

@@ -9,7 +9,7 @@ import pytest
 
 from sealora_client.memorisation.planted_sites import PlantedSites
 from sealora_common.recipe import Recipe, load_recipe
-from sealora_common.records.memorisation import Planting
+from sealora_common.records.attacks.memorisation import Planting
 
 from tiny_federation import write_federation
 

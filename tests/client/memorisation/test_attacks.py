@@ -12,7 +12,7 @@ from sealora_client.memorisation.planting import made_secrets
 from sealora_client.model.adapted import adapted_model
 from sealora_common.adapter import adapter_kind
 from sealora_common.errors import RecipeError
-from sealora_common.records.memorisation import Planting
+from sealora_common.records.attacks.memorisation import Planting
 from sealora_common.round.unsealed import UnsealedOrder
 
 PLANTING = Planting(secrets=12, repeats=(1, 3), candidates=7, seed=0)

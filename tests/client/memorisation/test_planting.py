@@ -13,7 +13,7 @@ from sealora_client.memorisation.planting import made_secrets, population_of
 from sealora_client.model.adapted import adapted_model
 from sealora_common.entropy import SeededEntropy
 from sealora_common.errors import RecipeError
-from sealora_common.records.memorisation import Planting
+from sealora_common.records.attacks.memorisation import Planting
 
 PLANTING = Planting(secrets=48, repeats=(1, 4), candidates=3, seed=5)
 LOOKS = {

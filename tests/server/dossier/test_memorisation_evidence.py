@@ -10,8 +10,8 @@ import pytest
 from sealora_common.dossier.server_part import Dossier
 from sealora_common.errors import PolicyError
 from sealora_common.recipe import Recipe
+from sealora_common.records.attacks.memorisation import AttackedAdapter, Planting, SecretFound
 from sealora_common.records.audits import RocSummary
-from sealora_common.records.memorisation import AttackedAdapter, Planting, SecretFound
 from sealora_server.cli import cli
 from sealora_server.comparison.arms import arms_of
 from sealora_server.dossier.write import write_dossier

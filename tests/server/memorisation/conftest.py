@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from planted_linear_sites import SimulatedPlantedSites, found_of
 
-from sealora_common.records.memorisation import AttackedAdapter, Planting
+from sealora_common.records.attacks.memorisation import AttackedAdapter, Planting
 from sealora_common.show.console import SafeConsole
 from sealora_server.memorisation import testing
 from sealora_server.memorisation.findings import Memorisation

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sealora_common.records.attacks.memorisation import AttackedAdapter, Planting, SecretFound
 from sealora_common.records.audits import RocSummary
-from sealora_common.records.memorisation import AttackedAdapter, Planting, SecretFound
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "comparison"))
 from linear_sites import LinearSites, SimulatedLinearSites

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from sealora_common.records.memorisation import SecretFound
+from sealora_common.records.attacks.memorisation import SecretFound
 from sealora_common.records.share_interval import share_difference_interval
 from sealora_server.memorisation.counts import exposure, extractions, share_of
 

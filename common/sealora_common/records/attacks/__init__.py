@@ -1,0 +1,1 @@
+"""What attacks on a trained model found, as the site package tells it."""
