@@ -76,6 +76,10 @@ def _of_offline_run(path: Path) -> ReadBack:
     read = ReadBack()
     for content in _records(path.read_bytes()):
         record = Record.FromString(content)
+        # Nothing of the machine, and nothing that the program prints.
+        assert not any(map(record.HasField, ("environment", "files", "output", "output_raw", "stats")))
+        assert not record.run.host
+        assert not record.run.HasField("git")
         if record.HasField("run"):
             read.name = record.run.display_name or read.name
             for item in record.run.config.update:
