@@ -33,6 +33,7 @@ from sealora_client.cli.status import status
 from sealora_client.cli.trained.chat import chat
 from sealora_client.cli.trained.export import export
 from sealora_client.cli.trained.lm_eval import lm_eval
+from sealora_client.cli.trained.personalise import personalise
 from sealora_client.cli.trained.report import report
 from sealora_client.cli.upkeep import backup, restore
 from sealora_client.demo_data.choice import DemoTask, build_demo
@@ -66,6 +67,7 @@ cli.command()(report)
 cli.command()(chat)
 cli.command()(export)
 cli.command("lm-eval")(lm_eval)
+cli.command()(personalise)
 
 Base = Annotated[str, typer.Argument(help="smollm2-135m-instruct, a Hugging Face id, or a local directory.")]
 
