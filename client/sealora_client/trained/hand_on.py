@@ -20,8 +20,8 @@ from sealora_client.trained.trained_adapter import TrainedAdapter
 from sealora_common.config import CONFIGURATION, read_file
 from sealora_common.errors import ModelError, PolicyError, StorageError, UnreadableError, storage_error
 from sealora_common.export.choice import exporter_of
+from sealora_common.export.personal import MUST_NOT_LEAVE
 from sealora_common.recipe import Recipe
-from sealora_common.records.personal import MUST_NOT_LEAVE
 from sealora_common.storage.durable import rename_durably, settle_file, write_atomically
 from sealora_common.storage.own_files import PRIVATE_FILE, make_directory
 

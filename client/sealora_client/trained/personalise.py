@@ -1,7 +1,7 @@
 """A kept adapter trained further on the site's own records, without privacy: for this site and nobody else.
 
 The steps are those of a round without privacy (`training.none`), all of them as one round, so that the optimiser's
-moments go through. What comes of it is marked (`sealora_common.records.personal`), and its recipe has
+moments go through. What comes of it is marked (`sealora_common.export.personal`), and its recipe has
 `privacy.mechanism: none`, so that whatever is said of it says that nothing is promised.
 """
 
@@ -24,9 +24,9 @@ from sealora_common.config import JsonValue, checked
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import DataError, PolicyError, RecipeError, UnreadableError, storage_error
 from sealora_common.export.peft_directory import PeftDirectory
+from sealora_common.export.personal import PERSONAL, PersonalAdapter
 from sealora_common.privacy.plan import privacy_plan
 from sealora_common.recipe import Recipe
-from sealora_common.records.personal import PERSONAL, PersonalAdapter
 from sealora_common.records.record import finite
 from sealora_common.storage.durable import rename_durably, write_atomically
 from sealora_common.storage.own_files import make_directory

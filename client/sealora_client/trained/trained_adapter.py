@@ -10,9 +10,9 @@ from sealora_client.round.history import History
 from sealora_common.adapter import Tensors
 from sealora_common.errors import PolicyError
 from sealora_common.export.peft_directory import read_held
+from sealora_common.export.personal import is_personal
 from sealora_common.recipe import Recipe, load_recipe
 from sealora_common.records.outcome import read_outcome
-from sealora_common.records.personal import is_personal
 from sealora_common.round.order import shared_digest
 
 SHOWN_DIGITS = 12

@@ -12,8 +12,8 @@ from sealora_common.dossier.manifest import DossierManifest
 from sealora_common.dossier.sbom import SBOM, sbom
 from sealora_common.dossier.server_part import DOSSIER, DOSSIER_PAGE, DOSSIER_PDF, MODEL_CARD, Dossier
 from sealora_common.errors import PolicyError
+from sealora_common.export.personal import require_not_personal
 from sealora_common.identity import key_fingerprint, key_from_text
-from sealora_common.records.personal import require_not_personal
 from sealora_common.show.pdf import find_browser, pdf_of
 from sealora_server.dossier.demands.answers import answered, what_it_has
 from sealora_server.dossier.judgement import judged

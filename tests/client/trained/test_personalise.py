@@ -15,8 +15,8 @@ from sealora_client.trained.trained_adapter import find_trained
 from sealora_common.adapter import adapter_kind
 from sealora_common.errors import PolicyError, SealoraError
 from sealora_common.export.peft_directory import PeftDirectory
+from sealora_common.export.personal import PERSONAL
 from sealora_common.recipe import load_recipe
-from sealora_common.records.personal import PERSONAL
 from sealora_server.cli import cli as server_cli
 
 from adapter_kinds import made_up_adapter
