@@ -34,6 +34,7 @@ from sealora_client.cli.trained.chat import chat
 from sealora_client.cli.trained.evaluate import evaluate
 from sealora_client.cli.trained.export import export
 from sealora_client.cli.trained.lm_eval import lm_eval
+from sealora_client.cli.trained.personalise import personalise
 from sealora_client.cli.trained.report import report
 from sealora_client.cli.trained.serve import serve
 from sealora_client.cli.upkeep import backup, restore
@@ -70,6 +71,7 @@ cli.command()(chat)
 cli.command()(serve)
 cli.command()(export)
 cli.command("lm-eval")(lm_eval)
+cli.command()(personalise)
 
 Base = Annotated[str, typer.Argument(help="smollm2-135m-instruct, a Hugging Face id, or a local directory.")]
 

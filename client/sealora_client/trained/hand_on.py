@@ -21,6 +21,7 @@ from sealora_client.trained.trained_adapter import TrainedAdapter
 from sealora_common.config import CONFIGURATION, read_file
 from sealora_common.errors import ModelError, PolicyError, StorageError, UnreadableError, storage_error
 from sealora_common.export.choice import exporter_of
+from sealora_common.export.personal import MUST_NOT_LEAVE
 from sealora_common.recipe import Recipe
 from sealora_common.storage.durable import rename_durably, settle_file, write_atomically
 from sealora_common.storage.own_files import PRIVATE_FILE, make_directory
@@ -49,11 +50,13 @@ def hand_on(trained: TrainedAdapter, wish: HandOn) -> None:
     """Writes it.
 
     Raises:
-        PolicyError: there is something in its place.
+        PolicyError: it must not leave the site, or there is something in its place.
         ModelError: the base model is not here, not the recipe's, or takes no merging of this kind of adapter.
         StorageError: it could not be written; nothing is left of it then.
     """
     out, recipe = wish.out, trained.recipe
+    if trained.is_personal:
+        raise PolicyError(f"{MUST_NOT_LEAVE}: export the adapter of the run itself")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise PolicyError(f"{out}: is there already: choose another --out, or move it away")
     require_base(recipe)

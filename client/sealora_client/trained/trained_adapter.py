@@ -10,6 +10,7 @@ from sealora_client.round.history import History
 from sealora_common.adapter import Tensors
 from sealora_common.errors import PolicyError
 from sealora_common.export.peft_directory import read_held
+from sealora_common.export.personal import is_personal
 from sealora_common.recipe import Recipe, load_recipe
 from sealora_common.records.outcome import read_outcome
 from sealora_common.round.order import shared_digest
@@ -50,11 +51,13 @@ class TrainedAdapter:
         recipe: of the run.
         tensors: all of the adapter's, as a run holds them.
         told: of the run.
+        is_personal: whether a site has trained it further for itself, so that it must not leave.
     """
 
     recipe: Recipe
     tensors: Tensors
     told: ToldOfRun
+    is_personal: bool = False
 
     @property
     def digest(self) -> str:
@@ -68,7 +71,8 @@ class TrainedAdapter:
         run = f"run {told.run[:SHOWN_DIGITS]} ({self.recipe.name})" if told.run else f"a run of {self.recipe.name}"
         of = "" if told.kept_round is None else f" of round {told.kept_round}"
         base = f"base model {model.base}" + (f" ({model.digest[:SHOWN_DIGITS]})" if model.digest else "")
-        return f"{run}, adapter {self.digest[:SHOWN_DIGITS]}{of}, on {base}"
+        own = ", trained further on this site's records" if self.is_personal else ""
+        return f"{run}, adapter {self.digest[:SHOWN_DIGITS]}{of}{own}, on {base}"
 
 
 def find_trained(named: str | None, site: Path) -> TrainedAdapter:
@@ -107,7 +111,7 @@ def _of_directory(directory: Path) -> TrainedAdapter:
             noise=outcome.heldout_noise,
             is_exact=outcome.is_exact,
         )
-    return TrainedAdapter(recipe, read_held(directory / "adapter", recipe), told)
+    return TrainedAdapter(recipe, read_held(directory / "adapter", recipe), told, is_personal(directory))
 
 
 def _of_site(kept: KeptRun) -> TrainedAdapter:

@@ -12,6 +12,7 @@ from sealora_common.dossier.manifest import DossierManifest
 from sealora_common.dossier.sbom import SBOM, sbom
 from sealora_common.dossier.server_part import DOSSIER, DOSSIER_PAGE, DOSSIER_PDF, MODEL_CARD, Dossier
 from sealora_common.errors import PolicyError
+from sealora_common.export.personal import require_not_personal
 from sealora_common.identity import key_fingerprint, key_from_text
 from sealora_common.show.pdf import find_browser, pdf_of
 from sealora_server.dossier.demands.answers import answered, what_it_has
@@ -59,7 +60,8 @@ def write_dossier(
 
     Raises:
         StorageError: there is no run, one of its files is damaged, or `out` holds something or cannot be written.
-        PolicyError: a part, an audit or a test is of another run, site or recipe, or was changed.
+        PolicyError: it is what a site has made of a run for itself; a part, an audit or a test is of another run, site
+            or recipe, or was changed.
         SealoraError: a PDF is asked for, and no browser is here to print it.
     """
     out = out.absolute()  # so that it has a name
@@ -68,6 +70,7 @@ def write_dossier(
         raise PolicyError(f"--base-licence: {licence!r} is no SPDX identifier: give one, as apache-2.0")
     if pdf:
         find_browser()
+    require_not_personal(directory)
     run = RunEvidence.read(directory)
     tested = None if memorisation is None else MemorisationEvidence.read(run, memorisation)
     given = read_parts(run, parts)

@@ -1,0 +1,47 @@
+"""The mark of an adapter that a site has trained further for itself: it must not leave, and says so where it lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sealora_common.errors import PolicyError
+from sealora_common.records.record import FiniteOrNone, WrittenRecord
+
+PERSONAL = "personal.json"
+"""In the directory of such an adapter."""
+MUST_NOT_LEAVE = (
+    "this adapter was trained on with this site's records without privacy: it must not leave, and nothing bounds what "
+    "it tells of a record"
+)
+
+
+class PersonalAdapter(WrittenRecord):
+    """What `personal.json` holds. LOCAL: its figures are exact."""
+
+    must_not_leave: str = MUST_NOT_LEAVE
+    site: str
+    began_with: str
+    """SHA-256 of the adapter that it was trained on from, the run's."""
+    run: str | None
+    steps: int
+    learning_rate: float
+    units: int
+    """Records (persons) that it was trained on."""
+    heldout_before: FiniteOrNone
+    """The site's own held-out figure of the run's adapter; null where it holds nothing out."""
+    heldout_after: FiniteOrNone
+
+
+def is_personal(directory: Path) -> bool:
+    """Whether the adapter in a directory is one of these."""
+    return (directory / PERSONAL).exists()
+
+
+def require_not_personal(directory: Path) -> None:
+    """Refuses to make anything for others of what is in a directory.
+
+    Raises:
+        PolicyError: it is such an adapter.
+    """
+    if is_personal(directory):
+        raise PolicyError(f"{directory}: {MUST_NOT_LEAVE}: hand on the adapter of the run itself")
