@@ -70,8 +70,9 @@ class ArmComparison:
             }
             for arm in self.comparison.arms
         ]
-        units = {"heldout": told.unit, "spread": told.unit, "drawn": f"{self.comparison.unit}s", "seconds": "s"}
-        return data_frame(rows, units, heldout=f"{told.name}, {told.better} is better")
+        columns = {"arm": "", "title": "", "heldout": told.unit, "spread": told.unit}
+        columns |= {"drawn": f"{self.comparison.unit}s", "epsilon": "", "delta": "", "seconds": "s"}
+        return data_frame(rows, columns, heldout=f"{told.name}, {told.better} is better")
 
     def __repr__(self) -> str:
         return f"<sealora.ArmComparison of {self.comparison.recipe!r} in {str(self.directory)!r}>"
@@ -88,12 +89,10 @@ class ArmComparison:
             )
             for arm in found.arms
         ]
-        title = (
-            f"{found.recipe}: {told.name} of all sites' held-out {found.unit}s ({told.unit}, {told.better} is better)"
-        )
+        what = f"{told.name} of all sites' held-out {found.unit}s ({told.unit}, {told.better} is better)"
         columns = ("arm", told.short, "spread over seeds", "epsilon", "time a run")
         notes = [*self.conclusions, *found.notes, found.simulated, f"All of it: {self.page}"]
-        return html_table(title, columns, rows, notes)
+        return html_table(f"{found.recipe}: {what}", columns, rows, notes)
 
 
 def compare(

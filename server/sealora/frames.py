@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Final
 
@@ -16,14 +16,13 @@ _LONGEST: Final = 400
 _CELL: Final = "padding: 0.15em 1em 0.15em 0; text-align: "
 
 
-def data_frame(rows: Sequence[Mapping[str, object]], units: Mapping[str, str], **attributes: str) -> pd.DataFrame:
+def data_frame(rows: Iterable[Mapping[str, object]], columns: Mapping[str, str], **told: str) -> pd.DataFrame:
     """The rows as a DataFrame.
 
     Args:
-        rows: one a row; of a column that is missing or None there the frame has NaN or None.
-        units: column -> its unit, for `attrs["units"]`; every column that has none is left out. They are the columns
-            of a frame without rows too.
-        attributes: what else `attrs` says.
+        rows: one a row, with all of the columns; pandas makes NaN of a None among numbers.
+        columns: column -> its unit, for `attrs["units"]`; empty where it has none.
+        told: what else `attrs` says.
 
     Raises:
         SealoraError: pandas is not installed.
@@ -32,8 +31,8 @@ def data_frame(rows: Sequence[Mapping[str, object]], units: Mapping[str, str], *
         import pandas
     except ImportError:
         raise SealoraError("a DataFrame takes pandas, which is not installed: pip install pandas") from None
-    frame = pandas.DataFrame(list(rows), columns=list(rows[0]) if rows else list(units))
-    frame.attrs |= {"units": {name: unit for name, unit in units.items() if unit}, **attributes}
+    frame = pandas.DataFrame(list(rows), columns=list(columns))
+    frame.attrs |= {"units": {name: unit for name, unit in columns.items() if unit}, **told}
     return frame
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date
 from typing import Final
 
 import numpy as np
@@ -33,26 +33,30 @@ def json_of(value: object, *, nan_is_missing: bool = False, depth: int = 0) -> J
     Raises:
         NoJsonError: JSON has no equal of it.
     """
-    if value is None or type(value).__name__ in _MISSING:
-        return None
-    if isinstance(value, str):
-        return text_of(value)
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    if isinstance(value, int | np.integer):
-        return _whole_number(int(value))
-    if isinstance(value, float | np.floating):
-        return None if nan_is_missing and math.isnan(value) else _number(value)
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    return _of_several(value, depth)
+    found: JsonValue
+    match value:
+        case str():
+            found = text_of(value)
+        case bool() | np.bool_():
+            found = bool(value)
+        case int() | np.integer():
+            found = _whole_number(int(value))
+        case float() | np.floating():
+            found = None if nan_is_missing and math.isnan(value) else _number(value)
+        case _ if value is None or type(value).__name__ in _MISSING:
+            found = None
+        case date():  # and times, which are dates
+            found = value.isoformat()
+        case np.datetime64():
+            found = None if np.isnat(value) else str(value)
+        case _:
+            found = _of_several(value, depth)
+    return found
 
 
 def _of_several(value: object, depth: int) -> JsonValue:
     if depth > _DEEPEST:
         raise NoJsonError(f"has more than {_DEEPEST} lists and dicts in each other: flatten it")
-    if isinstance(value, np.datetime64):
-        return None if np.isnat(value) else str(value)
     if isinstance(value, np.ndarray):
         return [json_of(each, depth=depth + 1) for each in value] if value.ndim else json_of(value[()], depth=depth)
     if isinstance(value, list | tuple):
@@ -88,7 +92,7 @@ def _whole_number(value: int) -> int:
     return value
 
 
-def _number(value: float | np.floating) -> float:  # type: ignore[type-arg]
+def _number(value: float | np.floating) -> float:
     if not math.isfinite(value):
         raise NoJsonError(f"is {float(value)}, which is no number: fill it, or leave the row out")
     if float(value) != value:

@@ -16,7 +16,7 @@ from sealora.records import RecordsBySite, sites_of, with_records
 from sealora_common.errors import SealoraError
 from sealora_common.privacy.noise_law import Choice
 from sealora_common.recipe import Recipe
-from sealora_common.show.quantities import count_text, target_text
+from sealora_common.show.quantities import count_text, epsilon_text, target_text
 from sealora_server.planning.planning import PlannedRun, Planning
 
 if TYPE_CHECKING:
@@ -72,14 +72,10 @@ class RunPlan:
             }
             for choice in (found.own, *found.alternatives)
         ]
-        units = {
-            "compute": "times the recipe's",
-            "expected_units": f"{found.unit}s a step",
-            "noise_in_units": "C/N",
-            "worth_at_best": "steps without noise",
-            "worth": "steps without noise",
-        }
-        return data_frame(rows, units)
+        columns = {"what": "", "compute": "times the recipe's", "rounds": "", "steps_per_round": "", "sample_rate": ""}
+        columns |= {"expected_units": f"{found.unit}s a step", "noise_multiplier": "", "noise_in_units": "C/N"}
+        columns |= dict.fromkeys(("worth_at_best", "worth"), "steps without noise")
+        return data_frame(rows, columns)
 
     def __repr__(self) -> str:
         return f"<sealora.RunPlan of {self.planned.outlook.recipe!r}: {self.advice}>"
@@ -104,8 +100,8 @@ class RunPlan:
         notes += [] if found.warning is None else [f"Warning: {found.warning}."]
         privacy = "no privacy"
         if found.delta is not None:
-            spent = (found.epsilon_training or 0.0) + (found.epsilon_evaluations or 0.0)
-            privacy = f"epsilon {target_text(spent)} at delta {target_text(found.delta)}"
+            spent = [epsilon_text(each) for each in (found.epsilon_training, found.epsilon_evaluations)]
+            privacy = f"epsilon {spent[0]} by training, {spent[1]} by evaluations, at delta {target_text(found.delta)}"
         title = f"{found.recipe}: {found.mechanism}, {count_text(len(found.sites), 'site')}, {privacy}"
         return html_table(title, columns, rows, [*notes, found.advice])
 
@@ -164,7 +160,7 @@ def _is_in_memory(records: object) -> bool:
     """Whether they are records, and no numbers of them."""
     if not isinstance(records, Mapping):
         return False
-    return not all(_is_number(each) for each in records.values())
+    return not any(_is_number(each) for each in records.values())
 
 
 def _counted(recipe: Recipe, records: object) -> tuple[Recipe, tuple[int, ...]]:
@@ -178,7 +174,7 @@ def _counted(recipe: Recipe, records: object) -> tuple[Recipe, tuple[int, ...]]:
         return named, tuple(_units(f"records of site {site}", each) for site, each in records.items())
     if isinstance(records, str | bytes | PathLike) or not isinstance(records, Sequence):
         raise SealoraError(
-            f"records is a {type(records).__name__}: give records by site, numbers by site, a list of numbers or a number"
+            f"records is a {type(records).__name__}: give records or numbers by site, a list of numbers or one"
         )
     return recipe, tuple(_units("records", each) for each in records)
 

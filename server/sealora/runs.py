@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ from sealora_common.recipe import Recipe, load_recipe
 from sealora_common.records.completions import read_completions
 from sealora_common.records.names import REPORT
 from sealora_common.records.outcome import read_outcome
+from sealora_common.records.run_state import RunState
+from sealora_common.records.site_rounds import SiteHistory
 from sealora_common.show.quantities import bytes_text, count_text, epsilon_text, target_text, time_text
 from sealora_server.view.histories import federation_curve, read_histories
 from sealora_server.view.summary import Summary, read_state, summarize
@@ -91,43 +94,15 @@ class Run:
         Raises:
             SealoraError: pandas is not installed.
         """
-        state, histories = read_state(self.directory), read_histories(self.directory)
-        told = self.summary.heldout
-        units = {
-            "round": "rounds trained",
-            "heldout": told.unit,
-            "epsilon": f"at delta {target_text(self.summary.delta)}",
-        }
-        if not self.summary.is_private:
-            units["epsilon"] = ""
-        named = {"heldout": f"{told.name}, {told.better} is better"}
-        if flag("by_site", by_site):
-            rows: list[dict[str, object]] = []
-            for site, history in histories.items():
-                figures, spent = dict(history.losses), dict(history.epsilons)
-                rows += [
-                    {"round": number, "site": site, "heldout": figures.get(number), "epsilon": spent.get(number)}
-                    for number in sorted({*figures, *spent})
-                ]
-            columns = {"round": units["round"], "site": "", "heldout": units["heldout"], "epsilon": units["epsilon"]}
-            return data_frame(rows, columns, **named)
-        curve, spent_by_site = dict(federation_curve(state, histories)), [dict(h.epsilons) for h in histories.values()]
-        rows = []
-        for number in range(state.rounds_finished + 1):
-            spent_by_now = [own[number] for own in spent_by_site if number in own]
-            trained = 0 < number <= len(state.round_seconds)
-            sent = state.bytes_of_rounds.get(number)
-            rows.append(
-                {
-                    "round": number,
-                    "heldout": curve.get(number),
-                    "epsilon": max(spent_by_now, default=None),
-                    "seconds": state.round_seconds[number - 1] if trained else None,
-                    "bytes_up": sent.up if sent and number else None,
-                    "bytes_down": sent.down if sent and number else None,
-                }
-            )
-        return data_frame(rows, units | {"seconds": "s", "bytes_up": "bytes", "bytes_down": "bytes"}, **named)
+        told, histories = self.summary.heldout, read_histories(self.directory)
+        columns = {"round": "rounds trained"} | ({"site": ""} if flag("by_site", by_site) else {})
+        columns |= {"heldout": told.unit, "epsilon": ""}
+        if by_site:
+            rows = [row for history in histories.values() for row in _rounds_of_site(history)]
+        else:
+            columns |= {"seconds": "s", "bytes_up": "bytes", "bytes_down": "bytes"}
+            rows = _rounds_of_all(read_state(self.directory), histories)
+        return data_frame(rows, columns, heldout=f"{told.name}, {told.better} is better")
 
     def sites(self) -> pd.DataFrame:
         """The run site by site, each by its own exact figures; a server's run has the names alone.
@@ -154,18 +129,15 @@ class Run:
             }
             for site in self.summary.sites
         ]
-        units = dict.fromkeys(
-            ("site", "records", "heldout_records", "truncated", "heldout_before", "heldout_after"), ""
-        )
-        units |= dict.fromkeys(("records", "heldout_records", "truncated"), "records")
-        units |= dict.fromkeys(("heldout_before", "heldout_after"), told.unit)
-        units |= {"epsilon": "", "delta": "", "bytes_up": "bytes", "bytes_down": "bytes"}
-        return data_frame(rows, units, heldout=f"{told.name}, {told.better} is better")
+        columns = {"site": "", "records": "records", "heldout_records": "records", "truncated": "records"}
+        columns |= {"heldout_before": told.unit, "heldout_after": told.unit, "epsilon": "", "delta": ""}
+        columns |= {"bytes_up": "bytes", "bytes_down": "bytes"}
+        return data_frame(rows, columns, heldout=f"{told.name}, {told.better} is better")
 
     def answers(self) -> pd.DataFrame:
-        """Held-out prompts, drawn by lot, with what the model answered before and after; a simulation alone has them.
+        """Held-out prompts, drawn by lot, with the answers before and after; a simulation alone has them.
 
-        Columns: `site`, `prompt`, `reference`, `before`, `after`, `is_exact` (the answer is the reference to the letter).
+        Columns: `site`, `prompt`, `reference`, `before`, `after`, `is_exact` (after is the reference to the letter).
 
         Raises:
             SealoraError: pandas is not installed.
@@ -247,6 +219,38 @@ class Run:
                 f"simulate(..., out={str(self.directory)!r}, resume=True)"
             )
         return place
+
+
+def _spent(history: SiteHistory) -> dict[int, float]:
+    """By rounds trained: nothing before the first. Empty without privacy."""
+    return {0: 0.0, **dict(history.epsilons)} if history.epsilons else {}
+
+
+def _rounds_of_site(history: SiteHistory) -> list[dict[str, object]]:
+    figures, spent = dict(history.losses), _spent(history)
+    return [
+        {"round": number, "site": history.name, "heldout": figures.get(number), "epsilon": spent.get(number)}
+        for number in sorted({*figures, *spent})
+    ]
+
+
+def _rounds_of_all(state: RunState, histories: Mapping[str, SiteHistory]) -> list[dict[str, object]]:
+    curve, spent = dict(federation_curve(state, histories)), [_spent(each) for each in histories.values()]
+    rows: list[dict[str, object]] = []
+    for number in range(state.rounds_finished + 1):
+        is_known = 0 < number <= len(state.round_seconds)
+        sent = state.bytes_of_rounds.get(number) if number else None
+        rows.append(
+            {
+                "round": number,
+                "heldout": curve.get(number),
+                "epsilon": max((own[number] for own in spent if number in own), default=None),
+                "seconds": state.round_seconds[number - 1] if is_known else None,
+                "bytes_up": None if sent is None else sent.up,
+                "bytes_down": None if sent is None else sent.down,
+            }
+        )
+    return rows
 
 
 def read_run(directory: PathText) -> Run:

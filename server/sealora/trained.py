@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
@@ -34,10 +33,10 @@ class TrainedModel:
     def answer(self, prompts: str, *, tokens: int = ..., temperature: float = ..., seed: int = ...) -> str: ...
     @overload
     def answer(
-        self, prompts: Sequence[str], *, tokens: int = ..., temperature: float = ..., seed: int = ...
+        self, prompts: list[str] | tuple[str, ...], *, tokens: int = ..., temperature: float = ..., seed: int = ...
     ) -> list[str]: ...
     def answer(
-        self, prompts: str | Sequence[str], *, tokens: int = 256, temperature: float = 0.0, seed: int = 0
+        self, prompts: str | list[str] | tuple[str, ...], *, tokens: int = 256, temperature: float = 0.0, seed: int = 0
     ) -> str | list[str]:
         """One answer to each prompt, as `sealora-site chat` gives it: through the recipe's template and system prompt.
 
@@ -50,7 +49,7 @@ class TrainedModel:
         Raises:
             SealoraError: a prompt is no text, or the model's template fails on it.
         """
-        asked = [prompts] if isinstance(prompts, str) else list(prompts) if isinstance(prompts, Sequence) else None
+        asked = [prompts] if isinstance(prompts, str) else list(prompts) if isinstance(prompts, list | tuple) else None
         if asked is None:
             raise SealoraError(f"prompts is a {type(prompts).__name__}: give a text, or a list of texts")
         for place, prompt in enumerate(asked, 1):
