@@ -73,6 +73,8 @@ reference: install
 	$(BIN)/python -m sealora_common.recipe.reference > docs/recipe.md
 	{ $(BIN)/python -m sealora_server.deployment.reference; $(BIN)/python -m sealora_client.site.reference; } \
 		> docs/settings.md
+	sed -i '/^## Every name$$/,$$d' docs/python.md
+	$(BIN)/python -m sealora.reference >> docs/python.md
 
 style: install
 	$(BIN)/ruff check --fix

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-PACKAGES = ("common/sealora_common", "server/sealora_server", "client/sealora_client")
+PACKAGES = ("common/sealora_common", "server/sealora_server", "server/sealora", "client/sealora_client")
 ROOMS = sorted(
     init.parent.relative_to(ROOT).as_posix() for package in PACKAGES for init in (ROOT / package).rglob("__init__.py")
 )

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = [ROOT / part for part in ("common/sealora_common", "server/sealora_server", "client/sealora_client")]
+PARTS = ("common/sealora_common", "server/sealora_server", "server/sealora", "client/sealora_client")
+PACKAGES = [ROOT / part for part in PARTS]
 CLIENTS = {
     "httpx": {"Client", "AsyncClient", "get", "post", "put", "patch", "head", "options", "delete", "request", "stream"},
     "httpcore": {"ConnectionPool", "AsyncConnectionPool", "HTTPProxy", "SOCKSProxy", "request", "stream"},

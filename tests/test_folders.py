@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = [ROOT / part for part in ("common/sealora_common", "server/sealora_server", "client/sealora_client")]
+PARTS = ("common/sealora_common", "server/sealora_server", "server/sealora", "client/sealora_client")
+PACKAGES = [ROOT / part for part in PARTS]
 MOST = 14
 MOST_LINES = 400
 LARGER = {"common/sealora_common/secagg": "one protocol, read as a whole beside its papers"}

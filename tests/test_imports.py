@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = {
     "sealora_common": ROOT / "common" / "sealora_common",
     "sealora_server": ROOT / "server" / "sealora_server",
+    "sealora": ROOT / "server" / "sealora",
     "sealora_client": ROOT / "client" / "sealora_client",
 }
 BLOCK = """
@@ -52,9 +53,10 @@ def imported_names(path: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("package", "forbidden"),
     [
-        ("sealora_common", {"sealora_server", "sealora_client", "flwr"}),
-        ("sealora_server", {"sealora_client"}),
-        ("sealora_client", {"sealora_server"}),
+        ("sealora_common", {"sealora", "sealora_server", "sealora_client", "flwr"}),
+        ("sealora_server", {"sealora", "sealora_client"}),
+        ("sealora_client", {"sealora", "sealora_server"}),
+        ("sealora", {"sealora_client"}),
     ],
 )
 def test_imports_run_one_way(package, forbidden):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("common/sealora_common", "server/sealora_server", "client/sealora_client")
+PACKAGES = ("common/sealora_common", "server/sealora_server", "server/sealora", "client/sealora_client")
 HOME = "client/sealora_client/model/device.py"
 
 DEVICE = re.compile(r"^(cuda|mps|xpu|hip)(:\d+)?$")

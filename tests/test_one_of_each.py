@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("common/sealora_common", "server/sealora_server", "client/sealora_client")
+PACKAGES = ("common/sealora_common", "server/sealora_server", "server/sealora", "client/sealora_client")
 
 HOMES = {
     "file lock": "common/sealora_common/storage/lock.py",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("common/sealora_common", "server/sealora_server", "client/sealora_client")
+PACKAGES = ("common/sealora_common", "server/sealora_server", "server/sealora", "client/sealora_client")
 READERS = "common/sealora_common/config/"
 SHOWERS = "common/sealora_common/show/"
 LOGS = "common/sealora_common/health/logs.py"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("common/sealora_common", "server/sealora_server", "client/sealora_client")
+PACKAGES = ("common/sealora_common", "server/sealora_server", "server/sealora", "client/sealora_client")
 GLOSSARY = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| ([^|]+?) \| ([^|]+?) \| `([\w.]+)` \|$", GLOSSARY, re.MULTILINE)
 

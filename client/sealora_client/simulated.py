@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -41,6 +42,9 @@ from sealora_common.records.site_time import SiteTime
 from sealora_common.roster import Roster
 from sealora_common.round.groups import smallest_group
 from sealora_common.storage.durable import write_atomically
+
+if TYPE_CHECKING:
+    from sealora_client.trained.answers import Answers
 
 
 class SimulatedSites:
@@ -237,8 +241,20 @@ class SimulatedSites:
         ]
 
     @staticmethod
+    def answers(run: Path) -> Answers:
+        """The base model with the adapter that the run in a directory ended with, to be asked.
+
+        Raises:
+            SealoraError: see `find_trained` and `Answers`.
+        """
+        from sealora_client.trained.answers import Answers
+        from sealora_client.trained.trained_adapter import find_trained
+
+        return Answers(find_trained(str(run), Path()))
+
+    @staticmethod
     def export(run: Path, out: Path, *, merged: bool, base_name: str | None, licence: str) -> str:
-        """Writes the adapter that the run in a directory ended with, for others, into `out`; which one it is.
+        """Writes the adapter that the run in a directory ended with, for others, into `out`; says which one it is.
 
         Raises:
             SealoraError: see `hand_on`.

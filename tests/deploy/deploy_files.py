@@ -59,7 +59,7 @@ _ELSEWHERE = {
 _READERS = {
     "FLWR": ("flwr",),
     "HF": ("huggingface_hub",),
-    "SEALORA": ("sealora_common", "sealora_server", "sealora_client"),
+    "SEALORA": ("sealora", "sealora_common", "sealora_server", "sealora_client"),
 }
 
 

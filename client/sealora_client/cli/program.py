@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 
-# Before Flower is imported: nothing a user starts reports home.
-os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
-os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
-# Before torch is imported: its threads wait for each other awake for some microseconds only, then asleep. Spinning
-# for good, as they do by default, they starve each other wherever the cores are shared.
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+from sealora_common.library_settings import unset_settings
+
+os.environ.update(unset_settings())  # before any library is imported that reads them
 
 import logging
 from pathlib import Path

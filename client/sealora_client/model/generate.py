@@ -124,12 +124,17 @@ def _generated(
     attention_mask = torch.tensor([[0] * (length - len(own)) + [1] * len(own) for own in conversations])
     drawn: dict[str, bool | float] = {"do_sample": False}
     if sampling is not None:
-        torch.manual_seed(sampling.seed)
         drawn = {"do_sample": True, "temperature": sampling.temperature, "top_k": 0, "top_p": sampling.top_p}
     was_training = model.model.training
     model.model.eval()
     try:
-        with torch.no_grad():
+        # The process's own generator is somebody else's, who may be at work in a notebook.
+        with (
+            torch.no_grad(),
+            torch.random.fork_rng([] if model.device.type == "cpu" else [model.device], enabled=sampling is not None),
+        ):
+            if sampling is not None:
+                torch.manual_seed(sampling.seed)
             output: torch.Tensor = model.model.generate(
                 input_ids=tokens.to(model.device),
                 attention_mask=attention_mask.to(model.device),

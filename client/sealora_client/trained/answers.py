@@ -34,12 +34,19 @@ class Answers:
         self._model.write({name: trained.tensors[name] for name in self._model.layout.names})
         self._template = template_of(self._model.tokenizer, trained.recipe.data)
 
-    def to(self, prompts: Sequence[str], *, most_tokens: int, sampling: Sampling | None = None) -> list[str]:
-        """One answer to each prompt; greedy without `sampling`.
+    def to(self, prompts: Sequence[str], *, most_tokens: int, temperature: float = 0.0, seed: int = 0) -> list[str]:
+        """One answer to each prompt.
+
+        Args:
+            prompts: each goes through the recipe's template and system prompt, as in training.
+            most_tokens: of an answer.
+            temperature: 0 gives the likeliest words; above, they are drawn, see `Sampling`.
+            seed: of what is drawn.
 
         Raises:
             DataError: the template fails on a prompt.
         """
+        sampling = None if temperature == 0 else Sampling(temperature, seed)
         # One by one: what others are asked with it changes the last bits of an answer in 16-bit arithmetic.
         return [complete(self._model, [prompt], self._recipe.data, most_tokens, sampling)[0] for prompt in prompts]
 

@@ -14,10 +14,13 @@ that it cannot forge a second line or steer a terminal.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
 import traceback
+import warnings
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Literal, TextIO
@@ -29,6 +32,7 @@ LogFormat = Literal["text", "json"]
 
 _OURS = ("sealora_common", "sealora_server", "sealora_client")
 _READ_RECORDS = ("transformers", "tokenizers", "jinja2", "torch", "peft", "opacus", "bitsandbytes", "accelerate")
+_NOISY = ("flwr", "ray", "bitsandbytes")
 _FIELDS = "sealora_fields"
 
 ExceptionInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
@@ -72,6 +76,27 @@ def set_up_command_logs(level: int, handler: logging.Handler | None = None) -> N
     shown = handler or logging.StreamHandler()
     shown.setFormatter(SafeFormatter("%(message)s"))
     logging.basicConfig(level=level, handlers=[shown])
+
+
+@contextlib.contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """While it lasts, libraries that simulations stand on say nothing but errors; what was said of it before is kept.
+
+    One thread at a time: warnings and levels are the whole process's.
+    """
+    # What a simulated site refuses ends up in the run's events and in the error; said once is enough.
+    loggers = [logging.getLogger(name) for name in (*_NOISY, "sealora_client.app")]
+    former = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        for category in (DeprecationWarning, FutureWarning):
+            warnings.filterwarnings("ignore", category=category)
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, former, strict=True):
+                logger.setLevel(level)
 
 
 class SafeFormatter(logging.Formatter):

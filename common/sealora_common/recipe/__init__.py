@@ -1,6 +1,6 @@
 """The recipe: everything the parties of a federation agree on before anyone trains."""
 
-from sealora_common.recipe.load import load_recipe, parse_recipe
+from sealora_common.recipe.load import Overrides, load_recipe, parse_recipe, recipe_of
 from sealora_common.recipe.schema import Recipe
 from sealora_common.recipe.sections.data import DataSection
 from sealora_common.recipe.sections.lora import LoraSection
@@ -17,6 +17,7 @@ __all__ = [
     "LoraSection",
     "ModelSection",
     "ObjectiveSection",
+    "Overrides",
     "PrivacySection",
     "Recipe",
     "SealingSection",
@@ -25,4 +26,5 @@ __all__ = [
     "TrainingSection",
     "load_recipe",
     "parse_recipe",
+    "recipe_of",
 ]

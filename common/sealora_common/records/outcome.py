@@ -31,6 +31,7 @@ class RunOutcome(BaseModel):
     heldout_loss_before: FiniteFloat | None = None
     heldout_loss_after: FiniteFloat | None = None
     heldout_noise: FiniteFloat | None = None
+    epsilon_at_two_sites: FiniteFloat | None = None
     sites: tuple[OutcomeOfSite, ...] = ()
 
     @property

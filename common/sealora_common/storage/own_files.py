@@ -8,9 +8,11 @@ but sticky, will do (`/tmp`), since nobody can rename or remove another's file t
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from sealora_common.errors import StorageError, storage_error
@@ -27,6 +29,16 @@ def keep_to_this_account() -> None:
     os.umask(_OTHERS)
 
 
+@contextlib.contextmanager
+def kept_to_this_account() -> Iterator[None]:
+    """The same while it lasts. One thread at a time: a umask is the whole process's."""
+    former = os.umask(_OTHERS)
+    try:
+        yield
+    finally:
+        os.umask(former)
+
+
 def make_directory(path: Path, *, mode: int = PRIVATE_DIRECTORY) -> None:
     """Makes `path`, and what is missing above it, with the permission bits `mode`; one that is there gets them too.
 
@@ -39,6 +51,24 @@ def make_directory(path: Path, *, mode: int = PRIVATE_DIRECTORY) -> None:
             path.chmod(mode)
     except OSError as error:
         raise storage_error(path, error) from error
+
+
+def make_new_directory(path: Path) -> bool:
+    """Makes `path`, and what is missing above it, for this account alone; whether it was not there before.
+
+    Of several who try at once one succeeds.
+
+    Raises:
+        StorageError: it could not be made, or what it would be in is in another account's hands.
+    """
+    _make(path.parent, PRIVATE_DIRECTORY)
+    try:
+        path.mkdir(mode=PRIVATE_DIRECTORY)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise storage_error(path, error) from error
+    return True
 
 
 def directory_for(path: Path) -> Path:

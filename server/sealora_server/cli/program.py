@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import os
 
-# Before Flower is imported: nothing a user starts reports home.
-os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
-os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
-# Before torch is imported: its threads wait for each other awake for some microseconds only, then asleep. Spinning
-# for good, as they do by default, they starve each other wherever the cores are shared.
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+from sealora_common.library_settings import unset_settings
+
+os.environ.update(unset_settings())  # before any library is imported that reads them
 
 import logging
 import shlex
-import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +17,7 @@ import typer
 from rich.logging import RichHandler
 
 from sealora_common.errors import SealoraError
-from sealora_common.health.logs import set_up_command_logs
+from sealora_common.health.logs import quiet_libraries, set_up_command_logs
 from sealora_common.recipe import load_recipe
 from sealora_common.show.command_line import Version, command_line
 from sealora_common.show.console import SafeConsole, tell_error
@@ -124,14 +120,9 @@ def main() -> None:
     """Entry point: an expected error is one sentence on stderr and exit code 1."""
     keep_to_this_account()
     set_up_command_logs(logging.WARNING, _log_handler())
-    for noisy in ("flwr", "ray", "bitsandbytes"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
-    # What a simulated site refuses ends up in the run's events and in the error; said once is enough.
-    logging.getLogger("sealora_client.app").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
-    warnings.filterwarnings("ignore", category=FutureWarning)
     try:
-        cli()
+        with quiet_libraries():
+            cli()
     except SealoraError as error:
         tell_error(error)
         raise SystemExit(1) from None

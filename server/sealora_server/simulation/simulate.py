@@ -15,7 +15,7 @@ from sealora_common.errors import RecipeError, SealoraError, StorageError
 from sealora_common.export.peft_directory import read_tensors
 from sealora_common.health.logs import SafeFormatter
 from sealora_common.recipe import Recipe
-from sealora_common.records.completions import write_completions
+from sealora_common.records.completions import read_completions, write_completions
 from sealora_common.records.events import RunFailed, RunInterrupted
 from sealora_common.records.names import SITES
 from sealora_common.roster import Roster
@@ -30,6 +30,7 @@ from sealora_server.view.live.console_faces import console_face
 from sealora_server.view.live.display import RunDisplay
 from sealora_server.view.outcome import write_outcome
 from sealora_server.view.results import print_results
+from sealora_server.view.summary import Summary
 
 _COMPLETIONS = 6
 
@@ -57,7 +58,17 @@ class Simulation:
     trackers: Mapping[str, Tracker] = field(default_factory=dict)
 
     def run(self, console: Console) -> None:
-        """Runs it to the end, showing progress on `console`.
+        """Runs it to the end, showing progress and what came of it on `console`.
+
+        Raises:
+            SealoraError: see `concluded`.
+            KeyboardInterrupt: likewise.
+        """
+        summary = self.concluded(console)
+        print_results(summary, read_completions(self.directory), self.directory, console)
+
+    def concluded(self, console: Console) -> Summary:
+        """Runs it to the end, showing progress on `console`, and sums it up.
 
         Raises:
             SealoraError: something the person can mend. Finished rounds are kept and can be resumed.
@@ -72,7 +83,7 @@ class Simulation:
         roster = prepare_sites(sites, store)
         with followed(store.directory, self.trackers):
             self._work(store, roster, console)
-        self._conclude(sites, store, console)
+        return self._conclude(sites, store)
 
     def _work(self, store: RunStore, roster: Roster, console: Console) -> None:
         sites_log = store.directory / "sites.log"
@@ -103,14 +114,13 @@ class Simulation:
             )
         return store
 
-    def _conclude(self, sites: SimulatedSitesLike, store: RunStore, console: Console) -> None:
+    def _conclude(self, sites: SimulatedSitesLike, store: RunStore) -> Summary:
         final = read_tensors(store.directory / "adapter")
         directory = store.directory / SITES
         completions = sites.completions(store.recipe, directory, final, _COMPLETIONS, store.start, lot=store.run_id)
         write_completions(store.directory, completions)
         at_two_sites = sites.epsilon_at_two_sites(store.recipe)
-        summary = write_outcome(store.directory, at_two_sites)
-        print_results(summary, completions, store.directory, console)
+        return write_outcome(store.directory, at_two_sites)
 
 
 class _SitesLog(logging.FileHandler):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol
@@ -51,6 +51,12 @@ class PlantedSitesLike(UnsealedSitesLike, Protocol):
     def separation(members: NDArray[np.float64], others: NDArray[np.float64]) -> RocSummary: ...
 
 
+class AnswersLike(Protocol):
+    """See `sealora_client.trained.answers.Answers`."""
+
+    def to(self, prompts: Sequence[str], *, most_tokens: int, temperature: float = 0.0, seed: int = 0) -> list[str]: ...
+
+
 class SimulatedSitesLike(Protocol):
     """See `sealora_client.simulated.SimulatedSites`."""
 
@@ -80,6 +86,8 @@ class SimulatedSitesLike(Protocol):
     def completions(
         recipe: Recipe, directory: Path, final: Tensors, count: int, start: Tensors | None = None, *, lot: str = ""
     ) -> list[Completion]: ...
+    @staticmethod
+    def answers(run: Path) -> AnswersLike: ...
     @staticmethod
     def export(run: Path, out: Path, *, merged: bool, base_name: str | None, licence: str) -> str: ...
 

@@ -16,7 +16,6 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sealora_client.model.adapted import AdaptedModel
-from sealora_client.model.generate import Sampling
 from sealora_client.trained.answers import Answers
 from sealora_client.trained.hand_on import HandOn, hand_on
 from sealora_client.trained.trained_adapter import ToldOfRun, TrainedAdapter
@@ -181,6 +180,6 @@ def test_a_base_model_that_is_not_here_is_not_fetched(tiny_base, tmp_path):
 def test_drawn_answers_are_equal_for_equal_seeds_and_differ_for_others(tiny_base):
     answers = Answers(trained_on(tiny_base()))
     ask = PROMPTS[:1]
-    first = answers.to(ask, most_tokens=12, sampling=Sampling(2.0, 1))
-    assert answers.to(ask, most_tokens=12, sampling=Sampling(2.0, 1)) == first
-    assert answers.to(ask, most_tokens=12, sampling=Sampling(2.0, 2)) != first
+    first = answers.to(ask, most_tokens=12, temperature=2.0, seed=1)
+    assert answers.to(ask, most_tokens=12, temperature=2.0, seed=1) == first
+    assert answers.to(ask, most_tokens=12, temperature=2.0, seed=2) != first

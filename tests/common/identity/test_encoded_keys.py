@@ -20,7 +20,8 @@ from sealora_common.identity.encoded_keys import (
 )
 
 ROOT = Path(__file__).parents[3]
-PACKAGES = [ROOT / part for part in ("common/sealora_common", "server/sealora_server", "client/sealora_client")]
+PARTS = ("common/sealora_common", "server/sealora_server", "server/sealora", "client/sealora_client")
+PACKAGES = [ROOT / part for part in PARTS]
 KEYS = (
     derive_private_key(7, SECP384R1()),
     derive_private_key(7, SECP256R1()),

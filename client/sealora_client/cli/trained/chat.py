@@ -38,7 +38,6 @@ def chat(
     from sealora_client.trained.offline import stay_offline
 
     stay_offline()
-    from sealora_client.model.generate import Sampling
     from sealora_client.trained.answers import Answers
     from sealora_client.trained.trained_adapter import find_trained
 
@@ -46,9 +45,8 @@ def chat(
     how = "greedy" if temperature == 0 else f"drawn at temperature {temperature:g}, seed {seed}"
     say(f"{trained.sentence}; answers are {how}", to=sys.stderr)
     answers = Answers(trained)
-    sampling = None if temperature == 0 else Sampling(temperature, seed)
     for asked in prompt or _lines():
-        (answer,) = answers.to([asked], most_tokens=most_tokens, sampling=sampling)
+        (answer,) = answers.to([asked], most_tokens=most_tokens, temperature=temperature, seed=seed)
         if as_json:
             say_json(json.dumps({"prompt": asked, "answer": answer}, ensure_ascii=False))
         else:
