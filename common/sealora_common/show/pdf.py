@@ -8,7 +8,8 @@ import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from sealora_common.errors import SealoraError
+from sealora_common.config import LARGE, read_file
+from sealora_common.errors import SealoraError, UnreadableError
 from sealora_common.storage.durable import write_atomically
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -57,6 +58,6 @@ def pdf_of(page: str) -> bytes:
             subprocess.run(  # noqa: S603 - the browser that is installed, and a page of ours
                 [*command, source.as_uri()], capture_output=True, timeout=_LONGEST, check=True
             )
-            return printed.read_bytes()
-        except (OSError, subprocess.SubprocessError) as error:
+            return read_file(printed, LARGE.longest)
+        except (OSError, UnreadableError, subprocess.SubprocessError) as error:
             raise SealoraError(f"{browser} printed no PDF ({type(error).__name__}): leave --pdf out") from None
