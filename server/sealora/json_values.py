@@ -17,7 +17,7 @@ _DEEPEST: Final = LINE.depth - 2
 """Lists and mappings in each other; what reads the file takes no more."""
 
 
-class NoJsonError(ValueError):
+class NoJsonValueError(ValueError):
     """A value that JSON cannot hold as it is; says what is wrong with it and what to do."""
 
 
@@ -31,7 +31,7 @@ def json_of(value: object, *, nan_is_missing: bool = False, depth: int = 0) -> J
         depth: lists and mappings that it is in.
 
     Raises:
-        NoJsonError: JSON has no equal of it.
+        NoJsonValueError: JSON has no equal of it.
     """
     found: JsonValue
     match value:
@@ -56,45 +56,45 @@ def json_of(value: object, *, nan_is_missing: bool = False, depth: int = 0) -> J
 
 def _of_several(value: object, depth: int) -> JsonValue:
     if depth > _DEEPEST:
-        raise NoJsonError(f"has more than {_DEEPEST} lists and dicts in each other: flatten it")
+        raise NoJsonValueError(f"has more than {_DEEPEST} lists and dicts in each other: flatten it")
     if isinstance(value, np.ndarray):
         return [json_of(each, depth=depth + 1) for each in value] if value.ndim else json_of(value[()], depth=depth)
     if isinstance(value, list | tuple):
         return [json_of(each, depth=depth + 1) for each in value]
     if isinstance(value, Mapping):
         return {_key(name): json_of(each, depth=depth + 1) for name, each in value.items()}
-    raise NoJsonError(f"is a {type(value).__name__}, of which JSON has none: make it text or a number")
+    raise NoJsonValueError(f"is a {type(value).__name__}, of which JSON has none: make it text or a number")
 
 
 def text_of(value: str) -> str:
     """The text itself, of an enumeration's member or NumPy's too.
 
     Raises:
-        NoJsonError: it is none that can be written.
+        NoJsonValueError: it is none that can be written.
     """
     plain = str.__str__(value)  # not an enumeration's own idea of it
     try:
         plain.encode()
     except UnicodeEncodeError:
-        raise NoJsonError("holds half of a character (a lone surrogate): decode its source as UTF-8") from None
+        raise NoJsonValueError("holds half of a character (a lone surrogate): decode its source as UTF-8") from None
     return plain
 
 
 def _key(name: object) -> str:
     if not isinstance(name, str):
-        raise NoJsonError(f"has the key {name!r}, and JSON's are text: write it as text")
+        raise NoJsonValueError(f"has the key {name!r}, and JSON's are text: write it as text")
     return text_of(name)
 
 
 def _whole_number(value: int) -> int:
     if abs(value) >= 10**LINE.digits:
-        raise NoJsonError(f"is a whole number of more than {LINE.digits} digits: make it text")
+        raise NoJsonValueError(f"is a whole number of more than {LINE.digits} digits: make it text")
     return value
 
 
 def _number(value: float | np.floating) -> float:
     if not math.isfinite(value):
-        raise NoJsonError(f"is {float(value)}, which is no number: fill it, or leave the row out")
+        raise NoJsonValueError(f"is {float(value)}, which is no number: fill it, or leave the row out")
     if float(value) != value:
-        raise NoJsonError(f"is a {type(value).__name__}, of which a double has fewer digits: make it a float")
+        raise NoJsonValueError(f"is a {type(value).__name__}, of which a double has fewer digits: make it a float")
     return float(value)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sealora.arguments import PathText
-from sealora.json_values import NoJsonError, json_of, text_of
+from sealora.json_values import NoJsonValueError, json_of, text_of
 from sealora_common.config import JsonValue
 from sealora_common.errors import DataError
 from sealora_common.show.safe_text import safe_text
@@ -86,7 +86,7 @@ def _row(site: str, number: int, row: object, without_floats: frozenset[str]) ->
             raise DataError(f"{where}: its name is no text: rename it")
         try:
             found[text_of(name)] = json_of(value, nan_is_missing=name in without_floats)
-        except NoJsonError as error:
+        except NoJsonValueError as error:
             raise DataError(f"{where}: {error}") from None
     return found
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sealora.json_values import NoJsonError, json_of
+from sealora.json_values import NoJsonValueError, json_of
 from sealora.rows import rows_of
 from sealora_common.errors import DataError
 
@@ -81,7 +81,7 @@ CIRCLE.append(CIRCLE)
     ],
 )
 def test_what_json_has_none_of_is_refused(value, why):
-    with pytest.raises(NoJsonError, match=why):
+    with pytest.raises(NoJsonValueError, match=why):
         json_of(value)
 
 
