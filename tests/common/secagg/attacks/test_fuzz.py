@@ -327,9 +327,9 @@ def fuzz(inputs: int, seed: int) -> Counter[str]:
 
 
 def test_sessions_take_any_message() -> None:
-    started = time.monotonic()
+    started = time.process_time()
     outcomes = fuzz(3_000, seed=1)
-    assert time.monotonic() - started < 120  # no hang; a few seconds are usual
+    assert time.process_time() - started < 120  # no hang; a few seconds are usual
     for party, stages in (("site", STAGES[1:]), ("server", STAGES)):
         for stage in stages:
             assert outcomes[f"{party} {stage} refused"] > 50
