@@ -162,6 +162,8 @@ def _asked(model: Any, tokenizer: PreTrainedTokenizerBase, wish: HarnessWish, ma
             lm=HFLM(pretrained=model, backend="causal", tokenizer=tokenizer, batch_size=wish.batch_size),
             task_dict=_tasks(wish, manager),
             limit=wish.limit,
+            # The harness renders the base model's own template itself: in transformers' sandbox, without our bounds of
+            # time and memory. Whoever asks for it sits before it, and no record is in it.
             apply_chat_template=wish.with_template,
             fewshot_as_multiturn=wish.with_template,
             bootstrap_iters=_RESAMPLES,

@@ -34,7 +34,7 @@ def lm_eval(
     num_fewshot: Annotated[
         int | None, typer.Option(min=0, max=100, help="Examples before each question.", show_default="the task's")
     ] = None,
-    apply_chat_template: Annotated[
+    with_template: Annotated[
         bool, typer.Option("--apply-chat-template", help="Put questions through the chat template.")
     ] = False,
     batch_size: Annotated[int, typer.Option(min=1, max=4096, help="Documents that are computed together.")] = 8,
@@ -56,7 +56,7 @@ def lm_eval(
     trained = find_trained(run, directory)
     say(trained.sentence, to=sys.stderr)
     names = tuple(dict.fromkeys(name.strip() for name in tasks.split(",") if name.strip()))
-    wish = HarnessWish(names, include_path, limit, num_fewshot, apply_chat_template, batch_size, base)
+    wish = HarnessWish(names, include_path, limit, num_fewshot, with_template, batch_size, base)
     found = ask_harness(trained, wish, lambda step: say(step, to=sys.stderr))
     if as_json:
         say_json(found.model_dump_json())
