@@ -294,7 +294,10 @@ SOURCES = Path(load_data.__code__.co_filename).parents[1]
                 "site_evaluation/records.py",
             },
         ),
-        (r"\.shown\(", {"data/examples.py", "data/templates/soundness.py"}),  # which shows a word, and no record
+        (
+            r"\.shown\(",  # of the others one shows a word, and one what a client of the served model asked: no record
+            {"data/examples.py", "data/templates/soundness.py", "data/templates/asked.py"},
+        ),
         (
             r"\bto_examples\(",
             {
