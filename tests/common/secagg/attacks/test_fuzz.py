@@ -104,6 +104,8 @@ def before(stage: str, federation: Federation, drops: dict[int, str] | None = No
     others = [
         index for index, message in run.answers["share"].items() if 3 in ShareMessage.from_bytes(message).envelopes
     ]
+    if not others:  # a graph drawn so that nobody shares with it
+        return before(stage, federation, drops)
     return go_on(turn(run, {3: complaining(others[0])}), stage, drops)
 
 
