@@ -31,7 +31,9 @@ class WrittenAnswer:
     is_cut: bool
 
 
-def written_answers(model: AdaptedModel, recipe: Recipe, examples: Sequence[Example], most: int) -> list[WrittenAnswer]:
+def written_answers(
+    model: AdaptedModel, recipe: Recipe, examples: Sequence[Example], most: int, *, in_all_steps: bool = False
+) -> list[WrittenAnswer]:
     """The answer to each example's prompt, its response unseen.
 
     Args:
@@ -39,13 +41,15 @@ def written_answers(model: AdaptedModel, recipe: Recipe, examples: Sequence[Exam
         recipe: its shapes and its kind of adapter are read.
         examples: 1 or more, of one padded length, which is what their prompts are padded to.
         most: tokens of an answer.
+        in_all_steps: whether as many steps are made whatever the answers say; the answers are the same.
     """
     prompts = [example.tokens[: example.prompt_length].tolist() for example in examples]
     length = padded_length(max(example.length for example in examples))
     rows, ends = decoding_rows(model, recipe, most), set(model.end_ids)
     written: list[list[int]] = []
     for start in range(0, len(prompts), rows):
-        written += greedy_tokens(model, prompts[start : start + rows], most, rows, length)[0]
+        asked = prompts[start : start + rows]
+        written += greedy_tokens(model, asked, most, rows, length, in_all_steps=in_all_steps)[0]
     return [WrittenAnswer(tuple(own), _text(model.tokenizer, own), is_cut=own[-1] not in ends) for own in written]
 
 

@@ -24,6 +24,7 @@ def greedy_tokens(
     length: int,
     *,
     to_its_end: bool = True,
+    in_all_steps: bool = False,
     pad_id: int | None = None,
 ) -> tuple[list[list[int]], torch.Tensor]:
     """The likeliest token after each prompt, and after that, to the first that ends a turn.
@@ -39,6 +40,7 @@ def greedy_tokens(
         rows: of the micro-batch. Rows without a prompt take the first once more, so that they end when it does.
         length: that all are padded to.
         to_its_end: whether a token that ends a turn ends an answer.
+        in_all_steps: whether all `most` steps are made whatever answers say, so that the time tells nothing of them.
         pad_id: the token on padding; None for the model's own.
 
     Returns:
@@ -51,6 +53,7 @@ def greedy_tokens(
     tokens = torch.tensor([[filler] * (length - len(own)) + list(own) for own in asked])
     attention_mask = torch.tensor([[0] * (length - len(own)) + [1] * len(own) for own in asked])
     ends = model.end_ids if to_its_end else []
+    stops = [] if in_all_steps else ends
     with torch.no_grad(), _without_own_settings(model):
         found = model.model.generate(
             input_ids=tokens.to(model.device),
@@ -59,7 +62,7 @@ def greedy_tokens(
                 do_sample=False,
                 max_new_tokens=most,
                 pad_token_id=model.pad_id,
-                eos_token_id=ends or None,
+                eos_token_id=stops or None,
                 return_dict_in_generate=True,
                 output_logits=not to_its_end,
             ),

@@ -57,6 +57,19 @@ def test_an_answer_ends_with_what_ends_a_turn(tiny_base, monkeypatch: pytest.Mon
     assert len(found[1]) <= 3
 
 
+def test_in_all_steps_the_answers_are_the_same_and_so_are_the_steps_whatever_is_said(tiny_base, monkeypatch) -> None:
+    model = load(tiny_base())
+    end = decoded(model, PROMPTS[1], 6)[0]
+    monkeypatch.setattr(type(model), "end_ids", property(lambda self: [end]))
+    passes: list[int] = []
+    model.model.get_base_model().register_forward_hook(lambda *_: passes.append(1))
+    expected, _ = greedy_tokens(model, PROMPTS[1:2], 6, rows=1, length=48)
+    assert len(expected[0]) == 1 == len(passes)
+    found, _ = greedy_tokens(model, PROMPTS[1:2], 6, rows=1, length=48, in_all_steps=True)
+    assert found == expected
+    assert len(passes) == 1 + 6
+
+
 def test_a_base_model_s_own_settings_change_nothing_and_are_left_as_they_were(tiny_base) -> None:
     model = load(tiny_base())
     expected, _ = greedy_tokens(model, PROMPTS, 6, rows=4, length=48)
