@@ -169,3 +169,22 @@ def test_and_is_said_before_anything_is_charged(tiny_base, tmp_path, monkeypatch
     Participation.begin(bench.site, bench.order(), bench.adapter, Told())
     with bench.site.ledger() as ledger:
         assert len(ledger.charges()) == 2
+
+
+def test_how_many_steps_a_release_takes_tells_nothing_of_the_answers(model, asked, monkeypatch) -> None:
+    recipe = recipe_of(Path("unused"), "chrf")
+    metric, population = federation_metric(recipe), Population.of(asked)
+    passes: list[int] = []
+    hook = model.model.get_base_model().register_forward_hook(lambda *_: passes.append(1))
+    counts, values = [], []
+    try:
+        for ends in ([], list(range(384))):  # nothing ends an answer; whatever is said does
+            monkeypatch.setattr(type(model), "end_ids", property(lambda self, ends=ends: ends))
+            metric.measure(model, population, recipe)  # so that the model was asked for its rows before
+            passes.clear()
+            values.append(metric.measure(model, population, recipe).by_unit.tolist())
+            counts.append(len(passes))
+    finally:
+        hook.remove()
+    assert values[0] != values[1]
+    assert counts[0] == counts[1] > 0
