@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ from sealora_common.errors import SealoraError
 from sealora_common.recipe import load_recipe
 from sealora_common.show.console import SafeConsole
 from sealora_common.show.say import say_json
+from sealora_server.cli.research.stopped import goes_on_with
 
 _SEEDS = 3
 
@@ -73,18 +73,10 @@ def _recipe(
     parsed = load_recipe(recipe, overrides)
     directory = out or Path("runs") / f"{parsed.name}-compare"
     console = SafeConsole(stderr=as_json)
-    try:
+    again = ["sealora", "compare", str(recipe), *overrides, "--seeds", str(seeds), "--out", str(directory)]
+    again += [word for arm in only for word in ("--only", arm)] + ["--json"] * as_json
+    with goes_on_with(again, "What was computed is kept"):
         found = Comparing(parsed, directory, seeds, tuple(only)).run(console)
-    except KeyboardInterrupt:
-        again = ["sealora", "compare", str(recipe), *overrides, "--seeds", str(seeds), "--out", str(directory)]
-        again += [word for arm in only for word in ("--only", arm)] + ["--json"] * as_json
-        SafeConsole(stderr=True).print(
-            f"Stopped. What was computed is kept. To go on:  {shlex.join(again)}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
-        raise SystemExit(130) from None
     if as_json:
         say_json(found.model_dump_json())
     else:

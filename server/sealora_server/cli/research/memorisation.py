@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 from sealora_common.recipe import load_recipe
 from sealora_common.show.console import SafeConsole
 from sealora_common.show.say import say_json
+from sealora_server.cli.research.stopped import goes_on_with
 
 _SEEDS, _SECRETS, _REPEATS, _CANDIDATES = 1, 48, (1, 4, 16), 31
 
@@ -53,20 +53,12 @@ def memorisation(
     parsed, times = load_recipe(recipe, overrides or []), tuple(repeats or _REPEATS)
     directory = out or Path("runs") / f"{parsed.name}-memorisation"
     console = SafeConsole(stderr=as_json)
-    try:
+    again = ["sealora", "memorisation", str(recipe), *(overrides or []), "--secrets", str(secrets)]
+    again += [word for each in times for word in ("--repeats", str(each))]
+    again += ["--candidates", str(candidates)]
+    again += ["--seeds", str(seeds), "--out", str(directory)] + ["--json"] * as_json
+    with goes_on_with(again, "What was computed is kept"):
         found = MemorisationTest(parsed, directory, seeds, secrets, times, candidates).run(console)
-    except KeyboardInterrupt:
-        again = ["sealora", "memorisation", str(recipe), *(overrides or []), "--secrets", str(secrets)]
-        again += [word for each in times for word in ("--repeats", str(each))]
-        again += ["--candidates", str(candidates)]
-        again += ["--seeds", str(seeds), "--out", str(directory)] + ["--json"] * as_json
-        SafeConsole(stderr=True).print(
-            f"Stopped. What was computed is kept. To go on:  {shlex.join(again)}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
-        raise SystemExit(130) from None
     if as_json:
         say_json(found.model_dump_json())
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 from sealora_common.recipe import load_recipe
 from sealora_common.show.console import SafeConsole
 from sealora_common.show.say import say_json
+from sealora_server.cli.research.stopped import goes_on_with
 from sealora_server.tuning.records_kind import RecordsKind
 
 _TRIALS = 20
@@ -54,20 +54,12 @@ def tune(
     directory = out or Path("runs") / f"{parsed.name}-tune"
     console = SafeConsole(stderr=as_json)
     asked = Tuning(parsed, recipe, tuple(overrides or ()), directory, tuple(search or ()), trials, seeds, records)
-    try:
+    again = ["sealora", "tune", str(recipe), *(overrides or [])]
+    again += [word for each in search or [] for word in ("--search", each)]
+    again += ["--trials", str(trials), "--seeds", str(seeds), "--out", str(directory)]
+    again += ([] if records is None else ["--records", records.value]) + ["--json"] * as_json
+    with goes_on_with(again, "Finished trials are kept"):
         found = asked.run(console)
-    except KeyboardInterrupt:
-        again = ["sealora", "tune", str(recipe), *(overrides or [])]
-        again += [word for each in search or [] for word in ("--search", each)]
-        again += ["--trials", str(trials), "--seeds", str(seeds), "--out", str(directory)]
-        again += ([] if records is None else ["--records", records.value]) + ["--json"] * as_json
-        SafeConsole(stderr=True).print(
-            f"Stopped. Finished trials are kept. To go on:  {shlex.join(again)}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
-        raise SystemExit(130) from None
     if as_json:
         say_json(found.model_dump_json())
     else:
