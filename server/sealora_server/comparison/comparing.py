@@ -21,7 +21,7 @@ from sealora_server.comparison.conclusions import JudgedArm, comparison_of
 from sealora_server.comparison.outcome import ArmOutcome, OutcomeStore, SiteOutcome, subject_of
 from sealora_server.comparison.report import render_comparison
 from sealora_server.comparison.unsealed_run import run_unsealed
-from sealora_server.simulation.sites import UnsealedSitesLike, simulated_sites
+from sealora_server.simulation.sites import UnsealedSitesLike, resolved, simulated_sites
 
 ALL_ALONE = "alone"
 """What `--only` calls the arms of all sites alone."""
@@ -53,12 +53,8 @@ class Comparing:
         """
         sites = simulated_sites()
         self._check()
-        sites.check(self.recipe)
-        console.print(
-            f"Base model {self.recipe.model.base}: fetching it if it is not here yet", highlight=False, soft_wrap=True
-        )
+        bound = resolved(sites, self.recipe, console)
         with console.status("reading the sites' records"):
-            bound = sites.resolve(self.recipe)
             records = sites.unsealed(bound)
         outcomes = OutcomeStore(self.directory, subject_of(bound, records), ArmOutcome)
         arms = [arm for arm in arms_of(bound, _units(records)) if self._wants(arm.key, arm.kind)]

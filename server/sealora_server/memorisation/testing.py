@@ -22,7 +22,7 @@ from sealora_server.memorisation.conclusions import AttackedArm, memorisation_of
 from sealora_server.memorisation.findings import Memorisation
 from sealora_server.memorisation.outcome import AttackOutcome
 from sealora_server.memorisation.report import render_memorisation
-from sealora_server.simulation.sites import PlantedSitesLike, simulated_sites
+from sealora_server.simulation.sites import PlantedSitesLike, resolved, simulated_sites
 
 JSON, PAGE = "memorisation.json", "memorisation.html"
 FEWEST_SECRETS: Final = 12
@@ -59,12 +59,8 @@ class MemorisationTest:
         """
         sites = simulated_sites()
         self._check()
-        sites.check(self.recipe)
-        console.print(
-            f"Base model {self.recipe.model.base}: fetching it if it is not here yet", highlight=False, soft_wrap=True
-        )
+        bound = resolved(sites, self.recipe, console)
         with console.status("reading the sites' records"):
-            bound = sites.resolve(self.recipe)
             first = sites.planted(bound, self._planting(0))
         subject = subject_of(bound, first, "memorisation", self.secrets, list(self.repeats), self.candidates)
         what = "memorisation test with other --secrets, --repeats or --candidates, or one"

@@ -23,7 +23,7 @@ from sealora_common.storage.durable import open_to_append
 from sealora_server.run.starting_adapter import agreed_start, digest_of_adapter, read_starting_adapter
 from sealora_server.run.store import RunStore
 from sealora_server.simulation.engine import Engine, run_engine
-from sealora_server.simulation.sites import SimulatedSitesLike, prepare_sites, simulated_sites
+from sealora_server.simulation.sites import SimulatedSitesLike, prepare_sites, resolved, simulated_sites
 from sealora_server.tracking.follow import followed
 from sealora_server.tracking.tracker import Tracker
 from sealora_server.view.live.console_faces import console_face
@@ -75,11 +75,7 @@ class Simulation:
             KeyboardInterrupt: likewise.
         """
         sites = simulated_sites()
-        sites.check(self.recipe)
-        console.print(
-            f"Base model {self.recipe.model.base}: fetching it if it is not here yet", highlight=False, soft_wrap=True
-        )
-        store = self._store(sites.resolve(self.recipe))
+        store = self._store(resolved(sites, self.recipe, console))
         roster = prepare_sites(sites, store)
         with followed(store.directory, self.trackers):
             self._work(store, roster, console)

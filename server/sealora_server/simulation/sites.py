@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 
 from sealora_common.adapter import AdapterLayout, Tensors
 from sealora_common.errors import SealoraError
@@ -102,6 +103,23 @@ def simulated_sites() -> SimulatedSitesLike:
         loaded: SimulatedSitesLike = point.load()
         return loaded
     raise SealoraError("this needs the site package on this machine: pip install 'sealora[sim]'")
+
+
+def resolved(sites: SimulatedSitesLike, recipe: Recipe, console: Console) -> Recipe:
+    """The recipe bound to its base model, which is fetched if it is not there yet, and to records that it can use.
+
+    Args:
+        sites: the site package's part.
+        recipe: to be bound.
+        console: told what takes long.
+
+    Raises:
+        SealoraError: the model or a site's records cannot be used with it.
+    """
+    sites.check(recipe)
+    console.print(f"Base model {recipe.model.base}: fetching it if it is not here yet", highlight=False, soft_wrap=True)
+    with console.status("reading the sites' records"):
+        return sites.resolve(recipe)
 
 
 def prepare_sites(sites: SimulatedSitesLike, store: RunStore) -> Roster:

@@ -23,7 +23,7 @@ from sealora_common.show.quantities import count_text
 from sealora_common.storage.durable import write_atomically
 from sealora_common.storage.lock import DirectoryLock
 from sealora_common.storage.own_files import make_directory
-from sealora_server.simulation.sites import SimulatedSitesLike, UnsealedSitesLike, simulated_sites
+from sealora_server.simulation.sites import SimulatedSitesLike, UnsealedSitesLike, resolved, simulated_sites
 from sealora_server.tuning.best_recipe import best_recipe_text
 from sealora_server.tuning.conclusions import Tuned, overrides_of
 from sealora_server.tuning.records_kind import RecordsKind
@@ -74,12 +74,8 @@ class Tuning:
         space, installed = search_space(self.search, self.recipe), simulated_sites()
         self._check()
         records = self._records(installed)
-        installed.check(self.recipe)
-        console.print(
-            f"Base model {self.recipe.model.base}: fetching it if it is not here yet", highlight=False, soft_wrap=True
-        )
+        bound = resolved(installed, self.recipe, console)
         with console.status("reading the sites' records"):
-            bound = installed.resolve(self.recipe)
             sites = installed.unsealed(bound)
         make_directory(self.directory)
         with DirectoryLock(self.directory, "this tuning"):
