@@ -68,6 +68,7 @@ def tasks(tmp_path_factory) -> Path:
     tasks = {
         "codes": TASK | files,
         "unsafe": TASK | files | {"task": "own_program", "unsafe_code": True},
+        "among_others": {"group": "own_group", "task": ["own_codes", "own_program"]},
         "broken": TASK | files | {"task": "own_broken", "doc_to_text": "{{ text | nothing }}"},
         "failing": TASK | files | {"task": "own_failing", "doc_to_text": "{{ 1 / (label - 1) }}"},
         "absent": TASK
@@ -145,6 +146,7 @@ BAD = {
     "no task, of the harness's own either": ("own_code", PolicyError, "no task 'own_code', did you mean own_codes"),
     "none named": (",", PolicyError, "--tasks names none"),
     "code of the model": ("own_program", PolicyError, "own_program runs code that the model has written, which is not"),
+    "code of the model, in a group": ("own_group", PolicyError, "own_program runs code that the model has written"),
     "code of the model, of the harness's own": ("humaneval", PolicyError, "humaneval runs code that the model has"),
     "a broken template": ("own_broken", DataError, "own_broken cannot be read .*No filter named 'nothing'"),
     "a template that fails": ("own_failing", DataError, r"the tasks could not be run \(\w+: .*--limit 2"),

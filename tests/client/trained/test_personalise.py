@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,11 @@ import yaml
 from typer.testing import CliRunner
 
 from sealora_client.cli import cli
+from sealora_client.data.load import load_data
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.trained.trained_adapter import find_trained
 from sealora_common.adapter import adapter_kind
-from sealora_common.errors import PolicyError, SealoraError
+from sealora_common.errors import DataError, PolicyError, SealoraError
 from sealora_common.export.peft_directory import PeftDirectory
 from sealora_common.export.personal import PERSONAL
 from sealora_common.recipe import load_recipe
@@ -103,3 +105,13 @@ def test_what_is_there_is_left_and_what_fails_leaves_nothing(site, ours):
     own.write_text(before)
     assert not (site / "new").exists()
     assert not (site / ".new.unfinished").exists()
+
+
+def test_records_that_all_teach_nothing_are_a_sentence(site, monkeypatch):
+    def all_unusable(path, recipe, model):
+        return replace(load_data(path, recipe, model), teaches=False, warning="none of the records teaches anything")
+
+    monkeypatch.setattr("sealora_client.trained.personalise.load_data", all_unusable)
+    with pytest.raises(DataError, match="none of the records teaches anything"):
+        typed(cli, "personalise", site / "run", "--directory", site, "--out", site / "new")
+    assert not (site / "new").exists()
