@@ -10,19 +10,15 @@ from typing import Annotated
 
 import typer
 
+from sealora_client.cli.trained.which import RunName, SiteDirectory
 from sealora_common.show.say import say, say_json
 
 _LONGEST_PROMPT = 2**20
 
 
 def chat(
-    run: Annotated[
-        str | None,
-        typer.Argument(
-            help="The beginning of a run's id, its recipe's name, or a run's directory.", show_default="the newest here"
-        ),
-    ] = None,
-    directory: Annotated[Path, typer.Option("--directory", help="The site's directory.", show_default=".")] = Path(),
+    run: RunName = None,
+    directory: SiteDirectory = Path(),
     prompt: Annotated[
         list[str] | None, typer.Option(help="Answer this, and no more; once more for each that is asked.")
     ] = None,

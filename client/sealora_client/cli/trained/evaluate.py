@@ -8,15 +8,13 @@ from typing import Annotated
 
 import typer
 
+from sealora_client.cli.trained.which import KeptRunName, SiteDirectory
 from sealora_common.show.say import say, say_json
 
 
 def evaluate(
-    run: Annotated[
-        str | None,
-        typer.Argument(help="The beginning of a run's id, or its recipe's name.", show_default="the newest here"),
-    ] = None,
-    directory: Annotated[Path, typer.Option("--directory", help="The site's directory.", show_default=".")] = Path(),
+    run: KeptRunName = None,
+    directory: SiteDirectory = Path(),
     data: Annotated[
         Path | None, typer.Option(help="Other records, in the recipe's layout.", show_default="those held out")
     ] = None,

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
+from sealora_client.cli.trained.which import RunName, SiteDirectory
 from sealora_client.trained.form import Form
 from sealora_common.errors import PolicyError
 from sealora_common.show.say import say
@@ -20,13 +21,8 @@ _FORMS: Final[dict[Form, str]] = {
 
 def export(
     out: Annotated[Path, typer.Option(help="The directory that is made.")],
-    run: Annotated[
-        str | None,
-        typer.Argument(
-            help="The beginning of a run's id, its recipe's name, or a run's directory.", show_default="the newest here"
-        ),
-    ] = None,
-    directory: Annotated[Path, typer.Option("--directory", help="The site's directory.", show_default=".")] = Path(),
+    run: RunName = None,
+    directory: SiteDirectory = Path(),
     merged: Annotated[bool, typer.Option("--merged", help="A whole model, with the adapter merged into it.")] = False,
     onnx: Annotated[
         bool, typer.Option("--onnx", help="The same as one ONNX file, in float32; needs the extra `onnx`.")

@@ -12,6 +12,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from sealora_client.cli.trained.which import RunName, SiteDirectory
 from sealora_common.show.console import SafeConsole, keep_rows_whole
 from sealora_common.show.say import say, say_json
 
@@ -20,13 +21,8 @@ def lm_eval(
     tasks: Annotated[
         str, typer.Option(metavar="NAME[,NAME]...", help="Tasks, groups or tags of the harness, or of --include-path.")
     ],
-    run: Annotated[
-        str | None,
-        typer.Argument(
-            help="The beginning of a run's id, its recipe's name, or a run's directory.", show_default="the newest here"
-        ),
-    ] = None,
-    directory: Annotated[Path, typer.Option("--directory", help="The site's directory.", show_default=".")] = Path(),
+    run: RunName = None,
+    directory: SiteDirectory = Path(),
     include_path: Annotated[
         Path | None, typer.Option(help="A directory with tasks of your own. They are programs: read them first.")
     ] = None,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from sealora_client.cli.trained.which import RunName, SiteDirectory
 from sealora_common.show.say import say
 
 _STEPS = 50
@@ -14,13 +15,8 @@ _STEPS = 50
 
 def personalise(
     out: Annotated[Path, typer.Option(help="The directory that is made, for sealora-site chat.")],
-    run: Annotated[
-        str | None,
-        typer.Argument(
-            help="The beginning of a run's id, its recipe's name, or a run's directory.", show_default="the newest here"
-        ),
-    ] = None,
-    directory: Annotated[Path, typer.Option("--directory", help="The site's directory.", show_default=".")] = Path(),
+    run: RunName = None,
+    directory: SiteDirectory = Path(),
     steps: Annotated[int, typer.Option(min=1, max=100_000, help="Steps of training.")] = _STEPS,
     learning_rate: Annotated[
         float | None, typer.Option(min=1e-9, max=10, help="Of AdamW.", show_default="the recipe's, of the sites")

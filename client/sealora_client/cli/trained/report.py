@@ -7,15 +7,13 @@ from typing import Annotated
 
 import typer
 
+from sealora_client.cli.trained.which import KeptRunName, SiteDirectory
 from sealora_common.show.say import say, say_json
 
 
 def report(
-    run: Annotated[
-        str | None,
-        typer.Argument(help="The beginning of a run's id, or its recipe's name.", show_default="the newest here"),
-    ] = None,
-    directory: Annotated[Path, typer.Option("--directory", help="The site's directory.", show_default=".")] = Path(),
+    run: KeptRunName = None,
+    directory: SiteDirectory = Path(),
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
 ) -> None:
     """Write this site's report of a run: own figures, what left, what it cost and is left, whether receipts hold.

@@ -9,18 +9,14 @@ from typing import Annotated
 
 import typer
 
+from sealora_client.cli.trained.which import RunName, SiteDirectory
 from sealora_common.network.address import is_loopback
 from sealora_common.show.say import say
 
 
 def serve(
-    run: Annotated[
-        str | None,
-        typer.Argument(
-            help="The beginning of a run's id, its recipe's name, or a run's directory.", show_default="the newest here"
-        ),
-    ] = None,
-    directory: Annotated[Path, typer.Option("--directory", help="The site's directory.", show_default=".")] = Path(),
+    run: RunName = None,
+    directory: SiteDirectory = Path(),
     host: Annotated[
         str, typer.Option(help="Where it listens; 0.0.0.0 is every address of this machine.")
     ] = "127.0.0.1",
