@@ -6,7 +6,6 @@ from functools import cached_property
 
 from sealora_common.errors import SealoraError
 from sealora_common.privacy.composition import epsilon_pld
-from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.privacy.plan import Part, PlannedCharge, PrivacyPlan, privacy_plan
 from sealora_common.recipe import Recipe
 from sealora_common.records.run_state import RunState
@@ -47,8 +46,6 @@ class Spending:
 
     @cached_property
     def _plan(self) -> PrivacyPlan | None:
-        if not mechanism_of(self._recipe).protects:
-            return None
         try:
             plan = privacy_plan(self._recipe, self._roster_size)
             for charge in plan.charges:

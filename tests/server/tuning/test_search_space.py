@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import get_args
 
 import pytest
@@ -10,6 +11,7 @@ from pydantic import BaseModel
 
 from sealora_common.errors import RecipeError
 from sealora_common.recipe import Recipe, load_recipe, parse_recipe
+from sealora_server.tuning.search import searchable
 from sealora_server.tuning.search.field_value import value_of, with_values
 from sealora_server.tuning.search.search_space import SearchedChoice, SearchedRange, search_space
 from sealora_server.tuning.search.searchable import SEARCHED, WHY_NOT
@@ -100,6 +102,31 @@ def test_what_is_no_search_is_one_sentence(said):
         search_space([said], recipe_of())
     assert BAD[said] in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_a_field_of_a_section_that_nobody_thought_of_is_not_searched(monkeypatch):
+    monkeypatch.setattr(searchable, "WHY_NOT", {})
+    for field in ("sealing.min_survivors", "data.max_tokens", "name", "sites.minimum"):
+        section = field.partition(".")[0]
+        with pytest.raises(RecipeError, match=f"^--search {field}: {section} is none of the sections that may be"):
+            search_space([f"{field}=3,4"], recipe_of())
+
+
+def accepted(field: str) -> str | None:
+    """A search of the field, whichever form it takes."""
+    for values in ("0.1..0.2", "1..2", "true,false", "constant,cosine"):
+        with contextlib.suppress(RecipeError):
+            search_space([f"{field}={values}"], recipe_of())
+            return f"{field}={values}"
+    return None
+
+
+def test_no_more_fields_are_searched_than_trials_could_tell_apart():
+    said = [search for search in map(accepted, fields_of(Recipe)) if search is not None]
+    assert len(said) > 20
+    assert len(search_space(said[:20], recipe_of())) == 20
+    with pytest.raises(RecipeError, match="--search is given 21 times: no more than 20 fields are searched"):
+        search_space(said[:21], recipe_of())
 
 
 def test_a_field_is_searched_once():
