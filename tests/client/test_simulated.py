@@ -101,6 +101,7 @@ def test_a_delta_that_would_permit_publishing_a_record_is_refused_for_the_site_b
         checked(tmp_path, tiny_base(), privacy=PRIVATE | {"delta": 0.05})
 
 
+@pytest.mark.slow
 def test_an_epsilon_that_no_noise_can_give_is_refused_beforehand(tiny_base, tmp_path):
     with pytest.raises(BudgetError, match="no amount of noise gives"):
         checked(tmp_path, tiny_base(), privacy=PRIVATE | {"epsilon": 1e-9, "delta": 1e-12})

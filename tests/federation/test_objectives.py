@@ -20,7 +20,7 @@ from sealora_server.view.summary import read_state, summarize
 
 from tiny_federation import history_of, run_inline
 
-QUICK = {("dpo", "local"), ("accuracy", "distributed")}
+QUICK = {("dpo", "local")}
 """The others are marked slow: each run takes some seconds."""
 RUNS = [
     pytest.param(objective, mechanism, marks=() if (objective, mechanism) in QUICK else pytest.mark.slow)

@@ -35,9 +35,11 @@ def walk() -> list[str]:
     return re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
-# More than a minute each: always under the umask that hides nothing, the usual one by `make test-slow`.
+# Minutes each: under the umask that hides nothing, and under the usual one.
 @pytest.fixture(
-    scope="module", params=[0o000, pytest.param(0o022, marks=pytest.mark.slow)], ids=lambda mask: f"umask {mask:03o}"
+    scope="module",
+    params=[pytest.param(mask, marks=pytest.mark.slow) for mask in (0o000, 0o022)],
+    ids=lambda mask: f"umask {mask:03o}",
 )
 def walked(request, tiny_base, tmp_path_factory) -> Path:
     """The directory in which the walk was done: `federation/` and the inline simulation's `inline/`."""

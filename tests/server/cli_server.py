@@ -2,7 +2,9 @@
 
 Run as a program it loads the libraries once and then, for every JSON line {"argv", "cwd", "env", "out"} on
 standard input, forks a process that calls `sealora_server.cli.main` with its output in the files out.stdout and
-out.stderr; it answers with the exit status. What a forked process does is what a started one does.
+out.stderr; it answers with the exit status. What a forked process does is what a started one does. With "out" null it
+runs the command itself, so that what the process remembers of it (how much noise an epsilon takes) is there in the
+forked ones.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _LIBRARIES = (
     "sealora_server.simulation.simulate",
@@ -52,16 +55,23 @@ class CliServer:
         self._process.stdin.close()
         self._process.wait(timeout=30)
 
+    def warm(self, *arguments: str | Path, cwd: Path) -> None:
+        """Runs a command for what is remembered of it; it must succeed, and what it says is lost."""
+        assert self._ask([str(a) for a in arguments], cwd, {}, None) == 0
+
     def run(self, *arguments: str | Path, cwd: Path, env: dict[str, str] | None = None) -> Done:
         """Runs `sealora` with `arguments` in the directory `cwd`."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
         out = cwd / ".sealora-output"
-        request = {"argv": [str(a) for a in arguments], "cwd": str(cwd), "env": env or {}, "out": str(out)}
-        print(json.dumps(request), file=self._process.stdin, flush=True)
-        status = int(self._process.stdout.readline())
+        status = self._ask([str(a) for a in arguments], cwd, env or {}, str(out))
         stdout, stderr = out.with_suffix(".stdout"), out.with_suffix(".stderr")
         return Done(status, stdout.read_text(encoding="utf-8"), stderr.read_text(encoding="utf-8"))
+
+    def _ask(self, argv: list[str], cwd: Path, env: dict[str, str], out: str | None) -> int:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        request = {"argv": argv, "cwd": str(cwd), "env": env, "out": out}
+        print(json.dumps(request), file=self._process.stdin, flush=True)
+        return int(self._process.stdout.readline())
 
 
 def _serve() -> None:
@@ -69,11 +79,27 @@ def _serve() -> None:
         importlib.import_module(name)
     for line in sys.stdin:
         request = json.loads(line)
+        if request["out"] is None:
+            print(_remembered(request), flush=True)
+            continue
         child = os.fork()
         if child == 0:
             _become(request)
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+def _remembered(request: dict[str, Any]) -> int:
+    from typer.testing import CliRunner
+
+    from sealora_server.cli import cli
+
+    before = Path.cwd()
+    os.chdir(request["cwd"])
+    try:
+        return CliRunner().invoke(cli, request["argv"]).exit_code
+    finally:
+        os.chdir(before)
 
 
 def _become(request: dict[str, object]) -> None:

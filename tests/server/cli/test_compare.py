@@ -122,6 +122,7 @@ def test_records_that_hold_nothing_out_are_refused(cli, tiny_base, tmp_path):
     assert "has no held-out records to measure with" in one_sentence(cli.run("compare", recipe, cwd=tmp_path))
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_computed_and_the_command_it_names_goes_on(tiny_base, tmp_path):
     directory = tmp_path / "a directory"
     recipe = write_federation(directory, tiny_base(), rounds=4, **SECTIONS)

@@ -120,6 +120,7 @@ def test_bad_input_ends_in_one_sentence(cli, finished, directory, case):
     assert said in one_sentence(cli.run("tune", *words, cwd=directory))
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_finished_trials_and_the_command_it_names_goes_on(tiny_base, tmp_path):
     directory = tmp_path / "a directory"
     recipe = write_federation(directory, tiny_base(), rounds=2, **SECTIONS)

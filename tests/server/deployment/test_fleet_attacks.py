@@ -59,6 +59,7 @@ def random_signature(headers: Headers) -> Headers:
     return [headers[0], (headers[1][0], b64encode(os.urandom(104))), headers[2]]
 
 
+@pytest.mark.slow
 def test_a_stranger_that_names_a_site_s_key_and_drips_does_not_silence_it(bench: RunBench, capsys) -> None:
     """Drips stand in for a site's questions, over and over, while its run goes on to the end."""
     bench.submit()
@@ -94,6 +95,7 @@ def test_a_stranger_that_names_a_site_s_key_and_drips_does_not_silence_it(bench:
         )
 
 
+@pytest.mark.slow
 def test_a_member_that_pushes_what_never_ends_fills_no_memory(waiting: list[Member], capsys) -> None:
     attacker = waiting[0]
     before = superlink_megabytes(attacker.bench)
