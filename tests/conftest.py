@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
         if not torch.cuda.is_available():
             pytest.skip("no CUDA device: torch finds no GPU on this machine, so nothing was checked on one")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_waits_for_the_disk() -> Iterator[None]:
+    """No test cuts the power: what a process wrote is there for all others at once, whether or not it is on the disk.
+
+    Waiting for the disk took a small run nearly as long as all else. Tests of what is written in which order watch
+    `os.fsync` themselves, and processes that tests start wait as ever.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)  # which fails where the file is none
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 import pytest
+from quick_cases import quick_cases
 import yaml
 from rich.console import Console
 
@@ -28,7 +29,7 @@ def simulate(recipe, directory, **settings):
     return said.getvalue()
 
 
-@pytest.fixture(scope="module", params=["ffa", "average"])
+@pytest.fixture(scope="module", params=quick_cases(["ffa", "average"], "ffa"))
 def two_runs(request, tiny_base, tmp_path_factory):
     """A run, and one that goes on with its adapter."""
     directory = tmp_path_factory.mktemp(request.param)

@@ -235,7 +235,7 @@ def test_a_round_aborted_after_vectors_were_sent_sends_them_again_for_nothing(fe
             assert len(ledger.charges()) == 5  # two rounds, three evaluations
 
 
-@pytest.mark.parametrize("spare_rounds", [0, 1])
+@pytest.mark.parametrize("spare_rounds", quick_cases([0, 1], 1))
 def test_a_distributed_round_aborted_after_sums_were_sent_needs_a_spare_round(federation, spare_rounds):
     privacy = {**PRIVATE, "mechanism": "distributed", "spare_rounds": spare_rounds}
     recipe, run = federation(privacy=privacy, sealing={**CURIOUS, "ring_bits": 24}, sites={"round_attempts": 2})

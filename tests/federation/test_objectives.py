@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from quick_cases import quick_cases
 from rich.console import Console
 
 from objective_federation import SECTIONS, write_objective_federation
@@ -46,7 +47,7 @@ def test_a_federation_learns_it_privately(tiny_base, tmp_path, objective, mechan
 
 @pytest.mark.parametrize(
     "objective",
-    [pytest.param(name, marks=() if name in ("dpo", "classification") else pytest.mark.slow) for name in SECTIONS],
+    quick_cases(SECTIONS, "dpo"),
 )
 def test_the_pre_flight_tries_it(tiny_base, tmp_path, objective):
     recipe = load_recipe(write_objective_federation(tmp_path, tiny_base(), objective))

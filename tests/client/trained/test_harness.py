@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import stdev
 
 import pytest
+from quick_cases import quick_cases
 import torch
 import yaml
 from typer.testing import CliRunner
@@ -156,9 +157,9 @@ BAD = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", [
-    pytest.param(case, marks=pytest.mark.slow) if "of the hub" in case or "harness's own" in case else case for case in BAD
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "case", quick_cases(BAD, *(case for case in BAD if "of the hub" not in case and "harness's own" not in case))
+)
 def test_what_cannot_be_run_is_one_sentence(run, tasks, case):
     name, kind, said = BAD[case]
     with pytest.raises(kind, match=said) as raised:
