@@ -6,10 +6,10 @@ import io
 
 import numpy as np
 import pytest
-from quick_cases import quick_cases
 import yaml
 from rich.console import Console
 
+from quick_cases import quick_cases
 from sealora_common.errors import RecipeError, SealoraError
 from sealora_common.export.peft_directory import WEIGHTS, PeftDirectory, read_tensors
 from sealora_common.recipe import load_recipe

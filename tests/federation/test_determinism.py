@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from quick_cases import quick_cases
 
+from quick_cases import quick_cases
 from sealora_client.training.local import LocalTraining
 from sealora_common.adapter import adapter_kind
 

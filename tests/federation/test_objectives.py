@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from quick_cases import quick_cases
 from rich.console import Console
 
 from objective_federation import SECTIONS, write_objective_federation
+from quick_cases import quick_cases
 from sealora_client.check.dry_run import check_dry_run
 from sealora_client.check.workload import Workload
 from sealora_client.model.adapted import adapted_model

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 import pytest
-from quick_cases import quick_cases
 
+from quick_cases import quick_cases
 from sealora_common.privacy.noise_law import outlook, step_noise
 from sealora_common.round.contribution import ContributionLayout
 from sealora_server.view.summary import summarize

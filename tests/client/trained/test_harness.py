@@ -10,11 +10,11 @@ from pathlib import Path
 from statistics import stdev
 
 import pytest
-from quick_cases import quick_cases
 import torch
 import yaml
 from typer.testing import CliRunner
 
+from quick_cases import quick_cases
 from sealora_client.cli import cli
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.base import load_base

@@ -15,9 +15,11 @@ import random
 from contextlib import suppress
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from quick_cases import quick_cases
 from sealora_common.errors import FederationError
 from sealora_common.secagg import OpenedSum, SiteSession, keys, shares
 from sealora_common.secagg.bodies import Committed, Envelope, Given, Opening

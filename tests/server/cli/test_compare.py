@@ -14,18 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from cli_server import CliServer, Done
+from cli_server import Done
 from tiny_federation import write_federation
 
 SEALORA = Path(sys.executable).with_name("sealora")
 NAMES = ("base model", "site-0 alone", "site-1 alone", "site-2 alone", "federated", "pooled records")
 SECTIONS = {"training": {"learning_rate": 0.05, "steps_per_round": 2, "sample_rate": 0.3}}
-
-
-@pytest.fixture(scope="module")
-def cli():
-    with CliServer() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cli_server import CliServer, Done
+from cli_server import Done
 from tiny_federation import PRIVATE, write_federation
 
 SEALORA = Path(sys.executable).with_name("sealora")
@@ -24,12 +24,6 @@ FORM = {
     "privacy": PRIVATE,
 }
 FEW = ("--secrets", "12", "--repeats", "1", "--repeats", "3", "--candidates", "3")
-
-
-@pytest.fixture(scope="module")
-def cli():
-    with CliServer() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -24,17 +24,11 @@ from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.adapters.choice import attachment
 from sealora_client.objective.causal import CausalLanguageModelling
 
-from cli_server import CliServer, Done
+from cli_server import Done
 from tiny_federation import PRIVATE, adapter_of, events_of, prepare_run, recipe_of, write_federation
 from tiny_models import make_tiny_model
 
 SEALORA = Path(sys.executable).with_name("sealora")
-
-
-@pytest.fixture(scope="module")
-def cli():
-    with CliServer() as server:
-        yield server
 
 
 @pytest.fixture
