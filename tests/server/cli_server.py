@@ -2,9 +2,9 @@
 
 Run as a program it loads the libraries once and then, for every JSON line {"argv", "cwd", "env", "out"} on
 standard input, forks a process that calls `sealora_server.cli.main` with its output in the files out.stdout and
-out.stderr; it answers with the exit status. What a forked process does is what a started one does. With "out" null it
-runs the command itself, so that what the process remembers of it (how much noise an epsilon takes) is there in the
-forked ones.
+out.stderr; it answers with the number of that process, and with its exit status when it has ended. What a forked
+process does is what a started one does. With "out" null it runs the command itself, so that what the process remembers
+of it (how much noise an epsilon takes) is there in the forked ones.
 """
 
 from __future__ import annotations
@@ -12,11 +12,16 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 _LIBRARIES = (
     "sealora_server.simulation.simulate",
@@ -57,20 +62,38 @@ class CliServer:
 
     def warm(self, *arguments: str | Path, cwd: Path) -> None:
         """Runs a command for what is remembered of it; it must succeed, and what it says is lost."""
-        assert self._ask([str(a) for a in arguments], cwd, {}, None) == 0
+        self._ask(arguments, cwd, {}, None)
+        assert self._answer() == 0
 
     def run(self, *arguments: str | Path, cwd: Path, env: dict[str, str] | None = None) -> Done:
         """Runs `sealora` with `arguments` in the directory `cwd`."""
         out = cwd / ".sealora-output"
-        status = self._ask([str(a) for a in arguments], cwd, env or {}, str(out))
+        self._ask(arguments, cwd, env or {}, out)
+        return self._done(out)
+
+    def interrupted(self, *arguments: str | Path, cwd: Path, when: Callable[[], bool]) -> Done:
+        """Runs a command and presses Ctrl-C as soon as `when()` says so; fails if it has ended before."""
+        out = cwd / ".sealora-output"
+        process = self._ask(arguments, cwd, {}, out)
+        while not when():
+            assert psutil.pid_exists(process), self._done(out)
+            time.sleep(0.02)
+        os.kill(process, signal.SIGINT)
+        return self._done(out)
+
+    def _done(self, out: Path) -> Done:
+        status = self._answer()
         stdout, stderr = out.with_suffix(".stdout"), out.with_suffix(".stderr")
         return Done(status, stdout.read_text(encoding="utf-8"), stderr.read_text(encoding="utf-8"))
 
-    def _ask(self, argv: list[str], cwd: Path, env: dict[str, str], out: str | None) -> int:
+    def _ask(self, arguments: Iterable[str | Path], cwd: Path, env: dict[str, str], out: Path | None) -> int:
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        request = {"argv": argv, "cwd": str(cwd), "env": env, "out": out}
+        request = {"argv": list(map(str, arguments)), "cwd": str(cwd), "env": env, "out": out and str(out)}
         print(json.dumps(request), file=self._process.stdin, flush=True)
+        return self._answer()
+
+    def _answer(self) -> int:
+        assert self._process.stdout is not None
         return int(self._process.stdout.readline())
 
 
@@ -80,11 +103,12 @@ def _serve() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         if request["out"] is None:
-            print(_remembered(request), flush=True)
+            print(os.getpid(), _remembered(request), sep="\n", flush=True)
             continue
         child = os.fork()
         if child == 0:
             _become(request)
+        print(child, flush=True)
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
 

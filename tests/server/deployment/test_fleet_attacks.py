@@ -19,6 +19,7 @@ from front_bench import KINDS
 from run_bench import RunBench
 from running_server import status
 
+from quick_cases import quick_cases
 from sealora_server.deployment.operator.messages import Register
 from sealora_server.deployment.operator.socket import ask
 
@@ -31,13 +32,13 @@ GROWTH = 100.0
 """Megabytes that the SuperLink may grow by: one answer, its envelope's ten thousand names, and the body under way."""
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=quick_cases(KINDS, "embedded"))
 def bench(request: pytest.FixtureRequest, tmp_path) -> Iterator[RunBench]:
     with attacked(request.param, tmp_path / "server") as started:
         yield started
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=quick_cases(KINDS, "embedded"))
 def waiting(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Member]]:
     """Three members, in a run that waits for their answers."""
     with attacked(request.param, tmp_path_factory.mktemp("a") / "server", patient=True) as bench:
