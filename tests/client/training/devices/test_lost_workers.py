@@ -110,7 +110,7 @@ KILLED, HANGS = (signal.SIGKILL, "was ended by SIGKILL"), (signal.SIGSTOP, "gave
 @pytest.mark.parametrize(
     ("mechanism", "number", "said"),
     [
-        ("local", *KILLED),
+        pytest.param("local", *KILLED, marks=pytest.mark.slow),
         pytest.param("local", *HANGS, marks=pytest.mark.slow),
         pytest.param("none", *KILLED, marks=pytest.mark.slow),
         pytest.param("none", *HANGS, marks=pytest.mark.slow),
