@@ -12,6 +12,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # test modules import `tiny_models` by name
 
+from folder_times import FolderTimes
+
 from device_report import DeviceReport
 
 
@@ -24,6 +26,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--gpu-report") and not hasattr(config, "workerinput"):  # with xdist, only where all is told
         config.pluginmanager.register(DeviceReport(Path(config.getoption("--gpu-report"))))
+    if config.getoption("durations") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(FolderTimes())
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
