@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -120,13 +117,12 @@ def test_the_probability_of_an_answer_is_that_of_all_its_tokens_in_turn(asked) -
     assert found.probability[0] == pytest.approx(probability, rel=1e-4)
 
 
-def test_a_real_process_writes_both_files_for_its_owner_alone_and_says_what_they_are(classified) -> None:
-    command = [sys.executable, "-c", "from sealora_client.cli import main; main()", "evaluate", RUN[:6]]
+def test_a_real_process_writes_both_files_for_its_owner_alone_and_says_what_they_are(
+    site_cli, classified, tmp_path
+) -> None:
     options = ["--directory", classified.site, "--by", "sex", "--examples", "2"]
-    done = subprocess.run(
-        [*command, *map(str, options)], capture_output=True, text=True, check=False, timeout=300, env={**os.environ}
-    )
-    assert done.returncode == 0, done.stderr
+    done = site_cli.run("evaluate", RUN[:6], *options, cwd=tmp_path)
+    assert done.status == 0, done.stderr
     assert "held-out records, 36 records" in done.stdout
     assert "accuracy" in done.stdout
     assert "by sex:" in done.stdout

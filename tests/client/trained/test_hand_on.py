@@ -82,6 +82,7 @@ def test_an_adapter_that_is_no_change_of_weights_is_not_merged(tiny_base, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_merged_model_opens_in_a_process_that_knows_no_network_and_no_peft(tiny_base, tmp_path):
     trained = trained_on(tiny_base())
     hand_on(trained, HandOn(tmp_path / "out", form="merged"))

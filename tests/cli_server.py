@@ -1,7 +1,7 @@
-"""Runs `sealora` commands, each in a process of its own, without loading torch for each anew.
+"""Runs commands of `sealora` or `sealora-site`, each in a process of its own, without loading torch for each anew.
 
 Run as a program it loads the libraries once and then, for every JSON line {"argv", "cwd", "env", "out"} on
-standard input, forks a process that calls `sealora_server.cli.main` with its output in the files out.stdout and
+standard input, forks a process that calls its program's `main` with its output in the files out.stdout and
 out.stderr; it answers with the number of that process, and with its exit status when it has ended. What a forked
 process does is what a started one does. With "out" null it runs the command itself, so that what the process remembers
 of it (how much noise an epsilon takes) is there in the forked ones.
@@ -19,18 +19,24 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import psutil
 
-_LIBRARIES = (
-    "sealora_server.simulation.simulate",
-    "sealora_client.app",
-    "sealora_client.simulated",
-    "sealora_server.comparison.comparing",
-    "opacus.accountants",
-    "transformers.models.llama",
-)
+_LIBRARIES = {
+    "sealora": (
+        "sealora_server.cli",
+        "sealora_server.simulation.simulate",
+        "sealora_client.app",
+        "sealora_client.simulated",
+        "sealora_server.comparison.comparing",
+        "opacus.accountants",
+        "transformers.models.llama",
+    ),
+    "sealora-site": ("sealora_client.cli", "sealora_client.app", "transformers.models.llama"),
+}
+"""Of each program; the first one has its `main`."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +51,12 @@ class Done:
 class CliServer:
     """The process that forks; use it as a context."""
 
+    def __init__(self, program: str = "sealora") -> None:
+        self._program = program
+
     def __enter__(self) -> CliServer:
         self._process = subprocess.Popen(
-            [sys.executable, __file__],
+            [sys.executable, __file__, self._program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -66,7 +75,7 @@ class CliServer:
         assert self._answer() == 0
 
     def run(self, *arguments: str | Path, cwd: Path, env: dict[str, str] | None = None) -> Done:
-        """Runs `sealora` with `arguments` in the directory `cwd`."""
+        """Runs the program with `arguments` in the directory `cwd`."""
         out = cwd / ".sealora-output"
         self._ask(arguments, cwd, env or {}, out)
         return self._done(out)
@@ -97,45 +106,40 @@ class CliServer:
         return int(self._process.stdout.readline())
 
 
-def _serve() -> None:
-    for name in _LIBRARIES:
-        importlib.import_module(name)
+def _serve(program: str) -> None:
+    commands, *_ = [importlib.import_module(name) for name in _LIBRARIES[program]]
     for line in sys.stdin:
         request = json.loads(line)
         if request["out"] is None:
-            print(os.getpid(), _remembered(request), sep="\n", flush=True)
+            print(os.getpid(), _remembered(commands, request), sep="\n", flush=True)
             continue
         child = os.fork()
         if child == 0:
-            _become(request)
+            _become(program, commands.main, request)
         print(child, flush=True)
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
 
 
-def _remembered(request: dict[str, Any]) -> int:
+def _remembered(commands: ModuleType, request: dict[str, Any]) -> int:
     from typer.testing import CliRunner
-
-    from sealora_server.cli import cli
 
     before = Path.cwd()
     os.chdir(request["cwd"])
     try:
-        return CliRunner().invoke(cli, request["argv"]).exit_code
+        return CliRunner().invoke(commands.cli, request["argv"]).exit_code
     finally:
         os.chdir(before)
 
 
-def _become(request: dict[str, object]) -> None:
-    from sealora_server.cli import main
-
+def _become(program: str, main: Callable[[], None], request: dict[str, object]) -> None:
     out = Path(str(request["out"]))
     for descriptor, suffix in ((1, ".stdout"), (2, ".stderr")):
         file = os.open(out.with_suffix(suffix), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, descriptor)
     os.chdir(str(request["cwd"]))
     os.environ.update(request["env"])  # type: ignore[arg-type]
-    sys.argv = ["sealora", *request["argv"]]  # type: ignore[misc]
+    sys.argv = [program, *request["argv"]]  # type: ignore[misc]
     status = 99
     try:
         main()
@@ -153,4 +157,4 @@ def _become(request: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    _serve()
+    _serve(sys.argv[1])
