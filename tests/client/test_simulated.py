@@ -144,6 +144,7 @@ def test_sites_may_describe_their_data_each_in_its_own_words(tiny_base, tmp_path
             assert tokens == others
 
 
+@pytest.mark.slow
 def test_no_unwanted_response_is_shown_as_the_reference_of_a_completion(tiny_base, tmp_path):
     prepare_run(write_objective_federation(tmp_path, tiny_base(), "kto", rounds=1), tmp_path / "run")
     recipe = recipe_of(tmp_path / "run")

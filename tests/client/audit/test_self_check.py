@@ -64,6 +64,17 @@ def test_what_is_claimed_is_what_the_accountant_says_of_what_ran(checked):
         assert 1.5 < check.trial.claim.epsilon <= 2.0
 
 
+def test_noise_that_is_off_is_caught(tiny_site, monkeypatch):
+    monkeypatch.setattr(self_check, "SETTINGS", (self_check.Setting(("noise off",), 2.0, 1.0, 1, 0.0),))
+    site = tiny_site("lora.rank=16", "lora.alpha=32")
+    sound, broken = run_self_check(
+        site.model, site.recipe, site.records, canaries=200, roster_size=3, entropy=SeededEntropy(1)
+    )
+    assert sound.passed
+    assert broken.trial.lower_bound > broken.trial.claim.epsilon
+    assert broken.passed
+
+
 def test_a_fault_that_is_none_is_not_caught(tiny_site, monkeypatch):
     """The outcome is the audit's, not the fault's name's."""
     monkeypatch.setitem(faults._REPLACEMENTS, "noise off", ())

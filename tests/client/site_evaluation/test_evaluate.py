@@ -28,7 +28,7 @@ from sealora_client.site_evaluation.page import write_evaluation
 from sealora_client.site_evaluation.records import records_to_evaluate
 from sealora_common.errors import DataError, ModelError, PolicyError, StorageError
 
-from adapter_kinds import KINDS, ON_ONE_BASE
+from adapter_kinds import FEW, KINDS
 from kept_site import CLASSES, QUESTIONS, RUN, kept_site, labelled, questions, write_records
 from tiny_federation import typed
 
@@ -83,7 +83,7 @@ def test_its_figures_are_those_of_the_federation_s_metrics_of_either_model(class
     assert (found.records, found.trained_on, found.unusable, found.max_new_tokens) == (13, 0, 0, 6)
 
 
-@pytest.mark.parametrize(("kind", "base"), ON_ONE_BASE)
+@pytest.mark.parametrize(("kind", "base"), FEW)
 def test_the_base_model_beside_it_is_the_base_model_whatever_the_kind(tiny_base, tmp_path, kind, base) -> None:
     kept = kept_site(tmp_path / "site", tiny_base(base), [*questions(3), *TRAINED], **QUESTIONS | KINDS[kind])
     found = evaluate(kept, EvaluationWish()).evaluation

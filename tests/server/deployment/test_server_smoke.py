@@ -238,6 +238,7 @@ def test_it_stops_in_bounded_time_and_leaves_nothing_behind(tmp_path):
         assert not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in family)
 
 
+@pytest.mark.slow
 def test_nothing_it_started_outlives_a_server_that_is_killed(tmp_path):
     server, _ = make_server(tmp_path / "server")
     with running(server) as process:
