@@ -24,8 +24,8 @@ def options(tmp_path) -> list[str]:
 def test_a_copy_is_cleaned_in_a_process_of_its_own_and_a_run_can_use_it(site_cli, tmp_path, options):
     before = (tmp_path / "n.jsonl").read_bytes()
     steps = ["--mojibake", "--normalize", "--trim", "--redact", "all", "--country", "de", "--near", "--longest", "1000"]
-    words = ["data", "clean", *options, *steps, "--out", tmp_path / "copy.jsonl"]
-    done = site_cli.run(*words, cwd=tmp_path)
+    command = ["data", "clean", *options, *steps, "--out", tmp_path / "copy.jsonl"]
+    done = site_cli.run(*command, cwd=tmp_path)
     assert (done.status, done.stderr) == (0, "")
     assert (tmp_path / "n.jsonl").read_bytes() == before
     for words in (
@@ -44,7 +44,7 @@ def test_a_copy_is_cleaned_in_a_process_of_its_own_and_a_run_can_use_it(site_cli
     assert {step["step"]: step["lines"] for step in listed["steps"]}["mojibake mended"] == [57]
     for name in ("copy.jsonl", "copy.jsonl.changes.json"):
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
-    again = site_cli.run(*words, cwd=tmp_path)
+    again = site_cli.run(*command, cwd=tmp_path)
     assert again.status == 1
     assert again.stderr.startswith(f"Error: {tmp_path / 'copy.jsonl'}: is there already, and nothing is overwritten")
 
