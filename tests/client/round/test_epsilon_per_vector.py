@@ -115,7 +115,7 @@ def bench_of(tiny_base: Callable[..., Path], tmp_path: Path) -> Callable[[str], 
 
 
 @pytest.mark.parametrize("mechanism", quick_cases(MECHANISMS, "local"))
-@pytest.mark.parametrize("stage", quick_cases(STAGES, "query.mask"))
+@pytest.mark.parametrize("stage", quick_cases(STAGES, "mask"))
 @pytest.mark.parametrize("disturbance", DISTURBANCES)
 def test_epsilon_is_spent_per_vector_that_left_and_none_otherwise(bench_of, mechanism, stage, disturbance):
     bench = bench_of(mechanism)
