@@ -15,6 +15,7 @@ LOCKED := --only-binary :all: --require-hashes
 # Libraries that tests alone use, and that come as source: built by the setuptools that is locked.
 FROM_SOURCE := --no-build-isolation --no-binary rouge-score,sqlitedict,word2number
 GPU_REPORT ?= runs/gpu-report
+PART ?=
 DEMO_OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
 export SEALORA_CACHE ?= $(CURDIR)/.cache
@@ -51,12 +52,14 @@ demo: $(VENV)/.demo
 	$(BIN)/sealora-site demo-data .cache/departments --task departments
 	$(BIN)/sealora simulate configs/triage.yaml --out $(DEMO_OUT)
 
-# Two processes with one thread each: tiny models gain nothing from threads, and threads on shared cores wait.
+# Two processes with one thread each: tiny models gain nothing from threads, and threads on shared cores wait. What took
+# longest is told at the end: CONTRIBUTING.md says what may.
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations 10
 
+# Hours, so in parts: make test-slow PART=client, PART=federation/test_operations_walk.py
 test-slow: install
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --durations 10 tests/$(PART)
 
 # All that there is to check on a GPU, in minutes; GPU_REPORT.md and .json say what held, how fast and in how much memory.
 test-gpu: install

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from quick_cases import quick_cases
 from sealora_client.model.adapted import AdaptedModel
 from sealora_common.adapter import Tensors, adapter_kind
 from sealora_common.recipe import Recipe
@@ -39,6 +40,9 @@ ON_BASES = [
 """(case, tiny base). All bases but one of each case are slow: they are some hundred tests."""
 ON_ONE_BASE = [(kind, BASES.get(kind, TINY)[0]) for kind in KINDS]
 """(case, tiny base)."""
+
+FEW = quick_cases(ON_ONE_BASE, ("dora", "llama"), ("core", "llama"), ("prompt_tuning", "llama"))
+"""The same, for tests that take long of each: all but one of a factor, one of a core and one of a prompt are slow."""
 
 
 def made_up_adapter(model: AdaptedModel, recipe: Recipe, std: float = 0.1, seed: int = 1) -> Tensors:

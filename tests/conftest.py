@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # test modules import `tiny_models` by name
+
+from folder_times import FolderTimes
 
 from device_report import DeviceReport
 
@@ -23,6 +26,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--gpu-report") and not hasattr(config, "workerinput"):  # with xdist, only where all is told
         config.pluginmanager.register(DeviceReport(Path(config.getoption("--gpu-report"))))
+    if config.getoption("durations") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(FolderTimes())
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -31,6 +36,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
         if not torch.cuda.is_available():
             pytest.skip("no CUDA device: torch finds no GPU on this machine, so nothing was checked on one")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_waits_for_the_disk() -> Iterator[None]:
+    """No test cuts the power: what a process wrote is there for all others at once, whether or not it is on the disk.
+
+    Waiting for the disk took a small run nearly as long as all else. Tests of what is written in which order watch
+    `os.fsync` themselves, and processes that tests start wait as ever.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)  # which fails where the file is none
+        yield
 
 
 @pytest.fixture(scope="session")

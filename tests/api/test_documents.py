@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -77,9 +78,24 @@ def test_the_ten_lines_run(tmp_path, tiny_base):
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs_and_keeps_no_output(notebook, tmp_path):
+def test_a_notebook_keeps_no_output_and_is_python(notebook):
     cells = [cell for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code"]
+    assert cells
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells)
+    trees = [ast.parse("".join(cell["source"])) for cell in cells]
+    asked = {
+        node.attr
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "sealora"
+    }
+    assert asked
+    assert asked <= set(sealora.__all__)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs(notebook, tmp_path):
     said = child(tmp_path, "-c", KERNEL, notebook)
     assert "<b>departments: 2 of 2 rounds" in said or "of the way, %" in said
 

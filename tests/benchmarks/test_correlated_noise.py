@@ -13,6 +13,8 @@ import pytest
 
 from sealora_common.privacy.accounting import calibrate_noise
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).parent / "correlated_noise.py"
 
 

@@ -17,6 +17,7 @@ import pytest
 import yaml
 from flwr.app import RecordDict
 
+from quick_cases import quick_cases
 from sealora_client import simulated
 from sealora_client.data import load
 from sealora_client.evaluation.heldout_loss import HeldoutLossMetric
@@ -89,7 +90,8 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("mechanism", "aggregation"), CASES[::4])  # each mechanism and each aggregation once
+# Each mechanism and each aggregation once.
+@pytest.mark.parametrize(("mechanism", "aggregation"), quick_cases(CASES[::4], ("local", "ffa")))
 def test_no_order_makes_a_site_tell_of_a_record(worlds, mechanism, aggregation):
     place = CASES.index((mechanism, aggregation))
     names = list(NEIGHBOURS)
@@ -111,6 +113,7 @@ def assert_nothing_is_told(bench: Bench, alone: World, others: dict[str, World])
     assert len(hostile) == 2 * len([*hostile_adapters(bench), *crafted])
 
 
+@pytest.mark.slow
 def test_by_person_with_adaptive_clipping_neither(worlds):
     names = ("one record more", "held out and enormous")
     privacy = {"target_quantile": 0.5, "delta": 1e-2}
@@ -175,7 +178,7 @@ def shown_of(world: World) -> int:
     return [example.unusable for unit in units for example in unit].count(None)
 
 
-@pytest.mark.parametrize("probe", PROBES)
+@pytest.mark.parametrize("probe", quick_cases(PROBES, "a template"))
 def test_a_recipe_that_singles_a_record_out_learns_nothing_of_it(worlds, probe):
     """Its rules leave nothing of that record, and were the site refused for it, that would tell of it."""
     data, sections = PROBES[probe]
@@ -184,6 +187,7 @@ def test_a_recipe_that_singles_a_record_out_learns_nothing_of_it(worlds, probe):
     assert_nothing_is_told(bench, alone, others)
 
 
+@pytest.mark.slow
 def test_nor_does_a_recipe_that_leaves_nothing_but_that_record(worlds):
     only = "{% if '99' in prompt %}{{ prompt }}{% endif %}"
     data = {"max_tokens": 64, "prompt_template": only}
@@ -192,7 +196,7 @@ def test_nor_does_a_recipe_that_leaves_nothing_but_that_record(worlds):
     assert_nothing_is_told(bench, alone, others)
 
 
-@pytest.mark.parametrize("mechanism", ["local", "distributed", "none"])
+@pytest.mark.parametrize("mechanism", quick_cases(["local", "distributed", "none"], "distributed"))
 def test_a_greeting_tells_of_no_record(worlds, mechanism):
     _, alone, others = worlds(mechanism)
     expected = alone.says("query.hello", RecordDict())
@@ -270,17 +274,17 @@ def greets_with_the_number_of_records(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(participation.Participation, "begin", staticmethod(leaky))
 
 
-@pytest.mark.parametrize(
-    "leak",
-    [
-        raises_on_a_loss_that_is_no_number,
-        tells_how_many_gradients_are_no_numbers,
-        tells_every_error_word_for_word,
-        lets_one_record_break_the_loading,
-        raises_when_nothing_moved,
-        greets_with_the_number_of_records,
-    ],
-)
+LEAKS = [
+    raises_on_a_loss_that_is_no_number,
+    tells_how_many_gradients_are_no_numbers,
+    tells_every_error_word_for_word,
+    lets_one_record_break_the_loading,
+    raises_when_nothing_moved,
+    greets_with_the_number_of_records,
+]
+
+
+@pytest.mark.parametrize("leak", quick_cases(LEAKS, greets_with_the_number_of_records))
 def test_a_leak_that_is_put_back_is_found(worlds, monkeypatch, leak):
     names = (
         "held out, of a token nobody else has",

@@ -101,6 +101,7 @@ def test_a_delta_that_would_permit_publishing_a_record_is_refused_for_the_site_b
         checked(tmp_path, tiny_base(), privacy=PRIVATE | {"delta": 0.05})
 
 
+@pytest.mark.slow
 def test_an_epsilon_that_no_noise_can_give_is_refused_beforehand(tiny_base, tmp_path):
     with pytest.raises(BudgetError, match="no amount of noise gives"):
         checked(tmp_path, tiny_base(), privacy=PRIVATE | {"epsilon": 1e-9, "delta": 1e-12})
@@ -143,6 +144,7 @@ def test_sites_may_describe_their_data_each_in_its_own_words(tiny_base, tmp_path
             assert tokens == others
 
 
+@pytest.mark.slow
 def test_no_unwanted_response_is_shown_as_the_reference_of_a_completion(tiny_base, tmp_path):
     prepare_run(write_objective_federation(tmp_path, tiny_base(), "kto", rounds=1), tmp_path / "run")
     recipe = recipe_of(tmp_path / "run")

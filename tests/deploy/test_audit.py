@@ -111,6 +111,7 @@ def bandit(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_bandit_finds_nothing_and_would_find_something(tmp_path: Any) -> None:
     done = bandit("--recursive", *PACKAGES)
     assert done.returncode == 0, done.stdout

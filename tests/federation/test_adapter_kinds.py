@@ -18,7 +18,7 @@ OPTIMIZERS = {
 }
 
 
-QUICK = {("core", "distributed"), ("layer_norm", "local"), ("prompt_tuning", "distributed")}
+QUICK = {("layer_norm", "local"), ("prompt_tuning", "distributed")}
 """The others are marked slow: each run takes some seconds."""
 RUNS = [
     pytest.param(kind, base, mechanism, marks=() if (kind, mechanism) in QUICK else pytest.mark.slow)

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from rich.console import Console
 
+from quick_cases import quick_cases
 from sealora_common.errors import RecipeError, SealoraError
 from sealora_common.export.peft_directory import WEIGHTS, PeftDirectory, read_tensors
 from sealora_common.recipe import load_recipe
@@ -28,7 +29,7 @@ def simulate(recipe, directory, **settings):
     return said.getvalue()
 
 
-@pytest.fixture(scope="module", params=["ffa", "average"])
+@pytest.fixture(scope="module", params=quick_cases(["ffa", "average"], "ffa"))
 def two_runs(request, tiny_base, tmp_path_factory):
     """A run, and one that goes on with its adapter."""
     directory = tmp_path_factory.mktemp(request.param)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from quick_cases import quick_cases
 from sealora_client.demo_data.choice import build_demo
 from sealora_common.recipe import load_recipe
 
@@ -64,7 +65,7 @@ def run_of(tiny_base, tmp_path):
     return run
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", quick_cases(RECIPES, "triage.yaml", "conversations.yaml"))
 def test_a_round_of_it_is_trained_and_measured(run_of, name):
     run = run_of(name)
     original = load_recipe(CONFIGS / name)

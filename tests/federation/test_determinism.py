@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from quick_cases import quick_cases
 from sealora_client.training.local import LocalTraining
 from sealora_common.adapter import adapter_kind
 
@@ -40,7 +41,7 @@ def test_without_the_seed_no_run_is_like_another(federation, tmp_path, monkeypat
     assert not started.insecure
 
 
-@pytest.mark.parametrize("aggregation", ["ffa", "alternating", "average"])
+@pytest.mark.parametrize("aggregation", quick_cases(["ffa", "alternating", "average"], "alternating"))
 def test_each_way_to_aggregate_trains_the_halves_it_says(federation, tmp_path, aggregation):
     run = run_inline(federation(lora={"aggregation": aggregation}, rounds=2), tmp_path / "run")
     rounds = [None, adapter_of(run, 1), adapter_of(run, 2)]
@@ -58,7 +59,7 @@ def test_each_way_to_aggregate_trains_the_halves_it_says(federation, tmp_path, a
     assert adapter_of(run).keys() == rounds[0].keys()
 
 
-@pytest.mark.parametrize("aggregation", ["ffa", "alternating"])
+@pytest.mark.parametrize("aggregation", quick_cases(["ffa", "alternating"], "ffa"))
 def test_the_product_of_the_mean_is_the_mean_of_the_products(federation, tmp_path, monkeypatch, aggregation):
     """What FFA and alternating are for: the adapter's effect is averaged, not only its factors."""
     from sealora_client.model.adapted import adapted_model

@@ -17,6 +17,7 @@ from sealora_server.simulation import engine
 from tiny_federation import PRIVATE, adapter_bytes, history_of, prepare_run, write_federation
 
 
+@pytest.mark.slow
 def test_a_run_on_two_devices_a_site_is_the_run_on_one(
     tiny_base: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from quick_cases import quick_cases
 from sealora_client.ledger import Ledger
 from sealora_client.site.directory import open_site
 from sealora_common.privacy.accounting import epsilon_pld
@@ -84,7 +85,7 @@ def test_the_sum_carries_the_noise_of_two_of_three_sites_and_a_half_more(tiny_ba
     assert abs(total.mean()) < 6 * wanted / np.sqrt(len(total))
 
 
-@pytest.mark.parametrize("mechanism", ["local", "distributed"])
+@pytest.mark.parametrize("mechanism", quick_cases(["local", "distributed"], "distributed"))
 def test_the_clipping_norm_follows_the_noisy_votes(tiny_base, tmp_path, mechanism):
     """Nearly every gradient of this model is longer than the first norm, so it must grow; every site was told so."""
     sections = {**DISTRIBUTED, "privacy": {**PRIVATE, "mechanism": mechanism, "epsilon": 100.0}}

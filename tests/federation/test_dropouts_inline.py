@@ -10,6 +10,7 @@ import pytest
 from flwr.app import ConfigRecord, Error, Message
 from flwr.common.constant import ErrorCode
 
+from quick_cases import quick_cases
 from sealora_client.ledger import Ledger
 from sealora_client.model.adapted import adapted_model
 from sealora_client.round.participation import Participation
@@ -118,7 +119,7 @@ def assert_round_is_the_mean_of(survivors, deltas, run):
 UNIFORM = {"weighting": "records", "weight_cap": 29, "ring_bits": 20, **CURIOUS}
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", quick_cases(STAGES, "train", "mask", "open"))
 def test_a_round_goes_on_without_two_sites_whose_nodes_fail(federation, deltas, stage):
     recipe, run = federation(sealing=UNIFORM)
     run_inline(recipe, run, grid=failing_grid({"site-1", "site-3"}, STAGES[stage]))
@@ -134,7 +135,7 @@ def test_a_round_goes_on_without_two_sites_whose_nodes_fail(federation, deltas, 
     assert events_of(run, "round_aborted") == []
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", quick_cases(STAGES, "mask"))
 def test_a_round_goes_on_without_a_site_whose_handler_raises_and_its_words_stay_there(
     federation, deltas, monkeypatch, stage
 ):
@@ -176,7 +177,7 @@ def test_a_silent_site_costs_the_round_its_timeout_and_no_more(federation, delta
     assert_round_is_the_mean_of(SITES[:4], deltas, run)
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", quick_cases(STAGES, "share", "open"))
 def test_below_the_threshold_the_round_is_given_up_with_nothing_opened(federation, monkeypatch, stage):
     opened = []
     monkeypatch.setattr(ContributionLayout, "decode", lambda *arguments: opened.append(arguments))
@@ -218,7 +219,7 @@ def test_an_aborted_round_is_tried_again_and_charged_once(federation, deltas):
 
 
 @pytest.mark.filterwarnings("ignore:SEALORA_INSECURE_SEED")
-@pytest.mark.parametrize("stage", ["mask", "confirm", "open"])
+@pytest.mark.parametrize("stage", quick_cases(["mask", "confirm", "open"], "confirm"))
 def test_a_round_aborted_after_vectors_were_sent_sends_them_again_for_nothing(federation, monkeypatch, tmp_path, stage):
     """Under `local` a repeat costs nothing, and ends in the adapter of an undisturbed run with the same seeds."""
     monkeypatch.setenv("SEALORA_INSECURE_SEED", "repeat")
@@ -234,7 +235,7 @@ def test_a_round_aborted_after_vectors_were_sent_sends_them_again_for_nothing(fe
             assert len(ledger.charges()) == 5  # two rounds, three evaluations
 
 
-@pytest.mark.parametrize("spare_rounds", [0, 1])
+@pytest.mark.parametrize("spare_rounds", quick_cases([0, 1], 1))
 def test_a_distributed_round_aborted_after_sums_were_sent_needs_a_spare_round(federation, spare_rounds):
     privacy = {**PRIVATE, "mechanism": "distributed", "spare_rounds": spare_rounds}
     recipe, run = federation(privacy=privacy, sealing={**CURIOUS, "ring_bits": 24}, sites={"round_attempts": 2})

@@ -58,9 +58,10 @@ def ratio_of(two: int, many: int, count: int) -> float:
     return many / two
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("count", "most"),
-    [pytest.param(16, 1.15, id="sixteen"), pytest.param(50, 1.5, id="fifty", marks=pytest.mark.slow)],
+    [pytest.param(16, 1.15, id="sixteen"), pytest.param(50, 1.5, id="fifty")],
 )
 def test_many_sites_take_little_more_memory_than_two(base, tmp_path, record_property, count, most):
     """A model for each of them would take a third more at sixteen sites, and more than twice as much at fifty."""

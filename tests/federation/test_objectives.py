@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from objective_federation import SECTIONS, write_objective_federation
+from quick_cases import quick_cases
 from sealora_client.check.dry_run import check_dry_run
 from sealora_client.check.workload import Workload
 from sealora_client.model.adapted import adapted_model
@@ -20,7 +21,7 @@ from sealora_server.view.summary import read_state, summarize
 
 from tiny_federation import history_of, run_inline
 
-QUICK = {("dpo", "local"), ("accuracy", "distributed")}
+QUICK = {("dpo", "local")}
 """The others are marked slow: each run takes some seconds."""
 RUNS = [
     pytest.param(objective, mechanism, marks=() if (objective, mechanism) in QUICK else pytest.mark.slow)
@@ -46,7 +47,7 @@ def test_a_federation_learns_it_privately(tiny_base, tmp_path, objective, mechan
 
 @pytest.mark.parametrize(
     "objective",
-    [pytest.param(name, marks=() if name in ("dpo", "classification") else pytest.mark.slow) for name in SECTIONS],
+    quick_cases(SECTIONS, "dpo"),
 )
 def test_the_pre_flight_tries_it(tiny_base, tmp_path, objective):
     recipe = load_recipe(write_objective_federation(tmp_path, tiny_base(), objective))

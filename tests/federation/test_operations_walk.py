@@ -15,11 +15,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 import yaml
+from typer.main import get_command
 
+from sealora_client.cli import cli as site_cli
 from sealora_common.entropy import SEED_VARIABLE
 from sealora_common.receipts.receipt import Receipt
+from sealora_server.cli import cli as server_cli
 from sealora_server.run.store import RunStore
 
 from tiny_federation import PRIVATE, adapter_of, run_inline, write_federation
@@ -35,9 +39,11 @@ def walk() -> list[str]:
     return re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
-# More than a minute each: always under the umask that hides nothing, the usual one by `make test-slow`.
+# Minutes each: under the umask that hides nothing, and under the usual one.
 @pytest.fixture(
-    scope="module", params=[0o000, pytest.param(0o022, marks=pytest.mark.slow)], ids=lambda mask: f"umask {mask:03o}"
+    scope="module",
+    params=[pytest.param(mask, marks=pytest.mark.slow) for mask in (0o000, 0o022)],
+    ids=lambda mask: f"umask {mask:03o}",
 )
 def walked(request, tiny_base, tmp_path_factory) -> Path:
     """The directory in which the walk was done: `federation/` and the inline simulation's `inline/`."""
@@ -74,6 +80,20 @@ def test_the_walk_mends_no_file_by_hand_and_carries_none_between_sites_but_cards
     lines = "\n".join(walk())
     assert not re.search(r"\b(sed|awk|cp|mv|tee|nano|vi|scp)\b", lines)
     assert lines.count("sealora-site join ") == 2
+
+
+def test_the_walk_is_a_shell_s_and_every_command_of_it_is_one_that_there_is(tmp_path):
+    script = _script(tmp_path / "recipe.yaml", tmp_path)
+    subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+    lines = re.sub(r"#.*$", "", script, flags=re.MULTILINE).replace("\\\n", " ")
+    typed = re.findall(r"(?<![\w/-])(sealora(?:-site)?) ([^|;&>)\n]*)", lines)
+    assert len(typed) > 15
+    for program, words in typed:
+        command, arguments = get_command({"sealora": server_cli, "sealora-site": site_cli}[program]), words.split()
+        while isinstance(command, click.Group) and arguments and not arguments[0].startswith("-"):
+            command = command.commands[arguments.pop(0)]
+        taken = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in arguments if word.startswith("--")} <= taken, (program, words)
 
 
 def test_each_site_was_sent_two_files_and_sent_one(walked):

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from quick_cases import quick_cases
 from sealora_common.privacy.noise_law import outlook, step_noise
 from sealora_common.round.contribution import ContributionLayout
 from sealora_server.view.summary import summarize
@@ -42,7 +43,7 @@ def opened(monkeypatch):
     return found
 
 
-@pytest.mark.parametrize("weight_cap", [100, 2000])  # weights of their own, and the floor for all
+@pytest.mark.parametrize("weight_cap", quick_cases([100, 2000], 2000))  # weights of their own, and the floor for all
 @pytest.mark.parametrize("mechanism", ONE_STEP)
 def test_the_planned_noise_is_that_of_the_opened_mean(tiny_base, tmp_path, opened, mechanism, weight_cap):
     sections = {name: dict(section) for name, section in ONE_STEP[mechanism].items()}
@@ -59,7 +60,7 @@ def test_the_planned_noise_is_that_of_the_opened_mean(tiny_base, tmp_path, opene
     assert np.linalg.norm(noise) == pytest.approx(norm, rel=6 / math.sqrt(2 * len(noise)))
 
 
-@pytest.mark.parametrize("mechanism", ONE_STEP)
+@pytest.mark.parametrize("mechanism", quick_cases(ONE_STEP, "distributed"))
 def test_the_planned_bytes_are_those_of_the_vectors_that_a_site_masks(tiny_base, tmp_path, monkeypatch, mechanism):
     sizes: list[int] = []
     encode = ContributionLayout.encode

@@ -117,6 +117,7 @@ def test_a_site_that_has_not_run_since_its_backup_goes_on_in_the_midst_of_a_roun
     assert [SITE in survivors for survivors in federation.survivors()] == [True] * ROUNDS
 
 
+@pytest.mark.slow
 def test_a_site_that_took_part_since_counts_all_the_run_could_take_as_spent_and_takes_no_further_part(federation):
     federation.go_on(cut_at(2))
     federation.back_up()
@@ -148,6 +149,7 @@ def test_an_old_copy_of_which_somebody_says_that_nothing_left_since_is_found_out
     assert [SITE in survivors for survivors in federation.survivors()] == [True, True, True, False]
 
 
+@pytest.mark.slow
 def test_a_directory_that_was_copied_back_by_hand_is_found_out_just_so_and_put_right_by_a_write_off(federation):
     federation.go_on(cut_at(2))
     shutil.copytree(federation.site, federation.run / "copy")

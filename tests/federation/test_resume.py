@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from quick_cases import quick_cases
 from sealora_common.errors import FederationError, StorageError, storage_error
 from sealora_server.run import store as run_store
 from sealora_server.run.store import RunStore
@@ -65,7 +66,7 @@ POINTS = {
 
 
 @pytest.mark.filterwarnings("ignore:SEALORA_INSECURE_SEED")
-@pytest.mark.parametrize("optimizer", ["fedavg", "fedavgm", "fedadam"])
+@pytest.mark.parametrize("optimizer", quick_cases(["fedavg", "fedavgm", "fedadam"], "fedadam"))
 def test_an_interrupted_run_ends_like_an_uninterrupted_one_bit_for_bit(federation, seeded, tmp_path, optimizer):
     section = {"optimizer": optimizer, "learning_rate": 0.5 if optimizer == "fedavgm" else 1.0}
     recipe, run = federation(server=section)
@@ -81,7 +82,7 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one_bit_for_bit(federatio
     assert adapter_bytes(run) == adapter_bytes(whole)
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point", quick_cases(POINTS, "before any answer", "while round two trains"))
 def test_a_run_stopped_anywhere_before_vectors_are_sent_resumes_and_charges_no_round_twice(federation, point):
     action, at_round, after = POINTS[point]
     recipe, run = federation()
@@ -108,7 +109,10 @@ def test_a_run_stopped_anywhere_before_vectors_are_sent_resumes_and_charges_no_r
         np.testing.assert_array_equal(value, adapter_of(run, 3)[name])
 
 
-@pytest.mark.parametrize(("action", "after"), [("query.mask", 1), ("query.confirm", 0), ("query.open", 2)])
+@pytest.mark.parametrize(
+    ("action", "after"),
+    quick_cases([("query.mask", 1), ("query.confirm", 0), ("query.open", 2)], ("query.confirm", 0)),
+)
 def test_a_round_whose_vectors_were_sent_is_resumed_at_no_charge(federation, action, after):
     recipe, run = federation(sites={"round_attempts": 1})
     with pytest.raises(KeyboardInterrupt):

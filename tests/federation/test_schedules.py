@@ -70,6 +70,7 @@ def between_rounds(number):
     return Stopping
 
 
+@pytest.mark.slow
 def test_the_sites_go_through_one_schedule_and_a_resumed_run_goes_on_in_it(tiny_base, tmp_path, rates):
     training = {"steps_per_round": 2, "learning_rate": 0.01, "schedule": "cosine", "warmup_steps": 2, "seed": 7}
     recipe = write_federation(tmp_path, tiny_base(), rounds=3, training=training)

@@ -27,6 +27,7 @@ def test_two_runs_of_one_seed_give_one_adapter_and_another_seed_another(federati
     assert not events_of(first, "run_started")[0].insecure  # keys and masks are as secret as ever
 
 
+@pytest.mark.slow
 def test_without_one_no_run_is_like_another(federation, tmp_path):
     assert adapter_bytes(run_inline(federation(), tmp_path / "a")) != adapter_bytes(
         run_inline(federation(), tmp_path / "b")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from sealora_client.audit.membership import membership_attack
 from sealora_client.data.population import Population
@@ -25,6 +26,7 @@ def test_before_training_the_loss_tells_members_from_nobody(tiny_site):
     assert roc.auc_interval[0] < 0.5 < roc.auc_interval[1]
 
 
+@pytest.mark.slow
 def test_records_learnt_by_heart_have_a_lower_loss(tiny_site):
     overrides = ("training.sample_rate=0.5", "training.steps_per_round=60", "training.learning_rate=0.05")
     site = tiny_site(*overrides, "lora.rank=8", privacy={"mechanism": "none"})

@@ -83,8 +83,10 @@ def test_an_opened_sum_is_downhill(tiny_site):
 
 @pytest.mark.parametrize(
     "overrides",
-    [("training.optimizer=adamw",), (*DISTRIBUTED, "sealing.weight_cap=100")],
-    ids=["at the site", "of the opened sum"],
+    [
+        pytest.param(("training.optimizer=adamw",), id="at the site", marks=pytest.mark.slow),
+        pytest.param((*DISTRIBUTED, "sealing.weight_cap=100"), id="of the opened sum", marks=pytest.mark.slow),
+    ],
 )
 def test_with_adaptive_clipping_the_noisy_share_of_unclipped_units_is_released_too(tiny_site, overrides):
     site = tiny_site(*overrides, "privacy.target_quantile=0.5", "privacy.epsilon=500")

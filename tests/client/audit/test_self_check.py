@@ -27,6 +27,7 @@ def checked(tiny_site):
     return site, checks, announced
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_caught(checked, fault):
     (check,) = [check for check in checked[1] if check.fault == fault]
@@ -34,6 +35,7 @@ def test_a_fault_is_caught(checked, fault):
     assert check.passed
 
 
+@pytest.mark.slow
 def test_the_sound_engine_is_not_accused(checked):
     sound = [check for check in checked[1] if check.fault is None]
     assert len(sound) == 2
@@ -42,21 +44,35 @@ def test_the_sound_engine_is_not_accused(checked):
         assert check.passed
 
 
+@pytest.mark.slow
 def test_every_trial_is_announced(checked):
     _, checks, announced = checked
     assert announced == [check.fault for check in checks]
     assert {check.fault for check in checks} == {None, *FAULTS}
 
 
+@pytest.mark.slow
 def test_each_trial_throws_its_own_coins(checked):
     counts = [check.trial.included for check in checked[1]]
     assert len(set(counts)) > 2
     assert {check.trial.canaries for check in checked[1]} == {self_check.CANARIES}
 
 
+@pytest.mark.slow
 def test_what_is_claimed_is_what_the_accountant_says_of_what_ran(checked):
     for check in checked[1]:
         assert 1.5 < check.trial.claim.epsilon <= 2.0
+
+
+def test_noise_that_is_off_is_caught(tiny_site, monkeypatch):
+    monkeypatch.setattr(self_check, "SETTINGS", (self_check.Setting(("noise off",), 2.0, 1.0, 1, 0.0),))
+    site = tiny_site("lora.rank=16", "lora.alpha=32")
+    sound, broken = run_self_check(
+        site.model, site.recipe, site.records, canaries=200, roster_size=3, entropy=SeededEntropy(1)
+    )
+    assert sound.passed
+    assert broken.trial.lower_bound > broken.trial.claim.epsilon
+    assert broken.passed
 
 
 def test_a_fault_that_is_none_is_not_caught(tiny_site, monkeypatch):

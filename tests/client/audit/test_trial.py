@@ -61,6 +61,7 @@ def test_canaries_that_are_out_are_not_trained_on(tiny_site):
     assert found_by(wrong, "white-box").roc.members == int(canaries.included.sum())
 
 
+@pytest.mark.slow
 def test_the_coins_reach_the_adversaries_only_by_way_of_training(tiny_site):
     """Of a training that draws nobody, nothing can be told."""
     site = tiny_site("rounds=2", "training.sample_rate=1e-9", "lora.rank=8")

@@ -25,6 +25,7 @@ def test_devices_that_are_not_there_are_told(site: EnrolledSite) -> None:
     assert found[0][2].startswith("site.yaml: devices: cuda:7 is asked for, but this machine has ")
 
 
+@pytest.mark.slow
 def test_several_are_started_and_compared_and_ended(site: EnrolledSite, monkeypatch: pytest.MonkeyPatch) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(2)

@@ -49,6 +49,7 @@ def test_records_that_cannot_be_shown_to_the_model_are_said(
     assert f"the chat template fails on them (lines {', '.join(map(str, range(25 - bad, 25)))})" in said
 
 
+@pytest.mark.slow
 def test_too_few_records_for_the_recipe_are_said(site: EnrolledSite) -> None:
     site.agree("training", sample_rate=0.01)
     assert any("a step draws 0.24 of them on average" in said for _, _, said in not_passed(site))

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,8 +12,6 @@ from typer.testing import CliRunner
 from untidy_data import SECRET_WORDS, clean_rows, write_recipe, write_rows, write_untidy
 
 from sealora_client.cli import cli
-
-COMMAND = [sys.executable, "-c", "from sealora_client.cli import main; main()", "data"]
 
 
 def run(*arguments: object):
@@ -33,16 +28,10 @@ def site(tmp_path, tiny_base) -> Path:
     return tmp_path
 
 
-def test_a_site_is_told_everything_in_a_process_of_its_own(site):
-    done = subprocess.run(
-        [*COMMAND, "check", "--directory", str(site), "--html", str(site / "report.html")],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-        env=os.environ | {"HF_HUB_OFFLINE": "1", "NO_COLOR": "1"},
-    )
-    assert done.returncode == 0, done.stderr
+def test_a_site_is_told_everything_in_a_process_of_its_own(site_cli, site):
+    words = ["data", "check", "--directory", site, "--html", site / "report.html"]
+    done = site_cli.run(*words, cwd=site, env={"HF_HUB_OFFLINE": "1", "NO_COLOR": "1"})
+    assert done.status == 0, done.stderr
     assert done.stderr == ""
     for told in (done.stdout, (site / "report.html").read_text()):
         for words in ("Records and units of privacy", "tokens of examples", "PHONE_NUMBER", "mojibake", "(line 53)"):
@@ -80,15 +69,13 @@ def test_a_researcher_needs_a_file_and_a_recipe_and_strict_passes_what_is_clean(
     assert "A run can use this data, and nothing odd was found in it." in result.stdout
 
 
-def test_what_is_wrong_with_the_options_is_one_sentence(tmp_path):
+def test_what_is_wrong_with_the_options_is_one_sentence(site_cli, tmp_path):
     for arguments, said in (
         (["--data", "x.jsonl"], "name a recipe with --recipe"),
         (["--data", "x.jsonl", "--recipe", "no.yaml"], "no such recipe"),
     ):
-        done = subprocess.run(
-            [*COMMAND, "check", *arguments], capture_output=True, text=True, check=False, cwd=tmp_path, timeout=120
-        )
-        assert done.returncode == 1
+        done = site_cli.run("data", "check", *arguments, cwd=tmp_path)
+        assert done.status == 1
         assert done.stderr.startswith("Error: ")
         assert said in done.stderr
         assert len(done.stderr.splitlines()) == 1

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import stat
-import subprocess
-import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -16,8 +14,6 @@ from sealora_client.data.records import read_records
 from sealora_common.errors import StorageError
 from sealora_common.recipe.sections.data import DataSection
 
-COMMAND = [sys.executable, "-c", "from sealora_client.cli import main; main()", "data", "clean"]
-
 
 @pytest.fixture
 def options(tmp_path) -> list[str]:
@@ -25,12 +21,12 @@ def options(tmp_path) -> list[str]:
     return ["--data", str(data), "--recipe", str(recipe)]
 
 
-def test_a_copy_is_cleaned_in_a_process_of_its_own_and_a_run_can_use_it(tmp_path, options):
+def test_a_copy_is_cleaned_in_a_process_of_its_own_and_a_run_can_use_it(site_cli, tmp_path, options):
     before = (tmp_path / "n.jsonl").read_bytes()
     steps = ["--mojibake", "--normalize", "--trim", "--redact", "all", "--country", "de", "--near", "--longest", "1000"]
-    command = [*COMMAND, *options, *steps, "--out", str(tmp_path / "copy.jsonl")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
-    assert (done.returncode, done.stderr) == (0, "")
+    command = ["data", "clean", *options, *steps, "--out", tmp_path / "copy.jsonl"]
+    done = site_cli.run(*command, cwd=tmp_path)
+    assert (done.status, done.stderr) == (0, "")
     assert (tmp_path / "n.jsonl").read_bytes() == before
     for words in (
         "replaced: PHONE_NUMBER: 1 records, 2 places",
@@ -48,8 +44,8 @@ def test_a_copy_is_cleaned_in_a_process_of_its_own_and_a_run_can_use_it(tmp_path
     assert {step["step"]: step["lines"] for step in listed["steps"]}["mojibake mended"] == [57]
     for name in ("copy.jsonl", "copy.jsonl.changes.json"):
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
-    again = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
-    assert again.returncode == 1
+    again = site_cli.run(*command, cwd=tmp_path)
+    assert again.status == 1
     assert again.stderr.startswith(f"Error: {tmp_path / 'copy.jsonl'}: is there already, and nothing is overwritten")
 
 

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 from typer.testing import CliRunner
 from untidy_data import clean_rows, write_recipe, write_rows
 
 from sealora_client.cli import cli
 
 
-def test_records_are_shown_in_a_process_of_its_own_and_again_by_the_seed(tmp_path, tiny_base):
+def test_records_are_shown_in_a_process_of_its_own_and_again_by_the_seed(site_cli, tmp_path, tiny_base):
     data, recipe = write_rows(tmp_path / "n.jsonl", clean_rows()), write_recipe(tmp_path / "r.yaml", tiny_base())
-    command = [sys.executable, "-c", "from sealora_client.cli import main; main()", "data", "preview"]
-    done = subprocess.run(
-        [*command, "--data", str(data), "--recipe", str(recipe), "-n", "2", "--no-bars"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-        env=os.environ | {"HF_HUB_OFFLINE": "1", "COLUMNS": "200"},
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+    words = ["data", "preview", "--data", data, "--recipe", recipe, "-n", "2", "--no-bars"]
+    done = site_cli.run(*words, cwd=tmp_path, env={"HF_HUB_OFFLINE": "1", "COLUMNS": "200"})
+    assert (done.status, done.stderr) == (0, "")
     assert "\x1b" not in done.stdout
     assert done.stdout.count("⟦<|im_start|>⟧user⏎") == 2
     assert "the only place they were shown" in done.stdout

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import stat
-import subprocess
-import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -23,17 +21,11 @@ def options(tmp_path) -> list[str]:
     return ["--data", str(data), "--recipe", str(recipe)]
 
 
-def test_data_is_split_in_a_process_of_its_own_and_a_run_can_use_it(tmp_path, options):
-    command = [sys.executable, "-c", "from sealora_client.cli import main; main()", "data", "split", *options]
+def test_data_is_split_in_a_process_of_its_own_and_a_run_can_use_it(site_cli, tmp_path, options):
     copy = tmp_path / "split.jsonl"
-    done = subprocess.run(
-        [*command, "--heldout", "0.2", "--by", "patient", "--out", str(copy)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+    words = ["--heldout", "0.2", "--by", "patient", "--out", copy]
+    done = site_cli.run("data", "split", *options, *words, cwd=tmp_path)
+    assert (done.status, done.stderr) == (0, "")
     assert "of 62 records are held out; which ones is in" in done.stdout
     assert "Note: split before the first run." in done.stdout
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600

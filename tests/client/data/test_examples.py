@@ -158,6 +158,7 @@ def test_no_records_no_examples():
     assert to_examples([], tiny_tokenizer(), DataSection()) == []
 
 
+@pytest.mark.slow
 def test_ten_thousand_records_take_seconds():
     records = [Record(f"Describe code I21.{number}.", f"Infarction number {number}") for number in range(10_000)]
     started = time.monotonic()

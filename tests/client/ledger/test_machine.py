@@ -7,6 +7,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -126,4 +127,9 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 TestLedgerMachine = LedgerMachine.TestCase
-TestLedgerMachine.settings = settings(max_examples=15, stateful_step_count=25, deadline=None)
+TestLedgerMachine.settings = settings(max_examples=5, stateful_step_count=25, deadline=None)
+
+
+@pytest.mark.slow
+class TestLedgerMachineForLong(TestLedgerMachine):
+    settings = settings(max_examples=100, stateful_step_count=25, deadline=None)

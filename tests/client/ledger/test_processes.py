@@ -76,7 +76,7 @@ def kill_often(children: Children, directory: Path, kills: int) -> None:
 
 
 def test_a_process_killed_at_any_instant_never_under_counts(children: Children, tmp_path: Path) -> None:
-    kill_often(children, tmp_path, 40)
+    kill_often(children, tmp_path, 12)
 
 
 @pytest.mark.slow

@@ -90,6 +90,7 @@ print("\\n".join(path for path in seen if path.startswith(str(directory) + os.se
 """
 
 
+@pytest.mark.slow
 def test_every_file_that_a_loader_opens_is_covered(copy):
     """Read from the loaders themselves, with all that may lie in a directory in it."""
     (copy / "additional_chat_templates").mkdir()

@@ -59,6 +59,7 @@ def test_a_tokenizer_s_code_does_not_run(with_code):
     assert not (with_code / "ran").exists()
 
 
+@pytest.mark.slow
 def test_nobody_is_asked_at_a_terminal(with_code):
     """At a terminal on which a `y` waits, the code would run if the loader asked."""
     program = (

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +29,7 @@ from sealora_client.site_evaluation.records import records_to_evaluate
 from sealora_client.trained.trained_adapter import find_trained
 from sealora_common.errors import DataError, ModelError, PolicyError, StorageError
 
-from adapter_kinds import KINDS, ON_ONE_BASE
+from adapter_kinds import FEW, KINDS
 from kept_site import CLASSES, QUESTIONS, RUN, kept_site, labelled, questions, write_records
 from tiny_federation import typed
 
@@ -87,7 +84,7 @@ def test_its_figures_are_those_of_the_federation_s_metrics_of_either_model(class
     assert (found.records, found.trained_on, found.unusable, found.max_new_tokens) == (13, 0, 0, 6)
 
 
-@pytest.mark.parametrize(("kind", "base"), ON_ONE_BASE)
+@pytest.mark.parametrize(("kind", "base"), FEW)
 def test_the_base_model_beside_it_is_the_base_model_whatever_the_kind(tiny_base, tmp_path, kind, base) -> None:
     kept = kept_site(tmp_path / "site", tiny_base(base), [*questions(3), *TRAINED], **QUESTIONS | KINDS[kind])
     found = evaluate(kept, EvaluationWish()).evaluation
@@ -121,13 +118,12 @@ def test_the_probability_of_an_answer_is_that_of_all_its_tokens_in_turn(asked) -
     assert found.probability[0] == pytest.approx(probability, rel=1e-4)
 
 
-def test_a_real_process_writes_both_files_for_its_owner_alone_and_says_what_they_are(classified) -> None:
-    command = [sys.executable, "-c", "from sealora_client.cli import main; main()", "evaluate", RUN[:6]]
+def test_a_real_process_writes_both_files_for_its_owner_alone_and_says_what_they_are(
+    site_cli, classified, tmp_path
+) -> None:
     options = ["--directory", classified.site, "--by", "sex", "--examples", "2"]
-    done = subprocess.run(
-        [*command, *map(str, options)], capture_output=True, text=True, check=False, timeout=300, env={**os.environ}
-    )
-    assert done.returncode == 0, done.stderr
+    done = site_cli.run("evaluate", RUN[:6], *options, cwd=tmp_path)
+    assert done.status == 0, done.stderr
     assert "held-out records, 36 records" in done.stdout
     assert "accuracy" in done.stdout
     assert "by sex:" in done.stdout

@@ -15,6 +15,7 @@ from peft import AutoPeftModelForCausalLM
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from quick_cases import quick_cases
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.trained.answers import Answers
 from sealora_client.trained.hand_on import HandOn, hand_on
@@ -22,7 +23,7 @@ from sealora_client.trained.trained_adapter import ToldOfRun, TrainedAdapter
 from sealora_common.adapter import adapter_kind
 from sealora_common.errors import ModelError, PolicyError, StorageError
 
-from adapter_kinds import KINDS, ON_ONE_BASE, made_up_adapter
+from adapter_kinds import FEW, KINDS, ON_ONE_BASE, made_up_adapter
 from single_examples import recipe_for
 
 PROMPTS = ["What is 3?", "Give the code for: fever"]
@@ -51,7 +52,7 @@ def plain_answers(model: torch.nn.Module, directory: Path) -> list[str]:
     return answers
 
 
-@pytest.mark.parametrize(("kind", "base"), ON_ONE_BASE)
+@pytest.mark.parametrize(("kind", "base"), FEW)
 def test_every_kind_opens_with_plain_peft_and_answers_alike(tiny_base, tmp_path, monkeypatch, kind, base):
     trained = trained_on(tiny_base(base), **KINDS[kind])
     here = Answers(trained).to(PROMPTS, most_tokens=12)
@@ -61,7 +62,10 @@ def test_every_kind_opens_with_plain_peft_and_answers_alike(tiny_base, tmp_path,
     assert plain_answers(model, tmp_path / "out") == here
 
 
-@pytest.mark.parametrize(("kind", "base"), [case for case in ON_ONE_BASE if case[0] != "prompt_tuning"])
+@pytest.mark.parametrize(
+    ("kind", "base"),
+    quick_cases([case for case in ON_ONE_BASE if case[0] != "prompt_tuning"], ("dora", "llama"), ("bias", "qwen2")),
+)
 def test_every_kind_that_changes_weights_merges_into_a_model_that_answers_alike(tiny_base, tmp_path, kind, base):
     trained = trained_on(tiny_base(base), **KINDS[kind])
     here = Answers(trained).to(PROMPTS, most_tokens=12)
@@ -82,6 +86,7 @@ def test_an_adapter_that_is_no_change_of_weights_is_not_merged(tiny_base, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_merged_model_opens_in_a_process_that_knows_no_network_and_no_peft(tiny_base, tmp_path):
     trained = trained_on(tiny_base())
     hand_on(trained, HandOn(tmp_path / "out", form="merged"))

@@ -14,6 +14,7 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
+from quick_cases import quick_cases
 from sealora_client.cli import cli
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.base import load_base
@@ -156,9 +157,9 @@ BAD = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", [
-    pytest.param(case, marks=pytest.mark.slow) if "harness's own" in case else case for case in BAD
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "case", quick_cases(BAD, *(case for case in BAD if "of the hub" not in case and "harness's own" not in case))
+)
 def test_what_cannot_be_run_is_one_sentence(run, tasks, case):
     name, kind, said = BAD[case]
     with pytest.raises(kind, match=said) as raised:

@@ -21,7 +21,7 @@ from sealora_common.privacy.releases import TrainingPlan
 from sealora_common.recipe import Recipe
 from sealora_common.round.sum_grid import SumGrid
 
-from adapter_kinds import KINDS, ON_ONE_BASE
+from adapter_kinds import FEW, KINDS
 from single_examples import plan_for, recipe_for, some_examples
 
 GRID = SumGrid(grid_steps=1 << 12, site_limit=8 << 12, bits=24, honest_survivors=1)
@@ -47,7 +47,7 @@ def loss_of(model: AdaptedModel) -> float:
     return float(np.mean(heldout_loss(model, CausalLanguageModelling(), POPULATION, 4).by_unit))
 
 
-@pytest.mark.parametrize(("kind", "base"), ON_ONE_BASE)
+@pytest.mark.parametrize(("kind", "base"), FEW)
 def test_the_loss_falls_in_a_round_of_steps_at_the_site(tiny_base, kind, base):
     recipe = recipe_of(tiny_base(base), kind, "local")
     model, plan = AdaptedModel.load(recipe), plan_of(recipe)
@@ -67,7 +67,7 @@ def test_the_loss_falls_in_a_round_of_steps_at_the_site(tiny_base, kind, base):
     assert loss_of(model) < before - 0.05
 
 
-@pytest.mark.parametrize(("kind", "base"), ON_ONE_BASE)
+@pytest.mark.parametrize(("kind", "base"), FEW)
 def test_the_loss_falls_along_the_sums_that_sites_share(tiny_base, kind, base):
     recipe = recipe_of(tiny_base(base), kind, "distributed")
     model, plan = AdaptedModel.load(recipe), plan_of(recipe)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from quick_cases import quick_cases
 from sealora_client.data.population import Population
 from sealora_client.model import fixed_shape, loss
 from sealora_client.model.adapted import AdaptedModel
@@ -73,9 +74,9 @@ class Draws:
 
 
 @pytest.mark.parametrize("by_person", [False, True], ids=["records", "persons"])
-@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("attention", quick_cases(["eager", "sdpa"], "sdpa"))
 @pytest.mark.parametrize(("quantization", "dtype"), DTYPES)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", quick_cases(KINDS, "llama"))
 def test_a_sum_is_that_of_its_units_one_by_one_to_the_last_bit(
     tiny_base: Base,
     monkeypatch: pytest.MonkeyPatch,
@@ -90,8 +91,8 @@ def test_a_sum_is_that_of_its_units_one_by_one_to_the_last_bit(
 
 
 @pytest.mark.parametrize("privacy", [{"clipping": "per_layer"}, {"target_quantile": 0.5}], ids=["per layer", "votes"])
-@pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize(("quantization", "dtype"), DTYPES)
+@pytest.mark.parametrize("checkpointing", quick_cases([False, True], True))
+@pytest.mark.parametrize(("quantization", "dtype"), quick_cases(DTYPES, DTYPES[0]))
 def test_so_it_is_under_checkpointing_and_every_way_of_clipping(
     tiny_base: Base,
     monkeypatch: pytest.MonkeyPatch,

@@ -33,7 +33,6 @@ PASSPHRASE = b"correct horse"
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(locked_module, "_COST", 2**4)
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 def make(

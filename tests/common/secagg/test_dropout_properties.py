@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from quick_cases import quick_cases
 from sealora_common.secagg import Segment, TooFewSitesError
 from sealora_common.secagg.graph import SPARSE_ABOVE, Neighbourhood, neighbourhood
 
@@ -14,7 +15,6 @@ from secagg_runs import STAGES, Federation, Run, same
 _segments = st.lists(st.builds(Segment, st.integers(0, 40), st.integers(12, 32)), min_size=1, max_size=3)
 
 
-@settings(max_examples=60)
 @given(
     size=st.integers(2, 8),
     adversary=st.sampled_from(["malicious", "curious"]),
@@ -22,7 +22,7 @@ _segments = st.lists(st.builds(Segment, st.integers(0, 40), st.integers(12, 32))
     restored=st.booleans(),
     data=st.data(),
 )
-def test_masks_cancel_for_any_dropouts(
+def masks_cancel_for_any_dropouts(
     size: int, adversary: str, segments: list[Segment], restored: bool, data: st.DataObject
 ) -> None:
     drops = data.draw(st.dictionaries(st.integers(0, size - 1), st.sampled_from(STAGES), max_size=size // 2))
@@ -38,9 +38,13 @@ def test_masks_cancel_for_any_dropouts(
     assert same(opened.vector, run.expected(expected))
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.parametrize("examples", quick_cases([15, 60], 15))
+def test_masks_cancel_for_any_dropouts(examples: int) -> None:
+    settings(max_examples=examples)(masks_cancel_for_any_dropouts)()
+
+
 @given(data=st.data())
-def test_masks_cancel_in_a_small_sparse_graph(data: st.DataObject) -> None:
+def masks_cancel_in_a_small_sparse_graph(data: st.DataObject) -> None:
     """Ten sites, each with six neighbours; of the seven holders of a secret four are needed, so three may go."""
     federation = Federation.of(10, small_graph=Neighbourhood(6, 4))
     drops = data.draw(st.dictionaries(st.integers(0, 9), st.sampled_from(STAGES), max_size=2))
@@ -49,12 +53,19 @@ def test_masks_cancel_in_a_small_sparse_graph(data: st.DataObject) -> None:
     assert same(opened.vector, run.expected(opened.survivors))
 
 
+@pytest.mark.parametrize("examples", quick_cases([5, 25], 5))
+def test_masks_cancel_in_a_small_sparse_graph(examples: int) -> None:
+    settings(max_examples=examples, suppress_health_check=[HealthCheck.too_slow])(
+        masks_cancel_in_a_small_sparse_graph
+    )()
+
+
 @pytest.mark.parametrize(
     ("size", "drops"),
     [
-        (33, {}),
+        pytest.param(33, {}, marks=pytest.mark.slow),
         (40, {3: "advertise", 7: "share", 20: "mask"}),
-        (48, {0: "mask", 5: "mask", 11: "confirm", 47: "open"}),
+        pytest.param(48, {0: "mask", 5: "mask", 11: "confirm", 47: "open"}, marks=pytest.mark.slow),
     ],
 )
 def test_masks_cancel_in_a_sparse_graph(size: int, drops: dict[int, str]) -> None:

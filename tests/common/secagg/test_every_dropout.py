@@ -30,9 +30,9 @@ ANSWERED = tuple(stage for stage in STAGES if stage != "disclose")
     [
         (4, "malicious", 2),
         (4, "curious", 4),
-        (5, "malicious", 3),
-        (5, "curious", 2),
-        (5, "curious", 3),
+        pytest.param(5, "malicious", 3, marks=pytest.mark.slow),
+        pytest.param(5, "curious", 2, marks=pytest.mark.slow),
+        pytest.param(5, "curious", 3, marks=pytest.mark.slow),
         pytest.param(6, "malicious", 3, marks=pytest.mark.slow),
         pytest.param(6, "curious", 2, marks=pytest.mark.slow),
     ],

@@ -15,9 +15,11 @@ import random
 from contextlib import suppress
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from quick_cases import quick_cases
 from sealora_common.errors import FederationError
 from sealora_common.secagg import OpenedSum, SiteSession, keys, shares
 from sealora_common.secagg.bodies import Committed, Envelope, Given, Opening
@@ -142,9 +144,8 @@ class Attempt:
         return None
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(st.sampled_from(sorted(FEDERATIONS)), st.data())
-def test_turned_members_cost_no_honest_site_the_sum(size: int, data: st.DataObject) -> None:
+def cost_no_honest_site_the_sum(size: int, data: st.DataObject) -> None:
     federation = FEDERATIONS[size]
     bound = most_corrupted(len(federation.roster))
     members = random.Random(data.draw(st.integers(0, 99))).sample(range(size), bound)
@@ -165,6 +166,12 @@ def test_turned_members_cost_no_honest_site_the_sum(size: int, data: st.DataObje
         assert found - left_out, "the attempt failed and nobody is to be left out of the next"
         left_out |= found
     raise AssertionError("more attempts failed than there are turned members")
+
+
+@pytest.mark.parametrize("examples", quick_cases([10, 60], 10))
+def test_turned_members_cost_no_honest_site_the_sum(examples: int) -> None:
+    every = settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    every(cost_no_honest_site_the_sum)()
 
 
 def test_a_survivor_that_masks_otherwise_than_it_said_spoils_the_sum_unnamed() -> None:

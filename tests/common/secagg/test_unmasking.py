@@ -181,6 +181,7 @@ def test_a_site_that_discloses_what_it_committed_to_goes_on(drops: dict[int, str
     assert named(run) == []
 
 
+@pytest.mark.slow
 def test_in_a_sparse_graph_only_drawn_neighbours_contribute() -> None:
     federation = Federation.of(34)
     run = Run(federation)

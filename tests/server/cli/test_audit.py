@@ -19,17 +19,10 @@ from sealora_common.records.audits import SiteAudit
 from sealora_server.cli import cli as command
 from sealora_server.simulation import audits
 
-from cli_server import CliServer
 from tiny_federation import PRIVATE, write_federation
 
 QUICK = ("data.max_tokens=24", "training.micro_batch_size=64", "training.sample_rate=1.0")
 SEED = {"SEALORA_INSECURE_SEED": "audit", "PYTHONWARNINGS": "ignore"}
-
-
-@pytest.fixture(scope="module")
-def cli():
-    with CliServer() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +102,7 @@ def test_an_audit_by_person(cli, tiny_base, tmp_path):
     assert (summary["unit"], summary["units"]) == ("person", 12)
 
 
+@pytest.mark.slow
 def test_a_self_check_with_too_few_canaries_says_what_it_missed(cli, tiny_base, tmp_path):
     recipe = write_federation(tmp_path, tiny_base(), privacy=PRIVATE)
     done = cli.run("audit", recipe, *QUICK, "--self-check", "--canaries=32", cwd=tmp_path, env=SEED)

@@ -14,18 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from cli_server import CliServer, Done
+from cli_server import Done
 from tiny_federation import write_federation
 
 SEALORA = Path(sys.executable).with_name("sealora")
 NAMES = ("base model", "site-0 alone", "site-1 alone", "site-2 alone", "federated", "pooled records")
 SECTIONS = {"training": {"learning_rate": 0.05, "steps_per_round": 2, "sample_rate": 0.3}}
-
-
-@pytest.fixture(scope="module")
-def cli():
-    with CliServer() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +116,7 @@ def test_records_that_hold_nothing_out_are_refused(cli, tiny_base, tmp_path):
     assert "has no held-out records to measure with" in one_sentence(cli.run("compare", recipe, cwd=tmp_path))
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_computed_and_the_command_it_names_goes_on(tiny_base, tmp_path):
     directory = tmp_path / "a directory"
     recipe = write_federation(directory, tiny_base(), rounds=4, **SECTIONS)

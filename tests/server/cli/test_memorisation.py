@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cli_server import CliServer, Done
+from cli_server import Done
 from tiny_federation import PRIVATE, write_federation
 
 SEALORA = Path(sys.executable).with_name("sealora")
@@ -24,12 +24,6 @@ FORM = {
     "privacy": PRIVATE,
 }
 FEW = ("--secrets", "12", "--repeats", "1", "--repeats", "3", "--candidates", "3")
-
-
-@pytest.fixture(scope="module")
-def cli():
-    with CliServer() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +86,7 @@ def test_bad_input_ends_in_one_sentence(cli, finished, directory, case):
     assert said in one_sentence(cli.run("memorisation", *words, cwd=directory))
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_computed_and_the_command_it_names_goes_on(tiny_base, tmp_path):
     directory = tmp_path / "a directory"
     recipe = write_federation(directory, tiny_base(), records=8, rounds=400, **FORM)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from quick_cases import quick_cases
 from sealora_common.errors import SealoraError
 from sealora_common.privacy.noise_law import outlook
 from sealora_common.recipe import load_recipe
@@ -24,9 +25,10 @@ SMALL = {"SEALORA_CACHE": "nowhere", "PYTHONWARNINGS": "ignore", "COLUMNS": "100
 
 
 @pytest.fixture(scope="module")
-def cli():
-    with CliServer() as server:
-        yield server
+def warm(cli, tmp_path_factory) -> CliServer:
+    """One that remembers how much noise the demo's epsilon takes."""
+    cli.warm("plan", DEMO, "--records", "3000", "--parameters", "1000", cwd=tmp_path_factory.mktemp("warm"))
+    return cli
 
 
 @pytest.fixture
@@ -34,8 +36,8 @@ def recipe(tiny_base, tmp_path) -> Path:
     return write_federation(tmp_path, tiny_base(), rounds=4, privacy=PRIVATE)
 
 
-def test_records_are_counted_the_adapter_is_asked_and_a_piece_of_the_work_is_timed(cli, recipe, tmp_path):
-    done = cli.run("plan", recipe, "--time", "--json", cwd=tmp_path, env=SMALL)
+def test_records_are_counted_the_adapter_is_asked_and_a_piece_of_the_work_is_timed(warm, recipe, tmp_path):
+    done = warm.run("plan", recipe, "--time", "--json", cwd=tmp_path, env=SMALL)
     assert done.status == 0, done.stderr
     assert done.stdout.count("\n") == 1
     told = json.loads(done.stdout)
@@ -51,8 +53,8 @@ def test_records_are_counted_the_adapter_is_asked_and_a_piece_of_the_work_is_tim
     assert told["left_out"] == []
 
 
-def test_the_page_has_what_a_coordinator_asks_for(cli, recipe, tmp_path):
-    done = cli.run("plan", recipe, "--time", cwd=tmp_path, env=SMALL)
+def test_the_page_has_what_a_coordinator_asks_for(warm, recipe, tmp_path):
+    done = warm.run("plan", recipe, "--time", cwd=tmp_path, env=SMALL)
     assert done.status == 0, done.stderr
     for wanted in (
         "tiny: local, 3 sites",
@@ -68,30 +70,31 @@ def test_the_page_has_what_a_coordinator_asks_for(cli, recipe, tmp_path):
         assert wanted in done.stdout, wanted
 
 
-@pytest.mark.parametrize("name", ["demo-icd10.yaml", "demo-icd10-distributed.yaml"])
-def test_a_bank_of_60_that_copies_the_demo_is_warned_in_a_sentence_and_the_demo_is_not(cli, tmp_path, name):
-    bank = cli.run("plan", CONFIGS / name, "--records", "60", cwd=tmp_path, env=SMALL)
+@pytest.mark.parametrize("name", quick_cases(["demo-icd10.yaml", "demo-icd10-distributed.yaml"], "demo-icd10.yaml"))
+def test_a_bank_of_60_that_copies_the_demo_is_warned_in_a_sentence_and_the_demo_is_not(warm, tmp_path, name):
+    bank = warm.run("plan", CONFIGS / name, "--records", "60", cwd=tmp_path, env=SMALL)
     assert bank.status == 0
     warnings = [line for line in bank.stdout.splitlines() if line.startswith("Warning: ")]
     assert len(warnings) == 1
     assert warnings[0].startswith("Warning: noise drowns the records: a step draws 5.4 of all sites' 180 records")
-    demo = cli.run("plan", CONFIGS / name, "--records", "2900,2371,3558", cwd=tmp_path, env=SMALL)
+    demo = warm.run("plan", CONFIGS / name, "--records", "2900,2371,3558", cwd=tmp_path, env=SMALL)
     assert demo.status == 0
     assert "drowns" not in demo.stdout
     assert "cancer-centre" in demo.stdout
 
 
-def test_the_8b_recipe_as_it_was_is_told_what_to_write(cli, tmp_path):
+@pytest.mark.slow
+def test_the_8b_recipe_as_it_was_is_told_what_to_write(warm, tmp_path):
     old = ("training.sample_rate=0.02", "training.steps_per_round=4")
-    done = cli.run("plan", CONFIGS / "hospital-8b.yaml", *old, "--records", "50000", cwd=tmp_path, env=SMALL)
+    done = warm.run("plan", CONFIGS / "hospital-8b.yaml", *old, "--records", "50000", cwd=tmp_path, env=SMALL)
     assert done.status == 0, done.stderr
     assert "Take training.sample_rate=0.08 training.steps_per_round=1: " in done.stdout
-    now = cli.run("plan", CONFIGS / "hospital-8b.yaml", "--records", "50000", cwd=tmp_path, env=SMALL)
+    now = warm.run("plan", CONFIGS / "hospital-8b.yaml", "--records", "50000", cwd=tmp_path, env=SMALL)
     assert "Leave q at 0.08: " in now.stdout
 
 
-def test_without_the_base_model_its_parameters_and_the_time_are_left_out_and_that_is_said(cli, tmp_path):
-    done = cli.run("plan", DEMO, "--records", "3000", "--time", "--json", cwd=tmp_path, env=SMALL)
+def test_without_the_base_model_its_parameters_and_the_time_are_left_out_and_that_is_said(warm, tmp_path):
+    done = warm.run("plan", DEMO, "--records", "3000", "--time", "--json", cwd=tmp_path, env=SMALL)
     assert done.status == 0, done.stderr
     told = json.loads(done.stdout)
     assert (told["outlook"]["parameters"], told["times"]) == (None, None)
@@ -102,13 +105,13 @@ def test_without_the_base_model_its_parameters_and_the_time_are_left_out_and_tha
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_given_parameters_are_taken(cli, tmp_path):
-    done = cli.run("plan", DEMO, "--records", "3000", "--parameters", "5000", "--json", cwd=tmp_path, env=SMALL)
+def test_given_parameters_are_taken(warm, tmp_path):
+    done = warm.run("plan", DEMO, "--records", "3000", "--parameters", "5000", "--json", cwd=tmp_path, env=SMALL)
     assert json.loads(done.stdout)["outlook"]["parameters"] == 5000
 
 
-def test_without_privacy_there_is_a_page_too(cli, tmp_path):
-    done = cli.run("plan", DEMO, "privacy.mechanism=none", "--records", "3000", cwd=tmp_path, env=SMALL)
+def test_without_privacy_there_is_a_page_too(warm, tmp_path):
+    done = warm.run("plan", DEMO, "privacy.mechanism=none", "--records", "3000", cwd=tmp_path, env=SMALL)
     assert done.status == 0, done.stderr
     assert "Nothing is noised" in done.stdout
 
@@ -144,23 +147,23 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_bad_input_ends_in_one_sentence(cli, tmp_path, case):
+def test_bad_input_ends_in_one_sentence(warm, tmp_path, case):
     arguments, said = REFUSED[case]
-    done = cli.run("plan", *arguments, cwd=tmp_path, env=SMALL)
+    done = warm.run("plan", *arguments, cwd=tmp_path, env=SMALL)
     assert done.status == 1
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
 
 
-def test_one_number_is_for_as_many_sites_as_are_said(cli, tmp_path):
-    done = cli.run("plan", DEMO, "--records", "3000", "--sites", "5", "--json", cwd=tmp_path, env=SMALL)
+def test_one_number_is_for_as_many_sites_as_are_said(warm, tmp_path):
+    done = warm.run("plan", DEMO, "--records", "3000", "--sites", "5", "--json", cwd=tmp_path, env=SMALL)
     sites = json.loads(done.stdout)["outlook"]["sites"]
     assert [site["name"] for site in sites] == [f"site {number}" for number in range(1, 6)]
 
 
-def test_persons_are_counted_where_they_are_the_unit(cli, recipe, tmp_path):
-    done = cli.run("plan", recipe, "data.person_field=patient", "--json", cwd=tmp_path, env=SMALL)
+def test_persons_are_counted_where_they_are_the_unit(warm, recipe, tmp_path):
+    done = warm.run("plan", recipe, "data.person_field=patient", "--json", cwd=tmp_path, env=SMALL)
     assert done.status == 0, done.stderr
     told = json.loads(done.stdout)["outlook"]
     assert [site["units"] for site in told["sites"]] == [6, 7, 7]  # four records each

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,23 +18,18 @@ import torch
 import transformers
 from peft import PeftModel
 
+from quick_cases import quick_cases
 from sealora_client.data.load import load_data
 from sealora_client.evaluation.heldout_loss import heldout_loss
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.adapters.choice import attachment
 from sealora_client.objective.causal import CausalLanguageModelling
 
-from cli_server import CliServer, Done
+from cli_server import Done
 from tiny_federation import PRIVATE, adapter_of, events_of, prepare_run, recipe_of, write_federation
 from tiny_models import make_tiny_model
 
 SEALORA = Path(sys.executable).with_name("sealora")
-
-
-@pytest.fixture(scope="module")
-def cli():
-    with CliServer() as server:
-        yield server
 
 
 @pytest.fixture
@@ -287,7 +283,7 @@ def test_an_out_that_is_a_file(cli, recipe, tmp_path):
     assert "cannot write file" in one_sentence(cli.run("simulate", recipe, "--out", "file", cwd=tmp_path))
 
 
-@pytest.mark.parametrize("room", ["40k", "112k", "184k"])
+@pytest.mark.parametrize("room", quick_cases(["40k", "112k", "184k"], "112k"))
 def test_a_full_disk(cli, tiny_base, tmp_path, room):
     """At whatever file the disk is full: one sentence, and the run goes on when there is space again."""
     recipe = write_federation(tmp_path, tiny_base(), rounds=1, privacy=PRIVATE)
@@ -310,40 +306,47 @@ def test_a_full_disk(cli, tiny_base, tmp_path, room):
         subprocess.run(["umount", disk], check=True)
 
 
-def test_ctrl_c_stops_cleanly_and_the_command_it_names_goes_on(tiny_base, tmp_path):
-    directory = tmp_path / "a directory"
-    recipe = write_federation(directory, tiny_base(), rounds=40, privacy=PRIVATE, training={"steps_per_round": 2})
-    overrides = ["rounds=12", "lora.target_modules=[q_proj, v_proj]"]
-    run = tmp_path / "my run"
-    command = [SEALORA, "simulate", recipe, *overrides, "--out", run]
+def interrupted_process(*arguments: object, cwd: Path, when: Callable[[], bool]) -> Done:
+    """As `CliServer.interrupted`, of the program as it is installed."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     started = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path
+        [SEALORA, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=cwd
     )
     deadline = time.monotonic() + 90
-    while not (run / "rounds" / "0002" / "round.json").exists():
+    while not when():
         assert started.poll() is None, started.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.02)
     started.send_signal(signal.SIGINT)
-    _, stderr = started.communicate(timeout=30)
-    assert started.returncode == 130
+    stdout, stderr = started.communicate(timeout=30)
+    return Done(started.returncode, stdout, stderr)
+
+
+@pytest.mark.parametrize("how", quick_cases(["forked", "as it is installed"], "forked"))
+def test_ctrl_c_stops_cleanly_and_the_command_it_names_goes_on(cli, tiny_base, tmp_path, how):
+    directory = tmp_path / "a directory"
+    recipe = write_federation(directory, tiny_base(), rounds=40, privacy=PRIVATE, training={"steps_per_round": 2})
+    overrides = ["rounds=9", "lora.target_modules=[q_proj, v_proj]"]
+    run = tmp_path / "my run"
+    interrupt = cli.interrupted if how == "forked" else interrupted_process
+    second_round = run / "rounds" / "0002" / "round.json"
+    stopped = interrupt("simulate", recipe, *overrides, "--out", run, cwd=tmp_path, when=second_round.exists)
+    stderr = stopped.stderr
+    assert stopped.status == 130, stopped
     assert "Traceback" not in stderr
     assert "Stopped. Finished rounds are kept." in stderr
     assert f"rm -r {shlex.quote(str(run))}" in stderr
     assert len(events_of(run, "run_interrupted")) == 1
     stored = len(list((run / "rounds").glob("*/round.json")))
-    assert 2 <= stored < 12
+    assert 2 <= stored < 9
 
     (named,) = re.findall(r"To go on:  (.*)", stderr)
     again = shlex.split(named)
     assert again[0] == "sealora"
-    done = subprocess.run(
-        [SEALORA, *again[1:]], capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    done = cli.run(*again[1:], cwd=tmp_path)
+    assert done.status == 0, done.stderr
     summary = json.loads((run / "summary.json").read_text())
-    assert (summary["status"], summary["rounds_finished"]) == ("finished", 12)
+    assert (summary["status"], summary["rounds_finished"]) == ("finished", 9)
     assert [event.first_round for event in events_of(run, "run_started")] == [1, stored + 1]
 
 

@@ -16,19 +16,13 @@ import pytest
 
 from sealora_common.recipe import load_recipe
 
-from cli_server import CliServer, Done
+from cli_server import Done
 from tiny_federation import write_federation
 
 SEALORA = Path(sys.executable).with_name("sealora")
 SECTIONS = {"training": {"learning_rate": 0.01, "steps_per_round": 1, "sample_rate": 0.3}}
 RATE = ("--search", "training.learning_rate=0.01..0.2:log")
 PUBLIC = ("--records", "public")
-
-
-@pytest.fixture(scope="module")
-def cli():
-    with CliServer() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +86,7 @@ def test_private_records_are_tuned_on_at_a_price(cli, tiny_base, tmp_path):
     assert all(trial["noise"] > 0 for trial in told["trials"])
 
 
+@pytest.mark.slow
 def test_another_adapter_is_tried_on_a_model_of_its_own(cli, directory):
     words = ("tune", "recipe.yaml", "--search", "lora.rank=1,2,4", *PUBLIC, "--trials", "4", "--out", "ranks", "--json")
     done = cli.run(*words, cwd=directory)
@@ -120,6 +115,7 @@ def test_bad_input_ends_in_one_sentence(cli, finished, directory, case):
     assert said in one_sentence(cli.run("tune", *words, cwd=directory))
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_finished_trials_and_the_command_it_names_goes_on(tiny_base, tmp_path):
     directory = tmp_path / "a directory"
     recipe = write_federation(directory, tiny_base(), rounds=2, **SECTIONS)

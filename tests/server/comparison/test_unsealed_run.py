@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from quick_cases import quick_cases
 from sealora_client.simulated import SimulatedSites
 from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import SEED_VARIABLE
@@ -44,7 +45,7 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", quick_cases(CASES, "distributed", "the best round of none"))
 def test_a_federation_s_arm_is_the_sealed_run_to_the_bit(tiny_base, tmp_path: Path, monkeypatch, case: str) -> None:
     path = write_federation(tmp_path, tiny_base(), rounds=3, lora={"dropout": 0.1}, **CASES[case])
     monkeypatch.setenv(SEED_VARIABLE, "7")

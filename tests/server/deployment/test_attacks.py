@@ -60,6 +60,7 @@ def test_replayed_requests_change_nothing(bench):
     bench.is_right()
 
 
+@pytest.mark.slow
 def test_a_site_s_signature_serves_no_other_request(bench):
     """Flower signs the time alone: without a memory of it, these headers would do for any body for five minutes."""
     bench.submit()
@@ -78,6 +79,7 @@ def test_a_site_s_signature_serves_no_other_request(bench):
     bench.is_right()
 
 
+@pytest.mark.slow
 def test_a_registered_node_that_is_not_on_the_roster_takes_no_part(bench):
     _, strangers = pure_federation(bench.recipe, 4)
     stranger = FleetSite(strangers[14])

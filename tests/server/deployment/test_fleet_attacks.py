@@ -19,6 +19,7 @@ from front_bench import KINDS
 from run_bench import RunBench
 from running_server import status
 
+from quick_cases import quick_cases
 from sealora_server.deployment.operator.messages import Register
 from sealora_server.deployment.operator.socket import ask
 
@@ -31,13 +32,13 @@ GROWTH = 100.0
 """Megabytes that the SuperLink may grow by: one answer, its envelope's ten thousand names, and the body under way."""
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=quick_cases(KINDS, "embedded"))
 def bench(request: pytest.FixtureRequest, tmp_path) -> Iterator[RunBench]:
     with attacked(request.param, tmp_path / "server") as started:
         yield started
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=quick_cases(KINDS, "embedded"))
 def waiting(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Member]]:
     """Three members, in a run that waits for their answers."""
     with attacked(request.param, tmp_path_factory.mktemp("a") / "server", patient=True) as bench:
@@ -59,6 +60,7 @@ def random_signature(headers: Headers) -> Headers:
     return [headers[0], (headers[1][0], b64encode(os.urandom(104))), headers[2]]
 
 
+@pytest.mark.slow
 def test_a_stranger_that_names_a_site_s_key_and_drips_does_not_silence_it(bench: RunBench, capsys) -> None:
     """Drips stand in for a site's questions, over and over, while its run goes on to the end."""
     bench.submit()
@@ -94,6 +96,7 @@ def test_a_stranger_that_names_a_site_s_key_and_drips_does_not_silence_it(bench:
         )
 
 
+@pytest.mark.slow
 def test_a_member_that_pushes_what_never_ends_fills_no_memory(waiting: list[Member], capsys) -> None:
     attacker = waiting[0]
     before = superlink_megabytes(attacker.bench)

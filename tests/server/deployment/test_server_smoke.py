@@ -205,6 +205,7 @@ def test_bad_requests_leave_it_serving(up):
         assert client.get("/healthz").status_code == 200
 
 
+@pytest.mark.slow
 def test_it_stops_in_bounded_time_and_leaves_nothing_behind(tmp_path):
     """Also when nobody listens to it any more: the log's reader is gone, a site is in the middle of a request."""
     server, _ = make_server(tmp_path / "server")
@@ -237,6 +238,7 @@ def test_it_stops_in_bounded_time_and_leaves_nothing_behind(tmp_path):
         assert not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in family)
 
 
+@pytest.mark.slow
 def test_nothing_it_started_outlives_a_server_that_is_killed(tmp_path):
     server, _ = make_server(tmp_path / "server")
     with running(server) as process:

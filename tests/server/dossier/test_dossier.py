@@ -188,6 +188,7 @@ def test_the_command_writes_one_and_says_what_is_open(private_run, tmp_path):
         typed(cli, "dossier", private_run, "--out", out)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not any(map(shutil.which, BROWSERS)), reason="no chromium: apt-get install chromium")
 def test_the_pages_are_there_as_pdf_and_signed_like_the_rest(private_run, tmp_path):
     out = tmp_path / "dossier"

@@ -316,6 +316,7 @@ def test_a_record_whose_label_the_recipe_does_not_name_is_known_and_not_shown():
     assert record(section, text="a", label=0).unusable is None
 
 
+@pytest.mark.slow
 def test_a_template_that_takes_for_ever_whatever_the_record_is_refused_once_and_for_all():
     """It would take its second for each of the records."""
     looping = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}"

@@ -142,6 +142,7 @@ def test_whoever_asks_must_know_the_token_and_it_is_said_that_texts_go_unencrypt
         assert "0123456789abcdef" not in served.said
 
 
+@pytest.mark.slow
 def test_an_answer_in_hand_is_ended_before_the_server_is(kept):
     with Served(kept) as served:
         body = {"model": served.model, "messages": [{"role": "user", "content": "What is 3?"}]}
@@ -157,6 +158,7 @@ def test_an_answer_in_hand_is_ended_before_the_server_is(kept):
         assert "Traceback" not in served.said
 
 
+@pytest.mark.slow
 def test_an_answer_that_takes_longer_than_the_grace_is_cut_off_in_silence(kept):
     with Served(kept, "--grace", "0") as served:
         body = {"model": served.model, "prompt": "What is 3?", "stream": True, "max_tokens": 450, "temperature": 3}

@@ -86,13 +86,31 @@ def test_a_worker_has_pipes_and_no_socket(model: AdaptedModel, base: Path, two: 
     assert listening() == LISTENING
 
 
+@pytest.mark.parametrize("error", [StopNow, ModelError])
+def test_what_is_left_of_a_round_that_was_broken_off_is_no_part_of_the_next(
+    model: AdaptedModel, base: Path, two: DeviceGroup, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    def broken() -> None:
+        raise error
+
+    ready_again(two, model, base)
+    recipe = device_recipe(base)
+    with monkeypatch.context() as patch:
+        InTheMidst(patch, broken)
+        with pytest.raises(error):
+            trained(model, recipe, UNITS, two)
+    pids = two.pids
+    assert same(trained(model, recipe, UNITS, two), trained(model, recipe, UNITS, None))
+    assert two.pids == pids
+
+
 KILLED, HANGS = (signal.SIGKILL, "was ended by SIGKILL"), (signal.SIGSTOP, "gave no answer for")
 
 
 @pytest.mark.parametrize(
     ("mechanism", "number", "said"),
     [
-        ("local", *KILLED),
+        pytest.param("local", *KILLED, marks=pytest.mark.slow),
         pytest.param("local", *HANGS, marks=pytest.mark.slow),
         pytest.param("none", *KILLED, marks=pytest.mark.slow),
         pytest.param("none", *HANGS, marks=pytest.mark.slow),
@@ -167,24 +185,7 @@ def test_one_that_is_lost_again_and_again_is_left_alone(
     place.starts = 0
 
 
-@pytest.mark.parametrize("error", [StopNow, ModelError])
-def test_what_is_left_of_a_round_that_was_broken_off_is_no_part_of_the_next(
-    model: AdaptedModel, base: Path, two: DeviceGroup, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
-) -> None:
-    def broken() -> None:
-        raise error
-
-    ready_again(two, model, base)
-    recipe = device_recipe(base)
-    with monkeypatch.context() as patch:
-        InTheMidst(patch, broken)
-        with pytest.raises(error):
-            trained(model, recipe, UNITS, two)
-    pids = two.pids
-    assert same(trained(model, recipe, UNITS, two), trained(model, recipe, UNITS, None))
-    assert two.pids == pids
-
-
+@pytest.mark.slow
 def test_what_a_worker_cannot_do_it_says_in_a_word() -> None:
     worker = WorkerProcess("cpu", 1)
     try:
@@ -235,6 +236,7 @@ def test_a_worker_is_told_no_secret_of_the_environment(monkeypatch: pytest.Monke
     assert not names & secrets.keys()
 
 
+@pytest.mark.slow
 def test_a_worker_ends_with_the_site_s_process_before_it_is_ready() -> None:
     """Its pipe is all that it knows of it."""
     parent = "from sealora_client.training.devices.worker_process import *; import sys, time\n"

@@ -10,6 +10,7 @@ import pytest
 import torch
 from device_bench import device_recipe, persons, prepared, records
 
+from quick_cases import quick_cases
 from sealora_client.data.population import Population
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.training.clipped_groups import ClippedGroups, ClippingFigures
@@ -72,7 +73,7 @@ WAYS: dict[str, tuple[dict[str, Any], Population]] = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", quick_cases(WAYS, "persons, with votes"))
 def test_it_waits_once_and_its_bits_are_those_of_one_device(
     model: AdaptedModel, base: Path, two: DeviceGroup, way: str
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from device_bench import device_recipe, persons, prepared, records, same, trained
 
+from quick_cases import quick_cases
 from sealora_client.data.population import Population
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.training import clipped_sum
@@ -62,7 +63,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[Group]:
     return groups
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", quick_cases(WAYS, "local", "distributed, A and B, by person, with votes"))
 def test_two_devices_train_the_round_of_one(
     model: AdaptedModel, base: Path, two: DeviceGroup, computed: list[Group], way: str
 ) -> None:
@@ -78,6 +79,7 @@ def test_two_devices_train_the_round_of_one(
     assert len(two.pids) == 1
 
 
+@pytest.mark.slow
 def test_three_devices_do_too_and_so_does_dropout(
     tiny_base: Callable[..., Path], computed: list[Group], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,7 +103,9 @@ def test_three_devices_do_too_and_so_does_dropout(
 
 
 @pytest.mark.parametrize("drawn", [[], [4], [4, 7]], ids=["nobody", "one", "two of a length"])
-@pytest.mark.parametrize("way", ["local", "distributed, A and B, by person, with votes", "no privacy"])
+@pytest.mark.parametrize(
+    "way", quick_cases(["local", "distributed, A and B, by person, with votes", "no privacy"], "local")
+)
 def test_so_do_samples_of_fewer_groups_than_devices(
     model: AdaptedModel, base: Path, two: DeviceGroup, monkeypatch: pytest.MonkeyPatch, way: str, drawn: list[int]
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from quick_cases import quick_cases
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.fetch import is_here
 from sealora_client.training.gradients import batch_invariance
@@ -36,9 +37,14 @@ def spoil(model: AdaptedModel, change: Callable[[Tensor], Tensor]) -> None:
             module.register_forward_hook(lambda _, inputs, output: change(output))
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("checkpointing", quick_cases([False, True], True))
 @pytest.mark.parametrize(
-    ("quantization", "dtype"), [("none", "float32"), ("none", "bfloat16"), ("none", "float16"), ("nf4", "bfloat16")]
+    ("quantization", "dtype"),
+    quick_cases(
+        [("none", "float32"), ("none", "bfloat16"), ("none", "float16"), ("nf4", "bfloat16")],
+        ("none", "float32"),
+        ("nf4", "bfloat16"),
+    ),
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_models_whose_rows_are_apart_pass(
@@ -48,7 +54,9 @@ def test_models_whose_rows_are_apart_pass(
     require_batch_invariant(load(tiny_base(kind), model=settings), RECIPE)
 
 
-@pytest.mark.parametrize(("quantization", "dtype"), [("none", "float32"), ("nf4", "bfloat16")])
+@pytest.mark.parametrize(
+    ("quantization", "dtype"), quick_cases([("none", "float32"), ("nf4", "bfloat16")], ("none", "float32"))
+)
 @pytest.mark.parametrize("kind", UNMASKED)
 def test_models_that_do_not_mask_padding_are_refused(tiny_base: Base, kind: str, quantization: str, dtype: str) -> None:
     settings = {"quantization": quantization, "compute_dtype": dtype, "attention": "eager"}

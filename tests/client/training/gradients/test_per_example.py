@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from quick_cases import quick_cases
 from sealora_client.data.example import Example
 from sealora_client.data.population import Population
 from sealora_client.evaluation.heldout_loss import heldout_loss
@@ -53,7 +54,7 @@ def collect(
     return gradients
 
 
-@pytest.mark.parametrize("quantization", ["none", "nf4"])
+@pytest.mark.parametrize("quantization", quick_cases(["none", "nf4"], "none"))
 @pytest.mark.parametrize("half", HALVES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_norms_and_clipped_sums_equal_a_float64_loop_over_single_examples(
@@ -83,8 +84,8 @@ def test_gradients_norms_and_clipped_sums_equal_a_float64_loop_over_single_examp
         assert abs(outcome.clipped - clipped) <= (clip_norm == median)  # the median is on the edge
 
 
-@pytest.mark.parametrize("quantization", ["none", "nf4"])
-@pytest.mark.parametrize("reentrant", [True, False])
+@pytest.mark.parametrize("quantization", quick_cases(["none", "nf4"], "nf4"))
+@pytest.mark.parametrize("reentrant", quick_cases([True, False], False))
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradient_checkpointing_changes_nothing(tiny_base: Base, kind: str, reentrant: bool, quantization: str) -> None:
     model = load(tiny_base(kind), model={"quantization": quantization}, lora={"dropout": 0.2})

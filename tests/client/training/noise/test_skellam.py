@@ -223,6 +223,7 @@ def test_coins_on_both_sides_of_a_tail_threshold_are_told_apart(beyond: int) -> 
     assert from_tail(threshold - step, 0, hat, 0) == hat.body + beyond + 1
 
 
+@pytest.mark.slow
 def test_rejection_as_a_whole_gives_a_small_variance_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
     """At V = 4 with a body of 2 deviations every branch is frequent, and a Gaussian would not pass (see above)."""
     variance = 4.0

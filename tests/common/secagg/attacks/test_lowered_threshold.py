@@ -56,6 +56,7 @@ def test_two_halves_are_read_under_the_lowered_threshold() -> None:
     assert same(read, run.vector(VICTIM))
 
 
+@pytest.mark.slow
 def test_no_two_views_are_read_under_the_threshold_for_a_malicious_server() -> None:
     run = Run(Federation.of(5, "malicious")).until("confirm")
     sets = [set(chosen) for count in (3, 4, 5) for chosen in combinations(range(5), count)]

@@ -239,7 +239,7 @@ QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_to
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_whatever_is_asked_there_is_an_answer_and_no_growth(action: str) -> None:
-    @settings(max_examples=20, deadline=None, suppress_health_check=QUIET)
+    @settings(max_examples=6, deadline=None, suppress_health_check=QUIET)
     @given(st.data())
     def fuzzed(data: st.DataObject) -> None:
         fuzz(action, data)
