@@ -89,7 +89,12 @@ def test_what_changed_is_sent_and_nothing_else_however_many_listen():
             async with listening(streams, render, f"{'0' * 8}-9") as fourth:  # as of another server
                 await until(lambda: fourth.parts)
                 assert fourth.parts == [{"a": "3", "b": "2"}]
+            seen = first.last
         assert streams.listeners == 0
+        state["b"] = "3"  # while nobody looked
+        async with listening(streams, render, seen) as fifth:
+            await until(lambda: fifth.parts)
+            assert fifth.parts[0]["b"] == "3"
 
     asyncio.run(run())
 
