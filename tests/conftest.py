@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # test modules import `tiny_mode
 
 from folder_times import FolderTimes
 
+from browser import chromium, visitor  # noqa: F401 (fixtures)
 from device_report import DeviceReport
 
 
