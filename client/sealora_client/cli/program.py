@@ -22,6 +22,7 @@ from sealora_client.cli.joining.enrol import init
 from sealora_client.cli.joining.join import join
 from sealora_client.cli.joining.pin import pin
 from sealora_client.cli.joining.roster import roster_cli
+from sealora_client.cli.leave import leave, take_part
 from sealora_client.cli.policy import policy_cli
 from sealora_client.cli.receipts import receipts_cli
 from sealora_client.cli.rotate import rotate
@@ -58,6 +59,8 @@ cli.add_typer(roster_cli, name="roster")
 cli.command()(check)
 cli.command()(run)
 cli.command()(status)
+cli.command()(leave)
+cli.command("return")(take_part)
 cli.command()(rotate)
 cli.command()(backup)
 cli.command()(restore)
