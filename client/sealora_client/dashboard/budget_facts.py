@@ -6,7 +6,7 @@ Reading is quick; composing takes seconds when it is first asked for. A page tha
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -91,6 +91,7 @@ class BudgetFacts:
         delta: the policy's, at which spent and left are meant.
         datasets: in order of their first charges.
         charges: the newest first.
+        rows: the same as the ledger has them, in order.
         notes: what a person should know of the ledger besides.
         is_composed: whether epsilons are worked out.
     """
@@ -99,6 +100,7 @@ class BudgetFacts:
     delta: float
     datasets: tuple[DataSetFacts, ...]
     charges: tuple[ChargeFacts, ...]
+    rows: tuple[ChargeRow, ...] = field(default=(), repr=False)
     notes: tuple[str, ...] = ()
     is_composed: bool = False
 
@@ -136,7 +138,7 @@ def read_budget(directory: Path, policy: SitePolicy, runs: RunNames, *, compose:
                 DataSetFacts(row.fingerprint, _for(charges, row.fingerprint), row.unit, row.size, row.created)
                 for row in ledger.datasets()
             )
-            return BudgetFacts(policy.epsilon_limit, policy.delta_limit, sets, tuple(reversed(charges)))
+            return BudgetFacts(policy.epsilon_limit, policy.delta_limit, sets, tuple(reversed(charges)), tuple(rows))
         report = budget_report(ledger, "", policy, None)
         counted = {row.fingerprint: ledger.charges(row.fingerprint) for row in ledger.datasets()}
     delta = policy.delta_limit
@@ -147,6 +149,7 @@ def read_budget(directory: Path, policy: SitePolicy, runs: RunNames, *, compose:
             _composed(row, _for(charges, row.fingerprint), counted[row.fingerprint], delta) for row in report.datasets
         ),
         charges=tuple(_with_epsilons(charges, rows, counted, delta)),
+        rows=tuple(rows),
         notes=report.notes,
         is_composed=True,
     )

@@ -112,12 +112,13 @@ class _Files:
             return None
 
 
-def site_standing(directory: Path, now: datetime | None = None) -> SiteStanding:
+def site_standing(directory: Path, now: datetime | None = None, *, with_budget: bool = True) -> SiteStanding:
     """How the site in `directory` stands.
 
     Args:
         directory: the site's.
         now: the time, with its time zone; None for this machine's.
+        with_budget: whether what is spent is worked out, which takes seconds when it is first done.
 
     Raises:
         PolicyError: there is no site, or its site.yaml cannot be read.
@@ -134,7 +135,9 @@ def site_standing(directory: Path, now: datetime | None = None) -> SiteStanding:
     session = SessionRecord(directory, config.server) if running and config.server else None
     in_hand = None if session is None else session.in_hand
     leaves = files.read(lambda: departure(directory))
-    budget = files.read(lambda: _budget(directory, config.name, policy)) if policy is not None else None
+    budget = None
+    if policy is not None and with_budget:
+        budget = files.read(lambda: _budget(directory, config.name, policy))
     lines = SiteRoundsTail(directory / HISTORY).read()
     chain = _newest_chain(directory)
     count, last = (files.read(chain.tail) or (0, None)) if chain is not None else (0, None)
