@@ -16,6 +16,7 @@ import typer
 
 from sealora_client.cli.budget import budget_cli
 from sealora_client.cli.check import check
+from sealora_client.cli.dashboard import dashboard
 from sealora_client.cli.data import data_cli
 from sealora_client.cli.dossier import dossier
 from sealora_client.cli.joining.enrol import init
@@ -59,6 +60,7 @@ cli.add_typer(roster_cli, name="roster")
 cli.command()(check)
 cli.command()(run)
 cli.command()(status)
+cli.command()(dashboard)
 cli.command()(leave)
 cli.command("return")(take_part)
 cli.command()(rotate)

@@ -59,7 +59,7 @@ class BackgroundChecks:
         }[kind]
         program = "from sealora_client.cli import main; main()"
         try:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 (this Python, and a command of ours)
                 [sys.executable, "-c", program, *words],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

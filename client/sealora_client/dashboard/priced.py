@@ -79,9 +79,8 @@ class Pricing:
             found = PricedRecipe(problem=str(error))
         except Exception as error:  # its text may quote records
             log.error("a recipe could not be priced (%s)", type(error).__name__)
-            found = PricedRecipe(
-                problem=f"It could not be worked out ({type(error).__name__}): try `sealora-site budget`."
-            )
+            why = f"it could not be worked out ({type(error).__name__}): try `sealora-site budget`"
+            found = PricedRecipe(problem=why)
         self.last, self.is_at_work = found, False
 
 
