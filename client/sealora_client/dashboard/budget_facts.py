@@ -5,7 +5,7 @@ Reading is quick; composing takes seconds when it is first asked for. A page tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -89,7 +89,7 @@ class BudgetFacts:
     Attributes:
         epsilon_limit: the policy's.
         delta: the policy's, at which spent and left are meant.
-        datasets: in order of their first charges.
+        datasets: what is trained on first, else in order of their first charges.
         charges: the newest first.
         rows: the same as the ledger has them, in order.
         notes: what a person should know of the ledger besides.
@@ -138,16 +138,18 @@ def read_budget(directory: Path, policy: SitePolicy, runs: RunNames, *, compose:
                 DataSetFacts(row.fingerprint, _for(charges, row.fingerprint), row.unit, row.size, row.created)
                 for row in ledger.datasets()
             )
+            sets = _training_first(sets)
             return BudgetFacts(policy.epsilon_limit, policy.delta_limit, sets, tuple(reversed(charges)), tuple(rows))
         report = budget_report(ledger, "", policy, None)
         counted = {row.fingerprint: ledger.charges(row.fingerprint) for row in ledger.datasets()}
     delta = policy.delta_limit
+    composed = [
+        _composed(row, _for(charges, row.fingerprint), counted[row.fingerprint], delta) for row in report.datasets
+    ]
     return BudgetFacts(
         epsilon_limit=policy.epsilon_limit,
         delta=delta,
-        datasets=tuple(
-            _composed(row, _for(charges, row.fingerprint), counted[row.fingerprint], delta) for row in report.datasets
-        ),
+        datasets=_training_first(composed),
         charges=tuple(_with_epsilons(charges, rows, counted, delta)),
         rows=tuple(rows),
         notes=report.notes,
@@ -186,6 +188,10 @@ def _for(charges: Sequence[ChargeFacts], fingerprint: str) -> str:
     if found == {"training"}:
         return "training records"
     return "held-out records" if found == {"evaluation"} else "records"
+
+
+def _training_first(sets: Iterable[DataSetFacts]) -> tuple[DataSetFacts, ...]:
+    return tuple(sorted(sets, key=lambda each: each.what != "training records"))
 
 
 def _composed(row: SpentOnDataSet, what: str, counted: Sequence[ChargeRow], delta: float) -> DataSetFacts:

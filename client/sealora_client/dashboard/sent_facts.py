@@ -18,7 +18,7 @@ from sealora_common.records.site_rounds import SiteRound, SiteRoundsTail
 
 VECTOR: Final = "mask"
 KINDS: Final = {
-    "mask": "sealed vector: the noisy update, counts and the held-out figure",
+    "mask": "sealed vector: the update, counts and the held-out figure",
     "hello": "greeting: name, versions, hashes, the adapter's layout",
     "train": "that training is done, and the round's public keys",
     "evaluate": "that evaluating is done, and the round's public keys",
