@@ -37,7 +37,7 @@ def status(
     from sealora_client.standing.standing import site_standing
 
     if watch:
-        _watch(lambda: site_standing(directory), SafeConsole())
+        watch_standing(lambda: site_standing(directory), SafeConsole())
     standing = site_standing(directory)
     if as_json:
         say_json(standing.model_dump_json(indent=2))
@@ -48,7 +48,7 @@ def status(
         raise typer.Exit(1)
 
 
-def _watch(ask: Callable[[], SiteStanding], console: Console, seconds: float = 2.0) -> NoReturn:
+def watch_standing(ask: Callable[[], SiteStanding], console: Console, seconds: float = 2.0) -> NoReturn:
     """Shows it anew every so many seconds until Ctrl-C, which ends the watching and nothing else.
 
     Raises:

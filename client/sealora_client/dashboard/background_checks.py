@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import Final, Literal
 
+from sealora_client.operator.kept_checks import CHECKS, DATA_CHECK, SITE_CHECK
 from sealora_common.show.safe_text import safe_text
 
 CheckKind = Literal["site", "data"]
@@ -58,6 +59,8 @@ class BackgroundChecks:
             "data": ["data", "check", "--json", "--directory", str(self._directory)],
         }[kind]
         program = "from sealora_client.cli import main; main()"
+        kept = self._directory / CHECKS / (SITE_CHECK if kind == "site" else DATA_CHECK)
+        before = _stamp(kept)
         try:
             self._process = subprocess.Popen(  # noqa: S603 (this Python, and a command of ours)
                 [sys.executable, "-c", program, *words],
@@ -73,6 +76,13 @@ class BackgroundChecks:
         except OSError as error:
             return f"The check could not be started ({error.strerror}): run it in a terminal."
         if self._process.returncode in (0, 1) and b"Error: " not in errors:
-            return None  # what was found is kept
+            return None if _stamp(kept) != before else f"{kept}: what was found could not be kept: is the disk full?"
         last = errors.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
         return safe_text(f"The check ended without a result: {last[0].removeprefix('Error: ')}", _SAID)
+
+
+def _stamp(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0

@@ -19,7 +19,7 @@ from sealora_client.fleet.session_record import SESSION_RECORD
 from sealora_client.ledger import LEDGER
 from sealora_client.operator.at_work import AT_WORK
 from sealora_client.operator.departure import DEPARTURE
-from sealora_client.operator.kept_checks import CHECKS
+from sealora_client.operator.kept_checks import CHECKS, DATA_CHECK, SITE_CHECK
 from sealora_client.operator.sent_log import SENT_LOG
 from sealora_client.site.process_lock import LOCK
 from sealora_common.records.names import HISTORY
@@ -29,7 +29,7 @@ _OLDEST: Final = 5.0
 """Seconds: how the site's process is, no file tells."""
 _FILES: Final = (
     *("site.yaml", "policy.yaml", "recipe.yaml", "roster.json", HISTORY, SENT_LOG, AT_WORK, DEPARTURE),
-    *(SESSION_RECORD, RUNS, CHECKS, f"{CHECKS}/site.json", f"{CHECKS}/data.json", "receipts"),
+    *(SESSION_RECORD, RUNS, CHECKS, f"{CHECKS}/{SITE_CHECK}", f"{CHECKS}/{DATA_CHECK}", "receipts"),
 )
 _LEDGER_FILES: Final = (LEDGER, f"{LEDGER}-wal", "policy.yaml", RUNS)
 

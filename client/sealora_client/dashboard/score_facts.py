@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from sealora_client.dashboard.runs import RunNames
 from sealora_client.delivery.kept_run import KeptRun
@@ -13,6 +14,9 @@ from sealora_common.receipts.conclusion import Conclusion
 from sealora_common.records.heldout_figure import HeldoutFigure
 from sealora_common.records.names import HISTORY
 from sealora_common.records.site_rounds import Curve, SiteHistory, SiteRound, SiteRoundsTail
+
+MOST_RUNS: Final = 30
+"""That are told of."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +56,11 @@ class RunScores:
 
 
 def read_scores(directory: Path, runs: RunNames) -> tuple[RunScores, ...]:
-    """The runs of the site in `directory` that it keeps something of, the newest first."""
+    """The newest runs of the site in `directory` that it keeps something of, the newest first."""
     lines: dict[str | None, list[SiteRound]] = {}
     for line in SiteRoundsTail(directory / HISTORY).read():
         lines.setdefault(line.run, []).append(line)
-    found = (_scores(kept, runs, lines.get(kept.run, [])) for kept in runs.kept())
+    found = (_scores(kept, runs, lines.get(kept.run, [])) for kept in runs.kept()[:MOST_RUNS])
     return tuple(scores for scores in found if scores is not None)
 
 

@@ -16,6 +16,8 @@ from sealora_client.operator.sent_log import SentLog, SentMessage
 from sealora_common.records.names import HISTORY
 from sealora_common.records.site_rounds import SiteRound, SiteRoundsTail
 
+MOST_RUNS: Final = 50
+"""That are told of: a server may speak of as many as it likes."""
 VECTOR: Final = "mask"
 KINDS: Final = {
     "mask": "sealed vector: the update, counts and the held-out figure",
@@ -115,12 +117,14 @@ class SentFacts:
     """All of it.
 
     Attributes:
-        runs: the newest first; what is of no run at the end.
+        runs: the newest first, at most `MOST_RUNS`; what is of no run at the end.
+        more_runs: runs that are not told of.
         is_whole: whether the log has not dropped its oldest messages.
     """
 
     runs: tuple[RunSent, ...]
     is_whole: bool
+    more_runs: int = 0
 
     @property
     def bytes(self) -> int:
@@ -153,15 +157,16 @@ def read_sent(directory: Path, runs: RunNames, charges: Iterable[ChargeFacts]) -
         if charge.state == "released":
             released.setdefault(charge.run, {})[charge.round] = charge.since
     named = dict.fromkeys([*lines, *released, *(run for run in logged if run is not None)])
+    newest = sorted(named, key=lambda run: _when(logged.get(run), released.get(run)), reverse=True)
     found = [
         _logged(run, runs, logged[run])
         if run in logged and not _began_before(logged[run], lines.get(run, []))
         else _remembered(run, runs, lines.get(run, []), released.get(run, {}))
-        for run in sorted(named, key=lambda run: _when(logged.get(run), released.get(run)), reverse=True)
+        for run in newest[:MOST_RUNS]
     ]
     if None in logged:
         found.append(_logged(None, runs, logged[None]))
-    return SentFacts(tuple(found), sent.is_whole)
+    return SentFacts(tuple(found), sent.is_whole, max(0, len(newest) - MOST_RUNS))
 
 
 def _when(messages: Sequence[SentMessage] | None, released: dict[int, str] | None) -> str:

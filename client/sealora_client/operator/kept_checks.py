@@ -18,7 +18,8 @@ from sealora_common.health.finding import Finding
 from sealora_common.storage.durable import write_atomically
 
 CHECKS: Final = "checks"
-_SITE, _DATA = "site.json", "data.json"
+SITE_CHECK: Final = "site.json"
+DATA_CHECK: Final = "data.json"
 
 Kept = TypeVar("Kept", bound=BaseModel)
 
@@ -56,7 +57,7 @@ def keep_preflight(directory: Path, findings: tuple[Finding, ...], *, trial: boo
     Raises:
         StorageError: it could not be written.
     """
-    _keep(directory / CHECKS / _SITE, KeptPreflight(at=_now(), trial=trial, findings=findings))
+    _keep(directory / CHECKS / SITE_CHECK, KeptPreflight(at=_now(), trial=trial, findings=findings))
 
 
 def keep_data_report(directory: Path, report: DataReport) -> None:
@@ -65,17 +66,17 @@ def keep_data_report(directory: Path, report: DataReport) -> None:
     Raises:
         StorageError: it could not be written.
     """
-    _keep(directory / CHECKS / _DATA, KeptDataReport(at=_now(), report=report))
+    _keep(directory / CHECKS / DATA_CHECK, KeptDataReport(at=_now(), report=report))
 
 
 def kept_preflight(directory: Path) -> KeptPreflight | None:
     """The last one; None if there is none, or an earlier version wrote it otherwise."""
-    return _read(KeptPreflight, directory / CHECKS / _SITE)
+    return _read(KeptPreflight, directory / CHECKS / SITE_CHECK)
 
 
 def kept_data_report(directory: Path) -> KeptDataReport | None:
     """The last one; None likewise."""
-    return _read(KeptDataReport, directory / CHECKS / _DATA)
+    return _read(KeptDataReport, directory / CHECKS / DATA_CHECK)
 
 
 def _keep(path: Path, kept: BaseModel) -> None:

@@ -21,7 +21,7 @@ from sealora_common.storage.durable import append_whole_lines, rename_durably
 
 SENT_LOG: Final = "sent.jsonl"
 SENT_BEFORE: Final = "sent.1.jsonl"
-_LARGEST: Final = 4 * 2**20
+_LARGEST: Final = 2**20
 
 
 class SentMessage(WrittenRecord):

@@ -121,7 +121,7 @@ def test_what_others_wrote_is_text_wherever_it_stands(site, visitor):
     with (site.directory / "sent.jsonl").open("a") as log:
         log.write(json.dumps(line) + "\n")
     (site.directory / "recipe.yaml").rename(site.directory / "recipe.aside")
-    (site.directory / "recipe.yaml").write_text(f"{json.dumps(SCRIPT)}: 1\n")
+    (site.directory / "recipe.yaml").write_text(f"name: {json.dumps(SCRIPT)}\n")
     try:
         for path in ("/", "/left", "/checks", "/budget"):
             page = site.open(visitor, path)
