@@ -44,14 +44,12 @@ def serve_dashboard(
     """
     address = settings.address
     holder = one_token(made_token(settings.token_file), Role.OPERATOR, "operator")
-    scheme = "https" if address.is_secure else "http"
-    own = taken.getsockname()[1]
-    dashboard = Dashboard.of(watched, holder, f"server-{own}", is_secure=address.is_secure)
+    dashboard = Dashboard.of(watched, holder, f"server-{taken.getsockname()[1]}", is_secure=address.is_secure)
     reading = threading.Thread(target=watched.read_all, name="reading", daemon=True)
     reading.start()
     reading.join(_READING_SECONDS)  # what takes longer is told of as being read
     answer_requests(
-        dashboard.application([address.host, *settings.names], scheme),
+        dashboard.application([address.host, *settings.names], "https" if address.is_secure else "http"),
         taken,
         lambda: tell(url_of(taken, "https" if address.certificate is not None else "http")),
         certificate=address.certificate,
