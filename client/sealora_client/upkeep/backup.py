@@ -1,9 +1,9 @@
 """A site's directory in one file, also while the site is at work and in the middle of a round.
 
 In it: settings, policy, recipe, rosters, keys, receipts, the site's own history, what it sent, what it keeps of rounds
-and of runs that are over, and the ledger as an export. All of it is locked by the archive's passphrase: the ledger tells who is in
-the data. Never in it: records, the base model, and anything else that lies in the directory. Charges and releases stand
-still while files are copied, so no vector leaves between the ledger and what goes with it.
+and of runs that are over, and the ledger as an export. All of it is locked by the archive's passphrase: the ledger
+tells who is in the data. Never in it: records, the base model, and anything else that lies in the directory. Charges
+and releases stand still while files are copied, so no vector leaves between the ledger and what goes with it.
 """
 
 from __future__ import annotations
