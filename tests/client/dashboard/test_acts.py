@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import httpx
 import pytest
 import yaml
@@ -77,12 +80,12 @@ def client(site, **headers: str) -> httpx.Client:
     return httpx.Client(base_url=site.url, headers=headers, timeout=30, trust_env=False)
 
 
-def logged_in(site) -> httpx.Client:
+@contextmanager
+def logged_in(site) -> Iterator[httpx.Client]:
     """A browser's cookie in a program's hands."""
-    made = client(site, Origin=site.url)
-    answer = made.post("/login", data={"token": site.token})
-    assert answer.status_code == 303
-    return made
+    with client(site, Origin=site.url) as made:
+        assert made.post("/login", data={"token": site.token}).status_code == 303
+        yield made
 
 
 def test_nobody_is_answered_without_the_token_or_under_another_name(site):
