@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from sealora_client.dashboard.background_checks import BackgroundChecks
 from sealora_client.dashboard.follow import Follower
 from sealora_client.dashboard.priced import Pricing
 from sealora_client.dashboard.views import PARTS, PATHS, TITLES, SiteViews
-from sealora_client.operator.departure import depart, take_part_again
+from sealora_client.operator.departure import When, depart, take_part_again
 from sealora_common.errors import SealoraError
 from sealora_common.web.event_stream import EventStreams
 from sealora_common.web.guard import PageGuard, refusal
@@ -38,6 +38,7 @@ from sealora_common.web.sessions import Role, Sessions
 LONGEST_RECIPE = 2**20
 """Bytes of a form: of a recipe's text, as a form writes it."""
 _MOST_LISTENERS = 64
+_WHEN: Mapping[str, When] = {"after-round": "after-round", "now": "now"}
 
 
 class SitePages:
@@ -141,8 +142,8 @@ class SitePages:
 
     async def _leave(self, request: Request) -> Response:
         fields = await checked_form(request)
-        when = fields.get("when")
-        if when not in ("after-round", "now"):
+        when: When | None = _WHEN.get(fields.get("when", ""))
+        if when is None:
             return refusal(400, "When the site is to leave is missing: load the page again.")
         await run_in_threadpool(depart, self._directory, when)
         return RedirectResponse("/", status_code=303)
