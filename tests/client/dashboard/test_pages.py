@@ -61,6 +61,17 @@ def test_every_charge_is_told_with_what_was_spent_then(site, visitor):
     expect(page.locator("#budget-curve figure")).to_have_count(1)
 
 
+def test_its_own_scores_stand_beside_the_base_model_s_and_those_of_this_site_alone(site, visitor):
+    page = site.open(visitor, "/scores")
+    expect(page.locator("main")).to_contain_text("they must not leave")
+    own = page.locator("#scores-runs tr", has_text="This site's records, exact")
+    expect(own.locator("td")).to_have_text(["3.500", "3.125"])
+    federation = page.locator("#scores-runs tr", has_text="The federation's, noisy")
+    expect(federation.locator("td")).to_have_text(["-", "-"])
+    cells = page.locator("#scores-runs tr", has_text="Loss").last.locator("td")
+    expect(cells).to_have_text(["2.5", "2.4 to 2.6", "4.5", "4.4 to 4.6", "-2", "3.75", "3.7 to 3.8", "-1.25"])
+
+
 def test_the_page_changes_when_the_ledger_and_the_site_do(site, visitor):
     page = site.open(visitor, "/budget")
     expect(page.locator("#connection")).to_have_text("live", timeout=10_000)
