@@ -12,15 +12,16 @@ from flwr.clientapp import ClientApp
 
 from sealora_client.budget.admission import admit
 from sealora_client.delivery.take import Delivered, holding, take_delivery
+from sealora_client.operator.at_work import tell_work
 from sealora_client.round.between_stages import Remembered, recall, remember
 from sealora_client.round.closed_runs import require_open
-from sealora_client.round.course import Course, run_text
+from sealora_client.round.course import Course, course_of, note_course, note_run, run_text
 from sealora_client.round.history import History, Told
 from sealora_client.round.participation import Participation, RoundState
 from sealora_client.round.run_id import RUN_ID
 from sealora_client.site.directory import Site, open_site
 from sealora_common.adapter import adapter_kind
-from sealora_common.config import LARGE, SMALL, from_json
+from sealora_common.config import LARGE, from_json
 from sealora_common.errors import OrderRefusedError, SealoraError
 from sealora_common.receipts.conclusion import Conclusion
 from sealora_common.records.names import PARTITION, SITE_DIRECTORY
@@ -47,7 +48,6 @@ from sealora_common.round.wire_format import (
 )
 from sealora_common.simulated_sites import simulated_sites_directory
 
-_COURSE = "sealora-course"
 _GREETED = "sealora-greeted"
 _NOT_TOLD = "the site takes no part in this; its own log says why"
 """All that the server is told of an error that was not written to travel. Its kind would be a word too."""
@@ -66,6 +66,7 @@ def hello(message: Message, context: Context) -> Message:
         site.prepare()
         asked, named = field(message.content, RECIPE_HASH), field(message.content, RUN)
         run = named.decode("ascii", "replace") if isinstance(named, bytes) else None
+        note_run(context, run or "")
         # A server that runs another recipe is told so by the answer; this site's budget is judged for its own alone.
         is_agreed = asked in (None, site.recipe.hash.encode())
         if is_agreed:
@@ -142,7 +143,9 @@ def held(message: Message, context: Context) -> Message:
     """Says what this site has of a run that is over."""
 
     def handle(message: Message, context: Context, site: Site) -> RecordDict:
-        return _payload(holding(site, _bytes(message, RUN).decode("ascii", "replace")).to_bytes())
+        run = _bytes(message, RUN).decode("ascii", "replace")
+        note_run(context, run)
+        return _payload(holding(site, run).to_bytes())
 
     return _answer(message, context, handle)
 
@@ -156,6 +159,7 @@ def deliver(message: Message, context: Context) -> Message:
         if adapter is None:
             raise OrderRefusedError("what was delivered holds no float32 adapter: it was refused")
         conclusion = Conclusion.parse(_bytes(message, CONCLUSION))
+        note_run(context, conclusion.run)
         delivered = Delivered(conclusion, _bytes(message, LAYOUT), adapter, _told(message, site))
         return _payload(take_delivery(site, delivered).to_bytes())
 
@@ -163,8 +167,8 @@ def deliver(message: Message, context: Context) -> Message:
 
 
 def _begin(message: Message, context: Context, site: Site) -> RecordDict:
-    former = _course(context)
-    _note(context, None)
+    former = course_of(context)
+    note_course(context, None)
     signature = field(message.content, ORDER_SIGNATURE)
     signed = signature if isinstance(signature, bytes) else b""
     order = RoundOrder.parse_signed(_bytes(message, ORDER), signed, site.roster.server_key)
@@ -177,7 +181,8 @@ def _begin(message: Message, context: Context, site: Site) -> RecordDict:
     told = _told(message, site)
     site.prepare()
     course = Course.begin(site, order, former)
-    _note(context, course)
+    note_course(context, course)
+    _tell_work(context, site, message)
     part, advertisement = Participation.begin(site, order, adapter.astype(np.float32), told)
     course.worked()
     content = _payload(advertisement)
@@ -193,11 +198,12 @@ def _stage(work: Callable[[Participation, bytes], RecordDict], *, leaves: bool =
             raise OrderRefusedError(
                 "this site is in no round: it was restarted or the order came twice; order the round anew"
             )
+        _tell_work(context, site, message)
         part = Participation(site, from_json(RoundState, kept.round, LARGE), kept.encoded)
         content = work(part, _bytes(message, PAYLOAD))
         up = kept.bytes_up + content_bytes(content)
         down = kept.bytes_down + content_bytes(message.content)
-        course = _course(context)
+        course = course_of(context)
         if last:
             part.finish(bytes_up=up, bytes_down=down)
             if course is not None:
@@ -205,7 +211,7 @@ def _stage(work: Callable[[Participation, bytes], RecordDict], *, leaves: bool =
         else:
             _remember(context, site, part, up, down)
             if course is not None and leaves:
-                _note(context, course.leaves(site, content_bytes(content)))
+                note_course(context, course.leaves(site, content_bytes(content)))
         return content
 
     return handle
@@ -216,21 +222,20 @@ def _remember(context: Context, site: Site, part: Participation, up: int, down: 
     remember(context, site.directory, Remembered(round_state, part.encoded, bytes_up=up, bytes_down=down))
 
 
-def _course(context: Context) -> Course | None:
-    kept = context.state.config_records.get(_COURSE)
-    return None if kept is None else from_json(Course, bytes(kept[_COURSE]), SMALL)  # type: ignore[arg-type]
+def _tell_work(context: Context, site: Site, message: Message) -> None:
+    """Tells this site's operator which stage begins. A simulation has hundreds of sites, and nobody looks there."""
+    course = course_of(context)
+    if course is not None and PARTITION not in context.node_config:
+        tell_work(site.directory, course.at_work(_action(message)))
 
 
-def _note(context: Context, course: Course | None) -> None:
-    context.state.pop(_COURSE, None)
-    if course is not None:
-        context.state[_COURSE] = ConfigRecord({_COURSE: course.model_dump_json().encode()})
+def _action(message: Message) -> str:
+    return message.metadata.message_type.removeprefix("query.")
 
 
 def _place(message: Message, context: Context) -> str:
     """What a refusal is of, for the log."""
-    action = message.metadata.message_type.removeprefix("query.")
-    course = _course(context)
+    action, course = _action(message), course_of(context)
     return action if action == "hello" or course is None else f"{course.where}: {action}"
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sealora_client.operator.departure import HOW_TO_RETURN, departure, obeyed, wait_until_wanted
 from sealora_client.site.config import SiteConfig
 from sealora_common.errors import SealoraError, StorageError
 from sealora_common.privacy.mechanisms import mechanism_of
@@ -17,6 +19,8 @@ from sealora_common.storage.own_files import make_directory
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
+    from sealora_client.fleet.flower import Reply
+    from sealora_client.fleet.installed_app import InstalledApp
     from sealora_client.fleet.stop import StopFlag
     from sealora_client.prometheus import SiteMetrics
     from sealora_common.health.status import Health
@@ -60,6 +64,9 @@ def run_site(directory: Path, settings: SiteConfig, server: str, stop: StopFlag)
         health = Health(PART, SITE)
         metrics = SiteMetrics(settings.name)
         _serve_health(stack, settings, health, metrics.registry)
+        _wait_until_wanted(directory, health, stop)
+        if stop.is_set:
+            return
         key = load_node_key(directory / settings.node_key)
         connection = FleetConnection(server, key, None if settings.ca is None else directory / settings.ca)
         stack.callback(connection.close)
@@ -80,16 +87,54 @@ def run_site(directory: Path, settings: SiteConfig, server: str, stop: StopFlag)
             elif stage in ("open", "deliver"):
                 _report_run(directory, stage)
 
+        installed = InstalledApp(app, directory, metrics)
+        sites = site.recipe.sites
         loop = FleetLoop(
             connection,
-            InstalledApp(app, directory, metrics),
+            installed,
             session=SessionRecord(directory, server),
             link=Link(server, health),
             metrics=metrics,
             stop=stop,
             on_answer=after,
+            on_sending=lambda reply: _note_sent(directory, installed, reply),
+            longest_pause=sites.training_timeout + sites.stage_timeout,
         )
-        loop.run()
+        with obeyed(directory, loop):
+            loop.run()
+        if departure(directory) is not None:
+            log.info("site %s has left, as its operator asked: %s", site.name, HOW_TO_RETURN)
+
+
+def _wait_until_wanted(directory: Path, health: Health, stop: StopFlag) -> None:
+    """Waits, before anything is loaded, for as long as the site's operator has it stay away."""
+    from sealora_client.fleet.link import PART
+
+    wish = departure(directory)
+    if wish is None:
+        return
+    since = f" on {wish.asked}" if wish.asked else ""
+    said = f"its operator had this site leave{since}: {HOW_TO_RETURN}"
+    log.warning("%s", said)
+    health.report(PART, False, said)
+    wait_until_wanted(directory, stop)
+    if not stop.is_set:
+        log.info("the site is to take part again")
+        health.report(PART, False, "starting")
+
+
+def _note_sent(directory: Path, installed: InstalledApp, reply: Reply) -> None:
+    """Writes down what is about to leave."""
+    from sealora_client.operator.sent_log import SentLog, SentMessage
+    from sealora_client.round.course import place_of
+
+    metadata = reply.envelope.metadata
+    stage, context = metadata.message_type.removeprefix("query."), installed.remembered(metadata.run_id)
+    run, round_number = (None, None) if context is None else place_of(context, stage)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    SentLog(directory).note(
+        SentMessage(at=now, kind=stage, run=run, round=round_number, bytes=reply.size, refused=reply.is_refusal)
+    )
 
 
 def _serve_health(stack: ExitStack, settings: SiteConfig, health: Health, registry: CollectorRegistry) -> None:

@@ -15,6 +15,7 @@ from flwr.app.metadata import Metadata
 from flwr.proto.message_pb2 import ObjectTree
 
 from sealora_client.fleet.connection import Delivery, FleetConnection
+from sealora_client.fleet.flower import Reply
 from sealora_client.fleet.installed_app import InstalledApp
 from sealora_client.fleet.link import PART, Link
 from sealora_client.fleet.loop import Connection, FleetLoop
@@ -54,6 +55,8 @@ class FleetSite:
         connection: Connection | None = None,
         settle: float = 0.0,
         longest_fetch: float = 7200.0,
+        longest_pause: float = 7200.0,
+        on_sending: Callable[[Reply], None] = lambda reply: None,
     ) -> None:
         self.app = CountingApp() if app is None else app
         self.key = key or new_key()
@@ -71,6 +74,8 @@ class FleetSite:
             backoff=Backoff(first=0.02, longest=0.1),
             settle=settle,
             longest_fetch=longest_fetch,
+            longest_pause=longest_pause,
+            on_sending=on_sending,
         )
         self._thread = threading.Thread(target=self.loop.run, daemon=True)
 
@@ -84,6 +89,11 @@ class FleetSite:
         self.loop.stop()
         self._thread.join(timeout=15)
         assert not self._thread.is_alive(), "the loop does not stop"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the loop has ended by itself."""
+        return not self._thread.is_alive()
 
     def sample(self, name: str, **labels: str) -> float:
         """A metric's value, 0 if it was never counted."""

@@ -13,17 +13,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from sealora_client.data.fingerprint import DataSet
 from sealora_client.ledger import ChargeRow, Ledger
 from sealora_client.ledger.overspend import repeats_that_fit
-from sealora_client.site.directory import Site
 from sealora_client.site.policy import SitePolicy
 from sealora_common.errors import BudgetError, OrderRefusedError
 from sealora_common.privacy.accounting import HEADROOM, PrivacyEvent, epsilon_pld
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.privacy.plan import Part, privacy_plan
 from sealora_common.recipe import Recipe
+
+if TYPE_CHECKING:  # it brings the model's libraries, which nobody needs who asks what something costs
+    from sealora_client.site.directory import Site
 
 _SILENT = timedelta(days=7)
 """A run that has not been charged for so long is over, whatever it had planned."""

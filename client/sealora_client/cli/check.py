@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from sealora_common.errors import StorageError
+from sealora_common.health.finding import Finding
 from sealora_common.show.findings import show_findings
 
 
@@ -26,9 +28,20 @@ def check(
     Nothing is charged to the privacy ledger, nothing leaves the site, and a site that is at work is not disturbed.
     """
     from sealora_client.check.preflight import preflight
+    from sealora_client.operator.kept_checks import keep_preflight
+
+    found: list[Finding] = []
+
+    def noted() -> Iterator[Finding]:
+        for finding in preflight(config, trial=not quick):
+            found.append(finding)
+            yield finding
 
     with quiet_libraries():
-        ready = show_findings(preflight(config, trial=not quick), as_json=as_json, ready="This site can take part.")
+        ready = show_findings(noted(), as_json=as_json, ready="This site can take part.")
+    if config.exists():
+        with suppress(StorageError):  # a full disk is among the findings
+            keep_preflight(config.absolute().parent, tuple(found), trial=not quick)
     if not ready:
         raise typer.Exit(1)
 

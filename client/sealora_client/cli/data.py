@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from rich.status import Status
 
 from sealora_client.data_quality.near import SIMILARITY
 from sealora_client.data_report.report import SAMPLE
-from sealora_common.errors import DataError
+from sealora_common.errors import DataError, StorageError
 from sealora_common.show.console import SafeConsole
 from sealora_common.show.say import say, say_json
 
@@ -74,12 +75,16 @@ def check_command(
     from sealora_client.data_report.compile import Looking, report_on
     from sealora_client.data_report.page import write_page
     from sealora_client.data_report.terminal import show_report
+    from sealora_client.operator.kept_checks import keep_data_report
 
     chosen = ChosenData.at(directory, data_file, recipe)
     with quiet_libraries(), _busy("looking at the data"):
         report = report_on(chosen, Looking(sample, similarity, tuple(countries or ())))
     if html is not None:
         write_page(report, html)
+    if data_file is None and recipe is None:
+        with suppress(StorageError):
+            keep_data_report(directory, report)
     if as_json:
         say_json(report.model_dump_json(indent=2))
     else:

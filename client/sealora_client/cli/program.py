@@ -16,12 +16,14 @@ import typer
 
 from sealora_client.cli.budget import budget_cli
 from sealora_client.cli.check import check
+from sealora_client.cli.dashboard import dashboard
 from sealora_client.cli.data import data_cli
 from sealora_client.cli.dossier import dossier
 from sealora_client.cli.joining.enrol import init
 from sealora_client.cli.joining.join import join
 from sealora_client.cli.joining.pin import pin
 from sealora_client.cli.joining.roster import roster_cli
+from sealora_client.cli.leave import leave, take_part
 from sealora_client.cli.policy import policy_cli
 from sealora_client.cli.receipts import receipts_cli
 from sealora_client.cli.rotate import rotate
@@ -58,6 +60,9 @@ cli.add_typer(roster_cli, name="roster")
 cli.command()(check)
 cli.command()(run)
 cli.command()(status)
+cli.command()(dashboard)
+cli.command()(leave)
+cli.command("return")(take_part)
 cli.command()(rotate)
 cli.command()(backup)
 cli.command()(restore)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+from rich.console import Console
 
+from sealora_common.errors import PolicyError
+from sealora_common.show.console import SafeConsole
 from sealora_common.show.duration_text import duration_text
 from sealora_common.show.say import say, say_json
 
 if TYPE_CHECKING:
+    from sealora_client.operator.at_work import AtWork
     from sealora_client.standing.standing import RunStanding, SiteStanding
 
 _SHOWN_ID = 12
@@ -23,6 +28,7 @@ _PARTS = {"site": "model, data"}
 def status(
     directory: Annotated[Path, typer.Argument(help="The site's directory.")] = Path(),
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on showing it, on a terminal, until Ctrl-C.")] = False,
 ) -> None:
     """Show whether this site runs and is connected, where its run is, what is spent and left, and what to do.
 
@@ -30,6 +36,8 @@ def status(
     """
     from sealora_client.standing.standing import site_standing
 
+    if watch:
+        watch_standing(lambda: site_standing(directory), SafeConsole())
     standing = site_standing(directory)
     if as_json:
         say_json(standing.model_dump_json(indent=2))
@@ -40,8 +48,29 @@ def status(
         raise typer.Exit(1)
 
 
+def watch_standing(ask: Callable[[], SiteStanding], console: Console, seconds: float = 2.0) -> NoReturn:
+    """Shows it anew every so many seconds until Ctrl-C, which ends the watching and nothing else.
+
+    Raises:
+        PolicyError: there is no terminal to show it on, or there is no site.
+        SystemExit: Ctrl-C.
+    """
+    if not console.is_terminal:
+        raise PolicyError("--watch needs a terminal: leave it out, and ask again as often as you like")
+    try:
+        while True:
+            standing = ask()
+            console.clear()
+            for word, sentence in _lines(standing):
+                console.print(f"{word:<11} {sentence}", highlight=False, markup=False, soft_wrap=True)
+            console.print("Ctrl-C ends the watching; the site goes on.", highlight=False)
+            time.sleep(seconds)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
 def _lines(standing: SiteStanding) -> Iterator[tuple[str, str]]:
-    yield "site", f"{standing.site}, {'running' if standing.running else 'not running'}"
+    yield "site", f"{standing.site}, {'running' if standing.running else 'not running'}{_leaving(standing)}"
     for name, part in standing.parts.items():
         yield _PARTS.get(name, name), f"{'well' if part.ok else 'NOT WELL'}: {part.said}"
     if standing.running and not standing.parts:
@@ -49,6 +78,8 @@ def _lines(standing: SiteStanding) -> Iterator[tuple[str, str]]:
     yield "run", "none yet" if standing.run is None else _on_run(standing.run)
     if standing.in_hand is not None:
         yield "at work on", standing.in_hand.removeprefix("query.")
+    if standing.at_work is not None:
+        yield "round", _on_round(standing.at_work, standing.in_hand is not None)
     if standing.epsilon_limit is not None and standing.left is not None:
         # Never less than was spent, never more than is left.
         spent = math.ceil((standing.spent or 0.0) * 100 - 1e-9) / 100
@@ -61,6 +92,23 @@ def _lines(standing: SiteStanding) -> Iterator[tuple[str, str]]:
         yield "receipt", f"{who}; the adapter after it: {receipt.adapter_digest}"
     for sentence in standing.todo or ("nothing",):
         yield "to do", sentence
+
+
+def _leaving(standing: SiteStanding) -> str:
+    if standing.departure is None:
+        return ""
+    if standing.has_left:
+        return "; it has left"
+    return "; it leaves after this round" if standing.departure.when == "after-round" else "; it is stopping"
+
+
+def _on_round(at_work: AtWork, at_it: bool) -> str:
+    now = time.time()
+    what = "the final evaluation" if at_work.purpose == "evaluate" else f"round {at_work.round} of {at_work.rounds}"
+    doing = f"{at_work.stage}{'' if at_it else ' is done, the other sites are waited for'}"
+    left = at_work.round_seconds_left(now)
+    more = "" if left is None else f"; the round takes about {duration_text(left)} more"
+    return f"{what}: {doing}; since {duration_text(now - at_work.stage_began)}{more}"
 
 
 def _on_run(run: RunStanding) -> str:

@@ -272,26 +272,34 @@ class Reply:
         envelope: the message without its content, with its id.
         contents: the bytes of its objects by id.
         tree: the tree of its objects.
+        is_refusal: whether all that it says is why the site does not do what was asked.
     """
 
     envelope: Message
     contents: dict[str, bytes]
     tree: ObjectTree
+    is_refusal: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes of its contents."""
+        return sum(map(len, self.contents.values()))
 
     @classmethod
-    def of(cls, message: Message) -> Reply:
+    def of(cls, message: Message, *, is_refusal: bool = False) -> Reply:
         """Takes a message apart."""
         with no_object_id_recompute():
             message.metadata.__dict__["_message_id"] = message.object_id
             objects = get_all_nested_objects(message)
             contents = {object_id: value.deflate() for object_id, value in objects.items()}
             tree = get_object_tree(message)
-        return cls(remove_content_from_message(message), contents, tree)
+        return cls(remove_content_from_message(message), contents, tree, is_refusal)
 
     @classmethod
-    def to(cls, metadata: Metadata, content: RecordDict) -> Reply:
+    def to(cls, metadata: Metadata, content: RecordDict, *, is_refusal: bool = False) -> Reply:
         """A reply with `content` to the message that has this metadata."""
-        return cls.of(Message(content, reply_to=make_message(metadata=metadata, content=RecordDict())))
+        asked = make_message(metadata=metadata, content=RecordDict())
+        return cls.of(Message(content, reply_to=asked), is_refusal=is_refusal)
 
 
 def metadata_to_bytes(metadata: Metadata) -> bytes:

@@ -53,7 +53,16 @@ class InstalledApp:
         sent = content_bytes(answer.content)
         self._metrics.answered(stage, seconds=seconds, received=received, sent=sent, refused=refused)
         self._count_round(message.metadata.run_id, stage, refused=refused)
-        return Reply.of(answer)
+        return Reply.of(answer, is_refusal=refused)
+
+    @property
+    def in_round(self) -> bool:
+        """Whether it has answered an order whose round has not come to its end."""
+        return bool(self._purposes)
+
+    def remembered(self, run_id: int) -> Context | None:
+        """What it keeps of a run, by Flower's number of it."""
+        return self._contexts.get(run_id)
 
     def _context(self, metadata: Metadata) -> Context:
         run_id = metadata.run_id

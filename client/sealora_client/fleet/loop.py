@@ -33,9 +33,13 @@ from sealora_common.errors import StorageError
 
 _WAS_LOST = "this site was restarted, or lost its session, while it worked on this; order the round anew"
 _IS_STOPPED = "this site is being stopped by its operator; order the round anew once it is back"
+_LEAVES = "this site's operator has it leave the federation for now: go on without it"
 _UNREADABLE = "this site could not read the message; server and site must run the same version"
 _NOT_TAKEN = "the server did not take this site's answer; the site's own log says why"
 _DISK = "the site cannot read or write its own files; its own log says which"
+
+_BEGINS = ("query.hello", "train", "evaluate")
+"""Kinds of message that begin something a site which is leaving has no part in."""
 
 log = logging.getLogger(__name__)
 
@@ -66,11 +70,13 @@ class FleetLoop:
         metrics: told of the same.
         stop: makes `run` return.
         on_answer: called with the stage after every answer that was sent.
+        on_sending: called with every answer that is about to be sent, once each.
         interval: of the polls.
         backoff: of the attempts while the server is away.
         settle: seconds between the last answer and the end of the session, for the server to fetch the answer:
             Flower drops what it holds of a node that is gone.
         longest_fetch: seconds after which a message that does not come whole is given up, whatever time the server set.
+        longest_pause: seconds after which a round is over for a site that wants to leave, if nothing more comes of it.
     """
 
     def __init__(
@@ -83,10 +89,12 @@ class FleetLoop:
         metrics: SiteMetrics,
         stop: StopFlag | None = None,
         on_answer: Callable[[str], None] = lambda stage: None,
+        on_sending: Callable[[Reply], None] = lambda reply: None,
         interval: PollInterval | None = None,
         backoff: Backoff | None = None,
         settle: float = 2.0,
         longest_fetch: float = 7200.0,
+        longest_pause: float = 7200.0,
     ) -> None:
         self._connection = connection
         self._app = app
@@ -94,20 +102,43 @@ class FleetLoop:
         self._link = link
         self._metrics = metrics
         self._on_answer = on_answer
+        self._on_sending = on_sending
         self._interval = interval or PollInterval()
         self._backoff = backoff or Backoff()
         self._settle = settle
         self._longest_fetch = longest_fetch
+        self._longest_pause = longest_pause
         self._sent = -math.inf
         self._stop = stop or StopFlag()
         self._node_id = 0
         self._in_hand: Metadata | None = None
         self._unsent: tuple[Reply, float] | None = None
         self._last: tuple[str, Reply] | None = None
+        self._told_of: Reply | None = None
+        self._is_leaving = False
+        self._gives_up = False
 
     def stop(self) -> None:
         """Makes `run` return after the message in hand; from any thread."""
         self._stop.set()
+
+    def leave(self, wanted: bool) -> None:
+        """Makes `run` return after the round in hand, and refuses all that begins another; from any thread.
+
+        To be called again and again: whether the round is over is looked at here. With False it is taken back.
+        """
+        self._is_leaving = wanted
+        if wanted and not self._is_in_round:
+            self._stop.set()
+
+    def stop_now(self) -> None:
+        """Makes `run` return at once; from any thread. What is in hand is given up, and nothing of it leaves any more
+        but a refusal."""
+        self._is_leaving = self._gives_up = True
+        if self._in_hand is None:
+            self._stop.set()
+        else:
+            self._stop.give_up()
 
     def run(self) -> None:
         """Serves until `stop` is called, or until StopNow is raised into it, and ends the session then."""
@@ -134,7 +165,7 @@ class FleetLoop:
             self._note(lambda: self._session.opened(self._node_id))
             lost = self._session.in_hand
             if lost is not None and self._unsent is None:
-                self._unsent = (Reply.to(lost, refusal(_WAS_LOST)), 0.0)
+                self._unsent = (_refusing(lost, _WAS_LOST), 0.0)
             return True
         return False
 
@@ -195,6 +226,9 @@ class FleetLoop:
             self._unsent = None if again is None else (again, 0.0)
             return False
         self._in_hand = metadata
+        if self._is_leaving and metadata.message_type in _BEGINS:
+            self._unsent = (_refusing(metadata, _LEAVES), 0.0)
+            return True
         started = time.monotonic()
         try:
             self._session.take(metadata)
@@ -202,10 +236,10 @@ class FleetLoop:
             message = self._patiently(lambda: self._connection.fetch(delivery), until=until)
         except StorageError as error:
             log.error("%s", error)
-            self._unsent = (Reply.to(metadata, refusal(_DISK)), 0.0)
+            self._unsent = (_refusing(metadata, _DISK), 0.0)
         except BadMessageError as error:
             log.warning("%s: it was refused", error)
-            self._unsent = (Reply.to(metadata, refusal(_UNREADABLE)), 0.0)
+            self._unsent = (_refusing(metadata, _UNREADABLE), 0.0)
         else:
             if message is None:
                 self._drop()
@@ -227,6 +261,7 @@ class FleetLoop:
         assert self._unsent is not None  # noqa: S101
         reply, runtime = self._unsent
         metadata = reply.envelope.metadata
+        self._tell_of(reply)
 
         def push() -> bool:
             self._connection.push(reply, runtime)
@@ -238,7 +273,7 @@ class FleetLoop:
             log.warning("%s", error)
             refused, self._in_hand = self._in_hand, None  # a refusal that is refused is not sent again
             if refused is not None:
-                self._unsent = (Reply.to(refused, refusal(_NOT_TAKEN)), 0.0)
+                self._unsent = (_refusing(refused, _NOT_TAKEN), 0.0)
                 return
             sent = None
         if sent is None:
@@ -300,6 +335,18 @@ class FleetLoop:
                 self._connection.reconnect()
         self._stop.wait(self._backoff.pause())
 
+    @property
+    def _is_in_round(self) -> bool:
+        """Whether there is something that a site which is leaving has begun and may yet end."""
+        is_at_work = self._in_hand is not None or self._unsent is not None
+        return is_at_work or (self._app.in_round and time.monotonic() - self._sent < self._longest_pause)
+
+    def _tell_of(self, reply: Reply) -> None:
+        """Tells of a reply that is about to be sent, unless it was told of: it is tried until it is taken."""
+        if reply is not self._told_of:
+            self._told_of = reply
+            self._note(lambda: self._on_sending(reply))
+
     def _note(self, write: Callable[[], None]) -> None:
         """Writes to the session record where it only saves time: a full disk is no reason to stop."""
         try:
@@ -314,11 +361,12 @@ class FleetLoop:
         """
         if not self._node_id:
             return
-        unsent = self._unsent
+        unsent = None if self._gives_up else self._unsent
         if unsent is None and self._in_hand is not None:
-            unsent = (Reply.to(self._in_hand, refusal(_IS_STOPPED)), 0.0)
+            unsent = (_refusing(self._in_hand, _IS_STOPPED), 0.0)
         with suppress(LostConnectionError, SessionRefusedError):
             if unsent is not None:
+                self._tell_of(unsent[0])
                 with suppress(RunEndedError, BadMessageError):
                     self._connection.push(*unsent)
                 self._sent = time.monotonic()
@@ -326,3 +374,7 @@ class FleetLoop:
             self._connection.leave()
             self._note(self._session.closed)
             log.info("said goodbye to the server: the session is ended")
+
+
+def _refusing(metadata: Metadata, said: str) -> Reply:
+    return Reply.to(metadata, refusal(said), is_refusal=True)

@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 
 _LONGEST_POLL = 2**31 - 1
 """Milliseconds."""
+_AT_ONCE = 0.01
 
 
 class StopFlag:
@@ -36,6 +37,10 @@ class StopFlag:
         with suppress(BlockingIOError):  # the pipe is full of wishes already
             os.write(self._write, b"\0")
 
+    def give_up(self) -> None:
+        """Sets it; what is in hand is not waited for either, where something can end it (`stop_on_signals`)."""
+        self.set()
+
     def wait(self, seconds: float | None, other: int | None = None) -> None:
         """Waits until it is set, for so long at most, or until the `other` descriptor can be read from."""
         if not self.is_set:
@@ -53,12 +58,24 @@ class StopNow(BaseException):
     """Raised into the loop from outside when the message in hand is to be given up."""
 
 
+class _SignalledStop(StopFlag):
+    """One whose process has a handler that raises StopNow at SIGALRM."""
+
+    def __init__(self, grace: float) -> None:
+        super().__init__()
+        self._again = max(grace, 0.5)
+
+    def give_up(self) -> None:
+        self.set()
+        signal.setitimer(signal.ITIMER_REAL, _AT_ONCE, self._again)
+
+
 @contextmanager
 def stop_on_signals(grace: float) -> Iterator[StopFlag]:
     """SIGTERM, SIGINT and SIGHUP, which comes when a terminal is closed, stop the loop after the message in hand; what
     is not done in `grace` seconds is given up. A SIGHUP that is ignored, as under nohup(1), stays so.
     """
-    wish = StopFlag()
+    wish = _SignalledStop(grace)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         wish.set()

@@ -11,9 +11,13 @@ import math
 import time
 from contextlib import suppress
 
+from flwr.app import ConfigRecord, Context
 from pydantic import BaseModel, ConfigDict
 
+from sealora_client.operator.at_work import AtWork
+from sealora_client.round.run_id import RUN_ID
 from sealora_client.site.directory import Site
+from sealora_common.config import SMALL, from_json
 from sealora_common.errors import SealoraError
 from sealora_common.health.logs import fields
 from sealora_common.privacy.mechanisms import mechanism_of
@@ -23,6 +27,10 @@ from sealora_common.show.size_text import traffic_text
 
 SHOWN_ID = 12
 """Letters of a run's id that are shown, here and at the server."""
+
+_COURSE = "sealora-course"
+_RUN = "sealora-run"
+_OF_NO_ROUND = ("hello", "held", "deliver")
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +87,21 @@ class Course(BaseModel):
         course._say(f"ordered to {'evaluate the final adapter' if course._is_last else 'train'}{course._left(now)}")
         return course
 
+    def at_work(self, stage: str) -> AtWork:
+        """What is told of a stage that begins now."""
+        now, done = time.time(), self.round - self.joined
+        return AtWork(
+            run=self.run,
+            recipe=self.recipe,
+            rounds=self.rounds,
+            round=self.round,
+            purpose=self.purpose,
+            stage=stage,
+            stage_began=now,
+            round_began=now - (time.monotonic() - self.began_at),
+            round_seconds=(self.began_at - self.joined_at) / done if done > 0 else None,
+        )
+
     @property
     def where(self) -> str:
         """`run 0123456789ab (recipe), round 2 of 4`."""
@@ -126,6 +149,34 @@ class Course(BaseModel):
 
     def _say(self, said: str, **more: int | float | None) -> None:
         log.info("%s: %s", self.where, said, extra=fields(run=self.run, round=self.round, **more))
+
+
+def course_of(context: Context) -> Course | None:
+    """Where the site is in a run, as `note_course` kept it."""
+    kept = context.state.config_records.get(_COURSE)
+    return None if kept is None else from_json(Course, bytes(kept[_COURSE]), SMALL)  # type: ignore[arg-type]
+
+
+def note_course(context: Context, course: Course | None) -> None:
+    """Keeps it from one stage to the next."""
+    context.state.pop(_COURSE, None)
+    if course is not None:
+        context.state[_COURSE] = ConfigRecord({_COURSE: course.model_dump_json().encode()})
+
+
+def place_of(context: Context, stage: str) -> tuple[str | None, int | None]:
+    """The run's id and the round that a message of this stage is of, as far as it is of any."""
+    course = course_of(context)
+    if course is not None and stage not in _OF_NO_ROUND:
+        return course.run, course.round
+    kept = context.state.config_records.get(_RUN)
+    return (None if kept is None else str(kept[_RUN])), None
+
+
+def note_run(context: Context, run: str) -> None:
+    """Keeps which run is spoken of besides rounds, if that is a run's id: a server may write anything."""
+    if RUN_ID.fullmatch(run):
+        context.state[_RUN] = ConfigRecord({_RUN: run})
 
 
 def run_text(run: str, recipe: str) -> str:

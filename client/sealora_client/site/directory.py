@@ -8,6 +8,7 @@ seen-rosters.json  which rosters it has used
 identity.pem       the site's signing key, mode 0600; it never leaves the site
 ledger.sqlite      privacy spent, across all runs
 history.jsonl      this site's own figures, round by round
+sent.jsonl         every message that left it; at-work.json, departure.json: see `sealora_client.operator`
 round-aside        in a simulation, the round between two stages, mode 0600
 """
 

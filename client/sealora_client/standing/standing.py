@@ -11,8 +11,11 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from sealora_client.budget.report import BudgetReport, budget_report
+from sealora_client.fleet.link import PART as SERVER_PART
 from sealora_client.fleet.session_record import SessionRecord
 from sealora_client.ledger import LEDGER, Ledger
+from sealora_client.operator.at_work import AtWork, told_work
+from sealora_client.operator.departure import HOW_TO_RETURN, Departure, departure
 from sealora_client.site.config import SiteConfig
 from sealora_client.site.policy import SitePolicy
 from sealora_client.site.process_lock import LOCK
@@ -71,6 +74,12 @@ class SiteStanding(BaseModel):
     """What that process says of its parts; empty if it says nothing."""
     in_hand: str | None
     """The stage that it was asked for and has not answered."""
+    at_work: AtWork | None
+    """The stage that the site was asked for last, in a round that has not come to its end; null: in no round."""
+    departure: Departure | None
+    """The wish of its operator that it leave; null: it is to take part."""
+    has_left: bool
+    """Whether it has."""
     run: RunStanding | None
     receipt: LastReceipt | None
     spent: float | None
@@ -103,12 +112,13 @@ class _Files:
             return None
 
 
-def site_standing(directory: Path, now: datetime | None = None) -> SiteStanding:
+def site_standing(directory: Path, now: datetime | None = None, *, with_budget: bool = True) -> SiteStanding:
     """How the site in `directory` stands.
 
     Args:
         directory: the site's.
         now: the time, with its time zone; None for this machine's.
+        with_budget: whether what is spent is worked out, which takes seconds when it is first done.
 
     Raises:
         PolicyError: there is no site, or its site.yaml cannot be read.
@@ -122,17 +132,31 @@ def site_standing(directory: Path, now: datetime | None = None) -> SiteStanding:
         files.read(lambda: check_roster(directory, roster, now or datetime.now(UTC)))
     running = is_locked(directory / LOCK)
     parts = dict(told_parts(config.health, config.name)) if running and config.health else {}
-    in_hand = SessionRecord(directory, config.server).in_hand if running and config.server else None
-    budget = files.read(lambda: _budget(directory, config.name, policy)) if policy is not None else None
+    session = SessionRecord(directory, config.server) if running and config.server else None
+    in_hand = None if session is None else session.in_hand
+    leaves = files.read(lambda: departure(directory))
+    budget = None
+    if policy is not None and with_budget:
+        budget = files.read(lambda: _budget(directory, config.name, policy))
     lines = SiteRoundsTail(directory / HISTORY).read()
     chain = _newest_chain(directory)
     count, last = (files.read(chain.tail) or (0, None)) if chain is not None else (0, None)
+    has_left = leaves is not None and not _is_connected(running, parts, session)
+    at_work = told_work(directory) if running and not has_left else None
+    if at_work is not None and _is_over(at_work, lines):
+        at_work = None
     run = _run(recipe, lines, chain, count, budget)
+    if run is not None and at_work is not None and at_work.run == run.run:
+        left = at_work.run_seconds_left((now or datetime.now(UTC)).timestamp())
+        run = run.model_copy(update={"working_on": at_work.round, "seconds_left": left or run.seconds_left})
     return SiteStanding(
         site=config.name,
         running=running,
         parts=parts,
         in_hand=None if in_hand is None else in_hand.message_type,
+        at_work=at_work,
+        departure=leaves,
+        has_left=has_left,
         run=run,
         receipt=None
         if last is None
@@ -140,8 +164,22 @@ def site_standing(directory: Path, now: datetime | None = None) -> SiteStanding:
         spent=max((each.spent for each in budget.datasets), default=None) if budget is not None else None,
         epsilon_limit=None if policy is None else policy.epsilon_limit,
         delta_limit=None if policy is None else policy.delta_limit,
-        todo=(*files.wrong, *_todo(directory, running, parts, policy, recipe, roster)),
+        todo=(*files.wrong, *_todo(directory, running, parts, policy, recipe, roster, has_left)),
     )
+
+
+def _is_connected(running: bool, parts: dict[str, PartStatus], session: SessionRecord | None) -> bool:
+    """Whether the site's process has a session with the server, as far as it tells."""
+    server = parts.get(SERVER_PART)
+    if server is not None:
+        return server.ok
+    return running and session is not None and session.open_node is not None
+
+
+def _is_over(at_work: AtWork, lines: list[SiteRound]) -> bool:
+    """Whether the round that was told of has come to its end: it has a line of its own then."""
+    ends = [(line.run, line.kind, line.round) for line in lines]
+    return at_work.stage == "open" and (at_work.run, at_work.purpose, at_work.round) in ends
 
 
 def _todo(
@@ -151,8 +189,12 @@ def _todo(
     policy: SitePolicy | None,
     recipe: Recipe | None,
     roster: Roster | None,
+    has_left: bool,
 ) -> Iterator[str]:
-    yield from (f"{name}: {part.said}" for name, part in parts.items() if not part.ok)
+    if has_left:
+        yield f"the site has left, as its operator asked: {HOW_TO_RETURN}"
+    else:
+        yield from (f"{name}: {part.said}" for name, part in parts.items() if not part.ok)
     if policy is not None and recipe is not None:
         for verdict in policy.verdicts(recipe, roster):
             if not verdict.allowed:

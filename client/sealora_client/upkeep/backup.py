@@ -1,9 +1,9 @@
 """A site's directory in one file, also while the site is at work and in the middle of a round.
 
-In it: settings, policy, recipe, rosters, keys, receipts, the site's own history, what it keeps of rounds and of runs
-that are over, and the ledger as an export. All of it is locked by the archive's passphrase: the ledger tells who is in
-the data. Never in it: records, the base model, and anything else that lies in the directory. Charges and releases stand
-still while files are copied, so no vector leaves between the ledger and what goes with it.
+In it: settings, policy, recipe, rosters, keys, receipts, the site's own history, what it sent, what it keeps of rounds
+and of runs that are over, and the ledger as an export. All of it is locked by the archive's passphrase: the ledger
+tells who is in the data. Never in it: records, the base model, and anything else that lies in the directory. Charges
+and releases stand still while files are copied, so no vector leaves between the ledger and what goes with it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from sealora_client.delivery.kept_run import RUNS
 from sealora_client.ledger import LEDGER, Ledger
 from sealora_client.ledger.export import exported
 from sealora_client.ledger.head import head_path
+from sealora_client.operator.departure import DEPARTURE
+from sealora_client.operator.sent_log import SENT_BEFORE, SENT_LOG
 from sealora_client.round.closed_runs import CLOSED
 from sealora_client.site.config import SiteConfig
 from sealora_client.site.enrolment import IDENTITY
@@ -30,7 +32,10 @@ from sealora_common.records.names import HISTORY
 
 EXPORTED_LEDGER = "ledger.export.jsonl"
 """The ledger's name in an archive."""
-_FILES = ("site.yaml", "policy.yaml", "recipe.yaml", "roster.json", SEEN, IDENTITY, HISTORY)
+_FILES = (
+    *("site.yaml", "policy.yaml", "recipe.yaml", "roster.json", SEEN, IDENTITY, HISTORY),
+    *(DEPARTURE, SENT_BEFORE, SENT_LOG),
+)
 _DIRECTORIES = ("receipts", "outbox", CLOSED, RUNS)
 
 

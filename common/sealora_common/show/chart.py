@@ -97,6 +97,8 @@ def line_chart(
     bound: float | None = None,
     bound_name: str = "",
     from_zero: bool = False,
+    counted: str = "round",
+    x_title: str = "rounds trained",
 ) -> Chart:
     """Curves over the rounds trained, 0 to `rounds`.
 
@@ -110,13 +112,15 @@ def line_chart(
         bound: a horizontal line, such as a budget.
         bound_name: what is written at it.
         from_zero: whether the vertical axis begins at 0.
+        counted: what one step across is.
+        x_title: of the horizontal axis.
     """
     values = [value for one in series for _, value in (*one.points, *_low(one), *_high(one))]
     values += [bound] if bound is not None else []
     y_values = ticks_around(0.0 if from_zero else min(values, default=0.0), max(values, default=1.0), 6)
     across = scale(0, max(rounds, 1), _LEFT, WIDTH - _RIGHT)
     up = scale(y_values[0], y_values[-1], HEIGHT - _BOTTOM, _TOP)
-    lines = [_line(one, across, up, label) for one in series if one.points]
+    lines = [_line(one, across, up, label, counted) for one in series if one.points]
     notes: tuple[Mark, ...] = ()
     if bound is not None:
         path = f"M{_LEFT} {up(bound):.1f}H{WIDTH - _RIGHT}"
@@ -126,7 +130,7 @@ def line_chart(
         identifier=identifier,
         title=title,
         description=description,
-        x_title="rounds trained",
+        x_title=x_title,
         x_ticks=tuple(Mark(across(tick), HEIGHT - _BOTTOM + 16, str(tick)) for tick in _round_ticks(rounds)),
         y_ticks=tuple(Mark(_LEFT - 8, up(tick), _tick_text(tick, y_values)) for tick in y_values),
         lines=tuple(lines),
@@ -182,11 +186,11 @@ def bar_chart(
     )
 
 
-def _line(series: Series, across: Scale, up: Scale, label: Label) -> Line:
+def _line(series: Series, across: Scale, up: Scale, label: Label, counted: str) -> Line:
     places = [(across(trained), up(value)) for trained, value in series.points]
     path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
     marks = tuple(
-        Mark(x, y, f"{series.name}, after {count_text(trained, 'round')}: {label(value)}")
+        Mark(x, y, f"{series.name}, after {count_text(trained, counted)}: {label(value)}")
         for (x, y), (trained, value) in zip(places, series.points, strict=True)
     )
     around = [(across(n), up(value)) for n, value in (*_low(series), *reversed(_high(series)))]
