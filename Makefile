@@ -15,6 +15,7 @@ LOCKED := --only-binary :all: --require-hashes
 # Libraries that tests alone use, and that come as source: built by the setuptools that is locked.
 FROM_SOURCE := --no-build-isolation --no-binary rouge-score,sqlitedict,word2number
 GPU_REPORT ?= runs/gpu-report
+DOCS ?= runs/docs
 DEMO_OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
 export SEALORA_CACHE ?= $(CURDIR)/.cache
@@ -22,7 +23,7 @@ export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install reference demo test test-slow test-gpu check style bench lock audit release clean
+.PHONY: install reference docs pictures demo test test-slow test-gpu check style bench lock audit release clean
 .DEFAULT_GOAL := demo
 
 install: $(VENV)/.installed
@@ -75,6 +76,10 @@ reference: install
 		> docs/settings.md
 	sed -i '/^## Every name$$/,$$d' docs/python.md
 	$(BIN)/python -m sealora.reference >> docs/python.md
+
+# The pages of docs/ as a site that needs nothing but itself: open $(DOCS)/index.html. A broken link ends it.
+docs: install
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet --doctree-dir .cache/doctrees docs $(DOCS)
 
 style: install
 	$(BIN)/ruff check --fix
