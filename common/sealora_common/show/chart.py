@@ -11,7 +11,7 @@ from sealora_common.records.site_rounds import Curve
 from sealora_common.show.quantities import count_text
 
 WIDTH, HEIGHT = 460, 270
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 18, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 66, 14, 18, 40
 _MOST_DOTS = 13
 
 Label = Callable[[float], str]
