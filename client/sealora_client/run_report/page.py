@@ -6,15 +6,15 @@ from pathlib import Path
 
 from sealora_client.delivery.kept_run import KeptRun
 from sealora_client.run_report.figures import RunAtSite, run_at_site
-from sealora_common.privacy.viewers import viewers
 from sealora_common.recipe import Recipe
 from sealora_common.records.names import REPORT, SUMMARY
 from sealora_common.records.site_rounds import SiteHistory
 from sealora_common.show import quantities
 from sealora_common.show.chart import Chart, Series, line_chart
 from sealora_common.show.pages import page_templates
-from sealora_common.show.viewer_picture import viewer_pictures
 from sealora_common.storage.durable import write_atomically
+from sealora_common.viewers.picture import viewer_pictures
+from sealora_common.viewers.viewers import viewers
 
 _WRITERS = (
     "bytes_text",

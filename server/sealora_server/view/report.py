@@ -10,7 +10,6 @@ from pathlib import Path
 
 from sealora_common.config import CONFIGURATION, json_value, read_file
 from sealora_common.errors import RecipeError, StorageError, UnreadableError
-from sealora_common.privacy.viewers import viewers
 from sealora_common.recipe import Recipe, parse_recipe
 from sealora_common.records.completions import read_completions
 from sealora_common.records.names import REPORT, SUMMARY
@@ -20,8 +19,9 @@ from sealora_common.show import quantities
 from sealora_common.show.chart import Chart, Series, bar_chart, line_chart
 from sealora_common.show.pages import page_templates
 from sealora_common.show.safe_text import safe_text
-from sealora_common.show.viewer_picture import viewer_pictures
 from sealora_common.storage.durable import write_atomically
+from sealora_common.viewers.picture import viewer_pictures
+from sealora_common.viewers.viewers import viewers
 from sealora_server.comparison.comparison import Comparison
 from sealora_server.view.histories import federation_curve, read_histories
 from sealora_server.view.side_by_side import read_comparison, side_by_side

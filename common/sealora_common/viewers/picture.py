@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from sealora_common.privacy.viewers import Place, Viewer
+from sealora_common.viewers.viewers import Place, Viewer
 
 TextStyle = Literal["who", "head", "fact", "way"]
 
@@ -23,7 +23,7 @@ _TRAVELS: Final[dict[Place, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class PictureText:
     """A line of text; `x` is where it begins, or its middle for what is on its way."""
 
     x: float
@@ -33,7 +33,7 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
+class PictureBox:
     """What one viewer sees, below or beside their sign."""
 
     place: Place
@@ -46,13 +46,6 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrow:
-    """A line with its head at the end."""
-
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
 class ViewerPicture:
     """Everything the template needs."""
 
@@ -61,9 +54,10 @@ class ViewerPicture:
     """All that the picture says, in words, for those who do not see it."""
     width: float
     height: float
-    boxes: tuple[Box, ...]
-    arrows: tuple[Arrow, ...]
-    texts: tuple[Text, ...]
+    boxes: tuple[PictureBox, ...]
+    arrows: tuple[str, ...]
+    """The `d` of an SVG path each."""
+    texts: tuple[PictureText, ...]
 
 
 def viewer_pictures(viewers: Sequence[Viewer]) -> tuple[ViewerPicture, ViewerPicture]:
@@ -79,13 +73,13 @@ def _in_a_row(viewers: Sequence[Viewer], width: float = 984, gap: float = 12) ->
     boxes, arrows, texts = [], [], []
     for index, (viewer, lines) in enumerate(zip(viewers, inner, strict=True)):
         x, middle = index * (wide + gap), index * (wide + gap) + wide / 2
-        boxes.append(Box(viewer.place, x, top, wide, tall, middle - _ICON / 2, _INSET / 2))
+        boxes.append(PictureBox(viewer.place, x, top, wide, tall, middle - _ICON / 2, _INSET / 2))
         texts += _placed(lines, x + _INSET, top)
         if index + 1 < len(viewers):
             begin, end = middle + _ICON / 2 + 10, middle + wide + gap - _ICON / 2 - 10
             level = _INSET / 2 + _ICON / 2
-            arrows.append(Arrow(f"M{begin:.1f} {level:.1f}H{end:.1f}m-6 -5l6 5l-6 5"))
-            texts.append(Text((begin + end) / 2, level - 8, _TRAVELS[viewer.place], "way"))
+            arrows.append(f"M{begin:.1f} {level:.1f}H{end:.1f}m-6 -5l6 5l-6 5")
+            texts.append(PictureText((begin + end) / 2, level - 8, _TRAVELS[viewer.place], "way"))
     return ViewerPicture(
         "viewers-row", _description(viewers), width, top + tall + 2, tuple(boxes), tuple(arrows), tuple(texts)
     )
@@ -96,13 +90,13 @@ def _in_a_column(viewers: Sequence[Viewer], width: float = 340) -> ViewerPicture
     for index, viewer in enumerate(viewers):
         lines = _facts(viewer, width - _ICON - _INSET)
         tall = _height(lines)
-        boxes.append(Box(viewer.place, 1, y, width - 2, tall, _INSET, y + _INSET))
+        boxes.append(PictureBox(viewer.place, 1, y, width - 2, tall, _INSET, y + _INSET))
         texts += _placed(lines, _ICON + 2 * _INSET, y)
         y += tall
         if index + 1 < len(viewers):
             middle = _INSET + _ICON / 2
-            arrows.append(Arrow(f"M{middle:.1f} {y + 5:.1f}V{y + _WAY - 6:.1f}m-5 -6l5 6l5 -6"))
-            texts.append(Text(middle + 70, y + _WAY / 2 + 2, _TRAVELS[viewer.place], "way"))
+            arrows.append(f"M{middle:.1f} {y + 5:.1f}V{y + _WAY - 6:.1f}m-5 -6l5 6l5 -6")
+            texts.append(PictureText(middle + 70, y + _WAY / 2 + 2, _TRAVELS[viewer.place], "way"))
             y += _WAY
     return ViewerPicture(
         "viewers-column", _description(viewers), width, y + 2, tuple(boxes), tuple(arrows), tuple(texts)
@@ -129,11 +123,11 @@ def _height(lines: Sequence[tuple[str, TextStyle]]) -> float:
     return max(len(lines) * _LINE + heads * 6 + 2 * _INSET - 4, _ICON + 2 * _INSET)
 
 
-def _placed(lines: Sequence[tuple[str, TextStyle]], x: float, top: float) -> list[Text]:
+def _placed(lines: Sequence[tuple[str, TextStyle]], x: float, top: float) -> list[PictureText]:
     placed, y = [], top + _INSET - 4
     for text, style in lines:
         y += _LINE + (6 if style == "head" else 0)
-        placed.append(Text(x, y, text, style))
+        placed.append(PictureText(x, y, text, style))
     return placed
 
 

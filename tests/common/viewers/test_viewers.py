@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sealora_common.privacy.viewers import Viewer, viewers
 from sealora_common.recipe import Recipe, load_recipe, parse_recipe
-from sealora_common.show.viewer_picture import viewer_pictures
+from sealora_common.viewers.picture import viewer_pictures
+from sealora_common.viewers.viewers import Viewer, viewers
 
 PROJECT = Path(__file__).parents[3]
 DEMO = PROJECT / "configs" / "triage.yaml"
