@@ -22,7 +22,6 @@ sys.path.insert(0, str(Path(__file__).parent / "server"))
 from test_side_by_side import compare
 
 from browser import DESKTOP, PHONE, assert_fits, axe, chromium, visitor  # noqa: F401 -- two of them are fixtures
-
 from run_fixture import RECIPE, write_run
 
 

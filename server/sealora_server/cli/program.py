@@ -27,7 +27,6 @@ from sealora_server.cli.fault import fault
 from sealora_server.cli.invite import invite
 from sealora_server.cli.of_a_run.dossier import dossier
 from sealora_server.cli.of_a_run.export import export
-from sealora_server.cli.of_a_run.report import report
 from sealora_server.cli.of_a_run.track import track
 from sealora_server.cli.research.compare import compare
 from sealora_server.cli.research.memorisation import memorisation
@@ -54,7 +53,6 @@ cli.command()(memorisation)
 cli.command()(fault)
 cli.command()(dossier)
 cli.command()(export)
-cli.command()(report)
 cli.command()(track)
 
 

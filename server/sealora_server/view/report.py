@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sealora_common.config import CONFIGURATION, json_value, read_file
-from sealora_common.errors import RecipeError, StorageError, UnreadableError
+from sealora_common.config import CONFIGURATION, read_file
+from sealora_common.errors import RecipeError, UnreadableError
 from sealora_common.recipe import Recipe, parse_recipe
 from sealora_common.records.completions import read_completions
-from sealora_common.records.names import REPORT, SUMMARY
+from sealora_common.records.names import REPORT
 from sealora_common.records.run_state import RunState
 from sealora_common.records.site_rounds import Curve, SiteHistory
 from sealora_common.show import quantities
@@ -22,9 +22,7 @@ from sealora_common.show.safe_text import safe_text
 from sealora_common.storage.durable import write_atomically
 from sealora_common.viewers.picture import viewer_pictures
 from sealora_common.viewers.viewers import viewers
-from sealora_server.comparison.comparison import Comparison
 from sealora_server.view.histories import federation_curve, read_histories
-from sealora_server.view.side_by_side import read_comparison, side_by_side
 from sealora_server.view.site_table import site_table
 from sealora_server.view.summary import Summary, read_state, summary_of
 
@@ -47,34 +45,8 @@ def write_report(run_dir: Path, epsilon_at_two_sites: float | None = None) -> Pa
     return path
 
 
-def rewrite_report(run_dir: Path, comparison: Path | None = None) -> Path:
-    """Writes `report.html` anew of a run that has one, and returns its path.
-
-    Args:
-        run_dir: of the run.
-        comparison: directory of a comparison of its recipe, whose figures go in; of a simulation alone.
-
-    Raises:
-        StorageError: there is no run there, no such comparison, or the file could not be written.
-    """
-    state = read_state(run_dir)
-    measured: Comparison | None = None
-    if comparison is not None:
-        if not read_histories(run_dir):
-            raise StorageError(
-                f"{run_dir}: is a deployed run, whose report has no site's exact figures, and a comparison has nothing "
-                "else: its own page, comparison.html, may stay where the records may lie"
-            )
-        measured = read_comparison(comparison, summary_of(state, {}).recipe_hash)
-    path = run_dir / REPORT
-    write_atomically(path, render_report(run_dir, _told_at_two_sites(run_dir), measured).encode())
-    return path
-
-
-def render_report(
-    run_dir: Path, epsilon_at_two_sites: float | None = None, comparison: Comparison | None = None
-) -> str:
-    """The page for the run at `run_dir`, as far as the run has come; see `write_report` and `rewrite_report`.
+def render_report(run_dir: Path, epsilon_at_two_sites: float | None = None) -> str:
+    """The page for the run at `run_dir`, as far as the run has come; see `write_report`.
 
     Raises:
         StorageError: there is no run there.
@@ -104,7 +76,6 @@ def render_report(
         bytes_chart=_bytes_chart(summary, histories, state),
         loss_table=_loss_table(summary, histories, curve),
         site_table=site_table(summary),
-        compared=None if comparison is None else side_by_side(comparison),
         who_sees_what=viewer_pictures(viewers(recipe, insecure=summary.insecure)) if recipe is not None else (),
     )
 
@@ -131,16 +102,6 @@ def _read_recipe(path: Path) -> tuple[str, Recipe | None]:
         return text, parse_recipe(text)
     except RecipeError:
         return text, None
-
-
-def _told_at_two_sites(run_dir: Path) -> float | None:
-    """As the run's summary has it, for nobody works it out again."""
-    try:
-        told = json_value(read_file(run_dir / SUMMARY, CONFIGURATION.longest), CONFIGURATION)
-    except (OSError, UnreadableError):
-        return None
-    epsilon = told.get("epsilon_at_two_sites") if isinstance(told, dict) else None
-    return epsilon if isinstance(epsilon, float) else None
 
 
 def _site_styles(summary: Summary) -> dict[str, str]:

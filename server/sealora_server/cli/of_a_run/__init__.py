@@ -1,1 +1,1 @@
-"""The commands that read a run's directory for others: its dossier, adapter, report, figures for a tracker."""
+"""The commands that read a run's directory for others: its dossier, its adapter, its figures for a tracker."""
