@@ -22,11 +22,13 @@ class SiteTable:
 def site_table(summary: Summary) -> SiteTable:
     """The table of a run."""
     figure = summary.heldout.short.capitalize()
+    alone = ("Alone",) if any(site.heldout_loss_alone is not None for site in summary.sites) else ()
     before, after = (summary.heldout.text(each) for each in (summary.heldout_loss_before, summary.heldout_loss_after))
     promised = ("≤ " + target_text(each) if summary.is_private else "none" for each in (summary.epsilon, summary.delta))
     return SiteTable(
         heads=(
             f"{figure} before",
+            *alone,
             f"{figure} after",
             "Epsilon",
             "Delta",
@@ -36,14 +38,25 @@ def site_table(summary: Summary) -> SiteTable:
             "Sent",
             "Received",
         ),
-        rows=tuple((site.name, _cells(site, summary)) for site in summary.sites),
-        federation=(before, after, *promised, "", "", "", bytes_text(summary.bytes_up), bytes_text(summary.bytes_down)),
+        rows=tuple((site.name, _cells(site, summary, has_alone=bool(alone))) for site in summary.sites),
+        federation=(
+            before,
+            *("" for _ in alone),
+            after,
+            *promised,
+            "",
+            "",
+            "",
+            bytes_text(summary.bytes_up),
+            bytes_text(summary.bytes_down),
+        ),
     )
 
 
-def _cells(site: SiteSummary, summary: Summary) -> tuple[str, ...]:
+def _cells(site: SiteSummary, summary: Summary, *, has_alone: bool) -> tuple[str, ...]:
     return (
         summary.heldout.text(site.heldout_loss_before),
+        *((summary.heldout.text(site.heldout_loss_alone),) if has_alone else ()),
         summary.heldout.text(site.heldout_loss_after),
         epsilon_text(site.epsilon),
         target_text(site.delta),
