@@ -81,6 +81,11 @@ reference: install
 docs: install
 	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet --doctree-dir .cache/doctrees docs $(DOCS)
 
+# docs/pictures, from what real runs wrote: the demo's (RUN) and a comparison of its recipe (WORTH). deploy/release/make_pictures.py
+# has the list of them; a page that is being served is named with PAGES="--page NAME=URL".
+pictures: install
+	$(BIN)/python deploy/release/make_pictures.py $(if $(RUN),--run $(RUN)) $(if $(WORTH),--comparison $(WORTH)) $(PAGES)
+
 style: install
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format

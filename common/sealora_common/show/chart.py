@@ -74,6 +74,8 @@ class Chart:
     bars: tuple[Bar, ...] = ()
     notes: tuple[Mark, ...] = ()
     """Words inside the picture."""
+    begins_at_zero: bool = False
+    """Whether the axis of figures does, where the page says so."""
     width: int = WIDTH
     height: int = HEIGHT
     left: int = _LEFT
