@@ -10,6 +10,7 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 REQUIREMENTS := deploy/requirements
 DIST ?= dist
+SPHINX = $(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet --doctree-dir .cache/doctrees docs $(DOCS)
 BANDIT = $(BIN)/bandit --quiet --configfile pyproject.toml --recursive common server client
 LOCKED := --only-binary :all: --require-hashes
 # Libraries that tests alone use, and that come as source: built by the setuptools that is locked.
@@ -69,6 +70,7 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/mypy deploy/release
 	$(BANDIT)
+	$(SPHINX)
 
 reference: install
 	$(BIN)/python -m sealora_common.recipe.reference > docs/recipe.md
@@ -79,7 +81,7 @@ reference: install
 
 # The pages of docs/ as a site that needs nothing but itself: open $(DOCS)/index.html. A broken link ends it.
 docs: install
-	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet --doctree-dir .cache/doctrees docs $(DOCS)
+	$(SPHINX)
 
 # docs/pictures, from what real runs wrote: the demo's (RUN) and a comparison of its recipe (WORTH). deploy/release/make_pictures.py
 # has the list of them; a page that is being served is named with PAGES="--page NAME=URL".

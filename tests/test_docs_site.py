@@ -1,5 +1,7 @@
 """docs/ as a site: it builds without a warning, all of its pages are in its tree, and it asks no other host."""
 
+# ruff: noqa: F811 -- a fixture that is imported is named again by the test that takes it
+
 from __future__ import annotations
 
 import re
@@ -10,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from browser import PHONE, chromium, visitor  # noqa: F401 -- two of them are fixtures
+
 PROJECT = Path(__file__).parents[1]
 PAGES = sorted(path.stem for path in (PROJECT / "docs").glob("*.md"))
 LOADED = {"src", "srcset", "data", "poster", "action"}
@@ -18,7 +22,7 @@ LOADED = {"src", "srcset", "data", "poster", "action"}
 
 def build(source: Path, site: Path) -> subprocess.CompletedProcess[str]:
     """Builds `source` as `make docs` does."""
-    line = re.search(r"\t\$\(BIN\)/python -m (sphinx .*)\n", (PROJECT / "Makefile").read_text())
+    line = re.search(r"^SPHINX = \$\(BIN\)/python -m (sphinx .*)$", (PROJECT / "Makefile").read_text(), re.MULTILINE)
     assert line
     words = line[1].replace("$(DOCS)", str(site)).replace(".cache/doctrees", str(site / "doctrees")).split()
     words[words.index("docs")] = str(source)
@@ -62,6 +66,22 @@ def test_no_page_of_the_site_loads_anything_from_another_host(site: Path) -> Non
     assert [found for found in Loads.found if re.match(r"(https?:)?//", found)] == []
     for sheet in site.rglob("*.css"):
         assert not re.search(r"(@import|url\()\s*[\"']?(https?:)?//", sheet.read_text()), sheet
+
+
+@pytest.mark.slow
+def test_pages_are_found_without_a_server_or_a_network(site: Path, visitor) -> None:
+    page = visitor.open((site / "search.html").as_uri() + "?q=ledger")
+    page.wait_for_selector("#search-results li a")
+    found = [link.get_attribute("href") or "" for link in page.locator("#search-results li a").all()]
+    assert any("privacy.html" in link for link in found)
+    assert not any("://" in link and not link.startswith("file:") for link in found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["index", "roles", "recipe", "peers"])
+def test_a_page_of_the_site_fits_a_phone(site: Path, visitor, name: str) -> None:
+    page = visitor.open((site / f"{name}.html").as_uri(), width=PHONE)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE
 
 
 @pytest.mark.slow

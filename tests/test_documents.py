@@ -18,6 +18,7 @@ from sealora_client.cli import cli as site_cli
 from sealora_common.recipe import load_recipe
 from sealora_common.secagg import threshold_for
 from sealora_common.secagg.graph import neighbourhood
+from sealora_common.show.quantities import epsilon_text
 from sealora_server.cli import cli as server_cli
 
 PROJECT = Path(__file__).parents[1]
@@ -161,4 +162,11 @@ def test_make_demo_in_a_fresh_clone_teaches_the_model_within_its_budget(tmp_path
     for site in summary["sites"]:
         assert site["epsilon"] <= 8
         assert site["delta"] <= 1 / site["records"]
-    assert (clone / "runs" / "demo" / "report.html").exists()
+    page = (PROJECT / "docs" / "demo.md").read_text()
+    records = ", ".join(f"{site['records']:,}" for site in summary["sites"])
+    assert f"| training records | {records} |" in page
+    spent = epsilon_text(max(site["epsilon"] for site in summary["sites"]))  # of no noise that was drawn, so no other
+    assert re.search(rf"\| the most epsilon that any site spent.*? \| {spent} \|", page)
+    report = (clone / "runs" / "demo" / "report.html").read_text()
+    for told in (f"{100 * summary['score_after']:.1f} %", spent, f"{summary['rounds']}<small>of {summary['rounds']}"):
+        assert told in report

@@ -14,23 +14,24 @@ from sealora_client.run_report.page import run_page
 from sealora_common.recipe import parse_recipe
 from sealora_common.records.heldout_figure import HeldoutFigure
 from sealora_common.records.site_rounds import SiteRound
-from sealora_server.view.report import rewrite_report, write_report
-from sealora_server.view.summary import summarize
+from sealora_server.view.report import write_report
+from sealora_server.view.site_only import SITE_ONLY, AloneSite, SiteOnly
 
 sys.path.insert(0, str(Path(__file__).parent / "server"))
 
-from test_side_by_side import compare
 
 from browser import DESKTOP, PHONE, assert_fits, axe, chromium, visitor  # noqa: F401 -- two of them are fixtures
-from run_fixture import RECIPE, write_run
+from run_fixture import RECIPE, SITES, write_run
 
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A simulation's report with a comparison, a deployed run's in trouble, and a site's own."""
+    """A simulation's report with what sites come to alone, a deployed run's in trouble, and a site's own."""
     directory = tmp_path_factory.mktemp("reports")
     simulated = write_run(directory / "simulated")
-    rewrite_report(simulated, compare(directory / "worth", summarize(simulated).recipe_hash))
+    alone = tuple(AloneSite(name=site, figure=4.0, own_figure=2.5) for site in SITES)
+    (simulated / SITE_ONLY).write_text(SiteOnly(seeds=(0,), sites=alone).model_dump_json())
+    write_report(simulated)
     troubled = write_report(write_run(directory / "troubled", own_files=False, stop_after=2, with_trouble=True))
     own = directory / "own.html"
     own.write_text(site_report())
