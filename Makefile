@@ -10,12 +10,14 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 REQUIREMENTS := deploy/requirements
 DIST ?= dist
+SPHINX = $(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet --doctree-dir .cache/doctrees docs $(DOCS)
 BANDIT = $(BIN)/bandit --quiet --configfile pyproject.toml --recursive common server client
 LOCKED := --only-binary :all: --require-hashes
 # Libraries that tests alone use, and that come as source: built by the setuptools that is locked.
 FROM_SOURCE := --no-build-isolation --no-binary rouge-score,sqlitedict,word2number
 GPU_REPORT ?= runs/gpu-report
 PART ?=
+DOCS ?= runs/docs
 DEMO_OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
 export SEALORA_CACHE ?= $(CURDIR)/.cache
@@ -23,7 +25,7 @@ export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install reference demo test test-slow test-gpu check style bench lock audit release clean
+.PHONY: install reference docs pictures demo test test-slow test-gpu check style bench lock audit release clean
 .DEFAULT_GOAL := demo
 
 install: $(VENV)/.installed
@@ -71,6 +73,7 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/mypy deploy/release
 	$(BANDIT)
+	$(SPHINX)
 
 reference: install
 	$(BIN)/python -m sealora_common.recipe.reference > docs/recipe.md
@@ -78,6 +81,15 @@ reference: install
 		> docs/settings.md
 	sed -i '/^## Every name$$/,$$d' docs/python.md
 	$(BIN)/python -m sealora.reference >> docs/python.md
+
+# The pages of docs/ as a site that needs nothing but itself: open $(DOCS)/index.html. A broken link ends it.
+docs: install
+	$(SPHINX)
+
+# docs/pictures, from what real runs wrote: the demo's (RUN) and a comparison of its recipe (WORTH). deploy/release/make_pictures.py
+# has the list of them; a page that is being served is named with PAGES="--page NAME=URL".
+pictures: install
+	$(BIN)/python deploy/release/make_pictures.py $(if $(RUN),--run $(RUN)) $(if $(WORTH),--comparison $(WORTH)) $(PAGES)
 
 style: install
 	$(BIN)/ruff check --fix

@@ -62,7 +62,7 @@ def test_what_sites_come_to_alone_stands_beside_the_score(tmp_path: Path) -> Non
     assert summary.score_site_only == dict.fromkeys(SITES, 0.3)
     assert {site.heldout_loss_alone for site in summary.sites} == {0.75}
     report = render_report(tmp_path)
-    assert report.count("<td>75.0 %</td>") == len(SITES)
+    assert report.count('<td data-head="Alone">75.0 %</td>') == len(SITES)
     assert f"{SITES[0]} alone 30.0 %" in report
     assert "2 seeds" in report
 

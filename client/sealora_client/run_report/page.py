@@ -6,12 +6,15 @@ from pathlib import Path
 
 from sealora_client.delivery.kept_run import KeptRun
 from sealora_client.run_report.figures import RunAtSite, run_at_site
+from sealora_common.recipe import Recipe
 from sealora_common.records.names import REPORT, SUMMARY
 from sealora_common.records.site_rounds import SiteHistory
 from sealora_common.show import quantities
 from sealora_common.show.chart import Chart, Series, line_chart
 from sealora_common.show.pages import page_templates
 from sealora_common.storage.durable import write_atomically
+from sealora_common.viewers.picture import viewer_pictures
+from sealora_common.viewers.viewers import viewers
 
 _WRITERS = (
     "bytes_text",
@@ -32,18 +35,22 @@ def write_run_report(directory: Path, run: str) -> RunAtSite:
     Raises:
         PolicyError, StorageError: as for `run_at_site`, or a file could not be written.
     """
-    found, kept = run_at_site(directory, run), KeptRun(directory, run).directory
-    write_atomically(kept / SUMMARY, found.model_dump_json(indent=2).encode() + b"\n")
-    write_atomically(kept / REPORT, run_page(found).encode())
+    found, kept = run_at_site(directory, run), KeptRun(directory, run)
+    write_atomically(kept.directory / SUMMARY, found.model_dump_json(indent=2).encode() + b"\n")
+    write_atomically(kept.directory / REPORT, run_page(found, kept.recipe).encode())
     return found
 
 
-def run_page(found: RunAtSite) -> str:
-    """The page's HTML."""
+def run_page(found: RunAtSite, recipe: Recipe | None) -> str:
+    """The page's HTML, of a run of `recipe`, without who sees what of it if that is None."""
     pages = page_templates("sealora_client.run_report")
     pages.globals.update({name: getattr(quantities, name) for name in _WRITERS})
     charts = [chart for chart in (_loss_chart(found), _epsilon_chart(found)) if chart is not None]
-    return pages.get_template("run.html.j2").render(found=found, drawn=charts)
+    return pages.get_template("run.html.j2").render(
+        found=found,
+        drawn=charts,
+        who_sees_what=viewer_pictures(viewers(recipe, insecure=found.insecure)) if recipe is not None else (),
+    )
 
 
 def _loss_chart(found: RunAtSite) -> Chart | None:

@@ -11,7 +11,7 @@ from sealora_common.records.site_rounds import Curve
 from sealora_common.show.quantities import count_text
 
 WIDTH, HEIGHT = 460, 270
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 18, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 66, 14, 18, 40
 _MOST_DOTS = 13
 _DENSE = 6.0
 
@@ -79,6 +79,8 @@ class Chart:
     bars: tuple[Bar, ...] = ()
     notes: tuple[Mark, ...] = ()
     """Words inside the picture."""
+    begins_at_zero: bool = False
+    """Whether the axis of figures does, where the page says so."""
     width: int = WIDTH
     height: int = HEIGHT
     left: int = _LEFT

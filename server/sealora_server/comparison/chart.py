@@ -51,6 +51,7 @@ def forest_plot(comparison: Comparison) -> Chart | None:
         x_ticks=tuple(Mark(across(tick), bottom + 16, _tick_text(heldout, tick)) for tick in ticks),
         y_ticks=tuple(Mark(_LEFT - 10, y, _short(arm.title)) for arm, y in zip(arms, heights, strict=True)),
         lines=tuple(_line(arm, comparison, y, across) for arm, y in zip(arms, heights, strict=True)),
+        begins_at_zero=ticks[0] == 0,
         width=_WIDTH,
         height=bottom + _BOTTOM,
         left=_LEFT,

@@ -33,6 +33,7 @@ def trials_chart(found: TuningResult) -> Chart | None:
         x_ticks=tuple(Mark(across(n), _HEIGHT - _BOTTOM + 16, str(n)) for n in range(1, last + 1, every)),
         y_ticks=tuple(Mark(_LEFT - 8, up(tick), _tick_text(tick, heldout)) for tick in y_values),
         lines=(Line("best so far", "federation", path, ()), Line("trials", "site-0", "", dots)),
+        begins_at_zero=y_values[0] == 0,
         width=_WIDTH,
         height=_HEIGHT,
         left=_LEFT,

@@ -20,8 +20,11 @@ from sealora_common.show.chart import Chart, Series, bar_chart, line_chart
 from sealora_common.show.pages import page_templates
 from sealora_common.show.safe_text import safe_text
 from sealora_common.storage.durable import write_atomically
+from sealora_common.viewers.picture import viewer_pictures
+from sealora_common.viewers.viewers import viewers
 from sealora_server.view.histories import federation_curve, read_histories
 from sealora_server.view.site_only import read_site_only
+from sealora_server.view.site_table import site_table
 from sealora_server.view.summary import Summary, read_state, summary_of
 
 _COLOURS = 8
@@ -75,6 +78,8 @@ def render_report(run_dir: Path, epsilon_at_two_sites: float | None = None) -> s
         epsilon_chart=_epsilon_chart(summary, histories),
         bytes_chart=_bytes_chart(summary, histories, state),
         loss_table=_loss_table(summary, histories, curve),
+        site_table=site_table(summary),
+        who_sees_what=viewer_pictures(viewers(recipe, insecure=summary.insecure)) if recipe is not None else (),
     )
 
 

@@ -79,12 +79,12 @@ def test_receipts_that_were_tampered_with_are_told_on_the_page(run, site):
     path.write_bytes(chain_to_bytes([first.model_copy(update={"survivors": ("site-0", "site-1")}), second]))
     found = run_at_site(site, run_id)
     assert "the receipt of round 1 is refused" in found.receipts.problem
-    assert "The receipts do not hold." in run_page(found)
+    assert "The receipts do not hold." in run_page(found, None)
 
 
 def test_names_that_others_wrote_do_nothing_on_the_page(run, site):
     found = run_at_site(site, RunStore.open(run).run_id)
-    page = run_page(found.model_copy(update={"recipe": HOSTILE, "site": HOSTILE}))
+    page = run_page(found.model_copy(update={"recipe": HOSTILE, "site": HOSTILE}), None)
     assert HOSTILE not in page
     assert "&lt;img src=x onerror=alert(1)&gt;" in page
     assert "<script" not in page
@@ -96,7 +96,7 @@ def test_a_run_that_goes_on_is_told_as_far_as_it_came(run, site):
     (site / "runs" / run_id / "conclusion.json").unlink()
     found = run_at_site(site, run_id)
     assert (found.has_ended, found.kept_round, found.federation_after) == (False, None, None)
-    assert "No final adapter yet." in run_page(found)
+    assert "No final adapter yet." in run_page(found, None)
 
 
 def test_it_is_for_this_account_alone_and_written_anew_by_the_command(run, site):

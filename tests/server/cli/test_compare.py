@@ -97,7 +97,7 @@ BAD = {
     "no data": (["recipe.yaml", "sites.simulated.site-1=x.jsonl"], "x.jsonl does not exist"),
     "an empty directory": (["empty", "empty"], "no run has started there"),
     "one run": (["empty"], "name two runs or more"),
-    "seeds of runs": (["empty", "empty", "--seeds", "2"], "--seeds, --out and --only are for a recipe, and empty is a"),
+    "seeds of runs": (["empty", "empty", "--seeds", "2"], "--seeds, --out, --only and --into are for a recipe, and"),
     "an out that is a file": (["recipe.yaml", "--only", "base", "--out", "recipe.yaml"], "recipe.yaml"),
 }
 

@@ -1,0 +1,131 @@
+"""The pictures in docs/pictures, made again from what real runs wrote: `make pictures RUN=... WORTH=...`.
+
+PICTURES is the list of them: a picture is parts of one page at one width. A page that is a file is made anew of its
+run, by this version; one that is served (a dashboard) is named with `--page NAME=URL` while it is. A picture whose page
+was not given stays as it is, and is named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from sealora_common.config import LARGE, from_json, read_file, why_not
+from sealora_common.errors import SealoraError, UnreadableError
+from sealora_server.comparison.comparing import JSON
+from sealora_server.comparison.comparison import Comparison
+from sealora_server.comparison.report import render_comparison
+from sealora_server.view.report import write_report
+
+FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+MARGIN = 10
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One file of the folder.
+
+    Attributes:
+        name: of the file, without `.png`.
+        page: which page it is of: `run`, `comparison`, or a name that `--page` gives.
+        width: of the window, in CSS pixels.
+        parts: CSS selectors; the picture is the least rectangle around all of them.
+        dark: whether the page is asked for in dark.
+    """
+
+    name: str
+    page: str
+    width: int
+    parts: tuple[str, ...]
+    dark: bool = False
+
+
+PICTURES = (
+    Picture("demo", "run", 1080, ("header", "[aria-labelledby=learning]", "section[aria-labelledby=sites] .card.wide")),
+    Picture("who-sees-what", "run", 1080, ("[aria-labelledby=viewers] figure",)),
+    Picture("comparison", "comparison", 1080, ("[aria-labelledby=arms-head] figure",)),
+)
+
+
+def pages(run: Path | None, comparison: Path | None, served: dict[str, str], scratch: Path) -> dict[str, str]:
+    """The URL of each page that there is, by its name.
+
+    Raises:
+        SealoraError: a directory is none of a run, or of a comparison.
+    """
+    found = dict(served)
+    if run is not None:
+        found["run"] = write_report(shutil.copytree(run, scratch / "run")).as_uri()
+    if comparison is not None:
+        try:
+            told = from_json(Comparison, read_file(comparison / JSON, LARGE.longest), LARGE)
+        except (OSError, UnreadableError) as error:
+            raise SealoraError(f"{comparison / JSON}: {why_not(error)}: give what `compare --out` wrote") from None
+        page = scratch / "comparison.html"
+        page.write_text(render_comparison(told, ""), encoding="utf-8")
+        found["comparison"] = page.as_uri()
+    return found
+
+
+def draw(found: dict[str, str], folder: Path) -> list[str]:
+    """Draws the pictures whose pages there are into `folder`, and returns the names of the others."""
+    from PIL import Image
+    from playwright.sync_api import sync_playwright
+
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if program is None:
+        raise SealoraError(f"no browser: install one of {', '.join(PROGRAMS)}")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        for picture in PICTURES:
+            if picture.page not in found:
+                continue
+            page = browser.new_page(
+                viewport={"width": picture.width, "height": 900}, color_scheme="dark" if picture.dark else "light"
+            )
+            page.goto(found[picture.page])
+            boxes = [page.locator(part).first.bounding_box() for part in picture.parts]
+            if None in boxes:
+                raise SealoraError(f"{picture.name}: the page has no {picture.parts[boxes.index(None)]}")
+            left, top = (min(box[side] for box in boxes if box) - MARGIN for side in ("x", "y"))
+            right, bottom = (
+                max(box[side] + box[size] for box in boxes if box) + MARGIN
+                for side, size in (("x", "width"), ("y", "height"))
+            )
+            left, top = max(0, left), max(0, top)
+            clip = {"x": left, "y": top, "width": min(right, picture.width) - left, "height": bottom - top}
+            drawn = folder / f"{picture.name}.png"
+            page.screenshot(path=drawn, full_page=True, clip=clip)
+            Image.open(drawn).convert("RGB").quantize(256).save(drawn, optimize=True)  # a third of the bytes
+            page.close()
+        browser.close()
+    return [picture.name for picture in PICTURES if picture.page not in found]
+
+
+def main() -> int:
+    """Reads the command line; 1 where a picture could not be made."""
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("--run", type=Path, help="a finished simulation of the demo's recipe")
+    asked.add_argument("--comparison", type=Path, help="what `sealora compare --out` wrote of the same recipe")
+    asked.add_argument("--page", action="append", default=[], metavar="NAME=URL", help="a page that is being served")
+    asked.add_argument("--out", type=Path, default=FOLDER)
+    given = asked.parse_args()
+    served = dict(each.split("=", 1) for each in given.page)
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            left = draw(pages(given.run, given.comparison, served, Path(scratch)), given.out)
+    except SealoraError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    for name in left:
+        print(f"{name}.png stays as it is: its page was not given")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
