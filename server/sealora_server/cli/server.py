@@ -113,7 +113,8 @@ def submit(
 ) -> None:
     """Start a run of a recipe among the sites of a roster, let these sites connect, and show which take part.
 
-    While another run with one of its sites goes on, it is put in line and begins when its turn has come.
+    While another run with one of its sites goes on, it is put in line and begins when its turn has come. Where the
+    server demands it (`approval` in server.yaml), another person must approve it first.
     """
     import yaml
 
@@ -158,7 +159,7 @@ def stop(run: RunArgument, config: ConfigFile = CONFIG) -> None:
 
 @server_cli.command()
 def resume(run: RunArgument, config: ConfigFile = CONFIG) -> None:
-    """Go on with a run that was stopped or has failed, at the round it was in."""
+    """Go on with a run that was stopped or has failed, at the round it was in; ask for approval if it was refused."""
     from sealora_server.deployment.operator.messages import Resume
 
     _ask(config, Resume(run=run_name(run)))

@@ -83,6 +83,16 @@ class HealthSection(SettingsSection):
     """gRPC health service."""
 
 
+class ApprovalSection(SettingsSection):
+    """Whether one person's recipe waits for another's approval before it runs."""
+
+    required: bool = False
+    """Whether a run begins only once another person than who asked for it has approved its recipe and its roster."""
+    approvers: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Who may approve: persons who log in as operators, by their names, and `account:NAME` for an account of this
+    machine that reaches the operator's socket; null: every operator who logs in, and no account."""
+
+
 class ServerConfig(SettingsSection):
     """`server.yaml`."""
 
@@ -100,6 +110,7 @@ class ServerConfig(SettingsSection):
     limits: LimitsSection = LimitsSection()
     health: HealthSection = HealthSection()
     adapters: AdapterRetention = AdapterRetention()
+    approval: ApprovalSection = ApprovalSection()
     log: LogFormat = "text"
     """`json`: one object a line."""
 

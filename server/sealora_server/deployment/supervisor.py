@@ -38,12 +38,13 @@ from sealora_server.deployment.operator.messages import (
     Status,
 )
 from sealora_server.deployment.operator.operations import Operations
+from sealora_server.deployment.operator.person import Person
 from sealora_server.deployment.operator.socket import serve_operator
 from sealora_server.deployment.processes.readiness import notify
 from sealora_server.deployment.processes.service import Service
 from sealora_server.deployment.processes.services import front_spec, superlink_spec
 from sealora_server.deployment.processes.sockets import listen_tcp, listen_unix, shown_address
-from sealora_server.deployment.runs.managed import RunHost
+from sealora_server.deployment.runs.host import RunHost
 from sealora_server.deployment.site_watch import SiteWatch
 from sealora_server.deployment.superlink.client import SuperLinkClient
 from sealora_server.deployment.tls.certificate_watch import CertificateWatch
@@ -143,15 +144,15 @@ class Supervisor:
             operator.close()
             await self._stop(tasks)
 
-    async def handle(self, request: Request, account: str) -> Result:
-        """Answers the request of an operator, who is this account of the machine.
+    async def handle(self, request: Request, person: Person) -> Result:
+        """Answers the request of an operator.
 
         Raises:
             SealoraError: it cannot be done.
         """
         if isinstance(request, AskStatus):
             return await self._status()
-        return await self._operations.handle(request, account)
+        return await self._operations.handle(request, person)
 
     # What the metrics are read from, in the thread that serves them.
 

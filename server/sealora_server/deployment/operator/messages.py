@@ -17,7 +17,8 @@ from sealora_common.show.safe_text import safe_text
 from sealora_server.deployment.errors import DeploymentError
 
 _SHOWN = 100
-RunCondition = Literal["queued", "running", "stopped", "failed", "finished"]
+_SHOWN_DIGEST = 12
+RunCondition = Literal["unapproved", "queued", "running", "stopped", "failed", "finished"]
 
 
 class Message(BaseModel):
@@ -50,6 +51,22 @@ class Resume(Message):
     """Go on with a run that was stopped or has failed."""
 
     action: Literal["resume"] = "resume"
+    run: Name
+
+
+class Approve(Message):
+    """Let a run begin that another person has asked for."""
+
+    action: Literal["approve"] = "approve"
+    run: Name
+    digest: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Of the recipe and roster that were looked at: `ApprovalStatus.digest`."""
+
+
+class Refuse(Message):
+    """Let it not begin. Whoever wants it can ask again by `Resume`."""
+
+    action: Literal["refuse"] = "refuse"
     run: Name
 
 
@@ -99,7 +116,9 @@ def act_text(request: Request) -> str | None:
             return None
         case Submit():
             return f"submit run {request.name}"
-        case Stop() | Resume() | UseRoster() | Delete():
+        case Approve():
+            return f"approve run {request.run} as {request.digest[:_SHOWN_DIGEST]}"
+        case Stop() | Resume() | UseRoster() | Delete() | Refuse():
             return f"{request.action.replace('_', '-')} of run {request.run}"
         case Register():
             return f"register {count_text(len(request.nodes), 'site')}"
@@ -107,7 +126,7 @@ def act_text(request: Request) -> str | None:
             return f"unregister {safe_text(request.site, _SHOWN)}"
 
 
-Request = Submit | Stop | Resume | UseRoster | Delete | Register | Unregister | AskStatus
+Request = Submit | Approve | Refuse | Stop | Resume | UseRoster | Delete | Register | Unregister | AskStatus
 
 REQUEST = Bounds(longest=32 * 2**20)
 """Of a line each way: a roster travels as a text in it, with its quotes escaped."""
@@ -132,6 +151,18 @@ class SiteStatus(Message):
     online: bool
 
 
+class ApprovalStatus(Message):
+    """Who asked for a run, and who approved it, on a server that demands it."""
+
+    digest: str
+    """SHA-256 (hex) of recipe and roster together."""
+    asked_by: str
+    asked_at: str
+    """UTC, ISO 8601."""
+    approved_by: str | None
+    approved_at: str | None
+
+
 class RunStatus(Message):
     """One run."""
 
@@ -146,6 +177,7 @@ class RunStatus(Message):
     """Sites whose answer to the present stage is out."""
     turned_away: tuple[TurnedAway, ...] = ()
     """Sites that are connected and take no part, and why."""
+    approval: ApprovalStatus | None = None
 
 
 class Status(Message):

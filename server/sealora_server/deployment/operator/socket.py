@@ -16,14 +16,15 @@ from sealora_common.errors import SealoraError, UnreadableError
 from sealora_common.health.logs import fields
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.operator.messages import REQUEST, Answer, Request, Result, act_text, parse_request
+from sealora_server.deployment.operator.person import Person
 
 log = logging.getLogger(__name__)
 
 # `submit` waits for the SuperLink, `stop` for the ServerApp's end; nothing else takes long.
 _SECONDS = 90.0
 
-Handler = Callable[[Request, str], Awaitable[Result]]
-"""Is given the request and the account that makes it."""
+Handler = Callable[[Request, Person], Awaitable[Result]]
+"""Is given the request and who makes it."""
 _CREDENTIALS = struct.Struct("iII")  # struct ucred, see unix(7)
 
 
@@ -57,7 +58,7 @@ async def _answer(line: bytes, handle: Handler, peer: socket.socket) -> Answer:
     try:
         request = parse_request(line)
         act = act_text(request)
-        answer = Answer(result=await handle(request, account))
+        answer = Answer(result=await handle(request, Person.of_account(account)))
     except SealoraError as error:
         answer = Answer(error=str(error))
     except Exception:

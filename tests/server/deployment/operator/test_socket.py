@@ -17,9 +17,11 @@ from sealora_common.errors import PolicyError
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.operator.messages import (
     REQUEST,
+    Approve,
     AskStatus,
     Delete,
     Done,
+    Refuse,
     Register,
     Request,
     Result,
@@ -32,6 +34,7 @@ from sealora_server.deployment.operator.messages import (
     UseRoster,
     status_of,
 )
+from sealora_server.deployment.operator.person import Person
 from sealora_server.deployment.operator.socket import ask, serve_operator
 from sealora_server.deployment.processes.sockets import listen_unix
 
@@ -50,7 +53,7 @@ STATUS = Status(
 )
 
 
-async def handle(request: Request, account: str) -> Result:
+async def handle(request: Request, person: Person) -> Result:
     match request:
         case Stop():
             raise PolicyError(f"run {request.run!r} does not run")
@@ -130,6 +133,8 @@ def test_an_unexpected_failure_tells_nothing_but_that(path):
 
 ACTS: dict[type[Request], Request] = {
     Submit: Submit(name="r1", recipe="secret", roster="{}"),
+    Approve: Approve(run="r1", digest="0" * 64),
+    Refuse: Refuse(run="r1"),
     Stop: Stop(run="r1"),
     Resume: Resume(run="r1"),
     Delete: Delete(run="r1"),
