@@ -29,9 +29,9 @@ from sealora_server.deployment.front.handshake import handshake_sentence
 from sealora_server.deployment.log_file import LogFile
 from sealora_server.deployment.metrics import ServerCollector
 from sealora_server.deployment.operator.messages import (
+    Act,
     AskStatus,
     ProcessStatus,
-    Request,
     Result,
     RunCondition,
     SiteStatus,
@@ -144,7 +144,7 @@ class Supervisor:
             operator.close()
             await self._stop(tasks)
 
-    async def handle(self, request: Request, person: Person) -> Result:
+    async def handle(self, request: Act, person: Person) -> Result:
         """Answers the request of an operator.
 
         Raises:

@@ -15,6 +15,7 @@ from sealora_common.records.events import TurnedAway
 from sealora_common.show.quantities import count_text
 from sealora_common.show.safe_text import safe_text
 from sealora_server.deployment.errors import DeploymentError
+from sealora_server.deployment.operator.person import Person
 
 _SHOWN = 100
 _SHOWN_DIGEST = 12
@@ -106,27 +107,42 @@ class AskStatus(Message):
     action: Literal["status"] = "status"
 
 
-def act_text(request: Request) -> str | None:
-    """What a request does, in a few words for the log; None where it only asks.
+Act = Submit | Approve | Refuse | Stop | Resume | UseRoster | Delete | Register | Unregister | AskStatus
+"""What can be asked for."""
+
+
+class OnBehalf(Message):
+    """What a person asks for who has logged in at the dashboard, which speaks for them."""
+
+    action: Literal["on_behalf"] = "on_behalf"
+    person: Person
+    secret: str = Field(repr=False)
+    """That the server gave its dashboard when it started it."""
+    act: Annotated[Act, Field(discriminator="action")]
+
+
+Request = Act | OnBehalf
+
+
+def act_text(act: Act) -> str | None:
+    """What an act does, in a few words for the log; None where it only asks.
 
     The words are of names alone, of which each has a form that can be shown; a site's to be withdrawn need not be one.
     """
-    match request:
+    match act:
         case AskStatus():
             return None
         case Submit():
-            return f"submit run {request.name}"
+            return f"submit run {act.name}"
         case Approve():
-            return f"approve run {request.run} as {request.digest[:_SHOWN_DIGEST]}"
+            return f"approve run {act.run} as {act.digest[:_SHOWN_DIGEST]}"
         case Stop() | Resume() | UseRoster() | Delete() | Refuse():
-            return f"{request.action.replace('_', '-')} of run {request.run}"
+            return f"{act.action.replace('_', '-')} of run {act.run}"
         case Register():
-            return f"register {count_text(len(request.nodes), 'site')}"
+            return f"register {count_text(len(act.nodes), 'site')}"
         case Unregister():
-            return f"unregister {safe_text(request.site, _SHOWN)}"
+            return f"unregister {safe_text(act.site, _SHOWN)}"
 
-
-Request = Submit | Approve | Refuse | Stop | Resume | UseRoster | Delete | Register | Unregister | AskStatus
 
 REQUEST = Bounds(longest=32 * 2**20)
 """Of a line each way: a roster travels as a text in it, with its quotes escaped."""

@@ -19,12 +19,12 @@ from sealora_common.roster import Roster
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.nodes import NodeList, nodes_of, reconcile
 from sealora_server.deployment.operator.messages import (
+    Act,
     Approve,
     Delete,
     Done,
     Refuse,
     Register,
-    Request,
     Resume,
     RunStatus,
     SiteStatus,
@@ -71,7 +71,7 @@ class Operations:
         finish_deletions(host.server.runs)
         self._look_for_runs()
 
-    async def handle(self, request: Request, person: Person) -> Done:
+    async def handle(self, request: Act, person: Person) -> Done:
         """Does what `person` asks.
 
         Raises:

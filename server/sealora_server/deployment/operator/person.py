@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 ACCOUNT = "account:"
 """What settings put before the name of an account of this machine, beside which persons have theirs bare."""
@@ -18,6 +20,12 @@ class Person(BaseModel):
     """Whether it is the name of an account of this machine."""
     subject: str = Field(default="", max_length=1024)
     """What a login service knows the person by, whatever name they have at the moment; empty if none vouches."""
+
+    @model_validator(mode="after")
+    def _is_not_called_like_an_account(self) -> Self:
+        if not self.account and self.name.casefold().startswith(ACCOUNT):
+            raise ValueError("a person's name begins like an account's")
+        return self
 
     @classmethod
     def of_account(cls, name: str) -> Person:
