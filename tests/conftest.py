@@ -11,6 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # test modules import `tiny_models` by name
 
+from browser import chromium, visitor  # noqa: F401 (fixtures)
 from device_report import DeviceReport
 
 

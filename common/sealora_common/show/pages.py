@@ -8,16 +8,16 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 
-def page_templates(package: str) -> Environment:
-    """The templates in the folder `templates` of a package, and those that pages share: style, and charts as SVG.
+def page_templates(package: str, *more: str) -> Environment:
+    """The templates in the folders `templates` of these packages, and those that all pages share: style, charts as SVG.
 
     What a page shows is text that others wrote (names, reasons, answers of a model): all of it is escaped.
     """
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
-    own, shared = (PackageLoader(each, "templates") for each in (package, "sealora_common.show"))
+    loaders = [PackageLoader(each, "templates") for each in (package, *more, "sealora_common.show")]
     return Environment(
-        loader=ChoiceLoader([own, shared]),
+        loader=ChoiceLoader(loaders),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
