@@ -7,6 +7,7 @@ other than those that the test itself opened.
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -140,6 +141,18 @@ def assert_fits(page: Page, width: int = PHONE) -> None:
         width,
     )
     assert outside <= inside, f"{outside} pixels in a window of {inside}: {wide}"
+
+
+def wait_until(page: Page, expression: str, seconds: float = 10.0) -> None:
+    """Waits until a JavaScript expression is true; playwright's own way needs `eval`, which our pages forbid.
+
+    Raises:
+        AssertionError: it has not become so.
+    """
+    deadline = time.monotonic() + seconds
+    while not page.evaluate(expression):
+        assert time.monotonic() < deadline, f"never so: {expression}"
+        page.wait_for_timeout(50)
 
 
 def picture(page: Page, path: Path) -> Path:

@@ -7,10 +7,11 @@ are new to it. A listener that is slow misses what was replaced meanwhile and ge
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from starlette.requests import Request
@@ -36,8 +37,8 @@ class _Topic:
     """One page, as long as anybody looks at it.
 
     Attributes:
-        changed: by part: its HTML, and the version of the page in which it became that.
-        version: how often anything changed.
+        changed: by part: its HTML, and the version in which it became that.
+        version: the newest.
         news: set and replaced at each change.
     """
 
@@ -48,10 +49,10 @@ class _Topic:
     news: asyncio.Event = field(default_factory=asyncio.Event)
     producer: asyncio.Task[None] | None = None
 
-    def take(self, parts: Parts) -> None:
+    def take(self, parts: Parts, versions: Iterator[int]) -> None:
         new = {name: html for name, html in parts.items() if self.changed.get(name, ("", 0))[0] != html}
         if new:
-            self.version += 1
+            self.version = next(versions)
             self.changed |= {name: (html, self.version) for name, html in new.items()}
             self.tell()
 
@@ -78,6 +79,9 @@ class EventStreams:
         self._topics: dict[str, _Topic] = {}
         self._listeners = 0
         self._is_over = False
+        self._versions = itertools.count(
+            1
+        )  # of all pages: one that is looked at again goes on, and does not begin anew
         self._epoch = secrets.token_hex(4)  # versions of a server that was started again are others
 
     @property
@@ -155,7 +159,7 @@ class EventStreams:
     async def _produce(self, topic: _Topic) -> None:
         while not self._is_over:
             try:
-                topic.take(await asyncio.to_thread(topic.render))
+                topic.take(await asyncio.to_thread(topic.render), self._versions)
             except Exception as error:  # its text may quote what no log is to hold
                 log.error("a page could not be brought up to date (%s)", type(error).__name__)
             await asyncio.sleep(self._every)
