@@ -31,6 +31,7 @@ def approve(
     from sealora_server.deployment.operator.admission import status_of_run
     from sealora_server.deployment.operator.messages import Approve, AskStatus, status_of
     from sealora_server.deployment.operator.socket import ask
+    from sealora_server.deployment.operator.told import done_text
 
     named = run_name(run)
     server = ServerDirectory(config)
@@ -48,15 +49,17 @@ def approve(
             raise DeploymentError(f"run {named} was not approved: give its digest with --digest where nobody is asked")
         if not typer.confirm("Approve this run?"):
             raise DeploymentError(f"run {named} was not approved")
-    ask(server.operator_socket, Approve(run=named, digest=digest or told.approval.digest))
-    say(f"run {named}: approved; it begins when its turn has come: see `sealora server status`")
+    act = Approve(run=named, digest=digest or told.approval.digest)
+    ask(server.operator_socket, act)
+    say(f"{done_text(act)}: see `sealora server status`")
 
 
 def refuse(run: RunArgument, config: ConfigFile = CONFIG) -> None:
     """Refuse a run that another person has asked for. It is kept; `resume` asks again, `delete` deletes it."""
     from sealora_server.deployment.operator.messages import Refuse
     from sealora_server.deployment.operator.socket import ask
+    from sealora_server.deployment.operator.told import done_text
 
-    named = run_name(run)
-    ask(ServerDirectory(config).operator_socket, Refuse(run=named))
-    say(f"run {named}: refused. To ask again:  sealora server resume {named} --config {config}")
+    act = Refuse(run=run_name(run))
+    ask(ServerDirectory(config).operator_socket, act)
+    say(f"{done_text(act)}. To ask again:  sealora server resume {act.run} --config {config}")

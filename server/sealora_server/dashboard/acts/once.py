@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from sealora_common.web.sessions import Session
 
 _MOST = 1000
+_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,12 @@ class Forms:
     @staticmethod
     def new() -> str:
         """What tells one form of a page from all others."""
-        return secrets.token_urlsafe(16)
+        return secrets.token_hex(_BYTES)
+
+    @staticmethod
+    def is_one(form: str) -> bool:
+        """Whether `form` reads like what `new` makes."""
+        return len(form) == 2 * _BYTES and form.isalnum() and form.isascii()
 
     async def sent(self, session: Session, form: str, do: Callable[[], Awaitable[Outcome]]) -> Outcome:
         """What comes of a form: `do` is called if it was not sent before, and goes on if whoever sent it goes away."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hmac
 import logging
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -44,15 +45,12 @@ class Persons:
                 log.warning("nobody logs in by it: %s", error)
                 continue
             if hmac.compare_digest(token.encode(), said.encode("utf-8", "surrogateescape")):
-                found[path] = LoggedIn(role, path.name.removesuffix(_SUFFIX))
+                name = path.name.removesuffix(_SUFFIX)
+                found[path] = LoggedIn(role, name, is_current=partial(_is_still, path, token))
         if len(found) > 1:
             log.warning("nobody logs in by a token that lies in several files: %s", ", ".join(map(str, found)))
             return None
         return next(iter(found.values()), None)
-
-    def has(self, role: Role, name: str) -> bool:
-        """Whether somebody still has a token for this role."""
-        return self.path(role, name).is_file()
 
     def path(self, role: Role, name: str) -> Path:
         """Where somebody's token lies.
@@ -84,3 +82,11 @@ class Persons:
                     log.warning("%s: nobody logs in by it, as it is not named like a person", path)
                     continue
                 yield role, path
+
+
+def _is_still(path: Path, token: str) -> bool:
+    """Whether a token is what it was."""
+    try:
+        return hmac.compare_digest(token_of(path).encode(), token.encode())
+    except SealoraError:
+        return False

@@ -1,4 +1,4 @@
-"""What a reverse proxy says of who asks: believed from its own addresses, with what only it knows, and refused otherwise.
+"""What a reverse proxy says of who asks: believed from its own addresses, with what only it knows, refused otherwise.
 
 Every request with one of the two headers that is not the proxy's is refused, whatever else it has: so nobody can find
 out by trying, and a proxy that forgets to take the header away from what it is sent passes nothing on unnoticed, as it
@@ -20,7 +20,7 @@ from sealora_common.web.sessions import Role, Session
 from sealora_server.dashboard.login.name import person_name
 from sealora_server.dashboard.login.settings import ProxySection
 
-SECRET_HEADER: Final = "Sealora-Proxy-Secret"
+PROOF_HEADER: Final = "Sealora-Proxy-Proof"
 _SESSION = "sealora.proxy-session"  # in an ASGI scope
 
 
@@ -47,7 +47,7 @@ class ProxyGate:
         """One request, or the life of the server."""
         if scope["type"] == "http":
             headers = Headers(scope=scope)
-            names, words = headers.getlist(self._section.header), headers.getlist(SECRET_HEADER)
+            names, words = headers.getlist(self._section.header), headers.getlist(PROOF_HEADER)
             if names or words:
                 if not self._is_the_proxy(scope, words) or len(names) > 1:
                     await refusal(403, "Only this server's proxy may say who asks.")(scope, receive, send)

@@ -45,7 +45,7 @@ class ProxySection(RolesSection):
     header: str = Field(default="X-Forwarded-User", pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$")
     """Holds the person's name. The proxy must take it away from what it is sent, and put in its own."""
     secret: Path
-    """A file whose content the proxy sends with each request in `Sealora-Proxy-Secret`: other accounts of its machine
+    """A file whose content the proxy sends with each request in `Sealora-Proxy-Proof`: other accounts of its machine
     have its address, too."""
 
     @field_validator("addresses")
