@@ -20,6 +20,7 @@ from sealora_common.web.pages import Pages
 from sealora_common.web.sessions import Role, Session
 from sealora_server.dashboard.acts.doing import ARCHIVES, Download, Operator, Submission
 from sealora_server.dashboard.acts.once import Forms, Outcome
+from sealora_server.dashboard.acts.uploads import UploadedForm, uploaded_form
 from sealora_server.deployment.directory import ServerDirectory, run_name
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.operator.messages import Approve, Refuse, Resume, RunStatus, Status, Stop

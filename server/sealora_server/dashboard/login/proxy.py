@@ -21,50 +21,48 @@ from sealora_server.dashboard.login.name import person_name
 from sealora_server.dashboard.login.settings import ProxySection
 
 PROOF_HEADER: Final = "Sealora-Proxy-Proof"
-_SESSION = "sealora.proxy-session"  # in an ASGI scope
 
 
-class ProxyGate:
-    """Lets through to `app` what is not a lie of somebody who is no proxy; notes who asks, if the proxy says so.
+class ProxyWord:
+    """Judges what requests say.
 
     Somebody whom the proxy vouches for needs no cookie: each of their requests says who they are. Their forms carry
     what this process made for them, as all forms do.
 
     Args:
-        app: what answers.
         section: of server.yaml.
         secret: what the proxy knows.
     """
 
-    def __init__(self, app: ASGIApp, section: ProxySection, secret: str) -> None:
-        self._app = app
+    def __init__(self, section: ProxySection, secret: str) -> None:
         self._section = section
         self._secret = secret.encode()
         self._addresses = frozenset(map(_address, section.addresses))
         self._sessions: dict[tuple[Role, str], Session] = {}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request, or the life of the server."""
-        if scope["type"] == "http":
-            headers = Headers(scope=scope)
-            names, words = headers.getlist(self._section.header), headers.getlist(PROOF_HEADER)
-            if names or words:
-                if not self._is_the_proxy(scope, words) or len(names) > 1:
-                    await refusal(403, "Only this server's proxy may say who asks.")(scope, receive, send)
-                    return
-                if names:
-                    session = self._session_of(names[0])
-                    if session is None:
-                        await refusal(403, "You may not log in here: server.yaml says who may.")(scope, receive, send)
-                        return
-                    scope[_SESSION] = session
-        await self._app(scope, receive, send)
+    def refusal(self, scope: Scope) -> Response | None:
+        """Why a request is not answered; None if it is, whether or not it says who asks."""
+        names, proofs = self._said(scope)
+        if (names or proofs) and not self._is_the_proxys(scope, names, proofs):
+            return refusal(403, "Only this server's proxy may say who asks.")
+        if names and self._session_of(names[0]) is None:
+            return refusal(403, "You may not log in here: `proxy` in server.yaml says who may.")
+        return None
 
-    def _is_the_proxy(self, scope: Scope, words: list[str]) -> bool:
+    def session(self, scope: Scope) -> Session | None:
+        """Who asks, as the proxy says; None if it says nothing, or somebody else does."""
+        names, proofs = self._said(scope)
+        return self._session_of(names[0]) if names and self._is_the_proxys(scope, names, proofs) else None
+
+    def _said(self, scope: Scope) -> tuple[list[str], list[str]]:
+        headers = Headers(scope=scope)
+        return headers.getlist(self._section.header), headers.getlist(PROOF_HEADER)
+
+    def _is_the_proxys(self, scope: Scope, names: list[str], proofs: list[str]) -> bool:
         client = scope.get("client")
         is_there = client is not None and _address(client[0]) in self._addresses
-        knows = len(words) == 1 and hmac.compare_digest(words[0].encode("utf-8", "surrogateescape"), self._secret)
-        return is_there and knows
+        knows = len(proofs) == 1 and hmac.compare_digest(proofs[0].encode("utf-8", "surrogateescape"), self._secret)
+        return is_there and knows and len(names) <= 1
 
     def _session_of(self, said: str) -> Session | None:
         try:
@@ -72,15 +70,25 @@ class ProxyGate:
         except PolicyError:
             return None
         role = self._section.role_of((name,))
-        if role is None:
-            return None
-        return self._sessions.setdefault((role, name), Session(role, name))
+        return None if role is None else self._sessions.setdefault((role, name), Session(role, name))
 
 
-def proxy_session(scope: Scope) -> Session | None:
-    """Who asks, as the proxy says; None where it has said nothing."""
-    session: Session | None = scope.get(_SESSION)
-    return session
+class ProxyGate:
+    """Lets through to `app` what no stranger says of who asks.
+
+    Args:
+        app: what answers.
+        word: judges; None: there is no proxy, and the headers are nothing.
+    """
+
+    def __init__(self, app: ASGIApp, word: ProxyWord | None) -> None:
+        self._app = app
+        self._word = word
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, or the life of the server."""
+        refused = self._word.refusal(scope) if self._word is not None and scope["type"] == "http" else None
+        await (refused or self._app)(scope, receive, send)
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | str:

@@ -16,7 +16,7 @@ from sealora_common.web.login import LoggedIn, Login, TokenHolder
 from sealora_common.web.pages import Pages
 from sealora_common.web.sessions import Session, Sessions
 from sealora_common.web.token_file import token_of
-from sealora_server.dashboard.login.proxy import proxy_session
+from sealora_server.dashboard.login.proxy import ProxyWord
 from sealora_server.dashboard.login.settings import OpenIdSection
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,8 @@ class ServerLogin(Login):
         holder: whose a token is.
         hint: where the token is found.
         mark: of the cookies.
-        openid: the login service.
+        proxy: what says who asks, where there is one.
+        openid: the login service, where there is one.
         directory: in which the files lie that `openid` names.
         is_secure: whether browsers ask by https.
 
@@ -48,11 +49,13 @@ class ServerLogin(Login):
         hint: str,
         mark: str,
         *,
+        proxy: ProxyWord | None,
         openid: OpenIdSection | None,
         directory: Path,
         is_secure: bool,
     ) -> None:
         super().__init__(pages, sessions, holder, hint, mark, is_secure=is_secure)
+        self._proxy = proxy
         self._openid_routes: Callable[[], list[Route]] = list
         if openid is not None:
             self._openid_routes = self._at_service(openid, directory, mark)
@@ -63,7 +66,8 @@ class ServerLogin(Login):
 
     def session(self, connection: HTTPConnection) -> Session | None:
         """Who is asking, if they are logged in."""
-        return proxy_session(connection.scope) or super().session(connection)
+        said = None if self._proxy is None else self._proxy.session(connection.scope)
+        return said or super().session(connection)
 
     def admit(self, who: LoggedIn, answer: Response | None = None) -> Response:
         """What logs somebody in whose name has been made sure of."""
