@@ -96,6 +96,10 @@ class Login:
         name = connection.cookies.get(self.cookie)
         return None if name is None else self._sessions.of(name)
 
+    def is_open(self, session: Session) -> bool:
+        """Whether somebody who was found before is still logged in; asking does not keep them so."""
+        return self._sessions.is_open(session)
+
     def admit(self, who: LoggedIn, answer: Response | None = None) -> Response:
         """What logs somebody in whose name has been made sure of: `answer`, or to the first page."""
         name, _ = self._sessions.begin(who.role, who.who, subject=who.subject, is_current=who.is_current)

@@ -61,6 +61,11 @@ class ActRoutes:
         self._status = status
         self._forms = Forms()
 
+    @staticmethod
+    def new_form() -> str:
+        """What tells one form of a page from all others: pages with the templates of `acts.html.j2` need it."""
+        return Forms.new()
+
     def routes(self) -> list[Route]:
         """Of an application behind `LoginGate`; before those that are the same for readers."""
 
@@ -191,7 +196,7 @@ class ActRoutes:
         return self._page("done.html.j2", session, 200 if outcome.is_done else 422, outcome=outcome)
 
     def _page(self, template: str, session: Session, status: int = 200, **values: object) -> Response:
-        return self._pages.response(template, status, session=session, new_form=self._forms.new, **values)
+        return self._pages.response(template, status, session=session, new_form=self.new_form, **values)
 
     async def _runs(self) -> tuple[RunStatus, ...]:
         try:

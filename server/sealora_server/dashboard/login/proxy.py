@@ -12,6 +12,7 @@ import ipaddress
 from typing import Final
 
 from starlette.datastructures import Headers
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sealora_common.errors import PolicyError
@@ -53,6 +54,10 @@ class ProxyWord:
         """Who asks, as the proxy says; None if it says nothing, or somebody else does."""
         names, proofs = self._said(scope)
         return self._session_of(names[0]) if names and self._is_the_proxys(scope, names, proofs) else None
+
+    def vouches_for(self, session: Session) -> bool:
+        """Whether a session is of its word."""
+        return self._sessions.get((session.role, session.who)) is session
 
     def _said(self, scope: Scope) -> tuple[list[str], list[str]]:
         headers = Headers(scope=scope)

@@ -69,6 +69,10 @@ class ServerLogin(Login):
         said = None if self._proxy is None else self._proxy.session(connection.scope)
         return said or super().session(connection)
 
+    def is_open(self, session: Session) -> bool:
+        """Whether somebody who was found before is still logged in."""
+        return (self._proxy is not None and self._proxy.vouches_for(session)) or super().is_open(session)
+
     def admit(self, who: LoggedIn, answer: Response | None = None) -> Response:
         """What logs somebody in whose name has been made sure of."""
         log.info("%s has logged in at the dashboard as %s", who.who, who.role)
