@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from joserfc import jws
 from joserfc.jwk import KeySet, RSAKey
 
-CLIENT, SECRET = "sealora", "a secret of this client"
+CLIENT, SECRET = "sealora", "a-secret-of-this-client"
 
 
 @functools.cache
