@@ -103,6 +103,7 @@ class _Draft:
         self._conditions = dict(state.conditions)
         self._taking_part = dict.fromkeys(state.taking_part)
         self._bytes_of_sites, self._bytes_of_rounds = dict(state.bytes_of_sites), dict(state.bytes_of_rounds)
+        self._bytes_of_stages, self._answered_at = dict(state.bytes_of_stages), dict(state.answered_at)
         self._stage_seconds, self._answer_seconds = dict(state.stage_seconds), dict(state.answer_seconds)
         self._failures = list(state.failures)
         self._delivered = dict.fromkeys(state.delivered)
@@ -119,6 +120,8 @@ class _Draft:
             taking_part=tuple(self._taking_part),
             bytes_of_sites=self._bytes_of_sites,
             bytes_of_rounds=self._bytes_of_rounds,
+            bytes_of_stages=self._bytes_of_stages,
+            answered_at=self._answered_at,
             stage_seconds=self._stage_seconds,
             answer_seconds=self._answer_seconds,
             failures=tuple(self._failures),
@@ -240,6 +243,8 @@ class _Draft:
         self._taking_part.setdefault(site)
         self._bytes_of_sites[site] = self._bytes_of_sites.get(site, Bytes()).plus(up, down)
         self._bytes_of_rounds[reply.round] = self._bytes_of_rounds.get(reply.round, Bytes()).plus(up, down)
+        self._bytes_of_stages[reply.stage] = self._bytes_of_stages.get(reply.stage, Bytes()).plus(up, down)
+        self._answered_at[site] = time
         if self._state.stage is not None:
             seconds = time - self._state.stage.began_at
             self._answered[site] = seconds
@@ -256,6 +261,7 @@ class _Draft:
             rounds_finished=max(state.rounds_finished, finished.round),
             round_seconds=(*state.round_seconds, finished.seconds),
             survivors=finished.survivors,
+            survivors_of_rounds={**state.survivors_of_rounds, finished.round: finished.survivors},
             heldout_losses={**state.heldout_losses, finished.round - 1: finished.heldout_loss},
             adapter_sha256=finished.adapter_sha256,
         )

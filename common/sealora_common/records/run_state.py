@@ -108,6 +108,7 @@ class RunState:
         rounds_finished: of those that count, which a resumed run may have fewer of.
         round_seconds: of each finished round.
         survivors: sites in the last opened sum.
+        survivors_of_rounds: finished round -> sites in its sum.
         heldout_losses: rounds trained -> the opened sum's mean of what `heldout` says; None where it told none.
         adapter_sha256: of the newest adapter, hex; of the one that was kept, once the run has come to its end.
         kept_round: rounds that the adapter had been trained that was kept at the end; None before.
@@ -117,6 +118,8 @@ class RunState:
         is_insecure: whether it was ever seeded for a test.
         bytes_of_sites: site -> of those that answered.
         bytes_of_rounds: round -> of all sites together.
+        bytes_of_stages: stage -> of all sites together.
+        answered_at: site -> when its newest answer arrived, Unix seconds.
         stage_seconds: stage -> time it took.
         answer_seconds: (site, stage) -> time from the server's order to the site's answer.
         failures: of sites, oldest first.
@@ -142,6 +145,7 @@ class RunState:
     rounds_finished: int = 0
     round_seconds: tuple[float, ...] = ()
     survivors: tuple[str, ...] = ()
+    survivors_of_rounds: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     heldout_losses: Mapping[int, float | None] = field(default_factory=dict)
     adapter_sha256: str | None = None
     kept_round: int | None = None
@@ -151,6 +155,8 @@ class RunState:
     is_insecure: bool = False
     bytes_of_sites: Mapping[str, Bytes] = field(default_factory=dict)
     bytes_of_rounds: Mapping[int, Bytes] = field(default_factory=dict)
+    bytes_of_stages: Mapping[StageName, Bytes] = field(default_factory=dict)
+    answered_at: Mapping[str, float] = field(default_factory=dict)
     stage_seconds: Mapping[StageName, Spent] = field(default_factory=dict)
     answer_seconds: Mapping[tuple[str, StageName], Spent] = field(default_factory=dict)
     failures: tuple[SiteFailed, ...] = ()

@@ -25,6 +25,8 @@ class Series:
     name: str
     points: Curve
     style: str
+    deviations: Curve = ()
+    """The standard deviation of the noise on some of the points, by the same rounds; drawn as a band around them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class Line:
     path: str
     """The `d` of an SVG path."""
     dots: tuple[Mark, ...]
+    band: str = ""
+    """The `d` of what its noise covers; empty where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,8 @@ def line_chart(
         bound_name: what is written at it.
         from_zero: whether the vertical axis begins at 0.
     """
-    values = [value for one in series for _, value in one.points] + ([bound] if bound is not None else [])
+    values = [value for one in series for _, value in (*one.points, *_low(one), *_high(one))]
+    values += [bound] if bound is not None else []
     y_values = ticks_around(0.0 if from_zero else min(values, default=0.0), max(values, default=1.0), 6)
     across = scale(0, max(rounds, 1), _LEFT, WIDTH - _RIGHT)
     up = scale(y_values[0], y_values[-1], HEIGHT - _BOTTOM, _TOP)
@@ -163,7 +168,8 @@ def bar_chart(
             top = up(amount)
             text = f"round {name}, {meaning}: {label(amount)}"
             x = begin + place * thickness
-            bars.append(Bar(x + 0.5, top, thickness - 1, HEIGHT - _BOTTOM - top, style, text))
+            width = max(thickness - 1, thickness * 0.6)  # a gap, also where there are hundreds
+            bars.append(Bar(x + (thickness - width) / 2, top, width, HEIGHT - _BOTTOM - top, style, text))
     return Chart(
         identifier=identifier,
         title=title,
@@ -182,7 +188,20 @@ def _line(series: Series, across: Scale, up: Scale, label: Label) -> Line:
         Mark(x, y, f"{series.name}, after {count_text(trained, 'round')}: {label(value)}")
         for (x, y), (trained, value) in zip(places, series.points, strict=True)
     )
-    return Line(series.name, series.style, path, marks if len(marks) <= _MOST_DOTS else ())
+    around = [(across(n), up(value)) for n, value in (*_low(series), *reversed(_high(series)))]
+    band = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in around) + "Z" if around else ""
+    return Line(series.name, series.style, path, marks if len(marks) <= _MOST_DOTS else (), band)
+
+
+def _low(series: Series) -> Curve:
+    """The lower edge of a series' noise: one standard deviation below its points."""
+    deviation = dict(series.deviations)
+    return tuple((n, value - deviation[n]) for n, value in series.points if n in deviation)
+
+
+def _high(series: Series) -> Curve:
+    deviation = dict(series.deviations)
+    return tuple((n, value + deviation[n]) for n, value in series.points if n in deviation)
 
 
 def scale(low: float, high: float, begin: float, end: float) -> Scale:

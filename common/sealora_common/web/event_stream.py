@@ -79,9 +79,7 @@ class EventStreams:
         self._topics: dict[str, _Topic] = {}
         self._listeners = 0
         self._is_over = False
-        self._versions = itertools.count(
-            1
-        )  # of all pages: one that is looked at again goes on, and does not begin anew
+        self._versions = itertools.count(1)  # of all pages: one that is looked at again goes on
         self._epoch = secrets.token_hex(4)  # versions of a server that was started again are others
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from markupsafe import Markup
@@ -42,6 +43,10 @@ class Pages:
             "session": None,
             "live": "",
         }
+
+    def add_globals(self, values: Mapping[str, object]) -> None:
+        """What all of its templates know besides."""
+        self._environment.globals |= values
 
     def text(self, template: str, **values: object) -> str:
         """What a template comes to."""

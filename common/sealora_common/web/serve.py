@@ -158,7 +158,7 @@ class _PunctualProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._look_again(None)
+        self.loop.call_later(_IDLE_SECONDS, self._look_again, None)
 
     def _look_again(self, before: object) -> None:
         """Closes a connection on which no head has become whole since the last look."""

@@ -24,6 +24,7 @@ from sealora_common.show.console import SafeConsole, tell_error
 from sealora_common.storage.own_files import keep_to_this_account
 from sealora_server.cli.approving import approve, refuse
 from sealora_server.cli.audit import audit
+from sealora_server.cli.dashboard import dashboard
 from sealora_server.cli.fault import fault
 from sealora_server.cli.invite import invite
 from sealora_server.cli.of_a_run.dossier import dossier
@@ -55,6 +56,7 @@ cli.command()(fault)
 cli.command()(dossier)
 cli.command()(export)
 cli.command()(track)
+cli.command()(dashboard)
 
 
 @cli.callback()

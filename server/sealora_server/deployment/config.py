@@ -24,6 +24,14 @@ class SettingsSection(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
+def _address(value: str) -> str:
+    try:
+        host_and_port(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is no address and port, such as 0.0.0.0:9443") from None
+    return value
+
+
 class TlsSection(SettingsSection):
     """The certificate that sites are shown. Paths are relative to the server's directory."""
 
@@ -93,6 +101,21 @@ class ApprovalSection(SettingsSection):
     machine that reaches the operator's socket; null: every operator who logs in, and no account."""
 
 
+class DashboardSection(SettingsSection):
+    """Pages for the operator's browser, see docs/dashboard.md. Without this section they are not served."""
+
+    listen: str = "127.0.0.1:9190"
+    """Address and port of the pages. Beyond this machine only with `tls`."""
+    tls: Literal["none", "server", "proxy"] = "none"
+    """`server`: with the server's own certificate; `proxy`: a proxy in front of it, which is yours, does TLS."""
+    names: tuple[str, ...] = ()
+    """Names by which browsers ask for them, beside addresses and `localhost`."""
+    token: Path = Path("dashboard.token")
+    """File with what logs in, relative to the server's directory; made if it is not there."""
+
+    _is_an_address = field_validator("listen")(_address)
+
+
 class ServerConfig(SettingsSection):
     """`server.yaml`."""
 
@@ -109,6 +132,8 @@ class ServerConfig(SettingsSection):
     tls: TlsSection = TlsSection()
     limits: LimitsSection = LimitsSection()
     health: HealthSection = HealthSection()
+    dashboard: DashboardSection | None = None
+    """Pages for the operator's browser; null: not served."""
     adapters: AdapterRetention = AdapterRetention()
     approval: ApprovalSection = ApprovalSection()
     log: LogFormat = "text"
@@ -119,14 +144,7 @@ class ServerConfig(SettingsSection):
     def _are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(map(certified_host, value))
 
-    @field_validator("listen")
-    @classmethod
-    def _is_an_address(cls, value: str) -> str:
-        try:
-            host_and_port(value)
-        except ValueError:
-            raise ValueError(f"{value!r} is no address and port, such as 0.0.0.0:9443") from None
-        return value
+    _is_an_address = field_validator("listen")(_address)
 
     @classmethod
     def load(cls, path: Path) -> ServerConfig:

@@ -160,11 +160,15 @@ class RunStore:
         Raises:
             StorageError: it is damaged.
         """
-        path = self.round_directory(round_number) / _RECEIPT
+        path = self.receipt_path(round_number)
         try:
             return Receipt.from_line(read_file(path, LINE.longest))
         except (OSError, UnreadableError, ReceiptError):
             raise _damaged(path) from None
+
+    def receipt_path(self, round_number: int) -> Path:
+        """The file of a finished round's receipt."""
+        return self.round_directory(round_number) / _RECEIPT
 
     def mended_receipts(self) -> KeptReceipts:
         """As `receipts`, when `receipts.jsonl` holds the same: the server may have been killed between round and line.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,7 +22,8 @@ from sealora_server.deployment.operator.messages import RunCondition
 from sealora_server.deployment.operator.person import Person
 from sealora_server.run.store import RunStore
 
-_WANTED = "operation.json"
+OPERATION: Final = "operation.json"
+"""Its file in a run's directory."""
 _IDENTITY_FROM_RUN = "../../identity.pem"
 
 
@@ -40,9 +42,9 @@ class Operation(BaseModel):
     def load(cls, directory: Path) -> Operation:
         """Reads it; where it is missing or damaged the run waits for its operator."""
         try:
-            return from_json(cls, read_file(directory / _WANTED, SMALL.longest), SMALL)
+            return from_json(cls, read_file(directory / OPERATION, SMALL.longest), SMALL)
         except (OSError, UnreadableError):
-            return cls(condition="stopped", said=f"{directory / _WANTED} is missing or damaged: resume the run")
+            return cls(condition="stopped", said=f"{directory / OPERATION} is missing or damaged: resume the run")
 
     def save(self, directory: Path) -> None:
         """Writes it.
@@ -50,7 +52,7 @@ class Operation(BaseModel):
         Raises:
             StorageError: it could not be written.
         """
-        write_atomically(directory / _WANTED, self.model_dump_json(indent=2).encode() + b"\n")
+        write_atomically(directory / OPERATION, self.model_dump_json(indent=2).encode() + b"\n")
 
 
 def create_run(

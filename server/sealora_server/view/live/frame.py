@@ -11,7 +11,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sealora_common.records.events import StageName
 from sealora_common.records.heldout_figure import HeldoutFigure
 from sealora_common.records.run_state import Bytes, RunState, SiteCondition
 from sealora_common.records.site_rounds import Curve, SiteHistory
@@ -25,27 +24,8 @@ from sealora_common.show.quantities import (
 )
 from sealora_common.show.safe_text import safe_text
 from sealora_server.view.live.progress import rounds_done, seconds_left, shown_round, shown_stage
+from sealora_server.view.live.stage_words import ANSWERED, WORKING
 
-_WORKING: dict[StageName, str] = {
-    "train": "training",
-    "share": "exchanging keys",
-    "check": "checking keys",
-    "disclose": "answering",
-    "mask": "sealing",
-    "confirm": "confirming",
-    "open": "opening the sum",
-    "evaluate": "evaluating",
-}
-_ANSWERED: dict[StageName, str] = {
-    "train": "trained",
-    "share": "keys exchanged",
-    "check": "keys checked",
-    "disclose": "answered",
-    "mask": "sealed",
-    "confirm": "confirmed",
-    "open": "opened",
-    "evaluate": "evaluated",
-}
 _WIDTH = 80
 _LINES_AROUND_SITES = 12
 _MARKS: dict[SiteCondition, tuple[str, str]] = {
@@ -142,7 +122,7 @@ def _activity(snapshot: Snapshot) -> Text:
         return Text("waiting for the sites", style="dim")
     counts = Counter(state.conditions.values())
     awaited = counts["answered"] + counts["working"]
-    text = f"{_WORKING[stage.name]}, {counts['answered']} of {awaited}"
+    text = f"{WORKING[stage.name]}, {counts['answered']} of {awaited}"
     if snapshot.now - stage.began_at >= 1:
         text += f", {time_text(snapshot.now - stage.began_at)}"
     return Text(text, style="dim")
@@ -176,7 +156,7 @@ def _stage_text(condition: SiteCondition, state: RunState) -> Text:
     elif condition == "waiting" or stage is None:
         words = "ready" if state.ended is None else "done"
     else:
-        words = (_ANSWERED if condition == "answered" else _WORKING)[stage.name]
+        words = (ANSWERED if condition == "answered" else WORKING)[stage.name]
     return Text.assemble((mark, style), " ", (words, "red" if condition in {"lost", "away"} else ""))
 
 

@@ -115,12 +115,16 @@ def where_text(number: int, state: RunState) -> str:
     return f"round {number}/{state.rounds}" if number <= state.rounds else "final adapter"
 
 
+def privacy_text(started: RunStarted, state: RunState) -> str:
+    """What a run promises every record, or that it promises nothing."""
+    if not state.is_private or started.epsilon is None:
+        return "NO differential privacy"
+    bound = f"epsilon <= {target_text(started.epsilon)}, delta <= {target_text(started.delta)}"
+    return f"{bound} at every site"
+
+
 def _started_line(event: RunStarted, state: RunState) -> str:
-    if not state.is_private or event.epsilon is None:
-        privacy = "NO differential privacy"
-    else:
-        bound = f"epsilon <= {target_text(event.epsilon)}, delta <= {target_text(event.delta)}"
-        privacy = f"{bound} at every site"
+    privacy = privacy_text(event, state)
     resumed = f", resumed at round {event.first_round}" if event.first_round > 1 else ""
     insecure = "; INSECURE: randomness is seeded for a test" if event.insecure else ""
     return f"{event.name}: {count_text(event.rounds, 'round')}, {privacy}{resumed}{insecure}"
