@@ -13,6 +13,7 @@ from sealora_common.show.quantities import count_text
 WIDTH, HEIGHT = 460, 270
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 18, 40
 _MOST_DOTS = 13
+_DENSE = 6.0
 
 Label = Callable[[float], str]
 Scale = Callable[[float], float]
@@ -156,7 +157,7 @@ def bar_chart(
     y_values = ticks_around(0.0, highest or 1.0, 4)
     up = scale(y_values[0], y_values[-1], HEIGHT - _BOTTOM, _TOP)
     slot = (WIDTH - _RIGHT - _LEFT) / max(1, len(groups))
-    thickness = min(26.0, slot * 0.7 / len(styles))
+    thickness = min(26.0, slot * (0.7 if slot > _DENSE else 1.0) / len(styles))
     every = math.ceil(len(groups) / 16)
     bars, ticks = [], []
     for index, (name, amounts) in enumerate(groups):
@@ -168,7 +169,7 @@ def bar_chart(
             top = up(amount)
             text = f"round {name}, {meaning}: {label(amount)}"
             x = begin + place * thickness
-            width = max(thickness - 1, thickness * 0.6)  # a gap, also where there are hundreds
+            width = thickness - 1 if slot > _DENSE else thickness  # a gap, where there is room for one
             bars.append(Bar(x + (thickness - width) / 2, top, width, HEIGHT - _BOTTOM - top, style, text))
     return Chart(
         identifier=identifier,

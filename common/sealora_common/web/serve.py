@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,10 @@ from sealora_common.network.tls import server_context
 
 _LONGEST_HEAD = 16 * 2**10
 _IDLE_SECONDS = 30
+_LOOK_TICKS = 300  # of Uvicorn's, ten a second
 MOST_CONNECTIONS = 1400
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,18 +61,26 @@ class WebAddress:
         """Whether browsers ask by https."""
         return self.certificate is not None or self.is_behind_proxy
 
-    def taken(self) -> socket.socket:
-        """The address, bound and not listening yet; nobody else can have it meanwhile.
+    def require_private(self) -> None:
+        """Refuses an address that other machines can reach, if what they send would be readable on the way.
 
         Raises:
-            PolicyError: other machines could reach it, and what they send would be readable on the way.
-            StorageError: it is taken, or none of this machine's.
+            PolicyError: it is one.
         """
         if not is_loopback(self.host) and not self.is_secure:
             raise PolicyError(
                 f"{self.host}: other machines would log in here without encryption: listen on 127.0.0.1, give it a "
                 "certificate, or say that a proxy in front of it does TLS"
             )
+
+    def taken(self) -> socket.socket:
+        """The address, bound and not listening yet; nobody else can have it meanwhile.
+
+        Raises:
+            PolicyError: as `require_private`.
+            StorageError: it is taken, or none of this machine's.
+        """
+        self.require_private()
         return bound_socket(self.host, self.port)
 
 
@@ -106,6 +116,7 @@ def answer_requests(
         KeyboardInterrupt: SIGINT came; all is closed then.
     """
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # tells of its steps, and in full of answers cut off
+    shown = None if certificate is None else _ServedCertificate(certificate)
     config = uvicorn.Config(
         app,
         http=_PunctualProtocol,
@@ -119,29 +130,59 @@ def answer_requests(
         limit_concurrency=most_connections,
         timeout_keep_alive=_IDLE_SECONDS,
         timeout_graceful_shutdown=grace,
-        ssl_context_factory=None if certificate is None else _context_of(certificate),
+        ssl_context_factory=None if shown is None else lambda config, default: shown.context,
     )
-    _Server(config, tell, stopping).run(sockets=[taken])
+    _Server(config, tell, stopping, lambda: None if shown is None else shown.look()).run(sockets=[taken])
 
 
-def _context_of(certificate: Certificate) -> Callable[[uvicorn.Config, object], ssl.SSLContext]:
-    try:
-        context = server_context(certificate.chain, certificate.key)
-    except OSError as error:  # which an `ssl.SSLError` is
-        raise PolicyError(
-            f"{certificate.chain}: cannot be used with its key ({error.strerror or error}): name a certificate and its "
-            "private key"
-        ) from None
-    return lambda config, default: context
+class _ServedCertificate:
+    """A TLS context whose certificate is read again when its file changes: it is renewed while pages are served."""
+
+    def __init__(self, certificate: Certificate) -> None:
+        self._certificate = certificate
+        self._seen = self._changed_at()
+        try:
+            self.context = server_context(certificate.chain, certificate.key)
+        except OSError as error:  # which an `ssl.SSLError` is
+            raise PolicyError(
+                f"{certificate.chain}: cannot be used with its key ({error.strerror or error}): name a certificate "
+                "and its private key"
+            ) from None
+
+    def look(self) -> None:
+        """Shows new connections the new certificate, if there is one that can be used."""
+        now = self._changed_at()
+        if now == self._seen:
+            return
+        self._seen = now
+        try:
+            server_context(self._certificate.chain, self._certificate.key)  # a wrong pair would break the one in use
+            self.context.load_cert_chain(self._certificate.chain, self._certificate.key)
+        except OSError as error:
+            log.error("%s: the new certificate cannot be used, the old one stays (%s)", self._certificate.chain, error)
+
+    def _changed_at(self) -> tuple[float, float]:
+        try:
+            return self._certificate.chain.stat().st_mtime, self._certificate.key.stat().st_mtime
+        except OSError:
+            return 0.0, 0.0
 
 
 class _Server(uvicorn.Server):
-    """Says when it can be asked, and when it is to stop."""
+    """Says when it can be asked and when it is to stop, and looks at its certificate now and then."""
 
-    def __init__(self, config: uvicorn.Config, tell: Callable[[], None], stopping: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, tell: Callable[[], None], stopping: Callable[[], None], look: Callable[[], None]
+    ) -> None:
         super().__init__(config)
         self._tell = tell
         self._stopping = stopping
+        self._look = look
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % _LOOK_TICKS == 0:
+            self._look()
+        return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

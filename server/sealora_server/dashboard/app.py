@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Scope
 
@@ -103,16 +104,19 @@ class Dashboard:
 
     def _overview(self, request: Request) -> Response:
         values = overview_values(self.watched.overview())
-        return self.pages.response("overview.html.j2", session=session_of(request), live="/events", **values)
+        return self._page("overview.html.j2", session=session_of(request), live="/events", **values)
 
     def _run(self, request: Request) -> Response:
         key = request.path_params["key"]
         run = self.watched.run(key)
         if run is None:
             return _unknown()
-        return self.pages.response(
-            "run.html.j2", session=session_of(request), live=f"{request.url.path}/events", **run_values(run)
+        return self._page(
+            "run.html.j2", session=session_of(request), live=f"/runs/{quote(key, safe='')}/events", **run_values(run)
         )
+
+    def _page(self, template: str, **values: object) -> Response:
+        return HTMLResponse(self.pages.text(template, **values))
 
     async def _overview_events(self, request: Request) -> Response:
         def parts() -> Parts:
@@ -141,7 +145,12 @@ class Dashboard:
 
 def overview_values(overview: Overview) -> dict[str, object]:
     """What the templates of the first page are given."""
-    return {"overview": overview, "server": overview.server, "runs": overview.runs, "notices": overview.notices}
+    return {
+        "where": overview.where,
+        "server": overview.server,
+        "runs": overview.runs,
+        "notices": overview.notices,
+    }
 
 
 def run_values(run: RunFacts) -> dict[str, object]:

@@ -115,7 +115,7 @@ class RunFacts:
         condition: what it does, as far as it can be told.
         said: a sentence on where it is.
         state: folded from its events.
-        sites: all that were ever named, the roster's first.
+        sites: all that were ever named, those to be looked at first.
         notices: what is to be looked at, the most urgent first.
         chain: its receipts.
         story: what happened last, the newest first.
@@ -143,7 +143,7 @@ class RunFacts:
     @property
     def is_over(self) -> bool:
         """Whether nothing more happens of itself."""
-        return self.condition not in ("running", "queued", "reading")
+        return self.condition not in ("running", "queued", "unapproved", "reading")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +167,13 @@ class Overview:
 
     Attributes:
         server: None where runs alone are watched.
+        where: the places it is of, in a few words.
         runs: those at work first, then the newest.
         notices: of the server and of all runs that are not over.
         read_at: Unix seconds.
     """
 
+    where: str
     server: ServerFacts | None
     runs: tuple[RunFacts, ...]
     notices: tuple[Notice, ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -146,13 +147,18 @@ def survivors_chart(run: RunFacts) -> Chart | None:
         identifier="survivors",
         title="Sites in the sum, by round",
         description=(
-            f"Of {count_text(len(run.sites), 'site')}, from {min(counts.values())} to {max(counts.values())} are in a "
-            f"round's sum; {fmean(counts.values()):.1f} on average."
+            f"Of {count_text(len(run.sites), 'site')}, {_range_text(list(counts.values()))} in each round's sum; "
+            f"{fmean(counts.values()):.3g} on average."
         ),
         groups=[(str(number), (count,)) for number, count in counts.items()],
         styles=(("in the sum", "up"),),
         label=lambda amount: f"{amount:g}",
     )
+
+
+def _range_text(counts: Sequence[int]) -> str:
+    low, high = min(counts), max(counts)
+    return f"{low} are" if low == high else f"{low} to {high} are"
 
 
 def bytes_chart(run: RunFacts) -> Chart | None:

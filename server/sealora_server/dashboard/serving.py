@@ -91,7 +91,7 @@ def main() -> None:
             settings,
             socket.socket(fileno=told.listener),
             lambda url: log.info("the dashboard is at %s; what logs a reader in is in %s", url, settings.token_file),
-            operated=Operated(server, section, told.secret),
+            operated=Operated.running(server, section, told.secret),
         )
     except SealoraError as error:
         sys.exit(str(error))

@@ -11,10 +11,11 @@ from sealora_server.view.live.stage_words import ANSWERED, WORKING
 
 _LATE_TIMES = 2.0
 _LATE_SECONDS = 20.0
+_ORDER: dict[Tone, int] = {"bad": 0, "warn": 1}
 
 
 def site_facts(state: RunState, now: float, *, is_over: bool) -> tuple[SiteFacts, ...]:
-    """All sites that were ever named, the roster's first.
+    """All sites that were ever named: those to be looked at first, then in the roster's order.
 
     Args:
         state: the run's.
@@ -51,7 +52,7 @@ def site_facts(state: RunState, now: float, *, is_over: bool) -> tuple[SiteFacts
                 train_seconds=trained.seconds / trained.times if trained is not None else None,
             )
         )
-    return tuple(found)
+    return tuple(sorted(found, key=lambda site: _ORDER.get(site.tone, 2)))
 
 
 def late_sites(state: RunState, now: float) -> frozenset[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sealora_common.errors import SealoraError, StorageError
 from sealora_common.records.names import EVENTS
+from sealora_common.show.quantities import names_text
 from sealora_server.dashboard.facts import Overview, RunFacts, ServerFacts
 from sealora_server.dashboard.notices import server_notices
 from sealora_server.dashboard.run_watch import RunWatch
@@ -74,6 +75,7 @@ class Watched:
         self._lock = threading.Lock()
         self._runs: dict[Path, RunWatch] = {}
         self._places: list[Path] = []
+        self._named = list(places)
         self._looked_at = float("-inf")
         self.server: ServerWatch | None = None
         for place in places:
@@ -85,7 +87,8 @@ class Watched:
         server, statuses = self._status()
         runs = [watch.glance(statuses.get(watch.directory.name)) for watch in self._find()]
         runs.sort(key=lambda run: (run.is_over, -(run.state.last_at or 0.0), run.key))
-        return Overview(server, tuple(runs), server_notices(server) if server else (), self._clock())
+        where = names_text([str(place) for place in self._named])
+        return Overview(where, server, tuple(runs), server_notices(server) if server else (), self._clock())
 
     def run(self, key: str) -> RunFacts | None:
         """One run, whole; None if there is none of this key."""

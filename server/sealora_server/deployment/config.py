@@ -11,6 +11,7 @@ from sealora_common.config import load_yaml
 from sealora_common.errors import UnreadableError
 from sealora_common.health.logs import LogFormat
 from sealora_common.network.address import certified_host, host_and_port
+from sealora_server.dashboard.login.settings import OpenIdSection, ProxySection
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.upkeep.retention import AdapterRetention
 
@@ -111,7 +112,13 @@ class DashboardSection(SettingsSection):
     names: tuple[str, ...] = ()
     """Names by which browsers ask for them, beside addresses and `localhost`."""
     token: Path = Path("dashboard.token")
-    """File with what logs in, relative to the server's directory; made if it is not there."""
+    """File with what logs a reader in, relative to the server's directory; made if it is not there."""
+    people: Path = Path("people")
+    """Directory of those with a token of their own: `operators/NAME.token` and `readers/NAME.token`."""
+    proxy: ProxySection | None = None
+    """A reverse proxy that says who asks; null: none is believed."""
+    openid: OpenIdSection | None = None
+    """An institution's own login service; null: none."""
 
     _is_an_address = field_validator("listen")(_address)
 

@@ -42,7 +42,7 @@ from sealora_server.deployment.operator.person import Person
 from sealora_server.deployment.operator.socket import serve_operator
 from sealora_server.deployment.processes.readiness import notify
 from sealora_server.deployment.processes.service import Service
-from sealora_server.deployment.processes.services import front_spec, superlink_spec
+from sealora_server.deployment.processes.services import dashboard_spec, front_spec, superlink_spec
 from sealora_server.deployment.processes.sockets import listen_tcp, listen_unix, shown_address
 from sealora_server.deployment.runs.host import RunHost
 from sealora_server.deployment.site_watch import SiteWatch
@@ -111,6 +111,13 @@ class Supervisor:
                 listener = self._keep(listen_tcp(server.config.listen))
             self.address = shown_address(listener) if listener else server.config.listen
             self._front = Service(front_spec(server, listener), self._lines_of("front"))
+        self._dashboard: Service | None = None
+        self._dashboard_secret: str | None = None
+        if server.config.dashboard is not None:
+            pages = self._keep(listen_tcp(server.config.dashboard.listen))
+            self._dashboard_secret = SystemEntropy().bytes(32).hex()
+            spec = dashboard_spec(server, pages, self._dashboard_secret)
+            self._dashboard = Service(spec, self._lines_of("dashboard"))
         self._health = Health(*self._parts, CERTIFICATE)
         self._health_address: str | None = None
         host = RunHost(server, os.getpid(), self._client, asyncio.Lock(), log_file.take)
@@ -128,9 +135,11 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGHUP, self._certificates.look)
         self._serve_health()
         operator_listener = self._keep(listen_unix(self._server.operator_socket))
-        operator = await serve_operator(operator_listener, self.handle)
+        operator = await serve_operator(operator_listener, self.handle, dashboard=self._dashboard_secret)
         tasks = [asyncio.create_task(stopping.wait()), asyncio.create_task(self._certificates.watch())]
         tasks += [asyncio.create_task(service.keep_running()) for service in self._services]
+        if self._dashboard is not None:
+            tasks.append(asyncio.create_task(self._keep_dashboard(self._dashboard)))
         tasks += [asyncio.create_task(self._look_around()), asyncio.create_task(self._watch_sites())]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -158,7 +167,8 @@ class Supervisor:
 
     @property
     def processes(self) -> tuple[ProcessStatus, ...]:
-        return tuple(service.status for service in self._services)
+        shown = [*self._services, *([self._dashboard] if self._dashboard else [])]
+        return tuple(service.status for service in shown)
 
     @property
     def run_states(self) -> dict[str, tuple[RunCondition, RunState]]:
@@ -187,6 +197,14 @@ class Supervisor:
             self._is_up = True
             log.info("the server is up: sites connect to %s", self.address or "a front of the operator's own")
             notify("READY=1")
+
+    async def _keep_dashboard(self, dashboard: Service) -> None:
+        """Keeps it running, and does without it where that cannot be: no round waits for a page."""
+        try:
+            await dashboard.keep_running()
+        except SealoraError as error:
+            log.error("there is no dashboard until the server is started again: %s", error)
+            await asyncio.Event().wait()
 
     async def _look_around(self) -> None:
         """Keeps progress and health up to date."""
@@ -253,6 +271,8 @@ class Supervisor:
             task.cancel()
         await asyncio.wait(tasks)
         await self._operations.pause_runs()
+        if self._dashboard is not None:
+            await self._dashboard.stop(_STOP_SECONDS)
         for service in reversed(self._services):  # the front first: no request is left waiting for the SuperLink
             await service.stop(_STOP_SECONDS)
         # Whoever still waits for the SuperLink is told now that it is gone.

@@ -8,28 +8,19 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import uvicorn
 import yaml
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from starlette.types import ASGIApp
 
-from sealora_common.web.guard import PageGuard
-from sealora_common.web.login import ForgedFormError, LoginGate, forged_form, session_of
-from sealora_common.web.pages import Pages
-from sealora_common.web.sessions import Role, Sessions
+from sealora_common.web.login import one_token
+from sealora_common.web.sessions import Role
 from sealora_common.web.token_file import token_of
-from sealora_server.dashboard.acts.doing import Operator
-from sealora_server.dashboard.acts.routes import ActRoutes, longest_body
-from sealora_server.dashboard.login.openid_login import OPEN
 from sealora_server.dashboard.login.persons import Persons
-from sealora_server.dashboard.login.proxy import ProxyGate, ProxyWord
-from sealora_server.dashboard.login.server_login import ServerLogin
-from sealora_server.dashboard.login.settings import OpenIdSection
+from sealora_server.dashboard.operated import Operated
+from sealora_server.dashboard.watched import Watched
+from sealora_server.deployment.config import DashboardSection
 from sealora_server.deployment.operator.messages import Act, Status
 from sealora_server.deployment.operator.person import Person
 
@@ -50,6 +41,9 @@ STATUS = Status(
 )
 
 
+READER = "what all readers know"
+
+
 class Acting:
     """The server and its dashboard."""
 
@@ -58,7 +52,6 @@ class Acting:
         self.loop = asyncio.new_event_loop()
         self.operations = bench.operations()
         self.persons = Persons(bench.server.path / "people")
-        self.sessions = Sessions()
         self.asked: list[tuple[Act, Person]] = []
 
     def token(self, name: str, role: Role = Role.OPERATOR) -> str:
@@ -86,47 +79,13 @@ class Acting:
         future: Future[Any] = asyncio.run_coroutine_threadsafe(awaitable, self.loop)
         return future.result(30)
 
-    def app(self, *names: str, word: ProxyWord | None = None, openid: OpenIdSection | None = None) -> PageGuard:
-        """The application."""
-        pages = Pages("sealora_server.dashboard", "Sealora server", (("/", "Runs"), ("/submit", "Submit")))
-        login = ServerLogin(
-            pages,
-            self.sessions,
-            self.persons.holder,
-            "It is in your file.",
-            "test",
-            proxy=word,
-            openid=openid,
-            directory=self.bench.server.path,
-            is_secure=False,
-        )
-        acts = ActRoutes(self.bench.server, pages, Operator(self.bench.server, self.ask), self.status)
-        template = pages._environment.from_string(START)
-
-        async def start(request: Request) -> Response:
-            runs = (await asyncio.to_thread(self.status)).runs
-            text = template.render(session=session_of(request), runs=runs, new_form=acts.new_form)
-            return Response(text, media_type="text/html")
-
-        routes = [*login.routes(), *pages.assets.routes(), *acts.routes()]
-        routes += [Route("/", start), Route("/runs/{run}", start)]
-        inner = Starlette(routes=routes, exception_handlers={ForgedFormError: forged_form})
-        gate = ProxyGate(LoginGate(inner, login, open_paths=("/assets/", OPEN)), word)
-        return PageGuard(gate, names, longest_body=partial(longest_body, login))
-
-
-START = """
-{% extends "base.html.j2" %}
-{% from "acts.html.j2" import acts %}
-{% block title %}Runs{% endblock %}
-{% block content %}
-{% for run in runs %}
-<section id="{{ run.name }}"><h2>{{ run.name }}: {{ run.condition }}</h2><p>{{ run.said }}</p>
-{% if session.role == "operator" %}{{ acts(run, session, new_form) }}{% endif %}
-</section>
-{% endfor %}
-{% endblock %}
-"""
+    def app(self, *names: str, **section: Any) -> ASGIApp:
+        """The application, by the section `dashboard` of server.yaml."""
+        server = self.bench.server
+        operated = Operated(server, DashboardSection.model_validate(section), self.ask, self.status)
+        reader = one_token(READER, Role.READER, "reader")
+        _, app = operated.dashboard(Watched([server.path]), reader, names, "test", is_secure=False)
+        return app
 
 
 @contextmanager
@@ -146,7 +105,7 @@ def acting(bench: Bench, **settings: Any) -> Iterator[Acting]:
 
 
 @contextmanager
-def served(app: PageGuard) -> Iterator[str]:
+def served(app: ASGIApp) -> Iterator[str]:
     """Its URL while it is served by a thread."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         config = uvicorn.Config(

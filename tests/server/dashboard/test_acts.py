@@ -57,18 +57,19 @@ def test_an_operator_submits_stops_resumes_archives_and_deletes(visitor, dashboa
     assert f"run r1: submitted. Its recipe hash, which every site must have: {RECIPE.hash}" in submit(page, url, files)
     assert server.run().condition == "running"
     page.get_by_role("link", name="Go on").click()
+    page.get_by_role("link", name="Stop, resume").click()
     page.get_by_role("button", name="Stop").click()
     assert page.get_by_role("status").inner_text() == "run r1: stopped"
     assert server.run().condition == "stopped"
     axe(page)
     page.reload()  # which sends nothing again
     assert page.get_by_role("status").inner_text() == "run r1: stopped"
-    page.goto(url)
+    page.goto(f"{url}/runs/r1/acts")
     page.get_by_role("button", name="Resume").click()
     assert server.run().condition == "running"
-    page.goto(url)
+    page.goto(f"{url}/runs/r1/acts")
     page.get_by_role("button", name="Stop").click()
-    page.goto(url)
+    page.goto(f"{url}/runs/r1/acts")
     page.get_by_role("button", name="Archive").click()
     archived = bench.server.path / "archives" / "r1.run"
     assert page.get_by_role("status").inner_text().startswith(f"{archived}: run r1, not finished, 0 rounds; signed by")
@@ -76,7 +77,7 @@ def test_an_operator_submits_stops_resumes_archives_and_deletes(visitor, dashboa
         page.get_by_role("link", name="Download it").click()
     downloading.value.save_as(tmp_path / "kept.run")
     assert verified(tmp_path / "kept.run").name == "r1"
-    page.goto(url)
+    page.goto(f"{url}/runs/r1/acts")
     page.get_by_role("link", name="Delete").click()
     axe(page)
     page.get_by_label("The run's name, to delete it").fill("r2")
@@ -111,8 +112,9 @@ def test_a_second_person_approves_what_one_submits(visitor, bench, files):
     with acting(bench, approval={"required": True}) as server, served(server.app()) as url:
         anna, bert = (log_in(visitor, url, server.token(name)) for name in ("anna", "bert"))
         submit(anna, url, files)
-        anna.goto(url)
-        assert "unapproved" in anna.locator("#r1").inner_text()
+        anna.goto(f"{url}/runs/r1")
+        assert "It waits for another person's approval" in anna.locator("main").inner_text()
+        anna.goto(f"{url}/runs/r1/acts")
         anna.get_by_role("link", name="Look at what waits for approval").click()
         assert "You asked for it, so another person must approve it." in anna.locator("main").inner_text()
         assert anna.get_by_role("button", name="Approve").count() == 0
@@ -146,7 +148,7 @@ def test_what_was_looked_at_is_what_is_approved(visitor, bench, files):
         anna, bert = (log_in(visitor, url, server.token(name)) for name in ("anna", "bert"))
         submit(anna, url, files)
         bert.goto(f"{url}/runs/r1/approval")
-        anna.goto(url)
+        anna.goto(f"{url}/runs/r1/acts")
         anna.get_by_role("button", name="Take back").click()
         anna.goto(f"{url}/runs/r1/delete")
         anna.get_by_label("The run's name, to delete it").fill("r1")
@@ -215,11 +217,13 @@ def test_a_reader_sees_no_button_and_is_refused_what_it_sends_by_hand(visitor, d
     server, url = dashboard
     submit(log_in(visitor, url, server.token("anna")), url, files)
     page = log_in(visitor, url, server.token("cara", Role.READER))
-    assert "r1: running" in page.locator("main").inner_text()
-    assert page.locator("main form, main a.button").count() == 0
+    for path in ("/", "/runs/r1"):
+        page.goto(f"{url}{path}")
+        assert "running" in page.locator("main").inner_text()
+        assert page.locator("main form, main a.button").count() == 0
     csrf = page.locator("input[name=csrf]").first.get_attribute("value")
     visitor.expects("403")
-    for path in ("/submit", "/invite", "/runs/r1/delete", "/runs/r1/approval", "/archives/r1.run"):
+    for path in ("/submit", "/invite", "/runs/r1/acts", "/runs/r1/delete", "/runs/r1/approval", "/archives/r1.run"):
         assert page.evaluate("path => fetch(path).then(answer => answer.status)", path) == 403
     posted = """([path, csrf]) => fetch(path, {method: "POST", body: new URLSearchParams(
         {csrf, form: "0".repeat(32), digest: "0".repeat(64), typed: "r1"})}).then(answer => answer.status)"""

@@ -77,6 +77,7 @@ class ActRoutes:
             route(SUBMIT, self._submit, "POST"),
             route(INVITE, self._invite_page, "GET"),
             route(INVITE, self._invite, "POST"),
+            route("/runs/{run}/acts", self._acts_page, "GET"),
             route("/runs/{run}/approval", self._approval_page, "GET"),
             route("/runs/{run}/approve", self._approve, "POST"),
             route("/runs/{run}/delete", self._delete_page, "GET"),
@@ -119,9 +120,15 @@ class ActRoutes:
             return _attachment(made)
         return self._page("invite.html.j2", session, 422, problem=made.sentence)
 
+    async def _acts_page(self, request: Request, session: Session) -> Response:
+        told = await self._told(_run(request))
+        if told is None:
+            return refusal(404, "The server knows no such run, or does not answer: see its log.")
+        return self._page("run_acts.html.j2", session, run=told)
+
     async def _approval_page(self, request: Request, session: Session) -> Response:
         named = _run(request)
-        told = next((run for run in await self._runs() if run.name == named), None)
+        told = await self._told(named)
         if told is None or told.approval is None or told.condition != "unapproved":
             return self._outcome_page(session, Outcome(False, f"nothing of run {named} waits for approval", "/"))
         directory = self._server.runs / named
@@ -197,6 +204,9 @@ class ActRoutes:
 
     def _page(self, template: str, session: Session, status: int = 200, **values: object) -> Response:
         return self._pages.response(template, status, session=session, new_form=self.new_form, **values)
+
+    async def _told(self, name: str) -> RunStatus | None:
+        return next((run for run in await self._runs() if run.name == name), None)
 
     async def _runs(self) -> tuple[RunStatus, ...]:
         try:

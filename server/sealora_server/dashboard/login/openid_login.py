@@ -15,13 +15,11 @@ from sealora_common.web.login import LoggedIn
 from sealora_common.web.pages import Pages
 from sealora_server.dashboard.login.name import person_name
 from sealora_server.dashboard.login.openid import LOGIN_SECONDS, OpenIdService, Vouched
+from sealora_server.dashboard.login.openid_paths import BACK, BEGIN
 from sealora_server.dashboard.login.settings import OpenIdSection
 
 log = logging.getLogger(__name__)
 
-OPEN = "/login/openid/"
-"""Beginning of the paths that anybody may ask."""
-BEGIN, BACK = f"{OPEN}begin", f"{OPEN}back"
 _EMAIL, _VERIFIED = "email", "email_verified"
 
 Admit = Callable[[LoggedIn, Response], Response]

@@ -1,10 +1,11 @@
-"""How the SuperLink and the front are started."""
+"""How the SuperLink, the front and the dashboard are started."""
 
 from __future__ import annotations
 
 import os
 import socket
 
+from sealora_server.dashboard.settings import DashboardProcessSettings
 from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.front.embedded import FrontSettings
 from sealora_server.deployment.front.nginx import prepare_nginx
@@ -75,6 +76,23 @@ def front_spec(server: ServerDirectory, listener: socket.socket | None) -> Proce
         name="front",
         module="sealora_server.deployment.front.embedded",
         settings=lambda: embedded,
+        descriptors=(listener.fileno(),),
+        directory=server.state,
+    )
+
+
+def dashboard_spec(server: ServerDirectory, listener: socket.socket, secret: str) -> ProcessSpec:
+    """The operator's dashboard, on this listening socket; by `secret` it may speak for those who log in there."""
+    settings = DashboardProcessSettings(
+        supervisor=os.getpid(),
+        config_file=server.config_file.absolute(),
+        listener=listener.fileno(),
+        secret=secret,
+    )
+    return ProcessSpec(
+        name="dashboard",
+        module="sealora_server.dashboard.serving",
+        settings=lambda: settings,
         descriptors=(listener.fileno(),),
         directory=server.state,
     )
