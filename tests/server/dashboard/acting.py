@@ -10,13 +10,14 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
+import httpx
 import uvicorn
 import yaml
-from starlette.types import ASGIApp
 
 from sealora_common.web.login import one_token
 from sealora_common.web.sessions import Role
 from sealora_common.web.token_file import token_of
+from sealora_server.dashboard.acts.once import Forms
 from sealora_server.dashboard.login.persons import Persons
 from sealora_server.dashboard.operated import Operated
 from sealora_server.dashboard.watched import Watched
@@ -79,13 +80,52 @@ class Acting:
         future: Future[Any] = asyncio.run_coroutine_threadsafe(awaitable, self.loop)
         return future.result(30)
 
-    def app(self, *names: str, **section: Any) -> ASGIApp:
-        """The application, by the section `dashboard` of server.yaml."""
+    @contextmanager
+    def served(self, *names: str, **section: Any) -> Iterator[str]:
+        """The URL of its dashboard, by the section `dashboard` of server.yaml, while it is served by a thread."""
         server = self.bench.server
         operated = Operated(server, DashboardSection.model_validate(section), self.ask, self.status)
         reader = one_token(READER, Role.READER, "reader")
-        _, app = operated.dashboard(Watched([server.path]), reader, names, "test", is_secure=False)
-        return app
+        dashboard, app = operated.dashboard(Watched([server.path]), reader, names, "test", is_secure=False)
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            config = uvicorn.Config(
+                app, http="h11", ws="none", log_config=None, proxy_headers=False, timeout_graceful_shutdown=2
+            )
+            serving = uvicorn.Server(config)
+            thread = threading.Thread(target=serving.run, kwargs={"sockets": [taken]}, daemon=True)
+            thread.start()
+            try:
+                yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+            finally:
+                dashboard.streams.close()
+                serving.should_exit = True
+                thread.join(10)
+
+    def hand(self, url: str, name: str, role: Role = Role.OPERATOR) -> Hand:
+        """Somebody who is logged in, and sends by hand what pages send."""
+        hand = Hand(base_url=url, headers={"Origin": url}, timeout=30, follow_redirects=True)
+        assert hand.post("/login", data={"token": self.token(name, role)}).status_code == 200
+        return hand
+
+
+class Hand(httpx.Client):
+    """A browser without a screen."""
+
+    @property
+    def csrf(self) -> str:
+        """What the forms of this session carry."""
+        return self.get("/").text.split('name="csrf" value="')[1].split('"')[0]
+
+    def sends(self, path: str, files: dict[str, bytes] | None = None, **fields: str) -> httpx.Response:
+        """A form of a page of this session, which was not sent before."""
+        data = {"csrf": self.csrf, "form": Forms.new(), **fields}
+        sent = {name: (name, content) for name, content in (files or {}).items()}
+        return self.post(path, data=data, files=sent or None)
+
+    def submits(self, bench: Bench, name: str = "r1", **changes: Any) -> httpx.Response:
+        """A run."""
+        act = bench.submission(name=name, **changes)
+        return self.sends("/submit", {"recipe": act.recipe.encode(), "roster": act.roster.encode()}, name=name)
 
 
 @contextmanager
@@ -102,18 +142,3 @@ def acting(bench: Bench, **settings: Any) -> Iterator[Acting]:
         found.loop.call_soon_threadsafe(found.loop.stop)
         thread.join(10)
         found.loop.close()
-
-
-@contextmanager
-def served(app: ASGIApp) -> Iterator[str]:
-    """Its URL while it is served by a thread."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        config = uvicorn.Config(
-            app, http="h11", ws="none", log_config=None, proxy_headers=False, timeout_graceful_shutdown=1
-        )
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [taken]}, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
-        server.should_exit = True
-        thread.join(10)

@@ -6,7 +6,7 @@ import sys
 
 import httpx
 import pytest
-from acting import acting, served
+from acting import acting
 from openid_provider import CLIENT, SECRET, OpenIdProvider
 
 from sealora_common.errors import PolicyError
@@ -51,7 +51,7 @@ def test_who_logs_in_at_the_service_is_logged_in_here(visitor, bench, provider, 
         operators=["sealora-operators"],
         scope="openid profile groups",
     )
-    with acting(bench) as server, served(server.app(openid=by_group)) as url:
+    with acting(bench) as server, server.served(openid=by_group) as url:
         provider.answers["/favicon.ico"] = b""
         visitor.open(f"{provider.issuer}/.well-known/openid-configuration")
         here = url.replace("127.0.0.1", "localhost")  # another site than the service's, as browsers see it
@@ -72,7 +72,7 @@ ROLES = {"anna": 200, "cara": 403}
 @pytest.mark.parametrize("name", ROLES)
 def test_what_somebody_may_do_is_by_their_name(bench, provider, section, name):
     provider.person = {"sub": name}
-    with acting(bench) as server, served(server.app(openid=section())) as url:
+    with acting(bench) as server, server.served(openid=section()) as url:
         browser, shown = logged_in(url)
         assert (shown.status_code, shown.headers["refresh"]) == (200, "0; url=/")
         assert browser.get("/").status_code == 200
@@ -107,7 +107,7 @@ NOT_LET_IN = {
 @pytest.mark.parametrize("case", NOT_LET_IN)
 def test_who_is_not_let_in_is_told_why(bench, provider, section, case):
     provider.person, changes, said = NOT_LET_IN[case]
-    with acting(bench) as server, served(server.app(openid=section(**changes))) as url:
+    with acting(bench) as server, server.served(openid=section(**changes)) as url:
         browser, shown = logged_in(url)
         assert shown.status_code == 403
         assert said in shown.text
@@ -118,7 +118,7 @@ def test_who_is_not_let_in_is_told_why(bench, provider, section, case):
 def test_a_token_that_does_not_hold_logs_nobody_in(bench, provider, section):
     provider.person = {"sub": "anna"}
     provider.change = lambda claims: {**claims, "nonce": "another"}
-    with acting(bench) as server, served(server.app(openid=section())) as url:
+    with acting(bench) as server, server.served(openid=section()) as url:
         browser, shown = logged_in(url)
         assert shown.status_code == 403
         assert "does not hold (its nonce)" in shown.text
@@ -128,7 +128,7 @@ def test_a_token_that_does_not_hold_logs_nobody_in(bench, provider, section):
 def test_a_login_that_another_browser_began_logs_nobody_in(bench, provider, section):
     """Else a stranger's link would log somebody in as the stranger."""
     provider.person = {"sub": "anna"}
-    with acting(bench) as server, served(server.app(openid=section())) as url:
+    with acting(bench) as server, server.served(openid=section()) as url:
         stranger, victim = httpx.Client(base_url=url), httpx.Client(base_url=url)
         back = httpx.get(stranger.get("/login/openid/begin").headers["location"]).headers["location"]
         for browser in (victim, httpx.Client(base_url=url)):
@@ -141,7 +141,7 @@ def test_a_login_that_another_browser_began_logs_nobody_in(bench, provider, sect
 
 def test_the_cookie_of_a_session_is_new_whatever_was_sent(bench, provider, section):
     provider.person = {"sub": "anna"}
-    with acting(bench) as server, served(server.app(openid=section())) as url:
+    with acting(bench) as server, server.served(openid=section()) as url:
         browser = httpx.Client(base_url=url)
         browser.cookies.set("sealora-test", "chosen by a stranger", domain="127.0.0.1")
         away = browser.get("/login/openid/begin")
@@ -159,14 +159,14 @@ def test_the_cookie_of_a_session_is_new_whatever_was_sent(bench, provider, secti
 
 def test_a_service_that_is_not_there_is_told_of_on_a_page(bench, section):
     gone = section(issuer="http://127.0.0.1:1")
-    with acting(bench) as server, served(server.app(openid=gone)) as url:
+    with acting(bench) as server, server.served(openid=gone) as url:
         _, shown = logged_in(url)
         assert (shown.status_code, "the login service cannot be asked" in shown.text) == (502, True)
 
 
 def test_who_is_called_otherwise_since_is_the_one_they_were(bench, provider, section):
     renamed = section(name_claim="nickname", operators=["anna", "dora"])
-    with acting(bench, approval={"required": True}) as server, served(server.app(openid=renamed)) as url:
+    with acting(bench, approval={"required": True}) as server, server.served(openid=renamed) as url:
         server.ask(bench.submission(), server_person(url, server, provider, {"sub": "7", "nickname": "anna"}))
         dora = server_person(url, server, provider, {"sub": "7", "nickname": "dora"})
         assert dora.name == "dora"
@@ -201,4 +201,4 @@ def test_without_the_library_it_is_one_sentence(bench, section, monkeypatch):
         acting(bench) as server,
         pytest.raises(PolicyError, match=r"^`openid` in server.yaml needs .*, which is not installed: install "),
     ):
-        server.app(openid=section())
+        server.served(openid=section()).__enter__()
