@@ -17,7 +17,7 @@ from sealora_common import __version__
 from sealora_common.show import quantities
 from sealora_common.web.event_stream import EventStreams, Parts
 from sealora_common.web.guard import LONGEST_BODY, PageGuard, refusal
-from sealora_common.web.login import ForgedFormError, Login, LoginGate, forged_form, session_of
+from sealora_common.web.login import ForgedFormError, Login, LoginGate, TokenHolder, forged_form, session_of
 from sealora_common.web.pages import Pages
 from sealora_common.web.sessions import Sessions
 from sealora_server.dashboard import figures
@@ -30,7 +30,7 @@ from sealora_server.view.told_figure_text import told_name
 _WRITERS = ("bytes_text", "count_text", "names_text", "time_text", "epochs_text", "target_text")
 OVERVIEW_PARTS = ("notices", "server", "runs")
 RUN_PARTS = ("notices", "now", "figures", "sites", "rounds", "traffic", "story")
-_HINT = "It is in the file that the dashboard named when it was started, on the machine where it runs."
+HINT = "It is in the file that the dashboard named when it was started, on the machine where it runs."
 
 
 @dataclass(frozen=True)
@@ -52,18 +52,29 @@ class Dashboard:
     login: Login
 
     @classmethod
-    def of(cls, watched: Watched, login: Callable[[Pages, Sessions, str], Login]) -> Dashboard:
+    def of(cls, watched: Watched, holder: TokenHolder, mark: str, *, is_secure: bool) -> Dashboard:
         """A dashboard of what is watched.
 
         Args:
             watched: see above.
-            login: makes how one logs in, with a sentence on where a token is found.
+            holder: whose a token is.
+            mark: tells its cookie from those of other servers of the machine.
+            is_secure: whether browsers ask by https.
         """
+
+        def login(pages: Pages, sessions: Sessions) -> Login:
+            return Login(pages, sessions, holder, HINT, mark, is_secure=is_secure)
+
+        return cls.with_login(watched, login)
+
+    @classmethod
+    def with_login(cls, watched: Watched, login: Callable[[Pages, Sessions], Login]) -> Dashboard:
+        """The same, with another way to log in, which `login` makes."""
         pages = Pages("sealora_server.dashboard", "Sealora server", (("/", "Overview"),))
         pages.add_globals({name: getattr(quantities, name) for name in _WRITERS} | {"version": __version__})
         pages.add_globals({"has_acts": False})
         sessions = Sessions()
-        return cls(watched, pages, EventStreams(), sessions, login(pages, sessions, _HINT))
+        return cls(watched, pages, EventStreams(), sessions, login(pages, sessions))
 
     def application(
         self,

@@ -26,6 +26,8 @@ from sealora_server.deployment.operator.messages import Act, AskStatus, OnBehalf
 from sealora_server.deployment.operator.person import Person
 from sealora_server.deployment.operator.socket import ask
 
+_HINT = "It is in a file on the server's machine: everybody's of their own, or the one of all who may only look."
+
 
 @dataclass(frozen=True)
 class Operated:
@@ -76,12 +78,12 @@ class Operated:
             found = persons.holder(said)
             return reader(said) or found
 
-        def login(pages: Pages, sessions: Sessions, hint: str) -> Login:
+        def login(pages: Pages, sessions: Sessions) -> Login:
             return ServerLogin(
                 pages,
                 sessions,
                 holder,
-                hint,
+                _HINT,
                 mark,
                 proxy=word,
                 openid=section.openid,
@@ -89,7 +91,7 @@ class Operated:
                 is_secure=is_secure,
             )
 
-        dashboard = Dashboard.of(watched, login)
+        dashboard = Dashboard.with_login(watched, login)
         dashboard.pages.add_globals({"has_acts": True})
         app = dashboard.application(
             names,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from sealora_common.errors import SealoraError
-from sealora_common.records.event_log import EventTail
+from sealora_common.records.event_log import EventTail, Recorded
+from sealora_common.records.events import SitesReady
 from sealora_common.records.fold import fold, steps
 from sealora_common.records.names import EVENTS
 from sealora_common.records.run_state import RunState
@@ -96,10 +97,10 @@ class RunWatch:
         return self._last
 
     def _read(self) -> None:
-        roster = self._roster()
-        if roster and roster != self._state.roster:
-            self._state = replace(self._state, roster=roster)
         entries = self._tail.read()
+        roster = self._roster() or self._state.roster or _first_sites(entries)
+        if roster != self._state.roster:
+            self._state = replace(self._state, roster=roster)
         told = max(0, len(entries) - _TOLD)
         self._state = fold(self._state, entries[:told])
         for step in steps(self._state, entries[told:]):
@@ -145,3 +146,8 @@ class RunWatch:
             waiting_for=(),
             read_at=self._clock(),
         )
+
+
+def _first_sites(entries: Sequence[Recorded]) -> tuple[str, ...]:
+    """Who took part at the beginning: for a log whose roster is not beside it any more."""
+    return next((entry.event.sites for entry in entries if isinstance(entry.event, SitesReady)), ())

@@ -11,10 +11,9 @@ from collections.abc import Callable
 from sealora_common.config import LINE, from_json, read_stream
 from sealora_common.errors import SealoraError
 from sealora_common.health.logs import set_up_logs
-from sealora_common.web.login import Login, one_token
-from sealora_common.web.pages import Pages
+from sealora_common.web.login import one_token
 from sealora_common.web.serve import answer_requests, url_of
-from sealora_common.web.sessions import Role, Sessions
+from sealora_common.web.sessions import Role
 from sealora_common.web.token_file import made_token
 from sealora_server.dashboard.app import Dashboard
 from sealora_server.dashboard.operated import Operated
@@ -23,7 +22,7 @@ from sealora_server.dashboard.watched import Watched
 from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.processes.process import die_with
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("sealora_server.dashboard.serving")  # also where this is the process's main module
 
 _READING_SECONDS = 5.0
 
@@ -52,14 +51,10 @@ def serve_dashboard(
     """
     address = settings.address
     reader = one_token(made_token(settings.token_file), Role.READER, "reader")
-    names: list[str] = [address.host, *settings.names]
+    names = [address.host, *settings.names]
     mark = f"server-{taken.getsockname()[1]}"
     if operated is None:
-
-        def login(pages: Pages, sessions: Sessions, hint: str) -> Login:
-            return Login(pages, sessions, reader, hint, mark, is_secure=address.is_secure)
-
-        dashboard = Dashboard.of(watched, login)
+        dashboard = Dashboard.of(watched, reader, mark, is_secure=address.is_secure)
         app = dashboard.application(names, "https" if address.is_secure else "http")
     else:
         dashboard, app = operated.dashboard(watched, reader, names, mark, is_secure=address.is_secure)

@@ -1,4 +1,4 @@
-"""Lets the tests of the dashboard import `acting`, and what the deployment's tests import, by name."""
+"""The folder's helpers, and those of the folders around it, can be imported by name."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from sealora_common.entropy import SystemEntropy
 from sealora_common.identity import Identity
 from sealora_server.deployment.directory import ServerDirectory
 
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1] / "deployment"))
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "deployment")]
 
 from run_host import Bench, FakeSuperLink
 

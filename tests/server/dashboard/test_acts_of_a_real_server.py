@@ -1,4 +1,4 @@
-"""A real `sealora server run` with its dashboard: the rule of a second person's approval, from command line to browser."""
+"""A real `sealora server run` with its dashboard: a second person's approval, from the command line on."""
 
 from __future__ import annotations
 
@@ -36,10 +36,8 @@ def types(server, *words):
 
 def hand(server, name):
     """Somebody at the dashboard of the server that runs now."""
-    log = server.log.read_text()
-    url = until(
-        lambda: re.findall(r"the dashboard is at (http://\S+);", server.log.read_text())[-1:], SECONDS, lambda: log
-    )[0]
+    told = until(lambda: re.findall(r"the dashboard is at (http://\S+);", server.log.read_text()), SECONDS)
+    url = told[-1]
     found = Hand(base_url=url, headers={"Origin": url}, timeout=60, follow_redirects=True)
     token = token_of(Persons(server.path / "people").add(Role.OPERATOR, name))
     assert found.post("/login", data={"token": token}).status_code == 200
