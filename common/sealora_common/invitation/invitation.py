@@ -180,8 +180,12 @@ class Invitation(BaseModel):
         Raises:
             StorageError: the file could not be written.
         """
-        content = self.model_dump_json(indent=2, exclude_none=True).encode() + b"\n"
-        write_atomically(path, content, mode=PUBLIC_FILE)
+        write_atomically(path, self.content, mode=PUBLIC_FILE)
+
+    @property
+    def content(self) -> bytes:
+        """What is in its file."""
+        return self.model_dump_json(indent=2, exclude_none=True).encode() + b"\n"
 
     @cached_property
     def parsed_recipe(self) -> Recipe:

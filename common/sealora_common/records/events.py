@@ -10,7 +10,7 @@ from sealora_common.records.heldout_figure import HeldoutFigure
 from sealora_common.records.record import FiniteOrNone, WrittenRecord
 
 StageName = Literal["train", "share", "check", "disclose", "mask", "confirm", "open", "evaluate"]
-OperatorAction = Literal["submit", "stop", "resume", "use_roster"]
+OperatorAction = Literal["submit", "approve", "refuse", "stop", "resume", "use_roster"]
 
 
 class RunStarted(WrittenRecord):
@@ -220,12 +220,12 @@ class RunFailed(WrittenRecord):
 
 
 class OperatorActed(WrittenRecord):
-    """A person asked something of the run over the server's socket. Written by the server, not by the run itself."""
+    """A person asked something of the run. Written by the server, not by the run itself."""
 
     event: Literal["operator_acted"] = "operator_acted"
     action: OperatorAction
     account: str
-    """The machine's account that asked."""
+    """Who asked: an account of the server's machine, or a person who had logged in."""
 
 
 class ProcessEnded(WrittenRecord):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from typing import Any, Literal
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -46,7 +46,7 @@ class PageGuard:
         app: what answers.
         names: by which this machine may be asked, beside its addresses and `localhost`.
         scheme: with which browsers ask: `https` also where a proxy ends TLS before this server.
-        longest_body: bytes of a form.
+        longest_body: bytes of a form, or what says how many one may have by the scope of its request.
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class PageGuard:
         names: Iterable[str],
         *,
         scheme: Literal["http", "https"] = "http",
-        longest_body: int = LONGEST_BODY,
+        longest_body: int | Callable[[Scope], int] = LONGEST_BODY,
     ) -> None:
         self._app = app
         self._names = known_names(names)
         self._scheme = scheme
-        self._longest = longest_body
+        self._longest = longest_body if callable(longest_body) else lambda scope: longest_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or the life of the server."""
@@ -80,11 +80,12 @@ class PageGuard:
         refused = self._refusal(scope["method"], headers)
         if refused is None and scope["method"] not in _SAFE:
             try:
-                receive = await self._whole_body(receive)
+                longest = self._longest(scope)
+                receive = await self._whole_body(receive, longest)
             except TimeoutError:
                 refused = refusal(408, f"The form did not arrive within {_BODY_SECONDS:g} seconds: send it again.")
             except _TooLargeError:
-                refused = refusal(413, f"The form is larger than {self._longest} bytes: send less.")
+                refused = refusal(413, f"The form is larger than {longest} bytes: send less.")
         await (refused or self._app)(scope, receive, send)
 
     def _refusal(self, method: str, headers: Headers) -> Response | None:
@@ -102,7 +103,7 @@ class PageGuard:
             return refusal(403, "This was not sent by a page of this server: open its page and do it there.")
         return None
 
-    async def _whole_body(self, receive: Receive) -> Receive:
+    async def _whole_body(self, receive: Receive, longest: int) -> Receive:
         """What gives the body again, which has come whole."""
         body = bytearray()
         async with asyncio.timeout(_BODY_SECONDS):
@@ -111,7 +112,7 @@ class PageGuard:
                 if message["type"] != "http.request":
                     break  # whoever asked has gone away, as the application is told next
                 body += message.get("body", b"")
-                if len(body) > self._longest:
+                if len(body) > longest:
                     raise _TooLargeError
                 if not message.get("more_body", False):
                     break

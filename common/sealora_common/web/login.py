@@ -32,10 +32,14 @@ class LoggedIn:
     Attributes:
         role: what they may do.
         who: what they are called.
+        subject: see `Session`.
+        is_current: see `Session`.
     """
 
     role: Role
     who: str
+    subject: str = ""
+    is_current: Callable[[], bool] = lambda: True
 
 
 TokenHolder = Callable[[str], LoggedIn | None]
@@ -92,10 +96,14 @@ class Login:
         name = connection.cookies.get(self.cookie)
         return None if name is None else self._sessions.of(name)
 
-    def admit(self, who: LoggedIn, to: str = "/") -> Response:
-        """What logs somebody in whose name has been made sure of."""
-        name, _ = self._sessions.begin(who.role, who.who)
-        answer = RedirectResponse(to, status_code=303)
+    def is_open(self, session: Session) -> bool:
+        """Whether somebody who was found before is still logged in; asking does not keep them so."""
+        return self._sessions.is_open(session)
+
+    def admit(self, who: LoggedIn, answer: Response | None = None) -> Response:
+        """What logs somebody in whose name has been made sure of: `answer`, or to the first page."""
+        name, _ = self._sessions.begin(who.role, who.who, subject=who.subject, is_current=who.is_current)
+        answer = answer or RedirectResponse("/", status_code=303)
         answer.set_cookie(
             self.cookie,
             name,
@@ -126,7 +134,7 @@ class Login:
 
     async def _log_out(self, request: Request) -> Response:
         await checked_form(request)
-        self._sessions.end(request.cookies[self.cookie])
+        self._sessions.end(request.cookies.get(self.cookie, ""))
         answer = RedirectResponse(LOGIN, status_code=303)
         answer.delete_cookie(self.cookie, path="/", secure=self._is_secure, httponly=True, samesite="strict")
         return answer

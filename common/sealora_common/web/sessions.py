@@ -23,6 +23,10 @@ class Role(StrEnum):
     OPERATOR = "operator"
 
 
+def _always() -> bool:
+    return True
+
+
 @dataclass(frozen=True)
 class Session:
     """Somebody who is logged in.
@@ -30,11 +34,15 @@ class Session:
     Attributes:
         role: what they may do.
         who: what they are called on pages and in records.
+        subject: what a login service knows them by, whatever they are called at the moment; empty if none vouches.
+        is_current: whether what let them in still stands: the session ends when it does not.
         csrf: what each form of their pages carries, so that nobody else's page can send one for them.
     """
 
     role: Role
     who: str
+    subject: str = ""
+    is_current: Callable[[], bool] = field(default=_always, repr=False)
     csrf: str = field(default_factory=lambda: secrets.token_hex(_BYTES), repr=False)
 
     def has_sent(self, csrf: str) -> bool:
@@ -63,12 +71,15 @@ class Sessions:
         self._clock = clock
         self._entries: dict[bytes, _Entry] = {}
 
-    def begin(self, role: Role, who: str) -> tuple[str, Session]:
-        """A new session: the name that its cookie has (256 random bits), and what is known of it."""
+    def begin(
+        self, role: Role, who: str, *, subject: str = "", is_current: Callable[[], bool] = _always
+    ) -> tuple[str, Session]:
+        """A new session, see `Session`: the name that its cookie has (256 random bits), and what is known of it."""
         self._drop_ended()
         if len(self._entries) >= MOST_SESSIONS:
             del self._entries[min(self._entries, key=lambda key: self._entries[key].seen)]
-        name, session, now = secrets.token_urlsafe(_BYTES), Session(role, who), self._clock()
+        name, now = secrets.token_urlsafe(_BYTES), self._clock()
+        session = Session(role, who, subject, is_current)
         self._entries[_digest(name)] = _Entry(session, now, now)
         return name, session
 
@@ -78,13 +89,16 @@ class Sessions:
         entry = self._entries.get(_digest(name))
         if entry is None:
             return None
+        if not entry.session.is_current():
+            self.end(name)
+            return None
         entry.seen = self._clock()
         return entry.session
 
     def is_open(self, session: Session) -> bool:
         """Whether a session that was found before has not ended; asking does not keep it open."""
         self._drop_ended()
-        return any(entry.session is session for entry in self._entries.values())
+        return session.is_current() and any(entry.session is session for entry in self._entries.values())
 
     def end(self, name: str) -> None:
         """Logs out."""

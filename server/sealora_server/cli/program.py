@@ -22,6 +22,7 @@ from sealora_common.recipe import load_recipe
 from sealora_common.show.command_line import Version, command_line
 from sealora_common.show.console import SafeConsole, tell_error
 from sealora_common.storage.own_files import keep_to_this_account
+from sealora_server.cli.approving import approve, refuse
 from sealora_server.cli.audit import audit
 from sealora_server.cli.dashboard import dashboard
 from sealora_server.cli.fault import fault
@@ -44,7 +45,7 @@ cli = command_line()
 
 cli.add_typer(roster_cli, name="roster")
 cli.add_typer(server_cli, name="server")
-for command in (invite, archive, unarchive, delete, check, backup, restore, verify_archive):
+for command in (approve, refuse, invite, archive, unarchive, delete, check, backup, restore, verify_archive):
     server_cli.command()(command)
 cli.command()(plan)
 cli.command()(compare)

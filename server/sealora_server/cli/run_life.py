@@ -29,8 +29,7 @@ def archive(
     named = run_name(run)
     identity = Identity.load("server", server.identity)
     found = archive_run(server.runs / named, file, identity)
-    how = "finished" if found.finished else "not finished"
-    say(f"{file}: run {named}, {how}, {found.rounds} rounds; signed by the server's key {identity.fingerprint}")
+    say(found.text(file, named, identity))
     say(f"To check it, anywhere:  sealora server verify-archive {file}")
     say(f"To free the disk:  sealora server delete {named} --config {config}")
 
@@ -70,32 +69,18 @@ def delete(
     """Delete a run that does not go on, with its adapters, receipts and evidence. It cannot be brought back."""
     from sealora_server.deployment.operator.messages import Delete
     from sealora_server.deployment.operator.socket import ask
+    from sealora_server.deployment.operator.told import done_text
+    from sealora_server.upkeep.deletion import what_is_lost
 
     named = run_name(run)
     server = ServerDirectory(config)
-    for line in _what_is_lost(server.runs / named):
+    for line in what_is_lost(server.runs / named):
         say(line)
     if not yes:
         if not sys.stdin.isatty():
             raise DeploymentError(f"run {named} was not deleted: add --yes where nobody can be asked")
         if typer.prompt("The run's name, to delete it") != named:
             raise DeploymentError(f"run {named} was not deleted: another name was given")
-    ask(server.operator_socket, Delete(run=named))
-    say(f"run {named}: deleted")
-
-
-def _what_is_lost(directory: Path) -> list[str]:
-    """What goes with a run, a line each."""
-    from sealora_common.show.size_text import size_text
-
-    if not directory.is_dir():
-        return []
-    rounds = len(list(directory.glob("rounds/*/round.json")))
-    size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
-    lines = [f"{directory}: {rounds} rounds, {size_text(size)}"]
-    if rounds:
-        lines.append("With it go the receipts, by which anybody can check who took part; sites keep those they have")
-    faults = len(list(directory.glob("faults/*.fault")))
-    if faults:
-        lines.append(f"With it goes the evidence against {faults} of its sites")
-    return lines
+    act = Delete(run=named)
+    ask(server.operator_socket, act)
+    say(done_text(act))

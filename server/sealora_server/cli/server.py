@@ -19,7 +19,7 @@ from sealora_server.deployment.directory import ServerDirectory, run_name
 from sealora_server.deployment.errors import DeploymentError
 
 if TYPE_CHECKING:
-    from sealora_server.deployment.operator.messages import Request, Result, Status
+    from sealora_server.deployment.operator.messages import Act, Request, Result, Status
 
 server_cli = typer.Typer(no_args_is_help=True, help="Make, run and operate an aggregation server.")
 certificate_cli = typer.Typer(no_args_is_help=True, help="The server's TLS certificate.")
@@ -113,11 +113,13 @@ def submit(
 ) -> None:
     """Start a run of a recipe among the sites of a roster, let these sites connect, and show which take part.
 
-    While another run with one of its sites goes on, it is put in line and begins when its turn has come.
+    While another run with one of its sites goes on, it is put in line and begins when its turn has come. Where the
+    server demands it (`approval` in server.yaml), another person must approve it first.
     """
     import yaml
 
     from sealora_server.deployment.operator.messages import Submit
+    from sealora_server.deployment.operator.told import submitted_text
 
     parsed = load_recipe(recipe, overrides or [])
     text = yaml.safe_dump(parsed.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -126,7 +128,7 @@ def submit(
     start = None if continue_from is None else str(continue_from.resolve())
     signed = Roster.load(roster).model_dump_json()
     _ask(config, Submit(name=named, recipe=text, roster=signed, continue_from=start))
-    say(f"run {named}: submitted. Its recipe hash, which every site must have: {parsed.hash}")
+    say(submitted_text(named, parsed.hash))
     say(f"Follow it with:  sealora server logs {named} --follow --config {config}")
     show_submitted(config, named, parsed.sites.stage_timeout, lambda: _status(config), wait)
 
@@ -152,17 +154,15 @@ def stop(run: RunArgument, config: ConfigFile = CONFIG) -> None:
     """Stop a run, or take it out of the line. Its finished rounds are kept; it can be resumed."""
     from sealora_server.deployment.operator.messages import Stop
 
-    _ask(config, Stop(run=run_name(run)))
-    say(f"run {run}: stopped. To go on:  sealora server resume {run} --config {config}")
+    say(f"{_done(config, Stop(run=run_name(run)))}. To go on:  sealora server resume {run} --config {config}")
 
 
 @server_cli.command()
 def resume(run: RunArgument, config: ConfigFile = CONFIG) -> None:
-    """Go on with a run that was stopped or has failed, at the round it was in."""
+    """Go on with a run that was stopped or has failed, at the round it was in; ask for approval if it was refused."""
     from sealora_server.deployment.operator.messages import Resume
 
-    _ask(config, Resume(run=run_name(run)))
-    say(f"run {run}: goes on, when its turn has come: see `sealora server status`")
+    say(f"{_done(config, Resume(run=run_name(run)))}: see `sealora server status`")
 
 
 @server_cli.command("use-roster")
@@ -236,6 +236,14 @@ def _status(config: Path) -> Status:
     from sealora_server.deployment.operator.messages import AskStatus, status_of
 
     return status_of(_ask(config, AskStatus()))
+
+
+def _done(config: Path, act: Act) -> str:
+    """Asks the server; what is told of it."""
+    from sealora_server.deployment.operator.told import done_text
+
+    _ask(config, act)
+    return done_text(act)
 
 
 def _ask(config: Path, request: Request) -> Result:

@@ -23,20 +23,20 @@ def show_submitted(
         run: its name.
         stage_timeout: the recipe's, in seconds.
         status: asks the server how everything is.
-        wait: True: until its end; None: until it is known which sites take part, which a run in line is not asked;
-            False: not at all.
+        wait: True: until its end; None: until it is known which sites take part, which a run that waits for approval or
+            in line is not asked; False: not at all.
 
     Raises:
         DeploymentError: the run does not go on; or no server runs any more.
     """
-    from sealora_server.deployment.operator.admission import status_of_run, wait_for_end, wait_for_turn
+    from sealora_server.deployment.operator.admission import WAITING, status_of_run, wait_for_end, wait_for_turn
 
     if wait is False:
         return
     try:
         told = status_of_run(status(), run)
-        if told.condition == "queued":
-            say(f"run {run}: {told.said}; to take it out:  sealora server stop {run} --config {config}")
+        if told.condition in WAITING:
+            say(f"run {run}: {told.said}; to take it back:  sealora server stop {run} --config {config}")
             if wait is None:
                 return
             wait_for_turn(run, status)

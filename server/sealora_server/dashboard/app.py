@@ -11,12 +11,12 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 
 from sealora_common import __version__
 from sealora_common.show import quantities
 from sealora_common.web.event_stream import EventStreams, Parts
-from sealora_common.web.guard import PageGuard, refusal
+from sealora_common.web.guard import LONGEST_BODY, PageGuard, refusal
 from sealora_common.web.login import ForgedFormError, Login, LoginGate, TokenHolder, forged_form, session_of
 from sealora_common.web.pages import Pages
 from sealora_common.web.sessions import Sessions
@@ -30,7 +30,7 @@ from sealora_server.view.told_figure_text import told_name
 _WRITERS = ("bytes_text", "count_text", "names_text", "time_text", "epochs_text", "target_text")
 OVERVIEW_PARTS = ("notices", "server", "runs")
 RUN_PARTS = ("notices", "now", "figures", "sites", "rounds", "traffic", "story")
-_HINT = "It is in the file that the dashboard named when it was started, on the machine where it runs."
+HINT = "It is in the file that the dashboard named when it was started, on the machine where it runs."
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,30 @@ class Dashboard:
             mark: tells its cookie from those of other servers of the machine.
             is_secure: whether browsers ask by https.
         """
+
+        def login(pages: Pages, sessions: Sessions) -> Login:
+            return Login(pages, sessions, holder, HINT, mark, is_secure=is_secure)
+
+        return cls.with_login(watched, login)
+
+    @classmethod
+    def with_login(cls, watched: Watched, login: Callable[[Pages, Sessions], Login]) -> Dashboard:
+        """The same, with another way to log in, which `login` makes."""
         pages = Pages("sealora_server.dashboard", "Sealora server", (("/", "Overview"),))
         pages.add_globals({name: getattr(quantities, name) for name in _WRITERS} | {"version": __version__})
+        pages.add_globals({"has_acts": False})
         sessions = Sessions()
-        login = Login(pages, sessions, holder, _HINT, mark, is_secure=is_secure)
-        return cls(watched, pages, EventStreams(), sessions, login)
+        return cls(watched, pages, EventStreams(), sessions, login(pages, sessions))
 
     def application(
-        self, names: Sequence[str], scheme: Literal["http", "https"], routes: Sequence[BaseRoute] = ()
+        self,
+        names: Sequence[str],
+        scheme: Literal["http", "https"],
+        routes: Sequence[BaseRoute] = (),
+        *,
+        open_paths: Sequence[str] = ("/assets/",),
+        longest_body: int | Callable[[Scope], int] = LONGEST_BODY,
+        gate: Callable[[ASGIApp], ASGIApp] = lambda app: app,
     ) -> ASGIApp:
         """The application: who may ask, who is logged in, then the pages, and `routes` beside them.
 
@@ -76,12 +92,16 @@ class Dashboard:
             names: by which this machine may be asked.
             scheme: with which browsers ask.
             routes: what else there is to see or to do; each asks `session_of` for the role itself.
+            open_paths: see `LoginGate`.
+            longest_body: see `PageGuard`.
+            gate: stands between the guard and the login.
         """
         inner = Starlette(
-            routes=[*self._routes(), *routes, *self.login.routes(), *self.pages.assets.routes()],
+            routes=[*routes, *self._routes(), *self.login.routes(), *self.pages.assets.routes()],
             exception_handlers={ForgedFormError: forged_form, 404: _not_found},
         )
-        return PageGuard(LoginGate(inner, self.login), names, scheme=scheme)
+        gated = gate(LoginGate(inner, self.login, open_paths))
+        return PageGuard(gated, names, scheme=scheme, longest_body=longest_body)
 
     def _routes(self) -> list[BaseRoute]:
         return [
@@ -131,7 +151,7 @@ class Dashboard:
 
     def _welcome(self, request: Request) -> Callable[[], bool]:
         session = session_of(request)
-        return lambda: self.sessions.is_open(session)
+        return lambda: self.login.is_open(session)
 
 
 def overview_values(overview: Overview) -> dict[str, object]:

@@ -143,7 +143,7 @@ class RunFacts:
     @property
     def is_over(self) -> bool:
         """Whether nothing more happens of itself."""
-        return self.condition not in ("running", "queued", "reading")
+        return self.condition not in ("running", "queued", "unapproved", "reading")
 
 
 @dataclass(frozen=True, slots=True)

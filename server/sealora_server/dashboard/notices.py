@@ -87,6 +87,8 @@ def _ends(state: RunState, condition: Condition, said: str, directory: Path) -> 
         yield Notice("bad", f"It is damaged: {said.rstrip('.')}.")
     elif condition in ("stopped", "interrupted"):
         yield Notice("plain", "It was stopped; its finished rounds are kept.", _resumed(name), state.last_at)
+    elif condition == "unapproved":
+        yield Notice("warn", "It waits for another person's approval.", f"{said[:1].upper()}{said[1:].rstrip('.')}.")
     elif condition == "queued":
         yield Notice("plain", f"It waits for its turn: {said}.")
 

@@ -78,7 +78,7 @@ class RunWatch:
         now = self._clock()
         condition, said = self._condition(status)
         chain = self._receipts.look(_RECEIPT_SECONDS) if with_receipts else self._receipts.facts
-        is_over = condition not in ("running", "queued")
+        is_over = condition not in ("running", "queued", "unapproved")
         self._last = RunFacts(
             key=self.key,
             directory=self.directory,

@@ -16,18 +16,24 @@ from sealora_common.web.serve import answer_requests, url_of
 from sealora_common.web.sessions import Role
 from sealora_common.web.token_file import made_token
 from sealora_server.dashboard.app import Dashboard
+from sealora_server.dashboard.operated import Operated
 from sealora_server.dashboard.settings import DashboardProcessSettings, DashboardSettings
 from sealora_server.dashboard.watched import Watched
 from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.processes.process import die_with
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("sealora_server.dashboard.serving")  # also where this is the process's main module
 
 _READING_SECONDS = 5.0
 
 
 def serve_dashboard(
-    watched: Watched, settings: DashboardSettings, taken: socket.socket, tell: Callable[[str], None]
+    watched: Watched,
+    settings: DashboardSettings,
+    taken: socket.socket,
+    tell: Callable[[str], None],
+    *,
+    operated: Operated | None = None,
 ) -> None:
     """Serves until SIGTERM or SIGINT.
 
@@ -36,20 +42,27 @@ def serve_dashboard(
         settings: how it is served.
         taken: where; from `settings.address.taken()`, or a supervisor's.
         tell: told the URL, once it can be asked.
+        operated: the server at which those who may do more than look; None: nobody may.
 
     Raises:
-        PolicyError: the token's file cannot be used, or the certificate.
+        PolicyError: the token's file cannot be used, or the certificate, or what says who logs in.
         StorageError: the token's file cannot be written.
         KeyboardInterrupt: SIGINT came; all is closed then.
     """
     address = settings.address
-    holder = one_token(made_token(settings.token_file), Role.OPERATOR, "operator")
-    dashboard = Dashboard.of(watched, holder, f"server-{taken.getsockname()[1]}", is_secure=address.is_secure)
+    reader = one_token(made_token(settings.token_file), Role.READER, "reader")
+    names = [address.host, *settings.names]
+    mark = f"server-{taken.getsockname()[1]}"
+    if operated is None:
+        dashboard = Dashboard.of(watched, reader, mark, is_secure=address.is_secure)
+        app = dashboard.application(names, "https" if address.is_secure else "http")
+    else:
+        dashboard, app = operated.dashboard(watched, reader, names, mark, is_secure=address.is_secure)
     reading = threading.Thread(target=watched.read_all, name="reading", daemon=True)
     reading.start()
     reading.join(_READING_SECONDS)  # what takes longer is told of as being read
     answer_requests(
-        dashboard.application([address.host, *settings.names], "https" if address.is_secure else "http"),
+        app,
         taken,
         lambda: tell(url_of(taken, "https" if address.certificate is not None else "http")),
         certificate=address.certificate,
@@ -72,7 +85,8 @@ def main() -> None:
             Watched([server.path]),
             settings,
             socket.socket(fileno=told.listener),
-            lambda url: log.info("the dashboard is at %s; what logs in is in %s", url, settings.token_file),
+            lambda url: log.info("the dashboard is at %s; what logs a reader in is in %s", url, settings.token_file),
+            operated=Operated.running(server, section, told.secret),
         )
     except SealoraError as error:
         sys.exit(str(error))

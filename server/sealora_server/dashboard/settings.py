@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from sealora_common.errors import PolicyError
 from sealora_common.network.address import host_and_port
@@ -70,3 +70,5 @@ class DashboardProcessSettings(BaseModel):
     """The server's `server.yaml`."""
     listener: int
     """Descriptor of the listening TCP socket."""
+    secret: str = Field(repr=False)
+    """By which the server knows that it is its dashboard that speaks for somebody."""

@@ -11,6 +11,7 @@ from sealora_common.config import load_yaml
 from sealora_common.errors import UnreadableError
 from sealora_common.health.logs import LogFormat
 from sealora_common.network.address import certified_host, host_and_port
+from sealora_server.dashboard.login.settings import OpenIdSection, ProxySection
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.upkeep.retention import AdapterRetention
 
@@ -91,6 +92,16 @@ class HealthSection(SettingsSection):
     """gRPC health service."""
 
 
+class ApprovalSection(SettingsSection):
+    """Whether one person's recipe waits for another's approval before it runs."""
+
+    required: bool = False
+    """Whether a run begins only once another person than who asked for it has approved its recipe and its roster."""
+    approvers: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Who may approve: persons who log in as operators, by their names, and `account:NAME` for an account of this
+    machine that reaches the operator's socket; null: every operator who logs in, and no account."""
+
+
 class DashboardSection(SettingsSection):
     """Pages for the operator's browser, see docs/dashboard.md. Without this section they are not served."""
 
@@ -101,7 +112,13 @@ class DashboardSection(SettingsSection):
     names: tuple[str, ...] = ()
     """Names by which browsers ask for them, beside addresses and `localhost`."""
     token: Path = Path("dashboard.token")
-    """File with what logs in, relative to the server's directory; made if it is not there."""
+    """File with what logs a reader in, relative to the server's directory; made if it is not there."""
+    people: Path = Path("people")
+    """Directory of those with a token of their own: `operators/NAME.token` and `readers/NAME.token`."""
+    proxy: ProxySection | None = None
+    """A reverse proxy that says who asks; null: none is believed."""
+    openid: OpenIdSection | None = None
+    """An institution's own login service; null: none."""
 
     _is_an_address = field_validator("listen")(_address)
 
@@ -125,6 +142,7 @@ class ServerConfig(SettingsSection):
     dashboard: DashboardSection | None = None
     """Pages for the operator's browser; null: not served."""
     adapters: AdapterRetention = AdapterRetention()
+    approval: ApprovalSection = ApprovalSection()
     log: LogFormat = "text"
     """`json`: one object a line."""
 

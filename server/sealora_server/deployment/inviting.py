@@ -57,9 +57,17 @@ class Coordination:
         Raises:
             PolicyError: it cannot be read, or was changed after it was signed.
         """
-        roster = Roster.load(path, draft=True)
+        return cls.of(Roster.load(path, draft=True), str(path))
+
+    @classmethod
+    def of(cls, roster: Roster, where: str) -> Coordination:
+        """From a roster, signed or just begun; `where` names it in errors.
+
+        Raises:
+            PolicyError: it was changed after it was signed.
+        """
         if roster.signature and not roster.is_signed:
-            raise PolicyError(f"{path}: the coordinator's signature does not hold: ask the coordinator for it again")
+            raise PolicyError(f"{where}: the coordinator's signature does not hold: ask the coordinator for it again")
         return cls(key_from_text(roster.coordinator), roster if roster.signature else None)
 
     @classmethod
@@ -81,7 +89,27 @@ def invite(
     url: str | None = None,
     directory: Path = Path(),
 ) -> list[Invited]:
-    """Writes an invitation for each of `names`, which holds the roster if that has the site.
+    """Writes what `invitations` makes to files in `directory`, and raises what it raises.
+
+    Raises:
+        StorageError: a file could not be written.
+    """
+    made = invitations(server, names, recipe, coordination, url=url)
+    written = [Invited(each, directory / INVITATION_FILE.format(site=each.site)) for each in made]
+    for each in written:
+        each.invitation.save(each.file)
+    return written
+
+
+def invitations(
+    server: ServerDirectory,
+    names: Sequence[str],
+    recipe: Recipe,
+    coordination: Coordination,
+    *,
+    url: str | None = None,
+) -> list[Invitation]:
+    """An invitation for each of `names`, which holds the roster if that has the site.
 
     Args:
         server: this server's.
@@ -89,12 +117,11 @@ def invite(
         recipe: what is to be trained.
         coordination: whose federation it is.
         url: where sites reach the server; None: the first of its hosts, at the port on which it listens.
-        directory: where the files go.
 
     Raises:
         DeploymentError: the server's directory does not say all, or the roster names another server.
         PolicyError: a name is none.
-        StorageError: a file could not be written, or the identity cannot be read.
+        StorageError: the identity cannot be read.
     """
     roster = coordination.roster
     if not names and roster is None:
@@ -109,9 +136,8 @@ def invite(
             "the roster made for it"
         )
     text = recipe_text(recipe)
-    written = []
-    for name in names or (roster.names if roster is not None else ()):
-        invitation = Invitation.create(
+    return [
+        Invitation.create(
             name,
             server=front,
             ca=authority,
@@ -121,10 +147,8 @@ def invite(
             roster=roster if roster is not None and name in roster.names else None,
             signer=signer,
         )
-        file = directory / INVITATION_FILE.format(site=name)
-        invitation.save(file)
-        written.append(Invited(invitation, file))
-    return written
+        for name in names or (roster.names if roster is not None else ())
+    ]
 
 
 def recipe_text(recipe: Recipe) -> str:

@@ -29,21 +29,22 @@ from sealora_server.deployment.front.handshake import handshake_sentence
 from sealora_server.deployment.log_file import LogFile
 from sealora_server.deployment.metrics import ServerCollector
 from sealora_server.deployment.operator.messages import (
+    Act,
     AskStatus,
     ProcessStatus,
-    Request,
     Result,
     RunCondition,
     SiteStatus,
     Status,
 )
 from sealora_server.deployment.operator.operations import Operations
+from sealora_server.deployment.operator.person import Person
 from sealora_server.deployment.operator.socket import serve_operator
 from sealora_server.deployment.processes.readiness import notify
 from sealora_server.deployment.processes.service import Service
 from sealora_server.deployment.processes.services import dashboard_spec, front_spec, superlink_spec
 from sealora_server.deployment.processes.sockets import listen_tcp, listen_unix, shown_address
-from sealora_server.deployment.runs.managed import RunHost
+from sealora_server.deployment.runs.host import RunHost
 from sealora_server.deployment.site_watch import SiteWatch
 from sealora_server.deployment.superlink.client import SuperLinkClient
 from sealora_server.deployment.tls.certificate_watch import CertificateWatch
@@ -111,9 +112,12 @@ class Supervisor:
             self.address = shown_address(listener) if listener else server.config.listen
             self._front = Service(front_spec(server, listener), self._lines_of("front"))
         self._dashboard: Service | None = None
+        self._dashboard_secret: str | None = None
         if server.config.dashboard is not None:
             pages = self._keep(listen_tcp(server.config.dashboard.listen))
-            self._dashboard = Service(dashboard_spec(server, pages), self._lines_of("dashboard"))
+            self._dashboard_secret = SystemEntropy().bytes(32).hex()
+            spec = dashboard_spec(server, pages, self._dashboard_secret)
+            self._dashboard = Service(spec, self._lines_of("dashboard"))
         self._health = Health(*self._parts, CERTIFICATE)
         self._health_address: str | None = None
         host = RunHost(server, os.getpid(), self._client, asyncio.Lock(), log_file.take)
@@ -131,7 +135,7 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGHUP, self._certificates.look)
         self._serve_health()
         operator_listener = self._keep(listen_unix(self._server.operator_socket))
-        operator = await serve_operator(operator_listener, self.handle)
+        operator = await serve_operator(operator_listener, self.handle, dashboard=self._dashboard_secret)
         tasks = [asyncio.create_task(stopping.wait()), asyncio.create_task(self._certificates.watch())]
         tasks += [asyncio.create_task(service.keep_running()) for service in self._services]
         if self._dashboard is not None:
@@ -149,15 +153,15 @@ class Supervisor:
             operator.close()
             await self._stop(tasks)
 
-    async def handle(self, request: Request, account: str) -> Result:
-        """Answers the request of an operator, who is this account of the machine.
+    async def handle(self, request: Act, person: Person) -> Result:
+        """Answers the request of an operator.
 
         Raises:
             SealoraError: it cannot be done.
         """
         if isinstance(request, AskStatus):
             return await self._status()
-        return await self._operations.handle(request, account)
+        return await self._operations.handle(request, person)
 
     # What the metrics are read from, in the thread that serves them.
 

@@ -31,6 +31,11 @@ class ArchivedRun:
     rounds: int
     finished: bool
 
+    def text(self, file: Path, run: str, identity: Identity) -> str:
+        """What whoever asked for it is told: where it is, what is in it and who signed it."""
+        how = "finished" if self.finished else "not finished"
+        return f"{file}: run {run}, {how}, {self.rounds} rounds; signed by the server's key {identity.fingerprint}"
+
 
 def archive_run(directory: Path, file: Path, identity: Identity) -> ArchivedRun:
     """Writes a run that is not at work to one file. The run stays where it is.

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from sealora_common.errors import storage_error
+from sealora_common.show.size_text import size_text
 from sealora_common.storage.durable import rename_durably
 from sealora_common.storage.lock import DirectoryLock
 
@@ -40,3 +41,18 @@ def finish_deletions(runs: Path) -> None:
             shutil.rmtree(going)
         except OSError as error:
             log.warning("%s", storage_error(going, error))
+
+
+def what_is_lost(directory: Path) -> list[str]:
+    """What goes with a run, a line each."""
+    if not directory.is_dir():
+        return []
+    rounds = len(list(directory.glob("rounds/*/round.json")))
+    size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+    lines = [f"{directory}: {rounds} rounds, {size_text(size)}"]
+    if rounds:
+        lines.append("With it go the receipts, by which anybody can check who took part; sites keep those they have")
+    faults = len(list(directory.glob("faults/*.fault")))
+    if faults:
+        lines.append(f"With it goes the evidence against {faults} of its sites")
+    return lines

@@ -44,6 +44,8 @@ _ACTED: Mapping[OperatorAction, str] = {
     "stop": "stopped",
     "resume": "told to go on",
     "use_roster": "given a new roster",
+    "approve": "approved",
+    "refuse": "refused approval",
 }
 _WORK = {"train": "trained", "evaluate": "evaluated"}
 """The stages that take a site's time; what is left of a round is sealing."""

@@ -18,8 +18,9 @@ from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.operator.messages import Submit
 from sealora_server.deployment.operator.operations import Operations
+from sealora_server.deployment.operator.person import Person
 from sealora_server.deployment.processes.restarts import RestartPolicy
-from sealora_server.deployment.runs.managed import RunHost
+from sealora_server.deployment.runs.host import RunHost
 from sealora_server.deployment.runs.serverapp_process import Outcome
 from sealora_server.deployment.runs.submission import Operation
 from sealora_server.deployment.superlink.client import Node
@@ -28,6 +29,8 @@ from pure_sites import pure_recipe
 
 RECIPE = pure_recipe(model={"base": "none", "digest": "0" * 64})
 SECONDS = 10.0
+ADA = Person.of_account("ada")
+"""Who asks, unless a test is about that."""
 
 
 @dataclass

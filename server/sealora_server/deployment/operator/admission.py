@@ -14,6 +14,8 @@ from sealora_server.deployment.operator.messages import RunStatus, Status
 
 START_SECONDS = 60.0
 """What a run takes at most, besides the sites' own time, until it greets them: a process and its libraries."""
+WAITING = frozenset({"unapproved", "queued"})
+"""Conditions of a run that goes on without its submitter's doing, sooner or later."""
 _POLL_SECONDS = 0.5
 _TURN_SECONDS = 2.0
 _AWAY_SECONDS = 300.0
@@ -50,12 +52,12 @@ def wait_for_sites(directory: Path, status: Callable[[], Status], seconds: float
 
 
 def wait_for_turn(run: str, status: Callable[[], Status]) -> None:
-    """Waits until a run in line has begun, however long that takes.
+    """Waits until a run that another person must approve, or that is in line, has begun, however long that takes.
 
     Raises:
-        DeploymentError: it was taken out of the line, or no server runs any more.
+        DeploymentError: it was refused or taken out of the line, or no server runs any more.
     """
-    while (told := status_of_run(status(), run)).condition == "queued":
+    while (told := status_of_run(status(), run)).condition in WAITING:
         time.sleep(_TURN_SECONDS)
     if told.condition != "finished":
         _require_going_on(told)
@@ -81,13 +83,13 @@ def wait_for_end(run: str, status: Callable[[], Status]) -> str:
         else:
             if told.condition == "finished":
                 return told.said
-            if told.condition != "queued":
+            if told.condition not in WAITING:
                 _require_going_on(told)
         time.sleep(_TURN_SECONDS)
 
 
 def _require_going_on(run: RunStatus) -> None:
-    if run.condition not in {"running", "queued"}:
+    if run.condition != "running" and run.condition not in WAITING:
         how = _ENDED[run.condition]
         raise DeploymentError(f"run {run.name} {how}: {run.said or 'resume it to see which sites take part'}")
 

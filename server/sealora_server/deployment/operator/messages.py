@@ -15,9 +15,11 @@ from sealora_common.records.events import TurnedAway
 from sealora_common.show.quantities import count_text
 from sealora_common.show.safe_text import safe_text
 from sealora_server.deployment.errors import DeploymentError
+from sealora_server.deployment.operator.person import Person
 
 _SHOWN = 100
-RunCondition = Literal["queued", "running", "stopped", "failed", "finished"]
+_SHOWN_DIGEST = 12
+RunCondition = Literal["unapproved", "queued", "running", "stopped", "failed", "finished"]
 
 
 class Message(BaseModel):
@@ -50,6 +52,22 @@ class Resume(Message):
     """Go on with a run that was stopped or has failed."""
 
     action: Literal["resume"] = "resume"
+    run: Name
+
+
+class Approve(Message):
+    """Let a run begin that another person has asked for."""
+
+    action: Literal["approve"] = "approve"
+    run: Name
+    digest: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Of the recipe and roster that were looked at: `ApprovalStatus.digest`."""
+
+
+class Refuse(Message):
+    """Let it not begin. Whoever wants it can ask again by `Resume`."""
+
+    action: Literal["refuse"] = "refuse"
     run: Name
 
 
@@ -89,25 +107,42 @@ class AskStatus(Message):
     action: Literal["status"] = "status"
 
 
-def act_text(request: Request) -> str | None:
-    """What a request does, in a few words for the log; None where it only asks.
+Act = Submit | Approve | Refuse | Stop | Resume | UseRoster | Delete | Register | Unregister | AskStatus
+"""What can be asked for."""
+
+
+class OnBehalf(Message):
+    """What a person asks for who has logged in at the dashboard, which speaks for them."""
+
+    action: Literal["on_behalf"] = "on_behalf"
+    person: Person
+    secret: str = Field(repr=False)
+    """That the server gave its dashboard when it started it."""
+    act: Annotated[Act, Field(discriminator="action")]
+
+
+Request = Act | OnBehalf
+
+
+def act_text(act: Act) -> str | None:
+    """What an act does, in a few words for the log; None where it only asks.
 
     The words are of names alone, of which each has a form that can be shown; a site's to be withdrawn need not be one.
     """
-    match request:
+    match act:
         case AskStatus():
             return None
         case Submit():
-            return f"submit run {request.name}"
-        case Stop() | Resume() | UseRoster() | Delete():
-            return f"{request.action.replace('_', '-')} of run {request.run}"
+            return f"submit run {act.name}"
+        case Approve():
+            return f"approve run {act.run} as {act.digest[:_SHOWN_DIGEST]}"
+        case Stop() | Resume() | UseRoster() | Delete() | Refuse():
+            return f"{act.action.replace('_', '-')} of run {act.run}"
         case Register():
-            return f"register {count_text(len(request.nodes), 'site')}"
+            return f"register {count_text(len(act.nodes), 'site')}"
         case Unregister():
-            return f"unregister {safe_text(request.site, _SHOWN)}"
+            return f"unregister {safe_text(act.site, _SHOWN)}"
 
-
-Request = Submit | Stop | Resume | UseRoster | Delete | Register | Unregister | AskStatus
 
 REQUEST = Bounds(longest=32 * 2**20)
 """Of a line each way: a roster travels as a text in it, with its quotes escaped."""
@@ -132,6 +167,18 @@ class SiteStatus(Message):
     online: bool
 
 
+class ApprovalStatus(Message):
+    """Who asked for a run, and who approved it, on a server that demands it."""
+
+    digest: str
+    """SHA-256 (hex) of recipe and roster together."""
+    asked_by: str
+    asked_at: str
+    """UTC, ISO 8601."""
+    approved_by: str | None
+    approved_at: str | None
+
+
 class RunStatus(Message):
     """One run."""
 
@@ -146,6 +193,7 @@ class RunStatus(Message):
     """Sites whose answer to the present stage is out."""
     turned_away: tuple[TurnedAway, ...] = ()
     """Sites that are connected and take no part, and why."""
+    approval: ApprovalStatus | None = None
 
 
 class Status(Message):

@@ -19,10 +19,12 @@ from sealora_common.roster import Roster
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.nodes import NodeList, nodes_of, reconcile
 from sealora_server.deployment.operator.messages import (
+    Act,
+    Approve,
     Delete,
     Done,
+    Refuse,
     Register,
-    Request,
     Resume,
     RunStatus,
     SiteStatus,
@@ -31,7 +33,10 @@ from sealora_server.deployment.operator.messages import (
     Unregister,
     UseRoster,
 )
-from sealora_server.deployment.runs.managed import ManagedRun, RunHost
+from sealora_server.deployment.operator.person import Person
+from sealora_server.deployment.runs.approving import require_approver
+from sealora_server.deployment.runs.host import RunHost
+from sealora_server.deployment.runs.managed import ManagedRun
 from sealora_server.deployment.runs.queue import Wanted, ahead_of, next_place, ready_to_begin
 from sealora_server.deployment.runs.submission import check_submission, create_run
 from sealora_server.deployment.superlink.client import Node
@@ -55,7 +60,9 @@ class Operations:
     def __init__(self, host: RunHost, server_key: bytes) -> None:
         self._host = host
         self._server_key = server_key
+        self._approval = host.server.config.approval
         self._changing_nodes = asyncio.Lock()
+        self._deleting = asyncio.Lock()
         self.runs: dict[str, ManagedRun] = {}
         self.node_problem: str | None = None
         """Why the SuperLink is not in line with `nodes.json`."""
@@ -64,23 +71,28 @@ class Operations:
         finish_deletions(host.server.runs)
         self._look_for_runs()
 
-    async def handle(self, request: Request, account: str) -> Done:
-        """Does what `account`, of this machine, asks.
+    async def handle(self, request: Act, person: Person) -> Done:
+        """Does what `person` asks.
 
         Raises:
             SealoraError: it cannot be done; the sentence says why.
         """
         match request:
             case Submit():
-                await self._submit(request, account)
+                await self._submit(request, person)
             case Stop():
-                await self._run(request.run).stop(account)
+                await self._run(request.run).stop(person)
             case Resume():
-                await self._resume(request, account)
+                await self._resume(request, person)
+            case Approve():
+                await self._approve(request, person)
+            case Refuse():
+                require_approver(self._approval, person)
+                self._run(request.run).refuse(person)
             case Delete():
                 await self._delete(request.run)
             case UseRoster():
-                await self._use_roster(request, account)
+                await self._use_roster(request, person)
             case Register():
                 await self._change_nodes(self._nodes().with_nodes(request.nodes))
             case Unregister():
@@ -152,7 +164,7 @@ class Operations:
         online = {node.name for node in nodes if node.registered and node.online}
         return tuple(SiteStatus(name=name, online=name in online) for name in sorted(self._nodes().nodes))
 
-    async def _submit(self, request: Submit, account: str) -> None:
+    async def _submit(self, request: Submit, person: Person) -> None:
         recipe = parse_recipe(request.recipe)
         roster = _usable_roster(request.roster, datetime.now(UTC))
         added = nodes_of(roster)
@@ -163,16 +175,30 @@ class Operations:
         check_submission(directory, recipe, roster, self._server_key)
         named = None if request.continue_from is None else Path(request.continue_from)
         start = await asyncio.to_thread(agreed_start, named, recipe)
-        await self._change_nodes(nodes)
-        create_run(directory, recipe, roster, start, place=self._place_for(frozenset(roster.names)))
+        waits = self._approval.required
+        if not waits:  # else its sites may connect once it is approved
+            await self._change_nodes(nodes)
+        place = self._place_for(frozenset(roster.names))
+        create_run(directory, recipe, roster, start, place=place, asked_by=person if waits else None)
         run = ManagedRun(self._host, directory)
         self.runs[run.name] = run
-        run.acted("submit", account)
+        run.acted("submit", person)
         run.start()
 
-    async def _resume(self, request: Resume, account: str) -> None:
+    async def _resume(self, request: Resume, person: Person) -> None:
         run = self._run(request.run)
-        await run.resume(account, self._place_for(frozenset(run.state.roster)))
+        await run.resume(person, self._place_for(frozenset(run.state.roster)))
+
+    async def _approve(self, request: Approve, person: Person) -> None:
+        require_approver(self._approval, person)
+        run = self._run(request.run)
+        run.check_approval(person, request.digest)
+        roster = _usable(Roster.load(run.directory / "roster.json"), datetime.now(UTC))
+        nodes, added = self._nodes(), nodes_of(roster)
+        nodes.check_kept(added)
+        await self._change_nodes(nodes.with_nodes(added))
+        async with self._deleting:  # it looks again at all of it: another may have approved, refused or deleted the run
+            self._run(request.run).approve(person, request.digest, self._place_for(frozenset(roster.names)))
 
     async def _delete(self, name: str) -> None:
         """Deletes a run; one that is damaged, too. What was begun and not done is done at the next start."""
@@ -183,9 +209,10 @@ class Operations:
             if run.wanted is not None:
                 raise DeploymentError(f"run {name!r} is {run.condition}: stop it first")
             await run.pause()
-        await asyncio.to_thread(delete_run, self._host.server.runs / name)
-        self.runs.pop(name, None)
-        self._damaged.pop(name, None)
+        async with self._deleting:
+            await asyncio.to_thread(delete_run, self._host.server.runs / name)
+            self.runs.pop(name, None)
+            self._damaged.pop(name, None)
 
     def _wanted(self) -> list[Wanted]:
         return [run.wanted for run in self.runs.values() if run.wanted is not None]
@@ -195,12 +222,12 @@ class Operations:
         wanted = self._wanted()
         return next_place(wanted) if ahead_of(sites, wanted) else 0
 
-    async def _use_roster(self, request: UseRoster, account: str) -> None:
+    async def _use_roster(self, request: UseRoster, person: Person) -> None:
         run = self._run(request.run)
         roster = _usable_roster(request.roster, datetime.now(UTC))
         run.check_roster(roster)
         await self._change_nodes(self._nodes().with_nodes(nodes_of(roster)))
-        run.use_roster(roster, account)
+        run.use_roster(roster, person)
 
     async def _change_nodes(self, nodes: NodeList) -> None:
         async with self._changing_nodes:
@@ -267,6 +294,10 @@ def _usable_roster(text: str, at: datetime) -> Roster:
         roster = from_json(Roster, text)
     except UnreadableError:
         raise DeploymentError("not a roster: ask the coordinator for it") from None
+    return _usable(roster, at)
+
+
+def _usable(roster: Roster, at: datetime) -> Roster:
     if not roster.is_signed:
         raise DeploymentError("the coordinator's signature on the roster does not hold: do not use it")
     if roster.has_expired(at):

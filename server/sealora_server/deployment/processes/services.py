@@ -81,10 +81,13 @@ def front_spec(server: ServerDirectory, listener: socket.socket | None) -> Proce
     )
 
 
-def dashboard_spec(server: ServerDirectory, listener: socket.socket) -> ProcessSpec:
-    """The operator's dashboard, on this listening socket."""
+def dashboard_spec(server: ServerDirectory, listener: socket.socket, secret: str) -> ProcessSpec:
+    """The operator's dashboard, on this listening socket; by `secret` it may speak for those who log in there."""
     settings = DashboardProcessSettings(
-        supervisor=os.getpid(), config_file=server.config_file.absolute(), listener=listener.fileno()
+        supervisor=os.getpid(),
+        config_file=server.config_file.absolute(),
+        listener=listener.fileno(),
+        secret=secret,
     )
     return ProcessSpec(
         name="dashboard",

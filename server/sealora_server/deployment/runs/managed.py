@@ -6,32 +6,32 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
-from sealora_common.errors import PolicyError, SealoraError, StorageError
+from sealora_common.errors import SealoraError, StorageError
 from sealora_common.health.logs import fields
 from sealora_common.records.event_log import EventLog
 from sealora_common.records.events import OperatorActed, OperatorAction, ProcessEnded, RunFailed
 from sealora_common.records.fold import StateTail
 from sealora_common.records.names import EVENTS, REPORT, RUN_DIRECTORY, SUMMARY
 from sealora_common.records.run_state import RunState
-from sealora_common.roster import Roster, require_succession
+from sealora_common.roster import Roster
 from sealora_common.show.quantities import names_text
 from sealora_common.storage.durable import open_to_append
-from sealora_server.deployment.directory import PRINTED, ServerDirectory
+from sealora_server.deployment.directory import PRINTED
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.operator.messages import RunCondition, RunStatus
+from sealora_server.deployment.operator.person import Person
 from sealora_server.deployment.processes.process import ProcessSpec, RunningProcess
-from sealora_server.deployment.processes.restarts import RestartPolicy
+from sealora_server.deployment.runs.approving import RunApproval
 from sealora_server.deployment.runs.bundle import build_bundle
+from sealora_server.deployment.runs.host import RunHost
 from sealora_server.deployment.runs.offers import Offers
 from sealora_server.deployment.runs.progress import progress_text
 from sealora_server.deployment.runs.queue import Wanted
 from sealora_server.deployment.runs.serverapp_process import Outcome, ServerAppSettings
-from sealora_server.deployment.runs.submission import Operation
-from sealora_server.deployment.superlink.client import SuperLinkClient
+from sealora_server.deployment.runs.submission import Operation, check_next_roster
 from sealora_server.run.store import RunStore
 from sealora_server.view.outcome import write_outcome
 from sealora_server.view.story import story
@@ -39,29 +39,6 @@ from sealora_server.view.story import story
 log = logging.getLogger(__name__)
 
 _STOP_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class RunHost:
-    """What runs need of the server around them.
-
-    Attributes:
-        server: its directory.
-        supervisor: its process id.
-        superlink: the client of its SuperLink.
-        starting: held while a run is started, so that each process gets the task of its own run.
-        lines: gets (name of the process, line).
-        start: starts a process; what it says goes to the second argument, line by line.
-        policy: makes what says whether and when a run's process is started again.
-    """
-
-    server: ServerDirectory
-    supervisor: int
-    superlink: SuperLinkClient
-    starting: asyncio.Lock
-    lines: Callable[[str, str], None]
-    start: Callable[[ProcessSpec, Callable[[str], None]], Awaitable[RunningProcess]] = RunningProcess.start
-    policy: Callable[[], RestartPolicy] = RestartPolicy
 
 
 class ManagedRun:
@@ -78,6 +55,7 @@ class ManagedRun:
         self._last_words = ""
         self.restarts = 0
         self._offers = Offers(directory)
+        self._approval = RunApproval(directory, required=host.server.config.approval.required)
         roster = Roster.load(directory / "roster.json")
         self._store = RunStore.open(directory)
         self._tail = StateTail(directory / EVENTS, RunState(roster=roster.names, rounds=self._store.recipe.rounds))
@@ -110,9 +88,9 @@ class ManagedRun:
             log.exception("run %s: its story could not be told", self.name)
         return self.state
 
-    def acted(self, action: OperatorAction, account: str) -> None:
-        """Notes among the run's events that `account` has asked this of it."""
-        self._note(OperatorActed(action=action, account=account))
+    def acted(self, action: OperatorAction, person: Person) -> None:
+        """Notes among the run's events that `person` has asked this of it."""
+        self._note(OperatorActed(action=action, account=person.name))
 
     def start(self) -> None:
         """Begins, or goes on, if that is wanted; a run that is over and left no report, since the server was killed
@@ -157,35 +135,63 @@ class ManagedRun:
             await process.stop(_STOP_SECONDS)
         await self._end_flower_run()
 
-    async def stop(self, account: str) -> None:
-        """Stops the run, or takes it out of the line, until it is resumed, as `account` asks.
+    async def stop(self, person: Person) -> None:
+        """Stops the run, takes it out of the line, or takes back what was asked for, until it is resumed.
 
         Raises:
-            DeploymentError: it does not run, and is not in line.
+            DeploymentError: it does not run, is not in line, and does not wait for approval.
         """
-        if self.wanted is None:
+        if self.wanted is None and self.condition != "unapproved":
             raise DeploymentError(f"run {self.name!r} does not run: it is {self.condition}")
         self._want("stopped")
-        self.acted("stop", account)
+        self.acted("stop", person)
         await self.pause()
         self.look()
         await self._write_outcome()
 
-    async def resume(self, account: str, place: int = 0) -> None:
-        """Goes on with the run, as `account` asks, or puts it in line at `place`.
+    async def resume(self, person: Person, place: int = 0) -> None:
+        """Goes on with the run, as `person` asks, or puts it in line at `place`; asks for approval if it has none.
 
         Raises:
-            DeploymentError: it runs, is in line, or has come to its end.
+            DeploymentError: it runs, is in line, waits for approval that is demanded, or has come to its end.
         """
         if self.condition in {"queued", "running", "finished"}:
             raise DeploymentError(f"run {self.name!r} cannot be resumed: it is {self.condition}")
+        if self.condition == "unapproved" and self._approval.required:
+            raise DeploymentError(f"run {self.name!r} waits for approval: {self._approval.wanted_text}")
         await self.pause()
         for page in (SUMMARY, REPORT):  # of how it ended then
             with contextlib.suppress(OSError):
                 (self.directory / page).unlink()
-        self._want("queued" if place else "running", place=place)
-        self.acted("resume", account)
+        if self._approval.why_not():
+            self._approval.ask(person)
+            self._want("unapproved")
+        else:
+            self._want("queued" if place else "running", place=place)
+        self.acted("resume", person)
         self.start()
+
+    def approve(self, person: Person, looked_at: str, place: int) -> None:
+        """Lets the run begin, or puts it in line at `place`, as `person` says, who may approve runs.
+
+        Raises:
+            DeploymentError: it does not wait for approval, or see `RunApproval.give`.
+            StorageError: a file cannot be read or written.
+        """
+        self._approval.give(self.condition, person, looked_at)
+        self._want("queued" if place else "running", place=place)
+        self.acted("approve", person)
+        self.start()
+
+    def refuse(self, person: Person) -> None:
+        """Ends the waiting for approval, as `person` says, who may approve runs; raises what `approve` does."""
+        self._approval.require_waiting(self.condition)
+        self._want("stopped", f"{person.name} refused to approve it")
+        self.acted("refuse", person)
+
+    def check_approval(self, person: Person, looked_at: str) -> None:
+        """Raises what `approve` would."""
+        self._approval.check(self.condition, person, looked_at)
 
     def begin(self) -> None:
         """Takes the run out of the line and starts it: its turn has come.
@@ -198,32 +204,29 @@ class ManagedRun:
         self.start()
 
     def check_roster(self, roster: Roster) -> None:
-        """Refuses a roster that the run's sites would refuse.
+        """Refuses a roster that the run's sites would refuse, or that nobody approved.
 
         Raises:
-            DeploymentError: it is another coordinator's, names another server, or may not follow the run's present one.
+            DeploymentError: it is another coordinator's, names another server, may not follow the run's present one, or
+                is not the one that was approved.
         """
-        present = Roster.load(self.directory / "roster.json")
-        if roster.coordinator != present.coordinator or roster.server != present.server:
+        if self._approval.required and self.condition in {"unapproved", "queued", "running"}:
             raise DeploymentError(
-                f"this roster is of another {'server' if roster.coordinator == present.coordinator else 'coordinator'} "
-                f"than run {self.name!r} has: sites would refuse it"
+                f"run {self.name!r} is {self.condition}, and with another roster it must be approved anew: stop it "
+                "first, and resume it afterwards"
             )
-        try:
-            require_succession(roster, present.sequence, present.hash.hex(), f"run {self.name!r}: ")
-        except PolicyError as error:
-            raise DeploymentError(str(error)) from None
+        check_next_roster(self.directory, roster)
 
-    def use_roster(self, roster: Roster, account: str) -> None:
+    def use_roster(self, roster: Roster, person: Person) -> None:
         """Puts `roster`, which `check_roster` has accepted, in place of the run's own, from its next round on, as
-        `account` asks.
+        `person` asks.
 
         Raises:
             StorageError: it could not be written.
         """
         roster.save(self.directory / "roster.json")
         self._tail.enrol(roster.names)
-        self.acted("use_roster", account)
+        self.acted("use_roster", person)
 
     def status(self, offline: frozenset[str] = frozenset(), ahead: tuple[str, ...] = ()) -> RunStatus:
         """What an operator is told of it.
@@ -242,6 +245,8 @@ class ManagedRun:
             said = progress_text(state)
         elif self.condition == "queued":
             said = f"in line behind {names_text(ahead)}" if ahead else "its turn has come"
+        elif self.condition == "unapproved":
+            said = self._approval.wanted_text
         return RunStatus(
             name=self.name,
             condition=self.condition,
@@ -250,12 +255,16 @@ class ManagedRun:
             rounds=state.planned_rounds,
             waiting_for=waiting,
             turned_away=() if self.condition == "finished" else state.turned_away,
+            approval=self._approval.status,
         )
 
     async def _keep_running(self) -> None:
         """One process after the other, until the run's end or until it cannot go on."""
         policy = self._host.policy()
         while True:
+            if why_not := self._approval.why_not():
+                self._fail(f"{why_not}: resume it, which asks for approval")
+                return
             began = time.monotonic()
             try:
                 status = await self._run_process()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -9,14 +10,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sealora_common.adapter import Tensors
 from sealora_common.config import SMALL, from_json, read_file
-from sealora_common.errors import UnreadableError
+from sealora_common.errors import PolicyError, UnreadableError
 from sealora_common.identity import key_fingerprint
 from sealora_common.recipe import Recipe
-from sealora_common.roster import Roster
+from sealora_common.roster import Roster, require_succession
 from sealora_common.secagg import threshold_for
 from sealora_common.storage.durable import write_atomically
 from sealora_server.deployment.errors import DeploymentError
+from sealora_server.deployment.operator.approval import Approval
 from sealora_server.deployment.operator.messages import RunCondition
+from sealora_server.deployment.operator.person import Person
 from sealora_server.run.store import RunStore
 
 OPERATION: Final = "operation.json"
@@ -53,7 +56,13 @@ class Operation(BaseModel):
 
 
 def create_run(
-    directory: Path, recipe: Recipe, roster: Roster, start: Tensors | None = None, *, place: int = 0
+    directory: Path,
+    recipe: Recipe,
+    roster: Roster,
+    start: Tensors | None = None,
+    *,
+    place: int = 0,
+    asked_by: Person | None = None,
 ) -> None:
     """Makes the directory of a run that is wanted to run, once `check_submission` has accepted it.
 
@@ -63,14 +72,19 @@ def create_run(
         roster: among whom.
         start: the adapter that it begins with, if that is an earlier run's.
         place: in line, if it has to wait; 0 to begin.
+        asked_by: who asks for it, if another person must approve it first; it waits for that then.
 
     Raises:
         StorageError: there is a run in the directory, or it cannot be written.
     """
     RunStore.create(directory, recipe, server_key=_IDENTITY_FROM_RUN, start=start)
     roster.save(directory / "roster.json")
-    # Last: a directory without it was cut short, and is left alone at the next start.
-    Operation(condition="queued" if place else "running", place=place).save(directory)
+    if asked_by is not None:
+        Approval.asked(directory, asked_by, datetime.now(UTC)).save(directory)
+        wanted = Operation(condition="unapproved")
+    else:
+        wanted = Operation(condition="queued" if place else "running", place=place)
+    wanted.save(directory)  # last: a directory without it was cut short, and is left alone at the next start
 
 
 def check_submission(directory: Path, recipe: Recipe, roster: Roster, server_key: bytes) -> None:
@@ -109,3 +123,21 @@ def check_submission(directory: Path, recipe: Recipe, roster: Roster, server_key
             f"the roster has {len(roster)} sites and the recipe needs {needed}: add sites, or lower sites.minimum or "
             "sealing.min_survivors as far as the sites' policies allow"
         )
+
+
+def check_next_roster(directory: Path, roster: Roster) -> None:
+    """Refuses a roster that the sites of the run in `directory` would refuse.
+
+    Raises:
+        DeploymentError: it is another coordinator's, names another server, or may not follow the run's present one.
+    """
+    present, name = Roster.load(directory / "roster.json"), directory.name
+    if roster.coordinator != present.coordinator or roster.server != present.server:
+        raise DeploymentError(
+            f"this roster is of another {'server' if roster.coordinator == present.coordinator else 'coordinator'} "
+            f"than run {name!r} has: sites would refuse it"
+        )
+    try:
+        require_succession(roster, present.sequence, present.hash.hex(), f"run {name!r}: ")
+    except PolicyError as error:
+        raise DeploymentError(str(error)) from None

@@ -17,11 +17,14 @@ from sealora_common.errors import PolicyError
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.operator.messages import (
     REQUEST,
+    Act,
+    Approve,
     AskStatus,
     Delete,
     Done,
+    OnBehalf,
+    Refuse,
     Register,
-    Request,
     Result,
     Resume,
     RunStatus,
@@ -32,6 +35,7 @@ from sealora_server.deployment.operator.messages import (
     UseRoster,
     status_of,
 )
+from sealora_server.deployment.operator.person import Person
 from sealora_server.deployment.operator.socket import ask, serve_operator
 from sealora_server.deployment.processes.sockets import listen_unix
 
@@ -50,7 +54,7 @@ STATUS = Status(
 )
 
 
-async def handle(request: Request, account: str) -> Result:
+async def handle(request: Act, person: Person) -> Result:
     match request:
         case Stop():
             raise PolicyError(f"run {request.run!r} does not run")
@@ -62,7 +66,7 @@ async def handle(request: Request, account: str) -> Result:
 
 
 @contextlib.contextmanager
-def served(path: Path, **options: float) -> Iterator[Path]:
+def served(path: Path, **options: Any) -> Iterator[Path]:
     """A socket that is answered from a thread."""
     loop = asyncio.new_event_loop()
     server = loop.run_until_complete(serve_operator(listen_unix(path), handle, **options))
@@ -128,8 +132,10 @@ def test_an_unexpected_failure_tells_nothing_but_that(path):
         ask(path, Resume(run="a"))
 
 
-ACTS: dict[type[Request], Request] = {
+ACTS: dict[type[Act], Act] = {
     Submit: Submit(name="r1", recipe="secret", roster="{}"),
+    Approve: Approve(run="r1", digest="0" * 64),
+    Refuse: Refuse(run="r1"),
     Stop: Stop(run="r1"),
     Resume: Resume(run="r1"),
     Delete: Delete(run="r1"),
@@ -140,7 +146,7 @@ ACTS: dict[type[Request], Request] = {
 
 
 def test_every_act_is_in_the_log_with_who_did_it_over_which_socket_and_what_came_of_it(path, caplog):
-    assert set(ACTS) | {AskStatus} == set(get_args(Request))
+    assert set(ACTS) | {AskStatus} == set(get_args(Act))
     outcomes = {
         Stop: "refused: run 'r1' does not run",
         Resume: "refused: the server failed at this request: see its log",
@@ -172,6 +178,36 @@ def test_an_account_without_a_name_is_known_by_its_number(path, caplog, monkeypa
     with caplog.at_level("INFO"):
         ask(path, Unregister(site="oslo"))
     assert f"operator {os.getuid()} (process" in caplog.records[-1].getMessage()
+
+
+def test_the_dashboard_speaks_for_those_who_log_in_there_and_nobody_else_does(tmp_path, caplog):
+    secret = "what the dashboard was given"
+    anna = Person(name="anna")
+    with served(tmp_path / "s", dashboard=secret) as path, caplog.at_level("INFO"):
+        assert ask(path, OnBehalf(person=anna, secret=secret, act=Refuse(run="r1"))) == Done()
+        told = f"operator anna (at the dashboard, process {os.getpid()}, over {path}): refuse of run r1: done"
+        assert caplog.records[-1].getMessage() == told
+        assert ask(path, OnBehalf(person=anna, secret=secret, act=AskStatus())) == STATUS
+        for wrong in ("", "what", secret + "x", "\u00e4"):
+            with pytest.raises(DeploymentError, match="only the dashboard that the server itself has started speaks"):
+                ask(path, OnBehalf(person=anna, secret=wrong, act=Refuse(run="r1")))
+            assert caplog.records[-1].getMessage().startswith(f"operator {pwd.getpwuid(os.getuid()).pw_name} (process")
+        with pytest.raises(DeploymentError, match="does not speak for accounts"):
+            ask(path, OnBehalf(person=Person.of_account("root"), secret=secret, act=Refuse(run="r1")))
+        assert all(secret not in record.getMessage() for record in caplog.records)
+    assert secret not in repr(OnBehalf(person=anna, secret=secret, act=AskStatus()))
+
+
+def test_where_there_is_no_dashboard_nobody_speaks_for_others(path):
+    for secret in ("", "None"):
+        with pytest.raises(DeploymentError, match="only the dashboard that the server itself has started speaks"):
+            ask(path, OnBehalf(person=Person(name="anna"), secret=secret, act=Refuse(run="r1")))
+
+
+def test_a_person_whose_name_reads_like_an_account_is_none(path):
+    line = {"action": "on_behalf", "person": {"name": "Account:root"}, "secret": "", "act": {"action": "status"}}
+    answer = say(path, json.dumps(line).encode() + b"\n")
+    assert "begins like an account's" in answer["error"]
 
 
 MALFORMED = {

@@ -12,17 +12,18 @@ from sealora_common.records.events import RoundAborted, RunFailed, RunFinished, 
 from sealora_common.roster import Roster
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.operator.messages import Resume, Stop
+from sealora_server.deployment.operator.person import Person
 from sealora_server.deployment.runs.serverapp_process import Outcome
 from sealora_server.run.store import RunStore
 from sealora_server.run.stored.records import RunResult
 
-from run_host import RECIPE
+from run_host import ADA, RECIPE
 
 
 def test_a_submitted_run_has_a_directory_registered_sites_and_a_process(bench):
     async def run() -> None:
         operations = bench.operations()
-        await operations.handle(bench.submission(), "ada")
+        await operations.handle(bench.submission(), ADA)
         process = await bench.process(1)
         directory = bench.server.runs / "r1"
         assert process.settings.run_directory == directory
@@ -42,7 +43,7 @@ def test_every_run_of_a_server_signs_its_receipts_with_the_server_s_own_identity
     async def run() -> None:
         operations = bench.operations()
         for name in ("r1", "r2"):
-            await operations.handle(bench.submission(name=name), "ada")
+            await operations.handle(bench.submission(name=name), ADA)
             store = RunStore.open(bench.server.runs / name)
             assert store.server_identity().public_key == bench.identity.public_key
             assert not (store.directory / "server.pem").exists()
@@ -54,7 +55,7 @@ def test_every_run_of_a_server_signs_its_receipts_with_the_server_s_own_identity
 def test_who_takes_no_part_stands_in_the_status_while_the_run_goes_on_and_where_it_failed(bench):
     async def run() -> None:
         operations = bench.operations()
-        await operations.handle(bench.submission(), "ada")
+        await operations.handle(bench.submission(), ADA)
         process = await bench.process(1)
         away = TurnedAway(site="site-2", node=7, reason="no budget")
         events = RunStore.open(bench.server.runs / "r1").events
@@ -63,7 +64,7 @@ def test_who_takes_no_part_stands_in_the_status_while_the_run_goes_on_and_where_
         process.end(Outcome.FAILED)
         await bench.until(lambda: bench.saved().condition == "failed")
         assert operations.runs["r1"].status().turned_away == (away,)
-        await operations.handle(Resume(run="r1"), "ada")
+        await operations.handle(Resume(run="r1"), ADA)
         (await bench.process(2)).end(Outcome.FINISHED)
         await bench.until(lambda: bench.saved().condition == "finished")
         assert operations.runs["r1"].status().turned_away == ()
@@ -74,14 +75,14 @@ def test_who_takes_no_part_stands_in_the_status_while_the_run_goes_on_and_where_
 def test_a_finished_run_is_not_started_again(bench):
     async def run() -> None:
         operations = bench.operations()
-        await operations.handle(bench.submission(), "ada")
+        await operations.handle(bench.submission(), ADA)
         (await bench.process(1)).end(Outcome.FINISHED)
         await bench.until(lambda: bench.saved().condition == "finished")
         again = bench.operations()
         again.start_runs()
         await asyncio.sleep(0.05)
         with pytest.raises(DeploymentError, match="run 'r1' cannot be resumed: it is finished"):
-            await again.handle(Resume(run="r1"), "ada")
+            await again.handle(Resume(run="r1"), ADA)
         assert len(bench.processes) == 1
 
     asyncio.run(run())
@@ -91,7 +92,7 @@ def test_a_finished_run_is_not_started_again(bench):
 def test_a_process_that_dies_is_followed_by_another_with_a_flower_run_of_its_own(bench, status):
     async def run() -> None:
         operations = bench.operations()
-        await operations.handle(bench.submission(), "ada")
+        await operations.handle(bench.submission(), ADA)
         (await bench.process(1)).end(status)
         process = await bench.process(2)
         assert process.settings.token == "token-2"
@@ -105,7 +106,7 @@ def test_a_process_that_dies_is_followed_by_another_with_a_flower_run_of_its_own
 def test_a_run_that_cannot_go_on_waits_for_its_operator_and_says_why(bench):
     async def run() -> None:
         operations = bench.operations()
-        await operations.handle(bench.submission(), "ada")
+        await operations.handle(bench.submission(), ADA)
         process = await bench.process(1)
         RunStore.open(bench.server.runs / "r1").events.write(RunFailed(reason="site-2 is missing"))
         process.end(Outcome.FAILED)
@@ -116,7 +117,7 @@ def test_a_run_that_cannot_go_on_waits_for_its_operator_and_says_why(bench):
         again.start_runs()
         await asyncio.sleep(0.05)
         assert len(bench.processes) == 1
-        await again.handle(Resume(run="r1"), "ada")
+        await again.handle(Resume(run="r1"), ADA)
         await bench.process(2)
         assert bench.saved().condition == "running"
         await again.pause_runs()
@@ -127,7 +128,7 @@ def test_a_run_that_cannot_go_on_waits_for_its_operator_and_says_why(bench):
 def test_what_a_full_disk_kept_from_the_events_is_taken_from_what_the_process_said(bench, monkeypatch):
     async def run() -> None:
         operations = bench.operations()
-        await operations.handle(bench.submission(), "ada")
+        await operations.handle(bench.submission(), ADA)
         process = await bench.process(1)
         operations.runs["r1"]._hear("ERROR   cannot write x: the disk is full: free some space")
         process.end(Outcome.FAILED)
@@ -140,7 +141,7 @@ def test_what_a_full_disk_kept_from_the_events_is_taken_from_what_the_process_sa
 def test_a_run_whose_processes_keep_dying_is_given_up(bench):
     async def run() -> None:
         operations = bench.operations()
-        await operations.handle(bench.submission(), "ada")
+        await operations.handle(bench.submission(), ADA)
         for number in range(1, 6):
             (await bench.process(number)).end(-signal.SIGSEGV)
         await bench.until(lambda: bench.saved().condition == "failed")
@@ -156,7 +157,7 @@ def test_a_superlink_that_refuses_for_a_while_is_asked_again(bench):
     async def run() -> None:
         bench.superlink.refusals = 2
         operations = bench.operations()
-        await operations.handle(bench.submission(), "ada")
+        await operations.handle(bench.submission(), ADA)
         assert (await bench.process(1)).settings.token == "token-1"
         await operations.pause_runs()
 
@@ -166,7 +167,7 @@ def test_a_superlink_that_refuses_for_a_while_is_asked_again(bench):
 def test_a_process_that_is_killed_after_the_last_event_leaves_a_finished_run(bench):
     async def run() -> None:
         operations = bench.operations()
-        await operations.handle(bench.submission(), "ada")
+        await operations.handle(bench.submission(), ADA)
         process = await bench.process(1)
         finished = RunFinished(seconds=1, heldout_loss_before=1, heldout_loss_after=1, adapter_sha256="x")
         RunStore.open(bench.server.runs / "r1").events.write(finished)
@@ -180,7 +181,7 @@ def test_a_process_that_is_killed_after_the_last_event_leaves_a_finished_run(ben
 def test_a_process_that_is_killed_after_it_has_stored_its_end_leaves_a_finished_run(bench):
     async def run() -> None:
         operations = bench.operations()
-        await operations.handle(bench.submission(), "ada")
+        await operations.handle(bench.submission(), ADA)
         process = await bench.process(1)
         result = RunResult(adapter_sha256="x", heldout_loss_before=1.0, heldout_loss_after=1.0)
         RunStore.open(bench.server.runs / "r1").finish(result)
@@ -194,20 +195,20 @@ def test_a_process_that_is_killed_after_it_has_stored_its_end_leaves_a_finished_
 def test_a_stopped_run_stays_stopped_over_a_restart_until_it_is_resumed(bench):
     async def run() -> None:
         operations = bench.operations()
-        await operations.handle(bench.submission(), "ada")
+        await operations.handle(bench.submission(), ADA)
         process = await bench.process(1)
-        await operations.handle(Stop(run="r1"), "ada")
+        await operations.handle(Stop(run="r1"), ADA)
         assert process.ended.result() == Outcome.STOPPED
         with pytest.raises(DeploymentError, match="run 'r1' does not run: it is stopped"):
-            await operations.handle(Stop(run="r1"), "ada")
+            await operations.handle(Stop(run="r1"), ADA)
         again = bench.operations()
         again.start_runs()
         await asyncio.sleep(0.05)
         assert len(bench.processes) == 1
-        await again.handle(Resume(run="r1"), "ada")
+        await again.handle(Resume(run="r1"), ADA)
         await bench.process(2)
         with pytest.raises(DeploymentError, match="cannot be resumed: it is running"):
-            await again.handle(Resume(run="r1"), "ada")
+            await again.handle(Resume(run="r1"), ADA)
         await again.pause_runs()
 
     asyncio.run(run())
@@ -216,7 +217,7 @@ def test_a_stopped_run_stays_stopped_over_a_restart_until_it_is_resumed(bench):
 def test_a_server_that_stops_and_starts_goes_on_with_its_runs(bench):
     async def run() -> None:
         operations = bench.operations()
-        await operations.handle(bench.submission(), "ada")
+        await operations.handle(bench.submission(), ADA)
         process = await bench.process(1)
         await operations.pause_runs()
         assert process.ended.done()
@@ -232,7 +233,7 @@ def test_a_server_that_stops_and_starts_goes_on_with_its_runs(bench):
 def test_the_server_s_log_tells_the_run_s_story_from_its_submission_on_and_the_past_only_once(bench, caplog):
     async def run() -> None:
         operations = bench.operations()
-        await operations.handle(bench.submission(), "ada")
+        await operations.handle(bench.submission(), ADA)
         process = await bench.process(1)
         events = RunStore.open(bench.server.runs / "r1").events
         events.write(SiteFailed(round=1, stage="mask", site="site-1", reason="no answer within 40 s"))
@@ -240,10 +241,10 @@ def test_the_server_s_log_tells_the_run_s_story_from_its_submission_on_and_the_p
         events.write(RoundAborted(round=1, attempt=1, reason="2 of 3 sites are left"))
         process.end(1)
         await bench.process(2)
-        await operations.handle(Stop(run="r1"), "bob")
+        await operations.handle(Stop(run="r1"), Person.of_account("bob"))
         again = bench.operations()
         again.runs["r1"].look()
-        await again.handle(Resume(run="r1"), "eve")
+        await again.handle(Resume(run="r1"), Person.of_account("eve"))
         (await bench.process(3)).end(Outcome.FAILED)
         await bench.until(lambda: again.runs["r1"].condition == "failed")
 
@@ -267,7 +268,7 @@ def test_the_server_s_log_tells_the_run_s_story_from_its_submission_on_and_the_p
 def test_what_cannot_be_written_among_the_events_is_in_the_log_all_the_same(bench, caplog):
     async def run() -> None:
         operations = bench.operations()
-        await operations.handle(bench.submission(), "ada")
+        await operations.handle(bench.submission(), ADA)
         process = await bench.process(1)
         log = bench.server.runs / "r1" / "events.jsonl"
         log.unlink()

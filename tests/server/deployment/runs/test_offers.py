@@ -12,6 +12,7 @@ from sealora_server.deployment.superlink.client import Node
 from sealora_server.run.store import RunResult, RunStore
 
 from pure_sites import LAYOUT
+from run_host import ADA
 
 ONLINE = {"site-0": "monday", "stranger": "monday"}
 
@@ -30,7 +31,7 @@ def finish(bench, name: str = "r1") -> RunStore:
 
 async def finished(bench):
     operations = bench.operations()
-    await operations.handle(bench.submission(), "ada")
+    await operations.handle(bench.submission(), ADA)
     process = await bench.process(1)
     store = finish(bench)
     process.end(Outcome.FINISHED)
@@ -90,7 +91,7 @@ def test_of_runs_that_are_due_again_and_again_none_keeps_another_waiting(bench, 
 
     async def run() -> None:
         operations, _ = await finished(bench)
-        await operations.handle(bench.submission(name="r2", roster=bench.elsewhere()), "ada")
+        await operations.handle(bench.submission(name="r2", roster=bench.elsewhere()), ADA)
         process = await bench.process(2)
         finish(bench, "r2")
         process.end(Outcome.FINISHED)

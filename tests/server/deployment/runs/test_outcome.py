@@ -13,6 +13,8 @@ from sealora_common.records.events import RoundFinished, RunFailed, RunFinished,
 from sealora_server.deployment.operator.messages import Resume, Stop
 from sealora_server.deployment.runs.serverapp_process import Outcome
 
+from run_host import ADA
+
 HOSTILE = "<script>alert(1)</script>"
 SITES = ("site-0", "site-1", "site-2")
 
@@ -49,7 +51,7 @@ def outcome(bench) -> tuple[dict[str, object], str]:
 async def ended(bench, event: RunFinished | RunFailed, status: int):
     """A submitted run whose process wrote `event` and ended with `status`."""
     operations = bench.operations()
-    await operations.handle(bench.submission(), "ada")
+    await operations.handle(bench.submission(), ADA)
     process = await bench.process(1)
     write_events(bench, ends=event)
     process.end(status)
@@ -81,7 +83,7 @@ def test_a_failed_run_says_why_and_what_a_site_said_does_nothing_on_the_page(ben
 def test_a_run_that_could_not_be_kept_running_leaves_a_report_too(bench):
     async def run() -> None:
         operations = bench.operations()
-        await operations.handle(bench.submission(), "ada")
+        await operations.handle(bench.submission(), ADA)
         write_events(bench)
         number = 0
         while bench.saved().condition == "running":
@@ -98,12 +100,12 @@ def test_a_run_that_could_not_be_kept_running_leaves_a_report_too(bench):
 def test_a_stopped_run_leaves_one_that_goes_when_it_is_resumed(bench):
     async def run() -> None:
         operations = bench.operations()
-        await operations.handle(bench.submission(), "ada")
+        await operations.handle(bench.submission(), ADA)
         await bench.process(1)
         write_events(bench)
-        await operations.handle(Stop(run="r1"), "ada")
+        await operations.handle(Stop(run="r1"), ADA)
         assert outcome(bench)[0]["rounds_finished"] == 1
-        await operations.handle(Resume(run="r1"), "ada")
+        await operations.handle(Resume(run="r1"), ADA)
         assert not (bench.server.runs / "r1" / "summary.json").exists()
         assert not (bench.server.runs / "r1" / "report.html").exists()
         await operations.pause_runs()
@@ -128,7 +130,7 @@ def test_a_server_that_was_killed_before_it_wrote_them_does_so_at_its_next_start
 def test_a_run_that_never_began_ends_all_the_same(bench):
     async def run() -> None:
         operations = bench.operations()
-        await operations.handle(bench.submission(), "ada")
+        await operations.handle(bench.submission(), ADA)
         (await bench.process(1)).end(Outcome.FAILED)
         await bench.until(lambda: bench.saved().condition == "failed")
         await operations.pause_runs()

@@ -14,6 +14,8 @@ from sealora_server.deployment.runs.queue import Wanted, ahead_of, next_place, r
 from sealora_server.deployment.runs.serverapp_process import Outcome
 from sealora_server.deployment.runs.submission import Operation
 
+from run_host import ADA
+
 ROSTERS = st.frozensets(st.sampled_from("abcde"), min_size=1)
 
 
@@ -23,7 +25,7 @@ def conditions(operations):
 
 async def submit(bench, operations, *names, **changes):
     for name in names:
-        await operations.handle(bench.submission(name=name, **changes), "ada")
+        await operations.handle(bench.submission(name=name, **changes), ADA)
 
 
 def test_runs_of_the_same_sites_are_done_one_after_the_other_in_the_order_of_their_submission(bench):
@@ -77,13 +79,13 @@ def test_a_run_is_taken_out_of_the_line_and_comes_back_at_its_end(bench):
     async def run() -> None:
         operations = bench.operations()
         await submit(bench, operations, "r1", "r2", "r3")
-        await operations.handle(Stop(run="r2"), "ada")
+        await operations.handle(Stop(run="r2"), ADA)
         assert conditions(operations)["r3"] == ("queued", "in line behind r1")
         assert conditions(operations)["r2"][0] == "stopped"
-        await operations.handle(Resume(run="r2"), "ada")
+        await operations.handle(Resume(run="r2"), ADA)
         assert conditions(operations)["r2"] == ("queued", "in line behind r1, r3")
         with pytest.raises(DeploymentError, match="run 'r2' cannot be resumed: it is queued"):
-            await operations.handle(Resume(run="r2"), "ada")
+            await operations.handle(Resume(run="r2"), ADA)
         assert len(bench.processes) <= 1
         await operations.pause_runs()
 
@@ -95,9 +97,9 @@ def test_stopping_the_run_under_way_lets_the_next_one_begin_and_resuming_it_wait
         operations = bench.operations()
         await submit(bench, operations, "r1", "r2")
         await bench.process(1)
-        await operations.handle(Stop(run="r1"), "ada")
+        await operations.handle(Stop(run="r1"), ADA)
         assert (await bench.process(2)).settings.run_directory.name == "r2"
-        await operations.handle(Resume(run="r1"), "ada")
+        await operations.handle(Resume(run="r1"), ADA)
         assert conditions(operations)["r1"] == ("queued", "in line behind r2")
         await operations.pause_runs()
 
@@ -125,11 +127,11 @@ def test_a_deleted_run_is_gone_its_name_is_free_and_one_under_way_or_in_line_is_
         await bench.process(1)
         for name, how in (("r1", "running"), ("r2", "queued")):
             with pytest.raises(DeploymentError, match=f"run '{name}' is {how}: stop it first"):
-                await operations.handle(Delete(run=name), "ada")
+                await operations.handle(Delete(run=name), ADA)
         with pytest.raises(DeploymentError, match="there is no run 'r9'"):
-            await operations.handle(Delete(run="r9"), "ada")
-        await operations.handle(Stop(run="r2"), "ada")
-        await operations.handle(Delete(run="r2"), "ada")
+            await operations.handle(Delete(run="r9"), ADA)
+        await operations.handle(Stop(run="r2"), ADA)
+        await operations.handle(Delete(run="r2"), ADA)
         assert [path.name for path in bench.server.runs.iterdir()] == ["r1"]
         assert list(conditions(operations)) == ["r1"]
         await submit(bench, operations, "r2")
@@ -144,7 +146,7 @@ def test_a_damaged_run_can_be_deleted_and_what_a_kill_left_of_a_deletion_goes_at
         (bench.server.runs / "r1" / "recipe.yaml").write_text("rounds: many")
         again = bench.operations()
         assert conditions(again)["r1"][0] == "damaged"
-        await again.handle(Delete(run="r1"), "ada")
+        await again.handle(Delete(run="r1"), ADA)
         assert conditions(again) == {}
         await submit(bench, again, "r2")
         await again.pause_runs()

@@ -15,17 +15,17 @@ from sealora_server.deployment.nodes import NodeList
 from sealora_server.deployment.operator.messages import Register, Resume, Stop, Unregister, UseRoster
 from sealora_server.deployment.runs.submission import Operation
 
-from run_host import RECIPE
+from run_host import ADA, RECIPE
 
 
 def test_a_new_roster_takes_the_old_one_s_place_and_its_sites_may_connect(bench):
     async def run() -> None:
         operations = bench.operations()
-        await operations.handle(bench.submission(), "ada")
+        await operations.handle(bench.submission(), ADA)
         before = set(bench.superlink.known)
         bench.federation.sites[1].key = type(bench.federation.sites[1])(bench.federation.sites[1].part).key
         roster = bench.federation.signed_roster(bench.federation.roster)
-        await operations.handle(UseRoster(run="r1", roster=roster.model_dump_json()), "ada")
+        await operations.handle(UseRoster(run="r1", roster=roster.model_dump_json()), ADA)
         assert Roster.load(bench.server.runs / "r1" / "roster.json") == roster
         assert len(before & set(bench.superlink.known)) == 2
         assert len(bench.superlink.known) == 3
@@ -37,12 +37,12 @@ def test_a_new_roster_takes_the_old_one_s_place_and_its_sites_may_connect(bench)
 def test_a_roster_of_another_coordinator_is_not_taken(bench):
     async def run() -> None:
         operations = bench.operations()
-        await operations.handle(bench.submission(), "ada")
+        await operations.handle(bench.submission(), ADA)
         other = FleetFederation(RECIPE, 3, bench.identity.public_key).roster
         before = (bench.server.runs / "r1" / "roster.json").read_bytes()
         known = dict(bench.superlink.known)
         with pytest.raises(DeploymentError, match="this roster is of another coordinator than run 'r1' has"):
-            await operations.handle(UseRoster(run="r1", roster=other.model_dump_json()), "ada")
+            await operations.handle(UseRoster(run="r1", roster=other.model_dump_json()), ADA)
         assert (bench.server.runs / "r1" / "roster.json").read_bytes() == before
         assert bench.superlink.known == known
         await operations.pause_runs()
@@ -66,12 +66,12 @@ def test_a_roster_that_may_not_follow_the_run_s_is_not_taken(bench, case):
         used = federation.roster
         if case == "an older one":
             used = used.draft().signed(federation.coordinator)
-        await operations.handle(bench.submission(roster=used), "ada")
+        await operations.handle(bench.submission(roster=used), ADA)
         first = federation.roster.model_copy(update={"consortium": "another"}).signed(federation.coordinator)
         before = (bench.server.runs / "r1" / "roster.json").read_bytes()
         other = make(first).signed(federation.coordinator)
         with pytest.raises(DeploymentError, match=f"run 'r1': .*{said}"):
-            await operations.handle(UseRoster(run="r1", roster=other.model_dump_json()), "ada")
+            await operations.handle(UseRoster(run="r1", roster=other.model_dump_json()), ADA)
         assert (bench.server.runs / "r1" / "roster.json").read_bytes() == before
         await operations.pause_runs()
 
@@ -81,13 +81,13 @@ def test_a_roster_that_may_not_follow_the_run_s_is_not_taken(bench, case):
 def test_an_expired_roster_is_not_taken(bench):
     async def run() -> None:
         operations = bench.operations()
-        await operations.handle(bench.submission(), "ada")
+        await operations.handle(bench.submission(), ADA)
         at = datetime(2020, 1, 1, tzinfo=UTC)
         expired = bench.federation.roster.draft().signed(bench.federation.coordinator, at=at)
         with pytest.raises(DeploymentError, match="the roster expired 2020-12-31T00:00:00Z: have the coordinator sign"):
-            await operations.handle(UseRoster(run="r1", roster=expired.model_dump_json()), "ada")
+            await operations.handle(UseRoster(run="r1", roster=expired.model_dump_json()), ADA)
         with pytest.raises(DeploymentError, match="the roster expired 2020-12-31T00:00:00Z: have the coordinator sign"):
-            await operations.handle(bench.submission(name="r2", roster=expired), "ada")
+            await operations.handle(bench.submission(name="r2", roster=expired), ADA)
         await operations.pause_runs()
 
     asyncio.run(run())
@@ -96,11 +96,11 @@ def test_an_expired_roster_is_not_taken(bench):
 def test_a_submission_does_not_take_the_place_of_a_site_that_is_registered(bench):
     async def run() -> None:
         operations = bench.operations()
-        await operations.handle(bench.submission(), "ada")
+        await operations.handle(bench.submission(), ADA)
         known = dict(bench.superlink.known)
         other = FleetFederation(RECIPE, 3, bench.identity.public_key).roster  # the same names, other keys
         with pytest.raises(DeploymentError, match="site 'site-0' is registered with another node key: if it has a new"):
-            await operations.handle(bench.submission(name="r2", roster=other), "ada")
+            await operations.handle(bench.submission(name="r2", roster=other), ADA)
         assert bench.superlink.known == known
         assert not (bench.server.runs / "r2").exists()
         await operations.pause_runs()
@@ -112,9 +112,9 @@ def test_sites_are_registered_and_withdrawn_one_by_one(bench):
     async def run() -> None:
         operations = bench.operations()
         nodes = {site.name: site.node_key for site in bench.federation.sites}
-        await operations.handle(Register(nodes=nodes), "ada")
+        await operations.handle(Register(nodes=nodes), ADA)
         assert [site.name for site in await operations.sites()] == ["site-0", "site-1", "site-2"]
-        await operations.handle(Unregister(site="site-1"), "ada")
+        await operations.handle(Unregister(site="site-1"), ADA)
         assert sorted(bench.superlink.known.values()) == ["site-0", "site-2"]
         assert sorted(NodeList.load(bench.server.nodes).nodes) == ["site-0", "site-2"]
         bench.superlink.known.clear()
@@ -129,9 +129,9 @@ def test_what_is_not_there_is_named(bench):
         operations = bench.operations()
         for request in (Stop(run="r9"), Resume(run="r9"), UseRoster(run="r9", roster="{}")):
             with pytest.raises(DeploymentError, match="there is no run 'r9': see `sealora server status`"):
-                await operations.handle(request, "ada")
+                await operations.handle(request, ADA)
         with pytest.raises(DeploymentError, match="not a roster"):
-            await operations.handle(bench.submission(roster=Operation(condition="failed")), "ada")
+            await operations.handle(bench.submission(roster=Operation(condition="failed")), ADA)
 
     asyncio.run(run())
 

@@ -20,7 +20,7 @@ from sealora_server.run.store import RunStore
 
 from pure_sites import LAYOUT, pure_recipe
 from run_fixture import write_run
-from run_host import RECIPE
+from run_host import ADA, RECIPE
 
 
 def other_server(bench):
@@ -59,7 +59,7 @@ def test_a_submission_that_could_come_to_nothing_is_refused_and_leaves_nothing(b
         operations = bench.operations()
         changes = {name: make(bench) for name, make in REFUSED[said].items()}
         with pytest.raises(DeploymentError) as caught:
-            await operations.handle(bench.submission(**changes), "ada")
+            await operations.handle(bench.submission(**changes), ADA)
         assert said in str(caught.value)
         assert list(bench.server.runs.iterdir()) == []
         assert bench.superlink.known == {}
@@ -71,9 +71,9 @@ def test_a_submission_that_could_come_to_nothing_is_refused_and_leaves_nothing(b
 def test_a_name_is_used_once(bench):
     async def run() -> None:
         operations = bench.operations()
-        await operations.handle(bench.submission(), "ada")
+        await operations.handle(bench.submission(), ADA)
         with pytest.raises(DeploymentError, match=r"r1 exists: give this run another name with --name"):
-            await operations.handle(bench.submission(), "ada")
+            await operations.handle(bench.submission(), ADA)
         await operations.pause_runs()
 
     asyncio.run(run())
@@ -84,10 +84,10 @@ def test_a_submission_that_finds_no_superlink_leaves_nothing_and_can_be_made_aga
         operations = bench.operations()
         nodes, bench.superlink.nodes = bench.superlink.nodes, lambda: (_ for _ in ()).throw(DeploymentError("down"))
         with pytest.raises(DeploymentError, match="down"):
-            await operations.handle(bench.submission(), "ada")
+            await operations.handle(bench.submission(), ADA)
         assert list(bench.server.runs.iterdir()) == []
         bench.superlink.nodes = nodes
-        await operations.handle(bench.submission(), "ada")
+        await operations.handle(bench.submission(), ADA)
         await bench.process(1)
         await operations.pause_runs()
 
@@ -108,10 +108,10 @@ def test_a_run_begins_with_the_adapter_that_was_agreed_on_and_with_no_other(benc
             (agreed, None, "name the run or directory that holds it with --continue-from"),
         ):
             with pytest.raises(RecipeError, match=said):
-                await operations.handle(bench.submission(recipe=refused, continue_from=named), "ada")
+                await operations.handle(bench.submission(recipe=refused, continue_from=named), ADA)
             assert list(bench.server.runs.iterdir()) == []
             assert bench.superlink.known == {}
-        await operations.handle(bench.submission(recipe=agreed, continue_from=str(tmp_path / "adapter")), "ada")
+        await operations.handle(bench.submission(recipe=agreed, continue_from=str(tmp_path / "adapter")), ADA)
         await operations.pause_runs()
 
     asyncio.run(run())
@@ -128,7 +128,7 @@ def test_a_submission_that_was_cut_short_is_left_alone(bench):
 def test_a_run_whose_operation_file_is_damaged_waits_for_its_operator(bench):
     async def run() -> None:
         operations = bench.operations()
-        await operations.handle(bench.submission(), "ada")
+        await operations.handle(bench.submission(), ADA)
         await operations.pause_runs()
         (bench.server.runs / "r1" / "operation.json").write_text("{")
         again = bench.operations()
@@ -144,7 +144,7 @@ def test_a_run_with_a_damaged_recipe_does_not_keep_the_others_from_starting(benc
     async def run() -> None:
         operations = bench.operations()
         for name in ("bad", "good"):
-            await operations.handle(bench.submission(name=name, roster=bench.elsewhere(name)), "ada")
+            await operations.handle(bench.submission(name=name, roster=bench.elsewhere(name)), ADA)
         await operations.pause_runs()
         (bench.server.runs / "bad" / "recipe.yaml").write_text("rounds: many")
         assert list(bench.operations().runs) == ["good"]
@@ -170,7 +170,7 @@ def test_a_run_is_shown_whichever_of_its_files_is_damaged_and_however_and_again_
     async def run() -> None:
         operations = bench.operations()
         for name in ("bad", "good"):
-            await operations.handle(bench.submission(name=name, roster=bench.elsewhere(name)), "ada")
+            await operations.handle(bench.submission(name=name, roster=bench.elsewhere(name)), ADA)
         await bench.process(2)
         await operations.pause_runs()
         path = bench.server.runs / "bad" / file
@@ -185,7 +185,7 @@ def test_a_run_is_shown_whichever_of_its_files_is_damaged_and_however_and_again_
             assert "leave --resume out" not in bad.said
             assert f"run bad is damaged: {bad.said}" in caplog.text
             with pytest.raises(DeploymentError, match="run 'bad' is damaged: "):
-                await again.handle(Resume(run="bad"), "ada")
+                await again.handle(Resume(run="bad"), ADA)
         else:
             assert file in ("operation.json", "events.jsonl")
         caplog.clear()
@@ -204,7 +204,7 @@ def test_a_run_is_shown_whichever_of_its_files_is_damaged_and_however_and_again_
 
 def test_where_a_damaged_run_was_is_told_of_its_events_and_one_that_is_deleted_is_gone(bench):
     async def run() -> None:
-        await bench.operations().handle(bench.submission(), "ada")
+        await bench.operations().handle(bench.submission(), ADA)
         directory = bench.server.runs / "r1"
         write_run(directory, stop_after=2)
         (directory / "run.json").unlink()
