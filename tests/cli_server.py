@@ -67,7 +67,7 @@ class CliServer:
     def __exit__(self, *exception: object) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(timeout=30)
+        self._process.wait(timeout=120)
 
     def warm(self, *arguments: str | Path, cwd: Path) -> None:
         """Runs a command for what is remembered of it; it must succeed, and what it says is lost."""
@@ -119,6 +119,7 @@ def _serve(program: str) -> None:
         print(child, flush=True)
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
+    os._exit(0)  # nothing is left to tidy up, and libraries take their time over it
 
 
 def _remembered(commands: ModuleType, request: dict[str, Any]) -> int:

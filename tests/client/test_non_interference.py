@@ -178,7 +178,8 @@ def shown_of(world: World) -> int:
     return [example.unusable for unit in units for example in unit].count(None)
 
 
-@pytest.mark.parametrize("probe", quick_cases(PROBES, "a template"))
+@pytest.mark.slow
+@pytest.mark.parametrize("probe", PROBES)
 def test_a_recipe_that_singles_a_record_out_learns_nothing_of_it(worlds, probe):
     """Its rules leave nothing of that record, and were the site refused for it, that would tell of it."""
     data, sections = PROBES[probe]

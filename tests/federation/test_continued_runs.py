@@ -135,6 +135,7 @@ def test_the_earlier_run_s_charges_stay_and_the_new_ones_come_on_top(tiny_base, 
     assert len(training_charges(second, "site-0")) == 1  # the earlier run's, and nothing was free
 
 
+@pytest.mark.slow
 def test_l2_sp_holds_a_run_near_the_adapter_that_it_began_with(two_runs, tmp_path):
     first, second, _ = two_runs
 
@@ -149,6 +150,7 @@ def test_l2_sp_holds_a_run_near_the_adapter_that_it_began_with(two_runs, tmp_pat
     assert distance(tmp_path / "run", first) < 0.7 * distance(second, first)
 
 
+@pytest.mark.slow
 def test_an_adapter_from_elsewhere_will_do(two_runs, tmp_path):
     first, second, _ = two_runs
     directory = tmp_path / "adapter"

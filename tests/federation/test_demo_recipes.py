@@ -65,7 +65,7 @@ def run_of(tiny_base, tmp_path):
     return run
 
 
-@pytest.mark.parametrize("name", quick_cases(RECIPES, "triage.yaml", "conversations.yaml"))
+@pytest.mark.parametrize("name", quick_cases(RECIPES, "conversations.yaml"))
 def test_a_round_of_it_is_trained_and_measured(run_of, name):
     run = run_of(name)
     original = load_recipe(CONFIGS / name)

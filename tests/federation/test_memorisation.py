@@ -42,6 +42,7 @@ def require_what_the_page_says(found: Memorisation) -> None:
     assert found.standing == "no more extracted"
 
 
+@pytest.mark.slow
 def test_a_tiny_model_gives_away_a_fifth_and_more_without_privacy_and_nothing_more_at_epsilon_8(tiny_base, tmp_path):
     recipe = load_recipe(write_federation(tmp_path, tiny_base(), records=5, rounds=24, **BY_HEART))
     found = MemorisationTest(recipe, tmp_path / "out", 1, 12, (1, 3), 7).run(SafeConsole(file=io.StringIO()))

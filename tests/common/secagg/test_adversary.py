@@ -12,7 +12,6 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from quick_cases import quick_cases
 from sealora_common.secagg import SiteSession
 from sealora_common.secagg.graph import Neighbourhood
 from sealora_common.secagg.site_review import Review
@@ -112,7 +111,8 @@ FOUND: dict[str, tuple[type, str, Rule]] = {
 }
 
 
-@pytest.mark.parametrize("gone", quick_cases(FOUND, "session"))
+@pytest.mark.slow
+@pytest.mark.parametrize("gone", FOUND)
 def test_the_adversary_finds_a_rule_that_is_gone(gone: str, monkeypatch: pytest.MonkeyPatch) -> None:
     owner, name, rule = FOUND[gone]
     weaken(monkeypatch, owner, name, rule)
