@@ -64,6 +64,9 @@ def test_each_part_of_it_leaves_what_the_page_says(done: Path) -> None:
         assert [site["records"] for site in summary["sites"]] == [54, 54, 54]
     assert (done / "runs" / "own" / "adapter" / "adapter_model.safetensors").exists()
     report = (done / "runs" / "own" / "report.html").read_text()
-    assert "Was joining worth it?" in report
+    assert 'data-head="Alone"' in report  # what `compare --into` put there
     assert "Who would see what" in report
-    assert "Was joining worth it?" not in (done / "runs" / "own-4" / "report.html").read_text()
+    assert 'data-head="Alone"' not in (done / "runs" / "own-4" / "report.html").read_text()
+    said = (done / "output").read_text()
+    assert "; answers are greedy" in said
+    assert re.search(r"^entry +charged", said, re.MULTILINE)

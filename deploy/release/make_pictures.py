@@ -89,18 +89,19 @@ def draw(found: dict[str, str], folder: Path) -> list[str]:
                 viewport={"width": picture.width, "height": 900}, color_scheme="dark" if picture.dark else "light"
             )
             page.goto(found[picture.page])
-            boxes = [page.locator(part).first.bounding_box() for part in picture.parts]
-            if None in boxes:
-                raise SealoraError(f"{picture.name}: the page has no {picture.parts[boxes.index(None)]}")
-            left, top = (min(box[side] for box in boxes if box) - MARGIN for side in ("x", "y"))
-            right, bottom = (
-                max(box[side] + box[size] for box in boxes if box) + MARGIN
-                for side, size in (("x", "width"), ("y", "height"))
-            )
-            left, top = max(0, left), max(0, top)
-            clip = {"x": left, "y": top, "width": min(right, picture.width) - left, "height": bottom - top}
+            boxes = []
+            for part in picture.parts:
+                box = page.locator(part).first.bounding_box()
+                if box is None:
+                    raise SealoraError(f"{picture.name}: the page has no {part}")
+                boxes.append(box)
+            left, top = max(0, min(box["x"] for box in boxes) - MARGIN), max(0, min(box["y"] for box in boxes) - MARGIN)
+            right = min(picture.width, max(box["x"] + box["width"] for box in boxes) + MARGIN)
+            bottom = max(box["y"] + box["height"] for box in boxes) + MARGIN
             drawn = folder / f"{picture.name}.png"
-            page.screenshot(path=drawn, full_page=True, clip=clip)
+            page.screenshot(
+                path=drawn, full_page=True, clip={"x": left, "y": top, "width": right - left, "height": bottom - top}
+            )
             Image.open(drawn).convert("RGB").quantize(256).save(drawn, optimize=True)  # a third of the bytes
             page.close()
         browser.close()
