@@ -47,6 +47,10 @@ ALLOWED = {
         "common/sealora_common/show/pdf.py",
         "TemporaryDirectory",
     ): "private; a browser prints into it",
+    (
+        "client/sealora_client/dashboard/priced.py",
+        "TemporaryDirectory",
+    ): "private; an empty ledger is priced against in it",
     ("server/sealora/planned.py", "TemporaryDirectory"): "private; records are counted in it",
     ("client/sealora_client/model/smollm2.py", "TemporaryDirectory"): "private, in a directory that was judged",
     ("client/sealora_client/model/smollm2.py", "save_pretrained"): "into that; modes are set before anybody sees it",

@@ -15,7 +15,9 @@ Directory = Annotated[Path, typer.Argument(help="The site's directory.")]
 def leave(
     directory: Directory = Path(),
     now: Annotated[bool, typer.Option("--now", help="Give up what is in hand, and stop at once.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not say first what it costs, and do not ask.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do it: without, it is said what it costs, and nothing is done.")
+    ] = False,
 ) -> None:
     """Have the running site leave after the round that it is in, or at once, and stay away until `return`.
 
@@ -28,7 +30,9 @@ def leave(
     SiteConfig.load(directory / "site.yaml")
     if not yes:
         cost = leaving_cost(directory)
-        typer.confirm(f"{cost.now if now else cost.after_round} Leave?", abort=True)
+        say(cost.now if now else cost.after_round)
+        say(f"nothing was done: `sealora-site leave {directory}{' --now' if now else ''} --yes` has the site leave")
+        raise typer.Exit(1)
     wish = depart(directory, "now" if now else "after-round")
     when = "at once" if wish.when == "now" else "after the round that it is in"
     say(f"the site leaves {when}; {HOW_TO_RETURN}")

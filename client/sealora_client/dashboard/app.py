@@ -16,7 +16,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from sealora_client.dashboard.background_checks import BackgroundChecks
-from sealora_client.dashboard.follow import Follower
+from sealora_client.dashboard.follow import FactsReader
 from sealora_client.dashboard.priced import Pricing
 from sealora_client.dashboard.views import PARTS, PATHS, TITLES, SiteViews
 from sealora_client.operator.departure import When, depart, take_part_again
@@ -59,7 +59,7 @@ class SitePages:
     def __init__(self, directory: Path, site: str, token: str, token_file: Path, mark: str, *, is_secure: bool) -> None:
         self._directory = directory
         self._site = site
-        self._follower = Follower(directory)
+        self._follower = FactsReader(directory)
         self._pricing = Pricing(directory)
         self._checks = BackgroundChecks(directory)
         self.streams = EventStreams(most=_MOST_LISTENERS)

@@ -25,7 +25,7 @@ Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
-class SiteFacts:
+class PageFacts:
     """One moment.
 
     Attributes:
@@ -74,7 +74,7 @@ class _Reading:
         return None
 
 
-def read_facts(directory: Path, composed: BudgetFacts | None = None, now: datetime | None = None) -> SiteFacts:
+def read_facts(directory: Path, composed: BudgetFacts | None = None, now: datetime | None = None) -> PageFacts:
     """Reads the site's directory; disturbs nobody, writes nothing, and works nothing out that takes long.
 
     Args:
@@ -92,7 +92,7 @@ def read_facts(directory: Path, composed: BudgetFacts | None = None, now: dateti
         budget = reading.read(lambda: read_budget(directory, policy, runs, compose=False))
     charges = () if budget is None else budget.charges
     sent = reading.read(lambda: read_sent(directory, runs, charges))
-    return SiteFacts(
+    return PageFacts(
         directory=directory,
         at=at.timestamp(),
         standing=standing,

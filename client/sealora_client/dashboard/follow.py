@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from sealora_client.dashboard.budget_facts import BudgetFacts
-from sealora_client.dashboard.facts import SiteFacts, read_composed, read_facts
+from sealora_client.dashboard.facts import PageFacts, read_composed, read_facts
 from sealora_client.delivery.kept_run import RUNS
 from sealora_client.fleet.session_record import SESSION_RECORD
 from sealora_client.ledger import LEDGER
@@ -38,19 +38,19 @@ Stamps = tuple[tuple[int, int], ...]
 log = logging.getLogger(__name__)
 
 
-class Follower:
+class FactsReader:
     """Follows the site in `directory`. Safe to use from several threads."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._lock = threading.Lock()
-        self._facts: SiteFacts | None = None
+        self._facts: PageFacts | None = None
         self._seen: object = None
         self._read_at = 0.0
         self._composed: tuple[Stamps, BudgetFacts | None] | None = None
         self._is_composing = False
 
-    def facts(self) -> SiteFacts:
+    def facts(self) -> PageFacts:
         """As they are now; epsilons may still be None where the ledger has just changed."""
         with self._lock:
             ledger = tuple(self._stamps(_LEDGER_FILES))

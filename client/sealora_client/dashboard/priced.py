@@ -21,7 +21,6 @@ from sealora_client.site.policy import SitePolicy, Verdict
 from sealora_common.errors import SealoraError
 from sealora_common.recipe import parse_recipe
 from sealora_common.show.quantities import count_text, epsilon_text, target_text
-from sealora_common.storage.own_files import kept_to_this_account
 
 _PARTS = {"train": "training", "heldout": "held-out"}
 
@@ -131,7 +130,5 @@ def _ledger_to_read(directory: Path) -> Iterator[Ledger]:
         with Ledger(directory / LEDGER) as ledger:
             yield ledger
         return
-    with kept_to_this_account():
-        place = tempfile.TemporaryDirectory(prefix="sealora-price-")
-    with place as made, Ledger(Path(made) / LEDGER) as ledger:
+    with tempfile.TemporaryDirectory(prefix="sealora-price-") as made, Ledger(Path(made) / LEDGER) as ledger:
         yield ledger

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from sealora_client.dashboard.background_checks import BackgroundChecks
 from sealora_client.dashboard.budget_facts import NEWEST, DataSetFacts
-from sealora_client.dashboard.facts import SiteFacts
+from sealora_client.dashboard.facts import PageFacts
 from sealora_client.dashboard.priced import Pricing
 from sealora_client.dashboard.score_facts import RunScores
 from sealora_client.dashboard.sent_facts import RunSent
@@ -92,7 +92,7 @@ class SiteViews:
         self._pricing = pricing
         self._checks = checks
 
-    def parts(self, page: str, facts: SiteFacts) -> dict[str, str]:
+    def parts(self, page: str, facts: PageFacts) -> dict[str, str]:
         """The page's parts by the id of their element."""
         told = {
             "facts": facts,

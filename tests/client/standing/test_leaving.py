@@ -89,16 +89,16 @@ def test_a_round_at_hand_is_told_with_its_stage(in_round):
     assert "round       round 2 of 4: train" in said
 
 
-def typed(*words, answer: str = "") -> str:
-    result = CliRunner().invoke(cli, [str(word) for word in words], input=answer)
+def typed(*words) -> str:
+    result = CliRunner().invoke(cli, [str(word) for word in words])
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result.output
 
 
 def test_it_is_said_what_leaving_costs_before_anything_is_done(site):
-    assert "leaving costs no epsilon. Leave? [y/N]" in typed("leave", site, answer="n\n")
+    assert "leaving costs no epsilon.\nnothing was done: `sealora-site leave" in typed("leave", site)
     assert departure(site) is None
-    typed("leave", site, answer="y\n")
+    typed("leave", site, "--yes")
     assert departure(site).when == "after-round"
     typed("leave", site, "--now", "--yes")
     assert departure(site).when == "now"
