@@ -30,6 +30,7 @@ from sealora_server.cli.invite import invite
 from sealora_server.cli.of_a_run.dossier import dossier
 from sealora_server.cli.of_a_run.export import export
 from sealora_server.cli.of_a_run.track import track
+from sealora_server.cli.person import person
 from sealora_server.cli.research.compare import compare
 from sealora_server.cli.research.memorisation import memorisation
 from sealora_server.cli.research.plan import plan
@@ -45,7 +46,7 @@ cli = command_line()
 
 cli.add_typer(roster_cli, name="roster")
 cli.add_typer(server_cli, name="server")
-for command in (approve, refuse, invite, archive, unarchive, delete, check, backup, restore, verify_archive):
+for command in (person, approve, refuse, invite, archive, unarchive, delete, check, backup, restore, verify_archive):
     server_cli.command()(command)
 cli.command()(plan)
 cli.command()(compare)

@@ -14,12 +14,12 @@ from sealora_server.deployment.directory import ServerDirectory
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "deployment")]
 
-from run_host import Bench, FakeSuperLink
-
 
 @pytest.fixture
 def bench(tmp_path):
     """A server's directory, on whose operations `acting` stands."""
+    from run_host import Bench, FakeSuperLink
+
     server = ServerDirectory(tmp_path / "server.yaml")
     server.runs.mkdir()
     Identity.create("server", SystemEntropy()).save(server.identity)

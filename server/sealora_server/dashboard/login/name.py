@@ -18,6 +18,6 @@ def person_name(name: str) -> str:
     """
     if _NAME.fullmatch(name) is None or name.lower().startswith(ACCOUNT):
         raise PolicyError(
-            "your name cannot be used here: it must be up to 255 ASCII letters, digits and signs, without spaces"
+            "this name cannot be used here: it must be up to 255 ASCII letters, digits and signs, without spaces"
         )
     return name

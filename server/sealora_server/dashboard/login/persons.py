@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from sealora_common.errors import PolicyError, SealoraError
+from sealora_common.errors import PolicyError, SealoraError, storage_error
 from sealora_common.web.login import LoggedIn
 from sealora_common.web.sessions import Role
 from sealora_common.web.token_file import made_token, token_of
@@ -71,6 +71,22 @@ class Persons:
         """
         path = self.path(role, name)
         made_token(path)
+        return path
+
+    def remove(self, role: Role, name: str) -> Path:
+        """Takes somebody's token away; where it lay.
+
+        Raises:
+            PolicyError: the name is none, or nobody has a token by it.
+            StorageError: it cannot be taken away.
+        """
+        path = self.path(role, name)
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            raise PolicyError(f"{path}: {name} has no token to be taken away: look into {path.parent}") from None
+        except OSError as error:
+            raise storage_error(path, error) from error
         return path
 
     def _files(self) -> Iterator[tuple[Role, Path]]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from typer.testing import CliRunner
 
 from sealora_common.errors import PolicyError
 from sealora_common.web.sessions import Role, Sessions
 from sealora_common.web.token_file import token_of
+from sealora_server.cli import cli
 from sealora_server.dashboard.login.persons import Persons
 
 
@@ -88,3 +90,27 @@ def test_who_has_their_token_taken_away_is_logged_out_at_once(persons, how):
         persons.add(Role.OPERATOR, "anna")
     assert not sessions.is_open(session)
     assert sessions.of(name) is None
+
+
+def test_tokens_are_made_and_taken_away_at_the_command_line(tmp_path):
+    config = tmp_path / "server.yaml"
+    config.write_text("hosts: [localhost]\n")
+
+    def typed(*words):
+        result = CliRunner().invoke(cli, ["server", "person", *words, "--config", str(config)])
+        if result.exception is not None:
+            raise result.exception
+        return result.output.replace("\n", " ")
+
+    path = tmp_path / "people" / "operators" / "anna.token"
+    assert "what anna logs in with as operator" in typed("anna")
+    token = token_of(path)
+    assert token not in typed("anna")
+    assert token_of(path) == token
+    assert "as reader" in typed("cara", "--reader")
+    assert "anna is no operator any more" in typed("anna", "--remove")
+    assert not path.exists()
+    with pytest.raises(PolicyError, match="anna has no token to be taken away"):
+        typed("anna", "--remove")
+    with pytest.raises(PolicyError, match="cannot be used"):
+        typed("account:root")
