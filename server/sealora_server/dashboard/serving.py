@@ -21,7 +21,7 @@ from sealora_server.dashboard.watched import Watched
 from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.processes.process import die_with
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("sealora_server.dashboard.serving")  # as a program it is `__main__`, whose lines are not kept
 
 _READING_SECONDS = 5.0
 
