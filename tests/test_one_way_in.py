@@ -42,6 +42,7 @@ OUTPUTS = {
     "common/sealora_common/dossier/verify_dossier.py: print": "runs where nothing of Sealora is installed",
     "server/sealora_server/cli/roster.py: prompt": "its own word",
     "server/sealora_server/cli/run_life.py: prompt": "its own word",
+    "server/sealora_server/cli/approving.py: confirm": "its own words",
     "client/sealora_client/cli/joining/passphrase.py: prompt": "its own word",
     "client/sealora_client/cli/joining/join.py: prompt": "its own words",
 }

@@ -43,6 +43,23 @@ def host_and_maybe_port(text: str) -> tuple[str, str | None]:
     return host, f":{port}" if is_port else None
 
 
+def require_service_url(url: str) -> None:
+    """Refuses a URL that is not https; http will do on this machine alone.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        raise ValueError("no URL, such as https://login.example.org") from None
+    if not host or parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("no URL, such as https://login.example.org")
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
+        raise ValueError("must begin with https://")
+
+
 def place_of(url: str) -> tuple[str, str, int]:
     """Scheme, host and port of what `server_url` has taken; without a port its scheme's."""
     parts = urlsplit(url)

@@ -25,10 +25,10 @@ def person(
     A running server needs no restart.
     """
     from sealora_common.web.sessions import Role
-    from sealora_server.dashboard.login.persons import Persons
+    from sealora_server.dashboard.login.persons import PersonTokens
 
     server = ServerDirectory(config)
-    people = Persons(server.path / (server.config.dashboard or DashboardSection()).people)
+    people = PersonTokens(server.path / (server.config.dashboard or DashboardSection()).people)
     role = Role.READER if reader else Role.OPERATOR
     if remove:
         say(f"{people.remove(role, name)}: gone; {name} is no {role} any more")

@@ -16,7 +16,7 @@ from sealora_server.dashboard.acts.doing import Ask, Operator
 from sealora_server.dashboard.acts.routes import ActRoutes, longest_body
 from sealora_server.dashboard.app import Dashboard
 from sealora_server.dashboard.login.openid_paths import OPEN
-from sealora_server.dashboard.login.persons import Persons
+from sealora_server.dashboard.login.persons import PersonTokens
 from sealora_server.dashboard.login.proxy import ProxyGate, ProxyWord
 from sealora_server.dashboard.login.server_login import ServerLogin
 from sealora_server.dashboard.watched import Watched
@@ -71,7 +71,7 @@ class Operated:
             StorageError: a file of an authority cannot be read.
         """
         server, section = self.server, self.section
-        persons = Persons(server.path / section.people)
+        persons = PersonTokens(server.path / section.people)
         word = None if section.proxy is None else ProxyWord(section.proxy, token_of(server.path / section.proxy.secret))
 
         def holder(said: str) -> LoggedIn | None:

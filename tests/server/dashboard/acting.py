@@ -18,7 +18,7 @@ from sealora_common.web.login import one_token
 from sealora_common.web.sessions import Role
 from sealora_common.web.token_file import token_of
 from sealora_server.dashboard.acts.once import Forms
-from sealora_server.dashboard.login.persons import Persons
+from sealora_server.dashboard.login.persons import PersonTokens
 from sealora_server.dashboard.operated import Operated
 from sealora_server.dashboard.watched import Watched
 from sealora_server.deployment.config import DashboardSection
@@ -52,7 +52,7 @@ class Acting:
         self.bench = bench
         self.loop = asyncio.new_event_loop()
         self.operations = bench.operations()
-        self.persons = Persons(bench.server.path / "people")
+        self.persons = PersonTokens(bench.server.path / "people")
         self.asked: list[tuple[Act, Person]] = []
 
     def token(self, name: str, role: Role = Role.OPERATOR) -> str:

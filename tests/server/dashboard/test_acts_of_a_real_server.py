@@ -15,7 +15,7 @@ from running_server import SEALORA, make_server, run_status, running, said, unti
 
 from sealora_common.web.sessions import Role
 from sealora_common.web.token_file import token_of
-from sealora_server.dashboard.login.persons import Persons
+from sealora_server.dashboard.login.persons import PersonTokens
 
 from run_host import RECIPE
 
@@ -39,7 +39,7 @@ def hand(server, name, start=1):
     told = until(lambda: re.findall(r"the dashboard is at (http://\S+);", server.log.read_text())[start - 1 :], SECONDS)
     url = told[0]
     found = Hand(base_url=url, headers={"Origin": url}, timeout=60, follow_redirects=True)
-    token = token_of(Persons(server.path / "people").add(Role.OPERATOR, name))
+    token = token_of(PersonTokens(server.path / "people").add(Role.OPERATOR, name))
     assert found.post("/login", data={"token": token}).status_code == 200
     return found
 

@@ -16,7 +16,7 @@ from sealora_common.invitation import INVITATION_FILE
 from sealora_common.recipe.load import parse_recipe
 from sealora_common.roster import Roster
 from sealora_common.show.safe_text import safe_text
-from sealora_server.dashboard.acts.once import Outcome
+from sealora_server.dashboard.acts.once import FormOutcome
 from sealora_server.deployment.directory import ServerDirectory, run_name
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.inviting import Coordination, invitations
@@ -74,10 +74,10 @@ class Operator:
         self._server = server
         self._ask = ask
 
-    def submit(self, person: Person, submission: Submission) -> Outcome:
+    def submit(self, person: Person, submission: Submission) -> FormOutcome:
         """Starts a run, or asks for it."""
 
-        def do() -> Outcome:
+        def do() -> FormOutcome:
             recipe = parse_recipe(submission.recipe)
             named = run_name(submission.name or recipe.name)
             start = submission.continue_from and str(self._server.runs / run_name(submission.continue_from))
@@ -86,49 +86,49 @@ class Operator:
                 name=named, recipe=_text(submission.recipe, "the recipe"), roster=roster, continue_from=start or None
             )
             self._ask(asked, person)
-            return Outcome(True, submitted_text(named, recipe.hash), f"/runs/{named}")
+            return FormOutcome(True, submitted_text(named, recipe.hash), f"/runs/{named}")
 
         return _outcome(do, "/submit")
 
-    def act(self, person: Person, act: Stop | Resume | Approve | Refuse) -> Outcome:
+    def act(self, person: Person, act: Stop | Resume | Approve | Refuse) -> FormOutcome:
         """Does something with a run."""
 
-        def do() -> Outcome:
+        def do() -> FormOutcome:
             self._ask(act, person)
-            return Outcome(True, done_text(act), f"/runs/{act.run}")
+            return FormOutcome(True, done_text(act), f"/runs/{act.run}")
 
         return _outcome(do, f"/runs/{act.run}")
 
-    def delete(self, person: Person, run: str, typed: str) -> Outcome:
+    def delete(self, person: Person, run: str, typed: str) -> FormOutcome:
         """Deletes a run whose name was typed."""
 
-        def do() -> Outcome:
+        def do() -> FormOutcome:
             if typed != run:
                 raise DeploymentError(f"run {run} was not deleted: another name was given")
             act = Delete(run=run)
             self._ask(act, person)
-            return Outcome(True, done_text(act), "/")
+            return FormOutcome(True, done_text(act), "/")
 
         return _outcome(do, f"/runs/{run}")
 
-    def archive(self, person: Person, run: str) -> Outcome:
+    def archive(self, person: Person, run: str) -> FormOutcome:
         """Writes a run to a file of the server's directory."""
         file = self._server.path / ARCHIVES / f"{run}.run"
 
-        def do() -> Outcome:
+        def do() -> FormOutcome:
             identity = Identity.load("server", self._server.identity)
             said = archive_run(self._server.runs / run, file, identity).text(file, run, identity)
-            return Outcome(True, said, f"/archives/{run}.run")
+            return FormOutcome(True, said, f"/archives/{run}.run")
 
         return self._logged(person, f"archive of run {run}", do, f"/runs/{run}")
 
     def invite(
         self, person: Person, recipe: bytes, roster: bytes, names: list[str], url: str | None
-    ) -> Outcome | Download:
+    ) -> FormOutcome | Download:
         """The invitations of sites, one file or a ZIP of several."""
         found: list[Download] = []
 
-        def do() -> Outcome:
+        def do() -> FormOutcome:
             if len(names) > _MOST_INVITED:
                 raise DeploymentError(f"{len(names)} sites: invite {_MOST_INVITED} at once at most")
             made = invitations(
@@ -138,12 +138,12 @@ class Operator:
             if sum(map(len, files.values())) > _LONGEST_DOWNLOAD:
                 raise DeploymentError("these invitations are too large for one download: invite fewer sites at once")
             found.append(_download(files))
-            return Outcome(True, "done")
+            return FormOutcome(True, "done")
 
         outcome = self._logged(person, "invitations", do, "/invite")
         return found[0] if found else outcome
 
-    def _logged(self, person: Person, act: str, do: Callable[[], Outcome], to: str) -> Outcome:
+    def _logged(self, person: Person, act: str, do: Callable[[], FormOutcome], to: str) -> FormOutcome:
         outcome = _outcome(do, to)
         reason = None if outcome.is_done else outcome.sentence
         log.log(
@@ -157,11 +157,11 @@ class Operator:
         return outcome
 
 
-def _outcome(do: Callable[[], Outcome], to: str) -> Outcome:
+def _outcome(do: Callable[[], FormOutcome], to: str) -> FormOutcome:
     try:
         return do()
     except SealoraError as error:
-        return Outcome(False, safe_text(str(error)), to)
+        return FormOutcome(False, safe_text(str(error)), to)
 
 
 def _text(content: bytes, what: str) -> str:

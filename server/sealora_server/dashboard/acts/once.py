@@ -16,7 +16,7 @@ _BYTES = 16
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FormOutcome:
     """What came of a form.
 
     Attributes:
@@ -34,7 +34,7 @@ class Forms:
     """The forms that were sent, and what came of each: the last thousand, of all sessions, until the process ends."""
 
     def __init__(self) -> None:
-        self._outcomes: OrderedDict[tuple[str, str], asyncio.Task[Outcome]] = OrderedDict()
+        self._outcomes: OrderedDict[tuple[str, str], asyncio.Task[FormOutcome]] = OrderedDict()
 
     @staticmethod
     def new() -> str:
@@ -46,7 +46,7 @@ class Forms:
         """Whether `form` reads like what `new` makes."""
         return len(form) == 2 * _BYTES and form.isalnum() and form.isascii()
 
-    async def sent(self, session: Session, form: str, do: Callable[[], Awaitable[Outcome]]) -> Outcome:
+    async def sent(self, session: Session, form: str, do: Callable[[], Awaitable[FormOutcome]]) -> FormOutcome:
         """What comes of a form: `do` is called if it was not sent before, and goes on if whoever sent it goes away."""
         key = (session.csrf, form)
         if key not in self._outcomes:
@@ -54,7 +54,7 @@ class Forms:
             self._outcomes[key] = asyncio.create_task(_awaited(do))
         return await asyncio.shield(self._outcomes[key])
 
-    def outcome(self, session: Session, form: str) -> Outcome | None:
+    def outcome(self, session: Session, form: str) -> FormOutcome | None:
         """What came of one that was sent before."""
         task = self._outcomes.get((session.csrf, form))
         return task.result() if task is not None and task.done() else None
@@ -66,5 +66,5 @@ class Forms:
             del self._outcomes[key]
 
 
-async def _awaited(do: Callable[[], Awaitable[Outcome]]) -> Outcome:
+async def _awaited(do: Callable[[], Awaitable[FormOutcome]]) -> FormOutcome:
     return await do()

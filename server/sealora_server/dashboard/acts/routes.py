@@ -11,6 +11,7 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import Scope
 
+from sealora_common.config import CONFIGURATION, read_file
 from sealora_common.errors import SealoraError
 from sealora_common.recipe.load import load_recipe
 from sealora_common.roster import Roster
@@ -19,7 +20,7 @@ from sealora_common.web.login import ForgedFormError, Login, checked_form, sessi
 from sealora_common.web.pages import Pages
 from sealora_common.web.sessions import Role, Session
 from sealora_server.dashboard.acts.doing import ARCHIVES, Download, Operator, Submission
-from sealora_server.dashboard.acts.once import Forms, Outcome
+from sealora_server.dashboard.acts.once import FormOutcome, Forms
 from sealora_server.dashboard.acts.uploads import UploadedForm, uploaded_form
 from sealora_server.deployment.directory import ServerDirectory, run_name
 from sealora_server.deployment.errors import DeploymentError
@@ -130,13 +131,13 @@ class ActRoutes:
         named = _run(request)
         told = await self._told(named)
         if told is None or told.approval is None or told.condition != "unapproved":
-            return self._outcome_page(session, Outcome(False, f"nothing of run {named} waits for approval", "/"))
+            return self._outcome_page(session, FormOutcome(False, f"nothing of run {named} waits for approval", "/"))
         directory = self._server.runs / named
         try:
             recipe, roster = load_recipe(directory / "recipe.yaml"), Roster.load(directory / "roster.json")
-            text = await asyncio.to_thread((directory / "recipe.yaml").read_text)
+            text = (await asyncio.to_thread(read_file, directory / "recipe.yaml", CONFIGURATION.longest)).decode()
         except (SealoraError, OSError, UnicodeError) as error:
-            return self._outcome_page(session, Outcome(False, str(error), "/"))
+            return self._outcome_page(session, FormOutcome(False, str(error), "/"))
         return self._page(
             "approval.html.j2",
             session,
@@ -191,7 +192,7 @@ class ActRoutes:
             return RedirectResponse("/", status_code=303)
         return self._outcome_page(session, outcome)
 
-    async def _once(self, session: Session, form: Mapping[str, str], do: Callable[[Person], Outcome]) -> Response:
+    async def _once(self, session: Session, form: Mapping[str, str], do: Callable[[Person], FormOutcome]) -> Response:
         """Does it in a thread if this very form was not sent before, and leads to what came of it."""
         sent = form.get("form", "")
         if not self._forms.is_one(sent):
@@ -199,7 +200,7 @@ class ActRoutes:
         await self._forms.sent(session, sent, lambda: asyncio.to_thread(do, person_of(session)))
         return RedirectResponse(f"/done/{sent}", status_code=303)
 
-    def _outcome_page(self, session: Session, outcome: Outcome) -> Response:
+    def _outcome_page(self, session: Session, outcome: FormOutcome) -> Response:
         return self._page("done.html.j2", session, 200 if outcome.is_done else 422, outcome=outcome)
 
     def _page(self, template: str, session: Session, status: int = 200, **values: object) -> Response:

@@ -28,7 +28,8 @@ from joserfc.jwk import KeySet
 
 from sealora_common.config import Bounds, JsonValue, json_value
 from sealora_common.errors import PolicyError, UnreadableError
-from sealora_server.dashboard.login.settings import OpenIdSection, require_service_url
+from sealora_common.network.address import require_service_url
+from sealora_server.dashboard.login.settings import OpenIdSection
 
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519")
 """By which ID tokens may be signed (RFC 7518, RFC 9864): no `none`, and nothing that a client's secret signs."""

@@ -1,4 +1,4 @@
-"""Persons with a token of their own: `people/operators/NAME.token` and `people/readers/NAME.token`.
+"""PersonTokens with a token of their own: `people/operators/NAME.token` and `people/readers/NAME.token`.
 
 Who is taken out of there is logged out at once, and who is put in needs no restart.
 """
@@ -25,7 +25,7 @@ _SUFFIX = ".token"
 _MOST = 1000
 
 
-class Persons:
+class PersonTokens:
     """Those who have a token file.
 
     Args:

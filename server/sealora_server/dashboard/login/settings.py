@@ -6,11 +6,10 @@ import ipaddress
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from sealora_common.network.address import is_loopback
+from sealora_common.network.address import require_service_url
 from sealora_common.web.sessions import Role
 
 _Names = Annotated[tuple[str, ...], Field(max_length=10_000)]
@@ -42,7 +41,7 @@ class ProxySection(RolesSection):
 
     addresses: Annotated[tuple[str, ...], Field(min_length=1)]
     """The proxy's own, from which its connections come. The header is refused from all others."""
-    header: str = Field(default="X-Forwarded-User", pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$")
+    header: str = Field(default="X-Forwarded-User", pattern=r"^[A-Za-z][A-Za-z\-0-9]{0,63}$")
     """Holds the person's name. The proxy must take it away from what it is sent, and put in its own."""
     secret: Path
     """A file whose content the proxy sends with each request in `Sealora-Proxy-Proof`: other accounts of its machine
@@ -90,20 +89,3 @@ class OpenIdSection(RolesSection):
         if "openid" not in value.split():
             raise ValueError("`openid` is missing in it")
         return value
-
-
-def require_service_url(url: str) -> None:
-    """Refuses a URL that is not https; http will do on this machine alone.
-
-    Raises:
-        ValueError: it is none.
-    """
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-    except ValueError:
-        raise ValueError("no URL, such as https://login.example.org") from None
-    if not host or parts.username is not None or parts.query or parts.fragment:
-        raise ValueError("no URL, such as https://login.example.org")
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
-        raise ValueError("must begin with https://")

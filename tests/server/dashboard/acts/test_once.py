@@ -6,7 +6,7 @@ import asyncio
 
 from sealora_common.web.sessions import Role, Session
 from sealora_server.dashboard.acts import once
-from sealora_server.dashboard.acts.once import Forms, Outcome
+from sealora_server.dashboard.acts.once import FormOutcome, Forms
 
 ANNA, BERT = Session(Role.OPERATOR, "anna"), Session(Role.OPERATOR, "bert")
 
@@ -18,10 +18,10 @@ def test_a_form_that_is_sent_twice_at_once_or_again_does_it_once():
         forms, form = Forms(), Forms.new()
         going = asyncio.Event()
 
-        async def do() -> Outcome:
+        async def do() -> FormOutcome:
             done.append(form)
             await going.wait()
-            return Outcome(True, f"done {len(done)}")
+            return FormOutcome(True, f"done {len(done)}")
 
         first, second = (asyncio.create_task(forms.sent(ANNA, form, do)) for _ in range(2))
         await asyncio.sleep(0)
@@ -45,8 +45,8 @@ def test_what_is_remembered_is_bounded(monkeypatch):
     async def run() -> None:
         forms, sent = Forms(), [Forms.new() for _ in range(5)]
 
-        async def do() -> Outcome:
-            return Outcome(True, "done")
+        async def do() -> FormOutcome:
+            return FormOutcome(True, "done")
 
         for form in sent:
             await forms.sent(ANNA, form, do)

@@ -11,12 +11,12 @@ from sealora_common.errors import PolicyError
 from sealora_common.web.sessions import Role, Sessions
 from sealora_common.web.token_file import token_of
 from sealora_server.cli import cli
-from sealora_server.dashboard.login.persons import Persons
+from sealora_server.dashboard.login.persons import PersonTokens
 
 
 @pytest.fixture
 def persons(tmp_path):
-    persons = Persons(tmp_path / "people")
+    persons = PersonTokens(tmp_path / "people")
     persons.add(Role.OPERATOR, "anna")
     persons.add(Role.OPERATOR, "bert@example.org")
     persons.add(Role.READER, "cara")
@@ -37,7 +37,7 @@ def test_a_token_says_who_somebody_is_and_what_they_may(persons):
 
 
 def test_where_there_is_nobody_nobody_logs_in(tmp_path):
-    assert Persons(tmp_path / "none").holder("") is None
+    assert PersonTokens(tmp_path / "none").holder("") is None
 
 
 def test_a_token_that_is_made_again_stays_what_it_was(persons):
