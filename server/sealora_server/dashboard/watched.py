@@ -92,14 +92,14 @@ class Watched:
 
     def run(self, key: str) -> RunFacts | None:
         """One run, whole; None if there is none of this key."""
-        watch = next((watch for watch in self._find() if watch.key == key), None)
+        watch = self._watch(key)
         if watch is None:
             return None
         return watch.look(self._status()[1].get(watch.directory.name))
 
     def has(self, key: str) -> bool:
         """Whether there is a run of this key."""
-        return any(watch.key == key for watch in self._find())
+        return self._watch(key) is not None
 
     def read_all(self) -> None:
         """Reads every run once, so that the first page has not to wait for it."""
@@ -127,10 +127,18 @@ class Watched:
                 f"{EVENTS}, or directories with one"
             )
 
-    def _find(self) -> list[RunWatch]:
-        """All runs that are there, the new ones too."""
+    def _watch(self, key: str) -> RunWatch | None:
+        """The run of this key, also one that was made a moment ago."""
+        for at_once in (False, True):
+            for watch in self._find(at_once=at_once):
+                if watch.key == key:
+                    return watch
+        return None
+
+    def _find(self, *, at_once: bool = False) -> list[RunWatch]:
+        """All runs that are there, the new ones too; `at_once`: those of the last two seconds as well."""
         with self._lock:
-            if time.monotonic() - self._looked_at > _LOOK_SECONDS:
+            if at_once or time.monotonic() - self._looked_at > _LOOK_SECONDS:
                 found = [path for place in self._places for path in _runs_in(place)]
                 for gone in self._runs.keys() - set(found):
                     del self._runs[gone]
