@@ -73,6 +73,20 @@ def test_everything_the_parties_share_needs_neither_torch_nor_flower_nor_a_model
     run_without(blocked, "import importlib\n" + "".join(f"importlib.import_module({name!r})\n" for name in modules))
 
 
+def test_what_serves_pages_is_loaded_where_something_is_served_alone():
+    """`sealora_common` by itself brings none of these; a server and a site do."""
+    web = {"starlette", "uvicorn", "jinja2", "markupsafe"}
+    package = PACKAGES["sealora_common"]
+    users = {path.relative_to(package).as_posix() for path in package.rglob("*.py") if imported_names(path) & web}
+    assert {user for user in users if not user.startswith("web/")} == {"show/pages.py", "health/http_server.py"}
+    others = [
+        name
+        for _, name, _ in pkgutil.walk_packages(sealora_common.__path__, "sealora_common.")
+        if not name.startswith(("sealora_common.web.", "sealora_common.health.http_server"))
+    ]
+    run_without(web, "import importlib\n" + "".join(f"importlib.import_module({name!r})\n" for name in others))
+
+
 @pytest.mark.parametrize("module", ["sealora_server.run.sealed_round", "sealora_server.app", "sealora_server.cli"])
 def test_the_server_needs_no_torch_to_aggregate(module):
     run_without({"torch", "transformers", "peft", "opacus", "bitsandbytes", "sealora_client"}, f"import {module}\n")

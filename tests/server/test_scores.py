@@ -15,6 +15,7 @@ from sealora_common.records.completions import read_completions
 from sealora_common.records.share_interval import share_interval
 from sealora_server.view.report import render_report
 from sealora_server.view.results import print_results
+from sealora_server.view.site_only import SITE_ONLY, AloneSite, SiteOnly
 from sealora_server.view.summary import summarize
 
 from run_fixture import SITES, loss_at, write_run
@@ -52,6 +53,18 @@ def test_the_score_is_the_sites_mean_with_the_interval_of_their_records(tmp_path
     assert summary.score_after == summary.heldout_loss_after == pytest.approx(fmean(after))
     assert summary.score_interval == pytest.approx(share_interval(after, [HELDOUT] * 3))
     assert summary.heldout_loss_change is None
+
+
+def test_what_sites_come_to_alone_stands_beside_the_score(tmp_path: Path) -> None:
+    alone = [AloneSite(name=site, figure=0.3, own_figure=0.75) for site in SITES]
+    (tmp_path / SITE_ONLY).write_text(SiteOnly(seeds=(0, 1), sites=tuple(alone)).model_dump_json())
+    summary = summarize(write_scored_run(tmp_path))
+    assert summary.score_site_only == dict.fromkeys(SITES, 0.3)
+    assert {site.heldout_loss_alone for site in summary.sites} == {0.75}
+    report = render_report(tmp_path)
+    assert report.count("<td>75.0 %</td>") == len(SITES)
+    assert f"{SITES[0]} alone 30.0 %" in report
+    assert "2 seeds" in report
 
 
 def test_a_site_that_left_is_neither_in_the_score_nor_in_its_interval(tmp_path: Path) -> None:

@@ -23,11 +23,13 @@ class ModelPair:
         adapter: the figures of the model with the adapter, of N records.
         base: of the base model, of the same records, by the same names in the same order.
         owners: int64 (N,): whose each record is.
+        beside: the figures of the model with the site's own adapter, likewise; empty where there is none.
     """
 
     adapter: Sequence[Measure]
     base: Sequence[Measure]
     owners: NDArray[np.int64]
+    beside: Sequence[Measure] = ()
 
 
 def estimated(pair: ModelPair, places: NDArray[np.int64]) -> tuple[EvaluatedFigure, ...]:
@@ -41,8 +43,8 @@ def estimated(pair: ModelPair, places: NDArray[np.int64]) -> tuple[EvaluatedFigu
     count = len(pair.owners)
     whole = np.zeros(count)
     whole[places] = 1.0
-    kinds = (pair.adapter, pair.base)
-    drawn = np.full((2, len(pair.adapter), 0), np.nan)
+    kinds = (pair.adapter, pair.base, *([pair.beside] if pair.beside else []))
+    drawn = np.full((len(kinds), len(pair.adapter), 0), np.nan)
     if own.max() > 0:
         samples = []
         weights = np.zeros(count)
@@ -52,28 +54,37 @@ def estimated(pair: ModelPair, places: NDArray[np.int64]) -> tuple[EvaluatedFigu
         drawn = np.moveaxis(np.array(samples), 0, -1)
     is_counted = len(np.unique(own)) == len(places)  # a record by itself each: as a share's interval takes them
     return tuple(
-        _figure(of_adapter, of_base, whole, drawn[:, number], is_counted)
-        for number, (of_adapter, of_base) in enumerate(zip(*kinds, strict=True))
+        _figure(each, whole, drawn[:, number], is_counted) for number, each in enumerate(zip(*kinds, strict=True))
     )
 
 
 def _figure(
-    adapter: Measure, base: Measure, whole: NDArray[np.float64], drawn: NDArray[np.float64], is_counted: bool
+    models: Sequence[Measure], whole: NDArray[np.float64], drawn: NDArray[np.float64], is_counted: bool
 ) -> EvaluatedFigure:
-    is_wilson = adapter.is_share and is_counted
-    of_adapter, of_base = adapter.of(whole), base.of(whole)
+    """One figure of the adapter, the base model and, where it is given, the site's own adapter, in this order."""
+    adapter = models[0]
+    is_wilson, records = adapter.is_share and is_counted, int(whole.sum())
+    values = [measure.of(whole) for measure in models]
+    each = [
+        _wilson(value, records) if is_wilson else _estimate(value, samples)
+        for value, samples in zip(values, drawn, strict=True)
+    ]
     with np.errstate(invalid="ignore"):  # infinite less infinite
-        gaps = drawn[0] - drawn[1]
-    records = int(whole.sum())
+        gaps = [
+            _estimate(values[0] - value, drawn[0] - samples)
+            for value, samples in zip(values[1:], drawn[1:], strict=True)
+        ]
     return EvaluatedFigure(
         name=adapter.name,
         title=adapter.title,
         unit=adapter.unit,
         better=adapter.better,
         interval="wilson" if is_wilson else "bootstrap",
-        adapter=_wilson(of_adapter, records) if is_wilson else _estimate(of_adapter, drawn[0]),
-        base=_wilson(of_base, records) if is_wilson else _estimate(of_base, drawn[1]),
-        difference=_estimate(of_adapter - of_base, gaps),
+        adapter=each[0],
+        base=each[1],
+        difference=gaps[0],
+        beside=each[2] if len(each) > 2 else None,
+        over_beside=gaps[1] if len(gaps) > 1 else None,
     )
 
 

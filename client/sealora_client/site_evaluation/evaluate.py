@@ -26,11 +26,12 @@ from sealora_client.site_evaluation.evaluation import SiteEvaluation
 from sealora_client.site_evaluation.intervals import RESAMPLES, SEED
 from sealora_client.site_evaluation.measured import RecordValues, asks, measured
 from sealora_client.site_evaluation.measures import measures
+from sealora_client.site_evaluation.own_adapter import own_adapter
 from sealora_client.site_evaluation.records import records_to_evaluate
 from sealora_client.site_evaluation.subgroups import by_column
 from sealora_client.trained.offline import require_base
 from sealora_client.trained.trained_adapter import find_trained
-from sealora_common.adapter import adapter_kind
+from sealora_common.adapter import Tensors, adapter_kind
 from sealora_common.errors import DataError, ModelError, PolicyError
 from sealora_common.recipe import Recipe
 from sealora_common.records.heldout_figure import loss_unit
@@ -47,12 +48,14 @@ class EvaluationWish:
         columns: that records are told apart by.
         examples: how many are shown.
         most_tokens: of an answer; None for the recipe's.
+        beside: directory of an adapter that the site trained for itself, to be measured too.
     """
 
     data: Path | None = None
     columns: tuple[str, ...] = ()
     examples: int = 0
     most_tokens: int | None = None
+    beside: Path | None = None
 
 
 class JudgedExample(BaseModel):
@@ -89,7 +92,8 @@ def evaluate(kept: KeptRun, wish: EvaluationWish) -> Evaluated:
         wish: what of it.
 
     Raises:
-        PolicyError: there is no adapter of the run here, or the site's files are damaged, or nothing is to be shown.
+        PolicyError: there is no adapter of the run here, or the site's files are damaged, or nothing is to be shown, or
+            the one beside it is not the site's own or of another recipe.
         ModelError: the base model is not here, or not the one that the recipe names, or takes no such adapter.
         DataError: the records cannot be used.
     """
@@ -97,6 +101,7 @@ def evaluate(kept: KeptRun, wish: EvaluationWish) -> Evaluated:
     recipe, config = trained.recipe, SiteConfig.load(kept.site / "site.yaml")
     if wish.examples and not (asks(recipe) or recipe.objective.kind == "classification"):
         raise PolicyError("--examples shows what is answered, and records of this recipe ask nothing: leave it out")
+    own = None if wish.beside is None else own_adapter(wish.beside, kept.site, recipe)
     found = records_to_evaluate(kept.site / config.data, recipe, wish.data, wish.columns)
     require_base(recipe)
     model = AdaptedModel.load(recipe)
@@ -107,9 +112,9 @@ def evaluate(kept: KeptRun, wish: EvaluationWish) -> Evaluated:
     shown = [examples[place] for place in places]
     records = [found.records[place] for place in places]
     most = _most_tokens(model, recipe, wish.most_tokens)
-    model.write({name: trained.tensors[name] for name in model.layout.names})
     try:
-        of_adapter = measured(model, recipe, shown, most)
+        of_adapter = _measured_with(trained.tensors, model, recipe, shown, most)
+        of_own = None if own is None else _measured_with(own.tensors, model, recipe, shown, most)
         with _base_model(model, recipe):
             of_base = measured(model, recipe, shown, most)
     except (torch.OutOfMemoryError, MemoryError):
@@ -120,7 +125,7 @@ def evaluate(kept: KeptRun, wish: EvaluationWish) -> Evaluated:
     owners = _owners(records)
     unit = loss_unit(recipe)
     of, missing = measures(of_adapter, unit)
-    pair = ModelPair(of, measures(of_base, unit)[0], owners)
+    pair = ModelPair(of, measures(of_base, unit)[0], owners, () if of_own is None else measures(of_own, unit)[0])
     evaluation = SiteEvaluation(
         site=config.name,
         run=kept.run,
@@ -128,6 +133,7 @@ def evaluate(kept: KeptRun, wish: EvaluationWish) -> Evaluated:
         recipe_hash=recipe.hash,
         adapter_digest=trained.digest,
         base_digest=model.base_digest,
+        beside=None if own is None else own.told,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         source=found.source,
         records=len(records),
@@ -148,6 +154,13 @@ def evaluate(kept: KeptRun, wish: EvaluationWish) -> Evaluated:
         packages=dict(_installed()),
     )
     return Evaluated(evaluation, tuple(_drawn(wish.examples, records, of_adapter, of_base)))
+
+
+def _measured_with(
+    tensors: Tensors, model: AdaptedModel, recipe: Recipe, shown: Sequence[Example], most: int
+) -> RecordValues:
+    model.write({name: tensors[name] for name in model.layout.names})
+    return measured(model, recipe, shown, most)
 
 
 @contextmanager

@@ -49,6 +49,10 @@ class EvaluatedFigure(_Part):
     base: Estimate
     difference: Estimate
     """The adapter's less the base model's, in pairs: of the same records each time."""
+    beside: Estimate | None = None
+    """Of the site's own adapter, where one was given."""
+    over_beside: Estimate | None = None
+    """The adapter's less that."""
 
     def text(self, value: float | None) -> str:
         """A value as it is shown: in percent where it lies between 0 and 1."""
@@ -105,6 +109,16 @@ class GroupsOfColumn(_Part):
     spreads: tuple[GroupSpread, ...]
 
 
+class BesideAdapter(_Part):
+    """An adapter that the site trained for itself, on the same records."""
+
+    title: str
+    digest: str
+    steps: int
+    units: int
+    """Records (persons) that it was trained on."""
+
+
 class SiteEvaluation(_Part):
     """All of it."""
 
@@ -114,6 +128,7 @@ class SiteEvaluation(_Part):
     recipe_hash: str
     adapter_digest: str
     base_digest: str
+    beside: BesideAdapter | None = None
     created: str
     source: str
     """The records: those that the run held out, or all of a file."""

@@ -88,10 +88,17 @@ def evaluation_lines(found: SiteEvaluation) -> Iterator[str]:
         yield (
             f"  {figure.title:{width}}  {figure.text(figure.adapter.value)} [{figure.interval_text(figure.adapter)}], "
             f"base model {figure.text(figure.base.value)} [{figure.interval_text(figure.base)}]"
+            + _beside_text(found, figure)
         )
     for column in found.by:
         yield from _group_lines(column)
     yield from remarks(found)
+
+
+def _beside_text(found: SiteEvaluation, figure: EvaluatedFigure) -> str:
+    if found.beside is None or figure.beside is None:
+        return ""
+    return f", {found.beside.title} {figure.text(figure.beside.value)} [{figure.interval_text(figure.beside)}]"
 
 
 def _group_lines(found: GroupsOfColumn) -> Iterator[str]:

@@ -1,4 +1,6 @@
-"""A kept adapter trained further on the site's own records, without privacy: for this site and nobody else.
+"""An adapter trained on the site's own records, without privacy: for this site and nobody else.
+
+It begins with the one that a run ended with, or with the recipe's first: what the site's records teach by themselves.
 
 The steps are those of a round without privacy (`training.none`), all of them as one round, so that the optimiser's
 moments go through. What comes of it is marked (`sealora_common.export.personal`), and its recipe has
@@ -20,6 +22,7 @@ from sealora_client.site.config import SiteConfig
 from sealora_client.trained.offline import require_base
 from sealora_client.trained.trained_adapter import TrainedAdapter
 from sealora_client.training.choice import training_of
+from sealora_common.adapter import adapter_kind
 from sealora_common.config import JsonValue, checked
 from sealora_common.entropy import SystemEntropy
 from sealora_common.errors import DataError, PolicyError, RecipeError, UnreadableError, storage_error
@@ -28,6 +31,7 @@ from sealora_common.export.personal import PERSONAL, PersonalAdapter
 from sealora_common.privacy.plan import privacy_plan
 from sealora_common.recipe import Recipe
 from sealora_common.records.record import finite
+from sealora_common.round.order import shared_digest
 from sealora_common.storage.durable import rename_durably, write_atomically
 from sealora_common.storage.own_files import make_directory
 
@@ -41,16 +45,18 @@ class PersonalWish:
         out: the directory that is made; it must not exist.
         steps: of training.
         learning_rate: of AdamW; None for that of the run's recipe.
+        is_alone: whether to begin with the recipe's first adapter and not with the run's.
     """
 
     site: Path
     out: Path
     steps: int
     learning_rate: float | None = None
+    is_alone: bool = False
 
 
 def personalise(trained: TrainedAdapter, wish: PersonalWish) -> PersonalAdapter:
-    """Trains it further, and writes adapter, recipe and mark.
+    """Trains it, and writes adapter, recipe and mark.
 
     Raises:
         PolicyError: there is something in the place of `out`.
@@ -64,7 +70,8 @@ def personalise(trained: TrainedAdapter, wish: PersonalWish) -> PersonalAdapter:
     config = SiteConfig.load(wish.site / "site.yaml")
     recipe = personal_recipe(trained.recipe, wish)
     model = AdaptedModel.load(recipe)
-    model.write({name: trained.tensors[name] for name in model.layout.names})
+    began = adapter_kind(recipe).initial(model.layout) if wish.is_alone else trained.tensors
+    model.write({name: began[name] for name in model.layout.names})
     data = load_data(wish.site / config.data, recipe, model)
     if not data.teaches:
         raise DataError(data.warning or f"{wish.site / config.data}: none of its records can be shown to the model")
@@ -81,7 +88,8 @@ def personalise(trained: TrainedAdapter, wish: PersonalWish) -> PersonalAdapter:
     )
     made = PersonalAdapter(
         site=config.name,
-        began_with=trained.digest,
+        began_with=shared_digest(began, recipe),
+        is_alone=wish.is_alone,
         run=trained.told.run,
         steps=wish.steps,
         learning_rate=recipe.training.learning_rate,

@@ -51,7 +51,7 @@ class TrainedAdapter:
         recipe: of the run.
         tensors: all of the adapter's, as a run holds them.
         told: of the run.
-        is_personal: whether a site has trained it further for itself, so that it must not leave.
+        is_personal: whether a site has trained it for itself, so that it must not leave.
     """
 
     recipe: Recipe
@@ -71,7 +71,7 @@ class TrainedAdapter:
         run = f"run {told.run[:SHOWN_DIGITS]} ({self.recipe.name})" if told.run else f"a run of {self.recipe.name}"
         of = "" if told.kept_round is None else f" of round {told.kept_round}"
         base = f"base model {model.base}" + (f" ({model.digest[:SHOWN_DIGITS]})" if model.digest else "")
-        own = ", trained further on this site's records" if self.is_personal else ""
+        own = ", which this site trained for itself" if self.is_personal else ""
         return f"{run}, adapter {self.digest[:SHOWN_DIGITS]}{of}{own}, on {base}"
 
 

@@ -18,6 +18,7 @@ from sealora_common.storage.durable import write_atomically
 from sealora_server.comparison.arms import Arm, arms_of
 from sealora_server.comparison.comparison import Comparison
 from sealora_server.comparison.conclusions import JudgedArm, comparison_of
+from sealora_server.comparison.into_run import require_same, tell_run
 from sealora_server.comparison.outcome import ArmOutcome, OutcomeStore, SiteOutcome, subject_of
 from sealora_server.comparison.report import render_comparison
 from sealora_server.comparison.unsealed_run import run_unsealed
@@ -37,12 +38,14 @@ class Comparing:
         directory: of the comparison; what it holds is not computed again.
         seeds: how many, from 0 on.
         only: keys of the arms that are wanted, `ALL_ALONE` among them; empty: all.
+        into: directory of a finished simulation of the recipe that is told what the sites come to alone.
     """
 
     recipe: Recipe
     directory: Path
     seeds: int
     only: tuple[str, ...] = ()
+    into: Path | None = None
 
     def run(self, console: Console) -> Comparison:
         """Computes what is not there yet, showing progress on `console`, and writes the figures and the page.
@@ -56,6 +59,8 @@ class Comparing:
         bound = resolved(sites, self.recipe, console)
         with console.status("reading the sites' records"):
             records = sites.unsealed(bound)
+        if self.into is not None:
+            require_same(bound, _units(records), self.into)
         outcomes = OutcomeStore(self.directory, subject_of(bound, records), ArmOutcome)
         arms = [arm for arm in arms_of(bound, _units(records)) if self._wants(arm.key, arm.kind)]
         found = self._outcomes(arms, records, outcomes, console)
@@ -67,6 +72,8 @@ class Comparing:
             (PAGE, render_comparison(told, text)),
         ):
             write_atomically(self.directory / name, content.encode())
+        if self.into is not None:
+            tell_run(told, self.into)
         return told
 
     def _check(self) -> None:

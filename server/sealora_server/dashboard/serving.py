@@ -22,7 +22,7 @@ from sealora_server.dashboard.watched import Watched
 from sealora_server.deployment.directory import ServerDirectory
 from sealora_server.deployment.processes.process import die_with
 
-log = logging.getLogger("sealora_server.dashboard.serving")  # also where this is the process's main module
+log = logging.getLogger("sealora_server.dashboard.serving")  # as a program it is `__main__`, whose lines are not kept
 
 _READING_SECONDS = 5.0
 

@@ -128,17 +128,17 @@ class Watched:
             )
 
     def _watch(self, key: str) -> RunWatch | None:
-        """The run of a key; one that is not known may have been made a moment ago."""
-        for now in (False, True):
-            for watch in self._find(now=now):
+        """The run of this key, also one that was made a moment ago."""
+        for at_once in (False, True):
+            for watch in self._find(at_once=at_once):
                 if watch.key == key:
                     return watch
         return None
 
-    def _find(self, *, now: bool = False) -> list[RunWatch]:
-        """All runs that are there, the new ones too; those of the last moment as well if it is to be `now`."""
+    def _find(self, *, at_once: bool = False) -> list[RunWatch]:
+        """All runs that are there, the new ones too; `at_once`: those of the last two seconds as well."""
         with self._lock:
-            if now or time.monotonic() - self._looked_at > _LOOK_SECONDS:
+            if at_once or time.monotonic() - self._looked_at > _LOOK_SECONDS:
                 found = [path for place in self._places for path in _runs_in(place)]
                 for gone in self._runs.keys() - set(found):
                     del self._runs[gone]

@@ -21,6 +21,7 @@ from sealora_common.show.pages import page_templates
 from sealora_common.show.safe_text import safe_text
 from sealora_common.storage.durable import write_atomically
 from sealora_server.view.histories import federation_curve, read_histories
+from sealora_server.view.site_only import read_site_only
 from sealora_server.view.summary import Summary, read_state, summary_of
 
 _COLOURS = 8
@@ -49,7 +50,8 @@ def render_report(run_dir: Path, epsilon_at_two_sites: float | None = None) -> s
         StorageError: there is no run there.
     """
     state, histories = read_state(run_dir), read_histories(run_dir)
-    summary = summary_of(state, histories)
+    site_only = read_site_only(run_dir)
+    summary = summary_of(state, histories, site_only)
     curve = federation_curve(state, histories)
     recipe_text, recipe = _read_recipe(run_dir / "recipe.yaml")
     spent = max((site.epsilon for site in summary.sites if site.epsilon is not None), default=None)
@@ -68,6 +70,7 @@ def render_report(run_dir: Path, epsilon_at_two_sites: float | None = None) -> s
         unit=recipe.data.unit if recipe is not None else "record",
         factor=_factor_text(spent if spent is not None else summary.epsilon),
         curve=curve,
+        site_only=site_only,
         loss_chart=_loss_chart(summary, histories, curve),
         epsilon_chart=_epsilon_chart(summary, histories),
         bytes_chart=_bytes_chart(summary, histories, state),

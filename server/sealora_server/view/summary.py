@@ -24,6 +24,7 @@ from sealora_common.records.share_interval import share_interval
 from sealora_common.records.site_rounds import SiteHistory
 from sealora_common.storage.durable import write_atomically
 from sealora_server.view.histories import federation_curve, read_histories
+from sealora_server.view.site_only import SiteOnly, read_site_only
 from sealora_server.view.told_figure_text import noise_of_mean
 
 Status = Literal["running"] | Ending
@@ -43,6 +44,8 @@ class SiteSummary(BaseModel):
     bytes_up: int | None = None
     bytes_down: int | None = None
     heldout_loss_before: float | None = None
+    heldout_loss_alone: float | None = None
+    """Of the adapter that it would train alone, without privacy; null unless `sealora compare --into` told it."""
     heldout_loss_after: float | None = None
 
 
@@ -113,6 +116,9 @@ class Summary(BaseModel):
     score_before: float | None = None
     """From 0 to 1."""
     score_after: float | None = None
+    score_site_only: dict[str, float] | None = None
+    """By site: of the adapter that it would have trained alone, without privacy, over the held-out records of all
+    sites; null where `sealora compare --into` told none."""
     score_interval: tuple[float, float] | None = None
     """95 % of `score_after`, by how many held-out units it was counted on; null where only the sites know that."""
     heldout_noise: float | None = None
@@ -163,15 +169,16 @@ def summarize(run_dir: Path) -> Summary:
     Raises:
         StorageError: there is no run there.
     """
-    return summary_of(read_state(run_dir), read_histories(run_dir))
+    return summary_of(read_state(run_dir), read_histories(run_dir), read_site_only(run_dir))
 
 
-def summary_of(state: RunState, histories: Mapping[str, SiteHistory]) -> Summary:
+def summary_of(state: RunState, histories: Mapping[str, SiteHistory], site_only: SiteOnly | None = None) -> Summary:
     """The summary of a run that has started.
 
     Args:
         state: the run's.
         histories: the sites' own, by name; empty where they stay at the sites.
+        site_only: what they would have come to alone, where that is known.
 
     Raises:
         ValueError: it has not started.
@@ -180,7 +187,8 @@ def summary_of(state: RunState, histories: Mapping[str, SiteHistory]) -> Summary
     if started is None:
         raise ValueError("a run that has not started cannot be summed up")
     names = dict.fromkeys((*state.taking_part, *histories))
-    sites = tuple(_site_summary(name, histories.get(name), state) for name in names)
+    alone = site_only.own_figures if site_only is not None else {}
+    sites = tuple(_site_summary(name, histories.get(name), state, alone.get(name)) for name in names)
     before, after = _heldout_losses(sites, state, histories)
     is_score = not started.heldout.is_loss
     up, down = _bytes(sites, state)
@@ -201,6 +209,7 @@ def summary_of(state: RunState, histories: Mapping[str, SiteHistory]) -> Summary
         score_metric=started.heldout.name if is_score else None,
         score_before=before if is_score else None,
         score_after=after if is_score else None,
+        score_site_only=site_only.figures if is_score and site_only is not None else None,
         score_interval=_score_interval(sites, histories) if is_score else None,
         heldout_noise=None if histories else _heldout_noise(state),
         mechanism=started.mechanism,
@@ -248,7 +257,7 @@ def write_summary(run_dir: Path, epsilon_at_two_sites: float | None = None) -> S
     return summary
 
 
-def _site_summary(name: str, history: SiteHistory | None, state: RunState) -> SiteSummary:
+def _site_summary(name: str, history: SiteHistory | None, state: RunState, alone: float | None) -> SiteSummary:
     if history is None:
         return SiteSummary(name=name)
     losses = dict(history.losses)
@@ -263,6 +272,7 @@ def _site_summary(name: str, history: SiteHistory | None, state: RunState) -> Si
         bytes_up=sum(line.bytes_up for line in history.rounds),
         bytes_down=sum(line.bytes_down for line in history.rounds),
         heldout_loss_before=losses.get(0),
+        heldout_loss_alone=alone,
         heldout_loss_after=losses.get(state.final_round) if evaluated else None,
     )
 

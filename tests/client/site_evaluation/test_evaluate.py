@@ -29,6 +29,7 @@ from sealora_client.site_evaluation.evaluation import CONFIDENTIAL, SiteEvaluati
 from sealora_client.site_evaluation.measured import measured
 from sealora_client.site_evaluation.page import write_evaluation
 from sealora_client.site_evaluation.records import records_to_evaluate
+from sealora_client.trained.trained_adapter import find_trained
 from sealora_common.errors import DataError, ModelError, PolicyError, StorageError
 
 from adapter_kinds import KINDS, ON_ONE_BASE
@@ -228,3 +229,50 @@ def test_an_earlier_evaluation_that_is_damaged_is_named_and_written_anew(classif
     write_evaluation(classified.directory, found)
     assert read_evaluation(path) == found.evaluation
     assert read_evaluation(Path("/nowhere/evaluation.json")) is None
+
+
+def personal(kept: KeptRun, out: Path, *options: str) -> Path:
+    typed(cli, "personalise", RUN, "--directory", kept.site, "--out", out, "--steps", "8", *options)
+    return out
+
+
+@pytest.fixture(scope="module")
+def alone(asked, tmp_path_factory) -> Path:
+    return personal(asked, tmp_path_factory.mktemp("alone") / "ours", "--alone", "--learning-rate", "0.01")
+
+
+def test_what_the_site_comes_to_alone_stands_beside_it(asked, alone, tmp_path) -> None:
+    said = typed(cli, "evaluate", RUN, "--directory", asked.site, "--beside", alone)
+    found = read_evaluation(asked.directory / "evaluation.json")
+    assert (found.beside.title, found.beside.steps, found.beside.units) == ("this site alone", 8, 1)
+    model = AdaptedModel.load(asked.recipe)
+    trained = find_trained(str(alone), asked.site)
+    assert found.beside.digest == trained.digest != found.adapter_digest
+    model.write({name: trained.tensors[name] for name in model.layout.names})
+    own = measured(model, asked.recipe, [unit[0] for unit in population_of(asked, model).units], 6)
+    (loss,) = [figure for figure in found.figures if figure.name == "loss"]
+    assert loss.beside.value == pytest.approx(own.loss.sum() / own.terms.sum(), rel=1e-6)
+    assert loss.over_beside.value == pytest.approx(loss.adapter.value - loss.beside.value)
+    assert loss.beside.value != pytest.approx(loss.base.value, rel=1e-3)
+    assert f"this site alone {loss.text(loss.beside.value)}" in said
+    page = (asked.directory / "evaluation.html").read_text()
+    assert '<th scope="col">This site alone</th>' in page
+    assert "8 steps on 1 record of this site, without privacy" in page
+
+
+def test_with_nothing_beside_it_nothing_is_said_of_it(asked) -> None:
+    found = evaluate(asked, EvaluationWish())
+    assert found.evaluation.beside is None
+    assert {figure.beside for figure in found.evaluation.figures} == {None}
+
+
+def test_beside_it_stands_none_but_the_site_s_own_of_the_same_recipe(asked, alone, tiny_base, tmp_path) -> None:
+    with pytest.raises(PolicyError, match="holds no adapter that this site trained for itself"):
+        evaluate(asked, EvaluationWish(beside=tmp_path))
+    (tmp_path / "personal.json").write_text("{")
+    with pytest.raises(PolicyError, match="make the adapter once more"):
+        evaluate(asked, EvaluationWish(beside=tmp_path))
+    shorter = QUESTIONS | {"data": {"max_tokens": 80}}
+    other = kept_site(tmp_path / "site", tiny_base(), [*questions(2), *TRAINED], **shorter)
+    with pytest.raises(PolicyError, match=r"differs in data.*sealora-site personalise"):
+        evaluate(other, EvaluationWish(beside=alone))

@@ -19,6 +19,7 @@ from sealora_common.errors import DataError, PolicyError, SealoraError
 from sealora_common.export.peft_directory import PeftDirectory
 from sealora_common.export.personal import PERSONAL
 from sealora_common.recipe import load_recipe
+from sealora_common.round.order import shared_digest
 from sealora_server.cli import cli as server_cli
 
 from adapter_kinds import made_up_adapter
@@ -69,7 +70,7 @@ def test_it_learns_the_site_s_records_and_says_what_it_is(site, ours):
 def test_it_answers_and_is_told_from_the_run_s(site, ours):
     result = CliRunner().invoke(cli, ["chat", str(ours[0]), "--prompt", "What is 3?", "--tokens", "4"])
     assert result.exception is None
-    assert "trained further on this site's records" in result.stderr
+    assert "which this site trained for itself" in result.stderr
     assert find_trained(str(ours[0]), site).digest != find_trained(str(site / "run"), site).digest
 
 
@@ -115,3 +116,18 @@ def test_records_that_all_teach_nothing_are_a_sentence(site, monkeypatch):
     with pytest.raises(DataError, match="none of the records teaches anything"):
         typed(cli, "personalise", site / "run", "--directory", site, "--out", site / "new")
     assert not (site / "new").exists()
+
+
+def test_alone_it_begins_with_the_untrained_adapter(site, ours, tmp_path):
+    words = ("personalise", site / "run", "--directory", site, "--out", tmp_path / "alone", "--steps", "2", "--alone")
+    typed(cli, *words)
+    made = json.loads((tmp_path / "alone" / PERSONAL).read_text())
+    further = json.loads((ours[0] / PERSONAL).read_text())
+    recipe = load_recipe(site / "run" / "recipe.yaml")
+    model = AdaptedModel.load(recipe)
+    untrained = adapter_kind(recipe).initial(model.layout)
+    assert (made["is_alone"], further["is_alone"]) == (True, False)
+    assert made["began_with"] == shared_digest(untrained, recipe) != further["began_with"]
+    assert made["heldout_before"] != further["heldout_before"]
+    with pytest.raises(PolicyError, match=MUST_NOT):
+        typed(cli, "export", tmp_path / "alone", "--out", tmp_path / "others")

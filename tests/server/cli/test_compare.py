@@ -153,3 +153,53 @@ def test_ctrl_c_keeps_what_is_computed_and_the_command_it_names_goes_on(tiny_bas
     assert f"{len(NAMES) - len(kept)} to compute" in done.stdout
     assert {path: path.read_bytes() for path in kept} == kept
     assert json.loads((out / "comparison.json").read_text())["rounds"] == 3
+
+
+@pytest.fixture(scope="module")
+def run(cli, directory) -> Path:
+    done = cli.run("simulate", "recipe.yaml", "--out", "told", cwd=directory)
+    assert done.status == 0, done.stderr
+    return directory / "told"
+
+
+def test_what_sites_come_to_alone_is_put_beside_the_run(cli, finished, run, directory):
+    before = json.loads((run / "summary.json").read_text())
+    assert before["score_site_only"] is None
+    assert {site["heldout_loss_alone"] for site in before["sites"]} == {None}
+    assert "Alone" not in (run / "report.html").read_text()
+
+    done = cli.run("compare", "recipe.yaml", "--seeds", "1", "--out", "found", "--into", "told", cwd=directory)
+
+    assert done.status == 0, done.stderr
+    told = json.loads((directory / "found" / "comparison.json").read_text())
+    arms = {arm["key"]: arm for arm in told["arms"]}
+    after = json.loads((run / "summary.json").read_text())
+    for site in after["sites"]:
+        assert site["heldout_loss_alone"] == arms[f"alone-{site['name']}"]["by_site"][site["name"]]
+        site["heldout_loss_alone"] = None
+    assert after == before, "nothing else of the run's summary is other than it was"
+    report = (run / "report.html").read_text()
+    assert '<th scope="col">Alone</th>' in report
+    for name in ("site-0", "site-1", "site-2"):
+        figure = f"{arms[f'alone-{name}']['mean']:.3f}"
+        assert f"{name} alone {figure}" in report
+
+
+def test_a_run_of_anything_else_is_left_as_it_is(cli, finished, run, directory):
+    before = (run / "summary.json").read_bytes()
+    override = "training.sample_rate=0.2"
+    done = cli.run("compare", "recipe.yaml", override, "--out", "other", "--into", "told", cwd=directory)
+    assert "give the recipe that the run had" in one_sentence(done)
+    assert not (directory / "other").exists(), "told before anything is computed"
+    command = ("compare", "recipe.yaml", "--seeds", "1", "--out", "found")
+    done = cli.run(*command, "--into", "nowhere", cwd=directory)
+    assert "no run has started there" in one_sentence(done)
+    done = cli.run(*command, "--only", "base", "--into", "told", cwd=directory)
+    assert "site-0 was left out by --only" in one_sentence(done)
+    assert (run / "summary.json").read_bytes() == before
+    (run / "site_only.json").write_text("{")
+    try:
+        done = cli.run(*command, "--into", "told", cwd=directory)
+        assert "site_only.json" in one_sentence(done)
+    finally:
+        (run / "site_only.json").unlink()

@@ -26,6 +26,14 @@ def evaluate(
     tokens: Annotated[
         int | None, typer.Option(min=1, help="The most tokens of an answer.", show_default="the recipe's")
     ] = None,
+    beside: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIRECTORY",
+            help="Measure this adapter too, which sealora-site personalise made; with --alone it shows what this "
+            "site's records teach without the federation.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all of it as one JSON object.")] = False,
 ) -> None:
     """Evaluate a run's adapter and the base model on this site's records: exact figures with intervals, for itself.
@@ -42,7 +50,7 @@ def evaluate(
     from sealora_client.site_evaluation.page import evaluation_lines, write_evaluation
 
     kept = find_run(directory, run)
-    found = evaluate_run(kept, EvaluationWish(data, tuple(dict.fromkeys(by or ())), examples, tokens))
+    found = evaluate_run(kept, EvaluationWish(data, tuple(dict.fromkeys(by or ())), examples, tokens, beside))
     write_evaluation(kept.directory, found)
     if as_json:
         drawn = [example.model_dump() for example in found.examples]

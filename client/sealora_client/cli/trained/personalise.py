@@ -1,4 +1,4 @@
-"""`sealora-site personalise`: a kept adapter trained further on the site's own records, for this site alone."""
+"""`sealora-site personalise`: an adapter trained on the site's own records, for this site alone."""
 
 from __future__ import annotations
 
@@ -21,8 +21,18 @@ def personalise(
     learning_rate: Annotated[
         float | None, typer.Option(min=1e-9, max=10, help="Of AdamW.", show_default="the recipe's, of the sites")
     ] = None,
+    alone: Annotated[
+        bool,
+        typer.Option(
+            "--alone",
+            help="Begin with the untrained adapter: what this site's records teach without the federation, for "
+            "sealora-site evaluate --beside.",
+        ),
+    ] = False,
 ) -> None:
-    """Train a run's adapter further on this site's own records, without privacy: for this site, and never to leave it.
+    """Train an adapter on this site's own records, without privacy: for this site, and never to leave it.
+
+    It begins with the one that a run ended with, and learns this site's ways on top of it.
 
     Nothing is sent anywhere, and no epsilon is spent: what is made is marked, and cannot be exported.
     """
@@ -36,7 +46,7 @@ def personalise(
 
     trained = find_trained(run, directory)
     say(trained.sentence)
-    made = train_on(trained, PersonalWish(directory, out, steps, learning_rate))
+    made = train_on(trained, PersonalWish(directory, out, steps, learning_rate, alone))
     heldout = HeldoutFigure.of(trained.recipe)
     told = f"{heldout.text(made.heldout_before)} before, {heldout.text(made.heldout_after)} after"
     say(f"{out}: {made.steps} steps on {made.units} of this site's {trained.recipe.data.unit}s; {heldout.name} {told}")

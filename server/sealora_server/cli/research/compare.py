@@ -40,17 +40,25 @@ def compare(
             help="Of a recipe: this arm, may be repeated: base, alone, alone-SITE, no-privacy, federated, pooled.",
         ),
     ] = None,
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Of a recipe: put what sites come to alone beside this finished simulation of it, in its summary.json "
+            "and report.html.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
 ) -> None:
     """Show what federating is worth: base model, sites alone, federated, pooled; or put finished runs side by side."""
     if first.is_dir():
-        if seeds is not None or out is not None or only:
+        if seeds is not None or out is not None or only or into is not None:
             raise SealoraError(
-                f"--seeds, --out and --only are for a recipe, and {first} is a directory: leave them out"
+                f"--seeds, --out, --only and --into are for a recipe, and {first} is a directory: leave them out"
             )
         _runs([first, *map(Path, others or [])], as_json=as_json)
     else:
-        _recipe(first, others or [], seeds or _SEEDS, out, only or [], as_json=as_json)
+        _recipe(first, others or [], seeds or _SEEDS, out, only or [], into, as_json=as_json)
 
 
 def _runs(directories: list[Path], *, as_json: bool) -> None:
@@ -65,7 +73,14 @@ def _runs(directories: list[Path], *, as_json: bool) -> None:
 
 
 def _recipe(
-    recipe: Path, overrides: list[str], seeds: int, out: Path | None, only: list[str], *, as_json: bool
+    recipe: Path,
+    overrides: list[str],
+    seeds: int,
+    out: Path | None,
+    only: list[str],
+    into: Path | None,
+    *,
+    as_json: bool,
 ) -> None:
     from sealora_server.comparison.comparing import Comparing
     from sealora_server.comparison.page import print_comparison
@@ -75,8 +90,9 @@ def _recipe(
     console = SafeConsole(stderr=as_json)
     again = ["sealora", "compare", str(recipe), *overrides, "--seeds", str(seeds), "--out", str(directory)]
     again += [word for arm in only for word in ("--only", arm)] + ["--json"] * as_json
+    again += [] if into is None else ["--into", str(into)]
     with goes_on_with(again, "What was computed is kept"):
-        found = Comparing(parsed, directory, seeds, tuple(only)).run(console)
+        found = Comparing(parsed, directory, seeds, tuple(only), into).run(console)
     if as_json:
         say_json(found.model_dump_json())
     else:
