@@ -17,6 +17,7 @@ CLIENTS = {
 OTHERS = {"requests", "urllib.request", "http.client", "aiohttp", "urllib3", "websockets"}
 ALLOWED = {
     "common/sealora_common/network/bounded_http.py": "this is the place",
+    "server/sealora_server/dashboard/login/openid.py": "to the login service that server.yaml names, bounded there",
     "server/sealora_server/deployment/front/passing.py": "to this machine's own SuperLink, with the front's own limits",
 }
 
