@@ -1,8 +1,8 @@
 """The pictures in docs/pictures, made again from what real runs wrote: `make pictures RUN=... WORTH=...`.
 
 PICTURES is the list of them: a picture is parts of one page at one width. A page that is a file is made anew of its
-run, by this version; one that is served (a dashboard) is named with `--page NAME=URL` while it is. A picture whose page
-was not given stays as it is, and is named.
+run, by this version; one that is served (a dashboard) is named with `--page NAME=URL` while it is, and where it wants a
+token, the token's file with `--token NAME=FILE`. A picture whose page was not given stays as it is, and is named.
 """
 
 from __future__ import annotations
@@ -13,17 +13,23 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sealora_common.config import LARGE, from_json, read_file, why_not
 from sealora_common.errors import SealoraError, UnreadableError
+from sealora_common.web.token_file import token_of
 from sealora_server.comparison.comparing import JSON
 from sealora_server.comparison.comparison import Comparison
 from sealora_server.comparison.report import render_comparison
 from sealora_server.view.report import write_report
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
 FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 MARGIN = 10
+LIVE_MS = 2000  # until a page that lives has what it says first
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,8 @@ PICTURES = (
     Picture("demo", "run", 1080, ("header", "[aria-labelledby=learning]", "section[aria-labelledby=sites] .card.wide")),
     Picture("who-sees-what", "run", 1080, ("[aria-labelledby=viewers] figure",)),
     Picture("comparison", "comparison", 1080, ("[aria-labelledby=arms-head] figure",)),
+    Picture("dashboard", "dashboard", 1080, ("header.top", "main > :nth-child(8)")),
+    Picture("site", "site", 1080, ("header.top", "main")),
 )
 
 
@@ -72,7 +80,18 @@ def pages(run: Path | None, comparison: Path | None, served: dict[str, str], scr
     return found
 
 
-def draw(found: dict[str, str], folder: Path) -> list[str]:
+def log_in(page: Page, token: Path) -> None:
+    """Logs in with what is in a file, on the page that asks for it.
+
+    Raises:
+        SealoraError: the file holds no token.
+    """
+    page.fill("#token", token_of(token))
+    with page.expect_navigation():
+        page.click("main button[type=submit]")
+
+
+def draw(found: dict[str, str], tokens: dict[str, Path], folder: Path) -> list[str]:
     """Draws the pictures whose pages there are into `folder`, and returns the names of the others."""
     from PIL import Image
     from playwright.sync_api import sync_playwright
@@ -89,6 +108,10 @@ def draw(found: dict[str, str], folder: Path) -> list[str]:
                 viewport={"width": picture.width, "height": 900}, color_scheme="dark" if picture.dark else "light"
             )
             page.goto(found[picture.page])
+            if picture.page in tokens:
+                log_in(page, tokens[picture.page])
+                page.goto(found[picture.page])
+                page.wait_for_timeout(LIVE_MS)
             boxes = []
             for part in picture.parts:
                 box = page.locator(part).first.bounding_box()
@@ -114,12 +137,14 @@ def main() -> int:
     asked.add_argument("--run", type=Path, help="a finished simulation of the demo's recipe")
     asked.add_argument("--comparison", type=Path, help="what `sealora compare --out` wrote of the same recipe")
     asked.add_argument("--page", action="append", default=[], metavar="NAME=URL", help="a page that is being served")
+    asked.add_argument("--token", action="append", default=[], metavar="NAME=FILE", help="what logs in there")
     asked.add_argument("--out", type=Path, default=FOLDER)
     given = asked.parse_args()
     served = dict(each.split("=", 1) for each in given.page)
+    tokens = {name: Path(file) for name, file in (each.split("=", 1) for each in given.token)}
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            left = draw(pages(given.run, given.comparison, served, Path(scratch)), given.out)
+            left = draw(pages(given.run, given.comparison, served, Path(scratch)), tokens, given.out)
     except SealoraError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1

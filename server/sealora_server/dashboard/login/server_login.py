@@ -26,7 +26,7 @@ class ServerLogin(Login):
     """By token, by a proxy's word, and, where server.yaml has `openid`, at a login service.
 
     Args:
-        pages: has the templates `login.html.j2`, `logged_in.html.j2` and `not_logged_in.html.j2`.
+        pages: has the templates `server_login.html.j2`, `logged_in.html.j2` and `not_logged_in.html.j2`.
         sessions: that begin and end here.
         holder: whose a token is.
         hint: where the token is found.
@@ -80,7 +80,7 @@ class ServerLogin(Login):
 
     def _page(self, status: int, problem: str) -> Response:
         has_openid = self._openid_routes is not list
-        return self._pages.response("login.html.j2", status, problem=problem, hint=self._hint, has_openid=has_openid)
+        return self._pages.response("server_login.html.j2", status, problem=problem, hint=self._hint, has_openid=has_openid)
 
     def _at_service(self, section: OpenIdSection, directory: Path, mark: str) -> Callable[[], list[Route]]:
         try:
