@@ -55,8 +55,8 @@ PICTURES = (
     Picture("demo", "run", 1080, ("header", "[aria-labelledby=learning]", "section[aria-labelledby=sites] .card.wide")),
     Picture("who-sees-what", "run", 1080, ("[aria-labelledby=viewers] figure",)),
     Picture("comparison", "comparison", 1080, ("[aria-labelledby=arms-head] figure",)),
-    Picture("dashboard", "dashboard", 1080, ("header.top", "main > :nth-child(8)")),
-    Picture("site", "site", 1080, ("header.top", "main")),
+    Picture("dashboard", "dashboard", 1080, ("header.top", "main > section:nth-of-type(2)")),
+    Picture("site", "site", 1080, ("header.top", "main section:has-text('How it was spent')")),
 )
 
 

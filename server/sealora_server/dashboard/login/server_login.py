@@ -80,7 +80,9 @@ class ServerLogin(Login):
 
     def _page(self, status: int, problem: str) -> Response:
         has_openid = self._openid_routes is not list
-        return self._pages.response("server_login.html.j2", status, problem=problem, hint=self._hint, has_openid=has_openid)
+        return self._pages.response(
+            "server_login.html.j2", status, problem=problem, hint=self._hint, has_openid=has_openid
+        )
 
     def _at_service(self, section: OpenIdSection, directory: Path, mark: str) -> Callable[[], list[Route]]:
         try:
