@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from sealora_common.config import load_yaml
 from sealora_common.errors import UnreadableError
 from sealora_common.health.logs import LogFormat
-from sealora_common.network.address import certified_host, host_and_port
+from sealora_common.network.address import certified_host, host_and_port, is_loopback
 from sealora_server.dashboard.login.settings import OpenIdSection, ProxySection
 from sealora_server.deployment.errors import DeploymentError
+from sealora_server.deployment.operator.person import ACCOUNT
 from sealora_server.upkeep.retention import AdapterRetention
 
 FrontKind = Literal["embedded", "nginx", "none"]
@@ -122,6 +123,15 @@ class DashboardSection(SettingsSection):
 
     _is_an_address = field_validator("listen")(_address)
 
+    @model_validator(mode="after")
+    def _is_not_open(self) -> Self:
+        if self.tls == "none" and not is_loopback(host_and_port(self.listen)[0]):
+            raise ValueError(
+                f"other machines would log in at {self.listen} without encryption: listen on 127.0.0.1, or set tls to "
+                "server or proxy"
+            )
+        return self
+
 
 class ServerConfig(SettingsSection):
     """`server.yaml`."""
@@ -152,6 +162,16 @@ class ServerConfig(SettingsSection):
         return tuple(map(certified_host, value))
 
     _is_an_address = field_validator("listen")(_address)
+
+    @model_validator(mode="after")
+    def _somebody_can_approve(self) -> Self:
+        accounts = any(who.startswith(ACCOUNT) for who in self.approval.approvers or ())
+        if self.approval.required and self.dashboard is None and not accounts:
+            raise ValueError(
+                "nobody could approve a run, as approval.required demands: add the section dashboard, or name an account:NAME in "
+                "approval.approvers"
+            )
+        return self
 
     @classmethod
     def load(cls, path: Path) -> ServerConfig:

@@ -12,7 +12,7 @@ BERT = Person(name="bert")
 
 def require(bench, **approval):
     """Has the server demand approval from its next start on."""
-    values = {"hosts": ["localhost"], "approval": {"required": True, **approval}}
+    values = {"hosts": ["localhost"], "dashboard": {}, "approval": {"required": True, **approval}}
     bench.server.config_file.write_text(yaml.safe_dump(values))
     bench.server.__dict__.pop("config", None)
 

@@ -17,6 +17,12 @@ from sealora_server.deployment.errors import DeploymentError
         ("hosts: [a]\nfront: apache", "front: 'apache' will not do: input should be 'embedded', 'nginx' or 'none'"),
         ("hosts: [a, 'https://x:9443']", "hosts: ['a', 'https://x:9443'] will not do: 'https://x:9443' is no"),
         ("hosts: ['[::1]']", "hosts: ['[::1]'] will not do: '[::1]' is no host name and no address: write '::1'"),
+        ("hosts: [a]\ndashboard: {listen: '0.0.0.0:9190'}", "dashboard: other machines would log in at 0.0.0.0:9190"),
+        (
+            "hosts: [a]\napproval: {required: true}",
+            "server: nobody could approve a run, as approval.required demands: add",
+        ),
+        ("hosts: [a]\napproval: {required: true, approvers: [anna]}", "server: nobody could approve a run"),
         ("hosts: [a", "cannot be read ("),
         ("[]", "server: "),
         ("", "server: "),
@@ -37,6 +43,22 @@ def test_a_file_that_is_missing_or_no_text_ends_in_a_sentence(tmp_path):
     (tmp_path / "server.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DeploymentError, match="cannot be read"):
         ServerConfig.load(tmp_path / "server.yaml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "dashboard: {}",
+        "dashboard: {listen: '[::1]:9190'}",
+        "dashboard: {listen: '0.0.0.0:9190', tls: proxy}",
+        "approval: {required: true}\ndashboard: {}",
+        "approval: {required: true, approvers: ['account:root']}",
+        "approval: {approvers: [anna]}",
+    ],
+)
+def test_where_somebody_can_log_in_and_approve_nothing_is_said(tmp_path, text):
+    (tmp_path / "server.yaml").write_text(f"hosts: [a]\n{text}\n")
+    ServerConfig.load(tmp_path / "server.yaml")
 
 
 def test_hosts_are_all_that_must_be_said(tmp_path):
