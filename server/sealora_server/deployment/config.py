@@ -168,8 +168,8 @@ class ServerConfig(SettingsSection):
         accounts = any(who.startswith(ACCOUNT) for who in self.approval.approvers or ())
         if self.approval.required and self.dashboard is None and not accounts:
             raise ValueError(
-                "nobody could approve a run, as approval.required demands: add the section dashboard, or name an account:NAME in "
-                "approval.approvers"
+                "nobody could approve a run, as approval.required demands: add the section dashboard, or name an "
+                "account:NAME in approval.approvers"
             )
         return self
 
