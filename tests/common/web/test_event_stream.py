@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -167,3 +168,16 @@ def test_a_page_that_cannot_be_made_stays_as_it_was(caplog):
 
     asyncio.run(run())
     assert "secret" not in "".join(record.getMessage() for record in caplog.records)
+
+
+def test_a_stream_with_news_all_the_time_ends_with_its_session_too():
+    async def run() -> None:
+        welcome, count = True, itertools.count()
+        streams = EventStreams(every=0.01, heartbeat=0.1)
+        async with listening(streams, lambda: {"a": str(next(count))}, is_welcome=lambda: welcome) as listener:
+            await until(lambda: len(listener.parts) > 20)
+            assert streams.listeners == 1
+            welcome = False
+            await until(lambda: streams.listeners == 0)
+
+    asyncio.run(run())
