@@ -102,8 +102,7 @@ class EventStreams:
             topic: names the page: what is rendered for one listener is sent to all of it, so it must be fit for each.
             render: makes the page's parts. Called in a thread, never twice at once for a topic; of an error only its
                 kind is logged, and the page stays as it is.
-            is_welcome: asked as often as there are heartbeats, however much there is to tell: a session may end while a
-                page is open.
+            is_welcome: asked before anything is sent: a session may end while a page is open.
         """
         if self._is_over or self._listeners >= self._most:
             refused = refusal(503, "As many pages are open as may be: close some, or try again later.")
@@ -135,15 +134,11 @@ class EventStreams:
             topic.producer = asyncio.create_task(self._produce(topic))
         try:
             await _sent(send, f"retry: {_AGAIN_MILLISECONDS}\n\n")
-            clock = asyncio.get_running_loop().time
-            asked = clock()
             while not self._is_over:
-                if clock() - asked >= self._heartbeat:
-                    if not is_welcome():
-                        return
-                    asked = clock()
                 news = topic.news
                 parts = {part: html for part, (html, version) in topic.changed.items() if version > seen}
+                if not is_welcome():
+                    return
                 if parts:
                     seen = topic.version
                     await _sent(send, f"id: {self._epoch}-{seen}\nevent: parts\ndata: {json.dumps(parts)}\n\n")

@@ -181,3 +181,20 @@ def test_a_stream_with_news_all_the_time_ends_with_its_session_too():
             await until(lambda: streams.listeners == 0)
 
     asyncio.run(run())
+
+
+def test_whoever_is_no_longer_welcome_is_told_nothing_more_however_much_there_is_to_tell():
+    async def run() -> None:
+        state, is_welcome = {"a": 0}, True
+
+        def render() -> dict[str, str]:
+            state["a"] += 1
+            return {"a": str(state["a"])}
+
+        streams = EventStreams(every=0.02, heartbeat=60)
+        async with listening(streams, render, is_welcome=lambda: is_welcome) as listener:
+            await until(lambda: len(listener.parts) > 1)
+            is_welcome = False
+            await until(lambda: streams.listeners == 0)
+
+    asyncio.run(run())
