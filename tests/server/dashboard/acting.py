@@ -131,7 +131,7 @@ class Hand(httpx.Client):
 @contextmanager
 def acting(bench: Bench, **settings: Any) -> Iterator[Acting]:
     """A server, at work in a thread, whose `server.yaml` has these settings."""
-    bench.server.config_file.write_text(yaml.safe_dump({"hosts": ["localhost"], **settings}))
+    bench.server.config_file.write_text(yaml.safe_dump({"hosts": ["localhost"], "dashboard": {}, **settings}))
     found = Acting(bench)
     thread = threading.Thread(target=found.loop.run_forever, daemon=True)
     thread.start()
