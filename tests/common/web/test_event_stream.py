@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 from starlette.requests import Request
 
+from sealora_common.web import event_stream
 from sealora_common.web.event_stream import EventStreams
 
 
@@ -167,3 +168,52 @@ def test_a_page_that_cannot_be_made_stays_as_it_was(caplog):
 
     asyncio.run(run())
     assert "secret" not in "".join(record.getMessage() for record in caplog.records)
+
+
+def test_what_a_browser_says_that_it_has_seen_may_be_anything():
+    async def run() -> None:
+        streams = EventStreams(every=0.02)
+        async with listening(streams, lambda: {"a": "0"}) as first:
+            await until(lambda: first.parts)
+            epoch = first.last.partition("-")[0]
+            for version in ("", "-1", "x", "1.0", "9" * 16, "9" * 5000):
+                async with listening(streams, lambda: {"a": "0"}, f"{epoch}-{version}") as other:
+                    await until(lambda other=other: other.parts)
+
+    asyncio.run(run())
+
+
+def test_once_nobody_looks_nothing_is_read():
+    async def run() -> None:
+        rendered = 0
+
+        def render() -> dict[str, str]:
+            nonlocal rendered
+            rendered += 1
+            return {"a": str(rendered)}
+
+        streams = EventStreams(every=0.01)
+        async with listening(streams, render) as listener:
+            await until(lambda: listener.parts)
+        before = rendered
+        await asyncio.sleep(0.2)
+        assert rendered <= before + 1
+
+    asyncio.run(run())
+
+
+def test_a_connection_that_takes_nothing_is_given_up(monkeypatch):
+    monkeypatch.setattr(event_stream, "_SEND_SECONDS", 0.1)
+
+    async def run() -> None:
+        state = {"a": "0"}
+        streams = EventStreams(every=0.02)
+        async with listening(streams, lambda: dict(state)) as stuck, listening(streams, lambda: dict(state)) as other:
+            await until(lambda: stuck.parts and other.parts)
+            stuck.may_take.clear()
+            state["a"] = "1"
+            await until(lambda: streams.listeners == 1)
+            state["a"] = "2"
+            await until(lambda: other.parts[-1] == state)
+
+    asyncio.run(run())
