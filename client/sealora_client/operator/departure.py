@@ -132,5 +132,5 @@ def _watch(directory: Path, who: Leaves, is_over: Callable[[float], bool]) -> No
 def _wish(directory: Path) -> Departure | None:
     try:
         return departure(directory)
-    except StorageError:  # said by whoever reads the directory's other files
-        return None
+    except StorageError:  # a wish that was there before is not taken back by a disk that fails
+        return Departure(when="after-round", asked="")
