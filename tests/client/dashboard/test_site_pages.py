@@ -116,7 +116,7 @@ def as_python(tmp_path, monkeypatch):
 ENDED = {
     "and says why": (
         "printf 'x\\nError: no \\033[2Jdata\\n' >&2; exit 2",
-        "The check ended without a result: no  [2Jdata",
+        "ended without a result: no  [2Jdata",
     ),
     "and says why, as a command does": ("echo 'Error: no data' >&2; exit 1", "ended without a result: no data"),
     "and says nothing": ("exit 7", "The check ended without a result: it said nothing"),

@@ -168,9 +168,7 @@ def test_a_login_is_of_the_browser_that_began_it_and_of_no_other(provider):
     asyncio.run(run())
 
 
-@pytest.mark.parametrize(
-    "begun", ["", ".", "x.y", "99999999999999999.a", "-1.a", "9999999999.a", "1e3.a", "٣.a", "\udcff"]
-)
+@pytest.mark.parametrize("begun", ["", ".", "x.y", "9" * 17 + ".a", "-1.a", "9999999999.a", "1e3.a", "٣.a", "\udcff"])
 def test_a_cookie_that_is_none_is_refused(provider, begun):
     service = service_of(provider)
     state = service._made("state", begun)
