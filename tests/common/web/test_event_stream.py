@@ -19,6 +19,7 @@ class Listener:
     def __init__(self, last: str = "") -> None:
         self.sent: list[str] = []
         self.status = 0
+        self.headers: dict[bytes, bytes] = {}
         self.may_take = asyncio.Event()
         self.may_take.set()
         self.leaves = asyncio.Event()
@@ -27,7 +28,7 @@ class Listener:
     async def send(self, message: dict) -> None:
         await self.may_take.wait()
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            self.status, self.headers = message["status"], dict(message["headers"])
         elif message["body"]:
             self.sent.append(message["body"].decode())
 
@@ -76,6 +77,7 @@ def test_what_changed_is_sent_and_nothing_else_however_many_listen():
         async with listening(streams, render) as first, listening(streams, render) as second:
             await until(lambda: first.parts and second.parts)
             assert first.parts == second.parts == [{"a": "1", "b": "1"}]
+            assert first.headers[b"x-accel-buffering"] == b"no"  # else a proxy keeps them until there are many
             state["b"] = "2"
             await until(lambda: len(first.parts) > 1 and len(second.parts) > 1)
             assert first.parts[1:] == second.parts[1:] == [{"b": "2"}]

@@ -10,7 +10,12 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
+import httpx
 import pytest
 
 from certificates import Authority
@@ -19,10 +24,14 @@ from sealora_common.network.tls import client_context
 from sealora_common.web.serve import Certificate, _ServedCertificate
 
 PROGRAM = """
+import pathlib
+import sys
+
 from sealora_common.network.bound_socket import bound_socket
 from sealora_common.web import serve
 
-serve._IDLE_SECONDS = 1
+serve._IDLE_SECONDS = serve._LOOK_TICKS = 1
+certificate = serve.Certificate(*map(pathlib.Path, sys.argv[1:])) if sys.argv[1:] else None
 
 
 async def app(scope, receive, send):
@@ -37,15 +46,19 @@ async def app(scope, receive, send):
 
 
 taken = bound_socket("127.0.0.1", 0)
-serve.answer_requests(app, taken, lambda: print(taken.getsockname()[1], flush=True), most_connections=4)
+tell = lambda: print(taken.getsockname()[1], flush=True)
+serve.answer_requests(app, taken, tell, certificate=certificate, most_connections=4)
 """
 
 
-@pytest.fixture(scope="module")
-def port():
-    """Of a process that says who asks it and how."""
+@contextmanager
+def served(*certificate: Path) -> Iterator[int]:
+    """The port of a process that says who asks it and how."""
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", PROGRAM, *map(str, certificate)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         yield int(process.stdout.readline())
@@ -53,6 +66,12 @@ def port():
         process.terminate()
         _, errors = process.communicate(timeout=30)
         assert errors == ""
+
+
+@pytest.fixture(scope="module")
+def port():
+    with served() as found:
+        yield found
 
 
 def connected(port: int, sent: bytes) -> socket.socket:
@@ -139,6 +158,24 @@ def test_a_renewed_certificate_is_shown_once_it_and_its_key_belong_together(tmp_
     served.look()
     assert shown_by(served, second.ca)
     assert not shown_by(served, first.ca)
+
+
+def test_pages_go_on_under_a_renewed_certificate(tmp_path):
+    first, second = Authority(tmp_path, "first"), Authority(tmp_path, "second")
+
+    def ask(by: Authority) -> str:
+        return httpx.get(f"https://127.0.0.1:{port}/", verify=client_context(by.ca), trust_env=False, timeout=20).text
+
+    with served(*first.issue()) as port:
+        assert ask(first) == "127.0.0.1 https"
+        second.issue()
+        ends = time.monotonic() + 20
+        while True:
+            try:
+                assert ask(second) == "127.0.0.1 https"
+                break
+            except httpx.ConnectError:
+                assert time.monotonic() < ends
 
 
 def test_a_certificate_that_is_none_is_one_sentence(tmp_path):

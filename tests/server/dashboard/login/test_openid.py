@@ -84,6 +84,7 @@ def with_the_secret(claims):
 LIES = {
     "another issuer": {"change": lambda claims: {**claims, "iss": "https://evil.example.org"}},
     "for another client": {"change": lambda claims: {**claims, "aud": "other"}},
+    "for another client, though this one asked": {"change": lambda claims: {**claims, "aud": "other", "azp": CLIENT}},
     "for several, of whom another asked": {
         "change": lambda claims: {**claims, "aud": [CLIENT, "other"], "azp": "other"}
     },
