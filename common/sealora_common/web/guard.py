@@ -86,6 +86,8 @@ class PageGuard:
                 refused = refusal(408, f"The form did not arrive within {_BODY_SECONDS:g} seconds: send it again.")
             except _TooLargeError:
                 refused = refusal(413, f"The form is larger than {longest} bytes: send less.")
+            except _BrokenOffError:
+                return  # half a form may read like a whole one, and nobody is there to be told
         await (refused or self._app)(scope, receive, send)
 
     def _refusal(self, method: str, headers: Headers) -> Response | None:
@@ -110,7 +112,7 @@ class PageGuard:
             while True:
                 message = await receive()
                 if message["type"] != "http.request":
-                    break  # whoever asked has gone away, as the application is told next
+                    raise _BrokenOffError
                 body += message.get("body", b"")
                 if len(body) > longest:
                     raise _TooLargeError
@@ -131,6 +133,10 @@ def refusal(status: int, sentence: str) -> Response:
 
 class _TooLargeError(Exception):
     """More was sent than may be."""
+
+
+class _BrokenOffError(Exception):
+    """Whoever sent a form has gone away in the middle of it."""
 
 
 class _GuardedAnswer:

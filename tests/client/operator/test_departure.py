@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
+
+import pytest
 
 from sealora_client.operator.departure import DEPARTURE, depart, departure, obeyed, take_part_again, wait_until_wanted
 from sealora_common.errors import StorageError
@@ -31,6 +34,28 @@ def test_a_file_that_cannot_be_read_keeps_the_site_away(tmp_path):
     assert departure(tmp_path).when == "after-round"
 
 
+def test_whether_there_is_a_wish_that_cannot_be_told_is_an_error_and_keeps_the_site_away(tmp_path):
+    (tmp_path / DEPARTURE).mkdir()
+    with pytest.raises(StorageError, match=f"{DEPARTURE}: cannot be read"):
+        departure(tmp_path)
+    with pytest.raises(StorageError, match=DEPARTURE):
+        take_part_again(tmp_path)
+    told = Told()
+    with obeyed(tmp_path, told):
+        while not told.heard:
+            assert not told.stopped.wait(0.05)
+    assert told.heard == [True]
+    assert "departure" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_that_a_wish_is_taken_back_is_on_the_disk(tmp_path, monkeypatch):
+    depart(tmp_path, "now")
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    take_part_again(tmp_path)
+    assert synced == [str(tmp_path)]
+
+
 class Told:
     """Notes what it is told."""
 
@@ -51,6 +76,9 @@ def test_whoever_obeys_is_told_within_a_second_of_a_wish_and_of_a_stronger_one(t
     depart(tmp_path, "after-round")
     with obeyed(tmp_path, told):
         while told.heard != [True]:
+            assert not told.stopped.wait(0.05)
+        take_part_again(tmp_path)
+        while told.heard != [True, False]:
             assert not told.stopped.wait(0.05)
         depart(tmp_path, "now")
         assert told.stopped.wait(5)

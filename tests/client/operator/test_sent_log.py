@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from sealora_client.operator.at_work import AT_WORK, AtWork, tell_work, told_work
 from sealora_client.operator.sent_log import SENT_BEFORE, SENT_LOG, SentLog, SentMessage
+from sealora_common.errors import StorageError
 
 RUN = "ab" * 16
 
@@ -42,6 +45,14 @@ def test_it_does_not_grow_without_end_and_says_that_it_is_not_whole(tmp_path):
     assert max(sizes) < 1200
 
 
+def test_a_message_whose_log_cannot_be_begun_anew_is_said_so_before_it_leaves(tmp_path):
+    log = SentLog(tmp_path, largest=1)
+    log.note(message(1))
+    (tmp_path / SENT_BEFORE).mkdir()
+    with pytest.raises(StorageError, match=SENT_BEFORE):
+        log.note(message(2))
+
+
 def at_work(**changes) -> AtWork:
     fields = {"run": RUN, "recipe": "tiny", "rounds": 4, "round": 2, "purpose": "train", "stage": "mask"}
     return AtWork(**(fields | {"stage_began": 50.0, "round_began": 40.0} | changes))
@@ -49,6 +60,9 @@ def at_work(**changes) -> AtWork:
 
 def test_where_a_site_is_at_work_is_told_and_a_half_written_one_is_nothing(tmp_path):
     assert told_work(tmp_path) is None
+    tell_work(tmp_path, at_work())
+    assert told_work(tmp_path) == at_work()
+    tell_work(tmp_path, at_work(recipe="of a longer name"))
     tell_work(tmp_path, at_work())
     assert told_work(tmp_path) == at_work()
     (tmp_path / AT_WORK).write_text((tmp_path / AT_WORK).read_text()[:20])

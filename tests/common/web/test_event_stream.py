@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 from starlette.requests import Request
 
+from sealora_common.web import event_stream
 from sealora_common.web.event_stream import EventStreams
 
 
@@ -19,6 +20,7 @@ class Listener:
     def __init__(self, last: str = "") -> None:
         self.sent: list[str] = []
         self.status = 0
+        self.headers: dict[bytes, bytes] = {}
         self.may_take = asyncio.Event()
         self.may_take.set()
         self.leaves = asyncio.Event()
@@ -27,7 +29,7 @@ class Listener:
     async def send(self, message: dict) -> None:
         await self.may_take.wait()
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            self.status, self.headers = message["status"], dict(message["headers"])
         elif message["body"]:
             self.sent.append(message["body"].decode())
 
@@ -76,6 +78,7 @@ def test_what_changed_is_sent_and_nothing_else_however_many_listen():
         async with listening(streams, render) as first, listening(streams, render) as second:
             await until(lambda: first.parts and second.parts)
             assert first.parts == second.parts == [{"a": "1", "b": "1"}]
+            assert first.headers[b"x-accel-buffering"] == b"no"  # else a proxy keeps them until there are many
             state["b"] = "2"
             await until(lambda: len(first.parts) > 1 and len(second.parts) > 1)
             assert first.parts[1:] == second.parts[1:] == [{"b": "2"}]
@@ -183,6 +186,19 @@ def test_a_stream_with_news_all_the_time_ends_with_its_session_too():
     asyncio.run(run())
 
 
+def test_what_a_browser_says_that_it_has_seen_may_be_anything():
+    async def run() -> None:
+        streams = EventStreams(every=0.02)
+        async with listening(streams, lambda: {"a": "0"}) as first:
+            await until(lambda: first.parts)
+            epoch = first.last.partition("-")[0]
+            for version in ("", "-1", "x", "1.0", "9" * 16, "9" * 5000):
+                async with listening(streams, lambda: {"a": "0"}, f"{epoch}-{version}") as other:
+                    await until(lambda other=other: other.parts)
+
+    asyncio.run(run())
+
+
 def test_whoever_is_no_longer_welcome_is_told_nothing_more_however_much_there_is_to_tell():
     async def run() -> None:
         state, is_welcome = {"a": 0}, True
@@ -196,5 +212,41 @@ def test_whoever_is_no_longer_welcome_is_told_nothing_more_however_much_there_is
             await until(lambda: len(listener.parts) > 1)
             is_welcome = False
             await until(lambda: streams.listeners == 0)
+
+    asyncio.run(run())
+
+
+def test_once_nobody_looks_nothing_is_read():
+    async def run() -> None:
+        rendered = 0
+
+        def render() -> dict[str, str]:
+            nonlocal rendered
+            rendered += 1
+            return {"a": str(rendered)}
+
+        streams = EventStreams(every=0.01)
+        async with listening(streams, render) as listener:
+            await until(lambda: listener.parts)
+        before = rendered
+        await asyncio.sleep(0.2)
+        assert rendered <= before + 1
+
+    asyncio.run(run())
+
+
+def test_a_connection_that_takes_nothing_is_given_up(monkeypatch):
+    monkeypatch.setattr(event_stream, "_SEND_SECONDS", 0.1)
+
+    async def run() -> None:
+        state = {"a": "0"}
+        streams = EventStreams(every=0.02)
+        async with listening(streams, lambda: dict(state)) as stuck, listening(streams, lambda: dict(state)) as other:
+            await until(lambda: stuck.parts and other.parts)
+            stuck.may_take.clear()
+            state["a"] = "1"
+            await until(lambda: streams.listeners == 1)
+            state["a"] = "2"
+            await until(lambda: other.parts[-1] == state)
 
     asyncio.run(run())

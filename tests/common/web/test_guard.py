@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import pytest
 from shown import TOKEN, ShownApp
 from starlette.testclient import TestClient
 
+from sealora_common.web import guard
+from sealora_common.web.guard import PageGuard
 from sealora_common.web.hosts import is_known_host, known_names
 
 HERE = {"Origin": "http://testserver"}
@@ -85,7 +88,8 @@ def test_a_form_of_our_page_is_taken_once_it_carries_what_the_session_has(client
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
 def test_other_methods_are_not_answered(client, method):
-    assert client.request(method, "/login", headers=HERE).status_code == 405
+    answer = client.request(method, "/login", headers=HERE)
+    assert (answer.status_code, answer.text) == (405, "Nothing here is done by that method.\n")
 
 
 def test_a_form_that_is_too_large_is_refused_before_anything_reads_it(client):
@@ -99,10 +103,16 @@ def test_every_answer_says_what_a_browser_may_do_with_it(client, path):
     if path == "/fail":
         logged_in(client)
     headers = client.get(path).headers
-    policy = headers["content-security-policy"]
-    assert "default-src 'none'" in policy
-    assert "unsafe" not in policy
-    assert "frame-ancestors 'none'" in policy
+    assert set(headers["content-security-policy"].split("; ")) == {
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+    }
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "same-origin"
     assert headers["cross-origin-opener-policy"] == headers["cross-origin-resource-policy"] == "same-origin"
@@ -128,3 +138,58 @@ def test_style_and_script_are_kept_for_good_under_the_name_of_their_content(clie
         assert answer.status_code == 200
         assert "immutable" in answer.headers["cache-control"]
         assert client.get(path.replace(".", ".0", 1)).status_code == 404
+
+
+FORM = {"type": "http.request", "body": b"typed=r1", "more_body": True}
+POST = {"type": "http", "method": "POST", "headers": [(b"host", b"localhost"), (b"origin", b"http://localhost")]}
+
+
+def guarded(app, *received, scope=POST) -> list[dict]:
+    """What is sent to somebody of whom these messages come and then nothing."""
+    left, sent = list(received), []
+
+    async def receive() -> dict:
+        return left.pop(0) if left else await asyncio.Future()
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    asyncio.run(asyncio.wait_for(PageGuard(app, [])(scope, receive, send), 5))
+    return sent
+
+
+async def nobody(scope, receive, send) -> None:
+    raise AssertionError("this was let through")
+
+
+def test_a_form_that_does_not_come_whole_is_given_to_nobody(monkeypatch):
+    """`typed=r1` may be what arrived of `typed=r10`."""
+    monkeypatch.setattr(guard, "_BODY_SECONDS", 0.05)
+    assert guarded(nobody, FORM, {"type": "http.disconnect"}) == []
+    started, body = guarded(nobody, FORM)
+    assert started["status"] == 408
+    assert b"within 0.05 seconds: send it again" in body["body"]
+
+
+def test_a_page_that_fails_in_the_middle_of_its_answer_is_broken_off():
+    async def half(scope, receive, send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"x-content-type-options", b"none")]})
+        raise ValueError
+
+    (started,) = guarded(half, scope={**POST, "method": "GET"})
+    assert (b"x-content-type-options", b"nosniff") in started["headers"]
+    assert (b"x-content-type-options", b"none") not in started["headers"]
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (f"token={TOKEN}", 303),
+        (f"token={TOKEN}&token=x", 303),
+        (f"token=x&token={TOKEN}", 403),
+        ("a=1&" * 64 + f"token={TOKEN}", 403),
+        (f"token={TOKEN}&a=".encode() + b"\xff", 403),
+    ],
+)
+def test_of_a_form_the_first_field_of_a_name_counts_and_what_none_of_ours_is_counts_nothing(client, content, status):
+    assert client.post("/login", content=content, headers=HERE).status_code == status

@@ -97,7 +97,8 @@ def test_nobody_sees_a_page_without_a_login_nor_after_the_logout():
     client = TestClient(ShownApp().app("testserver"), follow_redirects=False)
     assert client.get("/", headers={"Accept": "text/html"}).headers["location"] == "/login"
     assert client.get("/events").status_code == 401
-    assert client.get("/login/../").status_code != 200
+    for path in ("/login/../", "/loginx", "/login/x", "/assetsx"):
+        assert client.get(path).status_code == 401
     client.post("/login", data={"token": TOKEN}, headers=HERE)
     csrf = client.get("/").text.split('name="csrf" value="')[1].split('"')[0]
     cookie = dict(client.cookies)
@@ -135,12 +136,24 @@ def test_however_many_guess_at_once_eight_are_looked_at_in_a_second():
     assert codes.count(429) == 32
 
 
+def test_however_many_have_logged_in_another_can():
+    client = TestClient(ShownApp().app("testserver"), follow_redirects=False)
+    for _ in range(9):
+        assert client.post("/login", data={"token": TOKEN}, headers=HERE).status_code == 303
+
+
 def test_a_token_s_file_is_made_once_and_for_its_owner_alone(tmp_path):
     path = tmp_path / "dashboard.token"
     token = made_token(path)
     assert len(token) == 64  # 256 bits
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert made_token(path) == token_of(path) == token
-    path.chmod(0o640)
-    with pytest.raises(PolicyError, match="chmod 600 it"):
-        made_token(path)
+    for mode in (0o640, 0o604, 0o620, 0o601):
+        path.chmod(mode)
+        with pytest.raises(PolicyError, match="chmod 600 it"):
+            made_token(path)
+    path.chmod(0o600)
+    for content in ("", "x" * 15, f"{'x' * 20} {'x' * 20}", f"{'x' * 20}\n{'x' * 20}", "é" * 20, f"{'x' * 20}\x1b"):
+        path.write_text(content)
+        with pytest.raises(PolicyError, match="holds no token: write one line"):
+            token_of(path)

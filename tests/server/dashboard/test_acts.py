@@ -15,6 +15,7 @@ from acting import READER, Hand, acting
 from sealora_common.invitation import Invitation
 from sealora_common.web.pages import Pages
 from sealora_common.web.sessions import Role, Session
+from sealora_server.dashboard.acts import doing
 from sealora_server.dashboard.acts.once import Forms
 from sealora_server.dashboard.acts.routes import LONGEST_UPLOAD
 
@@ -95,11 +96,14 @@ def test_an_archive_is_made_once_and_replaces_none(dashboard, bench, caplog):
     said = [record.getMessage() for record in caplog.records if "archive of run" in record.getMessage()]
     assert said[0] == "operator anna (at the dashboard): archive of run r1: done"
     assert said[1].startswith("operator anna (at the dashboard): archive of run r1: refused: ")
-    for path in ("/archives/r2.run", "/archives/..%2Fserver.yaml", "/archives/identity.pem", "/archives/.run"):
-        assert anna.get(path).status_code == 404
+    for name in ("notes.txt", ".run", "R9.run"):  # somebody's own, beside the archives
+        (bench.server.path / "archives" / name).write_text("not to be sent")
+    for name in ("r2.run", "..%2Fserver.yaml", "identity.pem", "notes.txt", ".run", "R9.run"):
+        assert anna.get(f"/archives/{name}").status_code == 404
 
 
-def test_invitations_are_made_to_download(bench):
+def test_invitations_are_made_to_download(bench, caplog, monkeypatch):
+    caplog.set_level("INFO")
     with acting(bench, tls={"ca": None}) as server, server.served() as url:
         anna, act = server.hand(url, "anna"), bench.submission()
         files = {"recipe": act.recipe.encode(), "roster": act.roster.encode()}
@@ -118,6 +122,12 @@ def test_invitations_are_made_to_download(bench):
         ):
             answer = anna.sends("/invite", files, **{**reached, **fields})
             assert (answer.status_code, said in answer.text) == (422, True), answer.text
+        monkeypatch.setattr(doing, "_LONGEST_DOWNLOAD", 100)
+        answer = anna.sends("/invite", files, names="site-1", **reached)
+        assert (answer.status_code, "too large for one download" in answer.text) == (422, True)
+    said = [record.getMessage() for record in caplog.records if "invitations: " in record.getMessage()]
+    assert said[0] == "operator anna (at the dashboard): invitations: done"
+    assert said[-1].startswith("operator anna (at the dashboard): invitations: refused: these invitations are too")
 
 
 def test_who_does_not_know_the_token_reaches_nothing(dashboard, bench):

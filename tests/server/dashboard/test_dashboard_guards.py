@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+
+import httpx
 import pytest
 from shown_dashboard import WrittenRun
 from starlette.testclient import TestClient
 
 from sealora_common.errors import PolicyError, StorageError
+from sealora_common.web.event_stream import EventStreams
 from sealora_common.web.login import one_token
 from sealora_common.web.sessions import Role
 from sealora_server.dashboard.app import Dashboard
-from sealora_server.dashboard.settings import DashboardSettings
+from sealora_server.dashboard.settings import DashboardProcessSettings, DashboardSettings
 from sealora_server.dashboard.watched import Watched
 
 from run_fixture import SITES, history_line, write_history_line, write_run
@@ -43,6 +48,30 @@ def test_without_a_login_nothing_is_told_not_even_what_there_is(run, path):
     assert client.get(path).status_code == 401
 
 
+@pytest.mark.parametrize("path", ["/events", "/runs/one/events"])
+def test_a_stream_ends_with_the_session_of_whoever_listens(run, path):
+    holder = one_token(TOKEN, Role.READER, "ann")
+    made = Dashboard.of(Watched([run.parent]), holder, "test", is_secure=False)
+    dashboard = replace(made, streams=EventStreams(every=0.05, heartbeat=0.05))
+
+    async def listen() -> None:
+        transport = httpx.ASGITransport(dashboard.application(["testserver"], "http"))
+        async with asyncio.timeout(20), httpx.AsyncClient(transport=transport, base_url=HERE["Origin"]) as client:
+            await client.post("/login", data={"token": TOKEN}, headers=HERE)
+            listening = asyncio.create_task(client.get(path))
+            while not dashboard.streams.listeners:
+                await asyncio.sleep(0.01)
+            dashboard.sessions.end(client.cookies["sealora-test"])
+            assert (await listening).status_code == 200
+
+    asyncio.run(listen())
+
+
+def test_what_a_server_tells_its_dashboard_s_process_is_shown_nowhere(tmp_path):
+    told = DashboardProcessSettings(supervisor=1, config_file=tmp_path, listener=3, secret="known to both")
+    assert "known to both" not in repr(told)
+
+
 def test_pages_of_others_can_do_nothing_here(run):
     client = client_of(run.parent)
     for path in ("/", "/runs/one", "/login", "/logout"):
@@ -55,9 +84,11 @@ def test_pages_of_others_can_do_nothing_here(run):
 
 @pytest.mark.parametrize("key", ["none", "%2e%2e%2frun", "one%00", "events.jsonl"])
 def test_a_run_that_is_not_there_is_no_path_into_the_files(run, key):
-    answer = client_of(run.parent).get(f"/runs/{key}")
-    assert answer.status_code == 404
-    assert "events" not in answer.text
+    client = client_of(run.parent)
+    for path in (f"/runs/{key}", f"/runs/{key}/events"):
+        answer = client.get(path)
+        assert answer.status_code == 404
+        assert "events" not in answer.text
 
 
 def test_no_site_s_own_figure_is_on_a_page_even_where_its_files_lie_beside_the_run(tmp_path):

@@ -8,8 +8,14 @@ import httpx
 import pytest
 from acting import acting
 from openid_provider import CLIENT, SECRET, OpenIdProvider
+from starlette.testclient import TestClient
 
 from sealora_common.errors import PolicyError
+from sealora_common.web.login import one_token
+from sealora_common.web.sessions import Role
+from sealora_server.dashboard.operated import Operated
+from sealora_server.dashboard.watched import Watched
+from sealora_server.deployment.config import DashboardSection
 from sealora_server.deployment.operator.messages import Stop
 
 
@@ -155,6 +161,24 @@ def test_the_cookie_of_a_session_is_new_whatever_was_sent(bench, provider, secti
         assert {"httponly", "samesite=lax", "path=/"} <= set(before.lower().split("; "))
         stale = httpx.Client(base_url=url, cookies={"sealora-test": "chosen by a stranger"})
         assert stale.get("/").status_code == 401
+
+
+def test_by_https_both_cookies_go_over_nothing_else_and_the_one_of_the_way_is_gone_afterwards(bench, provider, section):
+    provider.person = {"sub": "anna"}
+    with acting(bench) as server:
+        at = Operated(bench.server, DashboardSection.model_validate({"openid": section()}), server.ask, server.status)
+        reader, watched = one_token("x" * 20, Role.READER, "reader"), Watched([bench.server.path])
+        _, app = at.dashboard(watched, reader, ["testserver"], "test", is_secure=True)
+        browser = TestClient(app, base_url="https://testserver", follow_redirects=False)
+        away = browser.get("/login/openid/begin")
+        back = httpx.get(away.headers["location"]).headers["location"]
+        assert back.startswith("https://testserver/login/openid/back?")
+        cookies = dict(each.split("=", 1) for each in browser.get(back).headers.get_list("set-cookie"))
+        for each in (away.headers["set-cookie"], *cookies.values()):
+            assert {"Secure", "HttpOnly", "Path=/"} <= set(each.split("; "))
+        assert set(cookies) == {"__Host-sealora-test", "__Host-sealora-test-openid"}
+        assert "Max-Age=0" in cookies["__Host-sealora-test-openid"]
+        assert browser.get("/submit").status_code == 200
 
 
 def test_a_service_that_is_not_there_is_told_of_on_a_page(bench, section):

@@ -22,11 +22,13 @@ def test_texts_and_files_come_as_they_were_sent():
     assert form.file("missing") is None
 
 
-def test_of_two_of_one_name_the_first_counts():
+@pytest.mark.parametrize("file", [b"", b'; filename="x"'])
+def test_of_two_of_one_name_the_first_counts(file):
     kind, body = "multipart/form-data; boundary=b", b""
     for value in (b"first", b"second"):
-        body += b'--b\r\nContent-Disposition: form-data; name="csrf"\r\n\r\n' + value + b"\r\n"
-    assert uploaded_form(kind, body + b"--b--\r\n").fields == {"csrf": "first"}
+        body += b'--b\r\nContent-Disposition: form-data; name="csrf"' + file + b"\r\n\r\n" + value + b"\r\n"
+    form = uploaded_form(kind, body + b"--b--\r\n")
+    assert (form.fields, form.files) == (({}, {"csrf": b"first"}) if file else ({"csrf": "first"}, {}))
 
 
 HEAD = b'Content-Disposition: form-data; name="a"\r\n\r\n'

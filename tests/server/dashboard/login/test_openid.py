@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from sealora_common.errors import PolicyError
 from sealora_common.network.tls import client_context
+from sealora_server.dashboard.login import openid
 from sealora_server.dashboard.login.openid import LOGIN_SECONDS, OpenIdService
 from sealora_server.dashboard.login.settings import OpenIdSection
 
@@ -83,6 +84,7 @@ def with_the_secret(claims):
 LIES = {
     "another issuer": {"change": lambda claims: {**claims, "iss": "https://evil.example.org"}},
     "for another client": {"change": lambda claims: {**claims, "aud": "other"}},
+    "for another client, though this one asked": {"change": lambda claims: {**claims, "aud": "other", "azp": CLIENT}},
     "for several, of whom another asked": {
         "change": lambda claims: {**claims, "aud": [CLIENT, "other"], "azp": "other"}
     },
@@ -118,6 +120,15 @@ def test_an_id_token_that_does_not_hold_is_refused(provider, case):
 
 def test_a_key_that_the_service_does_not_publish_is_refused(provider):
     provider.sign = lambda claims: provider.signed(claims, RSAKey.generate_key(2048, {"kid": "one"}))
+    with pytest.raises(PolicyError, match="does not hold"):
+        asyncio.run(logged_in(service_of(provider)))
+
+
+def test_a_secret_among_the_keys_that_a_service_publishes_signs_nothing(provider):
+    secret = OctKey.generate_key(256, {"kid": "secret"})
+    provider.published.append(secret)
+    claims = {"alg": "HS256", "kid": "secret"}
+    provider.sign = lambda said: jws.serialize_compact(claims, json.dumps(said), secret, algorithms=["HS256"])
     with pytest.raises(PolicyError, match="does not hold"):
         asyncio.run(logged_in(service_of(provider)))
 
@@ -158,7 +169,7 @@ def test_a_login_is_of_the_browser_that_began_it_and_of_no_other(provider):
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("begun", ["", ".", "x.y", "99999999999999999.a", "-1.a", "1e3.a", "٣.a", "\udcff"])
+@pytest.mark.parametrize("begun", ["", ".", "x.y", "9" * 17 + ".a", "-1.a", "9999999999.a", "1e3.a", "٣.a", "\udcff"])
 def test_a_cookie_that_is_none_is_refused(provider, begun):
     service = service_of(provider)
     state = service._made("state", begun)
@@ -246,6 +257,43 @@ def test_a_service_that_is_not_there_is_one_sentence(provider):
     service = OpenIdService(section, None, CONTEXT)
     with pytest.raises(PolicyError, match=r"cannot be asked \(ConnectError\): try again later"):
         asyncio.run(service.page(service.begun(), BACK))
+
+
+def test_a_service_that_answers_a_letter_at_a_time_is_waited_for_no_longer(monkeypatch):
+    monkeypatch.setattr(openid, "_SECONDS", 0.2)
+
+    async def dribble(reader, writer) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        try:
+            while True:
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        except ConnectionError:
+            writer.close()
+
+    async def run() -> None:
+        async with await asyncio.start_server(dribble, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            section = OpenIdSection(issuer=f"http://127.0.0.1:{port}", client_id=CLIENT)
+            service = OpenIdService(section, None, CONTEXT)
+            with pytest.raises(PolicyError, match=r"cannot be asked \(TimeoutError\)"):
+                await asyncio.wait_for(service.page(service.begun(), BACK), 5)
+
+    asyncio.run(run())
+
+
+def test_the_service_is_asked_itself_whatever_proxy_the_environment_names(provider, monkeypatch):
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
+    service = service_of(provider)
+    assert asyncio.run(service.page(service.begun(), BACK)).startswith(provider.issuer)
+
+
+def test_a_scope_in_which_nobody_is_named_is_refused():
+    with pytest.raises(ValidationError, match="`openid` is missing in it"):
+        OpenIdSection(issuer="https://login.example.org", client_id=CLIENT, scope="profile openidx")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from sealora_common.errors import PolicyError
 from sealora_common.web.sessions import Role, Sessions
 from sealora_common.web.token_file import token_of
 from sealora_server.cli import cli
+from sealora_server.dashboard.login import persons as module
 from sealora_server.dashboard.login.persons import PersonTokens
 
 
@@ -62,7 +63,7 @@ def test_a_file_that_others_can_read_lets_nobody_in_and_keeps_nobody_out(persons
     assert persons.holder(token(persons, Role.READER, "cara")).who == "cara"
 
 
-@pytest.mark.parametrize("name", ["account:root", "a b", "ä", "", ".hidden", "x" * 256, "a/../b"])
+@pytest.mark.parametrize("name", ["account:root", "Account:root", "a b", "ä", "", ".hidden", "x" * 256, "a/../b"])
 def test_what_is_no_name_gets_no_token(persons, name):
     with pytest.raises(PolicyError):
         persons.add(Role.OPERATOR, name)
@@ -76,6 +77,12 @@ def test_a_file_that_is_named_otherwise_lets_nobody_in(persons, caplog):
     assert "is not named like a person" in caplog.text
     (path.parent / "account:root.token").rename(path.with_name("anna.token.old"))
     assert persons.holder(said) is None
+
+
+def test_so_many_files_are_read_and_no_more(persons, monkeypatch):
+    monkeypatch.setattr(module, "_MOST", 1)
+    assert persons.holder(token(persons, Role.OPERATOR, "anna")).who == "anna"
+    assert persons.holder(token(persons, Role.OPERATOR, "bert@example.org")) is None
 
 
 @pytest.mark.parametrize("how", ["taken away", "replaced"])

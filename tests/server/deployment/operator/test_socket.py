@@ -216,6 +216,7 @@ MALFORMED = {
     "no object": b"[]\n",
     "another action": b'{"action": "shell"}\n',
     "a field too many": b'{"action": "status", "more": 1}\n',
+    "a digest that is none": b'{"action": "approve", "run": "r1", "digest": "forged\\u001b[2J"}\n',
     "a name that leads elsewhere": b'{"action": "stop", "run": "../other"}\n',
     "bytes": b"\xff\xfe\n",
 }

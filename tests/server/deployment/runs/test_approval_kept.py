@@ -11,7 +11,7 @@ from demanding import ANNA, BERT, digest_of, require, told
 from sealora_common.errors import StorageError
 from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.operator.approval import Approval
-from sealora_server.deployment.operator.messages import Approve, Delete, Refuse, Resume, Stop
+from sealora_server.deployment.operator.messages import Approve, Delete, Refuse, Resume, Stop, UseRoster
 from sealora_server.deployment.operator.person import Person
 
 
@@ -136,6 +136,9 @@ def test_a_run_that_is_approved_waits_in_line_like_any_other(demanding):
             await operations.handle(demanding.submission(name=name), ANNA)
             await operations.handle(Approve(run=name, digest=digest_of(operations, name)), BERT)
         assert (told(operations, "r2").condition, told(operations, "r2").said) == ("queued", "in line behind r1")
+        roster = demanding.federation.roster.draft().signed(demanding.federation.coordinator)
+        with pytest.raises(DeploymentError, match="is queued, and with another roster it must be approved anew"):
+            await operations.handle(UseRoster(run="r2", roster=roster.model_dump_json()), ANNA)
         await operations.pause_runs()
 
     asyncio.run(run())
@@ -171,6 +174,19 @@ def test_a_file_that_is_missing_is_no_approval(demanding):
     asyncio.run(run())
 
 
+def test_what_nobody_is_known_to_have_asked_for_is_not_approved(demanding):
+    async def run() -> None:
+        operations = demanding.operations()
+        await operations.handle(demanding.submission(), ANNA)
+        (demanding.server.runs / "r1" / "approval.json").unlink()
+        again = demanding.operations()
+        with pytest.raises(DeploymentError, match="run 'r1' is unapproved: nothing of it waits for approval"):
+            await again.handle(Approve(run="r1", digest="0" * 64), BERT)
+        assert demanding.processes == []
+
+    asyncio.run(run())
+
+
 def test_an_approval_that_cannot_be_written_lets_nothing_run(demanding, monkeypatch):
     async def run() -> None:
         operations = demanding.operations()
@@ -183,5 +199,6 @@ def test_an_approval_that_cannot_be_written_lets_nothing_run(demanding, monkeypa
         with pytest.raises(StorageError, match="the disk is full"):
             await operations.handle(Approve(run="r1", digest=digest_of(operations)), BERT)
         assert (told(operations).condition, demanding.processes) == ("unapproved", [])
+        assert told(operations).approval.approved_by is None
 
     asyncio.run(run())
