@@ -282,10 +282,10 @@ class FleetLoop:
         if sent is None:
             self._drop()
             return
+        if not reply.is_refusal and metadata.message_type not in _OF_NO_ROUND:
+            self._went_on = time.monotonic()  # first: between the rest a site in a round would seem to be in none
         self._unsent = None
         self._finish()
-        if not reply.is_refusal and metadata.message_type not in _OF_NO_ROUND:
-            self._went_on = self._sent
         self._on_answer(metadata.message_type.removeprefix("query."))
 
     def _patiently(self, call: Callable[[], Answer], *, until: float) -> Answer | None:
