@@ -13,7 +13,7 @@ from flwr.clientapp import ClientApp
 from sealora_client.budget.admission import admit
 from sealora_client.delivery.take import Delivered, holding, take_delivery
 from sealora_client.operator.at_work import tell_work
-from sealora_client.round.between_stages import Remembered, recall, remember
+from sealora_client.round.between_stages import Remembered, forget, recall, remember
 from sealora_client.round.closed_runs import require_open
 from sealora_client.round.course import Course, course_of, note_course, note_run, run_text
 from sealora_client.round.history import History, Told
@@ -172,6 +172,8 @@ def _begin(message: Message, context: Context, site: Site) -> RecordDict:
     signature = field(message.content, ORDER_SIGNATURE)
     signed = signature if isinstance(signature, bytes) else b""
     order = RoundOrder.parse_signed(_bytes(message, ORDER), signed, site.roster.server_key)
+    # An order ends the round before it, also one that is refused: nothing may leave of one round under another's name.
+    forget(context)
     expected = "train" if order.purpose == "train" else "evaluate"
     if message.metadata.message_type != expected:
         raise OrderRefusedError(f"an order to {order.purpose} came as {message.metadata.message_type}: it was refused")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sealora_client.operator.departure import HOW_TO_RETURN, departure, obeyed, wait_until_wanted
+from sealora_client.operator.departure import HOW_TO_RETURN, SAID_AWAY, departure, obeyed, wait_until_wanted
 from sealora_client.site.config import SiteConfig
 from sealora_common.errors import SealoraError, StorageError
 from sealora_common.privacy.mechanisms import mechanism_of
@@ -114,7 +114,7 @@ def _wait_until_wanted(directory: Path, health: Health, stop: StopFlag) -> None:
     if wish is None:
         return
     since = f" on {wish.asked}" if wish.asked else ""
-    said = f"its operator had this site leave{since}: {HOW_TO_RETURN}"
+    said = f"{SAID_AWAY}{since}: {HOW_TO_RETURN}"
     log.warning("%s", said)
     health.report(PART, False, said)
     wait_until_wanted(directory, stop)

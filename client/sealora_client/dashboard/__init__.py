@@ -3,6 +3,7 @@
 `facts`         all that the page shows at one moment, read from the site's directory
 `budget_facts`  what is spent and left, charge by charge, composed as the ledger composes it
 `sent_facts`    what left the site, run by run
+`known_sent`    what the site's files know of it
 `score_facts`   the site's own exact scores
 `priced`        what a recipe would cost, worked out in the background by the code of `sealora-site budget`
 `follow`        the facts again and again, in a thread, for everybody who looks

@@ -12,7 +12,7 @@ from typing import Final
 
 from sealora_client.budget.report import SpentOnDataSet, budget_report
 from sealora_client.dashboard.runs import RunNames
-from sealora_client.ledger import LEDGER, ChargeRow, Ledger
+from sealora_client.ledger import LEDGER, ChargeRow, Ledger, has_ledger
 from sealora_client.ledger.state import ChargeState
 from sealora_client.site.policy import SitePolicy
 from sealora_common.privacy.accounting import epsilon_pld
@@ -128,7 +128,7 @@ def read_budget(directory: Path, policy: SitePolicy, runs: RunNames, *, compose:
     Raises:
         StorageError: the ledger cannot be read.
     """
-    if not (directory / LEDGER).exists():
+    if not has_ledger(directory / LEDGER):
         return BudgetFacts(policy.epsilon_limit, policy.delta_limit, (), (), is_composed=True)
     with Ledger(directory / LEDGER) as ledger:
         rows = ledger.charges()

@@ -97,7 +97,7 @@ def read_facts(directory: Path, composed: BudgetFacts | None = None, now: dateti
         at=at.timestamp(),
         standing=standing,
         budget=budget,
-        sent=SentFacts((), is_whole=True) if sent is None else sent,
+        sent=SentFacts((), is_whole=False, is_known=False) if sent is None else sent,
         scores=reading.read(lambda: read_scores(directory, runs)) or (),
         policy=() if policy is None else tuple(policy_sentences(policy)),
         preflight=kept_preflight(directory),

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sealora_client.budget.report import BudgetReport, Plan, PlannedCost, RecipeAtSite, budget_report
-from sealora_client.ledger import LEDGER, Ledger
+from sealora_client.ledger import LEDGER, Ledger, has_ledger
 from sealora_client.site.config import SiteConfig
 from sealora_client.site.policy import SitePolicy, Verdict
 from sealora_common.errors import SealoraError
@@ -126,7 +126,7 @@ def _cost(part: PlannedCost) -> str:
 
 @contextmanager
 def _ledger_to_read(directory: Path) -> Iterator[Ledger]:
-    if (directory / LEDGER).exists():
+    if has_ledger(directory / LEDGER):
         with Ledger(directory / LEDGER) as ledger:
             yield ledger
         return

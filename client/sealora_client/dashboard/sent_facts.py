@@ -1,24 +1,24 @@
 """What left the site, run by run: from the log of messages, and where that does not reach, from history and ledger.
 
-Nothing is guessed: what nobody wrote down is None.
+Nothing is guessed: what nobody wrote down is None. And nothing is told smaller than it is: the log begins anew when a
+server has asked for enough, or lacks what a full disk did not take; a vector that history, ledger or outbox know of
+counts all the same. A server names as many runs as it likes, so runs of which a vector left are told of first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from sealora_client.dashboard.budget_facts import ChargeFacts
+from sealora_client.dashboard.known_sent import VECTOR, KnownOfRun, known_sent
 from sealora_client.dashboard.runs import RunNames
-from sealora_client.operator.sent_log import SentLog, SentMessage
-from sealora_common.records.names import HISTORY
-from sealora_common.records.site_rounds import SiteRound, SiteRoundsTail
+from sealora_client.operator.sent_log import SentMessage
 
 MOST_RUNS: Final = 50
 """That are told of: a server may speak of as many as it likes."""
-VECTOR: Final = "mask"
 KINDS: Final = {
     "mask": "sealed vector: the update, counts and the held-out figure",
     "hello": "greeting: name, versions, hashes, the adapter's layout",
@@ -118,23 +118,29 @@ class SentFacts:
 
     Attributes:
         runs: the newest first, at most `MOST_RUNS`; what is of no run at the end.
+        is_whole: whether the log has not dropped its oldest messages, and could be read whole.
         more_runs: runs that are not told of.
-        is_whole: whether the log has not dropped its oldest messages.
+        more_vectors: that left in those.
+        more_bytes: of their messages.
+        is_known: whether it could be read at all.
     """
 
     runs: tuple[RunSent, ...]
     is_whole: bool
     more_runs: int = 0
+    more_vectors: int = 0
+    more_bytes: int = 0
+    is_known: bool = True
 
     @property
     def bytes(self) -> int:
         """Of all that was counted."""
-        return sum(run.bytes for run in self.runs)
+        return sum(run.bytes for run in self.runs) + self.more_bytes
 
     @property
     def vectors(self) -> int:
         """Sealed vectors, the one kind of message that holds anything of the records."""
-        return sum(run.vectors for run in self.runs)
+        return sum(run.vectors for run in self.runs) + self.more_vectors
 
 
 def read_sent(directory: Path, runs: RunNames, charges: Iterable[ChargeFacts]) -> SentFacts:
@@ -145,51 +151,50 @@ def read_sent(directory: Path, runs: RunNames, charges: Iterable[ChargeFacts]) -
         runs: the recipes of its runs.
         charges: of its ledger, which tell when a vector left that no message was written down of.
     """
-    sent = SentLog(directory).read()
-    logged: dict[str | None, list[SentMessage]] = {}
-    for message in sent.messages:
-        logged.setdefault(message.run, []).append(message)
-    lines: dict[str, list[SiteRound]] = {}
-    for line in SiteRoundsTail(directory / HISTORY).read():
-        lines.setdefault(line.run or "", []).append(line)
-    released: dict[str, dict[int, str]] = {}
-    for charge in charges:
-        if charge.state == "released":
-            released.setdefault(charge.run, {})[charge.round] = charge.since
-    named = dict.fromkeys([*lines, *released, *(run for run in logged if run is not None)])
-    newest = sorted(named, key=lambda run: _when(logged.get(run), released.get(run)), reverse=True)
-    found = [
-        _logged(run, runs, logged[run])
-        if run in logged and not _began_before(logged[run], lines.get(run, []))
-        else _remembered(run, runs, lines.get(run, []), released.get(run, {}))
-        for run in newest[:MOST_RUNS]
-    ]
-    if None in logged:
-        found.append(_logged(None, runs, logged[None]))
-    return SentFacts(tuple(found), sent.is_whole, max(0, len(newest) - MOST_RUNS))
+    known = known_sent(directory, charges)
+    newest = sorted(known.runs, key=lambda run: known.runs[run].last, reverse=True)
+    told = set(sorted(newest, key=lambda run: not known.runs[run].vectors())[:MOST_RUNS])
+    found = [_told(run, runs, known.runs[run]) for run in newest if run in told]
+    if known.of_no_run.messages:
+        found.append(_logged(None, runs, known.of_no_run))
+    others = [known.runs[run] for run in newest if run not in told]
+    return SentFacts(
+        runs=tuple(found),
+        is_whole=known.is_whole,
+        more_runs=len(others),
+        more_vectors=sum(sum(each.vectors().values()) for each in others),
+        more_bytes=sum(each.logged_bytes for each in others),
+    )
 
 
-def _when(messages: Sequence[SentMessage] | None, released: dict[int, str] | None) -> str:
-    return max([*(each.at for each in messages or ()), *(released or {}).values()], default="")
+def _told(run: str, runs: RunNames, known: KnownOfRun) -> RunSent:
+    """From the log, unless the run had rounds before messages were written down, or the oldest that are there."""
+    seen = {message.round for message in known.messages if message.kind == VECTOR}
+    is_logged = bool(known.messages) and all(line.round in seen for line in known.lines)
+    return _logged(run, runs, known) if is_logged else _remembered(run, runs, known)
 
 
-def _began_before(messages: Sequence[SentMessage], lines: Sequence[SiteRound]) -> bool:
-    """Whether the run had rounds before messages were written down, or before the oldest that are still there."""
-    seen = {message.round for message in messages if message.kind == VECTOR}
-    return any(line.round not in seen for line in lines)
-
-
-def _logged(run: str | None, runs: RunNames, messages: Sequence[SentMessage]) -> RunSent:
+def _logged(run: str | None, runs: RunNames, known: KnownOfRun) -> RunSent:
     kinds: dict[str, list[SentMessage]] = {}
-    for message in messages:
+    for message in known.messages:
         kinds.setdefault(_REFUSAL if message.refused else message.kind, []).append(message)
     order = [*KINDS, _REFUSAL, *kinds]
     recipe = None if run is None else runs.recipe(run)
+    found = [_of_kind(kind, kinds[kind]) for kind in dict.fromkeys(order) if kind in kinds]
+    vectors = known.vectors()
+    if sum(vectors.values()) != sum(kind.messages or 0 for kind in found if kind.of_records):
+        logged = [kind for kind in found if kind.of_records]
+        size, times = sum(kind.bytes or 0 for kind in logged) or None, known.vectors_at()
+        first, last = (times[0], times[-1]) if times else (None, None)
+        found = [
+            KindSent(KINDS[VECTOR], True, sum(vectors.values()), size, first, last),
+            *(kind for kind in found if not kind.of_records),
+        ]
     return RunSent(
         run=run,
         recipe=None if recipe is None else recipe.name,
-        kinds=tuple(_of_kind(kind, kinds[kind]) for kind in dict.fromkeys(order) if kind in kinds),
-        rounds=tuple(_rounds(messages)),
+        kinds=tuple(found),
+        rounds=tuple(_rounds(known, vectors)),
         is_logged=True,
     )
 
@@ -205,22 +210,25 @@ def _of_kind(kind: str, messages: Sequence[SentMessage]) -> KindSent:
     )
 
 
-def _rounds(messages: Sequence[SentMessage]) -> Iterable[RoundSent]:
-    numbers = sorted({message.round for message in messages if message.round is not None})
-    for number in numbers:
-        own = [message for message in messages if message.round == number]
-        vectors = [message for message in own if message.kind == VECTOR and not message.refused]
+def _rounds(known: KnownOfRun, vectors: Mapping[int, int]) -> Iterator[RoundSent]:
+    numbers = {message.round for message in known.messages if message.round is not None}
+    for number in sorted(numbers | vectors.keys() - {0}):
+        own = [message for message in known.messages if message.round == number]
+        logged = [message for message in own if message.kind == VECTOR and not message.refused]
+        count, size = vectors.get(number, 0), sum(message.bytes for message in logged)
+        is_counted = count == len(logged)
         yield RoundSent(
             round=number,
-            is_evaluation=any(message.kind == "evaluate" for message in own),
-            at=vectors[-1].at if vectors else None,
-            vectors=len(vectors),
-            vector_bytes=sum(message.bytes for message in vectors),
-            other_bytes=sum(message.bytes for message in own) - sum(message.bytes for message in vectors),
+            is_evaluation=any(message.kind == "evaluate" for message in own) or known.marked.get(number, False),
+            at=logged[-1].at if logged else known.released.get(number),
+            vectors=count,
+            vector_bytes=size if is_counted else None,
+            other_bytes=sum(message.bytes for message in own) - size if own else None,
         )
 
 
-def _remembered(run: str, runs: RunNames, lines: Sequence[SiteRound], released: dict[int, str]) -> RunSent:
+def _remembered(run: str, runs: RunNames, known: KnownOfRun) -> RunSent:
+    lines, released, vectors = known.lines, known.released, known.vectors()
     sizes = [line.vector_bytes for line in lines if line.vector_bytes is not None]
     up, times = sum(line.bytes_up for line in lines), sorted(released.values())
     recipe = runs.recipe(run)
@@ -229,25 +237,30 @@ def _remembered(run: str, runs: RunNames, lines: Sequence[SiteRound], released: 
             round=line.round,
             is_evaluation=line.kind == "evaluate",
             at=released.get(line.round),
-            vectors=None if line.vector_bytes is None else 1,
-            vector_bytes=line.vector_bytes,
+            vectors=vectors[line.round],
+            vector_bytes=None if line.vector_bytes is None or vectors[line.round] > 1 else line.vector_bytes,
             other_bytes=None if line.vector_bytes is None else line.bytes_up - line.vector_bytes,
         )
-        for line in lines
+        for line in {line.round: line for line in lines}.values()
     ]
-    unfinished = sorted(set(released) - {line.round for line in lines} - {0})
-    rounds += [RoundSent(number, False, released[number], None, None, None) for number in unfinished]
+    unfinished = sorted(vectors.keys() - {line.round for line in lines} - {0})
+    rounds += [
+        RoundSent(number, known.marked.get(number, False), released.get(number), vectors[number], None, None)
+        for number in unfinished
+    ]
     first, last = (times[0], times[-1]) if times else (None, None)
+    of_vectors = max(sum(sizes), sum(each.bytes for each in known.messages if each.kind == VECTOR))
+    of_all = max(up, known.logged_bytes)
     return RunSent(
         run=run or None,
         recipe=None if recipe is None else recipe.name,
         kinds=(
-            KindSent(KINDS[VECTOR], True, max(len(sizes), len(set(released) - {0})), sum(sizes) or None, first, last),
+            KindSent(KINDS[VECTOR], True, sum(vectors.values()), of_vectors or None, first, last),
             KindSent(
                 "all other messages of its rounds: keys, encrypted shares, confirmations",
                 False,
                 None,
-                up - sum(sizes) if lines else None,
+                max(0, of_all - of_vectors) if lines else None,
             ),
         ),
         rounds=tuple(rounds),

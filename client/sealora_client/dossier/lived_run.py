@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sealora_client.delivery.kept_run import KeptRun
-from sealora_client.ledger import LEDGER, Ledger
+from sealora_client.ledger import LEDGER, Ledger, has_ledger
 from sealora_client.round.history import History
 from sealora_client.round.run_id import RUN_ID, SHORTEST_BEGINNING, run_beginning
 from sealora_client.site.config import SiteConfig
@@ -96,7 +96,7 @@ def runs_of(directory: Path, identity: Identity) -> set[str]:
         StorageError: the ledger cannot be read.
     """
     chains = {file.name.partition(".")[0] for file in (directory / "receipts").glob("*.jsonl")}
-    if not (directory / LEDGER).exists():
+    if not has_ledger(directory / LEDGER):
         return chains
     with Ledger(directory / LEDGER, identity) as ledger:
         return chains | {row.run for row in ledger.charges()}

@@ -19,7 +19,7 @@ from sealora_client.dossier.sections import (
     privacy_section,
     receipts_section,
 )
-from sealora_client.ledger import LEDGER, Ledger
+from sealora_client.ledger import LEDGER, Ledger, has_ledger
 from sealora_common import __version__
 from sealora_common.config import CONFIGURATION, read_file, why_not
 from sealora_common.dossier.clearance import Clearance
@@ -141,7 +141,7 @@ def _history(run: LivedRun, evidence: Evidence) -> EvidenceFile | None:
 
 
 def _extract(run: LivedRun) -> LedgerExtract | None:
-    if not (run.directory / LEDGER).exists():
+    if not has_ledger(run.directory / LEDGER):
         return None
     plan = privacy_plan(run.recipe, len(run.roster))
     with Ledger(run.directory / LEDGER, run.identity) as ledger:

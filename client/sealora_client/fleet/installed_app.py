@@ -82,7 +82,7 @@ class InstalledApp:
         if refused:
             self._purposes.pop(run_id, None)
         elif stage in ("train", "evaluate"):
-            self._purposes[run_id] = stage
+            self._purposes = {run_id: stage}  # a round of another run is over: nobody was told of its end
         elif stage == "open" and run_id in self._purposes:
             self._metrics.finished(self._purposes.pop(run_id))
 

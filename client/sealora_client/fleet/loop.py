@@ -40,6 +40,8 @@ _DISK = "the site cannot read or write its own files; its own log says which"
 
 _BEGINS = ("query.hello", "train", "evaluate")
 """Kinds of message that begin something a site which is leaving has no part in."""
+_OF_NO_ROUND = ("query.hello", "query.held", "query.deliver")
+"""Kinds that a server may ask for at any time, without a round."""
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +78,8 @@ class FleetLoop:
         settle: seconds between the last answer and the end of the session, for the server to fetch the answer:
             Flower drops what it holds of a node that is gone.
         longest_fetch: seconds after which a message that does not come whole is given up, whatever time the server set.
-        longest_pause: seconds after which a round is over for a site that wants to leave, if nothing more comes of it.
+        longest_pause: seconds after which a round is over for a site that wants to leave, if no stage of it comes any
+            more. What else a server asks meanwhile does not prolong it.
     """
 
     def __init__(
@@ -108,7 +111,7 @@ class FleetLoop:
         self._settle = settle
         self._longest_fetch = longest_fetch
         self._longest_pause = longest_pause
-        self._sent = -math.inf
+        self._sent = self._went_on = -math.inf
         self._stop = stop or StopFlag()
         self._node_id = 0
         self._in_hand: Metadata | None = None
@@ -281,6 +284,8 @@ class FleetLoop:
             return
         self._unsent = None
         self._finish()
+        if not reply.is_refusal and metadata.message_type not in _OF_NO_ROUND:
+            self._went_on = self._sent
         self._on_answer(metadata.message_type.removeprefix("query."))
 
     def _patiently(self, call: Callable[[], Answer], *, until: float) -> Answer | None:
@@ -339,7 +344,7 @@ class FleetLoop:
     def _is_in_round(self) -> bool:
         """Whether there is something that a site which is leaving has begun and may yet end."""
         is_at_work = self._in_hand is not None or self._unsent is not None
-        return is_at_work or (self._app.in_round and time.monotonic() - self._sent < self._longest_pause)
+        return is_at_work or (self._app.in_round and time.monotonic() - self._went_on < self._longest_pause)
 
     def _tell_of(self, reply: Reply) -> None:
         """Tells of a reply that is about to be sent, unless it was told of: it is tried until it is taken."""

@@ -34,6 +34,7 @@ they were at an earlier time. Only a copy kept elsewhere shows that: `sealora-si
 from __future__ import annotations
 
 from sealora_client.ledger.charge import Charge, ChargeReference, Leave, PaidRelease, Rehearsal
+from sealora_client.ledger.head import has_ledger
 from sealora_client.ledger.journal import Verified
 from sealora_client.ledger.ledger import Ledger
 from sealora_client.ledger.state import ChargeRow, DataSetRow
@@ -50,4 +51,5 @@ __all__ = [
     "PaidRelease",
     "Rehearsal",
     "Verified",
+    "has_ledger",
 ]

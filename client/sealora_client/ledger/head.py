@@ -53,6 +53,12 @@ def head_path(ledger: Path) -> Path:
     return ledger.with_suffix(".head")
 
 
+def has_ledger(ledger: Path) -> bool:
+    """Whether there is a ledger at this path, or was one: where it is missing and its head is not, nobody may take that
+    for nothing spent, and opening it says so."""
+    return ledger.exists() or head_path(ledger).exists()
+
+
 def read_head(ledger: Path) -> Head | None:
     """The head beside `ledger`; None if there is none.
 

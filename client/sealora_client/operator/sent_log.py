@@ -1,8 +1,9 @@
 """`sent.jsonl`: every message that left the site, a line each: when, of which kind and run, how many bytes.
 
-A line is on the disk before its message is sent, so that nothing leaves which is not here; a message that no server
-took in the end stands here too. A server can ask without end: beyond a size the file becomes `sent.1.jsonl`, and the
-one that was called so is gone. What was released of records stays in the ledger for good.
+A line is on the disk before its message is sent; a message that no server took in the end stands here too. That a line
+cannot be written is no reason not to send, and the site's own log says it: whoever reads this compares it with ledger,
+history and outbox, which no vector leaves without. A server can ask without end: beyond a size the file becomes
+`sent.1.jsonl`, and the one that was called so is gone. What was released of records stays in the ledger for good.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from sealora_common.config import LINE, from_json
-from sealora_common.errors import UnreadableError
+from sealora_common.errors import StorageError, UnreadableError
 from sealora_common.records.json_lines import JsonLinesTail
 from sealora_common.records.record import WrittenRecord
 from sealora_common.storage.durable import append_whole_lines, rename_durably
@@ -46,7 +47,7 @@ class SentMessages:
 
     Attributes:
         messages: in the order in which they left.
-        is_whole: whether earlier ones have not been dropped.
+        is_whole: whether earlier ones have not been dropped, and each line could be read.
     """
 
     messages: tuple[SentMessage, ...]
@@ -77,9 +78,32 @@ class SentLog:
         append_whole_lines(self._file, lambda _: [line])
 
     def read(self) -> SentMessages:
-        """All of it. A line that was cut by a crash is passed over: its message did not leave."""
-        lines = [*JsonLinesTail(self._before).read(), *JsonLinesTail(self._file).read()]
-        return SentMessages(tuple(_messages(lines)), is_whole=not self._before.exists())
+        """All of it. A last line that was cut by a crash is passed over: its message did not leave.
+
+        Raises:
+            StorageError: a file of it is there and cannot be read.
+        """
+        lines = []
+        for path in (self._before, self._file):
+            require_readable(path)
+            lines += JsonLinesTail(path).read()
+        messages = tuple(_messages(lines))
+        return SentMessages(messages, is_whole=not self._before.exists() and len(messages) == len(lines))
+
+
+def require_readable(path: Path) -> None:
+    """Makes sure that what a file holds is not taken for nothing.
+
+    Raises:
+        StorageError: it is there and cannot be read.
+    """
+    try:
+        with path.open("rb"):
+            pass
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read ({error.strerror}): give this account the right to") from error
 
 
 def _messages(lines: list[bytes]) -> Iterator[SentMessage]:

@@ -81,6 +81,11 @@ def recall(context: Context, directory: Path) -> Remembered | None:
     )
 
 
+def forget(context: Context) -> None:
+    """Makes the site be in no round; what lies in a directory is nothing without its digest."""
+    context.state.pop(_STATE, None)
+
+
 def _write(file: Path, content: bytes) -> None:
     # Not flushed to the disk: after a crash a site is in no round, so that nobody would ask for it.
     try:

@@ -14,6 +14,8 @@ deleted: without the other, the site sits a repeat of that round out.
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +34,7 @@ _RUNS_KEPT = 8
 """Runs whose last round is kept: so many of which something has left, and as many of which nothing has. A server that
 invents runs fills no disk, and does not have a site forget what it has sent: nothing leaves of those."""
 _FLOAT32 = np.dtype("<f4")
+_MARK = re.compile(r"(?P<run>[0-9a-f]{32})\.(?P<purpose>train|evaluate)-(?P<round>[0-9]{1,10})\.sent", re.ASCII)
 
 
 class Noised(BaseModel):
@@ -228,6 +231,27 @@ class Outbox:
         return StorageError(
             f"{self._file} is damaged: move it away, and the site does the round anew, or sits it out if it was sent"
         )
+
+
+@dataclass(frozen=True)
+class SentMark:
+    """That a vector of a round has left, or was about to."""
+
+    run: str
+    purpose: str
+    round_number: int
+
+
+def sent_marks(directory: Path) -> Iterator[SentMark]:
+    """All of the site in `directory`, of every run and mechanism; in no order.
+
+    Raises:
+        OSError: they cannot be read.
+    """
+    for path in (directory / "outbox").iterdir() if (directory / "outbox").exists() else ():
+        found = _MARK.fullmatch(path.name)
+        if found is not None:
+            yield SentMark(found["run"], found["purpose"], int(found["round"]))
 
 
 def _bytes_of(values: NDArray[np.float32]) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from sealora_client.site.config import SiteConfig
 from sealora_client.site_evaluation.evaluation import BesideAdapter
 from sealora_client.trained.trained_adapter import find_trained
 from sealora_common.adapter import Tensors
@@ -42,6 +43,11 @@ def own_adapter(directory: Path, site: Path, recipe: Recipe) -> OwnAdapter:
         ModelError: a file of it is damaged.
     """
     mark = read_personal(directory)
+    name = SiteConfig.load(site / "site.yaml").name
+    if mark.site != name:
+        raise PolicyError(
+            f"{directory}: was made by {mark.site}, and this is {name}: make one with sealora-site personalise"
+        )
     trained = find_trained(str(directory), site)
     run, own = recipe.model_dump(mode="json"), trained.recipe.model_dump(mode="json")
     others = [section for section in _ALIKE if run[section] != own[section]]

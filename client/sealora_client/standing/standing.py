@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict
 from sealora_client.budget.report import BudgetReport, budget_report
 from sealora_client.fleet.link import PART as SERVER_PART
 from sealora_client.fleet.session_record import SessionRecord
-from sealora_client.ledger import LEDGER, Ledger
+from sealora_client.ledger import LEDGER, Ledger, has_ledger
 from sealora_client.operator.at_work import AtWork, told_work
-from sealora_client.operator.departure import HOW_TO_RETURN, Departure, departure
+from sealora_client.operator.departure import HOW_TO_RETURN, SAID_AWAY, Departure, departure
 from sealora_client.site.config import SiteConfig
 from sealora_client.site.policy import SitePolicy
 from sealora_client.site.process_lock import LOCK
@@ -84,6 +84,8 @@ class SiteStanding(BaseModel):
     receipt: LastReceipt | None
     spent: float | None
     """Epsilon of the data set that has spent most; null if nothing was charged."""
+    is_spent_known: bool
+    """Whether the ledger could be read; without, null of what is spent is not nothing."""
     epsilon_limit: float | None
     delta_limit: float | None
     todo: tuple[str, ...]
@@ -91,8 +93,8 @@ class SiteStanding(BaseModel):
 
     @property
     def left(self) -> float | None:
-        """What the policy still allows to spend."""
-        if self.epsilon_limit is None:
+        """What the policy still allows to spend; None if that is not known."""
+        if self.epsilon_limit is None or not self.is_spent_known:
             return None
         return max(0.0, self.epsilon_limit - (self.spent or 0.0))
 
@@ -135,13 +137,14 @@ def site_standing(directory: Path, now: datetime | None = None, *, with_budget: 
     session = SessionRecord(directory, config.server) if running and config.server else None
     in_hand = None if session is None else session.in_hand
     leaves = files.read(lambda: departure(directory))
-    budget = None
+    budget, unread = None, len(files.wrong)
     if policy is not None and with_budget:
         budget = files.read(lambda: _budget(directory, config.name, policy))
+    is_spent_known = policy is not None and with_budget and len(files.wrong) == unread
     lines = SiteRoundsTail(directory / HISTORY).read()
     chain = _newest_chain(directory)
     count, last = (files.read(chain.tail) or (0, None)) if chain is not None else (0, None)
-    has_left = leaves is not None and not _is_connected(running, parts, session)
+    has_left = leaves is not None and (not running or _is_away(parts, session))
     at_work = told_work(directory) if running and not has_left else None
     if at_work is not None and _is_over(at_work, lines):
         at_work = None
@@ -162,18 +165,20 @@ def site_standing(directory: Path, now: datetime | None = None, *, with_budget: 
         if last is None
         else LastReceipt(round=last.round_number, survivors=last.survivors, adapter_digest=last.adapter_digest),
         spent=max((each.spent for each in budget.datasets), default=None) if budget is not None else None,
+        is_spent_known=is_spent_known,
         epsilon_limit=None if policy is None else policy.epsilon_limit,
         delta_limit=None if policy is None else policy.delta_limit,
         todo=(*files.wrong, *_todo(directory, running, parts, policy, recipe, roster, has_left)),
     )
 
 
-def _is_connected(running: bool, parts: dict[str, PartStatus], session: SessionRecord | None) -> bool:
-    """Whether the site's process has a session with the server, as far as it tells."""
+def _is_away(parts: dict[str, PartStatus], session: SessionRecord | None) -> bool:
+    """Whether the site's process waits until it is wanted again, as far as it tells. One that has lost the server may
+    be in a round all the same, and send what it has as soon as the server is there again."""
     server = parts.get(SERVER_PART)
     if server is not None:
-        return server.ok
-    return running and session is not None and session.open_node is not None
+        return not server.ok and server.said.startswith(SAID_AWAY)
+    return session is None or session.open_node is None
 
 
 def _is_over(at_work: AtWork, lines: list[SiteRound]) -> bool:
@@ -204,7 +209,7 @@ def _todo(
 
 
 def _budget(directory: Path, site: str, policy: SitePolicy) -> BudgetReport | None:
-    if not (directory / LEDGER).exists():
+    if not has_ledger(directory / LEDGER):
         return None
     with Ledger(directory / LEDGER) as ledger:
         return budget_report(ledger, site, policy, None)

@@ -141,10 +141,12 @@ def _write(out: Path, model: AdaptedModel, recipe: Recipe, made: PersonalAdapter
     shutil.rmtree(aside, ignore_errors=True)
     try:
         make_directory(aside)
-        write_atomically(aside / PERSONAL, made.model_dump_json(indent=2).encode() + b"\n")  # the mark first
+        mark = made.model_dump_json(indent=2).encode() + b"\n"
+        write_atomically(aside / PERSONAL, mark)  # first
         text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         write_atomically(aside / "recipe.yaml", text.encode())
         PeftDirectory().export(aside / "adapter", model.read(model.layout.names), recipe)
+        write_atomically(aside / "adapter" / PERSONAL, mark)
         rename_durably(aside, out)
     except OSError as error:
         raise storage_error(out, error) from error

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sealora_client.delivery.kept_run import RUNS
-from sealora_client.ledger import LEDGER, Ledger
+from sealora_client.ledger import LEDGER, Ledger, has_ledger
 from sealora_client.ledger.export import exported
-from sealora_client.ledger.head import head_path
 from sealora_client.operator.departure import DEPARTURE
 from sealora_client.operator.sent_log import SENT_BEFORE, SENT_LOG
 from sealora_client.round.closed_runs import CLOSED
@@ -74,7 +73,7 @@ def back_up_site(directory: Path, file: Path, passphrase: bytes | None) -> SiteB
         new_archive(file, kind="site", name=config.name, identity=identity, passphrase=passphrase) as writer,
         ExitStack() as stack,
     ):
-        if ledger.exists() or head_path(ledger).exists():
+        if has_ledger(ledger):
             stack.enter_context(stack.enter_context(Ledger(ledger, identity)).held())
             content, entries = exported(ledger, identity)
             writer.add(EXPORTED_LEDGER, content, locked=True)

@@ -9,7 +9,7 @@ from sealora_common.errors import PolicyError, UnreadableError
 from sealora_common.records.record import FiniteOrNone, WrittenRecord
 
 PERSONAL = "personal.json"
-"""In the directory of such an adapter."""
+"""In the directory of such an adapter, and in `adapter/` there, which may be copied without the rest."""
 MUST_NOT_LEAVE = (
     "this adapter was trained on with this site's records without privacy: it must not leave, and nothing bounds what "
     "it tells of a record"
@@ -36,8 +36,8 @@ class PersonalAdapter(WrittenRecord):
 
 
 def is_personal(directory: Path) -> bool:
-    """Whether the adapter in a directory is one of these."""
-    return (directory / PERSONAL).exists()
+    """Whether the adapter in a directory, or in `adapter/` there, is one of these."""
+    return any((place / PERSONAL).exists() for place in (directory, directory / "adapter"))
 
 
 def read_personal(directory: Path) -> PersonalAdapter:

@@ -30,6 +30,10 @@ from sealora_common.storage.durable import append_line
 _event: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 
 
+_LATEST = 253_402_300_799
+"""The end of the year 9999, beyond which no date can be written."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """An event and when it was written."""
@@ -83,7 +87,7 @@ def _recorded(line: bytes) -> Recorded | None:
     try:
         fields = json_value(line, nan_is_null=True)
         time = fields.get("time") if isinstance(fields, dict) else None
-        if isinstance(time, int | float):
+        if isinstance(time, int | float) and 0 <= time <= _LATEST:
             return Recorded(time=float(time), event=adapted_from_json(_event, line, nan_is_null=True))
     except UnreadableError:
         pass

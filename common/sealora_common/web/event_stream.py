@@ -102,7 +102,7 @@ class EventStreams:
             topic: names the page: what is rendered for one listener is sent to all of it, so it must be fit for each.
             render: makes the page's parts. Called in a thread, never twice at once for a topic; of an error only its
                 kind is logged, and the page stays as it is.
-            is_welcome: asked at each heartbeat: a session may end while a page is open.
+            is_welcome: asked before anything is sent: a session may end while a page is open.
         """
         if self._is_over or self._listeners >= self._most:
             refused = refusal(503, "As many pages are open as may be: close some, or try again later.")
@@ -137,6 +137,8 @@ class EventStreams:
             while not self._is_over:
                 news = topic.news
                 parts = {part: html for part, (html, version) in topic.changed.items() if version > seen}
+                if not is_welcome():
+                    return
                 if parts:
                     seen = topic.version
                     await _sent(send, f"id: {self._epoch}-{seen}\nevent: parts\ndata: {json.dumps(parts)}\n\n")
@@ -144,8 +146,6 @@ class EventStreams:
                     async with asyncio.timeout(self._heartbeat):
                         await news.wait()
                 except TimeoutError:
-                    if not is_welcome():
-                        return
                     await _sent(send, "event: heartbeat\ndata:\n\n")
         finally:
             self._listeners -= 1

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -58,7 +59,8 @@ class _Entry:
 
 
 class Sessions:
-    """Those who are logged in: at most `MOST_SESSIONS`, the one that was idle longest gives way.
+    """Those who are logged in: at most `MOST_SESSIONS`; of whoever has most, the one that was idle longest gives way,
+    so that nobody logs others out by logging in.
 
     A session ends after two hours without a request and after twelve hours whatever happens. What is remembered is the
     digest of its name, so looking one up takes no time that tells of another's.
@@ -77,7 +79,7 @@ class Sessions:
         """A new session, see `Session`: the name that its cookie has (256 random bits), and what is known of it."""
         self._drop_ended()
         if len(self._entries) >= MOST_SESSIONS:
-            del self._entries[min(self._entries, key=lambda key: self._entries[key].seen)]
+            del self._entries[self._least_missed()]
         name, now = secrets.token_urlsafe(_BYTES), self._clock()
         session = Session(role, who, subject, is_current)
         self._entries[_digest(name)] = _Entry(session, now, now)
@@ -103,6 +105,15 @@ class Sessions:
     def end(self, name: str) -> None:
         """Logs out."""
         self._entries.pop(_digest(name), None)
+
+    def _least_missed(self) -> bytes:
+        has = Counter((entry.session.role, entry.session.who) for entry in self._entries.values())
+
+        def missed(key: bytes) -> tuple[int, float]:
+            entry = self._entries[key]
+            return -has[entry.session.role, entry.session.who], entry.seen
+
+        return min(self._entries, key=missed)
 
     def _drop_ended(self) -> None:
         now = self._clock()

@@ -26,9 +26,8 @@ def approve(
 
     This account must be among `approval.approvers` in server.yaml, as `account:NAME`.
     """
-    from sealora_common.recipe import load_recipe
-    from sealora_common.roster import Roster
     from sealora_server.deployment.operator.admission import status_of_run
+    from sealora_server.deployment.operator.approval import shown_run
     from sealora_server.deployment.operator.messages import Approve, AskStatus, status_of
     from sealora_server.deployment.operator.socket import ask
     from sealora_server.deployment.operator.told import done_text
@@ -39,7 +38,8 @@ def approve(
     if told.approval is None:
         raise DeploymentError(f"run {named!r} is {told.condition}: nothing of it waits for approval")
     directory = server.runs / named
-    recipe, roster = load_recipe(directory / "recipe.yaml"), Roster.load(directory / "roster.json")
+    shown = shown_run(directory, told.approval.digest)
+    recipe, roster = shown.recipe, shown.roster
     say(f"run {named}: {safe_text(told.approval.asked_by)} asked for it, {told.approval.asked_at}")
     say(f"{directory / 'recipe.yaml'}: recipe {recipe.name}, hash {recipe.hash}")
     say(f"{directory / 'roster.json'}: roster {roster.fingerprint}: {', '.join(roster.names)}")

@@ -30,6 +30,7 @@ from sealora_server.view.told_figure_text import told_name
 _WRITERS = ("bytes_text", "count_text", "names_text", "time_text", "epochs_text", "target_text")
 OVERVIEW_PARTS = ("notices", "server", "runs")
 RUN_PARTS = ("notices", "now", "figures", "sites", "rounds", "traffic", "story")
+_GONE = '<p class="lead now">This run is not there any more: it was deleted.</p>'
 HINT = "It is in the file that the dashboard named when it was started, on the machine where it runs."
 
 
@@ -142,7 +143,9 @@ class Dashboard:
 
         def parts() -> Parts:
             run = self.watched.run(key)
-            return {} if run is None else self._parts("run", RUN_PARTS, run_values(run))
+            if run is None:
+                return {**dict.fromkeys(RUN_PARTS, ""), "now": _GONE}
+            return self._parts("run", RUN_PARTS, run_values(run))
 
         return self.streams.response(request, f"run {key}", parts, is_welcome=self._welcome(request))
 

@@ -17,6 +17,7 @@ from sealora_common.records.names import EVENTS
 from sealora_common.records.run_state import RunState
 from sealora_common.roster import Roster
 from sealora_server.dashboard.facts import Condition, RunFacts
+from sealora_server.dashboard.file_version import file_version
 from sealora_server.dashboard.notices import run_notices
 from sealora_server.dashboard.receipt_watch import ReceiptWatch
 from sealora_server.dashboard.site_words import site_facts
@@ -53,39 +54,51 @@ class RunWatch:
         self._roster_names: tuple[str, ...] = ()
         self._roster_version = (0, 0, 0)
         self._last: RunFacts | None = None
+        self._begun = file_version(directory / "run.json")
 
-    def look(self, status: RunStatus | None = None, *, with_receipts: bool = True) -> RunFacts:
+    @property
+    def is_still_there(self) -> bool:
+        """Whether the directory holds the run that it did: one that was deleted may have a successor of its name."""
+        return file_version(self.directory / "run.json") == self._begun
+
+    def look(
+        self, status: RunStatus | None = None, offline: frozenset[str] = frozenset(), *, with_receipts: bool = True
+    ) -> RunFacts:
         """The run as it is now.
 
         Args:
             status: what the server tells of it, where one runs.
+            offline: sites that are not connected to that server.
             with_receipts: whether to go on with checking them; else they are as they were.
         """
         with self._lock:
-            return self._looked(status, with_receipts)
+            return self._looked(status, offline, with_receipts)
 
-    def glance(self, status: RunStatus | None = None) -> RunFacts:
+    def glance(self, status: RunStatus | None = None, offline: frozenset[str] = frozenset()) -> RunFacts:
         """As `look`; a run whose events are being read for the first time is told of as such, without waiting."""
         if self._lock.acquire(timeout=_UNREAD_SECONDS if self._last is not None else 0.0):
             try:
-                return self._looked(status, False)
+                return self._looked(status, offline, False)
             finally:
                 self._lock.release()
         return self._last or self._unread()
 
-    def _looked(self, status: RunStatus | None, with_receipts: bool) -> RunFacts:
+    def _looked(self, status: RunStatus | None, offline: frozenset[str], with_receipts: bool) -> RunFacts:
         self._read()
         now = self._clock()
         condition, said = self._condition(status)
-        chain = self._receipts.look(_RECEIPT_SECONDS) if with_receipts else self._receipts.facts
+        if with_receipts:
+            self._receipts.look(_RECEIPT_SECONDS, self._state.rounds_finished)
+        chain = self._receipts.facts
         is_over = condition not in ("running", "queued", "unapproved")
+        away = offline if status is not None and condition == "running" else frozenset()
         self._last = RunFacts(
             key=self.key,
             directory=self.directory,
             condition=condition,
             said=said,
             state=self._state,
-            sites=site_facts(self._state, now, is_over=is_over),
+            sites=site_facts(self._state, now, is_over=is_over, offline=away),
             notices=run_notices(
                 self._state, chain, condition, said, self.directory, now, is_told_of=status is not None
             ),
@@ -111,12 +124,11 @@ class RunWatch:
         """The roster's sites; those before where it cannot be read, which its receipts' check tells of."""
         path = self.directory / "roster.json"
         try:
-            found = path.stat()
-            version = (found.st_ino, found.st_size, found.st_mtime_ns)
+            version = file_version(path)
             if version != self._roster_version:
                 self._roster_names = Roster.load(path).names
                 self._roster_version = version
-        except (OSError, SealoraError):
+        except SealoraError:
             pass
         return self._roster_names
 

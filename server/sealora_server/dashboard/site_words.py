@@ -14,13 +14,16 @@ _LATE_SECONDS = 20.0
 _ORDER: dict[Tone, int] = {"bad": 0, "warn": 1}
 
 
-def site_facts(state: RunState, now: float, *, is_over: bool) -> tuple[SiteFacts, ...]:
+def site_facts(
+    state: RunState, now: float, *, is_over: bool, offline: frozenset[str] = frozenset()
+) -> tuple[SiteFacts, ...]:
     """All sites that were ever named: those to be looked at first, then in the roster's order.
 
     Args:
         state: the run's.
         now: Unix seconds.
         is_over: whether nothing more happens of itself.
+        offline: those that are not connected now, whatever they were before.
     """
     attendance = state.attendance
     missing = attendance.missing if attendance is not None and state.is_greeted else ()
@@ -34,7 +37,7 @@ def site_facts(state: RunState, now: float, *, is_over: bool) -> tuple[SiteFacts
         word, tone = _word(state.conditions.get(name), shown_stage(state), is_over=is_over)
         if name in blamed:
             word, tone = "broke the protocol", "bad"
-        elif name in missing:
+        elif name in missing or (name in offline and tone != "bad"):
             word, tone = "not connected", "idle" if is_over else "warn"
         elif name in late:
             word, tone = f"late: {word}", "warn"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from sealora_server.deployment.operator.socket import ask
 CONFIG = "server.yaml"
 _STATUS_SECONDS = 3.0
 _PATIENCE = 1.0
+_SILENT_SECONDS = 10.0
 _LOOK_SECONDS = 2.0
 
 
@@ -41,15 +41,19 @@ class ServerWatch:
         self._facts = ServerFacts(server.path, None, "it has not answered yet")
 
     def look(self) -> ServerFacts:
-        """What it said last, or why it does not; a server that is slow is waited for a second."""
+        """What it said last, or why it does not; one that is slow is waited for a second, and no longer than ten."""
         with self._lock:
             if self._answer is None and time.monotonic() - self._asked_at > _STATUS_SECONDS:
                 self._asked_at = time.monotonic()
                 self._answer = self._asking.submit(self._asked)
             if self._answer is not None:
-                with contextlib.suppress(TimeoutError):
-                    self._facts = self._answer.result(_PATIENCE)
+                silent = time.monotonic() - self._asked_at
+                try:
+                    self._facts = self._answer.result(_PATIENCE if silent < _SILENT_SECONDS else 0.0)
                     self._answer = None
+                except TimeoutError:
+                    if silent >= _SILENT_SECONDS:  # what it said last is not what is, and nobody waits for it
+                        self._facts = ServerFacts(self.server.path, None, f"it has said nothing for {silent:.0f} s")
             return self._facts
 
     def _asked(self) -> ServerFacts:
@@ -84,8 +88,8 @@ class Watched:
 
     def overview(self) -> Overview:
         """All of it at a glance."""
-        server, statuses = self._status()
-        runs = [watch.glance(statuses.get(watch.directory.name)) for watch in self._find()]
+        server, statuses, offline = self._status()
+        runs = [watch.glance(statuses.get(watch.directory), offline) for watch in self._find()]
         runs.sort(key=lambda run: (run.is_over, -(run.state.last_at or 0.0), run.key))
         where = names_text([str(place) for place in self._named])
         return Overview(where, server, tuple(runs), server_notices(server) if server else (), self._clock())
@@ -95,7 +99,8 @@ class Watched:
         watch = self._watch(key)
         if watch is None:
             return None
-        return watch.look(self._status()[1].get(watch.directory.name))
+        _, statuses, offline = self._status()
+        return watch.look(statuses.get(watch.directory), offline)
 
     def has(self, key: str) -> bool:
         """Whether there is a run of this key."""
@@ -106,11 +111,15 @@ class Watched:
         for watch in self._find():
             watch.look(with_receipts=False)
 
-    def _status(self) -> tuple[ServerFacts | None, dict[str, RunStatus]]:
+    def _status(self) -> tuple[ServerFacts | None, dict[Path, RunStatus], frozenset[str]]:
+        """What the server tells: of itself, of the runs in its own directories, and which sites are not connected."""
         if self.server is None:
-            return None, {}
+            return None, {}, frozenset()
         facts = self.server.look()
-        return facts, {run.name: run for run in facts.status.runs} if facts.status is not None else {}
+        if facts.status is None:
+            return facts, {}, frozenset()
+        offline = frozenset(site.name for site in facts.status.sites if not site.online)
+        return facts, {self.server.server.runs / run.name: run for run in facts.status.runs}, offline
 
     def _take(self, place: Path) -> None:
         if (place / CONFIG).exists():
@@ -139,8 +148,8 @@ class Watched:
         """All runs that are there, the new ones too; `at_once`: those of the last two seconds as well."""
         with self._lock:
             if at_once or time.monotonic() - self._looked_at > _LOOK_SECONDS:
-                found = [path for place in self._places for path in _runs_in(place)]
-                for gone in self._runs.keys() - set(found):
+                found = dict.fromkeys(path for place in self._places for path in _runs_in(place))
+                for gone in [path for path in self._runs if path not in found or not self._runs[path].is_still_there]:
                     del self._runs[gone]
                 for path in found:
                     if path not in self._runs:

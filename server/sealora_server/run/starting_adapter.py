@@ -16,6 +16,7 @@ from sealora_common.config import CONFIGURATION, json_value, read_file
 from sealora_common.errors import RecipeError, UnreadableError
 from sealora_common.export.peft_directory import CONFIGURATION as PEFT_CONFIGURATION
 from sealora_common.export.peft_directory import read_held
+from sealora_common.export.personal import require_not_personal
 from sealora_common.recipe import Recipe, load_recipe
 from sealora_common.round.order import vector_digest
 
@@ -40,7 +41,10 @@ def read_starting_adapter(path: Path, recipe: Recipe) -> Tensors:
     Raises:
         ModelError: the adapter cannot be read.
         RecipeError: it has other frozen values, another scale or another base model than the recipe's.
+        PolicyError: a site trained it for itself: every site would be sent it.
     """
+    for place in (path, path.resolve().parent):
+        require_not_personal(place)
     is_run = (path / "run.json").exists()
     directory = path / "adapter" if is_run else path
     if is_run and not directory.exists():

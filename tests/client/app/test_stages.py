@@ -90,3 +90,17 @@ def test_once_masked_the_plain_contribution_is_gone(bench):
     bench.stage("site-0", "mask", requests["site-0"])
     kept = bench.contexts["site-0"].state.config_records["sealora"]
     assert kept["encoded"] == b""
+
+
+def test_an_order_that_is_refused_ends_the_round_before_it_too(bench):
+    """Or its vector would leave, and be told of, under the other round's name."""
+    _, earlier = bench.play(bench.order(), until="mask")
+    refusal_of(bench.begin("site-0", bench.order(run="cd" * 16, recipe_hash="00" * 32)))
+    assert "this site is in no round" in refusal_of(bench.stage("site-0", "mask", earlier["site-0"]))
+
+
+def test_what_the_server_did_not_sign_ends_no_round(bench):
+    _, requests = bench.play(bench.order(), until="share")
+    content = bench.content(bench.order(attempt=2), bench.adapter, **{"order-signature": bytes(64)})
+    assert "not signed" in refusal_of(bench.ask("site-0", "train", content))
+    assert payload_of(bench.stage("site-0", "share", requests["site-0"]))

@@ -132,3 +132,44 @@ def test_each_answer_is_told_of_once_before_it_is_sent_however_often_it_is_tried
     wait_until(lambda: len(connection.pushed) == 1)
     assert told == [(connection.pushed[0], 0)]
     assert connection.pushed[0].size > 0
+
+
+@pytest.mark.parametrize("stage", ["query.hello", "query.held", "query.deliver"])
+def test_a_server_that_goes_on_asking_does_not_keep_the_site(start, stage):
+    connection = FakeConnection()
+    connection.inbox.append(asked(1, "train"))
+    site = start(connection, longest_pause=0.5)
+    wait_until(lambda: len(connection.pushed) == 1)
+    numbers = iter(range(2, 10_000))
+
+    def has_left() -> bool:
+        site.loop.leave(True)
+        if not connection.inbox:
+            connection.inbox.append(asked(next(numbers), stage))
+        return site.is_over
+
+    wait_until(has_left, 10)
+
+
+def test_a_round_of_a_run_that_was_given_up_does_not_keep_the_site(start):
+    connection = FakeConnection()
+    other = asked(1, "train")
+    other.metadata.__dict__["_run_id"] = 99
+    connection.inbox += [other, asked(2, "train"), asked(3, "query.open")]
+    site = start(connection)
+    wait_until(lambda: len(connection.pushed) == 3)
+
+    def has_left() -> bool:
+        site.loop.leave(True)
+        return site.is_over
+
+    wait_until(has_left)
+
+
+def test_a_site_that_is_told_before_it_begins_does_not_connect(tmp_path):
+    connection = FakeConnection()
+    site = FleetSite(tmp_path, SERVER, connection=connection)
+    site.loop.stop_now()
+    with site:
+        wait_until(lambda: site.is_over)
+    assert connection.calls == []

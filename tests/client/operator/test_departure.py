@@ -104,3 +104,59 @@ def test_a_site_that_left_waits_until_it_is_wanted_again(tmp_path):
     flag = Flag(tmp_path)
     wait_until_wanted(tmp_path, flag)
     assert flag.waits == 2
+
+
+def test_what_is_there_and_cannot_be_opened_is_a_wish_too(tmp_path):
+    (tmp_path / DEPARTURE).mkdir()
+    assert departure(tmp_path).when == "after-round"
+
+
+def test_while_it_cannot_be_told_no_wish_is_taken_back_and_no_site_comes_back(tmp_path, monkeypatch):
+    told, reads, read_twice = Told(), [], threading.Event()
+
+    def unreadable(directory):
+        reads.append(directory)
+        if len(reads) == 2:
+            read_twice.set()
+        raise StorageError("too many open files")
+
+    depart(tmp_path, "after-round")
+    with obeyed(tmp_path, told):
+        while told.heard != [True]:
+            assert not told.stopped.wait(0.05)
+        monkeypatch.setattr("sealora_client.operator.departure.departure", unreadable)
+        assert read_twice.wait(5)
+    assert told.heard == [True]
+
+    class Ends(Flag):
+        def wait(self, seconds) -> None:
+            self.waits += 1
+            self.is_set = self.waits == 3
+
+    flag = Ends(tmp_path)
+    wait_until_wanted(tmp_path, flag)
+    assert flag.waits == 3
+
+
+def test_of_two_who_say_it_at_once_the_stronger_wish_stays(tmp_path, monkeypatch):
+    """The weaker one has looked, and not yet written, when the other says it."""
+    stronger = threading.Thread(target=depart, args=(tmp_path, "now"))
+
+    def slowly(directory):
+        found = departure(directory)
+        if threading.current_thread() is not stronger:
+            stronger.start()
+            stronger.join(timeout=0.2)
+        return found
+
+    monkeypatch.setattr("sealora_client.operator.departure.departure", slowly)
+    depart(tmp_path, "after-round")
+    stronger.join(timeout=10)
+    assert departure(tmp_path).when == "now"
+
+
+def test_a_wish_that_came_while_the_site_was_starting_is_obeyed_before_it_connects(tmp_path):
+    depart(tmp_path, "now")
+    told = Told()
+    with obeyed(tmp_path, told):
+        assert told.stopped.is_set()

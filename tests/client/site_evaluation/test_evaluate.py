@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
 from pathlib import Path
 
@@ -272,3 +273,11 @@ def test_beside_it_stands_none_but_the_site_s_own_of_the_same_recipe(asked, alon
     other = kept_site(tmp_path / "site", tiny_base(), [*questions(2), *TRAINED], **shorter)
     with pytest.raises(PolicyError, match=r"differs in data.*sealora-site personalise"):
         evaluate(other, EvaluationWish(beside=alone))
+
+
+def test_another_site_s_is_not_this_site_alone(asked, alone, tmp_path) -> None:
+    shutil.copytree(alone, tmp_path / "theirs")
+    mark = json.loads((alone / "personal.json").read_text()) | {"site": "site-9"}
+    (tmp_path / "theirs" / "personal.json").write_text(json.dumps(mark))
+    with pytest.raises(PolicyError, match=r"was made by site-9, and this is .*sealora-site personalise"):
+        evaluate(asked, EvaluationWish(beside=tmp_path / "theirs"))

@@ -10,12 +10,13 @@ from typer.testing import CliRunner
 from sealora_client.cli import cli
 from sealora_client.cli.status import watch_standing
 from sealora_client.ledger import Ledger
-from sealora_client.operator.at_work import AtWork, tell_work
-from sealora_client.operator.departure import depart, departure
+from sealora_client.operator.at_work import AtWork, tell_work, told_work
+from sealora_client.operator.departure import SAID_AWAY, depart, departure
 from sealora_client.site.process_lock import only_process
 from sealora_client.standing.leaving_cost import leaving_cost
 from sealora_client.standing.standing import site_standing
 from sealora_common.errors import PolicyError
+from sealora_common.health.status import PartStatus
 from sealora_common.show.console import SafeConsole
 from sealora_common.show.quantities import epsilon_text
 
@@ -65,6 +66,7 @@ def test_before_a_round_is_charged_stopping_costs_nothing(in_round):
 
 def test_a_round_that_is_charged_is_not_given_back(in_round):
     epsilon = epsilon_text(charged(in_round, released=False))
+    tell_work(in_round, told_work(in_round).model_copy(update={"stage": "share"}))
     cost = leaving_cost(in_round)
     assert cost.after_round.startswith(f"Round 2 is charged: epsilon {epsilon} of data set ")
     assert cost.after_round.endswith("Leaving after it costs nothing more.")
@@ -133,3 +135,50 @@ def test_it_is_shown_anew_until_ctrl_c(site):
 def test_without_a_terminal_it_says_what_to_do(site):
     with pytest.raises(PolicyError, match="--watch needs a terminal: leave it out"):
         watch_standing(lambda: site_standing(site), SafeConsole(file=io.StringIO()), 0.0)
+
+
+def test_what_a_round_is_charged_yet_is_not_left_out(in_round):
+    """Of a round the held-out records are charged first, then it evaluates, and then training is charged."""
+    charged(in_round, released=False)
+    assert leaving_cost(in_round).after_round.endswith("What is charged for it yet is spent, too.")
+
+
+def test_nor_is_that_of_a_round_that_is_tried_again(in_round):
+    charged(in_round, released=True)
+    assert leaving_cost(in_round).after_round.endswith("What is charged for it yet is spent, too.")
+
+
+def test_charges_of_other_rounds_are_told_as_a_server_may_have_begun_several(in_round):
+    charged(in_round, released=False)
+    tell_work(in_round, told_work(in_round).model_copy(update={"run": "cd" * 16}))
+    cost = leaving_cost(in_round)
+    assert cost.now.endswith("costs no epsilon. 1 charge of other rounds is open, and not given back.")
+    (in_round / "at-work.json").unlink()
+    assert leaving_cost(in_round).now.endswith("costs no epsilon. 1 charge is open, and not given back.")
+
+
+@pytest.mark.parametrize(
+    ("ok", "said", "has_left"),
+    [
+        (True, "connected", False),
+        (False, "the server does not answer", False),
+        (False, f"{SAID_AWAY} on 2026-01-01: it takes part again after `sealora-site return`", True),
+    ],
+)
+def test_a_site_that_lost_the_server_on_its_way_out_has_not_left(in_round, monkeypatch, ok, said, has_left):
+    parts = {"server": PartStatus(ok=ok, said=said)}
+    monkeypatch.setattr("sealora_client.standing.standing.told_parts", lambda address, site: parts)
+    (in_round / "site.yaml").write_text((in_round / "site.yaml").read_text() + "health: 127.0.0.1:1\n")
+    depart(in_round, "after-round")
+    standing = site_standing(in_round)
+    assert standing.has_left is has_left
+    assert (standing.at_work is None) is has_left
+
+
+def test_a_ledger_that_is_lost_is_not_taken_for_nothing_spent(in_round):
+    charged(in_round, released=False)
+    (in_round / "ledger.sqlite").unlink()
+    assert "What it costs cannot be told" in leaving_cost(in_round).now
+    standing = site_standing(in_round)
+    assert any("the privacy ledger is missing" in todo for todo in standing.todo)
+    assert standing.left is None

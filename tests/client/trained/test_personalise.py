@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from sealora_common.export.personal import PERSONAL
 from sealora_common.recipe import load_recipe
 from sealora_common.round.order import shared_digest
 from sealora_server.cli import cli as server_cli
+from sealora_server.run.starting_adapter import read_starting_adapter
 
 from adapter_kinds import made_up_adapter
 from single_examples import recipe_for
@@ -131,3 +133,10 @@ def test_alone_it_begins_with_the_untrained_adapter(site, ours, tmp_path):
     assert made["heldout_before"] != further["heldout_before"]
     with pytest.raises(PolicyError, match=MUST_NOT):
         typed(cli, "export", tmp_path / "alone", "--out", tmp_path / "others")
+
+
+def test_its_adapter_begins_no_run_also_where_it_is_copied_without_the_rest(ours, tmp_path):
+    shutil.copytree(ours[0] / "adapter", tmp_path / "copied")
+    for place in (ours[0] / "adapter", tmp_path / "copied"):
+        with pytest.raises(PolicyError, match=MUST_NOT):
+            read_starting_adapter(place, load_recipe(ours[0] / "recipe.yaml"))

@@ -135,7 +135,9 @@ def test_an_envelope_that_was_altered_on_its_way_is_no_fault_of_its_sender(part:
     def change(_: Run, told: CheckRequest) -> CheckRequest:
         statement, envelope = told.sent[2]
         content = getattr(envelope, part)
-        return replace(told, sent=told.sent | {2: (statement, replace(envelope, **{part: b"\0" + content[1:]}))})
+        return replace(
+            told, sent=told.sent | {2: (statement, replace(envelope, **{part: bytes([content[0] ^ 1]) + content[1:]}))}
+        )
 
     with pytest.raises(ProtocolError, match="not the one its sender signed for"):
         checks(change)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -172,6 +173,19 @@ def test_a_page_that_cannot_be_made_stays_as_it_was(caplog):
     assert "secret" not in "".join(record.getMessage() for record in caplog.records)
 
 
+def test_a_stream_with_news_all_the_time_ends_with_its_session_too():
+    async def run() -> None:
+        welcome, count = True, itertools.count()
+        streams = EventStreams(every=0.01, heartbeat=0.1)
+        async with listening(streams, lambda: {"a": str(next(count))}, is_welcome=lambda: welcome) as listener:
+            await until(lambda: len(listener.parts) > 20)
+            assert streams.listeners == 1
+            welcome = False
+            await until(lambda: streams.listeners == 0)
+
+    asyncio.run(run())
+
+
 def test_what_a_browser_says_that_it_has_seen_may_be_anything():
     async def run() -> None:
         streams = EventStreams(every=0.02)
@@ -181,6 +195,23 @@ def test_what_a_browser_says_that_it_has_seen_may_be_anything():
             for version in ("", "-1", "x", "1.0", "9" * 16, "9" * 5000):
                 async with listening(streams, lambda: {"a": "0"}, f"{epoch}-{version}") as other:
                     await until(lambda other=other: other.parts)
+
+    asyncio.run(run())
+
+
+def test_whoever_is_no_longer_welcome_is_told_nothing_more_however_much_there_is_to_tell():
+    async def run() -> None:
+        state, is_welcome = {"a": 0}, True
+
+        def render() -> dict[str, str]:
+            state["a"] += 1
+            return {"a": str(state["a"])}
+
+        streams = EventStreams(every=0.02, heartbeat=60)
+        async with listening(streams, render, is_welcome=lambda: is_welcome) as listener:
+            await until(lambda: len(listener.parts) > 1)
+            is_welcome = False
+            await until(lambda: streams.listeners == 0)
 
     asyncio.run(run())
 

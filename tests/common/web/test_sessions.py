@@ -60,6 +60,16 @@ def test_sessions_are_bounded_and_the_one_idle_longest_gives_way():
     assert sessions.of(newest) is None
 
 
+def test_who_logs_in_again_and_again_logs_nobody_else_out():
+    clock = Clock()
+    sessions = Sessions(clock)
+    ben, _ = sessions.begin(Role.OPERATOR, "ben")
+    for _ in range(2 * MOST_SESSIONS):
+        clock.now += 1
+        sessions.begin(Role.READER, "ann")
+    assert sessions.of(ben) is not None
+
+
 def test_names_and_forms_tokens_cannot_be_guessed_nor_read_from_what_is_shown_of_a_session():
     sessions = Sessions()
     made = [sessions.begin(Role.READER, "ann") for _ in range(8)]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import html
 import io
+import json
 import threading
 import zipfile
+from types import SimpleNamespace
 
 import pytest
 from acting import READER, Hand, acting
 
 from sealora_common.invitation import Invitation
-from sealora_common.web.sessions import Role
+from sealora_common.web.pages import Pages
+from sealora_common.web.sessions import Role, Session
 from sealora_server.dashboard.acts import doing
 from sealora_server.dashboard.acts.once import Forms
 from sealora_server.dashboard.acts.routes import LONGEST_UPLOAD
@@ -256,6 +260,47 @@ def test_what_was_swapped_after_it_was_looked_at_is_not_approved(demanding, benc
     assert (server.run().condition, bench.processes) == ("unapproved", [])
 
 
+def test_all_of_what_is_to_be_approved_is_shown(demanding, bench):
+    server, url = demanding
+    anna, bert = (server.hand(url, name) for name in ("anna", "bert"))
+    long = RECIPE.data.model_copy(update={"system_prompt": "Be kind. " * 1000})
+    anna.submits(bench, recipe=RECIPE.model_copy(update={"data": long}))
+    shown = bert.get("/runs/r1/approval").text
+    text = html.unescape(shown.split("<pre>")[1].split("</pre>")[0])
+    assert len(text) > 9000
+    assert text == (bench.server.runs / "r1" / "recipe.yaml").read_text()
+
+
+def test_all_sites_of_what_is_to_be_approved_are_shown():
+    names = [f"hospital-number-{number}" for number in range(1000)]
+    shown = Pages("sealora_server.dashboard", "test").text(
+        "approval.html.j2",
+        session=Session(Role.OPERATOR, "bert"),
+        run=SimpleNamespace(name="r1"),
+        approval=SimpleNamespace(asked_by="anna", asked_at="2030-01-01T00:00:00Z", digest="0" * 64),
+        recipe=RECIPE,
+        text="",
+        roster=SimpleNamespace(names=names, consortium="c", sequence=1, fingerprint="f"),
+        may_approve=True,
+        new_form=Forms.new,
+    )
+    assert ", ".join(names) in shown
+
+
+def test_what_is_shown_is_what_is_approved(demanding, bench):
+    server, url = demanding
+    anna, bert = (server.hand(url, name) for name in ("anna", "bert"))
+    anna.submits(bench)
+    harmless = bench.submission(recipe=RECIPE.model_copy(update={"rounds": 9})).recipe
+    path = bench.server.runs / "r1" / "recipe.yaml"
+    was = path.read_text()
+    path.write_text(harmless)  # as by a deletion and another submission between two looks
+    answer = bert.get("/runs/r1/approval")
+    assert (answer.status_code, "is not what waits for approval" in answer.text) == (422, True)
+    path.write_text(was)
+    assert bert.get("/runs/r1/approval").status_code == 200
+
+
 def test_of_several_who_approve_at_once_one_does(demanding, bench):
     server, url = demanding
     server.hand(url, "anna").submits(bench)
@@ -314,3 +359,17 @@ def test_who_guesses_tokens_is_slowed_down_and_bounded(dashboard):
     assert set(said) == {403, 429}
     assert said.count(403) <= 8
     assert server.hand(url, "anna").get("/submit").status_code == 200
+
+
+def test_an_open_page_of_a_run_that_is_deleted_says_so(dashboard, bench, monkeypatch):
+    monkeypatch.setattr("sealora_server.dashboard.watched._LOOK_SECONDS", 0.0)
+    server, url = dashboard
+    anna, bert = (server.hand(url, name) for name in ("anna", "bert"))
+    anna.submits(bench)
+    with bert.stream("GET", "/runs/r1/events") as stream:
+        told = (json.loads(line.removeprefix("data: ")) for line in stream.iter_lines() if line.startswith("data: {"))
+        assert "running" in next(told)["now"]
+        anna.sends("/runs/r1/stop")
+        anna.sends("/runs/r1/delete", typed="r1")
+        gone = next(parts for parts in told if "it was deleted" in parts.get("now", ""))
+        assert gone["sites"] == ""

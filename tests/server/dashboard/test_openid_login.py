@@ -226,3 +226,13 @@ def test_without_the_library_it_is_one_sentence(bench, section, monkeypatch):
         pytest.raises(PolicyError, match=r"^`openid` in server.yaml needs .*, which is not installed: install "),
     ):
         server.served(openid=section()).__enter__()
+
+
+def test_a_stranger_who_is_refused_again_and_again_does_not_fill_the_log(bench, section, caplog):
+    with acting(bench) as server, server.served(openid=section()) as url:
+        for _ in range(20):
+            assert httpx.get(f"{url}/login/openid/back?state=x&code=y").status_code == 403
+    lines = [record.getMessage() for record in caplog.records if "was refused" in record.getMessage()]
+    assert lines == [
+        "a login by OpenID Connect was refused: this login was not begun here, or too long ago: begin it again"
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ import torch
 from safetensors.torch import save_file
 
 from sealora_common.adapter import AdapterLayout, TensorSpec, adapter_kind
-from sealora_common.errors import ModelError, RecipeError
+from sealora_common.errors import ModelError, PolicyError, RecipeError
 from sealora_common.export.peft_directory import CONFIGURATION, WEIGHTS, PeftDirectory
+from sealora_common.export.personal import PERSONAL
 from sealora_server.run.starting_adapter import agreed_start, digest_of_adapter, read_starting_adapter
 from sealora_server.run.store import RunStore
 
@@ -167,3 +169,13 @@ def test_a_lora_of_another_origin_is_no_such_adapter(kind):
     }
     with pytest.raises(ModelError, match=f"adapter: {kind}"):
         adapter_kind(pure_recipe(adapter=kind)).held(lora)
+
+
+@pytest.mark.parametrize(("marked", "named"), [("", "adapter"), ("adapter", "adapter"), ("adapter", "copied")])
+def test_what_a_site_trained_for_itself_is_sent_to_no_other(run, marked, named):
+    (run / marked / PERSONAL).write_text("{}")
+    if named == "copied":
+        shutil.copytree(run / "adapter", run.parent / "copied")
+    place = run / "adapter" if named == "adapter" else run.parent / "copied"
+    with pytest.raises(PolicyError, match="without privacy: it must not leave"):
+        read_starting_adapter(place, recipe_of())

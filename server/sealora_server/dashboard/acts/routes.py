@@ -6,15 +6,14 @@ import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Mapping
 
+from markupsafe import escape
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import Scope
 
-from sealora_common.config import CONFIGURATION, read_file
 from sealora_common.errors import SealoraError
-from sealora_common.recipe.load import load_recipe
-from sealora_common.roster import Roster
+from sealora_common.show.safe_text import safe_text
 from sealora_common.web.guard import LONGEST_BODY, refusal
 from sealora_common.web.login import ForgedFormError, Login, checked_form, session_of
 from sealora_common.web.pages import Pages
@@ -24,6 +23,7 @@ from sealora_server.dashboard.acts.once import FormOutcome, Forms
 from sealora_server.dashboard.acts.uploads import UploadedForm, uploaded_form
 from sealora_server.deployment.directory import ServerDirectory, run_name
 from sealora_server.deployment.errors import DeploymentError
+from sealora_server.deployment.operator.approval import shown_run
 from sealora_server.deployment.operator.messages import Approve, Refuse, Resume, RunStatus, Status, Stop
 from sealora_server.deployment.operator.person import Person
 from sealora_server.upkeep.deletion import what_is_lost
@@ -131,21 +131,22 @@ class ActRoutes:
         named = _run(request)
         told = await self._told(named)
         if told is None or told.approval is None or told.condition != "unapproved":
-            return self._outcome_page(session, FormOutcome(False, f"nothing of run {named} waits for approval", "/"))
+            said = f"nothing of run {named} waits for approval, or the server does not answer"
+            return self._outcome_page(session, FormOutcome(False, said, "/"))
         directory = self._server.runs / named
         try:
-            recipe, roster = load_recipe(directory / "recipe.yaml"), Roster.load(directory / "roster.json")
-            text = (await asyncio.to_thread(read_file, directory / "recipe.yaml", CONFIGURATION.longest)).decode()
-        except (SealoraError, OSError, UnicodeError) as error:
+            shown = await asyncio.to_thread(shown_run, directory, told.approval.digest)
+        except SealoraError as error:
             return self._outcome_page(session, FormOutcome(False, str(error), "/"))
         return self._page(
             "approval.html.j2",
             session,
             run=told,
             approval=told.approval,
-            recipe=recipe,
-            text=text,
-            roster=roster,
+            recipe=shown.recipe,
+            # Whole, as it is approved: a page cuts its texts where they are longer than most need.
+            text=escape(safe_text(shown.text, len(shown.text), lines=True)),
+            roster=shown.roster,
             may_approve=told.approval.asked_by.casefold() != session.who.casefold(),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 
 from starlette.requests import Request
@@ -10,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from sealora_common.errors import PolicyError
+from sealora_common.show.quantities import count_text
 from sealora_common.show.safe_text import safe_text
 from sealora_common.web.login import LoggedIn
 from sealora_common.web.pages import Pages
@@ -20,6 +22,7 @@ from sealora_server.dashboard.login.settings import OpenIdSection
 
 log = logging.getLogger(__name__)
 
+_TOLD_SECONDS = 10.0
 _EMAIL, _VERIFIED = "email", "email_verified"
 
 Admit = Callable[[LoggedIn, Response], Response]
@@ -45,6 +48,7 @@ class OpenIdLogin:
         self._pages = pages
         self._admit = admit
         self._is_secure = is_secure
+        self._told_at, self._untold = float("-inf"), 0
         self._cookie = f"{'__Host-' if is_secure else ''}sealora-{mark}-openid"
 
     def routes(self) -> list[Route]:
@@ -109,5 +113,10 @@ class OpenIdLogin:
         return f"{'https' if self._is_secure else 'http'}://{request.headers['host']}{BACK}"
 
     def _refused(self, status: int, error: PolicyError) -> Response:
-        log.warning("a login by OpenID Connect was refused: %s", error)
+        # Any stranger can be refused as often as they like, and the log is rotated: what operators did stands in it.
+        self._untold += 1
+        if time.monotonic() - self._told_at >= _TOLD_SECONDS:
+            more = f" ({count_text(self._untold, 'login')} since the last such line)" if self._untold > 1 else ""
+            log.warning("a login by OpenID Connect was refused: %s%s", error, more)
+            self._told_at, self._untold = time.monotonic(), 0
         return self._pages.response("not_logged_in.html.j2", status, problem=safe_text(str(error)))

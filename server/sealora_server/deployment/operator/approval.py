@@ -6,6 +6,7 @@ run both are compared with it, so what was put in their place afterwards does no
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from sealora_common.canonical import canonical_json, digest
 from sealora_common.config import CONFIGURATION, SMALL, from_json, read_file, why_not
 from sealora_common.errors import StorageError, UnreadableError
+from sealora_common.recipe import Recipe
+from sealora_common.recipe.load import parse_recipe
 from sealora_common.roster import Roster
 from sealora_common.storage.durable import write_atomically
 from sealora_server.deployment.errors import DeploymentError
@@ -80,7 +83,7 @@ class Approval(BaseModel):
     @property
     def digest(self) -> str:
         """SHA-256 (hex) that stands for recipe and roster: what whoever approves has looked at."""
-        return digest(canonical_json({"recipe": self.recipe, "roster": self.roster}))
+        return _digest_of_both(self.recipe, self.roster)
 
     def require_of(self, directory: Path) -> None:
         """Refuses it for a run that is not what it is of any more.
@@ -131,10 +134,53 @@ def require_approved(directory: Path) -> Approval:
     return approval
 
 
+@dataclass(frozen=True)
+class ShownRun:
+    """What is put before whoever is to approve a run.
+
+    Attributes:
+        recipe: what would run.
+        text: of its file, whole.
+        roster: among whom.
+    """
+
+    recipe: Recipe
+    text: str
+    roster: Roster
+
+
+def shown_run(directory: Path, waiting: str) -> ShownRun:
+    """The run in `directory`, read once, if it is what has the digest `waiting`.
+
+    Raises:
+        DeploymentError: it is another one, since it was changed, or deleted and submitted anew, a moment ago.
+        RecipeError: the recipe is none.
+        StorageError: a file cannot be read.
+        PolicyError: the roster cannot.
+    """
+    recipe, roster = _read(directory)
+    if _digest_of_both(digest(recipe), roster.hash.hex()) != waiting:
+        raise DeploymentError(
+            f"what lies in {directory} is not what waits for approval ({waiting[:_SHOWN]}): look at it again, and "
+            "refuse it if that is said again"
+        )
+    path = directory / "recipe.yaml"
+    return ShownRun(parse_recipe(recipe, where=str(path)), recipe.decode(), roster)
+
+
+def _digest_of_both(recipe: str, roster: str) -> str:
+    return digest(canonical_json({"recipe": recipe, "roster": roster}))
+
+
 def _content(directory: Path) -> tuple[str, str]:
+    recipe, roster = _read(directory)
+    return digest(recipe), roster.hash.hex()
+
+
+def _read(directory: Path) -> tuple[bytes, Roster]:
     path = directory / "recipe.yaml"
     try:
         recipe = read_file(path, CONFIGURATION.longest)
     except (OSError, UnreadableError) as error:
         raise StorageError(f"{path}: cannot be read ({why_not(error)}): restore it from a backup") from None
-    return digest(recipe), Roster.load(directory / "roster.json").hash.hex()
+    return recipe, Roster.load(directory / "roster.json")

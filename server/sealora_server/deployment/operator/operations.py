@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -94,9 +94,9 @@ class Operations:
             case UseRoster():
                 await self._use_roster(request, person)
             case Register():
-                await self._change_nodes(self._nodes().with_nodes(request.nodes))
+                await self._change_nodes(lambda nodes: nodes.with_nodes(request.nodes))
             case Unregister():
-                await self._change_nodes(self._nodes().without(request.site))
+                await self._change_nodes(lambda nodes: nodes.without(request.site))
             case _:
                 raise DeploymentError(f"{request.action}: not an operation")
         self.begin_those_whose_turn_it_is()
@@ -168,16 +168,14 @@ class Operations:
         recipe = parse_recipe(request.recipe)
         roster = _usable_roster(request.roster, datetime.now(UTC))
         added = nodes_of(roster)
-        nodes = self._nodes()
-        nodes.check_kept(added)
-        nodes = nodes.with_nodes(added)
+        _with_kept(self._nodes(), added)
         directory = self._host.server.runs / request.name
         check_submission(directory, recipe, roster, self._server_key)
         named = None if request.continue_from is None else Path(request.continue_from)
         start = await asyncio.to_thread(agreed_start, named, recipe)
         waits = self._approval.required
         if not waits:  # else its sites may connect once it is approved
-            await self._change_nodes(nodes)
+            await self._change_nodes(lambda nodes: _with_kept(nodes, added))
         place = self._place_for(frozenset(roster.names))
         create_run(directory, recipe, roster, start, place=place, asked_by=person if waits else None)
         run = ManagedRun(self._host, directory)
@@ -186,30 +184,30 @@ class Operations:
         run.start()
 
     async def _resume(self, request: Resume, person: Person) -> None:
-        run = self._run(request.run)
-        await run.resume(person, self._place_for(frozenset(run.state.roster)))
+        async with self._deleting:
+            run = self._run(request.run)
+            await run.resume(person, self._place_for(frozenset(run.state.roster)))
 
     async def _approve(self, request: Approve, person: Person) -> None:
         require_approver(self._approval, person)
         run = self._run(request.run)
         run.check_approval(person, request.digest)
         roster = _usable(Roster.load(run.directory / "roster.json"), datetime.now(UTC))
-        nodes, added = self._nodes(), nodes_of(roster)
-        nodes.check_kept(added)
-        await self._change_nodes(nodes.with_nodes(added))
+        added = nodes_of(roster)
+        await self._change_nodes(lambda nodes: _with_kept(nodes, added))
         async with self._deleting:  # it looks again at all of it: another may have approved, refused or deleted the run
             self._run(request.run).approve(person, request.digest, self._place_for(frozenset(roster.names)))
 
     async def _delete(self, name: str) -> None:
         """Deletes a run; one that is damaged, too. What was begun and not done is done at the next start."""
-        run = self.runs.get(name)
-        if run is None and name not in self._damaged:
-            self._run(name)
-        if run is not None:
-            if run.wanted is not None:
-                raise DeploymentError(f"run {name!r} is {run.condition}: stop it first")
-            await run.pause()
-        async with self._deleting:
+        async with self._deleting:  # it is resumed by nobody meanwhile
+            run = self.runs.get(name)
+            if run is None and name not in self._damaged:
+                self._run(name)
+            if run is not None:
+                if run.wanted is not None:
+                    raise DeploymentError(f"run {name!r} is {run.condition}: stop it first")
+                await run.pause()
             await asyncio.to_thread(delete_run, self._host.server.runs / name)
             self.runs.pop(name, None)
             self._damaged.pop(name, None)
@@ -226,15 +224,20 @@ class Operations:
         run = self._run(request.run)
         roster = _usable_roster(request.roster, datetime.now(UTC))
         run.check_roster(roster)
-        await self._change_nodes(self._nodes().with_nodes(nodes_of(roster)))
+        added = nodes_of(roster)
+        await self._change_nodes(lambda nodes: nodes.with_nodes(added))
+        run.check_roster(roster)  # which may have been resumed meanwhile, or been given another
         run.use_roster(roster, person)
 
-    async def _change_nodes(self, nodes: NodeList) -> None:
+    async def _change_nodes(self, change: Callable[[NodeList], NodeList]) -> None:
+        """Changes the list as it is when its turn has come: another change may have been made meanwhile."""
         async with self._changing_nodes:
-            changes = nodes.changes_since(self._nodes())
+            present = self._nodes()
+            nodes = change(present)
+            changes = nodes.changes_since(present)
             nodes.save(self._host.server.nodes)
-            for change in changes:
-                log.info("%s", change)
+            for said in changes:
+                log.info("%s", said)
             self.node_problem = await asyncio.to_thread(reconcile, nodes, self._host.superlink)
         if self.node_problem:
             raise DeploymentError(self.node_problem)
@@ -270,6 +273,16 @@ class Operations:
         for name in [name for name in self._damaged if not (self._host.server.runs / name).is_dir()]:
             del self._damaged[name]
         return found
+
+
+def _with_kept(nodes: NodeList, added: Mapping[str, str]) -> NodeList:
+    """The list with a roster's nodes, none of which takes the place of another.
+
+    Raises:
+        DeploymentError: one would.
+    """
+    nodes.check_kept(added)
+    return nodes.with_nodes(added)
 
 
 def _why_damaged(directory: Path, error: SealoraError) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 
 import pytest
 from demanding import ANNA, BERT, digest_of, require, told
@@ -15,6 +16,7 @@ from sealora_server.deployment.errors import DeploymentError
 from sealora_server.deployment.operator.messages import Approve, Delete, Refuse, Resume, Stop, UseRoster
 from sealora_server.deployment.operator.person import Person
 from sealora_server.deployment.runs.serverapp_process import Outcome
+from sealora_server.upkeep.deletion import delete_run
 
 from run_host import ADA, RECIPE
 
@@ -232,6 +234,58 @@ def test_what_is_refused_or_taken_back_does_not_run_until_it_is_asked_for_and_ap
         assert told(operations).approval.asked_by == "bert"
         await operations.handle(Approve(run="r1", digest=digest_of(operations)), ANNA)
         await demanding.process(1)
+        await operations.pause_runs()
+
+    asyncio.run(run())
+
+
+def test_a_roster_is_not_changed_under_a_run_that_goes_on_meanwhile(demanding):
+    async def run() -> None:
+        operations = demanding.operations()
+        next_roster = demanding.federation.roster.draft().signed(demanding.federation.coordinator)
+        use = UseRoster(run="r1", roster=next_roster.model_dump_json())
+        await operations.handle(demanding.submission(), ANNA)
+        await operations.handle(Approve(run="r1", digest=digest_of(operations)), BERT)
+        await demanding.process(1)
+        await operations.handle(Stop(run="r1"), ANNA)
+        before = (demanding.server.runs / "r1" / "roster.json").read_bytes()
+        used, resumed = await asyncio.gather(
+            operations.handle(use, ANNA), operations.handle(Resume(run="r1"), ANNA), return_exceptions=True
+        )
+        assert isinstance(used, DeploymentError)
+        assert not isinstance(resumed, Exception)
+        assert (demanding.server.runs / "r1" / "roster.json").read_bytes() == before
+        assert told(operations).condition == "running"
+        await operations.pause_runs()
+
+    asyncio.run(run())
+
+
+def test_a_run_that_is_being_deleted_is_not_resumed(demanding, monkeypatch):
+    deleting, goes_on = threading.Event(), threading.Event()
+
+    def delete(directory):
+        deleting.set()
+        goes_on.wait(10)
+        delete_run(directory)
+
+    monkeypatch.setattr("sealora_server.deployment.operator.operations.delete_run", delete)
+
+    async def run() -> None:
+        operations = demanding.operations()
+        await operations.handle(demanding.submission(), ANNA)
+        await operations.handle(Approve(run="r1", digest=digest_of(operations)), BERT)
+        await demanding.process(1)
+        await operations.handle(Stop(run="r1"), ANNA)
+        deleted = asyncio.create_task(operations.handle(Delete(run="r1"), ANNA))
+        await demanding.until(deleting.is_set)
+        resumed = asyncio.create_task(operations.handle(Resume(run="r1"), BERT))
+        await asyncio.sleep(0.05)
+        goes_on.set()
+        await deleted
+        with pytest.raises(DeploymentError, match="there is no run 'r1'"):
+            await resumed
+        assert len(demanding.processes) == 1
         await operations.pause_runs()
 
     asyncio.run(run())

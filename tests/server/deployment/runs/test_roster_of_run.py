@@ -140,3 +140,24 @@ def test_the_state_that_is_kept_is_small_and_plain(bench):
     Operation(condition="failed", said="why").save(bench.server.runs)
     kept = json.loads((bench.server.runs / "operation.json").read_text())
     assert kept == {"condition": "failed", "said": "why", "place": 0}
+
+
+def test_sites_that_are_let_in_and_withdrawn_at_once_are_all_let_in_or_withdrawn(bench):
+    async def run() -> None:
+        operations = bench.operations()
+        await operations.handle(bench.submission(), ADA)
+        others, more = (
+            {member.name: member.node_key for member in bench.elsewhere(prefix).members} for prefix in ("o", "m")
+        )
+        await operations.handle(Register(nodes=others), ADA)
+        await asyncio.gather(
+            operations.handle(Register(nodes=more), ADA),
+            operations.handle(Unregister(site="o-0"), ADA),
+            operations.handle(bench.submission(name="r2"), ADA),
+        )
+        known = NodeList.load(bench.server.nodes).nodes
+        assert set(known) == {*(f"site-{n}" for n in range(3)), "o-1", "o-2", *more}
+        assert set(bench.superlink.known.values()) == set(known)
+        await operations.pause_runs()
+
+    asyncio.run(run())
