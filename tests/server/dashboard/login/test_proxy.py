@@ -74,6 +74,10 @@ LIES = {
     "without the proof": ([(USER, "anna")], "10.0.0.7"),
     "with another proof": ([(USER, "anna"), (PROOF_HEADER, "guess")], "10.0.0.7"),
     "with two proofs": ([(USER, "anna"), (PROOF_HEADER, "guess"), (PROOF_HEADER, SECRET)], "10.0.0.7"),
+    "with two proofs, the right one first": (
+        [(USER, "anna"), (PROOF_HEADER, SECRET), (PROOF_HEADER, "guess")],
+        "10.0.0.7",
+    ),
     "with two names": ([(USER, "anna"), (USER, "cara"), (PROOF_HEADER, SECRET)], "10.0.0.7"),
     "with one's own name before the proxy's": (
         [(USER, "anna"), ("x-forwarded-user", "cara"), (PROOF_HEADER, SECRET)],
