@@ -189,6 +189,9 @@ def test_a_charge_beyond_what_the_recipe_promises_speaks_against_the_model(site,
 def test_a_ledger_without_a_charge_cannot_vouch(site, run_id, tmp_path):
     for file in site.glob("ledger.sqlite*"):
         file.unlink()
+    with pytest.raises(StorageError, match="the privacy ledger is missing"):  # as its head tells
+        part_of(site, run_id, tmp_path / "lost")
+    (site / "ledger.head").unlink()
     part = part_of(site, run_id, tmp_path / "part")
     assert "cannot vouch for any privacy" in part.clearance.first_line
     assert not (site / "ledger.sqlite").exists(), "a part makes no ledger"
