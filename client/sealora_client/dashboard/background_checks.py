@@ -36,6 +36,7 @@ class BackgroundChecks:
         """Begins one; whether it did, as another one may be at work."""
         with self._lock:
             if self.at_work is not None:
+                self.problem = "A check is at work: ask again when it has ended."
                 return False
             self.at_work, self.problem = kind, None
         threading.Thread(target=self._work, args=(kind,), name="check", daemon=True).start()

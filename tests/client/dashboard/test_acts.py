@@ -71,6 +71,9 @@ def test_checks_run_beside_the_page_and_their_results_stay(site, visitor):
     page = site.open(visitor, "/checks")
     page.get_by_role("button", name="Check all but the model").click()
     expect(page.locator("#checks-site")).to_contain_text("failed", timeout=SECONDS)
+    expect(page.get_by_text("being checked")).to_have_count(
+        0, timeout=SECONDS
+    )  # its process ends after its result is there
     page.get_by_role("button", name="Look at the data").click()
     expect(page.locator("#checks-data")).to_contain_text("Looked at", timeout=SECONDS)
     assert sorted(path.name for path in (site.directory / "checks").iterdir()) == ["data.json", "site.json"]
