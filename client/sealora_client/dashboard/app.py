@@ -113,7 +113,7 @@ class SitePages:
 
     def _page(self, page: str) -> Callable[[Request], Response]:
         def answer(request: Request) -> Response:
-            parts = {name: Markup(html) for name, html in self._rendered(page)().items()}  # noqa: S704  # nosec B704 # rendered by escaping templates
+            parts = {name: Markup(html) for name, html in self._rendered(page)().items()}  # noqa: S704 (escaped as they were rendered)
             return self._pages.response(
                 f"{page}.html.j2",
                 session=session_of(request),

@@ -31,20 +31,6 @@ def asked(number: int, stage: str) -> Delivery:
     return Delivery(metadata, made.tree)
 
 
-@pytest.fixture
-def start(tmp_path):
-    """`start(connection, app, **options)`: a site on it, at work until the end of the test."""
-    sites = []
-
-    def started(connection, app=None, **options):
-        sites.append(FleetSite(tmp_path, SERVER, app, connection=connection, **options))
-        return sites[-1].__enter__()
-
-    yield started
-    for site in sites:
-        site.__exit__(None, None, None)
-
-
 def test_a_site_in_no_round_leaves_with_a_goodbye(start):
     connection = FakeConnection()
     site = start(connection)

@@ -5,32 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 from fake_connection import LOST, SERVER, FakeConnection, reasons
 from fleet_server import wait_until
 from fleet_site import CountingApp, FleetSite, delivery
-from flwr.app import Message
 
 from sealora_client.fleet.errors import BadMessageError, LostConnectionError, RunEndedError
 from sealora_client.fleet.stop import StopNow
-
-
-@pytest.fixture
-def start(tmp_path):
-    """`start(connection)`: a site on it, at work until the end of the test."""
-    sites: list[FleetSite] = []
-
-    def started(connection: FakeConnection, app: Callable[..., Message] | None = None, **options: Any) -> FleetSite:
-        site = FleetSite(tmp_path, SERVER, app, connection=connection, **options)
-        sites.append(site)
-        return site.__enter__()
-
-    yield started
-    for site in sites:
-        site.__exit__(None, None, None)
 
 
 def test_every_kind_of_trouble_ends_in_a_session(start):

@@ -17,20 +17,6 @@ from sealora_common.errors import StorageError
 FULL = StorageError("the disk is full")
 
 
-@pytest.fixture
-def start(tmp_path):
-    """`start(connection, app, **options)`: a site on it, at work until the end of the test."""
-    sites = []
-
-    def started(connection, app=None, **options):
-        sites.append(FleetSite(tmp_path, SERVER, app, connection=connection, **options))
-        return sites[-1].__enter__()
-
-    yield started
-    for site in sites:
-        site.__exit__(None, None, None)
-
-
 def to(reply: Reply) -> int:
     """The number of the delivery that it answers."""
     return int(reply.envelope.metadata.reply_to_message_id, 16)

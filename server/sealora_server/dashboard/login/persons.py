@@ -1,4 +1,4 @@
-"""PersonTokens with a token of their own: `people/operators/NAME.token` and `people/readers/NAME.token`.
+"""Persons with a token of their own: `people/operators/NAME.token` and `people/readers/NAME.token`.
 
 Who is taken out of there is logged out at once, and who is put in needs no restart.
 """
