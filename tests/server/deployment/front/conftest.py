@@ -7,12 +7,20 @@ from collections.abc import Iterator
 import pytest
 from front_bench import KINDS, StartedFront, started_front
 
+from sealora_server.deployment.config import LimitsSection
+
 from front_requests import LIMITS, PATH
 
 
+@pytest.fixture(scope="module")
+def limits() -> LimitsSection:
+    """A module that tries the limits on time has others."""
+    return LIMITS
+
+
 @pytest.fixture(scope="module", params=KINDS)
-def serving(request, tmp_path_factory) -> Iterator[StartedFront]:
-    with started_front(request.param, tmp_path_factory.mktemp("f") / "server", LIMITS) as front:
+def serving(request, limits, tmp_path_factory) -> Iterator[StartedFront]:
+    with started_front(request.param, tmp_path_factory.mktemp("f") / "server", limits) as front:
         yield front
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ssl
 import threading
@@ -10,7 +9,6 @@ import time
 
 import pytest
 from front_bench import KINDS, started_front
-from starlette.responses import Response
 
 from sealora_server.deployment.superlink.paths import FLEET_PATHS
 
@@ -176,17 +174,6 @@ def test_an_answer_is_streamed_back(front):
         assert b"".join(chunks) == b"second"
 
 
-def test_a_superlink_that_does_not_answer_makes_504(front):
-    async def never(request, seen):
-        while not front.superlink.go_on.is_set():
-            await asyncio.sleep(0.05)
-        return Response(b"too late")
-
-    front.superlink.answer = never
-    with front.client(timeout=10) as client:
-        assert client.post(PATH).status_code == 504
-
-
 def test_many_requests_at_once_all_get_their_own_answers(front):
     answers: dict[int, bytes] = {}
 
@@ -202,7 +189,7 @@ def test_many_requests_at_once_all_get_their_own_answers(front):
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(answers) == 10
+    assert sorted(answers) == list(range(10))
 
 
 @pytest.mark.parametrize("kind", KINDS)
