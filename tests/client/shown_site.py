@@ -49,7 +49,7 @@ class ShownSite:
 @contextmanager
 def shown(directory: Path) -> Iterator[ShownSite]:
     """Shows the site while it is entered."""
-    words = [sys.executable, "-c", PROGRAM, "dashboard", str(directory), "--port", "0"]
+    words = [sys.executable, "-c", PROGRAM, "dashboard", str(directory), "--listen", "127.0.0.1:0"]
     process = subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )

@@ -13,8 +13,7 @@ from sealora_common.show.say import say
 
 def dashboard(
     directory: Annotated[Path, typer.Argument(help="The site's directory.")] = Path(),
-    host: Annotated[str, typer.Option(help="Where it listens.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 9182,
+    listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Port 0 takes a free one.")] = "127.0.0.1:9182",
     name: Annotated[
         list[str] | None, typer.Option(help="Another name that this machine is asked by; once more for each.")
     ] = None,
@@ -41,6 +40,6 @@ def dashboard(
     proof = None if certificate is None or key is None else Certificate(certificate, key)
     at = directory.absolute()
     token = at / TOKEN_FILE if token_file is None else token_file
-    shown = ShownSite(at, WebAddress(host, port, proof, behind_proxy), tuple(name or ()), token)
+    shown = ShownSite(at, WebAddress.at(listen, proof, is_behind_proxy=behind_proxy), tuple(name or ()), token)
     with contextlib.suppress(KeyboardInterrupt):
         show_site(shown, lambda url: say(f"{url}, until Ctrl-C or SIGTERM; the token to log in is in {token}"))

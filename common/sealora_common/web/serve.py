@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sealora_common.errors import PolicyError
-from sealora_common.network.address import is_loopback
+from sealora_common.network.address import host_and_port, is_loopback
 from sealora_common.network.bound_socket import bound_socket
 from sealora_common.network.tls import server_context
 
@@ -55,6 +55,19 @@ class WebAddress:
     port: int
     certificate: Certificate | None = None
     is_behind_proxy: bool = False
+
+    @classmethod
+    def at(cls, listen: str, certificate: Certificate | None, *, is_behind_proxy: bool) -> WebAddress:
+        """From `host:port`, as a person writes it; the rest as above.
+
+        Raises:
+            PolicyError: it is no address and port.
+        """
+        try:
+            host, port = host_and_port(listen)
+        except ValueError:
+            raise PolicyError(f"{listen!r} is no address and port: write one such as 127.0.0.1:8080") from None
+        return cls(host, port, certificate, is_behind_proxy)
 
     @property
     def is_secure(self) -> bool:

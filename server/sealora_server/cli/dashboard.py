@@ -22,7 +22,7 @@ def dashboard(
         ),
     ] = None,
     listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Port 0 takes a free one.")] = "127.0.0.1:8080",
-    token: Annotated[
+    token_file: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
@@ -48,7 +48,7 @@ def dashboard(
     named = places or [here if (here / CONFIG).exists() else here / "runs"]
     watched = Watched([place.absolute() for place in named])
     server = watched.server.server if watched.server is not None else None
-    file = token or _beside(named[0].absolute()) / _TOKEN
+    file = token_file or _beside(named[0].absolute()) / _TOKEN
     settings = DashboardSettings.of(listen, name or [], file, tls, server)
     with settings.address.taken() as taken:
 

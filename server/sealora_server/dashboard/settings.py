@@ -10,7 +10,6 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from sealora_common.errors import PolicyError
-from sealora_common.network.address import host_and_port
 from sealora_common.web.serve import Certificate, WebAddress
 from sealora_server.deployment.directory import ServerDirectory
 
@@ -47,16 +46,12 @@ class DashboardSettings:
         Raises:
             PolicyError: `listen` is no address, or there is no server to have a certificate of.
         """
-        try:
-            host, port = host_and_port(listen)
-        except ValueError:
-            raise PolicyError(f"{listen!r} is no address and port: write one such as 127.0.0.1:8080") from None
         certificate = None
         if tls == "server":
             if server is None:
                 raise PolicyError("there is no server whose certificate it could have: name the server's directory")
             certificate = Certificate(server.certificate, server.key)
-        return cls(WebAddress(host, port, certificate, is_behind_proxy=tls == "proxy"), names, token_file)
+        return cls(WebAddress.at(listen, certificate, is_behind_proxy=tls == "proxy"), names, token_file)
 
 
 class DashboardProcessSettings(BaseModel):

@@ -1,7 +1,7 @@
 """A form with files (RFC 7578), as browsers send it.
 
-Read here, and not by starlette's parser: with python-multipart 0.0.34 it takes a form that was cut short for a whole one
-(a roster would be missing, and nobody told), a text that is no UTF-8 for Latin-1, and heads of any length.
+Read here, and not by starlette's parser: with python-multipart 0.0.34 it takes a form that was cut short for a whole
+one (a roster would be missing, and nobody told), a text that is no UTF-8 for Latin-1, and heads of any length.
 """
 
 from __future__ import annotations
