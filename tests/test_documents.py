@@ -24,7 +24,7 @@ from sealora_server.cli import cli as server_cli
 PROJECT = Path(__file__).parents[1]
 PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
 DOCUMENTS = [*(PROJECT / name for name in PAGES), *sorted((PROJECT / "docs").glob("*.md"))]
-APPS = {"sealora": server_cli, "sealora-site": site_cli}
+COMMANDS = {"sealora": typer.main.get_command(server_cli), "sealora-site": typer.main.get_command(site_cli)}
 
 
 # A command in a line of shell: at its begin, in a loop's head, after `&&` or in `$(...)`, up to what follows it.
@@ -63,7 +63,7 @@ def taken(program: str, words: list[str], *, whole: bool) -> None:
         words: of the command, and its arguments.
         whole: whether it must do something as it stands; text may name a group of commands.
     """
-    command, arguments = typer.main.get_command(APPS[program]), list(words)
+    command, arguments = COMMANDS[program], list(words)
     # A group that does something by itself (`sealora-site budget`) may be followed by options of its own.
     while isinstance(command, click.Group) and arguments and not arguments[0].startswith("-"):
         assert arguments[0] in command.commands, words
@@ -75,7 +75,7 @@ def taken(program: str, words: list[str], *, whole: bool) -> None:
     assert asked <= options, words
 
 
-@pytest.mark.parametrize("program", APPS)
+@pytest.mark.parametrize("program", COMMANDS)
 def test_every_command_in_the_documents_is_one_that_the_program_takes(program: str) -> None:
     lines, named = list(commands(program)), list(mentions(program))
     assert len(lines) > 20
