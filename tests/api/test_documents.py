@@ -50,6 +50,7 @@ def test_the_names_are_told_as_they_are():
     assert {*_ORDER, "Recipe", "SealoraError", "__version__"} == set(sealora.__all__)
 
 
+@pytest.mark.slow
 def test_the_ten_lines_run(tmp_path, tiny_base):
     block = re.search(r"```python\n(.*?)```", PAGE, re.DOTALL).group(1)
     assert len([line for line in block.splitlines() if line.strip()]) == 10

@@ -135,6 +135,7 @@ class Interrupted(WatchedGrid):
         return super().exchange(site, action, message)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_is_gone_on_with(recipe, records, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     with mock.patch.object(engine, "InlineGrid", Interrupted), pytest.raises(KeyboardInterrupt) as stopped:
@@ -166,6 +167,7 @@ def test_a_run_that_was_stopped_is_gone_on_with(recipe, records, tmp_path, monke
     assert "\x1b" not in said
 
 
+@pytest.mark.slow
 def test_two_threads_have_a_run_each(recipe, records, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FORCE_COLOR", "1")  # as a notebook's kernel has it
@@ -186,6 +188,7 @@ def test_two_threads_have_a_run_each(recipe, records, tmp_path, monkeypatch):
     assert runs[0].rounds()["epsilon"].isna().all()
 
 
+@pytest.mark.slow
 def test_records_are_counted_and_compared(recipe, records, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     planned = sealora.plan(recipe, records)

@@ -154,6 +154,7 @@ def test_no_unwanted_response_is_shown_as_the_reference_of_a_completion(tiny_bas
     assert all(completion.reference.startswith("It is") for completion in made)
 
 
+@pytest.mark.slow
 def test_completions_are_of_prompts_drawn_by_lot(tiny_base, tmp_path):
     prepare_run(write_objective_federation(tmp_path, tiny_base(), "templated prompts", rounds=1), tmp_path / "run")
     recipe, sites = recipe_of(tmp_path / "run"), tmp_path / "run" / "sites"

@@ -92,6 +92,7 @@ def check(directory: Path, key: Path) -> list[int]:
     ]
 
 
+@pytest.mark.slow
 def test_a_release_holds_what_the_guide_says_and_leaves_nothing_else(signed: Path) -> None:
     locks = {f"requirements-{name}.txt" for name in ("server", "site", "torch-cpu", "torch-cuda")}
     built = {f"{DIRECTORY}-py3-none-any.whl", f"{DIRECTORY}.tar.gz"}
@@ -128,6 +129,7 @@ def test_the_guide_s_commands_accept_a_release_and_refuse_one_that_was_changed(
     assert check(shutil.copytree(signed, tmp_path / "another"), other) == [255, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("installation", "locks"), [("server", ["server"]), ("site", ["site", "torch-cuda"])])
 def test_an_sbom_is_valid_and_lists_every_distribution_of_the_lock(
     signed: Path, installation: str, locks: list[str]

@@ -15,6 +15,7 @@ from bitsandbytes.functional import dequantize_4bit
 from bitsandbytes.nn import Linear4bit
 from safetensors.torch import load_file
 
+from quick_cases import quick_cases
 from sealora_client.data.population import Population
 from sealora_client.evaluation.heldout_loss import heldout_loss
 from sealora_client.ledger import Rehearsal
@@ -68,6 +69,7 @@ def total_of(model: AdaptedModel, recipe: Recipe, population: Population, clip_n
     return total
 
 
+@pytest.mark.slow
 @pytest.mark.check("per-example clipped sums equal a float64 loop over single examples")
 @pytest.mark.parametrize("aggregation", ["ffa", "average"])
 @pytest.mark.parametrize("quantization", ["none", "nf4"])
@@ -87,7 +89,7 @@ def test_clipped_sums(device: torch.device, tiny_base: Base, found: Found, quant
 
 @pytest.mark.check("rows of a micro-batch keep apart, to the last bit")
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("dtype", quick_cases(["float32", "bfloat16", "float16"], "bfloat16"))
 @pytest.mark.parametrize("quantization", ["none", "nf4"])
 def test_batch_invariance(device: torch.device, tiny_base: Base, quantization: str, dtype: str, attention: str) -> None:
     settings = {"quantization": quantization, "compute_dtype": dtype, "attention": attention}
@@ -96,6 +98,7 @@ def test_batch_invariance(device: torch.device, tiny_base: Base, quantization: s
     require_batch_invariant(model, recipe)
 
 
+@pytest.mark.slow
 @pytest.mark.check("one record more moves the sum by at most the clipping norm, to the last bit")
 @pytest.mark.parametrize(
     "privacy", [{}, {"clipping": "per_layer"}, {"target_quantile": 0.5}], ids=["flat", "per layer", "adaptive"]
@@ -199,6 +202,7 @@ def test_noise(device: torch.device, tiny_base: Base, monkeypatch: pytest.Monkey
     assert np.allclose(values, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.check("a seeded round is the same twice, and leaves torch's generators alone")
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_seeded(device: torch.device, tiny_base: Base, dropout: float) -> None:
@@ -227,6 +231,7 @@ def test_eight_bit(device: torch.device, tiny_base: Base, found: Found) -> None:
     assert cosine > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.check("a step waits for the device once")
 @pytest.mark.parametrize(
     "model_of", [{}, NF4, {**NF4, "gradient_checkpointing": True}], ids=["float32", "nf4", "nf4, checkpointing"]

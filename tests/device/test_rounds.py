@@ -25,6 +25,7 @@ MECHANISMS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.check("one sealed round of three sites through the simulation")
 @pytest.mark.parametrize("quantization", ["none", "nf4"])
 @pytest.mark.parametrize("mechanism", MECHANISMS)

@@ -27,6 +27,7 @@ RUNS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "base", "mechanism"), RUNS)
 def test_a_run_trains_the_shared_part_and_leaves_the_rest_as_it_began(tiny_base, tmp_path, kind, base, mechanism):
     recipe_file = write_federation(tmp_path, tiny_base(base), rounds=2, **OPTIMIZERS[mechanism], **KINDS[kind])

@@ -118,6 +118,7 @@ def test_a_run_is_resumed_with_the_adapter_that_it_began_with(two_runs, tmp_path
     assert digest_of_adapter(RunStore.open(run).start) == recipe_of(run).continue_from
 
 
+@pytest.mark.slow
 def test_the_earlier_run_s_charges_stay_and_the_new_ones_come_on_top(tiny_base, tmp_path):
     """A deployed site has one ledger for both runs; here the second simulation is given the sites of the first."""
     privacy = {"mechanism": "local", "epsilon": 3.0, "delta": 1e-3}

@@ -350,6 +350,7 @@ def test_sites_are_told_noisy_figures_and_none_without_noise(run, delivered, tin
     assert (told.heldout_loss_before, told.heldout_loss_after, told.heldout_noise) == (None, None, None)
 
 
+@pytest.mark.slow
 def test_where_the_recipe_keeps_the_best_it_may_be_another_round_s_adapter_and_the_run_may_stop_early(
     tiny_base, tmp_path
 ):

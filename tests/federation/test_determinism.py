@@ -33,6 +33,7 @@ def test_the_same_recipe_and_seed_give_the_same_adapter_bit_for_bit(federation, 
     assert started.insecure
 
 
+@pytest.mark.slow
 def test_without_the_seed_no_run_is_like_another(federation, tmp_path, monkeypatch):
     monkeypatch.delenv("SEALORA_INSECURE_SEED", raising=False)
     recipe = federation(rounds=1)
@@ -91,6 +92,7 @@ def test_the_product_of_the_mean_is_the_mean_of_the_products(federation, tmp_pat
     assert np.abs(mean).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_sites_that_seal_with_fewer_bits_agree_on_nearly_the_same_adapter(federation, tmp_path, monkeypatch):
     monkeypatch.setenv("SEALORA_INSECURE_SEED", "7")
     fine = adapter_of(run_inline(federation(sealing={"ring_bits": 32}, rounds=1), tmp_path / "fine"))

@@ -98,6 +98,7 @@ def test_the_clipping_norm_follows_the_noisy_votes(tiny_base, tmp_path, mechanis
     assert [line["clip_norm"] for line in history_of(run, "site-0") if line["kind"] == "train"] == norms[:3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mechanism", ["local", "distributed"])
 def test_persons_are_the_unit_when_the_recipe_names_a_field(tiny_base, tmp_path, mechanism):
     sections = {**DISTRIBUTED, "privacy": {**PRIVATE, "mechanism": mechanism}, "data": {"person_field": "patient"}}

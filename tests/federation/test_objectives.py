@@ -30,6 +30,7 @@ RUNS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("objective", "mechanism"), RUNS)
 def test_a_federation_learns_it_privately(tiny_base, tmp_path, objective, mechanism):
     recipe = write_objective_federation(tmp_path, tiny_base(), objective, mechanism=mechanism)
@@ -57,6 +58,7 @@ def test_the_pre_flight_tries_it(tiny_base, tmp_path, objective):
     assert [finding.status for finding in found] == ["pass"] * len(found), found
 
 
+@pytest.mark.slow
 def test_no_page_calls_an_accuracy_a_loss(tiny_base, tmp_path):
     recipe = write_objective_federation(tmp_path, tiny_base(), "accuracy", rounds=1)
     run = run_inline(recipe, tmp_path / "run")

@@ -128,6 +128,7 @@ def test_a_round_whose_vectors_were_sent_is_resumed_at_no_charge(federation, act
         assert history_of(run, site)[-1]["epsilon"] <= PRIVATE["epsilon"] + 1e-6
 
 
+@pytest.mark.slow
 def test_without_a_mechanism_a_round_whose_vectors_were_sent_cannot_be_resumed(federation):
     recipe, run = federation(privacy={"mechanism": "none"}, sites={"round_attempts": 1})
     with pytest.raises(KeyboardInterrupt):
@@ -136,6 +137,7 @@ def test_without_a_mechanism_a_round_whose_vectors_were_sent_cannot_be_resumed(f
         run_inline(recipe, run, resume=True)
 
 
+@pytest.mark.slow
 def test_a_server_killed_between_storing_a_round_and_saying_so_does_not_repeat_it(federation, monkeypatch):
     recipe, run = federation()
     finish = RunStore.finish_round
@@ -156,6 +158,7 @@ def test_a_server_killed_between_storing_a_round_and_saying_so_does_not_repeat_i
     assert [row.round_number for row in training_charges(run, "site-0")] == [1, 2, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["adapter_model.safetensors", "adapter_config.json", "optimizer", "round.json"])
 def test_a_server_killed_while_it_stores_a_round_stores_it_again(federation, monkeypatch, file):
     recipe, run = federation(rounds=2, server={"optimizer": "fedavgm"})
@@ -177,6 +180,7 @@ def test_a_server_killed_while_it_stores_a_round_stores_it_again(federation, mon
     assert sorted(path.name for path in (run / "rounds").iterdir()) == ["0001", "0002"]
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_ends_the_run_in_one_sentence_and_the_round_can_be_resumed(federation, monkeypatch):
     recipe, run = federation(rounds=2)
 
@@ -191,6 +195,7 @@ def test_a_disk_that_fills_up_ends_the_run_in_one_sentence_and_the_round_can_be_
     assert [event.round for event in events_of(run, "round_finished")] == [1, 2]
 
 
+@pytest.mark.slow
 def test_resuming_a_finished_run_trains_nothing_and_keeps_the_adapter(federation):
     recipe, run = federation()
     run_inline(recipe, run)
@@ -201,6 +206,7 @@ def test_resuming_a_finished_run_trains_nothing_and_keeps_the_adapter(federation
     assert [row.round_number for row in training_charges(run, "site-0")] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_site_s_identity_and_the_run_s_roster_survive_a_resume(federation):
     recipe, run = federation()
     with pytest.raises(KeyboardInterrupt):

@@ -34,6 +34,7 @@ def opened(monkeypatch):
     return found
 
 
+@pytest.mark.slow
 def test_under_distributed_the_server_s_steps_are_scheduled(tiny_base, tmp_path, opened):
     privacy = {"mechanism": "distributed", "epsilon": 8.0, "delta": 1e-3}
     recipe = write_federation(

@@ -168,6 +168,7 @@ def p_values(words: np.ndarray) -> dict[str, float]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("site", SITES)
 def test_a_site_s_masked_words_are_indistinguishable_from_uniform_ones(observed, site):
     words = observed.masked_words(site)

@@ -14,6 +14,7 @@ from flwr.app import RecordDict
 import sealora_client
 import sealora_common
 import sealora_server
+from quick_cases import quick_cases
 from sealora_client.evaluation.heldout_loss import HeldoutLoss, HeldoutLossMetric
 from sealora_client.round.participation import Participation
 from sealora_client.site.directory import Site
@@ -28,7 +29,10 @@ SECRET = "patient 4711, pneumonia"
 NOT_TOLD = "the site takes no part in this; its own log says why"
 
 
-@pytest.mark.parametrize("error", [RuntimeError, ValueError, MemoryError, KeyError, OSError, ZeroDivisionError])
+@pytest.mark.parametrize(
+    "error",
+    quick_cases([RuntimeError, ValueError, MemoryError, KeyError, OSError, ZeroDivisionError], RuntimeError, OSError),
+)
 @pytest.mark.parametrize("stage", ["train", "evaluate", "hello", *STAGES])
 def test_the_words_of_an_unexpected_error_stay_at_the_site(bench, monkeypatch, stage, error):
     def fail(*arguments, **rest):
@@ -122,6 +126,7 @@ def test_a_simulated_node_finds_its_directory_by_its_partition(bench, monkeypatc
         context.node_config = {"site-directory": str(bench.directory())}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [float("nan"), float("inf"), -float("inf")])
 def test_a_held_out_loss_that_is_not_a_number_is_told_to_the_site_and_to_nobody_else(bench, monkeypatch, caplog, loss):
     """It depends on the held-out records: an answer that does too would be an unnoised release of them."""

@@ -53,6 +53,7 @@ def test_a_site_that_trains_by_itself_releases_its_change(tiny_site, mechanism):
     assert found.change.any()
 
 
+@pytest.mark.slow
 def test_an_opened_sum_carries_the_noise_that_is_accounted_for(tiny_site):
     """Not one site's share of it, and not more: the honest survivors' together."""
     site = tiny_site(*DISTRIBUTED, "training.sample_rate=1e-9")

@@ -48,6 +48,7 @@ def test_without_privacy_both_adversaries_see_who_was_there(tiny_site):
     assert not trial.refutes_claim
 
 
+@pytest.mark.slow
 def test_canaries_that_are_out_are_not_trained_on(tiny_site):
     """The scores follow the coins, not the canaries: with all coins turned, they point the other way."""
     site = tiny_site("rounds=2", *OPEN, **WITHOUT_PRIVACY)
@@ -71,6 +72,7 @@ def test_the_coins_reach_the_adversaries_only_by_way_of_training(tiny_site):
     assert trial.lower_bound < 0.7
 
 
+@pytest.mark.slow
 def test_every_round_s_release_counts(tiny_site):
     """A canary is seen if any of six rounds drew it, which is seven times as likely as that the last one did."""
     site = tiny_site("rounds=6", *OPEN, "training.sample_rate=0.15", **WITHOUT_PRIVACY)
@@ -81,6 +83,7 @@ def test_every_round_s_release_counts(tiny_site):
         assert found_by(trial_of(few, canaries), "white-box").roc.auc < 0.7
 
 
+@pytest.mark.slow
 def test_what_both_halves_of_alternating_rounds_release_is_scored(tiny_site):
     site = tiny_site("rounds=4", "lora.aggregation=alternating", *OPEN, **WITHOUT_PRIVACY)
     assert found_by(trial_of(site, canaries_of(site)), "white-box").roc.auc > 0.9
@@ -95,6 +98,7 @@ def test_the_adversaries_bounds_hold_together(tiny_site):
     assert found_by(trial, "white-box").guesses == half
 
 
+@pytest.mark.slow
 def test_the_server_s_optimiser_sees_each_release_and_makes_the_next_adapter(tiny_site):
     site = tiny_site("rounds=3", *OPEN)
     shared = lora().shared(site.model.layout)
@@ -113,6 +117,7 @@ def test_the_server_s_optimiser_sees_each_release_and_makes_the_next_adapter(tin
     np.testing.assert_array_equal(shared.flatten(site.model.read(shared.names)), begin + np.float32(6))
 
 
+@pytest.mark.slow
 def test_a_start_that_is_there_already_changes_nothing(tiny_site):
     site = tiny_site("rounds=2")
     canaries = canaries_of(site)
@@ -130,6 +135,7 @@ def test_a_claim_is_refuted_by_a_larger_lower_bound_alone(tiny_site):
     assert trial.refutes_claim == (trial.lower_bound > trial.claim.epsilon)
 
 
+@pytest.mark.slow
 def test_persons_are_audited_as_persons(tiny_site):
     """A person's records have one coin between them, and one clipped contribution."""
     site = tiny_site("rounds=2", *OPEN, **WITHOUT_PRIVACY)

@@ -60,6 +60,7 @@ def test_a_ca_that_is_not_there_is_said(site: EnrolledSite) -> None:
     assert "nowhere.pem: the server's CA cannot be used" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("days", "status"), [(-1, "fail"), (5, "warn"), (29, "warn"), (31, None)])
 def test_the_end_of_a_certificate_is_warned_of_early(
     site: EnrolledSite, server: FleetServer, authority: Authority, days: int, status: str | None

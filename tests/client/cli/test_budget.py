@@ -72,6 +72,7 @@ def test_the_tables_show_it_to_a_person(site: Path, monkeypatch: pytest.MonkeyPa
         assert part in said
 
 
+@pytest.mark.slow
 def test_a_long_history_is_cut_unless_all_is_asked_for(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     with Ledger(site / "ledger.sqlite", SITE) as ledger:

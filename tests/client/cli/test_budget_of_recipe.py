@@ -42,6 +42,7 @@ def test_a_recipe_s_cost_is_told_before_it_runs(site: Path) -> None:
     assert bodies(site / "ledger.sqlite")[1:] == []  # asking costs nothing
 
 
+@pytest.mark.slow
 def test_spare_rounds_count_to_the_whole_run(tmp_path: Path) -> None:
     site = write_site(tmp_path / "site", **DISTRIBUTED, spare_rounds=2)
     assert [part["rounds"] for part in report(site)["plan"]["parts"]] == [6, 5]
@@ -61,6 +62,7 @@ def test_a_run_that_does_not_fit_any_more_is_told_beforehand(site: Path) -> None
     assert "This site would refuse: the train data would reach" in run("--directory", site)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("privacy", "person"), [({}, False), ({}, True), (DISTRIBUTED, False), (DISTRIBUTED, True)])
 def test_what_is_promised_to_somebody_at_several_sites_is_told(
     tmp_path: Path, privacy: dict[str, str], person: bool
@@ -96,6 +98,7 @@ def test_how_many_such_runs_the_limit_allows_is_told(site: Path) -> None:
     assert f"The limit allows {runs} such runs over this data's lifetime." in run("--directory", site)
 
 
+@pytest.mark.slow
 def test_another_recipe_can_be_asked_about(site: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.yaml"
     changed = yaml.safe_load((site / "recipe.yaml").read_text()) | {"name": "other"}

@@ -28,6 +28,7 @@ def site(tmp_path, tiny_base) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_site_is_told_everything_in_a_process_of_its_own(site_cli, site):
     words = ["data", "check", "--directory", site, "--html", site / "report.html"]
     done = site_cli.run(*words, cwd=site, env={"HF_HUB_OFFLINE": "1", "NO_COLOR": "1"})

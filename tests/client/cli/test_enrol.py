@@ -308,6 +308,7 @@ def test_an_error_is_one_sentence_on_stderr_and_exit_code_1(tmp_path, monkeypatc
     assert captured.err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_the_installed_command_makes_keys_and_refuses_to_make_them_twice(tmp_path):
     command = [str(Path(sys.executable).parent / "sealora-site"), "init", "berlin", "--directory", str(tmp_path)]
     first = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

@@ -20,6 +20,7 @@ from budget_site import report as budget_of
 SECONDS = 90_000  # milliseconds: the first epsilon of a process takes long on a machine with other work
 
 
+@pytest.mark.slow
 def test_a_recipe_s_price_is_that_of_the_command_and_nothing_is_charged(site, visitor, tmp_path):
     recipe = yaml.safe_load((site.directory / "recipe.yaml").read_text()) | {"name": "longer", "rounds": 6}
     file = tmp_path / "longer.yaml"
@@ -39,6 +40,7 @@ def test_a_recipe_s_price_is_that_of_the_command_and_nothing_is_charged(site, vi
         assert len(ledger.charges()) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["rounds: many", "a: [", "<script>alert(1)</script>: 1", "name: x\nnonsense: true"])
 def test_what_is_no_recipe_is_one_sentence(site, visitor, text):
     page = site.open(visitor, "/budget")

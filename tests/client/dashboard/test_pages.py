@@ -7,6 +7,7 @@ import json
 import pytest
 from playwright.sync_api import expect
 
+from quick_cases import quick_cases
 from sealora_client.operator.at_work import AtWork, tell_work
 from sealora_client.site.process_lock import only_process
 from sealora_common.show.quantities import epsilon_text
@@ -19,6 +20,7 @@ PATHS = ("/", "/budget", "/left", "/scores", "/checks")
 SECONDS = 60_000  # milliseconds that working out the first epsilon may take on a machine with other work
 
 
+@pytest.mark.slow
 def test_a_wrong_token_is_refused_and_the_right_one_is_led_in(site, visitor):
     visitor.expects("403")
     page = visitor.open(site.url)
@@ -98,7 +100,7 @@ def test_the_page_changes_when_the_ledger_and_the_site_do(site, visitor):
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", quick_cases(PATHS, "/", "/budget"))
 def test_everybody_can_use_it_on_any_screen(site, visitor, path, dark):
     page = site.open(visitor, path, dark=dark)
     expect(page.locator("#connection")).to_have_text("live", timeout=10_000)

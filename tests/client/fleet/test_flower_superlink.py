@@ -86,6 +86,7 @@ def superlink(tmp_path: Path) -> Iterator[FlowerSuperLink]:
         yield running
 
 
+@pytest.mark.slow
 def test_a_site_outlives_a_superlink_that_is_killed_and_never_fetches_its_bundle(
     superlink: FlowerSuperLink, tmp_path: Path
 ) -> None:

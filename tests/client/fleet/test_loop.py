@@ -194,8 +194,8 @@ def test_a_site_says_goodbye_though_the_run_of_its_last_answer_is_over(tmp_path)
         return CountingApp()(message, context)
 
     connection = FakeConnection(push=[RunEndedError("over")])
-    connection.inbox.append(delivery())
     with FleetSite(tmp_path, SERVER, train, connection=connection) as site:
+        connection.inbox.append(delivery())
         wait_until(lambda: "leave" in connection.calls)
     assert site.record.open_node is None
 

@@ -100,6 +100,7 @@ def test_it_goes_on_after_the_server_was_restarted(server, key, tmp_path, caplog
     assert not [record for record in caplog.records if record.exc_info]
 
 
+@pytest.mark.slow
 def test_an_answer_that_finds_no_server_is_sent_when_it_is_back(server, key, tmp_path):
     def outage(message, context):
         server.stop()
@@ -142,6 +143,7 @@ def test_a_question_says_for_how_long_it_may_be_held(server, key, held, seconds)
     assert asked == [str(seconds)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
 def test_a_server_that_cannot_serve_now_is_asked_again(server, key, tmp_path, status):
     refused = count()
@@ -209,6 +211,7 @@ def set_clock(monkeypatch):
     return lambda seconds: off.__setitem__(0, seconds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [-295.0, -20.0, 0.0, 3.0])
 def test_a_clock_that_is_off_a_little_does_no_harm(server, key, tmp_path, set_clock, seconds):
     set_clock(seconds)

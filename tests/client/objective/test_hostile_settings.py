@@ -146,6 +146,7 @@ def test_under_every_kind_of_adapter(
     assert assert_one_moves_one_norm(monkeypatch, model, recipe, population) >= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight", [1e308, 1e30, 1e-30, 5e-324])
 def test_at_any_weight_of_a_record_or_of_a_piece_of_its_text(
     tiny_base: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, weight: float

@@ -65,6 +65,7 @@ def population_of(kept: KeptRun, model: AdaptedModel) -> Population:
     return Population.of(examples_of(records, kept.recipe, model))
 
 
+@pytest.mark.slow
 def test_its_figures_are_those_of_the_federation_s_metrics_of_either_model(classified, asked) -> None:
     found = evaluate(classified, EvaluationWish()).evaluation
     model = AdaptedModel.load(classified.recipe)
@@ -119,6 +120,7 @@ def test_the_probability_of_an_answer_is_that_of_all_its_tokens_in_turn(asked) -
     assert found.probability[0] == pytest.approx(probability, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_real_process_writes_both_files_for_its_owner_alone_and_says_what_they_are(
     site_cli, classified, tmp_path
 ) -> None:
@@ -144,6 +146,7 @@ def test_a_real_process_writes_both_files_for_its_owner_alone_and_says_what_they
     assert "http://" not in page.replace('xmlns="http://www.w3.org', "")
 
 
+@pytest.mark.slow
 def test_as_json_it_is_what_is_written_and_the_examples(asked) -> None:
     told = json.loads(typed(cli, "evaluate", "--directory", asked.site, "--examples", "3", "--json", "--tokens", "2"))
     examples = told.pop("examples")
@@ -238,6 +241,7 @@ def alone(asked, tmp_path_factory) -> Path:
     return personal(asked, tmp_path_factory.mktemp("alone") / "ours", "--alone", "--learning-rate", "0.01")
 
 
+@pytest.mark.slow
 def test_what_the_site_comes_to_alone_stands_beside_it(asked, alone, tmp_path) -> None:
     said = typed(cli, "evaluate", RUN, "--directory", asked.site, "--beside", alone)
     found = read_evaluation(asked.directory / "evaluation.json")

@@ -106,6 +106,7 @@ def test_so_it_is_under_checkpointing_and_every_way_of_clipping(
     assert Draws(monkeypatch, model, True, records_per_person=10, **privacy).differing() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("quantization", "dtype"), DTYPES)
 def test_so_it_is_on_two_threads(
     tiny_base: Base, monkeypatch: pytest.MonkeyPatch, quantization: str, dtype: str

@@ -71,6 +71,7 @@ def test_other_models_wait_once_too(tiny_base: Base, kind: str) -> None:
     assert steps(tiny_base(kind)) == ONCE
 
 
+@pytest.mark.slow
 def test_each_step_waits_once_and_more_micro_batches_do_not_wait_more(tiny_base: Base) -> None:
     assert steps(tiny_base("llama"), 3, records=30) == 3 * ONCE
 

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quick_cases import quick_cases
 from sealora_common.network.bounded_http import AnswerBounds, BoundedClient
 
 SECONDS = 0.6
@@ -81,7 +82,7 @@ SLOW = {
 }
 
 
-@pytest.mark.parametrize("unix", [False, True], ids=["tcp", "unix"])
+@pytest.mark.parametrize("unix", quick_cases([False, True], False))
 @pytest.mark.parametrize("what", SLOW)
 def test_a_peer_that_drips_is_left(what, unix, tmp_path):
     started = time.monotonic()
@@ -154,6 +155,7 @@ def test_a_redirect_is_not_followed_and_nothing_compressed_is_unpacked():
         asked(answers(OK + b"content-encoding: br\r\n"))
 
 
+@pytest.mark.slow
 @given(pieces=st.lists(st.tuples(st.binary(max_size=40), st.sampled_from([0.0, 0.01, 0.1])), max_size=12))
 @settings(max_examples=25, deadline=None)
 def test_whatever_a_peer_sends_and_when_the_exchange_ends_in_time_with_an_answer_or_an_error_of_httpx(pieces):

@@ -75,6 +75,7 @@ def test_unlike_segments_compose_below_rdp() -> None:
     assert 0.8 * epsilon_rdp(segments, 1e-5) < epsilon_pld(segments, 1e-5) < epsilon_rdp(segments, 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("segments", "delta"),
     [
@@ -119,6 +120,7 @@ def test_nothing_costs_nothing_and_no_noise_everything(measure: Measure) -> None
     assert measure([PrivacyEvent(1.0, 0.01, 10), PrivacyEvent(0.0, 0.01, 1, "skellam", 100)], 1e-5) == math.inf
 
 
+@pytest.mark.slow
 def test_it_falls_back_on_rdp_where_losses_cannot_be_composed(monkeypatch: pytest.MonkeyPatch) -> None:
     for segments, delta in (
         ([PrivacyEvent(0.05, 0.9, 5)], 1e-5),  # epsilon far above 100
@@ -154,6 +156,7 @@ def test_every_value_is_finite_and_sampling_never_costs_more(
     assert math.isfinite(sampled)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     noise=NOISE,
@@ -215,6 +218,7 @@ def test_any_part_of_what_is_composed_costs_no_more_than_all_of_it(
     assert epsilon_pld(part, delta) <= epsilon_pld(pieces, delta) * (1 + HEADROOM / 10)
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(
     epsilon=st.floats(0.05, 20.0),
@@ -231,6 +235,7 @@ def test_no_round_of_a_run_that_was_calibrated_is_ever_above_its_budget(
         assert epsilon_pld([PrivacyEvent(noise, rate, taken)], delta) <= epsilon
 
 
+@pytest.mark.slow
 def test_every_prefix_of_a_thousand_rounds_costs_less_than_the_next() -> None:
     costs = [epsilon_pld([PrivacyEvent(0.83, 0.013, 4 * taken)], 1e-6) for taken in range(1, 1001, 9)]
     assert (np.diff(costs) > 0).all()

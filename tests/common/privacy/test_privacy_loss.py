@@ -63,6 +63,7 @@ def test_delta_is_never_less_than_that_of_any_half_line_and_at_the_dots_no_more(
                 assert shown_delta(grid, shown) <= truth * (1 + 1e-6) + 1e-8
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     noise=st.floats(0.3, 1e4),

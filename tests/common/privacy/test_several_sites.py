@@ -42,6 +42,7 @@ def test_one_sum_that_holds_a_unit_several_times_is_what_google_computes(
     assert found == pytest.approx(computed, abs=5e-5)  # their losses were rounded to 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("noise", "rate", "sites", "steps", "delta"),
     [(0.465, 0.03, 2, 10, 1e-4), (0.8, 0.1, 2, 10, 1e-5), (1.2, 0.3, 3, 5, 1e-4), (2.0, 1.0, 2, 4, 1e-5)],
@@ -100,6 +101,7 @@ def test_parallel_contributions_are_the_costliest() -> None:
             assert all(found <= most + 1e-9 for found, most in zip(deltas((1, 0), two, epsilon), worst, strict=True))
 
 
+@pytest.mark.slow
 def test_the_chain_of_two_sites_holds_for_what_is_worst_for_two() -> None:
     for noise, rate, steps in ((0.6, 0.05, 10), (2.0, 1.0, 4)):
         event = PrivacyEvent(noise, rate, steps)
@@ -116,6 +118,7 @@ def test_a_chain_of_gaussian_links_holds_for_their_sum() -> None:
         assert 0 <= delta <= 1e-5
 
 
+@pytest.mark.slow
 def test_local_noise_is_every_site_s_own_so_its_runs_compose() -> None:
     own = recipe()
     whole = {charge.part: charge.whole_run for charge in privacy_plan(own, 3).charges}
@@ -130,6 +133,7 @@ def test_local_noise_is_every_site_s_own_so_its_runs_compose() -> None:
     assert at_several_sites(own, 3, 1).epsilon <= own.privacy.epsilon
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overrides", [(), DISTRIBUTED, (*DISTRIBUTED, "data.person_field=patient")])
 def test_more_sites_are_promised_less_and_one_site_what_the_recipe_says(overrides: tuple[str, ...]) -> None:
     own = recipe(*overrides)

@@ -48,6 +48,7 @@ def recipes(draw):
     return recipe(rounds, privacy=privacy, training=training, sealing=sealing), draw(st.sampled_from([3, 4, 10, 100]))
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(recipes())
 def test_eight_sigma_of_any_noise_the_budget_asks_for_and_all_sites_sums_fit_into_the_ring(drawn):
@@ -69,6 +70,7 @@ def test_eight_sigma_of_any_noise_the_budget_asks_for_and_all_sites_sums_fit_int
     assert grid.grid_steps & (grid.grid_steps - 1) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("epsilon", "delta", "rounds", "most"), [(1000.0, 1e-9, 1, 1.2), (8.0, 1e-5, 100, 1.3)])
 def test_the_noise_it_allows_for_is_a_little_more_than_any_sampling_rate_asks_for(epsilon, delta, rounds, most):
     asked = recipe(rounds, privacy={"epsilon": epsilon, "delta": delta}, training={"sample_rate": 1.0})

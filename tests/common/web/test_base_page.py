@@ -47,6 +47,7 @@ def test_a_page_lives_and_what_others_wrote_is_text(visitor, shown, url):
     assert page.get_attribute("#when time", "datetime") == "2025-01-01T00:00:00+00:00"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dark", [False, True])
 def test_everybody_can_read_it_on_a_phone_too(visitor, url, dark):
     page = visitor.open(url, dark=dark)
@@ -60,6 +61,7 @@ def test_everybody_can_read_it_on_a_phone_too(visitor, url, dark):
     assert (sum(map(int, background[4:-1].split(", "))) < 200) is dark
 
 
+@pytest.mark.slow
 def test_it_says_that_the_connection_is_lost_and_goes_on_by_itself(visitor, shown, url):
     page = logged_in(visitor, url)
     page.wait_for_selector("#connection.on")

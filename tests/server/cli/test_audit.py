@@ -66,6 +66,7 @@ def test_it_charges_no_ledger_and_makes_no_site(audited):
     assert kept == {"audit.json", "audit.html", "recipe.yaml", "site-0.jsonl", "site-1.jsonl", "site-2.jsonl"}
 
 
+@pytest.mark.slow
 def test_json_alone_is_on_standard_output(cli, tiny_base, tmp_path):
     recipe = write_federation(tmp_path, tiny_base(), rounds=1, server={"optimizer": "fedadam", "learning_rate": 0.01})
     distributed = ("privacy.mechanism=distributed", "privacy.epsilon=4", "privacy.delta=1e-5", "sealing.ring_bits=24")
@@ -88,6 +89,7 @@ def test_json_alone_is_on_standard_output(cli, tiny_base, tmp_path):
     assert (summary["site"], summary["units"], summary["mechanism"]) == ("site-1", 25, "distributed")
 
 
+@pytest.mark.slow
 def test_an_audit_by_person(cli, tiny_base, tmp_path):
     recipe = write_federation(tmp_path, tiny_base(), rounds=1, privacy={**PRIVATE, "delta": 1e-5})
     for path in tmp_path.glob("site-*.jsonl"):

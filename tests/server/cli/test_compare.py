@@ -54,6 +54,7 @@ def test_a_recipe_s_arms_are_shown_and_kept(finished, directory):
     assert (directory / "found" / "comparison.html").exists()
 
 
+@pytest.mark.slow
 def test_json_is_one_object_and_what_is_there_is_not_computed_again(cli, finished, directory):
     written = {path: path.stat().st_mtime_ns for path in (directory / "found" / "outcomes").iterdir()}
     done = cli.run("compare", "recipe.yaml", "--seeds", "1", "--out", "found", "--json", cwd=directory)
@@ -63,11 +64,13 @@ def test_json_is_one_object_and_what_is_there_is_not_computed_again(cli, finishe
     assert {path: path.stat().st_mtime_ns for path in (directory / "found" / "outcomes").iterdir()} == written
 
 
+@pytest.mark.slow
 def test_overrides_make_another_comparison(cli, finished, directory):
     done = cli.run("compare", "recipe.yaml", "training.sample_rate=0.2", "--out", "found", cwd=directory)
     assert "found holds a comparison of another recipe" in one_sentence(done)
 
 
+@pytest.mark.slow
 def test_finished_runs_side_by_side(cli, directory):
     for name, rate in (("one", "0.3"), ("two", "0.2")):
         done = cli.run("simulate", "recipe.yaml", f"training.sample_rate={rate}", "--out", name, cwd=directory)
@@ -157,6 +160,7 @@ def run(cli, directory) -> Path:
     return directory / "told"
 
 
+@pytest.mark.slow
 def test_what_sites_come_to_alone_is_put_beside_the_run(cli, finished, run, directory):
     before = json.loads((run / "summary.json").read_text())
     assert before["score_site_only"] is None
@@ -180,6 +184,7 @@ def test_what_sites_come_to_alone_is_put_beside_the_run(cli, finished, run, dire
         assert f"{name} alone {figure}" in report
 
 
+@pytest.mark.slow
 def test_a_run_of_anything_else_is_left_as_it_is(cli, finished, run, directory):
     before = (run / "summary.json").read_bytes()
     override = "training.sample_rate=0.2"

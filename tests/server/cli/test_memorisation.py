@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from quick_cases import quick_cases
+
 from cli_server import Done
 from tiny_federation import PRIVATE, write_federation
 
@@ -59,6 +61,7 @@ def test_a_recipe_that_learns_nothing_in_a_round_is_told_to_be_too_weak_a_test(f
     assert (directory / "found" / "memorisation.html").exists()
 
 
+@pytest.mark.slow
 def test_json_is_one_object_and_what_is_there_is_not_computed_again(cli, finished, directory):
     written = {path: path.stat().st_mtime_ns for path in (directory / "found" / "outcomes").iterdir()}
     done = cli.run("memorisation", "recipe.yaml", *FEW, "--out", "found", "--json", cwd=directory)
@@ -80,7 +83,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("case", BAD)
+@pytest.mark.parametrize("case", quick_cases(BAD, "no such recipe", "an unknown key", "too few", "no sites", "no data"))
 def test_bad_input_ends_in_one_sentence(cli, finished, directory, case):
     words, said = BAD[case]
     assert said in one_sentence(cli.run("memorisation", *words, cwd=directory))

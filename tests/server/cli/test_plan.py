@@ -36,6 +36,7 @@ def recipe(tiny_base, tmp_path) -> Path:
     return write_federation(tmp_path, tiny_base(), rounds=4, privacy=PRIVATE)
 
 
+@pytest.mark.slow
 def test_records_are_counted_the_adapter_is_asked_and_a_piece_of_the_work_is_timed(warm, recipe, tmp_path):
     done = warm.run("plan", recipe, "--time", "--json", cwd=tmp_path, env=SMALL)
     assert done.status == 0, done.stderr
@@ -53,6 +54,7 @@ def test_records_are_counted_the_adapter_is_asked_and_a_piece_of_the_work_is_tim
     assert told["left_out"] == []
 
 
+@pytest.mark.slow
 def test_the_page_has_what_a_coordinator_asks_for(warm, recipe, tmp_path):
     done = warm.run("plan", recipe, "--time", cwd=tmp_path, env=SMALL)
     assert done.status == 0, done.stderr
@@ -170,6 +172,7 @@ def test_persons_are_counted_where_they_are_the_unit(warm, recipe, tmp_path):
     assert told["unit"] == "person"
 
 
+@pytest.mark.slow
 def test_a_coordinator_without_the_site_package_is_told_all_but_the_adapter(monkeypatch):
     def absent():
         raise SealoraError("a simulation needs the site package")

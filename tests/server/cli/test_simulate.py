@@ -249,6 +249,7 @@ def test_bad_input_ends_in_one_sentence_and_writes_nothing(cli, recipe, tmp_path
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_target_layer_that_is_not_there(cli, recipe, tmp_path):
     done = cli.run("simulate", recipe, "lora.target_modules=[nope]", "--out", "run", cwd=tmp_path)
     assert "the base model has no linear layer 'nope': choose from down_proj" in one_sentence(done)
@@ -259,6 +260,7 @@ def test_a_recipe_that_is_not_there(cli, tmp_path):
     assert one_sentence(done) == "Error: nothing.yaml: no such recipe: give the path of a YAML file, see configs/"
 
 
+@pytest.mark.slow
 def test_a_run_is_not_overwritten(cli, recipe, finished):
     run, _ = finished
     before = (run / "summary.json").read_bytes()
@@ -267,17 +269,20 @@ def test_a_run_is_not_overwritten(cli, recipe, finished):
     assert (run / "summary.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_nothing_to_resume(cli, recipe, tmp_path):
     done = cli.run("simulate", recipe, "--out", "run", "--resume", cwd=tmp_path)
     assert "run holds no run to resume: leave --resume out to start one" in one_sentence(done)
 
 
+@pytest.mark.slow
 def test_resuming_another_recipe_s_run(cli, recipe, finished, tmp_path):
     run, _ = finished
     done = cli.run("simulate", recipe, "--out", run, "--resume", cwd=tmp_path)
     assert "holds a run of another recipe" in one_sentence(done)
 
 
+@pytest.mark.slow
 def test_an_out_that_is_a_file(cli, recipe, tmp_path):
     (tmp_path / "file").write_text("")
     assert "cannot write file" in one_sentence(cli.run("simulate", recipe, "--out", "file", cwd=tmp_path))
@@ -350,6 +355,7 @@ def test_ctrl_c_stops_cleanly_and_the_command_it_names_goes_on(cli, tiny_base, t
     assert [event.first_round for event in events_of(run, "run_started")] == [1, stored + 1]
 
 
+@pytest.mark.slow
 def test_what_a_site_does_not_tell_the_server_stands_in_the_sites_log(cli, tiny_base, tmp_path):
     recipe = write_federation(tmp_path, tiny_base(), rounds=1, privacy=PRIVATE)
     run = tmp_path / "run"

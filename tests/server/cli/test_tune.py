@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from quick_cases import quick_cases
 from sealora_common.recipe import load_recipe
 
 from cli_server import Done
@@ -61,6 +62,7 @@ def test_trials_are_shown_and_the_best_recipe_is_one_that_runs(cli, finished, di
     assert arm["figures"] == [told["trials"][told["best"] - 1]["figure"]]
 
 
+@pytest.mark.slow
 def test_json_is_one_object_and_what_is_there_is_not_run_again(cli, finished, directory):
     words = ("tune", "recipe.yaml", *RATE, *PUBLIC, "--trials", "3", "--out", "found", "--json")
     done = cli.run(*words, cwd=directory)
@@ -69,6 +71,7 @@ def test_json_is_one_object_and_what_is_there_is_not_run_again(cli, finished, di
     assert "0 to run" in done.stderr
 
 
+@pytest.mark.slow
 def test_private_records_are_tuned_on_at_a_price(cli, tiny_base, tmp_path):
     privacy = {"mechanism": "distributed", "epsilon": 8.0, "delta": 1e-3}
     training = {"sample_rate": 0.5, "steps_per_round": 1}
@@ -109,7 +112,9 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("case", BAD)
+@pytest.mark.parametrize(
+    "case", quick_cases(BAD, "no such recipe", "no such field", "epsilon", "private without noise", "no data")
+)
 def test_bad_input_ends_in_one_sentence(cli, finished, directory, case):
     words, said = BAD[case]
     assert said in one_sentence(cli.run("tune", *words, cwd=directory))

@@ -156,6 +156,7 @@ def test_a_directory_without_a_run_is_one_sentence(tmp_path):
         typed(cli, "track", tmp_path, f"tensorboard:{tmp_path / 'out'}")
 
 
+@pytest.mark.slow
 def test_a_simulation_is_tracked_while_it_goes_and_a_broken_tracker_does_not_end_it(tiny_base, tmp_path):
     recipe = write_federation(tmp_path / "data", tiny_base())
     (tmp_path / "file").write_text("in the way")

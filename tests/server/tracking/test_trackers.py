@@ -28,6 +28,7 @@ def tell(run: Path, kind: str, directory: Path) -> None:
     assert follower.lost == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", READERS)
 def test_what_is_written_is_read_back(kind, tmp_path):
     run = write_run(tmp_path / "run", with_trouble=True)
@@ -78,6 +79,7 @@ def test_nothing_of_a_single_site_is_written_nor_where_its_records_are(kind, tmp
         assert private.encode() not in written
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", READERS)
 def test_a_run_that_is_told_again_is_there_once_and_goes_on(kind, tmp_path):
     run = write_run(tmp_path / "run", stop_after=2)

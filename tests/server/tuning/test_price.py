@@ -47,6 +47,7 @@ def by_hand(found: TuningResult, recipe: Recipe, figures_each: int) -> tuple[flo
     return epsilon_pld(train, recipe.privacy.delta), epsilon_pld(heldout, recipe.privacy.delta)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("server", "figures_each"), [({}, 1), ({"keep": "best"}, 4)])
 def test_the_price_is_what_the_accountant_says_of_all_trials_events_together(tune, server, figures_each):
     recipe = recipe_of(**PRIVATE, server=server)
@@ -98,6 +99,7 @@ def test_no_exact_figure_is_looked_at_or_written(tune, tmp_path):
     assert all(trial.noise is not None for trial in found.trials)
 
 
+@pytest.mark.slow
 def test_values_are_drawn_without_a_look_at_figures(tune):
     one, _ = tune(LinearSites(), recipe_of(**PRIVATE), trials=14, out="one")
     other, _ = tune(LinearSites(spread=50.0), recipe_of(**PRIVATE), trials=14, out="other")

@@ -33,6 +33,7 @@ def messages(prompt: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": prompt}]
 
 
+@pytest.mark.slow
 def test_answers_are_those_of_chat_at_once_and_as_they_come(client, served, chatted):
     assert len(set(chatted)) == len(PROMPTS)
     for prompt, answer in zip(PROMPTS, chatted, strict=True):

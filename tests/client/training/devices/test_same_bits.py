@@ -148,6 +148,7 @@ def test_devices_that_were_not_tried_with_a_recipe_take_no_part_in_it(
     assert two.pids == []
 
 
+@pytest.mark.slow
 def test_a_device_that_rounds_otherwise_is_refused(
     model: AdaptedModel, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

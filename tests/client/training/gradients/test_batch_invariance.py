@@ -183,6 +183,7 @@ def test_the_adapter_is_put_back_after_a_refusal(tiny_base: Base) -> None:
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
+@pytest.mark.slow
 def test_it_is_asked_once_for_the_same_settings(tiny_base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
     model, asked = load(tiny_base("llama")), 0
     real: Any = batch_invariance._require_apart

@@ -214,6 +214,7 @@ def test_the_largest_coins_give_the_tail_by_inversion(sign_word: int, fraction: 
     assert 2 * skellam_tail(magnitude + 1, LARGE, 200)[0] < position < 2 * skellam_tail(magnitude, LARGE, 200)[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beyond", [1, 900])
 def test_coins_on_both_sides_of_a_tail_threshold_are_told_apart(beyond: int) -> None:
     hat = module._Hat.over(LARGE)

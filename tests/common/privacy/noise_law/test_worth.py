@@ -59,6 +59,7 @@ def test_as_many_times_the_records_as_the_sentence_asks_for_are_enough_and_hardl
     assert drowned(recipe, (round(60 * factor * 0.9),) * 3, PARAMETERS) is not None
 
 
+@pytest.mark.slow
 def test_a_step_that_draws_nobody_as_a_rule_is_drowned_however_small_the_adapter():
     recipe = load_recipe(CONFIGS / DEMOS[0], ["training.sample_rate=0.001"])
     assert worth(step_noise(recipe, (300,) * 3), 1) > LEAST

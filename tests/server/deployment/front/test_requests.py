@@ -192,6 +192,7 @@ def test_many_requests_at_once_all_get_their_own_answers(front):
     assert sorted(answers) == list(range(10))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_requests_over_the_rate_are_told_to_come_later(kind, tmp_path):
     limits = LIMITS.model_copy(update={"requests_per_second": 2, "request_burst": 10})
@@ -204,6 +205,7 @@ def test_requests_over_the_rate_are_told_to_come_later(kind, tmp_path):
         assert client.post(PATH).status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_superlink_that_is_not_there_makes_502(kind, tmp_path):
     front = started_front(kind, tmp_path / "server", LIMITS, superlink_is_up=False)

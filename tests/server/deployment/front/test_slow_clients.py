@@ -21,11 +21,13 @@ def limits() -> LimitsSection:
     return HASTY
 
 
+@pytest.mark.slow
 def test_a_silent_connection_is_closed(front):
     with front.connect() as connection:
         assert closed_within(connection, 4.0)
 
 
+@pytest.mark.slow
 def test_a_head_that_comes_byte_by_byte_is_cut_off(front):
     with front.connect() as connection:
         started = time.monotonic()
@@ -39,6 +41,7 @@ def test_a_head_that_comes_byte_by_byte_is_cut_off(front):
     assert front.superlink.requests == []
 
 
+@pytest.mark.slow
 def test_a_second_head_that_comes_byte_by_byte_is_cut_off_too(front):
     with front.connect() as connection:
         connection.sendall(head("Content-Length: 0"))
@@ -63,6 +66,7 @@ def test_a_body_that_stops_coming_is_cut_off(front):
     assert not any(seen.whole for seen in front.superlink.requests)
 
 
+@pytest.mark.slow
 def test_an_idle_connection_is_closed_in_the_end(front):
     with front.connect() as connection:
         connection.sendall(head("Content-Length: 0"))
@@ -76,6 +80,7 @@ def test_a_handshake_that_never_comes_is_given_up(front):
         assert closed_within(plain, 5.0)
 
 
+@pytest.mark.slow
 def test_a_superlink_that_does_not_answer_makes_504(front):
     async def never(request, seen):
         while not front.superlink.go_on.is_set():

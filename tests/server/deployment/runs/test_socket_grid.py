@@ -78,6 +78,7 @@ def payload(message: Message) -> object:
     return message.content.config_records["config"]["payload"]
 
 
+@pytest.mark.slow
 def test_a_whole_answer_is_handed_on_and_let_go(grid: SocketGrid, bench: Bench) -> None:
     asked, answer = answered(grid, bench)
     assert grid.pull_messages([asked]) == []
