@@ -49,9 +49,16 @@ RUNS: dict[str, tuple[str, list[str]]] = {
     "norms_eps2": (NORMS, ["privacy.epsilon=2"]),
 }
 BY_PERSON = "norms_eps8_person"
-PUBLIC = "public"
-"""The run on public text."""
-WARM = {"warm_none": NO_NOISE, "warm_eps8": ["privacy.epsilon=8"], "warm_eps2": ["privacy.epsilon=2"]}
+PUBLIC = {"public": DISTRIBUTED, "public_norms": NORMS}
+"""Runs on public text."""
+FIVE_ROUNDS = ["rounds=5", "training.sample_rate=0.036", "training.evaluate_every=5"]
+WARM: dict[str, tuple[str, list[str]]] = {
+    "warm_none": ("public", NO_NOISE),
+    "warm_eps8": ("public", ["privacy.epsilon=8"]),
+    "warm_eps2": ("public", ["privacy.epsilon=2"]),
+    "warm_norms_eps8": ("public_norms", ["privacy.epsilon=8", *FIVE_ROUNDS]),
+    "warm_norms_eps2": ("public_norms", ["privacy.epsilon=2", *FIVE_ROUNDS]),
+}
 EVERY = [*RUNS, BY_PERSON, *WARM]
 EXACT_MATCH_PROMPTS = 16  # a site
 SITES = 3
@@ -113,12 +120,13 @@ def _simulate(directory: Path, name: str, seed: int, *, quick: bool) -> None:
     options: list[str] = []
     if name == BY_PERSON:
         recipe, overrides = NORMS, ["data.person_field=person", "privacy.delta=5e-4", *_persons(directory.parent)]
-    elif name == PUBLIC:
-        recipe, overrides = DISTRIBUTED, [*NO_NOISE, *_public_text(directory.parent / "public-text")]
+    elif name in PUBLIC:
+        recipe, overrides = PUBLIC[name], [*NO_NOISE, *_public_text(directory.parent / "public-text", PUBLIC[name])]
     elif name in WARM:
-        public = directory.parent / f"{PUBLIC}-{seed}"
-        _figures(public, PUBLIC, seed, quick=quick)
-        recipe, overrides, options = DISTRIBUTED, WARM[name], ["--continue-from", str(public)]
+        public, overrides = WARM[name]
+        first = directory.parent / f"{public}-{seed}"
+        _figures(first, public, seed, quick=quick)
+        recipe, options = PUBLIC[public], ["--continue-from", str(first)]
     else:
         recipe, overrides = RUNS[name]
     if quick:
@@ -147,7 +155,7 @@ def _persons(directory: Path, each: int = 4) -> list[str]:
     return overrides
 
 
-def _public_text(directory: Path) -> list[str]:
+def _public_text(directory: Path, recipe: str) -> list[str]:
     """Chapters of the classification that no hospital of the demo has; the overrides that name their files."""
     from sealora_client.demo_data.coding import Hospital, coding_lines
     from sealora_client.demo_data.files import write_sites
@@ -155,7 +163,8 @@ def _public_text(directory: Path) -> list[str]:
     chapters = {"digestive": "11", "skin": "12", "nervous": "6"}
     lines = coding_lines({name: Hospital(chapter, name) for name, chapter in chapters.items()})
     files = {site.name: str(site.path) for site in write_sites(directory, lines)}
-    return [f"sites.simulated={json.dumps(files)}", "training.sample_rate=0.053"]  # as many records a step
+    rate = 0.053 if recipe == DISTRIBUTED else 0.0265  # as many records a step as the recipe's own
+    return [f"sites.simulated={json.dumps(files)}", f"training.sample_rate={rate}"]
 
 
 def _exact_match(directory: Path) -> float:
