@@ -19,6 +19,8 @@ from deploy_files import PROJECT, VERSION
 from locks import LOCKS, locked, version
 from packaging.utils import canonicalize_name
 
+pytestmark = pytest.mark.slow
+
 DIRECTORY = f"sealora-{VERSION}"
 GUIDE = (PROJECT / "docs" / "supply-chain.md").read_text()
 COMMITTED = {
@@ -92,7 +94,6 @@ def check(directory: Path, key: Path) -> list[int]:
     ]
 
 
-@pytest.mark.slow
 def test_a_release_holds_what_the_guide_says_and_leaves_nothing_else(signed: Path) -> None:
     locks = {f"requirements-{name}.txt" for name in ("server", "site", "torch-cpu", "torch-cuda")}
     built = {f"{DIRECTORY}-py3-none-any.whl", f"{DIRECTORY}.tar.gz"}
@@ -129,7 +130,6 @@ def test_the_guide_s_commands_accept_a_release_and_refuse_one_that_was_changed(
     assert check(shutil.copytree(signed, tmp_path / "another"), other) == [255, 0]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("installation", "locks"), [("server", ["server"]), ("site", ["site", "torch-cuda"])])
 def test_an_sbom_is_valid_and_lists_every_distribution_of_the_lock(
     signed: Path, installation: str, locks: list[str]
@@ -163,7 +163,6 @@ def test_the_wheel_holds_the_packages_and_nothing_else(signed: Path) -> None:
     assert f"\nVersion: {VERSION}\n" in metadata
 
 
-@pytest.mark.slow
 def test_the_same_commit_gives_the_same_bytes_wherever_and_whenever_it_is_built(
     signed: Path, repository: Path, tmp_path: Path
 ) -> None:
@@ -180,7 +179,6 @@ def test_the_same_commit_gives_the_same_bytes_wherever_and_whenever_it_is_built(
     assert contents(clone / "dist" / DIRECTORY) == first
 
 
-@pytest.mark.slow
 def test_what_is_there_is_signed_if_it_is_the_same_and_never_replaced_by_another(
     repository: Path, signed: Path, key: Path, tmp_path: Path
 ) -> None:

@@ -8,7 +8,6 @@ import pytest
 from rich.console import Console
 
 from objective_federation import SECTIONS, write_objective_federation
-from quick_cases import quick_cases
 from sealora_client.check.dry_run import check_dry_run
 from sealora_client.check.workload import Workload
 from sealora_client.model.adapted import adapted_model
@@ -21,6 +20,8 @@ from sealora_server.view.summary import read_state, summarize
 
 from tiny_federation import history_of, run_inline
 
+pytestmark = pytest.mark.slow
+
 QUICK = {("dpo", "local")}
 """The others are marked slow: each run takes some seconds."""
 RUNS = [
@@ -30,7 +31,6 @@ RUNS = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("objective", "mechanism"), RUNS)
 def test_a_federation_learns_it_privately(tiny_base, tmp_path, objective, mechanism):
     recipe = write_objective_federation(tmp_path, tiny_base(), objective, mechanism=mechanism)
@@ -48,7 +48,7 @@ def test_a_federation_learns_it_privately(tiny_base, tmp_path, objective, mechan
 
 @pytest.mark.parametrize(
     "objective",
-    quick_cases(SECTIONS, "dpo"),
+    SECTIONS,
 )
 def test_the_pre_flight_tries_it(tiny_base, tmp_path, objective):
     recipe = load_recipe(write_objective_federation(tmp_path, tiny_base(), objective))
@@ -58,7 +58,6 @@ def test_the_pre_flight_tries_it(tiny_base, tmp_path, objective):
     assert [finding.status for finding in found] == ["pass"] * len(found), found
 
 
-@pytest.mark.slow
 def test_no_page_calls_an_accuracy_a_loss(tiny_base, tmp_path):
     recipe = write_objective_federation(tmp_path, tiny_base(), "accuracy", rounds=1)
     run = run_inline(recipe, tmp_path / "run")

@@ -43,7 +43,6 @@ def written(kept, tmp_path_factory) -> Path:
     return out
 
 
-@pytest.mark.slow
 def test_logits_are_those_of_the_merged_model_for_any_batch_and_length(kept, written, tmp_path):
     hand_on(find_trained(str(kept), Path()), HandOn(tmp_path / "merged", form="merged"))
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype=torch.float32)

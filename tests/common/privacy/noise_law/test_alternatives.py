@@ -11,6 +11,8 @@ from sealora_common.privacy.noise_law.alternatives import advice, alternatives, 
 from sealora_common.privacy.plan import privacy_plan
 from sealora_common.recipe import load_recipe
 
+pytestmark = pytest.mark.slow
+
 CONFIGS = Path(__file__).parents[4] / "configs"
 DEMO, DISTRIBUTED, LARGE = (
     CONFIGS / name for name in ("demo-icd10.yaml", "demo-icd10-distributed.yaml", "hospital-8b.yaml")
@@ -21,7 +23,6 @@ B_OF_8B = 22_020_096
 AS_IT_WAS = ("training.sample_rate=0.02", "training.steps_per_round=4", "training.learning_rate=5e-4")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("path", [DEMO, DISTRIBUTED])
 def test_each_is_the_recipe_with_what_it_says_to_write_and_has_the_noise_of_that_recipe_s_plan(path):
     own, *others = alternatives(load_recipe(path), UNITS)
@@ -75,7 +76,6 @@ def test_without_noise_there_is_no_other_choice():
     assert "Nothing is noised" in advice(choices, PARAMETERS, PARAMETERS)
 
 
-@pytest.mark.slow
 def test_the_8b_recipe_as_it_was_is_told_of_a_q_that_is_better_for_the_same_compute():
     recipe = load_recipe(LARGE, AS_IT_WAS)
     choices = alternatives(recipe, (50_000,) * 5)
