@@ -260,7 +260,7 @@ def spoil(reader: Reader, directory: Path, inputs: int, seed: str) -> None:
 
 @pytest.mark.parametrize("name", READERS)
 def test_a_spoilt_file_is_read_or_refused_in_one_safe_sentence(name, tmp_path):
-    spoil(READERS[name], tmp_path, 100, name)
+    spoil(READERS[name], tmp_path, 300, name)
 
 
 @pytest.mark.slow

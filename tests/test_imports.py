@@ -50,7 +50,6 @@ def imported_names(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("package", "forbidden"),
     [
@@ -88,7 +87,6 @@ def test_what_serves_pages_is_loaded_where_something_is_served_alone():
     run_without(web, "import importlib\n" + "".join(f"importlib.import_module({name!r})\n" for name in others))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("module", ["sealora_server.run.sealed_round", "sealora_server.app", "sealora_server.cli"])
 def test_the_server_needs_no_torch_to_aggregate(module):
     run_without({"torch", "transformers", "peft", "opacus", "bitsandbytes", "sealora_client"}, f"import {module}\n")

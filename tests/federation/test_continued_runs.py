@@ -118,7 +118,6 @@ def test_a_run_is_resumed_with_the_adapter_that_it_began_with(two_runs, tmp_path
     assert digest_of_adapter(RunStore.open(run).start) == recipe_of(run).continue_from
 
 
-@pytest.mark.slow
 def test_the_earlier_run_s_charges_stay_and_the_new_ones_come_on_top(tiny_base, tmp_path):
     """A deployed site has one ledger for both runs; here the second simulation is given the sites of the first."""
     privacy = {"mechanism": "local", "epsilon": 3.0, "delta": 1e-3}
@@ -134,6 +133,21 @@ def test_the_earlier_run_s_charges_stay_and_the_new_ones_come_on_top(tiny_base, 
     with pytest.raises(SealoraError, match="privacy budget does not allow this whole run"):
         Simulation(bound, second, continue_from=first).run(Console(file=io.StringIO()))
     assert len(training_charges(second, "site-0")) == 1  # the earlier run's, and nothing was free
+
+
+def test_a_private_run_goes_on_from_one_on_public_text_and_is_charged_for_itself_alone(two_runs, tiny_base, tmp_path):
+    public, _, _ = two_runs
+    aggregation = recipe_of(public).lora.aggregation
+    privacy = {"mechanism": "local", "epsilon": 3.0, "delta": 1e-3}
+    lora = {"aggregation": aggregation}
+    recipe = write_federation(tmp_path, tiny_base(), rounds=1, records=30, privacy=privacy, lora=lora)
+    run = tmp_path / "run"
+    said = simulate(recipe, run, continue_from=public)
+    assert training_charges(public, "site-0") == []
+    assert len(training_charges(run, "site-0")) == 1
+    assert recipe_of(run).continue_from == digest_of_adapter(adapter_of(public))
+    assert "Began with adapter" in said
+    assert "of an earlier one" in render_report(run)
 
 
 @pytest.mark.slow

@@ -159,7 +159,6 @@ def test_a_round_goes_on_without_a_site_whose_handler_raises_and_its_words_stay_
     assert_round_is_the_mean_of(survivors, deltas, run)
 
 
-@pytest.mark.slow
 def test_a_silent_site_costs_the_round_its_timeout_and_no_more(federation, deltas):
     recipe, run = federation(sealing=UNIFORM, sites={"stage_timeout": 1.0})
 
@@ -207,7 +206,6 @@ def test_a_malicious_setting_needs_more_than_two_thirds(federation):
         run_inline(recipe, run, grid=failing_grid({"site-0", "site-1"}, "train"))
 
 
-@pytest.mark.slow
 def test_an_aborted_round_is_tried_again_and_charged_once(federation, deltas):
     recipe, run = federation(sealing=UNIFORM, privacy=PRIVATE)
     run_inline(recipe, run, grid=failing_grid({"site-0", "site-1", "site-2"}, "query.share", attempts=(1,)))
@@ -256,7 +254,6 @@ def test_a_distributed_round_aborted_after_sums_were_sent_needs_a_spare_round(fe
         assert ledger.spent(rows[0].dataset, PRIVATE["delta"]) <= PRIVATE["epsilon"] + 1e-6
 
 
-@pytest.mark.slow
 def test_a_recipe_submitted_again_is_refused_before_its_first_round(federation, tmp_path):
     """The data have been in one run; a second would end half way with the budget gone. Nobody is charged for it."""
     recipe, run = federation(privacy=PRIVATE, rounds=2)
@@ -276,7 +273,6 @@ def test_a_recipe_submitted_again_is_refused_before_its_first_round(federation, 
     assert {site: [row.id for row in training_charges(again, site)] for site in SITES} == before
 
 
-@pytest.mark.slow
 def test_a_failed_final_evaluation_is_tried_again(federation):
     recipe, run = federation()
     grid = failing_grid({"site-0", "site-1", "site-2"}, "query.mask", attempts=(1,), rounds=(2,))
@@ -293,7 +289,6 @@ def with_payload(message: Message, change) -> Message:
     return message
 
 
-@pytest.mark.slow
 def test_a_forged_advertisement_is_refused_by_the_server(federation, deltas):
     recipe, run = federation(sealing=UNIFORM)
 

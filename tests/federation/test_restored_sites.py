@@ -102,7 +102,6 @@ def federation(tiny_base, tmp_path):
     return Federation(tmp_path, tiny_base())
 
 
-@pytest.mark.slow
 def test_a_site_that_has_not_run_since_its_backup_goes_on_in_the_midst_of_a_round_and_spends_no_more(federation):
     federation.go_on(cut_at(2, "query.mask", SITE))  # charged for round 2, and nothing of it has left
     made = federation.back_up()
@@ -171,7 +170,6 @@ def test_a_directory_that_was_copied_back_by_hand_is_found_out_just_so_and_put_r
     assert federation.spent() == whole
 
 
-@pytest.mark.slow
 def test_without_a_word_on_what_left_since_nothing_is_put_back(federation, tmp_path):
     federation.go_on(cut_at(2))
     made = federation.back_up()

@@ -131,7 +131,6 @@ def test_a_removed_site_is_out_from_the_next_round_on_and_the_rounds_go_on(tiny_
         assert [line.endswith("not the one given") for line in said[:3]] == [True, False, False]
 
 
-@pytest.mark.slow
 def test_a_roster_that_arrives_in_the_middle_of_a_round_aborts_it_and_the_next_attempt_is_sealed_under_it(
     tiny_base, tmp_path
 ):
@@ -151,7 +150,6 @@ def test_a_roster_that_arrives_in_the_middle_of_a_round_aborts_it_and_the_next_a
     assert consortium.survivors() == [(*SITES, "site-3"), LEFT]
 
 
-@pytest.mark.slow
 def test_a_run_resumed_after_a_removal_stays_with_the_sites_that_are_left(tiny_base, tmp_path):
     consortium = Consortium.start(tmp_path, tiny_base(), count=4, rounds=2)
 
@@ -165,7 +163,6 @@ def test_a_run_resumed_after_a_removal_stays_with_the_sites_that_are_left(tiny_b
     assert consortium.survivors() == [(*SITES, "site-3"), LEFT]
 
 
-@pytest.mark.slow
 def test_a_server_that_forwards_a_removed_site_s_messages_gets_no_sum_with_it(tiny_base, tmp_path):
     """It shows its keys in place of site-3's: of the old roster, under a free index, under site-3's own."""
     sections = {"sites": {"round_attempts": 4, "stage_timeout": 1.0}}

@@ -20,7 +20,6 @@ def federation(tiny_base, tmp_path, monkeypatch):
     return make
 
 
-@pytest.mark.slow
 def test_two_runs_of_one_seed_give_one_adapter_and_another_seed_another(federation, tmp_path):
     first, second = (run_inline(federation(seed=7), tmp_path / name) for name in "ab")
     assert adapter_bytes(first) == adapter_bytes(second)

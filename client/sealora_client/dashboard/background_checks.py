@@ -49,10 +49,12 @@ class BackgroundChecks:
             process.terminate()
 
     def _work(self, kind: CheckKind) -> None:
+        problem = None
         try:
-            self.problem = self._ran(kind)
+            problem = self._ran(kind)
         finally:
-            self._process, self.at_work = None, None
+            with self._lock:  # or whoever asks for another at this moment would be refused, and told so for ever
+                self._process, self.at_work, self.problem = None, None, problem
 
     def _ran(self, kind: CheckKind) -> str | None:
         words = {

@@ -7,7 +7,6 @@ import math
 import shutil
 from dataclasses import replace
 
-import pytest
 import yaml
 from flwr.app import ConfigRecord, RecordDict
 
@@ -50,7 +49,6 @@ def test_a_run_that_does_not_fit_as_a_whole_is_refused_at_the_greeting_by_one_co
     assert Hello.parse(payload_of(greet(RUN_ID))).site == "site-0"  # what a run has charged itself is no reason
 
 
-@pytest.mark.slow
 def test_a_round_costs_once_whatever_the_policy_allows(private_bench):
     bench = private_bench
     policy = bench.directory() / "policy.yaml"
@@ -62,7 +60,6 @@ def test_a_round_costs_once_whatever_the_policy_allows(private_bench):
     assert payload_of(bench.begin("site-0", bench.order(round_number=1, run="cd" * 16)))
 
 
-@pytest.mark.slow
 def test_evaluating_costs_the_training_records_nothing(private_bench):
     bench = private_bench
     for round_number in (1, 2):
@@ -88,7 +85,6 @@ def test_a_site_that_is_greeted_for_another_recipe_says_which_it_has_and_judges_
     assert Hello.parse(payload_of(bench.ask("site-0", "query.hello", other))).recipe_hash == bench.recipe.hash
 
 
-@pytest.mark.slow
 def test_data_that_change_within_a_run_are_told_once_at_the_site(private_bench, caplog):
     bench = private_bench
     bench.play(bench.order(round_number=1))
@@ -102,7 +98,6 @@ def test_data_that_change_within_a_run_are_told_once_at_the_site(private_bench, 
     assert told.startswith("site site-0: its data changed since round 1 of this run (")
 
 
-@pytest.mark.slow
 def test_data_that_the_ledger_knew_before_it_knew_rows_have_not_changed(private_bench, caplog):
     """The ledger has another name for them then, which is no other data."""
     bench = private_bench

@@ -67,7 +67,6 @@ def train(ledger: Ledger, own: Recipe, rounds: int, *, run: str, limit: float = 
         charge(ledger, own, event, number, dataset=TRAIN, run=run, limit=limit)
 
 
-@pytest.mark.slow
 def test_a_run_that_fits_is_admitted_with_what_it_will_cost(ledger: Ledger) -> None:
     own = recipe(*LOCAL)
     found = judged(ledger, own)
@@ -111,7 +110,6 @@ def test_held_out_records_are_judged_as_well(ledger: Ledger) -> None:
     assert judged(ledger, own, run="second").refused.endswith("of 5 evaluations fit")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("overrides", [LOCAL, (*DISTRIBUTED, "privacy.spare_rounds=2")])
 def test_a_run_under_way_is_never_refused_for_what_it_charged_itself(
     ledger: Ledger, overrides: tuple[str, ...]
@@ -174,7 +172,6 @@ def test_what_somebody_else_spends_meanwhile_counts(ledger: Ledger) -> None:
     assert "of 2 training rounds fit" in judged(ledger, own, run="own").refused
 
 
-@pytest.mark.slow
 def test_charges_that_an_earlier_version_calibrated_by_rdp_compose_with_what_is_left(ledger: Ledger) -> None:
     own = recipe(*LOCAL)
     old = PrivacyEvent(calibrate_noise(6.0, DELTA, 0.2, 8, "rdp"), 0.2, 2)
@@ -218,7 +215,6 @@ def test_without_privacy_nothing_is_charged(ledger: Ledger) -> None:
     assert runs_in_lifetime(recipe("privacy.mechanism=none"), 3, 8.0) is None
 
 
-@pytest.mark.slow
 def test_how_often_a_recipe_may_run_over_a_lifetime_is_counted(ledger: Ledger) -> None:
     own = recipe(*LOCAL)
     assert [runs_in_lifetime(own, 3, limit) for limit in (5.9, 6.0, 8.0)] == [0, 1, 1]

@@ -135,7 +135,6 @@ def test_it_greets_trains_and_leaves(bench: Bench, server: FleetServer) -> None:
         pass
 
 
-@pytest.mark.slow
 def test_what_it_logs_in_json_is_json_and_holds_no_record(bench: Bench, server: FleetServer) -> None:
     directory = settle_in(bench, server, log_format="json")
 
@@ -161,7 +160,6 @@ def test_what_it_logs_in_json_is_json_and_holds_no_record(bench: Bench, server: 
         assert text not in done.result.stderr
 
 
-@pytest.mark.slow
 def test_its_probes_and_metrics_tell_of_it(bench: Bench, server: FleetServer) -> None:
     health = f"127.0.0.1:{free_port()}"
     directory = settle_in(bench, server, health=health, grpc_health=f"127.0.0.1:{free_port()}")
@@ -262,7 +260,6 @@ def test_what_is_wrong_with_a_site_is_one_sentence_at_the_start(bench: Bench, se
     assert server.asked == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_whatever_ends_it_it_says_goodbye(bench: Bench, server: FleetServer, number: int) -> None:
     directory = settle_in(bench, server)

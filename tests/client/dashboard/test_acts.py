@@ -20,7 +20,6 @@ from budget_site import report as budget_of
 SECONDS = 90_000  # milliseconds: the first epsilon of a process takes long on a machine with other work
 
 
-@pytest.mark.slow
 def test_a_recipe_s_price_is_that_of_the_command_and_nothing_is_charged(site, visitor, tmp_path):
     recipe = yaml.safe_load((site.directory / "recipe.yaml").read_text()) | {"name": "longer", "rounds": 6}
     file = tmp_path / "longer.yaml"
@@ -40,7 +39,6 @@ def test_a_recipe_s_price_is_that_of_the_command_and_nothing_is_charged(site, vi
         assert len(ledger.charges()) == 3
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("text", ["rounds: many", "a: [", "<script>alert(1)</script>: 1", "name: x\nnonsense: true"])
 def test_what_is_no_recipe_is_one_sentence(site, visitor, text):
     page = site.open(visitor, "/budget")
@@ -73,9 +71,8 @@ def test_checks_run_beside_the_page_and_their_results_stay(site, visitor):
     page = site.open(visitor, "/checks")
     page.get_by_role("button", name="Check all but the model").click()
     expect(page.locator("#checks-site")).to_contain_text("failed", timeout=SECONDS)
-    expect(page.get_by_text("being checked")).to_have_count(
-        0, timeout=SECONDS
-    )  # its process ends after its result is there
+    # Its process ends after its result is there.
+    expect(page.get_by_text("being checked")).to_have_count(0, timeout=SECONDS)
     page.get_by_role("button", name="Look at the data").click()
     expect(page.locator("#checks-data")).to_contain_text("Looked at", timeout=SECONDS)
     assert sorted(path.name for path in (site.directory / "checks").iterdir()) == ["data.json", "site.json"]

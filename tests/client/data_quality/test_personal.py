@@ -89,7 +89,6 @@ def test_spans_are_in_order_and_do_not_overlap(parts):
     assert all(one.stop <= other.start for one, other in pairwise(spans))
 
 
-@pytest.mark.slow
 def test_nothing_asks_a_network(tmp_path):
     """In a process of its own, as a list of domains is kept once it was fetched."""
     code = (

@@ -60,7 +60,6 @@ def audit_of(recipe_hash: str, site: str = "site-1", *, refuted: bool = False) -
     }
 
 
-@pytest.mark.slow
 def test_the_command_writes_a_part_that_the_site_signed(site, run_id, tmp_path):
     said = typed(cli, "dossier", run_id[:8], "--directory", site, "--out", tmp_path / "part")
     assert said.splitlines()[0] == "NOT YET CLEARED: nothing found speaks against this model, and 2 points are open."
@@ -160,7 +159,6 @@ def test_what_other_runs_spent_on_the_same_records_is_composed(site, run_id, tmp
     assert found[measured] == alone[measured]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("named", ["f" * 32, None], ids=["another run's", "an older version's"])
 def test_of_several_runs_only_lines_that_name_the_run_are_told(site, run_id, tmp_path, named):
     measured = "held-out loss, last evaluation"

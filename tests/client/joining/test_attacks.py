@@ -73,7 +73,6 @@ def test_a_roster_that_the_server_changed_is_not_the_coordinator_s(joining):
     refused(joining, forged, "the coordinator's signature of the roster does not hold")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [{"server": "https://localhost:9443"}, {"ca": None}, {"recipe": "changed"}],
@@ -122,7 +121,6 @@ def test_another_node_key_on_the_roster_is_seen(joining):
     refused(joining, joining.invitation("berlin"), "the roster has another node key for berlin than .*node.key: send")
 
 
-@pytest.mark.slow
 def test_another_consortium_s_invitation_for_a_site_of_the_same_name_is_refused(joining, tmp_path):
     joining.until_signed()
     other = Joining(tmp_path / "other")

@@ -254,7 +254,6 @@ def test_a_policy_that_is_there_is_kept_and_judged_and_no_option_loosens_it(join
     assert own.read_text() == "epsilon_limit: 6\ndelta_limit: 1.0e-4\n"
 
 
-@pytest.mark.slow
 def test_a_recipe_that_was_changed_in_between_is_shown_field_by_field_and_must_be_accepted(joining):
     joining.until_signed()
     joining.write_recipe(rounds=2)

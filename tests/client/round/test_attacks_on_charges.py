@@ -279,7 +279,6 @@ def test_two_runs_are_not_both_admitted_where_one_fits(bench_of):
     assert {row.run for row in charges(bench) if row.released is not None} == {first}
 
 
-@pytest.mark.slow
 def test_what_a_run_that_has_begun_may_yet_take_is_no_other_run_s(bench_of):
     """Two runs and a half fit. Two have begun, and a third is not admitted though there is room for a whole one now."""
     bench = bench_of("local", rounds=2)
@@ -339,7 +338,6 @@ def test_an_order_that_is_refused_leaves_nothing_on_the_disk(bench_of):
 # 9: a full disk under the head.
 
 
-@pytest.mark.slow
 def test_a_head_that_cannot_be_written_stops_no_vector_that_is_paid_for(bench_of, monkeypatch):
     bench = bench_of("distributed")
     _, requests = bench.play(bench.order(), until="mask")

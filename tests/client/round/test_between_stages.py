@@ -43,7 +43,6 @@ def test_a_simulated_site_plays_a_round_and_nothing_of_it_is_left(bench):
         assert not aside(bench, name).exists()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["share", "mask", "confirm", "open"])
 def test_all_that_it_remembers_is_in_a_file_of_its_own_account_and_its_digest_in_memory(bench, stage):
     bench.play(bench.order(), until=stage)
@@ -69,7 +68,6 @@ def test_it_is_gone_before_the_stage_is_worked_on(bench):
     assert "this site is in no round" in refusal_of(bench.stage("site-0", "mask", requests["site-0"]))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("spoilt", ["other", "none"])
 def test_what_is_not_what_it_put_there_is_not_used(bench, caplog, spoilt):
     _, requests = bench.play(bench.order(), until="mask")

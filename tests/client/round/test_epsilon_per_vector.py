@@ -131,7 +131,6 @@ def test_epsilon_is_spent_per_vector_that_left_and_none_otherwise(bench_of, mech
     assert sum(row.is_unused for row in watch.charges()) == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 def test_orders_that_are_never_followed_up_cost_nothing(bench_of, mechanism):
     """Run after run is invented, each trained for and dropped; the real one then has all of its budget."""
@@ -155,7 +154,6 @@ def test_a_sum_is_sent_no_more_often_than_the_recipe_tries_a_round(bench_of):
     assert watch.paid() == watch.vectors == 3
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("mechanism", "vectors"), [("local", 2), ("distributed", 1), ("none", 1)])
 def test_a_round_under_way_twice_is_paid_for_once(bench_of, mechanism, vectors):
     """The server opens two Flower runs for one round, so that the site remembers two: both trained for, then masked."""

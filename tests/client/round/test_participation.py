@@ -200,7 +200,6 @@ def test_what_goes_into_the_sum_is_the_weighted_delta_the_weight_and_the_loss(be
     assert contribution.heldout_loss != part.state.figures.heldout_loss  # what leaves is noisy, what stays exact
 
 
-@pytest.mark.slow
 def test_a_round_that_does_not_evaluate_pays_for_no_evaluation(tiny_base, tmp_path):
     bench = Bench(tmp_path, tiny_base(), rounds=3, privacy=PRIVATE, training={"evaluate_every": 2})
     bench.play(bench.order(round_number=1))
@@ -257,7 +256,6 @@ def test_an_order_with_another_clipping_norm_is_refused(bench):
     assert "clipping norm 0.5 is not the recipe's" in refusal_of(bench.begin("site-0", bench.order(clip_norm=0.5)))
 
 
-@pytest.mark.slow
 def test_an_evaluation_sends_no_delta(bench, monkeypatch):
     seen = []
     encode = ContributionLayout.encode
@@ -284,7 +282,6 @@ def test_a_finished_round_is_noted_at_the_site_alone(bench):
     assert set(line) >= {"heldout_loss", "truncated", "delta", "seconds", "fraction_clipped", "median_norm"}
 
 
-@pytest.mark.slow
 def test_epsilon_grows_to_what_was_agreed_and_no_further(bench):
     bench.play(bench.order(round_number=1))
     bench.play(bench.order(round_number=2))

@@ -68,7 +68,6 @@ any_rows = st.one_of(
 clip_norms = st.one_of(st.floats(1e-3, 1e3), st.floats(1e-300, 1e300), st.sampled_from([SMALLEST, 1e-308, 1.0, 1e308]))
 
 
-@pytest.mark.slow
 @settings(max_examples=600, deadline=None)
 @given(any_rows, clip_norms, st.one_of(st.sampled_from(GRIDS), st.integers(1, LARGEST_GRID)), st.booleans())
 def test_a_row_becomes_integers_no_longer_than_the_units(row: Tensor, clip_norm: float, grid_steps: int, halved: bool):

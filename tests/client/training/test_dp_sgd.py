@@ -209,7 +209,6 @@ def test_units_are_sampled_at_the_rate_independently_of_each_other_and_of_other_
 # Adaptive clipping.
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("clip_norm", "share"), [(1e-3, 0.0), (1e6, 1.0)])
 def test_the_share_of_unclipped_units_comes_out_with_the_noise(
     model: AdaptedModel, base: Path, clip_norm: float, share: float

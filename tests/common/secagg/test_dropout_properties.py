@@ -82,7 +82,6 @@ def test_masks_cancel_in_a_sparse_graph(size: int, drops: dict[int, str]) -> Non
     assert same(opened.vector, run.expected(opened.survivors))
 
 
-@pytest.mark.slow
 def test_a_dense_round_can_be_asked_for_above_the_limit() -> None:
     federation = Federation.of(34, sparse=False)
     run = Run(federation).until("share")

@@ -94,7 +94,6 @@ def test_sessions_count_as_the_next_power_of_two(sessions: int, bits: int) -> No
     assert Federation.of(100, sessions=sessions).terms.neighbourhood(100) == expected
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("participants", "corrupted", "dropouts"), [(128, 42, 12), (200, 66, 20), (256, 85, 25)])
 def test_it_is_the_sum_of_both_chances_that_is_bounded(
     participants: int, corrupted: int, dropouts: int, monkeypatch: pytest.MonkeyPatch
@@ -167,7 +166,6 @@ def test_a_neighbourhood_is_much_smaller_than_the_roster_when_sites_are_many() -
 # --- the choice
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("_verify_once")
 def test_the_choice_is_uniform() -> None:
     """Chi-square over which of 33 others a site draws, at a level of 1e-6, and over pairs drawn together."""
@@ -218,7 +216,6 @@ def draw_graph(sites: int, k: int, chosen: random.Random) -> list[set[int]]:
     return [set(chosen.sample([other for other in range(sites) if other != site], k)) for site in range(sites)]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("sites", [33, 48, 100])
 def test_random_dropouts_at_the_stated_rate_never_lose_a_round(sites: int) -> None:
     k, t = TABLE[sites]

@@ -368,7 +368,6 @@ def test_the_sum_comes_with_what_its_survivors_signed() -> None:
         assert Survivors.from_bytes(body_of(FEDERATION, message, Kind.CONFIRM)) == expected
 
 
-@pytest.mark.slow
 def test_memory_does_not_grow_with_the_sites() -> None:
     """The server holds one accumulator: its peak with 24 sites is near that with 6."""
     segments = (Segment(200_000, 16),)

@@ -343,7 +343,6 @@ def test_a_cookie_that_somebody_else_chose_is_never_a_session(dashboard):
     assert stranger.get("/").status_code == 401
 
 
-@pytest.mark.slow
 def test_who_guesses_tokens_is_slowed_down_and_bounded(dashboard):
     server, url = dashboard
     said = []
@@ -362,7 +361,6 @@ def test_who_guesses_tokens_is_slowed_down_and_bounded(dashboard):
     assert server.hand(url, "anna").get("/submit").status_code == 200
 
 
-@pytest.mark.slow
 def test_an_open_page_of_a_run_that_is_deleted_says_so(dashboard, bench, monkeypatch):
     monkeypatch.setattr("sealora_server.dashboard.watched._LOOK_SECONDS", 0.0)
     server, url = dashboard

@@ -88,7 +88,6 @@ def test_an_operator_submits_stops_resumes_archives_and_deletes(visitor, dashboa
     assert {person.name for _, person in server.asked} == {"anna"}
 
 
-@pytest.mark.slow
 def test_a_second_person_approves_what_one_submits(visitor, bench, files):
     with acting(bench, approval={"required": True}) as server, server.served() as url:
         anna = log_in(visitor, url, server.token("anna"))

@@ -172,7 +172,6 @@ def test_two_hundred_rounds_of_fifty_sites_are_there_within_a_second_and_a_megab
     assert_fits(page)
 
 
-@pytest.mark.slow
 def test_a_run_that_is_resumed_after_a_restart_is_told_as_one(visitor, runs, tmp_path):
     run = WrittenRun(tmp_path / "runs" / "twice", SITES, 3)
     run.write_round(1)

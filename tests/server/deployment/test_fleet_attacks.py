@@ -158,7 +158,6 @@ def test_a_request_that_was_refused_is_not_repeated_with_another_body(
     assert all(site.online for site in status(victim.bench.server).sites)
 
 
-@pytest.mark.slow
 def test_a_refusal_reaches_who_was_refused(waiting: list[Member]) -> None:
     """And not a proxy's word for a connection that was reset while the body was still on its way."""
     stranger, victim = Stranger(waiting[1].bench), waiting[1]
@@ -179,7 +178,6 @@ def test_a_refusal_reaches_who_was_refused(waiting: list[Member]) -> None:
     assert statuses[b"401"] >= 30
 
 
-@pytest.mark.slow
 def test_junk_headers_by_the_thousand_leave_no_memory(waiting: list[Member], capsys) -> None:
     victim = waiting[2]
 

@@ -173,7 +173,6 @@ def test_the_superlink_s_own_socket_serves_the_operator_s_account(up):
         client.ListNodes(ListNodesRequest())
 
 
-@pytest.mark.slow
 def test_a_renewed_certificate_is_in_use_without_a_restart(up):
     def serial() -> bytes:
         with up.client() as client, client.stream("GET", "/healthz") as answer:
@@ -186,7 +185,6 @@ def test_a_renewed_certificate_is_in_use_without_a_restart(up):
     assert [process.restarts for process in status(up.server).processes] == [0, 0]
 
 
-@pytest.mark.slow
 def test_a_second_server_on_the_same_directory_refuses_to_start(up):
     command = [sys.executable, "-c", SEALORA, "server", "run", "--config", str(up.server.config_file)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

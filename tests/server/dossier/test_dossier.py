@@ -177,7 +177,6 @@ def test_every_demand_is_answered_and_nothing_claims_too_much(told):
     assert by_demand["Tests of membership inference."].remark == "Not every site's part holds an audit."
 
 
-@pytest.mark.slow
 def test_the_command_writes_one_and_says_what_is_open(private_run, tmp_path):
     out = tmp_path / "dossier"
     said = typed(cli, "dossier", private_run, "--out", out)
@@ -216,7 +215,6 @@ def deployed(private_run, tmp_path) -> Path:
     return Path(shutil.copytree(private_run, tmp_path / "deployed", ignore=shutil.ignore_patterns("sites")))
 
 
-@pytest.mark.slow
 def test_a_deployed_server_has_no_part_but_those_that_sites_hand_in(deployed, private_run, tmp_path):
     alone, _ = write_dossier(deployed, tmp_path / "alone")
     assert [part.attached for part in alone.parts] == [False] * 3

@@ -94,7 +94,6 @@ def test_a_changed_copy_of_it_is_found(private_run, tmp_path):
     assert "memorisation.json" in said
 
 
-@pytest.mark.slow
 def test_the_command_takes_it(private_run, tmp_path):
     test = write_test(tmp_path / "m.json", recipe_of(private_run))
     said = typed(cli, "dossier", private_run, "--out", tmp_path / "d", "--memorisation", test)
@@ -120,7 +119,6 @@ def test_demands_on_regurgitation_are_met_in_part_with_it_and_not_without(writte
     assert "nobody has tried" in section.text[0]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("plain", "private", "said"), [
     (12, 12, "The memorisation test got planted personal data out of a model of this recipe."),
     (2, 0, "The memorisation test was too weak to say anything."),
@@ -132,7 +130,6 @@ def test_what_it_came_to_is_judged(private_run, tmp_path, plain, private, said):
     assert clearance.first_line.startswith("NOT CLEARED" if private else "NOT YET CLEARED")
 
 
-@pytest.mark.slow
 def test_that_of_a_recipe_without_the_model_s_digest_is_of_the_same_recipe(private_run, tmp_path):
     test = write_test(tmp_path / "m.json", recipe_of(private_run))
     held = json.loads(test.read_text())

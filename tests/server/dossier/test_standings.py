@@ -46,7 +46,6 @@ def open_run(tiny_base, tmp_path_factory) -> Path:
     return run_inline(write_federation(home / "fed", base, rounds=1), home / "run")
 
 
-@pytest.mark.slow
 def test_a_run_without_privacy_is_not_cleared(open_run, tmp_path):
     done = CliRunner().invoke(cli, ["dossier", str(open_run), "--out", str(tmp_path / "d")])
     assert done.exit_code == 1
@@ -63,7 +62,6 @@ def test_a_run_without_privacy_is_not_cleared(open_run, tmp_path):
     assert stated["status"] == "not met"
 
 
-@pytest.mark.slow
 def test_a_seeded_run_is_not_cleared(tiny_base, tmp_path, monkeypatch):
     monkeypatch.setenv(SEED_VARIABLE, "7")
     recipe = write_federation(tmp_path / "fed", tiny_base(), rounds=1, privacy=PRIVATE)
@@ -85,7 +83,6 @@ class _LosesRoundTwo(WatchedGrid):
         return super().exchange(site, action, message)
 
 
-@pytest.mark.slow
 def test_a_run_that_broke_off_is_not_cleared(tiny_base, tmp_path):
     recipe = write_federation(tmp_path / "fed", tiny_base(), privacy=PRIVATE)
     with pytest.raises(KeyboardInterrupt):
@@ -108,7 +105,6 @@ def test_a_run_that_broke_off_is_not_cleared(tiny_base, tmp_path):
     assert HOSTILE not in page
 
 
-@pytest.mark.slow
 def test_an_adapter_that_was_exchanged_is_not_cleared(private_run, tmp_path):
     run = Path(shutil.copytree(private_run, tmp_path / "run"))
     earlier = run / "rounds" / "0001" / "adapter" / "adapter_model.safetensors"
@@ -155,7 +151,6 @@ class _Tags(HTMLParser):
         self.attributes |= {name for name, _ in attributes}
 
 
-@pytest.mark.slow
 def test_text_of_others_is_no_markup(open_run, tmp_path):
     run = Path(shutil.copytree(open_run, tmp_path / "run"))
     log = EventLog(run / "events.jsonl")

@@ -214,7 +214,6 @@ class Slanderer(SiteSession):
 GROUPED = {"groups": 4, "adversary": "malicious"}
 
 
-@pytest.mark.slow
 def test_members_that_chance_deals_together_frame_no_honest_one(tmp_path, monkeypatch):
     """Two of thirteen: more than can be corrupted of a group of three, and fewer than of the roster."""
     turned = {"site-1": Slanderer, "site-2": Slanderer}

@@ -120,7 +120,6 @@ def test_a_spoilt_sum_costs_one_attempt_and_the_run_goes_on_without_the_spoilers
     assert len(told[-1]) <= len(told[1])
 
 
-@pytest.mark.slow
 def test_where_groups_are_not_allowed_a_spoilt_sum_is_tried_again_as_it_was(tmp_path):
     with pytest.raises(FederationError, match="a site's vector was damaged"):
         run(tmp_path, 12)

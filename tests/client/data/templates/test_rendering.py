@@ -61,7 +61,6 @@ UNORDERED = "{{ ({" + ", ".join(f"'{letter}': 0" for letter in "abcdefghijkl") +
 """Writes a set, in the order of its hashes, which Python draws for each process."""
 
 
-@pytest.mark.slow
 def test_what_is_rendered_of_one_does_not_depend_on_who_came_before(renderer):
     """Else one record more would change another's example."""
     told = []
@@ -73,7 +72,6 @@ def test_what_is_rendered_of_one_does_not_depend_on_who_came_before(renderer):
     assert told == ["0", "1", "2", "3", "none", "5", "6", "7", "8", "9"]
 
 
-@pytest.mark.slow
 def test_every_process_renders_alike(renderer):
     other = Renderer()
     assert renderer.render(UNORDERED, TURNS, {}, prompt=True) == other.render(UNORDERED, TURNS, {}, prompt=True)
@@ -89,7 +87,6 @@ def test_a_template_beyond_its_limits_is_given_up_and_the_next_conversation_is_r
     assert renderer.render("{{ messages[0].content }}", TURNS, {}, prompt=True) == "Hello"
 
 
-@pytest.mark.slow
 def test_what_went_beyond_the_limits_once_costs_nothing_again(renderer):
     for _ in range(200):
         with pytest.raises(TemplateOverrunError):
@@ -116,7 +113,6 @@ def test_a_recipe_s_template_writes_values_and_reaches_nothing_else(renderer, te
     assert written == "AB ['a', 'b'] None 1.5"
 
 
-@pytest.mark.slow
 def test_a_template_that_refuses_or_fails_is_told_apart(renderer):
     with pytest.raises(TemplateRefusedError):
         renderer.render("{{ raise_exception('no') }}", TURNS, {}, prompt=True)
@@ -126,7 +122,6 @@ def test_a_template_that_refuses_or_fails_is_told_apart(renderer):
         renderer.render("{% for %}", TURNS, {}, prompt=True)
 
 
-@pytest.mark.slow
 def test_a_process_that_was_killed_is_replaced(renderer):
     assert renderer.render("a", TURNS, {}, prompt=True) == "a"
     renderer._process.kill()
@@ -161,7 +156,6 @@ def test_what_is_rendered_is_what_transformers_renders(template):
     same()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("case", ["loops for ever", "repeats a text"])
 def test_a_model_with_such_a_template_is_refused_by_name_whatever_the_records(case):
     with pytest.raises(ModelError, match=r"^models/x/chat_template\.jinja: the chat template takes more than 1\.0 s"):
@@ -173,7 +167,6 @@ def test_a_template_that_knows_no_system_role_is_none_of_those():
     check_template(tiny_tokenizer(None), "here")
 
 
-@pytest.mark.slow
 def test_a_record_on_which_it_goes_beyond_its_limits_costs_that_record_alone():
     trap = "{% if 'trap' in messages[0].content %}" + HOSTILE["loops for ever"] + "{% endif %}" + CHATML
     records = [Record(prompt=text, response="b") for text in ("a", "a trap", "c", "d")]

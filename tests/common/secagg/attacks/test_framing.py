@@ -115,7 +115,6 @@ def test_nothing_that_can_be_put_together_shows_an_honest_site_at_fault(kind: Fa
             evidence.prove(FEDERATION.roster)
 
 
-@pytest.mark.slow
 def test_damaged_evidence_is_refused_in_one_sentence() -> None:
     chosen = random.Random(5)
     samples = [framing().to_bytes() for framing, _, _ in FRAMINGS]

@@ -343,7 +343,6 @@ def test_sessions_take_a_hundred_thousand_messages(seed: int) -> None:
     assert fuzz(30_000, seed=seed + 100).total() == 30_000
 
 
-@pytest.mark.slow
 def test_a_session_allocates_no_more_than_it_is_given() -> None:
     fuzzer = Fuzzer(FEDERATION, seed=2)
     fuzzer.ask_a_site()

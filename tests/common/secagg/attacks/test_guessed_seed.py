@@ -49,7 +49,6 @@ def first_small(masked: np.ndarray, first_seed: int, window: int = WINDOW) -> in
     return None
 
 
-@pytest.mark.slow
 def test_flowers_mask_is_found_by_trying_seeds() -> None:
     delta = np.random.default_rng(1).normal(0.0, 0.002, LENGTH)
     plain = quantize([delta], 8.0, TARGET_RANGE)[0]

@@ -69,7 +69,6 @@ def asks(front: StartedFront) -> ssl.SSLSocket:
     return connection
 
 
-@pytest.mark.slow
 def test_connections_ended_by_rst_leave_nothing_behind(front):
     asks(front).close()
     before = memory(front)
@@ -82,7 +81,6 @@ def test_connections_ended_by_rst_leave_nothing_behind(front):
     assert grown < 25
 
 
-@pytest.mark.slow
 def test_what_strangers_hold_costs_little(front):
     """With TLS agreed and half a request sent, which is the most that a stranger can have kept."""
     asks(front).close()
@@ -124,7 +122,6 @@ def test_connections_on_which_a_node_was_heard_are_not_driven_out(embedded):
         connection.close()
 
 
-@pytest.mark.slow
 def test_strangers_fill_half_of_the_places_at_most(embedded):
     held = crowd(embedded, LIMITS.connections_per_address)
     time.sleep(0.5)
@@ -141,7 +138,6 @@ def test_strangers_fill_half_of_the_places_at_most(embedded):
     assert 0.4 * LIMITS.connections <= open_still <= LIMITS.connections / 2
 
 
-@pytest.mark.slow
 def test_one_address_opens_no_more_than_its_share_and_does_not_hide_the_others(embedded):
     held = []
     for _ in range(2):  # the connection that the bench asked whether the front is up with may hold a place still
