@@ -54,7 +54,7 @@ class BackgroundChecks:
             problem = self._ran(kind)
         finally:
             with self._lock:  # or whoever asks for another at this moment would be refused, and told so for ever
-                self._process, self.at_work, self.problem = None, None, problem
+                self._process, self.problem, self.at_work = None, problem, None
 
     def _ran(self, kind: CheckKind) -> str | None:
         words = {
