@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # test modules import `tiny_models` by name
 
@@ -16,6 +17,10 @@ from folder_times import FolderTimes
 
 from browser import chromium, visitor  # noqa: F401 (fixtures)
 from device_report import DeviceReport
+
+# How long an example takes says how busy a machine is, and nothing of the code.
+settings.register_profile("sealora", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("sealora")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

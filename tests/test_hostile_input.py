@@ -276,7 +276,7 @@ def test_each_of_the_nasty_texts_alone_is_read_or_refused(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=300) | st.text(max_size=300).map(lambda text: text.encode("utf-8", "replace")))
 def test_what_nobody_listed_is_read_or_refused(name, tmp_path, content):
     read(READERS[name], tmp_path, content)

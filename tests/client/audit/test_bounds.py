@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -69,7 +69,6 @@ levels = st.sampled_from([0.001, 0.01, 0.05, 0.2])
 
 
 @given(counts, deltas, levels)
-@settings(deadline=None)
 def test_the_bound_itself_is_refuted_and_a_little_more_is_not(numbers, delta, significance):
     guesses, correct, canaries = numbers
     same = {"canaries": canaries, "guesses": guesses, "correct": correct, "delta": delta}
@@ -80,7 +79,6 @@ def test_the_bound_itself_is_refuted_and_a_little_more_is_not(numbers, delta, si
 
 
 @given(counts, deltas, levels)
-@settings(deadline=None)
 def test_the_bound_grows_with_right_guesses_and_shrinks_with_delta_confidence_and_canaries(
     numbers, delta, significance
 ):
@@ -99,7 +97,6 @@ def test_the_bound_grows_with_right_guesses_and_shrinks_with_delta_confidence_an
 
 
 @given(counts, deltas)
-@settings(deadline=None)
 def test_the_p_value_is_a_probability_that_falls_with_right_guesses(numbers, delta):
     guesses, _, canaries = numbers
     values = [

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -37,7 +37,6 @@ small = st.lists(st.integers(0, 6).map(float), min_size=2, max_size=12).map(np.a
 
 
 @given(small, small)
-@settings(deadline=None)
 def test_the_area_is_the_chance_that_a_member_scores_higher(members, others):
     pairs = [1.0 if a > b else 0.5 if a == b else 0.0 for a, b in itertools.product(members, others)]
     roc = Roc.of(members, others)

@@ -34,7 +34,7 @@ def joined(example: Example) -> list[int]:
     return [*first.tokens.tolist(), *(token for piece in others for token in piece.tokens[1:].tolist())]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.text(min_size=1, max_size=400), st.integers(8, 40))
 def test_the_pieces_are_the_text_and_each_token_but_the_first_is_predicted_once(text, max_tokens):
     (whole,) = to_examples([Record("", text)], tiny_tokenizer(), DataSection(layout="text", max_tokens=4096))

@@ -236,7 +236,7 @@ def test_a_missing_file_is_named(tmp_path):
         read_records(tmp_path / "nowhere.jsonl", SECTION)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
 @given(content=st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode(errors="ignore")))
 def test_any_bytes_at_all_are_read_or_refused_in_one_sentence(tmp_path, content):
     path = tmp_path / "any.jsonl"

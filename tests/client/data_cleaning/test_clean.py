@@ -227,7 +227,7 @@ def test_the_untidy_file_is_tidy_after_it(tmp_path):
     assert "0171" not in json.dumps(with_germany)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.text(alphabet=st.sampled_from("aäÄ ü\u0308e\u0301\u00a0\n@.1ﬁ") | st.characters(codec="utf-8"), max_size=25),

@@ -95,7 +95,7 @@ def test_what_read_records_refuses_is_what_splitting_mends(split, tmp_path):
     read_records(write_rows(tmp_path / "m.jsonl", copy), SECTION)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(st.integers(0, 11), st.integers(0, 4), st.integers(0, 6)), min_size=8, max_size=40, unique=True),
     st.sampled_from([0.1, 0.3, 0.5]),

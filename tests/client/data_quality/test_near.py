@@ -46,7 +46,7 @@ def test_texts_shorter_than_a_shingle_are_alike_to_themselves_alone(text):
     assert near_groups([text, "entirely something else", text, "b"]) == [0, 1, 0, 3]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.text(max_size=40), max_size=12), st.randoms())
 def test_groups_are_those_of_equal_texts_at_least_and_follow_a_permutation(texts, shuffler):
     groups = near_groups(texts)

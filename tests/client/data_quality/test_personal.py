@@ -80,7 +80,7 @@ def test_what_stands_deep_in_a_long_text_is_found_once_and_whole(monkeypatch):
         ]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.sampled_from([*FOUND, NOTE, "ä", "1", "\n", " ", "@", "."]), max_size=8))
 def test_spans_are_in_order_and_do_not_overlap(parts):
     text = " ".join(parts)

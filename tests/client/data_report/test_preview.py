@@ -197,7 +197,7 @@ def test_records_are_chosen_at_random_and_again_by_their_seed(tmp_path, tiny_bas
         chosen_records(read, 1, 0, 63)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=30))
 def test_the_texts_of_tokens_together_are_the_text(written):
     ids = TOKENIZER(written, add_special_tokens=False)["input_ids"]

@@ -89,7 +89,7 @@ def test_it_is_what_the_library_says_of_each_answer(model: AdaptedModel, asked: 
     assert 0 < found.mean < 1
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(order=st.permutations(range(9)), size=st.integers(1, 9))
 def test_neither_order_nor_batch_size_nor_company_change_a_record_s(model, asked, order, size) -> None:
     base = Path("unused")
@@ -124,7 +124,7 @@ def test_a_text_that_a_library_fails_on_ends_no_round(
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(answer=st.text(), right=st.text())
 def test_a_unit_moves_the_sum_by_one_at_the_most_whatever_the_texts_are(name: str, answer: str, right: str) -> None:
     metric = LikenessMetric(name)

@@ -334,7 +334,7 @@ frames = st.lists(
 
 
 @given(frames, st.booleans(), st.booleans(), st.integers(0, 40))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_parts_come_they_are_a_message_or_an_error_that_the_loop_knows(
     server: LyingServer, connection: FleetConnection, parts: list[bytes], honest: bool, first: bool, cut: int
 ) -> None:

@@ -279,7 +279,7 @@ def messages() -> st.SearchStrategy[bytes]:
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_bytes_come_they_are_an_error_that_the_loop_knows(server, tmp_path, data):
     server.lies.clear()
     connection = FleetConnection(server.address, KEY, None)

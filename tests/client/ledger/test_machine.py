@@ -127,9 +127,9 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 TestLedgerMachine = LedgerMachine.TestCase
-TestLedgerMachine.settings = settings(max_examples=5, stateful_step_count=25, deadline=None)
+TestLedgerMachine.settings = settings(max_examples=5, stateful_step_count=25)
 
 
 @pytest.mark.slow
 class TestLedgerMachineForLong(TestLedgerMachine):
-    settings = settings(max_examples=100, stateful_step_count=25, deadline=None)
+    settings = settings(max_examples=100, stateful_step_count=25)

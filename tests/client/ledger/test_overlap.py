@@ -64,7 +64,7 @@ def test_a_window_that_slid_on_leaves_old_charges_behind_and_one_that_joins_two_
     assert ledger.spent(records(*"abcd"), DELTA) == pytest.approx(composed(3))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(names, st.integers(1, 3)), min_size=1, max_size=5))
 def test_no_member_has_lost_more_than_its_data_set_is_said_to_have_spent(tmp_path_factory, charges) -> None:
     """The rule's promise, member by member: for each, the charges of exactly those data sets that it was in."""

@@ -62,7 +62,7 @@ def test_the_digest_leaves_out_what_no_loader_reads(copy, name):
 
 
 @given(name=st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=40))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_file_of_any_name_is_covered_or_is_one_of_the_named_exceptions(copy, name):
     path = copy / name
     if path.exists() or len(name.encode()) > 200:

@@ -40,7 +40,7 @@ def test_each_response_is_shown_as_it_would_be_alone():
     assert chosen.prompt_length == rejected.prompt_length == alone[0].prompt_length
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(words, words, words, st.integers(24, 80))
 def test_both_responses_stand_behind_the_same_tokens_and_within_the_limit(prompt, one, other, max_tokens):
     record = Record(" ".join(prompt), " ".join(one), rejected=" ".join(other))

@@ -120,7 +120,7 @@ def test_another_adapter_than_the_receipt_s_reaches_no_training(bench):
     assert "the order's adapter is not the one of the last receipt" in said
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 @given(st.binary(max_size=200))
 def test_no_bytes_as_receipts_make_a_site_fail(bench, content):
     """Whatever comes as receipts, the answer is a refusal, not a failure of the site."""

@@ -93,7 +93,7 @@ def test_classes_are_judged_as_scikit_learn_does() -> None:
     assert "perplexity" not in found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4), st.integers(0, 2)), min_size=1).filter(
         lambda rows: any(count for *_, count in rows)
@@ -123,7 +123,7 @@ def test_a_class_that_nobody_asked_for_and_nobody_said_is_in_no_mean() -> None:
 texts = st.lists(st.sampled_from(WORDS), max_size=8).map(" ".join)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(texts, texts.filter(bool), st.integers(0, 2)), min_size=2, max_size=12))
 def test_texts_are_judged_together_as_sacrebleu_does(rows: list[tuple[str, str, int]]) -> None:
     rows[0] = (*rows[0][:2], 1)

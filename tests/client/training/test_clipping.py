@@ -68,7 +68,7 @@ any_rows = st.one_of(
 clip_norms = st.one_of(st.floats(1e-3, 1e3), st.floats(1e-300, 1e300), st.sampled_from([SMALLEST, 1e-308, 1.0, 1e308]))
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(any_rows, clip_norms, st.one_of(st.sampled_from(GRIDS), st.integers(1, LARGEST_GRID)), st.booleans())
 def test_a_row_becomes_integers_no_longer_than_the_units(row: Tensor, clip_norm: float, grid_steps: int, halved: bool):
     matrices = (row.shape[1] // 2, row.shape[1] - row.shape[1] // 2) if halved and row.shape[1] > 1 else ()
@@ -80,7 +80,7 @@ def test_a_row_becomes_integers_no_longer_than_the_units(row: Tensor, clip_norm:
         assert squared(part) * max(1, len(matrices)) <= grid_steps**2
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(any_rows, st.integers(10, 26))
 def test_a_row_and_its_vote_are_together_no_longer_than_the_units(row: Tensor, bits: int):
     grid_steps = 1 << bits
@@ -139,7 +139,7 @@ def test_per_layer_clips_each_matrix_to_its_share() -> None:
     assert torch.allclose(outcome.norms, rows.double().norm(dim=1))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([1, 1000, LARGEST_GRID]))
 def test_a_sum_does_not_depend_on_the_order_nor_on_the_grouping_of_rows(seed: int, grid_steps: int) -> None:
     generator = np.random.default_rng(seed)

@@ -94,7 +94,7 @@ def recipes(draw: st.DrawFn) -> Recipe:
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(recipe=recipes(), others=recipes())
 def test_what_is_drawn_is_what_is_accounted_whatever_the_recipe_beside_the_plan_says(
     model: AdaptedModel, recipe: Recipe, others: Recipe

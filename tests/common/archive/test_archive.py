@@ -70,7 +70,7 @@ def test_what_went_in_comes_out_with_the_modes_that_it_is_to_have(tmp_path):
         assert tar.getnames() == [*FILES, "id.pem", MANIFEST]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_an_archive_that_was_cut_or_changed_anywhere_is_refused_and_leaves_nothing(tmp_path_factory, data):
     directory = tmp_path_factory.mktemp("changed")

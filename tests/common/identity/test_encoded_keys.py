@@ -87,7 +87,7 @@ def test_what_holds_no_usable_key_is_one_error(case):
 
 # Spoilt beneath the base64, where a file spoilt as text seldom is.
 @pytest.mark.parametrize("reader", READERS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_a_spoilt_key_is_a_key_or_one_of_two_errors(reader, data):
     encode, read = READERS[reader]

@@ -101,7 +101,7 @@ def test_a_name_or_an_address_is_taken_as_it_is(text: str) -> None:
     assert certified_host(text) == text
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.text(alphabet="ab1-_.:*[]%/@ é", max_size=12)
     | st.from_regex(r"(https?://)?[a-z0-9.:\[\]*-]{0,30}", fullmatch=True)

@@ -157,7 +157,7 @@ def test_a_redirect_is_not_followed_and_nothing_compressed_is_unpacked():
 
 @pytest.mark.slow
 @given(pieces=st.lists(st.tuples(st.binary(max_size=40), st.sampled_from([0.0, 0.01, 0.1])), max_size=12))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_whatever_a_peer_sends_and_when_the_exchange_ends_in_time_with_an_answer_or_an_error_of_httpx(pieces):
     def serve(connection: socket.socket) -> None:
         connection.recv(65536)

@@ -132,7 +132,7 @@ VALUES = (
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(https=VALUES, other=VALUES, excepted=VALUES)
 @example(https="http://[::1%25eth0]:1", other="", excepted="")
 @example(https="http://a@b@c:1", other="", excepted="[::1%eth0]")
@@ -147,7 +147,7 @@ def test_whatever_they_hold_there_is_a_proxy_that_can_be_used_or_none_or_the_sen
     assert "_PROXY is '" in said
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(before=st.text(alphabet="abc:/@[]%?# ", max_size=8), after=st.text(alphabet="abc:/[]%?#.1 ", max_size=12))
 def test_what_stands_before_the_last_at_is_never_shown(before, after):
     try:

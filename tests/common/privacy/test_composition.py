@@ -145,7 +145,7 @@ def test_a_delta_that_is_no_probability_is_refused(
         measure([], delta)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(noise=NOISE, rate=RATE, steps=st.integers(1, 5000), delta=DELTA, kind=st.sampled_from(["gaussian", "skellam"]))
 def test_every_value_is_finite_and_sampling_never_costs_more(
     noise: float, rate: float, steps: int, delta: float, kind: Noise
@@ -157,7 +157,7 @@ def test_every_value_is_finite_and_sampling_never_costs_more(
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     noise=NOISE,
     rate=RATE,
@@ -206,7 +206,7 @@ PIECES = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(pieces=PIECES, delta=DELTA, data=st.data())
 def test_any_part_of_what_is_composed_costs_no_more_than_all_of_it(
     pieces: list[PrivacyEvent], delta: float, data: st.DataObject
@@ -219,7 +219,7 @@ def test_any_part_of_what_is_composed_costs_no_more_than_all_of_it(
 
 
 @pytest.mark.slow
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     epsilon=st.floats(0.05, 20.0),
     delta=DELTA,

@@ -64,7 +64,7 @@ def test_delta_is_never_less_than_that_of_any_half_line_and_at_the_dots_no_more(
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     noise=st.floats(0.3, 1e4),
     rate=st.one_of(st.floats(1e-9, 1.0), st.just(1.0)),

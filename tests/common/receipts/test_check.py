@@ -163,7 +163,7 @@ def test_a_roster_without_a_server_proves_nothing():
 # Any single change anywhere
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.integers(0, 1_000_000), st.integers(1, 255))
 def test_a_chain_with_any_one_byte_changed_is_refused(position, change):
     content = bytearray(chain_to_bytes(CHAIN[:2]))

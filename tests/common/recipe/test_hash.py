@@ -249,7 +249,7 @@ def changed(base: dict[str, object], path: tuple[str, ...], value: object) -> Re
         return None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_recipes_that_differ_in_any_field_differ_in_their_hash(data: st.DataObject) -> None:
     base = yaml.safe_load(MINIMAL)

@@ -49,7 +49,7 @@ def recipes(draw):
 
 
 @pytest.mark.slow
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(recipes())
 def test_eight_sigma_of_any_noise_the_budget_asks_for_and_all_sites_sums_fit_into_the_ring(drawn):
     """The most noise that fits, eight times over and from a full roster, costs no more than the recipe's budget."""
@@ -96,7 +96,7 @@ def test_so_does_the_noise_that_the_recipe_s_rounds_are_run_with(epsilon, rounds
     assert (mechanism.noise, mechanism.grid_steps) == ("skellam", grid.grid_steps)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(recipes())
 def test_a_ring_too_narrow_is_refused_with_a_width_that_serves(drawn):
     asked, sites = drawn

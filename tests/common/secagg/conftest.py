@@ -1,15 +1,11 @@
-"""Settings of all property tests: a busy machine is not a failure, so an example has no deadline of its own."""
+"""Fixtures of the seal's tests."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import settings
 
 import sealora_common.secagg.messages as messages_module
 from sealora_common.identity import verify
-
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
 
 
 @pytest.fixture

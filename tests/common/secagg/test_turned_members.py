@@ -170,7 +170,7 @@ def cost_no_honest_site_the_sum(size: int, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("examples", quick_cases([10, 60], 10))
 def test_turned_members_cost_no_honest_site_the_sum(examples: int) -> None:
-    every = settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    every = settings(max_examples=examples, suppress_health_check=list(HealthCheck), derandomize=True)
     every(cost_no_honest_site_the_sum)()
 
 

@@ -188,7 +188,7 @@ def test_another_account_s_file_is_not_added_to(private, monkeypatch):
     wanted=st.sampled_from([0o600, 0o640, 0o644]),
     mask=st.sampled_from([0o000, 0o002, 0o022, 0o077, 0o777]),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_was_there_and_whatever_the_umask_a_file_ends_with_its_mode_or_is_refused(private, bits, wanted, mask):
     place = private / "any"
     place.mkdir(exist_ok=True)

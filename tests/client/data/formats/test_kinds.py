@@ -81,7 +81,7 @@ def test_every_kind_and_packing_gives_the_same_rows(name, packing, tmp_path):
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\x00"), min_size=1, max_size=20).filter(str.strip)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=st.lists(st.fixed_dictionaries({"prompt": TEXT, "response": TEXT}), min_size=2, max_size=5),
     name=st.sampled_from(sorted(KINDS)),
@@ -101,7 +101,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.dictionaries(st.text("xyz", min_size=1, max_size=2), VALUES, max_size=3), min_size=2, max_size=6))
 def test_any_objects_come_back_from_a_list_that_is_never_whole_in_memory(rows):
     with tempfile.TemporaryDirectory() as directory:
@@ -111,7 +111,7 @@ def test_any_objects_come_back_from_a_list_that_is_never_whole_in_memory(rows):
             assert [row.fields for row in file_kind(path).rows(path)] == rows
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(content=st.binary(max_size=120), name=st.sampled_from([*sorted(KINDS), "a.jsonl.gz", "a.csv.zst", "a.json.xz"]))
 def test_any_bytes_are_read_or_told(content, name):
     with tempfile.TemporaryDirectory() as directory:

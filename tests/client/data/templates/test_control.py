@@ -72,7 +72,7 @@ def test_control_tokens_are_those_of_a_record_of_one_word_whatever_a_record_hold
     texts = texts_with_control(tokenizer)
 
     @given(prompt=texts, response=texts, system_prompt=texts.filter(bool))
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     def holds(prompt, response, system_prompt):
         template = template_of(tokenizer, DataSection(system_prompt=system_prompt if system else None))
         (shown,) = template.shown([Record(prompt, response)])
@@ -92,7 +92,7 @@ def test_what_decodes_is_the_text_itself(name):
     texts = texts_with_control(tokenizer)
 
     @given(response=texts, prompt=texts)
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     def decodes(prompt, response):
         (shown,) = template_of(tokenizer, DataSection()).shown([Record(prompt, response)])
         assert tokenizer.decode(shown.learned) == response + tokenizer.eos_token
@@ -106,7 +106,7 @@ def test_ordinary_text_is_tokenised_as_the_tokenizer_itself_does_it(name):
     tokenizer = TOKENIZERS[name]
 
     @given(text=ORDINARY.filter(lambda text: not control_names(tokenizer).search(text)), special=st.booleans())
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     def same(text, special):
         pieces = ("<|im_start|>user\n", "<|im_end|>\n") if tokenizer.chat_template else ("", "</s>")
         expected = tokenizer("".join((pieces[0], text, pieces[1])), add_special_tokens=special)["input_ids"]
@@ -121,7 +121,7 @@ def test_the_copy_with_other_names_tokenises_what_holds_no_control_just_as_the_t
     tokenizer = TOKENIZERS[name]
 
     @given(text=ORDINARY.filter(lambda text: not control_names(tokenizer).search(text)), special=st.booleans())
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     def same(text, special):
         pieces = ("<|im_start|>user\n", "<|im_end|>\n") if tokenizer.chat_template else ("", "</s>")
         framed = FramedText(pieces, (text,))

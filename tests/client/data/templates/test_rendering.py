@@ -147,7 +147,7 @@ def test_what_is_rendered_is_what_transformers_renders(template):
     tokenizer = tiny_tokenizer(template)
 
     @given(said=SAID, answer=SAID, prompt=st.booleans())
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     def same(said, answer, prompt):
         turns = [{"role": "user", "content": said}, {"role": "assistant", "content": answer}]
         expected = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=prompt)

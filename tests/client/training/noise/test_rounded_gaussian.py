@@ -295,7 +295,7 @@ def test_any_size_is_filled(size: int) -> None:
     assert noise.all()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(std=st.floats(2.0**-30, 2.0**39), size=st.integers(1, 40), seed=st.integers(0, 2**32))
 def test_twice_the_deviation_doubles_every_draw_up_to_rounding(std: float, size: int, seed: int) -> None:
     once = rounded_gaussian(SeededEntropy(seed), size, std)

@@ -267,7 +267,7 @@ def test_any_size_is_filled(size: int, variance: float) -> None:
     assert np.count_nonzero(noise == 0) <= size // 50
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(exponent=st.floats(-7, 60), size=st.integers(1, 40), seed=st.integers(0, 2**32))
 def test_draws_of_any_variance_stay_within_its_scale(exponent: float, size: int, seed: int) -> None:
     variance = 2.0**exponent

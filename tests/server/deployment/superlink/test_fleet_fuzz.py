@@ -239,7 +239,7 @@ QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_to
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_whatever_is_asked_there_is_an_answer_and_no_growth(action: str) -> None:
-    @settings(max_examples=6, deadline=None, suppress_health_check=QUIET)
+    @settings(max_examples=6, suppress_health_check=QUIET)
     @given(st.data())
     def fuzzed(data: st.DataObject) -> None:
         fuzz(action, data)
@@ -252,7 +252,6 @@ def test_whatever_is_asked_there_is_an_answer_and_no_growth(action: str) -> None
 def test_whatever_is_asked_a_hundred_thousand_times_of_each_path(action: str) -> None:
     @settings(
         max_examples=100_000 // REQUESTS,
-        deadline=None,
         suppress_health_check=QUIET,
         database=None,
         phases=[Phase.generate],

@@ -13,7 +13,7 @@ from flwr.common.constant import SYSTEM_TIME_TOLERANCE, TIMESTAMP_TOLERANCE
 from flwr.proto.fleet_pb2 import DeactivateNodeRequest, PullMessagesRequest
 from flwr.proto.node_pb2 import Node
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sealora_server.deployment.superlink import node_auth
@@ -115,7 +115,6 @@ def test_base64_in_another_spelling_is_the_same_or_refused(index: int) -> None:
     st.sampled_from(range(3)),
     st.one_of(st.binary(max_size=200), st.datetimes().map(lambda each: each.isoformat().encode())),
 )
-@settings(deadline=None)
 def test_whatever_stands_in_a_header_is_refused_and_leaves_nothing(index: int, value: bytes) -> None:
     authenticated = authentication()
     assert refused(authenticated, changed(signed(OWN, at()), index, value))

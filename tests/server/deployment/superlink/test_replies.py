@@ -344,7 +344,7 @@ trees = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(trees, max_size=6))
 def test_whatever_trees_a_node_sends_one_answer_s_parts_are_kept_at_most(roots: list[ObjectTree]) -> None:
     bench = _shared()
