@@ -12,19 +12,20 @@ from sealora_common.errors import BudgetError
 from sealora_common.privacy.event import PrivacyEvent
 from sealora_common.privacy.gaussian import gaussian_step
 from sealora_common.privacy.loss_composition import LARGEST_EPSILON, epsilon_of_losses
-from sealora_common.privacy.privacy_loss import SampledStep, TooFineError
+from sealora_common.privacy.privacy_loss import GRID, SampledStep, TooFineError, loss_grid
 from sealora_common.privacy.renyi import ORDERS, epsilon_of_rdp
 from sealora_common.privacy.skellam import gaussian_equivalent
 
-_RDP_MAY_BE_SMALLER = 1.0  # below it, where the grid of losses is coarse for what is measured
+_COARSE = 4 * GRID  # losses that spread over less lose some of their tightness to the grid
 
 
 def epsilon_pld(events: Sequence[PrivacyEvent], delta: float) -> float:
     """The epsilon, at `delta`, of all `events` together, by composing privacy losses: the one that is enforced.
 
     A unit removed and a unit added, whichever costs more. Skellam segments count as the Gaussian ones they are never
-    worse than (`sealora_common.privacy.skellam`). Where RDP's bound is smaller (epsilons of a few hundredths and below)
-    or losses cannot be composed (above 100), RDP's is returned: the smaller of two upper bounds is one.
+    worse than (`sealora_common.privacy.skellam`). RDP is asked too where its bound may be smaller, where
+    the losses of a step spread over less than a few points of the grid (noise so large that thousands of steps cost a
+    tenth) and where they cannot be composed (above 100): the smaller of two upper bounds is one.
 
     Leaving events out never makes it larger, but for rounding errors far below `calibration.HEADROOM`: the grid
     of losses is the same for all (`sealora_common.privacy.privacy_loss`). So any part of what fits under a limit fits.
@@ -83,9 +84,14 @@ def _pld(steps: tuple[tuple[SampledStep, int], ...], delta: float) -> float:
         epsilon = epsilon_of_losses(dict(steps), delta) if steps else 0.0
     except TooFineError:
         epsilon = math.inf
-    if _RDP_MAY_BE_SMALLER <= epsilon <= LARGEST_EPSILON:
-        return epsilon
+    if epsilon <= LARGEST_EPSILON and not any(_is_coarse(step) for step, _ in steps):
+        return epsilon  # RDP's is at least four hundredths larger
     return min(epsilon, _rdp(dict(steps), delta))
+
+
+@lru_cache(maxsize=4096)
+def _is_coarse(step: SampledStep) -> bool:
+    return loss_grid(step, added=False).spread < _COARSE
 
 
 def _rdp(steps: Mapping[SampledStep, int], delta: float) -> float:

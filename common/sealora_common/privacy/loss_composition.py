@@ -10,7 +10,8 @@ it weighs 1e-15, and an allowance for rounding is added to delta, so what comes 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 import numpy as np
 
@@ -106,15 +107,35 @@ def _best_tilt(grids: Sequence[Steps], delta: float) -> tuple[float, float]:
     """The t at which E exp(t loss) bounds epsilon best, or nearly so (any would be sound), and roughly that bound.
 
     delta is the mean of (1 - exp(epsilon - loss))+, which is at most exp(t (loss - epsilon)) t^t / (1 + t)^(1 + t).
+    Its logarithm, epsilon apart, is a convex function of t that begins at 0, so that bound falls and then rises.
     """
-    costs = _TILTS * np.log(_TILTS) - (1 + _TILTS) * np.log1p(_TILTS) - math.log(delta)
+    sums = []
     for grid, count in grids:
         starts = np.arange(0, len(grid.masses), 1 + len(grid.masses) // _COARSE)
         masses = np.add.reduceat(grid.masses, starts)
         losses = np.add.reduceat(grid.masses * grid.losses, starts) / np.maximum(masses, 1e-300)
-        costs += count * np.array([_log_sum(masses, tilt * losses) for tilt in _TILTS])
-    best = int(np.argmin(costs / _TILTS))
-    return float(_TILTS[best]), float(costs[best] / _TILTS[best])
+        sums.append((masses, losses, count))
+
+    @cache
+    def bound(place: int) -> float:
+        tilt = float(_TILTS[place])
+        own = tilt * math.log(tilt) - (1 + tilt) * math.log1p(tilt) - math.log(delta)
+        return (own + sum(count * _log_sum(masses, tilt * losses) for masses, losses, count in sums)) / tilt
+
+    best = _lowest(bound, len(_TILTS))
+    return float(_TILTS[best]), bound(best)
+
+
+def _lowest(function: Callable[[int], float], size: int) -> int:
+    """Where a function of 0 to `size` - 1 that falls and then rises is lowest."""
+    low, high = 0, size - 1
+    while low < high:
+        middle = (low + high) // 2
+        if function(middle) <= function(middle + 1):
+            high = middle
+        else:
+            low = middle + 1
+    return low
 
 
 def _convolved(grids: Sequence[Steps]) -> tuple[int, Values]:
@@ -134,16 +155,19 @@ def _convolved(grids: Sequence[Steps]) -> tuple[int, Values]:
 
 def _window(grids: Sequence[Steps]) -> tuple[int, int]:
     """Chernoff bounds on the sum of all losses, below and above, in units of GRID."""
-    variance = 0.0
-    for grid, count in grids:
-        mean = float((grid.masses * grid.losses).sum())
-        variance += count * float((grid.masses * (grid.losses - mean) ** 2).sum())
-    slopes = [slope / math.sqrt(variance) for slope in _SLOPES]
-    highs, lows = (
-        [(sum(count * _log_moment(grid, sign * slope) for grid, count in grids) + _OUTSIDE) / slope for slope in slopes]
-        for sign in (1.0, -1.0)
-    )
-    return math.floor(-min(lows) / GRID), math.ceil(min(highs) / GRID)
+    spread = math.sqrt(sum(count * grid.spread**2 for grid, count in grids))
+    slopes = [slope / spread for slope in _SLOPES]
+
+    def reach(sign: float) -> float:
+        @cache
+        def bound(place: int) -> float:
+            slope = slopes[place]
+            moments = sum(count * _log_moment(grid, sign * slope) for grid, count in grids)
+            return float(moments + _OUTSIDE) / slope
+
+        return bound(_lowest(bound, len(slopes)))
+
+    return math.floor(-reach(-1.0) / GRID), math.ceil(reach(1.0) / GRID)
 
 
 def _log_moment(grid: LossGrid, tilt: float) -> float:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,10 +59,16 @@ class LossGrid:
     masses: Values
     beyond: float
 
-    @property
+    @cached_property
     def losses(self) -> Values:
         """The loss of each probability, shape (n,)."""
         return GRID * np.arange(self.first, self.first + len(self.masses), dtype=np.float64)
+
+    @property
+    def spread(self) -> float:
+        """The standard deviation of the losses."""
+        mean = float((self.masses * self.losses).sum())
+        return math.sqrt(float((self.masses * (self.losses - mean) ** 2).sum()))
 
 
 class TooFineError(ValueError):
@@ -79,8 +85,33 @@ def loss_grid(step: SampledStep, *, added: bool) -> LossGrid:
     Raises:
         TooFineError: losses reach beyond 500: the noise is below about a twentieth of the clipping norm.
     """
-    from scipy.special import ndtr
+    cells = _cells(step)
+    if added:
+        return _connected(-cells.points[::-1], cells.absent[::-1], cells.present[::-1], cells.absent_tails[::-1])
+    return _connected(cells.points, cells.present, cells.absent, cells.present_tails)
 
+
+@dataclass(frozen=True)
+class _Cells:
+    """The intervals between the outcomes of neighbouring losses, and how probable each is.
+
+    Attributes:
+        points: the losses of M over P at their ends, in units of GRID, shape (n,).
+        present: their probabilities under M, shape (n - 1,).
+        absent: their probabilities under P, shape (n - 1,).
+        present_tails: of what lies below the first and above the last, under M, shape (2,).
+        absent_tails: the same under P.
+    """
+
+    points: NDArray[np.int64]
+    present: Values
+    absent: Values
+    present_tails: Values
+    absent_tails: Values
+
+
+@lru_cache(maxsize=2)  # both directions ask, one after the other
+def _cells(step: SampledStep) -> _Cells:
     noise = step.noise_multiplier
     ends = np.array([-_REACH * noise, step.sites + _REACH * noise])
     least, most = _loss(ends, step).tolist()
@@ -88,17 +119,13 @@ def loss_grid(step: SampledStep, *, added: bool) -> LossGrid:
         raise TooFineError(step)
     points = np.arange(math.floor(least / GRID), math.ceil(most / GRID) + 1, dtype=np.int64)
     edges = _outcomes(points * GRID, step, ends)
-    absent = _between(edges / noise)
-    present = np.zeros_like(absent)
-    tails = np.zeros(2)  # of M, left and right of the edges
+    absent, absent_tails = _between(edges / noise)
+    present, present_tails = np.zeros_like(absent), np.zeros(2)
     for count, weight in enumerate(np.exp(_log_weights(step))):
-        moved = (edges - count) / noise
-        present += weight * _between(moved)
-        tails += weight * np.array([ndtr(moved[0]), ndtr(-moved[-1])])
-    if added:
-        tails = np.array([ndtr(-edges[-1] / noise), ndtr(edges[0] / noise)])
-        return _connected(-points[::-1], absent[::-1], present[::-1], tails)
-    return _connected(points, present, absent, tails)
+        inside, outside = _between((edges - count) / noise) if count else (absent, absent_tails)
+        present += weight * inside
+        present_tails += weight * outside
+    return _Cells(points, present, absent, present_tails, absent_tails)
 
 
 def _connected(points: NDArray[np.int64], truth: Values, other: Values, tails: Values) -> LossGrid:
@@ -113,13 +140,15 @@ def _connected(points: NDArray[np.int64], truth: Values, other: Values, tails: V
     return LossGrid(int(points[0]), masses, float(tails[1]))
 
 
-def _between(edges: Values) -> Values:
-    """Normal probabilities between neighbouring edges, to full precision in both tails."""
+def _between(edges: Values) -> tuple[Values, Values]:
+    """Normal probabilities between neighbouring edges, to full precision in both tails, and of both tails."""
     from scipy.special import ndtr
 
-    right = edges[:-1] > 0
-    masses: Values = np.where(right, ndtr(-edges[:-1]) - ndtr(-edges[1:]), ndtr(edges[1:]) - ndtr(edges[:-1]))
-    return masses
+    outside = ndtr(-np.abs(edges))  # of the tail on the edge's own side of 0
+    left, right = outside[:-1], outside[1:]
+    inside = np.where(edges[1:] <= 0, right - left, np.where(edges[:-1] > 0, left - right, 1.0 - left - right))
+    tails = [outside[0] if edges[0] <= 0 else 1.0 - outside[0], outside[-1] if edges[-1] > 0 else 1.0 - outside[-1]]
+    return inside, np.array(tails)
 
 
 def _log_weights(step: SampledStep) -> Values:

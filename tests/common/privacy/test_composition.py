@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 
@@ -73,6 +75,33 @@ def test_kinds_of_noise_mix_in_one_epsilon(measure: Measure) -> None:
 def test_unlike_segments_compose_below_rdp() -> None:
     segments = [PrivacyEvent(0.8, 0.02, 100), PrivacyEvent(2.0, 0.1, 50, "skellam", 100), PrivacyEvent(1.0, 0.05, 20)]
     assert 0.8 * epsilon_rdp(segments, 1e-5) < epsilon_pld(segments, 1e-5) < epsilon_rdp(segments, 1e-5)
+
+
+@settings(max_examples=40)
+@given(pieces=st.deferred(lambda: PIECES), delta=DELTA)
+def test_rdp_is_asked_wherever_its_bound_is_the_smaller_one(pieces: list[PrivacyEvent], delta: float) -> None:
+    # Both sides of where the grid is coarse, and mixtures of them.
+    assert epsilon_pld(pieces, delta) <= epsilon_rdp(pieces, delta)
+
+
+def test_where_the_grid_is_coarse_rdp_has_the_smaller_bound() -> None:
+    many_small = [PrivacyEvent(213.0, 0.0185, 53_900)]
+    of_losses = loss_composition.epsilon_of_losses(composition.merged_steps(many_small), 5e-8)
+    assert epsilon_pld(many_small, 5e-8) == epsilon_rdp(many_small, 5e-8) < 0.8 * of_losses
+
+
+def test_calibrating_and_composing_a_run_of_usual_size_loads_no_torch() -> None:
+    # RDP's series come with Opacus, and so with torch: seconds and hundreds of megabytes for a server without models.
+    program = (
+        "import sys\n"
+        "from sealora_common.privacy.accounting import PrivacyEvent, calibrate_noise, epsilon_pld\n"
+        "for epsilon, rate, steps in ((8.0, 0.03, 6), (2.0, 0.015, 12), (1.0, 1.0, 3), (0.2, 0.01, 1000)):\n"
+        "    noise = calibrate_noise(epsilon, 1e-5, rate, steps)\n"
+        "    assert 0 < epsilon_pld([PrivacyEvent(noise, rate, 1)], 1e-5) < epsilon\n"
+        "print('torch' in sys.modules, 'opacus' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
 
 
 @pytest.mark.slow
