@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -61,7 +62,7 @@ class BoundedClient(httpx.Client):
         uds: Path | None = None,
     ) -> None:
         super().__init__(
-            verify=verify,
+            verify=_public_authorities() if verify is True else verify,
             trust_env=False,
             proxy=None if proxy is None else proxy.url,
             timeout=timeout,
@@ -80,6 +81,12 @@ class BoundedClient(httpx.Client):
         """As httpx's. What a caller that streams reads later counts as well, until this thread sends again."""
         _current.exchange = _Exchange(self._bounds(request))
         return super().send(request, **options)
+
+
+@cache
+def _public_authorities() -> ssl.SSLContext:
+    """httpx's own context, which takes long to read: one for all clients, none of which changes it."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 class _Exchange:
