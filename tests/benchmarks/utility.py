@@ -29,10 +29,14 @@ DISTRIBUTED = "configs/demo-icd10-distributed.yaml"
 LOCAL = "configs/demo-icd10.yaml"
 VALUES = "configs/demo-icd10-values.yaml"
 
-# A plain gradient, which the server's optimiser steps on, as it does on the distributed sum.
-PLAIN_STEPS = ["privacy.spare_rounds=0", "training.optimizer=sgd", "training.learning_rate=1.0"]
-NO_NOISE = ["privacy.mechanism=none", *PLAIN_STEPS, "sealing.clip_range=16.0"]
-AT_EACH_SITE = ["privacy.mechanism=local", *PLAIN_STEPS]
+NO_NOISE = [
+    "privacy.mechanism=none",
+    "privacy.spare_rounds=0",
+    # A plain gradient, which the server's optimiser steps on, as it does on the distributed sum.
+    "training.optimizer=sgd",
+    "training.learning_rate=1.0",
+    "sealing.clip_range=16.0",
+]
 SEVEN_ROUNDS = [
     "rounds=7",
     "training.sample_rate=0.0257",
@@ -53,8 +57,6 @@ RUNS: dict[str, tuple[str, list[str]]] = {
     "values_eps2": (VALUES, ["privacy.epsilon=2"]),
     "values_brief_eps8": (VALUES, ["privacy.epsilon=8", *SEVEN_ROUNDS]),
     "values_brief_eps2": (VALUES, ["privacy.epsilon=2", *SEVEN_ROUNDS]),
-    "values_local_eps8": (VALUES, ["privacy.epsilon=8", *AT_EACH_SITE]),
-    "values_local_eps2": (VALUES, ["privacy.epsilon=2", *AT_EACH_SITE]),
 }
 BY_PERSON = "values_eps8_person"
 PUBLIC = {"public": DISTRIBUTED, "public_values": VALUES}
