@@ -23,9 +23,9 @@ def epsilon_pld(events: Sequence[PrivacyEvent], delta: float) -> float:
     """The epsilon, at `delta`, of all `events` together, by composing privacy losses: the one that is enforced.
 
     A unit removed and a unit added, whichever costs more. Skellam segments count as the Gaussian ones they are never
-    worse than (`sealora_common.privacy.skellam`). RDP is asked too where its bound may be smaller, where
-    the losses of a step spread over less than a few points of the grid (noise so large that thousands of steps cost a
-    tenth) and where they cannot be composed (above 100): the smaller of two upper bounds is one.
+    worse than (`sealora_common.privacy.skellam`). RDP is asked too where its bound may be smaller: where the losses of
+    a step spread over less than a few points of the grid (noise so large that thousands of steps cost a tenth), and
+    where they cannot be composed (above 100). The smaller of two upper bounds is one.
 
     Leaving events out never makes it larger, but for rounding errors far below `calibration.HEADROOM`: the grid
     of losses is the same for all (`sealora_common.privacy.privacy_loss`). So any part of what fits under a limit fits.

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +59,7 @@ class LossGrid:
     masses: Values
     beyond: float
 
-    @cached_property
+    @property
     def losses(self) -> Values:
         """The loss of each probability, shape (n,)."""
         return GRID * np.arange(self.first, self.first + len(self.masses), dtype=np.float64)
@@ -75,7 +75,6 @@ class TooFineError(ValueError):
     """The losses of a step reach too far for a grid."""
 
 
-@lru_cache(maxsize=16)
 def loss_grid(step: SampledStep, *, added: bool) -> LossGrid:
     """The loss of `step` when a unit of privacy is removed, or added.
 
@@ -85,33 +84,13 @@ def loss_grid(step: SampledStep, *, added: bool) -> LossGrid:
     Raises:
         TooFineError: losses reach beyond 500: the noise is below about a twentieth of the clipping norm.
     """
-    cells = _cells(step)
-    if added:
-        return _connected(-cells.points[::-1], cells.absent[::-1], cells.present[::-1], cells.absent_tails[::-1])
-    return _connected(cells.points, cells.present, cells.absent, cells.present_tails)
+    removed, put_in = _both_directions(step)
+    return put_in if added else removed
 
 
-@dataclass(frozen=True)
-class _Cells:
-    """The intervals between the outcomes of neighbouring losses, and how probable each is.
-
-    Attributes:
-        points: the losses of M over P at their ends, in units of GRID, shape (n,).
-        present: their probabilities under M, shape (n - 1,).
-        absent: their probabilities under P, shape (n - 1,).
-        present_tails: of what lies below the first and above the last, under M, shape (2,).
-        absent_tails: the same under P.
-    """
-
-    points: NDArray[np.int64]
-    present: Values
-    absent: Values
-    present_tails: Values
-    absent_tails: Values
-
-
-@lru_cache(maxsize=2)  # both directions ask, one after the other
-def _cells(step: SampledStep) -> _Cells:
+@lru_cache(maxsize=8)
+def _both_directions(step: SampledStep) -> tuple[LossGrid, LossGrid]:
+    """A unit removed, and added: of the same cells, whose probabilities take most of the time."""
     noise = step.noise_multiplier
     ends = np.array([-_REACH * noise, step.sites + _REACH * noise])
     least, most = _loss(ends, step).tolist()
@@ -125,7 +104,10 @@ def _cells(step: SampledStep) -> _Cells:
         inside, outside = _between((edges - count) / noise) if count else (absent, absent_tails)
         present += weight * inside
         present_tails += weight * outside
-    return _Cells(points, present, absent, present_tails, absent_tails)
+    return (
+        _connected(points, present, absent, present_tails),
+        _connected(-points[::-1], absent[::-1], present[::-1], absent_tails[::-1]),
+    )
 
 
 def _connected(points: NDArray[np.int64], truth: Values, other: Values, tails: Values) -> LossGrid:
