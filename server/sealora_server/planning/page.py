@@ -30,6 +30,12 @@ WHAT_WORTH_IS = (
     "does not tell."
 )
 
+WHAT_LAYERS_ALONE_ARE = (
+    "Noise is shorter over fewer parameters. Training one of these parts of the layers alone pays where more than that "
+    "share of the mean gradient's squared length lies in it: as a rule, and by the same measure. How much does, noise "
+    "does not tell; a run without privacy on public text does."
+)
+
 
 def print_plan(planned: PlannedRun, console: Console) -> None:
     """Prints it: the sites, what a step is made of, what a run costs, what else the compute could buy, and advice."""
@@ -46,6 +52,9 @@ def print_plan(planned: PlannedRun, console: Console) -> None:
     if found.alternatives:
         console.print(_choices(found))
         console.print(Text(WHAT_WORTH_IS, style="dim"), soft_wrap=True)
+    if found.layers:
+        console.print(_layers(found))
+        console.print(Text(WHAT_LAYERS_ALONE_ARE, style="dim"), soft_wrap=True)
     for note in (*found.notes, *planned.left_out):
         console.print(Text(note, style="dim"), soft_wrap=True)
     if found.warning is not None:
@@ -128,6 +137,18 @@ def _choices(found: Outlook) -> Table:
     return table
 
 
+def _layers(found: Outlook) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table.add_column("layers alone", vertical="bottom")
+    for name in ("parameters", "worth\nas a rule", "pays from"):
+        table.add_column(name, justify="right", vertical="bottom")
+    for part in found.layers:
+        table.add_row(part.name, f"{part.parameters:,}", _worth(part.worth), _share(part.pays_from))
+    if found.parameters is not None:
+        table.add_row("all", f"{found.parameters:,}", _worth(found.own.worth), "", style="dim")
+    return table
+
+
 def _row(choice: Choice) -> tuple[str, ...]:
     return (
         f"{choice.compute:g} x",
@@ -148,3 +169,7 @@ def _figure(value: float) -> str:
 
 def _worth(steps: float) -> str:
     return f"{steps:.3g}" if steps >= 0.001 else "< 0.001"
+
+
+def _share(share: float) -> str:
+    return f"{100 * share:.2g} %"

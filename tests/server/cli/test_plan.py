@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from quick_cases import quick_cases
+from sealora_common.adapter import AdapterLayout, TensorSpec
 from sealora_common.errors import SealoraError
 from sealora_common.privacy.noise_law import outlook
 from sealora_common.recipe import load_recipe
 from sealora_common.records.site_time import SiteTime
+from sealora_common.show.console import SafeConsole
 from sealora_server.planning import planning
 from sealora_server.planning.page import print_plan
 from sealora_server.planning.planning import Planning
@@ -191,14 +193,33 @@ def test_the_time_that_is_printed_is_the_one_that_the_sites_measured(monkeypatch
             return [SiteTime(site=name, step=1.5 * n / 1000, round=30.0, run=3600.0) for name, n in units.items()]
 
     monkeypatch.setattr(planning, "simulated_sites", Sites)
-    from sealora_common.show.console import SafeConsole
-
     print_plan(Planning(load_recipe(DEMO), ("1000,2000,4000",), parameters=9, timed=True).planned(), SafeConsole())
     lines = capsys.readouterr().out.splitlines()
     site, together = (next(line for line in lines if name in line) for name in ("heart-hospital", "all together"))
     assert all(wanted in site for wanted in (" 3 s ", " 30 s ", " 1 h 00 min"))
     # One site after the other.
     assert all(wanted in together for wanted in (" 10 s ", " 1 min 30 s ", " 3 h 00 min"))
+
+
+def test_the_page_tells_from_which_share_on_it_pays_to_train_a_part_of_the_layers(monkeypatch, capsys):
+    names = ("up_proj", "v_proj")
+    layout = AdapterLayout(tuple(TensorSpec(f"m.{name}.lora_B.weight", (900, 8)) for name in names))
+
+    class Sites:
+        @staticmethod
+        def outlined_layout(recipe):
+            return layout
+
+    monkeypatch.setattr(planning, "simulated_sites", Sites)
+    planned = Planning(load_recipe(DEMO), ("1000,2000,4000",)).planned()
+    print_plan(planned, SafeConsole())
+    said = capsys.readouterr().out
+    for part in planned.outlook.layers:
+        row = next(line for line in said.splitlines() if line.startswith(f" {part.name}"))
+        assert row.split()[1:] == ["7,200", f"{part.worth:.3g}", f"{100 * part.pays_from:.2g}", "%"]
+    assert "Noise is shorter over fewer parameters" in said
+    print_plan(Planning(load_recipe(DEMO), ("1000,2000,4000",), parameters=14_400).planned(), SafeConsole())
+    assert "fewer parameters" not in capsys.readouterr().out
 
 
 def test_what_is_said_is_what_common_says():

@@ -11,6 +11,7 @@ from sealora_common.errors import BudgetError, RecipeError
 from sealora_common.privacy.accounting import epsilon_pld
 from sealora_common.privacy.mechanisms import mechanism_of
 from sealora_common.privacy.noise_law.alternatives import Alternative, advice, alternatives, recommended
+from sealora_common.privacy.noise_law.layers import NamedLayers, layers_alone
 from sealora_common.privacy.noise_law.step_noise import StepNoise, layout_of_size
 from sealora_common.privacy.noise_law.worth import AGREEMENT, FEWEST_ASSUMED, USUAL_ASSUMED, drowned, worth
 from sealora_common.privacy.plan import Part, privacy_plan
@@ -97,6 +98,8 @@ class Outlook(_Figures):
     """Fewer and larger steps first, then more compute."""
     recommended: Choice | None
     """Of those at the same compute; null: the recipe as it is."""
+    layers: tuple[NamedLayers, ...]
+    """Parts of the layers, were each trained alone; none where there is one part, or what is trained is not known."""
     advice: str
     """The recommendation, in a sentence with its reason."""
     warning: str | None
@@ -153,6 +156,7 @@ def outlook(
         uplink_bytes=None if adapter is None else uplink_bytes(recipe, adapter, len(units)),
         alternatives=tuple(_choice(choice, fewest, usual) for choice in choices[1:]),
         recommended=None if best is None else _choice(best, fewest, usual),
+        layers=layers_alone(own, _rounds(recipe, adapter), usual) if isinstance(adapter, AdapterLayout) else (),
         advice=advice(choices, usual, fewest),
         warning=drowned(recipe, units, fewest),
         notes=tuple(_notes(recipe, own)),
@@ -161,8 +165,7 @@ def outlook(
 
 def trained_parameters(recipe: Recipe, adapter: AdapterLayout | int) -> int:
     """P: how many parameters a round trains of the adapter; the most of any round."""
-    trained = _trained(recipe, adapter)
-    return max(trained(number).size for number in range(1, min(recipe.rounds, 2) + 1))  # kinds take turns by two
+    return max(trained.size for trained in _rounds(recipe, adapter))
 
 
 def uplink_bytes(recipe: Recipe, adapter: AdapterLayout | int, sites: int) -> int:
@@ -186,6 +189,12 @@ def _trained(recipe: Recipe, adapter: AdapterLayout | int) -> _Trained:
         return lambda number: kind.trained(adapter, number)
     layout = layout_of_size(adapter)
     return lambda _: layout
+
+
+def _rounds(recipe: Recipe, adapter: AdapterLayout | int) -> list[AdapterLayout]:
+    """What is trained in rounds, as far as they differ."""
+    trained = _trained(recipe, adapter)
+    return [trained(number) for number in range(1, min(recipe.rounds, 2) + 1)]  # kinds take turns by two
 
 
 def _require_runnable(recipe: Recipe, units: Sequence[int]) -> None:

@@ -28,7 +28,6 @@ class LoraSection(Section):
     """Share of the adapter's inputs that are left out in training, drawn anew for each step."""
     target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
     """Which linear layers get an adapter: all but the output layer, or those whose names end in one of these."""
-    """Which linear layers get an adapter: all but the output layer, or those whose names end in one of these."""
     last_layers: int | None = Field(default=None, ge=1)
     """Only the last so many transformer layers get an adapter; null for all. Fewer parameters carry less noise, and
     nothing is computed backwards below them."""
