@@ -32,8 +32,12 @@ WHAT_WORTH_IS = (
 
 WHAT_LAYERS_ALONE_ARE = (
     "Noise is shorter over fewer parameters. Training one of these parts of the layers alone pays where more than that "
-    "share of the mean gradient's squared length lies in it: as a rule, and by the same measure. How much does, noise "
-    "does not tell; a run without privacy on public text does."
+    "share of the mean gradient's squared length lies in it, as a rule and by the same measure. "
+)
+HOW_TO_LOCATE = "How much does, noise does not tell; --gradients does, by one step on the simulated sites' records."
+WHAT_HOLDS_IS = (
+    "Holds: the share that does in the first step on the simulated sites' records, with neither clipping nor noise. "
+    "Later steps may have it elsewhere. It is exact, and of these records: no release."
 )
 
 
@@ -53,8 +57,9 @@ def print_plan(planned: PlannedRun, console: Console) -> None:
         console.print(_choices(found))
         console.print(Text(WHAT_WORTH_IS, style="dim"), soft_wrap=True)
     if found.layers:
-        console.print(_layers(found))
-        console.print(Text(WHAT_LAYERS_ALONE_ARE, style="dim"), soft_wrap=True)
+        console.print(_layers(planned))
+        located = HOW_TO_LOCATE if planned.gradient_shares is None else WHAT_HOLDS_IS
+        console.print(Text(WHAT_LAYERS_ALONE_ARE + located, style="dim"), soft_wrap=True)
     for note in (*found.notes, *planned.left_out):
         console.print(Text(note, style="dim"), soft_wrap=True)
     if found.warning is not None:
@@ -137,15 +142,17 @@ def _choices(found: Outlook) -> Table:
     return table
 
 
-def _layers(found: Outlook) -> Table:
+def _layers(planned: PlannedRun) -> Table:
+    found, shares = planned.outlook, planned.gradient_shares
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     table.add_column("layers alone", vertical="bottom")
-    for name in ("parameters", "worth\nas a rule", "pays from"):
+    for name in ("parameters", "worth\nas a rule", "pays from", *(("holds",) if shares is not None else ())):
         table.add_column(name, justify="right", vertical="bottom")
     for part in found.layers:
-        table.add_row(part.name, f"{part.parameters:,}", _worth(part.worth), _share(part.pays_from))
+        holds = () if shares is None else (_share(shares.get(part.name, 0.0)),)
+        table.add_row(part.name, f"{part.parameters:,}", _worth(part.worth), _share(part.pays_from), *holds)
     if found.parameters is not None:
-        table.add_row("all", f"{found.parameters:,}", _worth(found.own.worth), "", style="dim")
+        table.add_row("all", f"{found.parameters:,}", _worth(found.own.worth), style="dim")
     return table
 
 

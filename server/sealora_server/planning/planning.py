@@ -1,10 +1,11 @@
-"""What a plan is made of: how many units each site has, how large the adapter is, and how long this machine takes."""
+"""What a plan is made of: units of each site, numbers of the adapter, time on this machine, where gradients lie."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
@@ -14,6 +15,7 @@ from sealora_common.privacy.noise_law import Outlook, outlook
 from sealora_common.recipe import Recipe
 from sealora_common.records.site_time import SiteTime
 from sealora_common.show.safe_text import safe_text
+from sealora_server.planning.gradients import gradient_shares
 from sealora_server.simulation.sites import simulated_sites
 
 _MOST_SITES = 1000
@@ -28,6 +30,8 @@ class PlannedRun(BaseModel):
     outlook: Outlook
     times: tuple[SiteTime, ...] | None
     """Of each site, one after the other; null: not asked for, or not to be had."""
+    gradient_shares: Mapping[str, float] | None
+    """Of each part of the layers, see `gradients.gradient_shares`; null: not asked for, or not to be had."""
     left_out: tuple[str, ...]
     """What is not told, why, and what to do."""
 
@@ -44,6 +48,7 @@ class Planning:
         sites: how many there are if one number is for all; None: those of `sites.simulated`, or `sites.minimum`.
         parameters: that a round trains; None: the base model is asked, if it is here.
         timed: whether a piece of a round is tried.
+        located: whether one step on the sites' records tells where their gradients lie.
     """
 
     recipe: Recipe
@@ -52,6 +57,7 @@ class Planning:
     sites: int | None = None
     parameters: int | None = None
     timed: bool = False
+    located: bool = False
 
     def planned(self) -> PlannedRun:
         """Works it out.
@@ -73,7 +79,18 @@ class Planning:
                 "The time is left out: a trial takes the base model and the file of a site in sites.simulated, and "
                 "one of them is not here."
             )
-        return PlannedRun(outlook=found, times=None if times is None else tuple(times), left_out=tuple(left_out))
+        shares = self._gradient_shares() if self.located else None
+        if self.located and shares is None:
+            left_out.append(
+                "Where gradients lie is left out: a step takes the base model and the files of all sites in "
+                "sites.simulated, and one of them is not here."
+            )
+        return PlannedRun(
+            outlook=found,
+            times=None if times is None else tuple(times),
+            gradient_shares=shares,
+            left_out=tuple(left_out),
+        )
 
     def _units(self) -> Mapping[str, int]:
         """Units of each site, by name."""
@@ -123,6 +140,13 @@ class Planning:
         except SealoraError:  # a coordinator need not have the site package
             return None
         return sites.outlined_layout(self.recipe)
+
+    def _gradient_shares(self) -> Mapping[str, float] | None:
+        sites = simulated_sites()
+        files = [Path(path) for path in self.recipe.sites.simulated.values()]
+        if not files or not all(path.exists() for path in files) or sites.outlined_layout(self.recipe) is None:
+            return None
+        return gradient_shares(sites.unsealed(self.recipe), self.recipe)
 
 
 def _numbers(option: str, text: str) -> list[int]:

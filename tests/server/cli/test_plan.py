@@ -40,7 +40,7 @@ def recipe(tiny_base, tmp_path) -> Path:
 
 @pytest.mark.slow
 def test_records_are_counted_the_adapter_is_asked_and_a_piece_of_the_work_is_timed(warm, recipe, tmp_path):
-    done = warm.run("plan", recipe, "--time", "--json", cwd=tmp_path, env=SMALL)
+    done = warm.run("plan", recipe, "--time", "--gradients", "--json", cwd=tmp_path, env=SMALL)
     assert done.status == 0, done.stderr
     assert done.stdout.count("\n") == 1
     told = json.loads(done.stdout)
@@ -53,6 +53,8 @@ def test_records_are_counted_the_adapter_is_asked_and_a_piece_of_the_work_is_tim
     assert told["outlook"]["uplink_bytes"] > 4 * 2 * told["outlook"]["parameters"]
     assert [each["site"] for each in told["times"]] == ["site-0", "site-1", "site-2"]
     assert all(0 < each["step"] < each["round"] < each["run"] for each in told["times"])
+    assert set(told["gradient_shares"]) == {part["name"] for part in told["outlook"]["layers"]}
+    assert sum(told["gradient_shares"].values()) == pytest.approx(1)
     assert told["left_out"] == []
 
 
@@ -98,14 +100,16 @@ def test_the_8b_recipe_as_it_was_is_told_what_to_write(warm, tmp_path):
 
 
 def test_without_the_base_model_its_parameters_and_the_time_are_left_out_and_that_is_said(warm, tmp_path):
-    done = warm.run("plan", DEMO, "--records", "3000", "--time", "--json", cwd=tmp_path, env=SMALL)
+    done = warm.run("plan", DEMO, "--records", "3000", "--time", "--gradients", "--json", cwd=tmp_path, env=SMALL)
     assert done.status == 0, done.stderr
     told = json.loads(done.stdout)
     assert (told["outlook"]["parameters"], told["times"]) == (None, None)
-    model, time = told["left_out"]
+    model, time, gradients = told["left_out"]
     assert "smollm2-135m-instruct is not here" in model
     assert "--parameters" in model
     assert "The time is left out" in time
+    assert "Where gradients lie is left out" in gradients
+    assert told["gradient_shares"] is None
     assert not (tmp_path / "nowhere").exists()
 
 
@@ -218,6 +222,14 @@ def test_the_page_tells_from_which_share_on_it_pays_to_train_a_part_of_the_layer
         row = next(line for line in said.splitlines() if line.startswith(f" {part.name}"))
         assert row.split()[1:] == ["7,200", f"{part.worth:.3g}", f"{100 * part.pays_from:.2g}", "%"]
     assert "Noise is shorter over fewer parameters" in said
+    assert "--gradients does" in said
+    assert "holds" not in said
+    print_plan(planned.model_copy(update={"gradient_shares": {"v_proj": 0.521}}), SafeConsole())
+    said = capsys.readouterr().out
+    for name, holds in (("v_proj", "52"), ("up_proj", "0")):
+        row = next(line for line in said.splitlines() if line.startswith(f" {name}"))
+        assert row.split()[-2:] == [holds, "%"]
+    assert "no release" in said
     print_plan(Planning(load_recipe(DEMO), ("1000,2000,4000",), parameters=14_400).planned(), SafeConsole())
     assert "fewer parameters" not in capsys.readouterr().out
 

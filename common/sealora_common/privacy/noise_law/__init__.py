@@ -11,7 +11,7 @@ second time. What a run learns follows from none of this: see `worth` for what i
 """
 
 from sealora_common.privacy.noise_law.alternatives import Alternative
-from sealora_common.privacy.noise_law.layers import NamedLayers
+from sealora_common.privacy.noise_law.layers import NamedLayers, layer_name
 from sealora_common.privacy.noise_law.outlook import Choice, Outlook, outlook, trained_parameters
 from sealora_common.privacy.noise_law.step_noise import StepNoise, step_noise
 from sealora_common.privacy.noise_law.worth import AGREEMENT, LEAST, drowned, worth
@@ -25,6 +25,7 @@ __all__ = [
     "Outlook",
     "StepNoise",
     "drowned",
+    "layer_name",
     "outlook",
     "step_noise",
     "trained_parameters",

@@ -57,11 +57,21 @@ def layers_alone(step: StepNoise, rounds: Sequence[AdapterLayout], parameters: i
     )
 
 
+def layer_name(tensor: str) -> str | None:
+    """The end of the name of the layer that a tensor sits on; None for tensors that sit on no linear layer.
+
+    >>> layer_name("base_model.model.model.layers.0.self_attn.v_proj.lora_B.weight")
+    'v_proj'
+    """
+    layer, found, _ = tensor.partition(_TENSORS_OF_A_LAYER)
+    return layer.rpartition(".")[2] if found else None
+
+
 def _sizes(layout: AdapterLayout) -> Counter[str]:
-    """Numbers that each part of the layers has, by the end of the layer's name; other tensors are left out."""
+    """Numbers that each part of the layers has."""
     sizes: Counter[str] = Counter()
     for tensor in layout.tensors:
-        layer, found, _ = tensor.name.partition(_TENSORS_OF_A_LAYER)
-        if found:
-            sizes[layer.rpartition(".")[2]] += tensor.size
+        name = layer_name(tensor.name)
+        if name is not None:
+            sizes[name] += tensor.size
     return sizes

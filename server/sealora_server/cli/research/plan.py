@@ -36,6 +36,13 @@ def plan(
     time: Annotated[
         bool, typer.Option("--time", help="Try a piece of a round on this machine, and tell how long all will take.")
     ] = False,
+    gradients: Annotated[
+        bool,
+        typer.Option(
+            "--gradients",
+            help="Take one step on the simulated sites' records, to tell in which layers gradients lie.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:
     """Show what noise leaves of so many records, what a run costs, and what would be better for the same compute."""
@@ -43,7 +50,7 @@ def plan(
     from sealora_server.planning.planning import Planning
 
     parsed = load_recipe(recipe, overrides or [])
-    asked = Planning(parsed, tuple(records or ()), tuple(persons or ()), sites, parameters, time)
+    asked = Planning(parsed, tuple(records or ()), tuple(persons or ()), sites, parameters, time, gradients)
     with SafeConsole(stderr=True).status("working out noise"):
         planned = asked.planned()
     if as_json:

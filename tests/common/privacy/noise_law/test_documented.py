@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sealora_common.adapter import AdapterLayout, TensorSpec
 from sealora_common.privacy.noise_law import AGREEMENT, LEAST, drowned, outlook
 from sealora_common.recipe import load_recipe
 
@@ -55,3 +56,22 @@ def test_the_banks_of_60_are_as_drowned_as_it_says():
 def test_the_rules_are_those_of_the_code(said):
     assert AGREEMENT == 1 / 4
     assert said in SECTION.replace("\n", " ")
+
+
+def test_the_layers_are_what_the_command_shows():
+    """The widths of SmolLM2-135M's layers, thirty blocks of them, at rank 8. What each holds is a measurement."""
+    widths = {"k": 192, "v": 192, "down": 576, "o": 576, "q": 576, "gate": 1536, "up": 1536}
+    layout = AdapterLayout(
+        tuple(
+            TensorSpec(f"m.{block}.{name}_proj.lora_B.weight", (width, 8))
+            for block in range(30)
+            for name, width in widths.items()
+        )
+    )
+    assert layout.size == PARAMETERS
+    computed = [
+        (f"`{part.name}`", f"{part.parameters:,}", f"{part.worth:.3g}", f"{100 * part.pays_from:.2g} %")
+        for part in outlook(load_recipe(RECIPE), UNITS, "abc", layout).layers
+    ]
+    rows = re.findall(r"^\| (`\w+_proj`) \| ([\d,]+) \| ([\d.]+) \| ([\d.]+ %) \| [\d.]+ % \|$", SECTION, re.MULTILINE)
+    assert rows == computed
