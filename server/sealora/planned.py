@@ -77,6 +77,37 @@ class RunPlan:
         columns |= dict.fromkeys(("worth_at_best", "worth"), "steps without noise")
         return data_frame(rows, columns)
 
+    def layers(self) -> pd.DataFrame:
+        """Each part of the layers, were it trained alone, the smallest first.
+
+        Columns: `layers` (as `lora.target_modules` names them), `parameters`, `worth`, `pays_from` (the share of the
+        mean gradient's squared length from which on it pays to train them alone), `holds` (the share that they hold;
+        NaN without `gradients`). Units are in `attrs["units"]`. No row where there is one part, or the adapter is not
+        known.
+
+        Raises:
+            SealoraError: pandas is not installed.
+        """
+        shares = self.planned.gradient_shares
+        rows = [
+            {
+                "layers": part.name,
+                "parameters": part.parameters,
+                "worth": part.worth,
+                "pays_from": part.pays_from,
+                "holds": float("nan") if shares is None else shares.get(part.name, 0.0),
+            }
+            for part in self.planned.outlook.layers
+        ]
+        columns = {
+            "layers": "",
+            "parameters": "",
+            "worth": "steps without noise",
+            "pays_from": "share",
+            "holds": "share",
+        }
+        return data_frame(rows, columns)
+
     def __repr__(self) -> str:
         return f"<sealora.RunPlan of {self.planned.outlook.recipe!r}: {self.advice}>"
 
@@ -118,6 +149,7 @@ def plan(
     sites: int | None = None,
     parameters: int | None = None,
     time: bool = False,
+    gradients: bool = False,
 ) -> RunPlan:
     """Works out what noise leaves of so many records, what a run costs, and what would be better for the same compute.
 
@@ -130,6 +162,7 @@ def plan(
         sites: how many there are, where one number is for all.
         parameters: how many are trained; None asks the base model, if it is here.
         time: try a piece of a round on this machine, to tell how long all will take.
+        gradients: take one step on the sites' records, to tell in which layers their gradients lie.
 
     Raises:
         SealoraError: something that can be mended, in one sentence.
@@ -137,23 +170,21 @@ def plan(
     parsed = load_recipe(recipe, overrides)
     count = None if sites is None else whole_number("sites", sites, 1, _MOST_SITES)
     trained = None if parameters is None else whole_number("parameters", parameters, 1, _MOST)
-    timed = flag("time", time)
+    timed, located = flag("time", time), flag("gradients", gradients)
+
+    def planned(named: Recipe, units: tuple[int, ...] = ()) -> RunPlan:
+        texts = tuple(map(str, units))
+        of_each = {"persons" if named.data.unit == "person" else "records": texts}
+        return RunPlan(
+            Planning(named, **of_each, sites=count, parameters=trained, timed=timed, located=located).planned()
+        )
+
     with at_work():
         if not _is_in_memory(records):
-            parsed, units = _counted(parsed, records)
-            return RunPlan(_planning(parsed, units, count, trained, timed).planned())
+            return planned(*_counted(parsed, records))
         # Counted as sites count them: by layout, part and person, from a file.
         with tempfile.TemporaryDirectory(prefix="sealora-plan-") as aside:
-            named = with_records(parsed, records, Path(aside))
-            return RunPlan(_planning(named, (), count, trained, timed).planned())
-
-
-def _planning(
-    recipe: Recipe, units: tuple[int, ...], sites: int | None, parameters: int | None, timed: bool
-) -> Planning:
-    texts = tuple(map(str, units))
-    persons = recipe.data.unit == "person"
-    return Planning(recipe, () if persons else texts, texts if persons else (), sites, parameters, timed)
+            return planned(with_records(parsed, records, Path(aside)))
 
 
 def _is_in_memory(records: object) -> bool:

@@ -191,7 +191,11 @@ def test_two_threads_have_a_run_each(recipe, records, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_records_are_counted_and_compared(recipe, records, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    planned = sealora.plan(recipe, records)
+    planned = sealora.plan(recipe, records, gradients=True)
+    layers = planned.layers()
+    assert layers["holds"].sum() == pytest.approx(1)
+    assert layers["parameters"].sum() == planned.planned.outlook.parameters
+    assert sealora.plan(recipe, records).layers()["holds"].isna().all()
     assert [site.units for site in planned.planned.outlook.sites] == [24, 24, 24]
     assert planned.table()["what"].iloc[0] == "now"
     assert planned.advice in planned._repr_html_() or "&" in planned._repr_html_()
