@@ -26,7 +26,7 @@ _COARSE = 8192  # sums that stand for a loss while a tilt is looked for
 _LEAST_TILT = 1e-9
 _TRIES = 6
 _SMALL = 1e-8  # of delta: an allowance that is not worth trying another tilt for
-_SLOPES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+_SLOPES = tuple(2.0**power for power in range(-16, 5))  # small ones for rare losses a thousand times the spread
 
 Steps = tuple[LossGrid, int]
 """One loss and how often it is taken."""
@@ -73,7 +73,8 @@ def _one_direction(steps: Mapping[SampledStep, int], delta: float, *, added: boo
 def _epsilon_at(tilt: float, grids: Sequence[Steps], delta: float) -> tuple[float, float] | None:
     """The epsilon at `delta`, read from the losses weighted by `tilt`, and the allowance for rounding in delta there.
 
-    None if all those losses lie above it.
+    None if all those losses lie above it; infinity if no smaller tilt would do better, as the allowance alone exceeds
+    delta at the largest of them.
     """
     tilted, log_moment = [], 0.0
     for grid, count in grids:
@@ -95,7 +96,7 @@ def _epsilon_at(tilt: float, grids: Sequence[Steps], delta: float) -> tuple[floa
         return (0.0, 0.0) if first <= 0 else None
     last = int(exceeding[-1])
     if last + 1 == len(losses):
-        return None
+        return math.inf, 0.0
     # Between two points delta falls as above - exp(epsilon) others, both taken at the upper one.
     epsilon, rest = float(losses[last + 1]), above[last + 1] + slack[last] - delta
     if rest > 0 and others[last + 1] > 0:

@@ -270,6 +270,39 @@ def test_every_prefix_of_a_thousand_rounds_costs_less_than_the_next() -> None:
     assert (np.diff(costs) > 0).all()
 
 
+@pytest.mark.parametrize(("step", "count"), [(SampledStep(0.68, 4e-4), 1074), (SampledStep(0.5, 1e-4), 300)])
+def test_losses_that_are_rare_and_far_above_the_spread_are_composed_in_no_wider_a_window(
+    step: SampledStep, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of 16 million losses, gigabytes and half a minute, if the window's slopes were all steeper than these losses bear.
+    widths = []
+    window = loss_composition._window
+
+    def seen(grids: Sequence[loss_composition.Steps]) -> tuple[int, int]:
+        low, high = window(grids)
+        widths.append(high - low)
+        return low, high
+
+    monkeypatch.setattr(loss_composition, "_window", seen)
+    assert 1 < loss_composition.epsilon_of_losses({step: count}, 1e-8) < 3
+    assert max(widths) < 1_000_000
+
+
+def test_no_tilt_is_tried_that_is_smaller_than_one_that_was_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    tilts = []
+    epsilon_at = loss_composition._epsilon_at
+
+    def seen(tilt: float, grids: Sequence[loss_composition.Steps], delta: float) -> tuple[float, float] | None:
+        tilts.append(tilt)
+        return epsilon_at(tilt, grids, delta)
+
+    monkeypatch.setattr(loss_composition, "_epsilon_at", seen)
+    # 15.6411 by Balle & Wang 2018, Thm 8: all steps together are one of noise 0.5. The grid adds at most 3e-4.
+    many = {SampledStep(100.0, 1.0): 40_000}
+    assert 15.6411 < loss_composition.epsilon_of_losses(many, 1e-12) < 15.643
+    assert len(tilts) <= 2 * loss_composition._TRIES
+
+
 def test_ten_unlike_segments_are_composed_quickly_enough_for_a_round() -> None:
     segments = [PrivacyEvent(0.6 + 0.07 * index, 0.01 * (1 + index), 10 + index) for index in range(10)]
     started = time.perf_counter()
