@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from sealora_common.errors import BudgetError
 
 Noise = Literal["gaussian", "skellam"]
+
+_LARGEST = 1e50  # of any value: far beyond all sense, and what is worked out from it stays below 1e308
 
 
 @dataclass(frozen=True)
@@ -35,20 +36,20 @@ class PrivacyEvent:
     grid_steps: int = 0
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.noise_multiplier) and self.noise_multiplier >= 0):
-            raise BudgetError(f"noise_multiplier is {self.noise_multiplier}: it must be a finite number, 0 or more")
+        if not 0 <= self.noise_multiplier <= _LARGEST:
+            raise BudgetError(f"noise_multiplier is {self.noise_multiplier}: it must be a number from 0 to 1e50")
         if not 0 <= self.sample_rate <= 1:
             raise BudgetError(f"sample_rate is {self.sample_rate}: it must be a probability from 0 to 1")
-        if self.steps < 0:
-            raise BudgetError(f"steps is {self.steps}: it must be 0 or more")
+        if not 0 <= self.steps <= _LARGEST:
+            raise BudgetError(f"steps is {self.steps}: it must be a number from 0 to 1e50")
         if self.noise not in get_args(Noise):
             raise BudgetError(f"noise is {self.noise!r}: it must be one of {', '.join(get_args(Noise))}")
         if self.noise == "gaussian" and self.grid_steps != 0:
             raise BudgetError(f"grid_steps is {self.grid_steps}: Gaussian noise has no integer grid, leave it at 0")
-        if self.noise == "skellam" and not (math.isfinite(self.grid_steps) and self.grid_steps >= 1):
+        if self.noise == "skellam" and not 1 <= self.grid_steps <= _LARGEST:
             raise BudgetError(
                 f"grid_steps is {self.grid_steps}: Skellam noise needs the L2 sensitivity in steps of the integer "
-                "grid, 1 or more"
+                "grid, from 1 to 1e50"
             )
 
     @property
