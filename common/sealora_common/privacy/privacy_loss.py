@@ -96,7 +96,9 @@ def _both_directions(step: SampledStep) -> tuple[LossGrid, LossGrid]:
     least, most = _loss(ends, step).tolist()
     if not max(-least, most) < _LARGEST_LOSS:
         raise TooFineError(step)
-    points = np.arange(math.floor(least / GRID), math.ceil(most / GRID) + 1, dtype=np.int64)
+    # Losses lie on both sides of 0, though float64 may round them to it.
+    first, last = min(math.floor(least / GRID), -1), max(math.ceil(most / GRID), 1)
+    points = np.arange(first, last + 1, dtype=np.int64)
     edges = _outcomes(points * GRID, step, ends)
     absent, absent_tails = _between(edges / noise)
     present, present_tails = np.zeros_like(absent), np.zeros(2)

@@ -90,6 +90,14 @@ def test_a_unit_at_one_site_of_two_that_never_draw_is_one_that_one_site_draws() 
     )
 
 
+@pytest.mark.parametrize("added", [False, True])
+@pytest.mark.parametrize("step", [SampledStep(1e20, 0.5), SampledStep(30.0, 1e-17), SampledStep(1e50, 0.5, 3)])
+def test_losses_that_all_round_to_0_are_losses_of_next_to_nothing(step: SampledStep, added: bool) -> None:
+    grid = loss_grid(step, added=added)
+    assert grid.beyond < 1e-30
+    assert shown_delta(grid, 0.0) < 1e-11
+
+
 def test_losses_that_reach_too_far_are_refused() -> None:
     with pytest.raises(TooFineError):
         loss_grid(SampledStep(0.03, 0.5), added=False)
