@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import log_ndtr, ndtr
 
 from sealora_common.errors import BudgetError
 from sealora_common.privacy import composition, loss_composition
@@ -286,6 +287,23 @@ def test_losses_that_are_rare_and_far_above_the_spread_are_composed_in_no_wider_
     monkeypatch.setattr(loss_composition, "_window", seen)
     assert 1 < loss_composition.epsilon_of_losses({step: count}, 1e-8) < 3
     assert max(widths) < 1_000_000
+
+
+@settings(max_examples=30)
+@given(noise=st.floats(0.4, 20.0), steps=st.integers(1, 50), delta=st.floats(1e-12, 0.1))
+def test_without_sampling_the_epsilon_is_that_of_one_gaussian_to_the_last_point(
+    noise: float, steps: int, delta: float
+) -> None:
+    # Balle & Wang 2018, Thm 8.
+    shown, shift = epsilon_pld([PrivacyEvent(noise, 1.0, steps)], delta), math.sqrt(steps) / noise
+    truth = ndtr(shift / 2 - shown / shift) - math.exp(shown + log_ndtr(-shift / 2 - shown / shift))
+    assert truth <= delta * (1 + 1e-6)
+
+
+def test_a_delta_below_what_lies_beyond_the_grid_has_no_epsilon_of_losses() -> None:
+    once = {SampledStep(1.0, 1.0): 1}  # a loss beyond the grid has probability 1.8e-33
+    assert loss_composition.epsilon_of_losses(once, 1e-32) < 13
+    assert loss_composition.epsilon_of_losses(once, 1e-33) == math.inf
 
 
 def test_no_tilt_is_tried_that_is_smaller_than_one_that_was_too_small(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,6 +91,13 @@ def test_a_unit_at_one_site_of_two_that_never_draw_is_one_that_one_site_draws() 
 
 
 @pytest.mark.parametrize("added", [False, True])
+def test_what_lies_beyond_the_last_loss_counts_as_told_and_what_lies_below_the_first_as_the_first(added: bool) -> None:
+    grid = loss_grid(SampledStep(1.0, 1.0), added=added)
+    assert grid.beyond == pytest.approx(ndtr(-12.0), rel=0.01, abs=0)
+    assert grid.masses[0] > 0.9 * ndtr(-13.0)  # three hundred times what the first cell alone holds
+
+
+@pytest.mark.parametrize("added", [False, True])
 @pytest.mark.parametrize("step", [SampledStep(1e20, 0.5), SampledStep(30.0, 1e-17), SampledStep(1e50, 0.5, 3)])
 def test_losses_that_all_round_to_0_are_losses_of_next_to_nothing(step: SampledStep, added: bool) -> None:
     grid = loss_grid(step, added=added)
