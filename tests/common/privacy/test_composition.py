@@ -300,6 +300,19 @@ def test_without_sampling_the_epsilon_is_that_of_one_gaussian_to_the_last_point(
     assert truth <= delta * (1 + 1e-6)
 
 
+@pytest.mark.parametrize("tilt", [1e-6, 0.01, 0.1, 0.3, 1.0, 2.0])
+def test_no_tilt_however_unsuited_shows_less_than_the_one_that_suits(tilt: float) -> None:
+    # What the Fourier transform misplaces may have either sign: only the allowance for it keeps these from being lower.
+    for noise, count in ((0.5, 1), (5.0, 100), (3.0, 30)):
+        grids = [(loss_composition.loss_grid(SampledStep(noise, 1.0), added=False), count)]
+        for delta in (1e-12, 1e-15, 1e-18):
+            suited = loss_composition._epsilon_at(loss_composition._best_tilt(grids, delta)[0], grids, delta)
+            found = loss_composition._epsilon_at(tilt, grids, delta)
+            assert suited is not None
+            assert found is not None
+            assert found[0] >= suited[0] * (1 - 1e-7)
+
+
 def test_a_delta_below_what_lies_beyond_the_grid_has_no_epsilon_of_losses() -> None:
     once = {SampledStep(1.0, 1.0): 1}  # a loss beyond the grid has probability 1.8e-33
     assert loss_composition.epsilon_of_losses(once, 1e-32) < 13
