@@ -41,7 +41,7 @@ def test_without_sampling_it_is_the_gaussian_mechanism() -> None:
         assert cost == pytest.approx(order / (2 * 9.0))
 
 
-@pytest.mark.parametrize("noise", [1e-6, 1e-3, 1e3, 1e6, 1e300])
+@pytest.mark.parametrize("noise", [1e-6, 1e-3, 1e3, 1e6, 1e50])
 @pytest.mark.parametrize("rate", [1e-12, 0.5, 1 - 1e-12])
 def test_extreme_values_stay_between_zero_and_the_unsampled_cost(noise: float, rate: float) -> None:
     sampled = epsilon_rdp([PrivacyEvent(noise, rate, 3)], 1e-5)
