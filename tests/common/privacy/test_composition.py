@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import subprocess
 import sys
@@ -61,6 +62,16 @@ def test_segments_compose_like_one_and_in_any_order() -> None:
     assert together == pytest.approx(epsilon_rdp([second, first], 1e-5), rel=1e-12)
     apart = [epsilon_rdp([segment], 1e-5) for segment in (first, second)]
     assert max(apart) < together < sum(apart)
+
+
+def test_what_is_enforced_is_the_same_to_the_last_bit_in_any_order_and_whatever_was_asked_before() -> None:
+    """Server and sites hold the same charges, each in an order of its own."""
+    events = [PrivacyEvent(0.7 + 0.1 * place, 0.01 * (5 - place), 7 + place) for place in range(4)]
+    shown = set()
+    for order in itertools.permutations(events):
+        composition._pld.cache_clear()
+        shown.add(epsilon_pld(order, 1e-5))
+    assert len(shown) == 1
 
 
 @pytest.mark.parametrize("measure", [epsilon_rdp, epsilon_pld])
