@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 import subprocess
 import sys
@@ -64,13 +63,14 @@ def test_segments_compose_like_one_and_in_any_order() -> None:
     assert max(apart) < together < sum(apart)
 
 
-def test_what_is_enforced_is_the_same_to_the_last_bit_in_any_order_and_whatever_was_asked_before() -> None:
-    """Server and sites hold the same charges, each in an order of its own."""
-    events = [PrivacyEvent(0.7 + 0.1 * place, 0.01 * (5 - place), 7 + place) for place in range(4)]
+def test_what_is_enforced_is_the_same_to_the_last_bit_in_any_order() -> None:
+    """Server and sites hold the same charges, each in its own order. Unsorted these differ in the last digit."""
+    segments = [(0.92, 0.85, 49), (0.75, 0.13, 49), (1.68, 0.66, 51), (1.1, 0.49, 58), (2.61, 0.44, 49)]
+    events, delta = [PrivacyEvent(*segment) for segment in segments], 1e-4
     shown = set()
-    for order in itertools.permutations(events):
+    for order in (events, events[::-1], events[2:] + events[:2], events[1:] + events[:1]):
         composition._pld.cache_clear()
-        shown.add(epsilon_pld(order, 1e-5))
+        shown.add(epsilon_pld(order, delta))
     assert len(shown) == 1
 
 
