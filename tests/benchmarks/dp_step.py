@@ -1,6 +1,7 @@
 """What a private training step costs next to the same step without privacy, and next to Opacus.
 
     python tests/benchmarks/dp_step.py --json              # half an hour on one core; needs the demo model and data
+    python tests/benchmarks/dp_step.py --brief --json      # six minutes: neither peers nor memory, to be repeated
     python tests/benchmarks/dp_step.py --quick --json      # seconds, on a tiny model; the figures mean nothing
 
 SmolLM2-135M in NF4 as the demo recipe trains it (r = 8 on all linear layers), on a hospital's records, Poisson batches
@@ -44,6 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
     parser.add_argument("--quick", action="store_true", help="a tiny model: does it run?")
+    parser.add_argument("--brief", action="store_true", help="neither peers nor memory, to be repeated")
     parser.add_argument("--rounds", type=int, default=7, help="rounds of each candidate")
     parser.add_argument("--threads", type=int, default=1, help="more only on an idle machine")
     parser.add_argument("--memory-of", nargs=2, metavar=("CANDIDATE", "AGGREGATION"), help=argparse.SUPPRESS)
@@ -52,12 +54,13 @@ def main() -> None:
     if options.memory_of:
         print(json.dumps(_peak_memory(*options.memory_of, quick=options.quick)))
         return
-    figures = measure(quick=options.quick, rounds=1 if options.quick else options.rounds, threads=options.threads)
+    rounds = 1 if options.quick else options.rounds
+    figures = measure(quick=options.quick, brief=options.brief, rounds=rounds, threads=options.threads)
     rounded = {key: float(f"{value:.4g}") if isinstance(value, float) else value for key, value in figures.items()}
     print(json.dumps(rounded) if options.json else "\n".join(f"{key:40} {value}" for key, value in rounded.items()))
 
 
-def measure(*, quick: bool, rounds: int, threads: int) -> dict[str, Any]:
+def measure(*, quick: bool, brief: bool, rounds: int, threads: int) -> dict[str, Any]:
     """All figures by name; `quick` ones have the same names."""
     started = time.monotonic()
     figures: dict[str, Any] = {
@@ -66,15 +69,19 @@ def measure(*, quick: bool, rounds: int, threads: int) -> dict[str, Any]:
         "threads": threads,
         "rounds": rounds,
     }
-    figures["opake"] = _opake(quick=quick)
+    if not brief:
+        figures["opake"] = _opake(quick=quick)
+    names = NAMES[:2] if brief else NAMES
     for aggregation, suffix in HALVES.items():
-        timings = _seconds(aggregation, quick=quick, rounds=rounds)
+        timings = _seconds(aggregation, names, quick=quick, rounds=rounds)
         for name, clocks in timings.items():
             for clock, seconds in clocks.items():
                 figures[f"{clock}_seconds_{name}{suffix}"] = median(seconds)
-        for name, prefix in PEERS.items():
+        for name in names[1:]:
             for clock, key in (("wall", "time_ratio"), ("cpu", "cpu_time_ratio")):
-                figures[f"{prefix}{key}{suffix}"] = _ratio(timings[name][clock], timings["non_private"][clock])
+                figures[f"{PEERS[name]}{key}{suffix}"] = _ratio(timings[name][clock], timings["non_private"][clock])
+        if brief:
+            continue
         memory = {name: _memory_of(name, aggregation, quick=quick, threads=threads) for name in NAMES}
         figures |= {f"peak_mb_{name}{suffix}": peak["peak_mb"] for name, peak in memory.items()}
         figures[f"loaded_mb{suffix}"] = memory["non_private"]["loaded_mb"]
@@ -96,17 +103,17 @@ def _ratio(candidate: Sequence[float], reference: Sequence[float]) -> float:
     return median(mine / theirs for mine, theirs in zip(candidate, reference, strict=True))
 
 
-def _seconds(aggregation: str, *, quick: bool, rounds: int) -> dict[str, dict[str, list[float]]]:
+def _seconds(aggregation: str, names: Sequence[str], *, quick: bool, rounds: int) -> dict[str, dict[str, list[float]]]:
     """Seconds a step of each candidate in each round, on the wall and of the processor."""
     from dp_step_candidates import CANDIDATES
 
     bench = _bench(aggregation, quick=quick)
     start = bench.model.read(bench.model.layout.names)
-    timings: dict[str, dict[str, list[float]]] = {name: {"wall": [], "cpu": []} for name in NAMES}
+    timings: dict[str, dict[str, list[float]]] = {name: {"wall": [], "cpu": []} for name in names}
     for number in range(-1, rounds):
         _progress(f"{aggregation}: " + (f"round {number + 1} of {rounds}" if number >= 0 else "warming up"))
         samples = bench.draw(STEPS)
-        for name in NAMES if number % 2 else reversed(NAMES):
+        for name in names if number % 2 else reversed(names):
             bench.model.write(start)
             wall, cpu = time.perf_counter(), time.process_time()
             CANDIDATES[name](bench, samples)
@@ -114,7 +121,7 @@ def _seconds(aggregation: str, *, quick: bool, rounds: int) -> dict[str, dict[st
                 timings[name]["wall"].append((time.perf_counter() - wall) / STEPS)
                 timings[name]["cpu"].append((time.process_time() - cpu) / STEPS)
         if number >= 0:
-            _progress(", ".join(f"{name} {timings[name]['wall'][-1]:.2f} s" for name in NAMES))
+            _progress(", ".join(f"{name} {timings[name]['wall'][-1]:.2f} s" for name in names))
     return timings
 
 

@@ -31,8 +31,9 @@ WHAT_WORTH_IS = (
 )
 
 WHAT_LAYERS_ALONE_ARE = (
-    "Noise is shorter over fewer parameters. Training one of these parts of the layers alone pays where more than that "
-    "share of the mean gradient's squared length lies in it, as a rule and by the same measure. "
+    "Noise is shorter over fewer parameters. Training one of these parts of the layers alone may pay where more than "
+    "that share of the mean gradient's squared length lies in it, by the same measure: try it, and judge by the "
+    "held-out figure. "
 )
 HOW_TO_LOCATE = "How much does, noise does not tell; --gradients does, by one step on the simulated sites' records."
 WHAT_HOLDS_IS = (
