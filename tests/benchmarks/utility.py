@@ -1,7 +1,7 @@
 """What privacy costs in usefulness: held-out loss of the demo federation without noise, distributed, local, by person.
 
     sealora-site model fetch smollm2-135m-instruct && sealora-site demo-data .cache/demo
-    python tests/benchmarks/utility.py --out runs/utility --json     # three hours on two cores
+    python tests/benchmarks/utility.py --out runs/utility --json     # five hours on one core
     python tests/benchmarks/utility.py --out runs/quick --quick --json
 
 Every run is a whole simulated federation, sealed, with its noise and sampling seeded so that it can be repeated (the
