@@ -79,6 +79,24 @@ def test_what_joining_is_worth_is_the_same_in_readme_and_in_the_results() -> Non
         assert abs(sum(map(Decimal, by_site)) / 3 - Decimal(figure)) <= Decimal("0.1")
 
 
+def test_what_privacy_costs_is_the_same_in_readme_and_in_the_table() -> None:
+    page = (PROJECT / "docs" / "privacy.md").read_text().partition("\n## What it costs in usefulness\n")[2]
+    row = r"\| {} \| {} \| 3 \| [\d.]+ \| [\d.]+ \| \*\*([\d.]+) %\*\* \([^)]+\) \| ([\d.]+) MB \|"
+
+    def recovered(what: str, epsilon: int) -> tuple[str, str]:
+        share, sent = one(row.format(what, epsilon), page)
+        return share, sent
+
+    (at_8, sent), (at_2, _) = recovered("`values`", 8), recovered("`values`", 2)
+    (local_8, _), (local_2, _) = recovered("`values` under `local`", 8), recovered("`values` under `local`", 2)
+    person, _ = recovered(r"`values`, by person \(four records each, delta 5e-4\)", 8)
+    said = " ".join(README.partition("What does privacy cost?")[2].partition("\n\n")[0].split())
+    assert f"noise at epsilon 8 leaves {at_8} % and at epsilon 2 {at_2} % (three seeds)" in said
+    assert f"a site sends {Decimal(sent).quantize(Decimal('0.1'), ROUND_HALF_UP)} MB in the whole run" in said
+    assert f"with noise at each site it is {local_8} and {local_2} %" in said
+    assert f"rather than records {person} % at epsilon 8" in said
+
+
 def test_what_stands_beside_other_software_is_one_table_and_each_cell_has_its_source() -> None:
     def table(text: str) -> list[list[str]]:
         lines = text.partition("| | Sealora |")[2].partition("\n\n")[0].splitlines()
