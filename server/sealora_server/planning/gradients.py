@@ -41,7 +41,7 @@ def gradient_shares(sites: UnsealedSitesLike, recipe: Recipe) -> Mapping[str, fl
 
 def _one_plain_step(recipe: Recipe) -> Recipe:
     plain = without_privacy(recipe)
-    gradient = {"optimizer": "sgd", "learning_rate": 1.0, "momentum": 0.0, "weight_decay": 0.0, "proximal_mu": 0.0}
+    gradient = {"optimizer": "sgd", "learning_rate": 1.0, "weight_decay": 0.0, "proximal_mu": 0.0}
     once = {"steps_per_round": 1, "schedule": "constant", "warmup_steps": 0}
     training = plain.training.model_copy(update={**gradient, **once})
     return plain.model_copy(update={"training": training})

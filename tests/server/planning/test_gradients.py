@@ -59,9 +59,13 @@ def test_a_gradient_of_nothing_lies_nowhere():
     assert gradient_shares(KnownSites(0.0), load_recipe(DEMO)) == {}
 
 
-@pytest.mark.parametrize("name", ["demo-icd10-distributed.yaml", "demo-icd10.yaml"])
-def test_one_plain_step_is_asked_for_whatever_the_recipe_s_own_are(name):
-    recipe = load_recipe(DEMO.with_name(name), ["training.warmup_steps=1", "training.schedule=linear"])
+OWN = ["weight_decay=0.1", "proximal_mu=0.3", "learning_rate=0.2", "steps_per_round=3"]
+
+
+@pytest.mark.parametrize(("name", "own"), [("demo-icd10-distributed.yaml", []), ("demo-icd10.yaml", OWN)])
+def test_one_plain_step_is_asked_for_whatever_the_recipe_s_own_are(name, own):
+    own = [f"training.{each}" for each in (*own, "warmup_steps=1", "schedule=linear")]
+    recipe = load_recipe(DEMO.with_name(name), own)
     sites = KnownSites()
     gradient_shares(sites, recipe)
     order, adapter = sites.orders[0]
