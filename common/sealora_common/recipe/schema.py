@@ -100,6 +100,11 @@ class Recipe(Section):
             )
         self._require_steps()
         self._require_stopping()
+        if self.server.noise_correction and self.server.optimizer != "fedadam":
+            raise ValueError(
+                f"server.noise_correction is of FedAdam's second moment, and server.optimizer is "
+                f"{self.server.optimizer!r}: leave it out, or take fedadam"
+            )
         self.objective.require_fitting(self.data, self.privacy)
         if self.continue_from is not None:
             self.objective.require_no_reference()

@@ -26,7 +26,7 @@ def trial_of(site, canaries, **changes):
     given = {
         "known": site.records,
         "roster_size": 3,
-        "server_step": lambda number, before, after: after,
+        "server_step": lambda number, before, after, noise_std: after,
         "entropy": SeededEntropy("trial"),
     }
     return run_trial(site.model, site.recipe, canaries, site.records, **{**given, **changes})
@@ -105,7 +105,7 @@ def test_the_server_s_optimiser_sees_each_release_and_makes_the_next_adapter(tin
     begin = shared.flatten(adapter_kind(site.recipe).initial(site.model.layout))
     seen = []
 
-    def step(number, before, after):
+    def step(number, before, after, noise_std):
         seen.append((number, before.copy(), after.copy()))
         return before + np.float32(number)
 
@@ -150,7 +150,7 @@ def test_persons_are_audited_as_persons(tiny_site):
         persons,
         known=persons,
         roster_size=3,
-        server_step=lambda number, before, after: after,
+        server_step=lambda number, before, after, noise_std: after,
         entropy=SeededEntropy("trial"),
     )
     assert found_by(trial, "white-box").roc.auc > 0.95
@@ -159,7 +159,9 @@ def test_persons_are_audited_as_persons(tiny_site):
 def test_a_model_that_overflows_ends_in_a_sentence(tiny_site):
     site = tiny_site("rounds=1", *OPEN, **WITHOUT_PRIVACY)
     with pytest.raises(ModelError, match=r"not a number: lower training\.learning_rate"):
-        trial_of(site, canaries_of(site), server_step=lambda number, before, after: np.full_like(after, 1e38))
+        trial_of(
+            site, canaries_of(site), server_step=lambda number, before, after, _: np.full_like(after, 1e38)
+        )
 
 
 def test_no_round_s_number_is_skipped(tiny_site):
