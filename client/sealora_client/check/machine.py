@@ -17,7 +17,6 @@ from sealora_common.recipe import Recipe
 from sealora_common.show.size_text import size_text
 
 _LARGE_ON_CPU = 1_000_000_000
-_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 _NF4_BYTES = 0.6  # 4 bits, their doubly quantised constants, and the layers that stay in 16 bits
 _DISK_LEAST = 100 << 20
 _DISK_COMFORTABLE = 1 << 30
@@ -31,7 +30,7 @@ def check_device(recipe: Recipe, parameters: int, asked: Devices = 1) -> Finding
     """GPU or CPU against the size of the base model and what the recipe and site.yaml's `devices` ask for."""
     import torch
 
-    from sealora_client.model.device import device_names, gpu
+    from sealora_client.model.device import arithmetic_dtype, device_names, gpu
 
     try:
         names = device_names(asked)
@@ -55,6 +54,9 @@ def check_device(recipe: Recipe, parameters: int, asked: Devices = 1) -> Finding
         if wanted
     ]
     threads = f"no GPU, {torch.get_num_threads()} threads of the CPU"
+    wanted_dtype = recipe.model.compute_dtype
+    if str(arithmetic_dtype(wanted_dtype)) != f"torch.{wanted_dtype}":
+        threads += f", which computes in float32, for it has no kernels for {wanted_dtype}"
     threads += f", shared out to {len(names)} processes" if each else ""
     if parameters > _LARGE_ON_CPU:
         return warned(
@@ -75,7 +77,9 @@ def check_memory(recipe: Recipe, parameters: int, copies: int = 1) -> Finding:
         parameters: of the model.
         copies: processes that load it into the same memory.
     """
-    each = _NF4_BYTES if recipe.model.quantization == "nf4" else _BYTES[recipe.model.compute_dtype]
+    from sealora_client.model.device import arithmetic_dtype
+
+    each = _NF4_BYTES if recipe.model.quantization == "nf4" else arithmetic_dtype(recipe.model.compute_dtype).itemsize
     needed, free = int(parameters * each) * copies, free_memory()
     loaded = "the base model takes" if copies == 1 else f"{copies} processes' base models take"
     said = f"{loaded} about {size_text(needed)} of {size_text(free)} free"

@@ -6,14 +6,13 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import BitsAndBytesConfig, PreTrainedModel
 from transformers.utils import is_flash_attn_2_available
 from transformers.utils import logging as transformers_logging
 
 from sealora_client.model.base_checks.causality import check_architecture, check_causality
 from sealora_client.model.base_checks.files import check_quantization, check_weights
-from sealora_client.model.device import is_gpu, training_device
+from sealora_client.model.device import arithmetic_dtype, is_gpu, training_device
 from sealora_client.model.model_files import check_directory
 from sealora_client.model.pretrained import load_model
 from sealora_common.errors import ModelError
@@ -27,7 +26,7 @@ def load_base(section: ModelSection, directory: Path) -> PreTrainedModel:
 
     All its parameters are frozen. With `nf4`, linear layers hold 4-bit NormalFloat weights with doubly quantised
     constants (QLoRA, Dettmers et al. 2023, arXiv:2305.14314) and compute in `compute_dtype`; the other layers,
-    and every layer with `none`, are stored in `compute_dtype`.
+    and every layer with `none`, are stored in `compute_dtype`. On a CPU that has no kernels for it, it is float32.
 
     Raises:
         ModelError: the directory lacks a configuration or weights, needs code of its own, cannot be loaded, is
@@ -37,7 +36,7 @@ def load_base(section: ModelSection, directory: Path) -> PreTrainedModel:
     check_architecture(directory)
     check_quantization(section, directory)
     transformers_logging.disable_progress_bar()
-    compute_dtype: torch.dtype = getattr(torch, section.compute_dtype)
+    compute_dtype = arithmetic_dtype(section.compute_dtype)
     options: dict[str, Any] = {}
     if section.quantization == "nf4":
         options["quantization_config"] = BitsAndBytesConfig(

@@ -102,6 +102,28 @@ def is_gpu(device: torch.device) -> bool:
     return device.type == "cuda"
 
 
+def arithmetic_dtype(name: str) -> torch.dtype:
+    """The type that the training device computes in where a recipe's `model.compute_dtype` says `name`.
+
+    That one, but on a CPU that torch has no kernels for it on float32: it would multiply one number after the other,
+    some seventy times slower than in float32 where there is no more than AVX2. float32 holds every value of the 16-bit
+    types, and nothing that sites agree on depends on how finely one of them rounds.
+    """
+    if is_gpu(training_device()) or _cpu_multiplies(name):
+        dtype: torch.dtype = getattr(torch, name)
+        return dtype
+    return torch.float32
+
+
+def _cpu_multiplies(name: str) -> bool:
+    if name == "float32":
+        return True
+    if not torch.backends.mkldnn.is_available():
+        return False
+    asks = {"bfloat16": "_is_mkldnn_bf16_supported", "float16": "_is_mkldnn_fp16_supported"}  # torch has no public ones
+    return bool(getattr(torch.ops.mkldnn, asks[name])())
+
+
 def gpu_count() -> int:
     """How many GPUs this process may use."""
     return torch.cuda.device_count() if torch.cuda.is_available() else 0

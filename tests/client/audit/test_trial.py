@@ -159,9 +159,7 @@ def test_persons_are_audited_as_persons(tiny_site):
 def test_a_model_that_overflows_ends_in_a_sentence(tiny_site):
     site = tiny_site("rounds=1", *OPEN, **WITHOUT_PRIVACY)
     with pytest.raises(ModelError, match=r"not a number: lower training\.learning_rate"):
-        trial_of(
-            site, canaries_of(site), server_step=lambda number, before, after, _: np.full_like(after, 1e38)
-        )
+        trial_of(site, canaries_of(site), server_step=lambda number, before, after, _: np.full_like(after, 1e38))
 
 
 def test_no_round_s_number_is_skipped(tiny_site):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sealora_client.data.example import Example
-from sealora_client.model import base
+from sealora_client.model import base, device
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.model.base import load_base
 from sealora_client.model.loss import collate, response_losses
@@ -97,6 +97,26 @@ def test_gradient_checkpointing_leaves_the_gradient_as_it_is(tiny_base, quantiza
         for asked in (False, True)
     )
     torch.testing.assert_close(checkpointed, plain, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without CUDA")
+@pytest.mark.parametrize("quantization", ["none", "nf4"])
+def test_on_a_cpu_without_kernels_for_bfloat16_the_same_weights_compute_in_float32(
+    tiny_base, monkeypatch, quantization
+):
+    models = []
+    for kernels in (True, False):
+        monkeypatch.setattr(device, "_cpu_multiplies", lambda name, kernels=kernels: kernels or name == "float32")
+        options = {"quantization": quantization, "compute_dtype": "bfloat16"}
+        models.append(load_base(section(tiny_base(), **options), tiny_base()))
+    half, single = models
+    assert (half.lm_head.weight.dtype, single.lm_head.weight.dtype) == (torch.bfloat16, torch.float32)
+    if quantization == "nf4":
+        assert single.model.layers[0].self_attn.q_proj.compute_dtype == torch.float32
+    tokens = torch.arange(3, 11)[None]
+    logits, rounded = (model(input_ids=tokens).logits.float() for model in (single, half))
+    assert torch.equal(half.lm_head.weight, single.lm_head.weight.bfloat16())
+    assert torch.cosine_similarity(rounded.flatten(), logits.flatten(), dim=0) > 0.99
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without CUDA")

@@ -107,3 +107,50 @@ def test_the_check_tells_of_the_gpu_that_the_site_names() -> None:
     assert machine.check_device(recipe, 1, ("cuda:1",)).said == "GPU Made-up 1, 78 KiB"
     assert machine.check_device(recipe, 1, 2).said.startswith("GPU Made-up 0, 78 KiB, on each of 2 devices (cuda:0, ")
     assert machine.check_device(recipe, 1).said == "GPU Made-up 0, 78 KiB"
+
+
+@pytest.fixture
+def no_16_bit_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CPU with AVX2 alone."""
+    monkeypatch.setattr(device, "_cpu_multiplies", lambda name: name == "float32")
+
+
+DTYPES = ("bfloat16", "float16", "float32")
+
+
+@pytest.mark.parametrize("name", DTYPES)
+@pytest.mark.usefixtures("without_gpu", "no_16_bit_kernels")
+def test_a_cpu_without_kernels_for_a_type_computes_in_float32(name: str) -> None:
+    assert device.arithmetic_dtype(name) is torch.float32
+
+
+@pytest.mark.parametrize("name", DTYPES)
+@pytest.mark.usefixtures("no_16_bit_kernels")
+def test_a_gpu_computes_in_what_the_recipe_says_whatever_its_cpu_can(with_gpu: list[str], name: str) -> None:
+    assert str(device.arithmetic_dtype(name)) == f"torch.{name}"
+    device.choose_training_device("cpu")
+    assert device.arithmetic_dtype(name) is torch.float32
+
+
+@pytest.mark.usefixtures("without_gpu")
+def test_this_cpu_computes_16_bit_types_where_onednn_has_kernels_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, kernels in (
+        ("bfloat16", torch.ops.mkldnn._is_mkldnn_bf16_supported()),
+        ("float16", torch.ops.mkldnn._is_mkldnn_fp16_supported()),
+    ):
+        assert device.arithmetic_dtype(name) is (getattr(torch, name) if kernels else torch.float32)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert [device.arithmetic_dtype(name) for name in DTYPES] == [torch.float32] * 3
+
+
+@pytest.mark.usefixtures("without_gpu", "no_16_bit_kernels")
+def test_the_check_says_so_and_counts_the_memory_that_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = recipe_for(Path("unused"))
+    half = recipe.model_copy(update={"model": recipe.model.model_copy(update={"compute_dtype": "bfloat16"})})
+    said = "computes in float32, for it has no kernels for bfloat16"
+    assert (machine.check_device(half, 1).status, machine.check_device(recipe, 1).said.count(said)) == ("pass", 0)
+    assert said in machine.check_device(half, 1).said
+    whole = machine.check_memory(half, 100_000_000).said
+    monkeypatch.setattr(device, "_cpu_multiplies", lambda name: True)
+    assert "about 381 MiB" in whole
+    assert "about 191 MiB" in machine.check_memory(half, 100_000_000).said
