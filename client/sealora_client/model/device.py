@@ -118,7 +118,7 @@ def arithmetic_dtype(name: str) -> torch.dtype:
 def _cpu_multiplies(name: str) -> bool:
     if name == "float32":
         return True
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     asks = {"bfloat16": "_is_mkldnn_bf16_supported", "float16": "_is_mkldnn_fp16_supported"}  # torch has no public ones
     return bool(getattr(torch.ops.mkldnn, asks[name])())
