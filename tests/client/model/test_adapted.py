@@ -7,7 +7,6 @@ import pytest
 import torch
 from peft import get_peft_model_state_dict
 
-from sealora_client.model import device
 from sealora_client.model.adapted import AdaptedModel, adapted_model
 from sealora_client.model.model_files import digest_of
 from sealora_common.adapter import AdapterLayout
@@ -43,8 +42,7 @@ def test_layout_does_not_depend_on_quantisation(recipe):
     assert AdaptedModel.load(recipe()).layout == AdaptedModel.load(recipe(quantization="nf4")).layout
 
 
-def test_adapter_is_in_float32_over_a_bfloat16_base(recipe, monkeypatch):
-    monkeypatch.setattr(device, "_cpu_multiplies", lambda name: True)
+def test_adapter_is_in_float32_over_a_bfloat16_base(recipe):
     model = AdaptedModel.load(recipe())
     assert {parameter.dtype for parameter in model.parameters_of(model.layout)} == {torch.float32}
     assert model.model.get_base_model().lm_head.weight.dtype == torch.bfloat16

@@ -115,6 +115,7 @@ def no_16_bit_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "_cpu_multiplies", lambda name: name == "float32")
 
 
+THIS_CPU_MULTIPLIES = device._cpu_multiplies  # before the tests' fixtures say otherwise
 DTYPES = ("bfloat16", "float16", "float32")
 
 
@@ -134,6 +135,7 @@ def test_a_gpu_computes_in_what_the_recipe_says_whatever_its_cpu_can(with_gpu: l
 
 @pytest.mark.usefixtures("without_gpu")
 def test_this_cpu_computes_16_bit_types_where_onednn_has_kernels_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "_cpu_multiplies", THIS_CPU_MULTIPLIES)
     for name, kernels in (
         ("bfloat16", torch.ops.mkldnn._is_mkldnn_bf16_supported()),
         ("float16", torch.ops.mkldnn._is_mkldnn_fp16_supported()),
