@@ -43,8 +43,6 @@ class NoiseCorrectedFedAdam(FedAdam):
         if stepped is None or self.current_arrays is None or self.v_t is None:
             return stepped, metrics
         self.noise_moment = self.beta_2 * self.noise_moment + (1 - self.beta_2) * self.noise_std**2
-        if not self.noise_moment:
-            return stepped, metrics
         arrays = {}
         for name, before in self.current_arrays.items():
             step = stepped[name].numpy() - before
