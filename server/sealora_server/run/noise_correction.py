@@ -45,15 +45,20 @@ class NoiseCorrectedFedAdam(FedAdam):
         self.noise_moment = self.beta_2 * self.noise_moment + (1 - self.beta_2) * self.noise_std**2
         arrays = {}
         for name, before in self.current_arrays.items():
-            step = stepped[name].numpy() - before
-            arrays[name] = Array(before + step * self._lengthening(self.v_t[name]))
+            step = self._corrected(stepped[name].numpy() - before, self.v_t[name])
+            arrays[name] = Array(before + step)
         return ArrayRecord(arrays), metrics
 
-    def _lengthening(self, second_moment: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What each coordinate of Flower's step is multiplied by: at most the root of 1 + 1 / `LEAST`."""
-        corrected = np.maximum(second_moment - self.noise_moment, LEAST * self.noise_moment)
-        ratio: NDArray[np.float32] = (np.sqrt(second_moment) + self.tau) / (np.sqrt(corrected) + self.tau)
-        return ratio
+    def _corrected(self, step: NDArray[np.float32], second_moment: NDArray[np.float32]) -> NDArray[np.float32]:
+        """A step of FedAdam's, its coordinates divided by what the gradient alone makes of `second_moment`.
+
+        It is as long as it was, so that learning rates mean the same with much noise, with little and with none.
+        """
+        left = np.maximum(second_moment - self.noise_moment, LEAST * self.noise_moment)
+        divided = step * ((np.sqrt(second_moment) + self.tau) / (np.sqrt(left) + self.tau))
+        length = float(np.linalg.norm(divided))
+        kept: NDArray[np.float32] = divided * (float(np.linalg.norm(step)) / length) if length else step
+        return kept
 
 
 def known_noise(recipe: Recipe, roster_size: int, opened: OpenedRound, clip_norm: float) -> float:
