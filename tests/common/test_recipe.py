@@ -268,7 +268,6 @@ def test_a_distributed_recipe_may_adapt_clip_by_layer_and_use_any_server_optimis
         ("privacy.target_quantile=0.5", "training.optimizer=sgd"),
         ("privacy.clipping=per_layer",),
         ("server.optimizer=fedadam", "server.learning_rate=0.01"),
-        ("server.optimizer=fedadam", "server.noise_correction=true"),
         ("privacy.honest_survivors=2", "data.person_field=patient"),
     ):
         assert parse_recipe(MINIMAL, overrides=[*SHARED, *more]).privacy.mechanism == "distributed"
@@ -316,18 +315,6 @@ CLASHES = {
     "alternating with momentum": (
         ("lora.aggregation=alternating", "server.optimizer=fedadam"),
         "alternating works with server.optimizer: fedavg only",
-    ),
-    "a correction of what has no second moment": (
-        (*SHARED, "server.noise_correction=true"),
-        "server.optimizer is 'fedavg': leave it out, or take fedadam",
-    ),
-    "a correction of another second moment": (
-        (*SHARED, "server.noise_correction=true", "server.optimizer=fedyogi"),
-        "server.noise_correction is of FedAdam's second moment",
-    ),
-    "a correction of what a site's optimiser made": (
-        ("server.noise_correction=true", "server.optimizer=fedadam"),
-        "leave it out, or take privacy.mechanism: distributed",
     ),
 }
 

@@ -169,7 +169,7 @@ def _adjusted(recipe: Recipe, setting: Setting, clip_norm: float) -> Recipe:
 def _server_step(recipe: Recipe) -> ServerStep:
     """Takes a site's change as it is, and of an opened sum's, which is a step at learning rate 1, a small part."""
     part = np.float32(recipe.training.learning_rate if mechanism_of(recipe).sums_on_grid else 1.0)
-    return lambda _, before, after, __: before + part * (after - before)
+    return lambda _, before, after: before + part * (after - before)
 
 
 def _clip_norm(model: AdaptedModel, recipe: Recipe, canaries: Canaries) -> float:

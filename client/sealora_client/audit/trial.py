@@ -29,9 +29,8 @@ from sealora_common.round.clip_norm import next_clip_norm
 Adversary = Literal["white-box", "black-box"]
 """`white-box` sees what every round releases, `black-box` only how the final adapter changes a canary's loss."""
 
-ServerStep = Callable[[int, NDArray[np.float32], NDArray[np.float32], float], NDArray[np.float32]]
-"""The server's optimiser: (round, adapter before, adapter after the release, standard deviation of the noise on it) ->
-next adapter, flat shared parts."""
+ServerStep = Callable[[int, NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
+"""The server's optimiser: (round, adapter before, adapter after the release) -> next adapter, flat shared parts."""
 
 SIGNIFICANCE = 0.05
 """Largest probability that any adversary's bound is too high: the bounds hold together at 95 %."""
@@ -190,8 +189,7 @@ def run_trial(
             )
             attributed += gradients.coefficients(release.change)
             trained = adapter_kind(recipe).trained(model.layout, number)
-            changed = shared.add(adapter, trained, release.change)
-            adapter = server_step(number, adapter, changed, release.noise_std)
+            adapter = server_step(number, adapter, shared.add(adapter, trained, release.change))
             clip_norm = next_clip_norm(recipe, clip_norm, release.unclipped)
             model.write(shared.unflatten(adapter))
         learnt = start.losses - _losses(model, recipe, canaries.population)

@@ -17,7 +17,7 @@ from sealora_common.recipe import Recipe
 from sealora_common.show.size_text import size_text
 
 _LARGE_ON_CPU = 1_000_000_000
-_NF4_BYTES = 0.6  # 4 bits, their doubly quantised constants, and the layers that stay in 16 bits
+_NF4_BYTES = {2: 0.6, 4: 1.0}  # 4 bits, their doubly quantised constants, and the layers that stay in 16 or 32 bits
 _DISK_LEAST = 100 << 20
 _DISK_COMFORTABLE = 1 << 30
 _CGROUPS = (
@@ -55,7 +55,8 @@ def check_device(recipe: Recipe, parameters: int, asked: Devices = 1) -> Finding
     ]
     threads = f"no GPU, {torch.get_num_threads()} threads of the CPU"
     wanted_dtype = recipe.model.compute_dtype
-    if str(arithmetic_dtype(wanted_dtype)) != f"torch.{wanted_dtype}":
+    dtype = arithmetic_dtype(wanted_dtype, as_agreed=recipe.begins_with_the_base, device=torch.device(names[0]))
+    if str(dtype) != f"torch.{wanted_dtype}":
         threads += f", which computes in float32, for it has no kernels for {wanted_dtype}"
     threads += f", shared out to {len(names)} processes" if each else ""
     if parameters > _LARGE_ON_CPU:
@@ -79,7 +80,8 @@ def check_memory(recipe: Recipe, parameters: int, copies: int = 1) -> Finding:
     """
     from sealora_client.model.device import arithmetic_dtype
 
-    each = _NF4_BYTES if recipe.model.quantization == "nf4" else arithmetic_dtype(recipe.model.compute_dtype).itemsize
+    dtype = arithmetic_dtype(recipe.model.compute_dtype, as_agreed=recipe.begins_with_the_base)
+    each = _NF4_BYTES[dtype.itemsize] if recipe.model.quantization == "nf4" else dtype.itemsize
     needed, free = int(parameters * each) * copies, free_memory()
     loaded = "the base model takes" if copies == 1 else f"{copies} processes' base models take"
     said = f"{loaded} about {size_text(needed)} of {size_text(free)} free"

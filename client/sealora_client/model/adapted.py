@@ -74,7 +74,7 @@ class AdaptedModel:
     def _load_from(cls, directory: Path, base_digest: str, recipe: Recipe) -> AdaptedModel:
         tokenizer = base_tokenizer(directory)
         attached = attachment(recipe)
-        model = attached.attach(load_base(recipe.model, directory))
+        model = attached.attach(load_base(recipe.model, directory, as_agreed=recipe.begins_with_the_base))
         adapted = cls(model, attached.tensors(model), tokenizer, base_digest)
         adapted.write(adapter_kind(recipe).initial(adapted.layout))
         return adapted

@@ -102,14 +102,19 @@ def is_gpu(device: torch.device) -> bool:
     return device.type == "cuda"
 
 
-def arithmetic_dtype(name: str) -> torch.dtype:
-    """The type that the training device computes in where a recipe's `model.compute_dtype` says `name`.
+def arithmetic_dtype(name: str, *, as_agreed: bool = False, device: torch.device | None = None) -> torch.dtype:
+    """The type that a device computes in where a recipe's `model.compute_dtype` says `name`.
 
     That one, but on a CPU that torch has no kernels for it on float32: it would multiply one number after the other,
     some seventy times slower than in float32 where there is no more than AVX2. float32 holds every value of the 16-bit
-    types, and nothing that sites agree on depends on how finely one of them rounds.
+    types, and sites need not round alike, but where an adapter begins with values of the base model.
+
+    Args:
+        name: of the type.
+        as_agreed: whether it is to be `name` however long it takes.
+        device: None for the training device.
     """
-    if is_gpu(training_device()) or _cpu_multiplies(name):
+    if as_agreed or is_gpu(device or training_device()) or _cpu_multiplies(name):
         dtype: torch.dtype = getattr(torch, name)
         return dtype
     return torch.float32

@@ -18,7 +18,6 @@ from sealora_client.data.fingerprint import DataSet
 from sealora_client.evaluation.choice import federation_metric
 from sealora_client.evaluation.metric import ReleasedMetric
 from sealora_client.ledger import Charge, Ledger, PaidRelease
-from sealora_client.model.device import arithmetic_dtype
 from sealora_client.round.outbox import Kept, Noised, Outbox
 from sealora_client.site.directory import Site
 from sealora_client.training.choice import training_of
@@ -282,7 +281,7 @@ class RoundWork:
             drawn,
             what,
             "; what this site sends is mostly noise" if level == logging.ERROR else "",
-            str(arithmetic_dtype(self.site.recipe.model.compute_dtype)).removeprefix("torch."),
+            self.site.recipe.model.compute_dtype,
         )
 
     def _spent(self) -> float | None:

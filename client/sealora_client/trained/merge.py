@@ -35,7 +35,7 @@ def merged_model(trained: TrainedAdapter, base: Path, aside: Path) -> PreTrained
             "an adapter of the kind prompt_tuning is text before the prompt and no change of weights: export it "
             "as PEFT's files, without --merged or --onnx"
         )
-    model = load_base(recipe.model.model_copy(update={"quantization": "none"}), base)
+    model = load_base(recipe.model.model_copy(update={"quantization": "none"}), base, as_agreed=True)
     # PEFT reads it from files, and these are what others are given: what is merged is what would be exported.
     exporter_of(recipe).export(aside, trained.tensors, recipe)
     adapted: Any = with_adapter(model, aside)

@@ -82,10 +82,8 @@ class DistributedTraining(RoundTraining):
             total += self.noise(plan, len(total), entropy)
         opened = grid.decode(grid.encode(total)).astype(np.float64)
         expected = plan.expected_batch(population)
-        grid_step = clip_norm / grid.grid_steps / expected
         return Release(
-            change=-opened[: len(opened) - plan.votes] * grid_step,
-            noise_std=plan.noise_std_of_sum(grid.honest_survivors) * grid_step,
+            change=-opened[: len(opened) - plan.votes] * (clip_norm / grid.grid_steps / expected),
             unclipped=unclipped_share(float(opened[-1]), grid.grid_steps, expected) if plan.votes else None,
         )
 

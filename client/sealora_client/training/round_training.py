@@ -48,13 +48,10 @@ class Release:
     Attributes:
         change: float64, shape (P,): of the trained part of the adapter, before the server's optimiser.
         unclipped: noisy share of unclipped units, with adaptive clipping; else None.
-        noise_std: standard deviation of the noise on each coordinate of `change`, where it is one of a sum of
-            gradients; 0 where a site's optimiser stands between.
     """
 
     change: NDArray[np.float64]
     unclipped: float | None
-    noise_std: float = 0.0
 
 
 class RoundTraining(ABC):

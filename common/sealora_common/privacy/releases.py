@@ -6,7 +6,6 @@ number of steps or a noise multiplier stands, so what runs and what is accounted
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -90,16 +89,6 @@ class TrainingPlan:
     def noise_std(self) -> float:
         """Standard deviation, in steps of the grid, of the noise on a coordinate of a released sum; 0 for none."""
         return self.event.noise_multiplier * self.grid_steps
-
-    def noise_std_of_sum(self, survivors: int) -> float:
-        """Standard deviation, in steps of the grid, of the noise on an opened sum of so many sites' shares; 0 for none.
-
-        More than `noise_std` where more sites survive than the plan counts on; sites that add all of their noise by
-        themselves open no sum, and share none.
-        """
-        if self.grid is None:
-            return 0.0
-        return math.sqrt(survivors * self.grid.noise_variance(self.event.noise_multiplier))
 
     def expected_batch(self, population: int) -> float:
         """Units that a step is expected to draw from so many: what a sum is divided by, whatever was drawn."""

@@ -8,7 +8,12 @@ from pydantic import Field, model_validator
 
 from sealora_common.config import Name
 from sealora_common.recipe.hash import AddedLater, agreed_hash
-from sealora_common.recipe.sections.adapter import MULTIPLYING, SECTION_OF_KIND, AdapterKindName
+from sealora_common.recipe.sections.adapter import (
+    BEGINNING_WITH_THE_BASE,
+    MULTIPLYING,
+    SECTION_OF_KIND,
+    AdapterKindName,
+)
 from sealora_common.recipe.sections.adapters.bias import BiasSection
 from sealora_common.recipe.sections.adapters.core import CoreSection
 from sealora_common.recipe.sections.adapters.full import FullSection
@@ -100,11 +105,6 @@ class Recipe(Section):
             )
         self._require_steps()
         self._require_stopping()
-        if self.server.noise_correction and self.server.optimizer != "fedadam":
-            raise ValueError(
-                f"server.noise_correction is of FedAdam's second moment, and server.optimizer is "
-                f"{self.server.optimizer!r}: leave it out, or take fedadam"
-            )
         self.objective.require_fitting(self.data, self.privacy)
         if self.continue_from is not None:
             self.objective.require_no_reference()
@@ -156,6 +156,11 @@ class Recipe(Section):
         """The section with the settings of the recipe's kind of adapter."""
         section: Section = getattr(self, SECTION_OF_KIND[self.adapter])
         return section
+
+    @property
+    def begins_with_the_base(self) -> bool:
+        """Whether the adapter may begin with values of the base model, which sites must then read alike."""
+        return self.adapter in BEGINNING_WITH_THE_BASE
 
     @property
     def virtual_tokens(self) -> int:

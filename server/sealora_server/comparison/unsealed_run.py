@@ -29,7 +29,6 @@ from sealora_common.round.unsealed import Party, UnsealedAnswer, UnsealedOrder
 from sealora_common.secagg import OpenedSum, RingVector
 from sealora_server.comparison.arms import Arm
 from sealora_server.run.best_round import ToldFigure, best_figure, stops
-from sealora_server.run.noise_correction import known_noise
 from sealora_server.simulation.server_step import ServerStep
 from sealora_server.simulation.sites import UnsealedSitesLike
 
@@ -111,8 +110,7 @@ class _UnsealedRun:
             self._on_round(number)
             opened = self._open("train", number, adapter)
             figures += self._told(number - 1, opened)
-            after = shared.add(adapter, kind.trained(layout, number), opened.mean_delta)
-            adapter = step(number, adapter, after, known_noise(recipe, len(self._sites.names), opened, self._clip_norm))
+            adapter = step(number, adapter, shared.add(adapter, kind.trained(layout, number), opened.mean_delta))
             self._follow(number, opened)
             if recipe.server.keep == "best":
                 adapters[number] = adapter

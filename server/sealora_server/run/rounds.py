@@ -29,7 +29,6 @@ from sealora_common.round.order import vector_digest
 from sealora_common.storage.durable import write_atomically
 from sealora_server.run.attempts import Attempts, RoundRequest
 from sealora_server.run.best_round import ToldFigure, best_figure, stops
-from sealora_server.run.noise_correction import known_noise
 from sealora_server.run.sealed_round import SealedSum
 from sealora_server.run.server_optimizer import ServerOptimizer
 from sealora_server.run.store import RunStore
@@ -142,8 +141,7 @@ class _Run:
         number = request.round_number
         sealed = self._open(request, optimizer)
         opened = sealed.opened
-        noise_std = known_noise(self._recipe, sealed.roster_size, opened, sealed.order.clip_norm)
-        stepped = optimizer.step(number, sealed.adapter, opened.heldout_loss, noise_std=noise_std)
+        stepped = optimizer.step(number, sealed.adapter, opened.heldout_loss)
         tensors = self._store.adapter(0, layout)
         tensors.update(adapter_kind(self._recipe).shared(layout).unflatten(stepped))
         receipt = Receipt.issue(sealed.order, sealed.openings, sealed.survivors, vector_digest(stepped), self._server)

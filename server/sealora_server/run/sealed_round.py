@@ -115,7 +115,6 @@ class SealedSum:
         survivors: their names.
         openings: what shows that the sites consented to the opening, for each group.
         sums: the groups that were opened, and whether each sum adds up.
-        roster_size: sites of the round's roster.
     """
 
     order: RoundOrder
@@ -124,7 +123,6 @@ class SealedSum:
     survivors: tuple[str, ...]
     openings: tuple[OpeningProof, ...]
     sums: tuple[OpenedGroup, ...]
-    roster_size: int
 
 
 class RoundFailedError(FederationError):
@@ -190,7 +188,6 @@ class _SealedRound:
             survivors=tuple(self.federation.roster.names[index] for index in opened.survivors),
             openings=tuple(self.openings),
             sums=tuple(self.sums),
-            roster_size=len(self.federation.roster),
         )
 
     def _moved(self, opened: OpenedRound) -> NDArray[np.float32]:

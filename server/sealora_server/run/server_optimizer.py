@@ -19,14 +19,7 @@ from sealora_common.recipe import Recipe
 from sealora_common.round.learning_rate import server_learning_rate
 from sealora_common.round.order import Purpose
 from sealora_common.round.wire_format import ADAPTER, ARRAYS, Action
-from sealora_server.run.strategy import (
-    State,
-    build_strategy,
-    restore_strategy,
-    set_learning_rate,
-    set_noise,
-    strategy_state,
-)
+from sealora_server.run.strategy import State, build_strategy, restore_strategy, set_learning_rate, strategy_state
 
 _METRICS = "metrics"
 _WEIGHT = "num-examples"
@@ -69,12 +62,7 @@ class ServerOptimizer:
         return tuple(message.metadata.dst_node_id for message in messages)
 
     def step(
-        self,
-        round_number: int,
-        adapter: NDArray[np.float32],
-        heldout_loss: float | None = None,
-        *,
-        noise_std: float = 0.0,
+        self, round_number: int, adapter: NDArray[np.float32], heldout_loss: float | None = None
     ) -> NDArray[np.float32]:
         """The next global adapter, float32, shape (P,), from the one that the sites would have.
 
@@ -82,10 +70,7 @@ class ServerOptimizer:
             round_number: of the round that `chosen` was asked about last.
             adapter: the one that was sent plus the mean of the sites' deltas, float32, shape (P,).
             heldout_loss: the sites' mean, if the round told it.
-            noise_std: standard deviation of the noise on each coordinate of the mean, for an optimiser that is
-                corrected for it; see `noise_correction.known_noise`.
         """
-        set_noise(self._strategy, noise_std)
         set_learning_rate(self._strategy, server_learning_rate(self._recipe, round_number))
         reply = _reply(Action.TRAIN, heldout_loss)
         reply.content[ARRAYS] = ArrayRecord({ADAPTER: Array(self._pulled(adapter))})

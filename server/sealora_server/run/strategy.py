@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from sealora_common.recipe import Recipe
 from sealora_common.round.wire_format import ADAPTER
-from sealora_server.run.noise_correction import NoiseCorrectedFedAdam
 
 State = dict[str, NDArray[Any]]
 
@@ -35,8 +34,7 @@ def build_strategy(recipe: Recipe) -> Strategy:
         case "fedavgm":
             return FedAvgM(server_learning_rate=rate, server_momentum=section.momentum, **common)
         case "fedadam":
-            adam = NoiseCorrectedFedAdam if section.noise_correction else FedAdam
-            return adam(eta=rate, beta_1=section.momentum, beta_2=section.beta_2, tau=section.tau, **common)
+            return FedAdam(eta=rate, beta_1=section.momentum, beta_2=section.beta_2, tau=section.tau, **common)
         case "fedyogi":
             return FedYogi(eta=rate, beta_1=section.momentum, beta_2=section.beta_2, tau=section.tau, **common)
         case "fedadagrad":
@@ -52,12 +50,6 @@ def set_learning_rate(strategy: Strategy, rate: float) -> None:
         strategy.eta = rate
 
 
-def set_noise(strategy: Strategy, std: float) -> None:
-    """Tells the strategy the standard deviation of the noise on the mean that comes next, if it asks for it."""
-    if isinstance(strategy, NoiseCorrectedFedAdam):
-        strategy.noise_std = std
-
-
 def strategy_state(strategy: Strategy) -> State:
     """What the strategy carries from round to round besides the adapter: its moments, by name."""
     state: State = {}
@@ -69,8 +61,6 @@ def strategy_state(strategy: Strategy) -> State:
         moments = getattr(strategy, name, None)
         if moments:
             state[name] = np.asarray(moments[ADAPTER])
-    if isinstance(strategy, NoiseCorrectedFedAdam) and state:
-        state["noise_moment"] = np.array([strategy.noise_moment])
     return state
 
 
@@ -83,5 +73,3 @@ def restore_strategy(strategy: Strategy, state: State) -> None:
     for name in ("m_t", "v_t"):
         if name in state:
             setattr(strategy, name, {ADAPTER: state[name]})
-    if isinstance(strategy, NoiseCorrectedFedAdam) and "noise_moment" in state:
-        strategy.noise_moment = float(state["noise_moment"][0])

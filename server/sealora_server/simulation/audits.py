@@ -23,7 +23,7 @@ class AuditsLike(Protocol):
         *,
         site: str | None,
         canaries: int,
-        server_step: Callable[[int, NDArray[np.float32], NDArray[np.float32], float], NDArray[np.float32]],
+        server_step: Callable[[int, NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]],
         on_round: Callable[[int], None],
     ) -> SiteAudit: ...
 

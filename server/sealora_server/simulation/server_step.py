@@ -24,11 +24,8 @@ class ServerStep:
         self._nodes = InlineGrid(ClientApp(), [{} for _ in range(recipe.sites.minimum)]).get_node_ids()
 
     def __call__(
-        self, round_number: int, before: NDArray[np.float32], after: NDArray[np.float32], noise_std: float = 0.0
+        self, round_number: int, before: NDArray[np.float32], after: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """The next global adapter, float32, shape (P,), from the one before and the one after the site's change.
-
-        `noise_std` is that of the noise on each coordinate of the change, where it is one of a sum of gradients.
-        """
+        """The next global adapter, float32, shape (P,), from the one before and the one after the site's change."""
         self._optimizer.chosen("train", round_number, before, self._nodes)
-        return self._optimizer.step(round_number, after, noise_std=noise_std)
+        return self._optimizer.step(round_number, after)

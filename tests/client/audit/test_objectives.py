@@ -38,7 +38,7 @@ def trial(directory: Path, base: Path, objective: str, *overrides: str) -> Trial
         records,
         known=records,
         roster_size=3,
-        server_step=lambda number, before, after, noise_std: after,
+        server_step=lambda number, before, after: after,
         entropy=SeededEntropy("trial"),
     )
 

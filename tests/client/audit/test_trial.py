@@ -10,13 +10,11 @@ from sealora_client.data.population import Population
 from sealora_common.adapter import adapter_kind
 from sealora_common.entropy import SeededEntropy
 from sealora_common.errors import ModelError
-from sealora_common.privacy.plan import privacy_plan
 
 from lora_kinds import lora
 
 NOTHING = Population(())
 OPEN = ("training.optimizer=sgd", "training.learning_rate=1.0", "lora.rank=8")
-DISTRIBUTED = ("privacy.mechanism=distributed", "sealing.ring_bits=24", "training.steps_per_round=1")
 WITHOUT_PRIVACY = {"privacy": {"mechanism": "none"}}
 
 
@@ -28,7 +26,7 @@ def trial_of(site, canaries, **changes):
     given = {
         "known": site.records,
         "roster_size": 3,
-        "server_step": lambda number, before, after, noise_std: after,
+        "server_step": lambda number, before, after: after,
         "entropy": SeededEntropy("trial"),
     }
     return run_trial(site.model, site.recipe, canaries, site.records, **{**given, **changes})
@@ -107,7 +105,7 @@ def test_the_server_s_optimiser_sees_each_release_and_makes_the_next_adapter(tin
     begin = shared.flatten(adapter_kind(site.recipe).initial(site.model.layout))
     seen = []
 
-    def step(number, before, after, noise_std):
+    def step(number, before, after):
         seen.append((number, before.copy(), after.copy()))
         return before + np.float32(number)
 
@@ -117,22 +115,6 @@ def test_the_server_s_optimiser_sees_each_release_and_makes_the_next_adapter(tin
     np.testing.assert_array_equal(seen[2][1], begin + np.float32(1) + np.float32(2))
     assert all((before != after).any() for _, before, after in seen)
     np.testing.assert_array_equal(shared.flatten(site.model.read(shared.names)), begin + np.float32(6))
-
-
-def test_the_server_s_optimiser_is_told_of_the_noise_on_a_sum(tiny_site):
-    site = tiny_site("rounds=2", *DISTRIBUTED)
-    told = []
-
-    def step(number, before, after, noise_std):
-        told.append(noise_std)
-        return after
-
-    canaries = canaries_of(site, 4)
-    trial_of(site, canaries, server_step=step)
-    plan = privacy_plan(site.recipe, 3).training
-    units = len(canaries.among(site.records))
-    expected = plan.event.noise_multiplier * site.recipe.privacy.clip_norm / plan.expected_batch(units)
-    assert told == pytest.approx([expected] * 2, rel=1e-12)
 
 
 @pytest.mark.slow
@@ -168,7 +150,7 @@ def test_persons_are_audited_as_persons(tiny_site):
         persons,
         known=persons,
         roster_size=3,
-        server_step=lambda number, before, after, noise_std: after,
+        server_step=lambda number, before, after: after,
         entropy=SeededEntropy("trial"),
     )
     assert found_by(trial, "white-box").roc.auc > 0.95
@@ -177,7 +159,7 @@ def test_persons_are_audited_as_persons(tiny_site):
 def test_a_model_that_overflows_ends_in_a_sentence(tiny_site):
     site = tiny_site("rounds=1", *OPEN, **WITHOUT_PRIVACY)
     with pytest.raises(ModelError, match=r"not a number: lower training\.learning_rate"):
-        trial_of(site, canaries_of(site), server_step=lambda number, before, after, _: np.full_like(after, 1e38))
+        trial_of(site, canaries_of(site), server_step=lambda number, before, after: np.full_like(after, 1e38))
 
 
 def test_no_round_s_number_is_skipped(tiny_site):

@@ -60,7 +60,7 @@ def test_a_usual_recipe_is_under_its_claim(tiny_site, seed):
         site.records,
         known=site.records,
         roster_size=3,
-        server_step=lambda number, before, after, noise_std: after,
+        server_step=lambda number, before, after: after,
         entropy=entropy,
     )
     report("usual", seed, "sound", trial)

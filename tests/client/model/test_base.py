@@ -120,6 +120,23 @@ def test_on_a_cpu_without_kernels_for_bfloat16_the_same_weights_compute_in_float
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without CUDA")
+@pytest.mark.parametrize("quantization", ["none", "nf4"])
+@pytest.mark.parametrize("adapter", ["dora", "layer_norm", "full", "lora"])
+def test_what_an_adapter_begins_with_is_the_same_on_a_cpu_without_kernels(
+    tiny_base, monkeypatch, adapter, quantization
+):
+    if adapter == "full" and quantization == "nf4":
+        pytest.skip("what is quantised is not trained whole")
+    options = {"quantization": quantization, "compute_dtype": "bfloat16"}
+    recipe = Recipe(name="test", rounds=1, adapter=adapter, model=section(tiny_base(), **options))
+    layouts = []
+    for kernels in (True, False):
+        monkeypatch.setattr(device, "_cpu_multiplies", lambda name, kernels=kernels: kernels or name == "float32")
+        layouts.append(AdaptedModel.load(recipe).layout)
+    assert layouts[0] == layouts[1]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without CUDA")
 def test_flash_attention_without_cuda_falls_back_to_sdpa_and_says_so(tiny_base, caplog):
     with caplog.at_level(logging.WARNING):
         model = load_base(section(tiny_base(), attention="flash_attention_2"), tiny_base())

@@ -123,12 +123,14 @@ DTYPES = ("bfloat16", "float16", "float32")
 @pytest.mark.usefixtures("without_gpu", "no_16_bit_kernels")
 def test_a_cpu_without_kernels_for_a_type_computes_in_float32(name: str) -> None:
     assert device.arithmetic_dtype(name) is torch.float32
+    assert str(device.arithmetic_dtype(name, as_agreed=True)) == f"torch.{name}"
 
 
 @pytest.mark.parametrize("name", DTYPES)
 @pytest.mark.usefixtures("no_16_bit_kernels")
 def test_a_gpu_computes_in_what_the_recipe_says_whatever_its_cpu_can(with_gpu: list[str], name: str) -> None:
     assert str(device.arithmetic_dtype(name)) == f"torch.{name}"
+    assert device.arithmetic_dtype(name, device=CPU) is torch.float32  # though the GPU is what is trained on
     device.choose_training_device("cpu")
     assert device.arithmetic_dtype(name) is torch.float32
 
@@ -152,6 +154,9 @@ def test_the_check_says_so_and_counts_the_memory_that_it_takes(monkeypatch: pyte
     said = "computes in float32, for it has no kernels for bfloat16"
     assert (machine.check_device(half, 1).status, machine.check_device(recipe, 1).said.count(said)) == ("pass", 0)
     assert said in machine.check_device(half, 1).said
+    of_base = half.model_copy(update={"adapter": "dora"})
+    assert said not in machine.check_device(of_base, 1).said
+    assert "about 191 MiB" in machine.check_memory(of_base, 100_000_000).said
     whole = machine.check_memory(half, 100_000_000).said
     monkeypatch.setattr(device, "_cpu_multiplies", lambda name: True)
     assert "about 381 MiB" in whole

@@ -289,7 +289,6 @@ BASES = {
     ("data", "labels"): {"data": {"layout": "labelled"}},
     ("data", "long_texts"): {"data": {"layout": "text"}},
     ("data", "learned_turns"): {"data": {"layout": "messages"}},
-    ("server", "noise_correction"): {"privacy": {"mechanism": "none"}, "server": {"optimizer": "fedadam"}},
     ("ia3", "target_modules"): BOTH_NAMED,
     ("ia3", "feedforward_modules"): BOTH_NAMED,
     ("privacy", "spare_rounds"): {

@@ -23,13 +23,7 @@ CASES: dict[str, dict[str, Any]] = {
         "training": {"sample_rate": 0.5, "steps_per_round": 1, "schedule": "linear"},
         "sealing": {"ring_bits": 24, "weight_cap": 30},
         "privacy": {"mechanism": "distributed", "clip_norm": 0.5, "target_quantile": 0.5, **EPSILON},
-        "server": {
-            "optimizer": "fedadam",
-            "learning_rate": 3e-2,
-            "momentum": 0.5,
-            "tau": 1e-8,
-            "noise_correction": True,
-        },
+        "server": {"optimizer": "fedadam", "learning_rate": 3e-2, "momentum": 0.5, "tau": 1e-8},
     },
     "local": {
         "training": {"sample_rate": 0.5, "steps_per_round": 2, "learning_rate": 2e-2, "schedule": "cosine"},

@@ -35,12 +35,6 @@ class Local(PrivacyMechanism):
         require_no_seed(recipe)
         require_no_spare_rounds(recipe)
         require_flat_clipping(recipe)
-        if recipe.server.noise_correction:
-            raise ValueError(
-                "server.noise_correction subtracts a variance that is known of a sum of gradients, and with "
-                "privacy.mechanism: local the sites' optimisers stand between the noise and what the server sees: "
-                "leave it out, or take privacy.mechanism: distributed"
-            )
         if recipe.privacy.target_quantile is not None and recipe.training.optimizer == "sgd":
             raise ValueError(
                 "privacy.target_quantile changes the size of SGD's steps, and so the public range of a delta: use "

@@ -93,43 +93,13 @@ def _of_deltas(recipe: Recipe, plan: TrainingPlan, units: Sequence[int]) -> tupl
 
 def _of_one_sum(recipe: Recipe, plan: TrainingPlan, units: Sequence[int]) -> tuple[float, float]:
     """Noise and reach of one sum of all sites, over the batch that their weights stand for."""
-    weight = sum(site_weight(recipe, n) for n in units)
-    grid_step = _grid_step(recipe, plan, len(units), weight, recipe.privacy.clip_norm) / recipe.privacy.clip_norm
-    reach = plan.expected_batch(sum(units)) * plan.grid_steps * grid_step
-    return plan.noise_std_of_sum(len(units)) * grid_step, reach
-
-
-def _grid_step(recipe: Recipe, plan: TrainingPlan, roster_size: int, total_weight: float, clip_norm: float) -> float:
-    """What a step of the grid is in the mean gradient of sites of this weight together."""
     # One coordinate stands for all: each is laid out alike.
-    layout = ContributionLayout.of(recipe, layout_of_size(1), roster_size, clip_norm=clip_norm)
-    if layout.grid != plan.grid:
+    layout = ContributionLayout.of(recipe, layout_of_size(1), len(units))
+    if plan.grid is None or layout.grid != plan.grid:
         raise ValueError("the grid that is planned is not the one that is laid out")
-    return layout.mean_of_grid_step(total_weight)
-
-
-def noise_of_mean(recipe: Recipe, roster_size: int, survivors: int, total_weight: float, clip_norm: float) -> float:
-    """Standard deviation of the noise on each coordinate of the mean gradient that an opened round says.
-
-    Args:
-        recipe: of the run.
-        roster_size: sites of the round's roster.
-        survivors: sites whose shares of noise are in the sum.
-        total_weight: what their weights add up to.
-        clip_norm: C of the round.
-
-    Returns:
-        0 where sites send no sums of gradients: no noise is added, or each adds its own before its own optimiser.
-
-    Raises:
-        BudgetError: no amount of noise reaches the recipe's epsilon.
-        RecipeError: the recipe asks for more honest survivors than a round is sure to have, or its sum does not fit
-            the ring.
-    """
-    plan = privacy_plan(recipe, roster_size).training
-    if plan.grid is None:
-        return 0.0
-    return plan.noise_std_of_sum(survivors) * _grid_step(recipe, plan, roster_size, total_weight, clip_norm)
+    grid_step = layout.mean_of_grid_step(sum(site_weight(recipe, n) for n in units)) / layout.clip_norm
+    variance = plan.grid.noise_variance(plan.event.noise_multiplier) * len(units)
+    return math.sqrt(variance) * grid_step, plan.expected_batch(sum(units)) * plan.grid.grid_steps * grid_step
 
 
 def layout_of_size(parameters: int) -> AdapterLayout:

@@ -21,3 +21,6 @@ is by default: what is set there would be ignored."""
 
 MULTIPLYING: Final[frozenset[AdapterKindName]] = frozenset({"dora", "ia3", "layer_norm"})
 """Kinds whose tensors are factors of the base model's values, and do not begin with zero."""
+
+BEGINNING_WITH_THE_BASE: Final[frozenset[AdapterKindName]] = frozenset({"dora", "layer_norm", "full"})
+"""Kinds that begin with values of the base model, which the sites greet the server with, all of them the same."""

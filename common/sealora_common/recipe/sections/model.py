@@ -22,7 +22,7 @@ class ModelSection(Section):
     """`nf4`: 4-bit NormalFloat with double quantisation (QLoRA, Dettmers et al. 2023)."""
     compute_dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
     """In which type the base model computes; the adapter, its gradients and its noise are float32 always. On a CPU that
-    has no kernels for it the same site uses `float32`."""
+    has no kernels for it the same site uses `float32`, unless `adapter` is `dora`, `layer_norm` or `full`."""
     attention: Literal["sdpa", "flash_attention_2", "eager"] = "sdpa"
     """Which of transformers' implementations of attention is used; `flash_attention_2` needs CUDA and its package."""
     gradient_checkpointing: bool = False

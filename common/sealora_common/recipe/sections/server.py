@@ -34,11 +34,6 @@ class ServerSection(Section):
     """Of FedAdam's and FedYogi's second moment."""
     tau: Positive = 1e-3
     """Added to the root of the second moment: the adaptive methods' degree of adaptivity."""
-    noise_correction: Annotated[bool, AddedLater(False)] = False
-    """Whether FedAdam divides its steps by the second moment of the gradient alone: the variance of the noise on the
-    mean, which is known, is subtracted (DP-AdamBC, Tang, Shpilevskiy & Lécuyer 2024, arXiv:2312.14334), and as much is
-    left at least; a step stays as long as it was. Under `privacy.mechanism: distributed`; without noise it changes
-    nothing."""
     l2_sp: Annotated[float, AddedLater(0.0)] = Field(default=0.0, ge=0, le=1)
     """Strength of the pull towards the adapter that the run began with, whose share of the distance is taken back in
     each round's step (L2-SP, Li, Grandvalet & Davoine 2018, arXiv:1802.01483); 0 is off."""
