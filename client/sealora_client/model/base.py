@@ -11,7 +11,7 @@ from transformers.utils import is_flash_attn_2_available
 from transformers.utils import logging as transformers_logging
 
 from sealora_client.model.base_checks.causality import check_architecture, check_causality
-from sealora_client.model.base_checks.files import check_quantization, check_weights, is_quantized
+from sealora_client.model.base_checks.files import check_quantization, check_weights
 from sealora_client.model.device import arithmetic_dtype, is_gpu, training_device
 from sealora_client.model.model_files import check_directory
 from sealora_client.model.pretrained import load_model
@@ -27,7 +27,7 @@ def load_base(section: ModelSection, directory: Path, *, as_agreed: bool = False
     All its parameters are frozen. With `nf4`, linear layers hold 4-bit NormalFloat weights with doubly quantised
     constants (QLoRA, Dettmers et al. 2023, arXiv:2305.14314) and compute in `compute_dtype`; the other layers,
     and every layer with `none`, are stored in `compute_dtype`. On a CPU that has no kernels for it, it is float32, but
-    `as_agreed`, or where the model is quantised already and says itself what it computes in.
+    `as_agreed`; a model that is quantised already computes in what it says itself, which is the recipe's.
 
     Raises:
         ModelError: the directory lacks a configuration or weights, needs code of its own, cannot be loaded, is
@@ -37,7 +37,6 @@ def load_base(section: ModelSection, directory: Path, *, as_agreed: bool = False
     check_architecture(directory)
     check_quantization(section, directory)
     transformers_logging.disable_progress_bar()
-    as_agreed = as_agreed or is_quantized(directory)
     compute_dtype = arithmetic_dtype(section.compute_dtype, as_agreed=as_agreed)
     options: dict[str, Any] = {}
     if section.quantization == "nf4":

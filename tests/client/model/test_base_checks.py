@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
+from sealora_client.model import device
 from sealora_client.model.base import load_base
 from sealora_client.model.base_checks.files import check_quantization, check_weights
 from sealora_common.errors import ModelError
@@ -79,6 +80,24 @@ def test_a_base_that_was_really_saved_in_fp4_is_refused(tiny_base, tmp_path):
     model.save_pretrained(tmp_path)
     with pytest.raises(ModelError, match=r"is quantised already \(fp4"):
         load_base(section(tmp_path, quantization="nf4"), tmp_path)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without CUDA")
+def test_a_base_that_was_saved_in_nf4_computes_in_its_own_type_whatever_the_cpu_has(tiny_base, tmp_path, monkeypatch):
+    options = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+    saved = AutoModelForCausalLM.from_pretrained(
+        tiny_base(), quantization_config=options, dtype=torch.bfloat16, local_files_only=True
+    )
+    saved.save_pretrained(tmp_path)
+    monkeypatch.setattr(device, "_cpu_multiplies", lambda name: name == "float32")
+    model = load_base(section(tmp_path, quantization="nf4", compute_dtype="bfloat16"), tmp_path)
+    assert model.model.layers[0].self_attn.q_proj.compute_dtype == torch.bfloat16
+    assert {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()} == {torch.bfloat16}
 
 
 @pytest.mark.parametrize("quantization", ["nf4", "none"])

@@ -39,11 +39,6 @@ def check_quantization(section: ModelSection, directory: Path) -> None:
         )
 
 
-def is_quantized(directory: Path) -> bool:
-    """Whether the base in `directory` is quantised already."""
-    return bool(_own_quantization(directory))
-
-
 def check_weights(directory: Path) -> None:
     """Refuses weights that are no numbers: every loss and every gradient would be none either.
 
