@@ -161,3 +161,20 @@ def test_the_check_says_so_and_counts_the_memory_that_it_takes(monkeypatch: pyte
     monkeypatch.setattr(device, "_cpu_multiplies", lambda name: True)
     assert "about 381 MiB" in whole
     assert "about 191 MiB" in machine.check_memory(half, 100_000_000).said
+
+
+@pytest.mark.usefixtures("with_gpu", "no_16_bit_kernels")
+def test_the_check_speaks_of_the_device_that_the_site_names_before_it_is_chosen() -> None:
+    recipe = recipe_for(Path("unused"))
+    half = recipe.model_copy(update={"model": recipe.model.model_copy(update={"compute_dtype": "bfloat16"})})
+    assert "computes in float32" in machine.check_device(half, 1, ("cpu",)).said
+
+
+@pytest.mark.usefixtures("without_gpu", "no_16_bit_kernels")
+def test_what_nf4_leaves_unquantised_is_counted_in_float32_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = recipe_for(Path("unused"))
+    options = {"quantization": "nf4", "compute_dtype": "bfloat16"}
+    half = recipe.model_copy(update={"model": recipe.model.model_copy(update=options)})
+    assert "about 95 MiB" in machine.check_memory(half, 100_000_000).said
+    monkeypatch.setattr(device, "_cpu_multiplies", lambda name: True)
+    assert "about 57 MiB" in machine.check_memory(half, 100_000_000).said
