@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from quick_cases import quick_cases
+from sealora_client.model import device
 from sealora_client.model.adapted import AdaptedModel
 from sealora_client.trained.answers import Answers
 from sealora_client.trained.hand_on import HandOn, hand_on
@@ -75,6 +76,13 @@ def test_every_kind_that_changes_weights_merges_into_a_model_that_answers_alike(
     assert not (tmp_path / "out" / "adapter_config.json").exists()
     names = set(load_file(tmp_path / "out" / "model.safetensors"))
     assert not {name for name in names if "lora" in name or "base_layer" in name}
+
+
+def test_what_is_merged_is_of_the_agreed_type_whatever_the_cpu_has(tiny_base, tmp_path, monkeypatch):
+    trained = trained_on(tiny_base(), model={"compute_dtype": "bfloat16"})
+    monkeypatch.setattr(device, "_cpu_multiplies", lambda name: name == "float32")
+    hand_on(trained, HandOn(tmp_path / "out", form="merged"))
+    assert {value.dtype for value in load_file(tmp_path / "out" / "model.safetensors").values()} == {torch.bfloat16}
 
 
 def test_an_adapter_that_is_no_change_of_weights_is_not_merged(tiny_base, tmp_path):
